@@ -1,0 +1,193 @@
+"""What one cell of a table says: a number, a code, or something that is neither."""
+
+from __future__ import annotations
+
+import math
+import re
+from decimal import Decimal
+from numbers import Real
+
+import numpy as np
+import pandas as pd
+
+NOT_A_NUMBER = "must be a number"
+DECIMAL_COMMA = "must have a decimal point, not a decimal comma"
+THOUSANDS = "must be written without thousands separators"
+INFINITE = "must be a finite number"
+
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")
+_COMMA_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
+_POINT_THOUSANDS = re.compile(r"[+-]?\d{1,3}(\.\d{3})+(,\d+)|[+-]?\d{1,3}(\.\d{3}){2,}")
+# Space, no-break space, thin and narrow no-break space, and both apostrophes (Swiss usage).
+_GAP_THOUSANDS = re.compile(r"[+-]?\d{1,3}([ \u00a0\u2009\u202f'\u2019]\d{3})+([.,]\d+)?")
+_WHOLE_AS_FLOAT = re.compile(r"([+-]?\d+)\.0+")
+_TYPOGRAPHIC_MINUS = re.compile("[\u2212\u2013]")
+
+
+def parse_numbers(cells: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers in a column, whatever type its cells have.
+
+    Text is read by Python's own rules for a float, correctly rounded; underscores, infinities and
+    the word "nan" are not numbers, and neither are truth values and dates.
+
+    Parameters
+    ----------
+    cells : pandas.Series, shape (rows,)
+        Cells as a file or a data frame has them.
+
+    Returns
+    -------
+    values : numpy.ndarray of float, shape (rows,)
+        NaN where the cell is missing, blank or wrong.
+    wrong : numpy.ndarray of bool, shape (rows,)
+        True where the cell holds something that is not a finite number.
+    """
+    if pd.api.types.is_any_real_numeric_dtype(cells.dtype):
+        values = cells.to_numpy(dtype=float, na_value=np.nan).copy()
+        wrong = np.isinf(values)
+        values[wrong] = np.nan
+        return values, wrong
+    plain = _plain_text_numbers(cells)
+    if plain is not None:
+        return plain, np.zeros(len(plain), dtype=bool)
+    codes, distinct = _distinct(cells)
+    parsed = [_number(value) for value in distinct]
+    # Position -1 marks a missing cell; it takes the last entry.
+    values = np.array([math.nan if number is None else number for number in [*parsed, math.nan]])
+    wrong = np.array([number is None for number in parsed] + [False])
+    return values[codes], wrong[codes]
+
+
+def number_fault(value: object) -> tuple[str, str]:
+    """Rule that a cell breaks which is not a finite number, and how to mend it.
+
+    Returns
+    -------
+    rule, remedy : str
+    """
+    text = str(value).strip()
+    if _COMMA_THOUSANDS.fullmatch(text):
+        plain = text.replace(",", "")
+        if text.count(",") == 1 and "." not in text:
+            decimal = text.replace(",", ".")
+            return THOUSANDS, f"Write {plain}, or {decimal} if the comma is a decimal comma."
+        return THOUSANDS, f"Write {plain}."
+    if _POINT_THOUSANDS.fullmatch(text):
+        return THOUSANDS, f"Write {text.replace('.', '').replace(',', '.')}."
+    if _GAP_THOUSANDS.fullmatch(text):
+        return THOUSANDS, f"Write {re.sub(r'[^0-9.,+-]', '', text).replace(',', '.')}."
+    if _DECIMAL_COMMA.fullmatch(text):
+        return DECIMAL_COMMA, f"Write {text.replace(',', '.')}."
+    minus = _TYPOGRAPHIC_MINUS.sub("-", text)
+    if minus != text and _number(minus) is not None:
+        return NOT_A_NUMBER, f"Write {minus} with a plain minus sign (the hyphen key)."
+    if _is_infinite(text):
+        return INFINITE, "Correct the value, or leave the cell empty if it is missing."
+    return NOT_A_NUMBER, "Write a number, or leave the cell empty if the value is missing."
+
+
+def parse_codes(cells: pd.Series) -> np.ndarray:
+    """Codes in a column (ids, arms, categories) in one spelling, whatever type its cells have.
+
+    Spaces around a code are dropped and whole numbers lose their decimals ("12.0" and 12.0 are
+    "12"), because one and the same column is text in one file and a float with gaps in another.
+
+    Parameters
+    ----------
+    cells : pandas.Series, shape (rows,)
+
+    Returns
+    -------
+    numpy.ndarray of object, shape (rows,)
+        A str, or None where the cell is missing or blank.
+    """
+    codes, distinct = _distinct(cells)
+    spelled = np.empty(len(distinct) + 1, dtype=object)
+    spelled[: len(distinct)] = [canonical_code(value) or None for value in distinct]
+    spelled[-1] = None
+    return spelled[codes]
+
+
+def canonical_code(value: object) -> str:
+    """One spelling for one code.
+
+    Examples
+    --------
+    >>> canonical_code(" GE "), canonical_code(12.0), canonical_code("12.0"), canonical_code("006")
+    ('GE', '12', '12', '006')
+    """
+    if isinstance(value, (float, np.floating)) and float(value).is_integer():
+        return str(int(value))
+    text = str(value).strip()
+    whole = _WHOLE_AS_FLOAT.fullmatch(text) if text.endswith("0") else None
+    return whole.group(1) if whole else text
+
+
+def natural_key(text: str) -> tuple[list[str | int], str]:
+    """Key that sorts numbers inside text by size, so that "2" comes before "10".
+
+    Examples
+    --------
+    >>> sorted(["T10", "T2", "T1"], key=natural_key)
+    ['T1', 'T2', 'T10']
+    """
+    parts: list[str | int] = [
+        # Odd parts are the digits; [0-9] because int() and isdigit() differ on superscripts.
+        int(part) if position % 2 else part
+        for position, part in enumerate(re.split(r"([0-9]+)", text))
+    ]
+    return parts, text
+
+
+def _distinct(cells: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Position of each cell in the distinct values (-1 where missing), and these values."""
+    try:
+        codes, distinct = pd.factorize(cells.astype(object).to_numpy())
+    except TypeError:
+        # Cells such as lists (Parquet has them) cannot be hashed; their text can.
+        text = [str(value) if np.ndim(value) or pd.notna(value) else None for value in cells]
+        codes, distinct = pd.factorize(np.array(text, dtype=object))
+    return np.asarray(codes), np.asarray(distinct, dtype=object)
+
+
+def _plain_text_numbers(cells: pd.Series) -> np.ndarray | None:
+    """Numbers of a column of text in which every cell is a finite number or missing; else None.
+
+    The quick way for the usual column of a text file.
+    """
+    present = cells.notna().to_numpy()
+    texts = cells.to_numpy(dtype=object)[present]
+    if pd.api.types.infer_dtype(texts, skipna=False) != "string" or "_" in "".join(texts):
+        return None
+    try:
+        numbers = texts.astype(float)
+    except ValueError:
+        return None
+    if not np.isfinite(numbers).all():
+        return None
+    values = np.full(len(cells), math.nan)
+    values[present] = numbers
+    return values
+
+
+def _number(value: object) -> float | None:
+    """Finite number in a cell; NaN where it is blank, None where it is not a number."""
+    if isinstance(value, str):
+        if not value.strip():
+            return math.nan
+        if "_" in value:
+            return None
+    elif isinstance(value, bool) or not isinstance(value, (Real, Decimal)):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _is_infinite(text: str) -> bool:
+    try:
+        return math.isinf(float(text))
+    except ValueError:
+        return False

@@ -1,0 +1,131 @@
+"""The errors that a person can cause, and mend: bad input, bad usage, a run that cannot be used."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+PRINTED_PROBLEMS = 15  # what fits on a screen; `DataError.problems` holds all
+PRINTED_PER_KIND = 3  # of one rule in one column, so that one bad column does not hide the others
+
+
+class InputError(Exception):
+    """Something that was given is wrong.
+
+    Parameters
+    ----------
+    problem : str
+        One sentence that names what is wrong: file, row, column, value.
+    remedy : str
+        One sentence that says what to do.
+    """
+
+    exit_code = 2
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(f"{problem} {remedy}")
+        self.problem = problem
+        self.remedy = remedy
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One fault in a table file, with its place and what to do about it.
+
+    Attributes
+    ----------
+    file : str
+        Name of the file.
+    row : int or None
+        Row number as a spreadsheet shows it (the header is row 1); None where the whole file or
+        column is meant.
+    column : str or None
+        Column name as in the file.
+    value : str or None
+        The offending value as in the file.
+    rule : str
+        What must hold.
+    remedy : str
+        What to do.
+    """
+
+    file: str
+    row: int | None
+    column: str | None
+    value: str | None
+    rule: str
+    remedy: str
+
+    def __str__(self) -> str:
+        place = self.file
+        if self.row is not None:
+            place += f", row {self.row}"
+        if self.column is not None:
+            place += f", column {self.column!r}"
+        value = "" if self.value is None else f" (value {self.value!r})"
+        return f"{place}{value}: {self.rule}. {self.remedy}"
+
+
+class DataError(InputError):
+    """A table file breaks one rule or more; carries all problems that were found.
+
+    Attributes
+    ----------
+    problems : tuple of Problem
+        Every problem, in the order of the file.
+    """
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        shown = _most_telling(self.problems)
+        lines = [f"  {problem}" for problem in shown]
+        count = len(self.problems)
+        if len(shown) < count:
+            lines.append(f"  ... and {count - len(shown)} more")
+        noun = "problem" if count == 1 else "problems"
+        super().__init__(f"{count} {noun} in the data:\n" + "\n".join(lines), "")
+
+    def table(self) -> pd.DataFrame:
+        """Problems as a table with columns file, row, column, value, rule, remedy."""
+        import pandas as pd  # here, because help and usage errors must not wait for pandas
+
+        columns = [field.name for field in fields(Problem)]
+        cells = [[getattr(problem, name) for name in columns] for problem in self.problems]
+        frame = pd.DataFrame(cells, columns=columns)
+        return frame.astype({"row": "Int64"})
+
+
+def _most_telling(problems: Sequence[Problem]) -> list[Problem]:
+    """Problems to print: the first few of every rule and column, then as many as there is room."""
+    if len(problems) <= PRINTED_PROBLEMS:
+        return list(problems)
+    seen: Counter[tuple[str | None, str]] = Counter()
+    first: list[int] = []
+    others: list[int] = []
+    for position, problem in enumerate(problems):
+        kind = (problem.column, problem.rule)
+        seen[kind] += 1
+        (first if seen[kind] <= PRINTED_PER_KIND else others).append(position)
+    return [problems[position] for position in sorted((first + others)[:PRINTED_PROBLEMS])]
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """Sentence that offers the valid names closest to a wrong one, or lists them all.
+
+    Examples
+    --------
+    >>> nearest("wai_totl", ["wai_total", "arm"])
+    "Did you mean 'wai_total'?"
+    """
+    names = [str(item) for item in valid]
+    close = get_close_matches(name, names, n=3, cutoff=0.6)
+    if close:
+        return f"Did you mean {' or '.join(repr(item) for item in close)}?"
+    return f"Valid names: {', '.join(repr(item) for item in names)}."

@@ -1,0 +1,238 @@
+"""Whether a trial's data can answer the study's question at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from data_prep.errors import Problem
+from data_prep.flow import MISSING, analysed_patients, counted
+from data_prep.study import Study
+
+PATIENTS_PER_ARM = 2  # fewer leave an arm without any spread
+SPARE_PATIENTS = 2  # beyond one for each coefficient: without them no residual SD
+# Smallest eigenvalue of the columns' correlation matrix: 0 where one column can be computed from
+# the others, and about 1e-16 in floating point; nearly collinear real columns stay far above.
+COLLINEAR = 1e-10
+INVOLVED = 1e-6  # share of a column in the null direction from which on a message names it
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column of the linear model: its name in messages, its column in the file, its values."""
+
+    label: str
+    source: str
+    values: np.ndarray
+
+
+# Column of the file (None: that of the follow-up), rule, remedy.
+_Fault = tuple[str | None, str, str]
+
+
+def trial_problems(study: Study, source: str, data: xr.Dataset) -> list[Problem]:
+    """Find what no outcome can be analysed without: arms, therapists, the moderator.
+
+    Parameters
+    ----------
+    study : Study
+    source : str
+        Name of the file.
+    data : xarray.Dataset
+        Data of a `Trial`.
+
+    Returns
+    -------
+    list of Problem
+        Empty if nothing stands against an analysis.
+    """
+    problems: list[Problem] = []
+
+    def say(column: str, rule: str, remedy: str) -> None:
+        problems.append(Problem(source, None, column, None, rule, remedy))
+
+    arm = data["arm_index"].to_numpy()
+    patients = np.bincount(arm[arm != MISSING], minlength=data.sizes["arm"])
+    present = [str(code) for code, count in zip(study.arms, patients, strict=True) if count]
+    absent = [str(code) for code, count in zip(study.arms, patients, strict=True) if not count]
+    if not present:
+        say(study.columns.arm, "no row has an arm", "Fill in the arms, or name another column.")
+    elif len(present) == 1:
+        rule = f"{present[0]!r} is the only arm in the file, and a comparison needs two"
+        say(study.columns.arm, rule, "Give the file of the whole trial.")
+    else:
+        for code in absent:
+            rule = f"no row has the arm {code!r}"
+            say(study.columns.arm, rule, "Remove the arm from [arms], or correct the column.")
+    if not data.sizes["therapist"]:
+        rule = "no row has a therapist"
+        say(study.columns.therapist, rule, "Fill in the therapists, or name another column.")
+    if np.isnan(data["moderator"].to_numpy()).all():
+        rule = f"no row has a value of the {study.moderator.name}"
+        column = study.moderator.column or study.moderator.items[0]
+        say(column, rule, "Fill in the column, or name another one in [moderator].")
+    return problems
+
+
+def outcome_problems(study: Study, source: str, name: str, data: xr.Dataset) -> list[Problem]:
+    """Find why an outcome cannot be analysed: too few patients, or columns that do not vary.
+
+    Parameters
+    ----------
+    study : Study
+    source : str
+        Name of the file.
+    name : str
+        Name of the outcome.
+    data : xarray.Dataset
+        Data of a `Trial` without `trial_problems`.
+
+    Returns
+    -------
+    list of Problem
+        Empty if nothing stands against an analysis.
+    """
+    outcome = study.outcomes[name]
+    for column, variable in ((outcome.followup, "followup"), (outcome.baseline, "baseline")):
+        if column is not None and np.isnan(data[f"{name}_{variable}"].to_numpy()).all():
+            rule = f"outcome {name!r}: no row has a value"
+            remedy = f"Fill in the column, or name another {variable} in [outcomes.{name}]."
+            return [Problem(source, None, column, None, rule, remedy)]
+    rows = analysed_patients(data, name)
+    found = _too_few(study, rows) or _constant(study, name, rows) or _collinear(study, name, rows)
+    return [
+        Problem(source, None, column or outcome.followup, None, f"outcome {name!r}: {rule}", remedy)
+        for column, rule, remedy in found
+    ]
+
+
+def therapist_problem(study: Study, source: str, name: str, rows: xr.Dataset) -> Problem | None:
+    """Find why an outcome's analysis cannot have a therapist effect.
+
+    Parameters
+    ----------
+    study : Study
+    source : str
+        Name of the file.
+    name : str
+        Name of the outcome.
+    rows : xarray.Dataset
+        Its analysed patients.
+
+    Returns
+    -------
+    Problem or None
+    """
+    patients = np.bincount(rows["therapist_index"].to_numpy())
+    therapists = int((patients > 0).sum())
+    if therapists == 1:
+        rule = "all analysed patients have one and the same therapist"
+    elif patients.max() == 1:
+        rule = f"each of the {therapists} therapists has one analysed patient only"
+    else:
+        return None
+    return Problem(
+        source,
+        None,
+        study.columns.therapist,
+        None,
+        f"outcome {name!r}: {rule}, so that therapists cannot be compared",
+        'Set therapist = "none" in [model] of the study file, or give --therapist none.',
+    )
+
+
+def coefficient_count(study: Study, rows: xr.Dataset) -> int:
+    """Count the coefficients of an outcome's linear model, its intercept included."""
+    arms, covariates = rows.sizes["arm"], rows.sizes["covariate"]
+    interactions = arms - 1 if study.model.interaction else 0
+    return 1 + int("baseline" in rows) + (arms - 1) + 1 + interactions + covariates
+
+
+def _too_few(study: Study, rows: xr.Dataset) -> list[_Fault]:
+    """Arms, and the trial, with too few analysed patients."""
+    analysed = rows.sizes["patient"]
+    if not analysed:
+        rule = "every row lacks the arm, the therapist, or a value that the analysis needs"
+        remedy = "Compare the missing cells of these columns; leave out covariates with gaps."
+        return [(None, rule, remedy)]
+    patients = np.bincount(rows["arm_index"].to_numpy(), minlength=rows.sizes["arm"])
+    found: list[_Fault] = []
+    for code, count in zip(study.arms, patients.tolist(), strict=True):
+        if count < PATIENTS_PER_ARM:
+            rule = (
+                f"the arm {code!r} has {counted(count, 'analysed patient')}, and it needs "
+                f"{PATIENTS_PER_ARM}"
+            )
+            remedy = "Fill in what is missing, or take the arm out of [arms] and out of the file."
+            found.append((None, rule, remedy))
+    coefficients = coefficient_count(study, rows)
+    if analysed < coefficients + SPARE_PATIENTS:
+        rule = (
+            f"{counted(analysed, 'analysed patient')} cannot bear {coefficients} coefficients; "
+            f"{coefficients + SPARE_PATIENTS} patients are the least"
+        )
+        found.append((None, rule, "Give more patients, or fewer covariates."))
+    return found
+
+
+def _columns(study: Study, name: str, rows: xr.Dataset) -> list[_Column]:
+    """Columns of an outcome's linear model that are read off the data."""
+    moderator, outcome = study.moderator, study.outcomes[name]
+    source = moderator.column or moderator.items[0]
+    columns = [_Column(moderator.name, source, rows["moderator"].to_numpy())]
+    if outcome.baseline is not None:
+        columns.append(_Column("baseline", outcome.baseline, rows["baseline"].to_numpy()))
+    for position, label in enumerate(rows["covariate"].to_numpy().tolist()):
+        values = rows["covariates"].to_numpy()[:, position]
+        source = next(c for c in study.covariates if label == c or label.startswith(f"{c}["))
+        columns.append(_Column(label, source, values))
+    return columns
+
+
+def _constant(study: Study, name: str, rows: xr.Dataset) -> list[_Fault]:
+    """Columns without any spread among the analysed patients."""
+    followup = study.outcomes[name].followup
+    columns = _columns(study, name, rows)
+    found: list[_Fault] = []
+    for column in (_Column("follow-up", followup, rows["outcome"].to_numpy()), *columns):
+        if np.ptp(column.values) == 0:
+            rule = f"the {column.label} is {column.values[0]:g} for every analysed patient"
+            remedy = "Fill in missing cells, or leave the column out of the study file."
+            found.append((column.source, rule, remedy))
+    if found or not study.model.interaction:
+        return found
+    moderator, arm = columns[0], rows["arm_index"].to_numpy()
+    for position, code in enumerate(study.arms):
+        values = moderator.values[arm == position]
+        if np.ptp(values) == 0:
+            rule = (
+                f"the {moderator.label} is {values[0]:g} for every analysed patient of the "
+                f"arm {code!r}, which leaves this arm without a slope"
+            )
+            remedy = "Set interaction = false in [model], or remove the arm."
+            found.append((moderator.source, rule, remedy))
+    return found
+
+
+def _collinear(study: Study, name: str, rows: xr.Dataset) -> list[_Fault]:
+    """Columns that can be computed from others, so that their coefficients have no meaning."""
+    columns = _columns(study, name, rows)
+    arm, moderator = rows["arm_index"].to_numpy(), columns[0]
+    centred = moderator.values - moderator.values.mean()
+    for position, code in list(enumerate(study.arms))[1:]:
+        in_arm = arm == position
+        columns.append(_Column(f"arm {code!r}", study.columns.arm, in_arm.astype(float)))
+        if study.model.interaction:
+            label = f"{moderator.label} in arm {code!r}"
+            columns.append(_Column(label, moderator.source, np.where(in_arm, centred, 0.0)))
+    correlations = np.corrcoef(np.array([column.values for column in columns]))
+    eigenvalues, eigenvectors = np.linalg.eigh(correlations)
+    if eigenvalues[0] > COLLINEAR:
+        return []
+    shares = np.abs(eigenvectors[:, 0])
+    involved = [column for column, share in zip(columns, shares, strict=True) if share > INVOLVED]
+    listed = ", ".join(column.label for column in involved)
+    rule = f"among the analysed patients each of these follows from the others: {listed}"
+    return [(involved[0].source, rule, "Leave one of them out of the study file.")]

@@ -1,0 +1,55 @@
+"""Reads the bytes of a file that the user named, or says why that is not possible."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+
+from data_prep.errors import InputError
+
+
+def file_bytes(path: Path, kind: str) -> bytes:
+    """Everything in a file.
+
+    Parameters
+    ----------
+    path : Path
+        The file as the user named it.
+    kind : str
+        What the file is to the user, for the message: ``"study file"``, ``"data file"``.
+
+    Returns
+    -------
+    bytes
+        The file's content, at least one byte.
+
+    Raises
+    ------
+    InputError
+        The file is missing, a folder, not readable, or empty.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise InputError(f"There is no {kind} {str(path)!r}.", _other_names(path)) from error
+    except IsADirectoryError as error:
+        problem = f"{str(path)!r} is a folder, not a {kind}."
+        raise InputError(problem, "Name the file inside it.") from error
+    except OSError as error:
+        problem = f"The {kind} {str(path)!r} cannot be read: {error.strerror}."
+        raise InputError(problem, "Check the path and the file's permissions.") from error
+    if not content.strip():
+        raise InputError(
+            f"The {kind} {str(path)!r} is empty.", "Check that it was saved and copied in full."
+        )
+    return content
+
+
+def _other_names(path: Path) -> str:
+    """Sentence that offers files of like name in the same folder, or the one that is missing."""
+    if not path.parent.is_dir():
+        return f"There is no folder {str(path.parent)!r} either; check the path."
+    close = get_close_matches(path.name, [entry.name for entry in path.parent.iterdir()], n=3)
+    if close:
+        return f"Did you mean {' or '.join(repr(str(path.parent / name)) for name in close)}?"
+    return "Check the path."

@@ -1,0 +1,231 @@
+"""The study description: which columns of a trial's table mean what, read from ``study.toml``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from data_prep.errors import InputError
+from data_prep.files import file_bytes
+from data_prep.study_messages import did_you_mean, translated_faults
+from data_prep.study_parts import (
+    Columns,
+    ModelSettings,
+    Moderator,
+    Number,
+    Outcome,
+    Table,
+    Text,
+    raise_between,
+)
+from data_prep.study_rules import Fault, study_faults
+from data_prep.study_toml import parse_toml, toml_text
+
+__all__ = [
+    "Columns",
+    "ModelSettings",
+    "Moderator",
+    "Outcome",
+    "Study",
+    "bundled_studies",
+    "find_study",
+    "read_study",
+    "study_text",
+]
+
+STUDIES_FOLDER = Path(__file__).parent / "studies"
+STUDY_FILE = "study.toml"
+
+# Whole numbers up to here are exact in a double, and are written without the trailing ".0".
+LARGEST_EXACT_INTEGER = 2**53
+
+
+class Study(Table):
+    """A trial's description: what `read_study` makes of a ``study.toml``.
+
+    Attributes
+    ----------
+    title : str
+        The study in one line.
+    citation : str or None
+        Where it is published.
+    simulated : bool
+        True for data that no patient gave; then every output says so.
+    columns : Columns
+        Columns of patients, therapists and arms.
+    arms : dict of str to str
+        Label of each code in the arm column; at least two, in display order.
+    moderator : Moderator
+        The alliance, or the measure that takes its place.
+    covariates : tuple of str
+        Columns to adjust for.
+    outcomes : dict of str to Outcome
+        Outcomes by name, at least one; the names serve as file and variable names.
+    model : ModelSettings
+        Therapist effects and interaction.
+    priors : dict of str to float
+        Priors that replace the defaults; the names are checked where the models are.
+    """
+
+    title: Text = Field(
+        description="the study in one line", examples=["Exercise for chronic low back pain"]
+    )
+    citation: Text | None = Field(
+        default=None,
+        description="where the study is published",
+        examples=["Author, Journal 2013;1:1-9"],
+    )
+    simulated: Annotated[bool, Field(strict=True)] = Field(
+        default=False, description="whether the data are simulated", examples=[True]
+    )
+    columns: Columns = Field(description="the columns of patients, therapists and arms")
+    arms: dict[str, Text] = Field(
+        min_length=2,
+        description="a code and a label for each arm, two arms at least",
+        examples=["General exercise"],
+    )
+    moderator: Moderator = Field(description="the alliance")
+    covariates: tuple[Text, ...] = Field(
+        default=(), description="the columns to adjust for", examples=[["age"]]
+    )
+    outcomes: dict[str, Outcome] = Field(
+        min_length=1, description="a table for each outcome, one at least"
+    )
+    model: ModelSettings = Field(
+        default=ModelSettings(), description="therapist effects and interaction"
+    )
+    priors: dict[str, Number] = Field(
+        default={}, description="numbers that replace the default priors", examples=[0.3]
+    )
+
+    @model_validator(mode="after")
+    def _keys_fit(self) -> Self:
+        raise_between(study_faults(self.model_dump()))
+        return self
+
+
+def read_study(path: Path) -> Study:
+    """Study described by a TOML file.
+
+    Parameters
+    ----------
+    path : Path
+        The ``study.toml``.
+
+    Returns
+    -------
+    Study
+        The description, complete and consistent.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, is not TOML, or says what it may not; every fault of the file
+        stands in the one message, a line each.
+    """
+    content = parse_toml(file_bytes(path, "study file"), path.name)
+    faults = _hoist_covariates(content)
+    try:
+        study = Study.model_validate(content)
+    except ValidationError as error:
+        faults += translated_faults(error, Study)
+    faults += study_faults(content)
+    if not faults:
+        return study
+    if len(faults) == 1:
+        raise InputError(f"{path.name}, {faults[0].place}: {faults[0].problem}", faults[0].remedy)
+    listed = "\n".join(f"  {fault}" for fault in faults)
+    raise InputError(f"{path.name} has {len(faults)} faults:\n{listed}\n", "Correct them all.")
+
+
+def _hoist_covariates(content: dict[str, Any]) -> list[Fault]:
+    """Move ``moderator.covariates`` to the top level, where `Study` has them.
+
+    The design's own example writes ``covariates = [...]`` below ``[moderator]``, and everyone who
+    follows it does too. It reads as a top-level key, but TOML gives every key to the table above.
+    """
+    moderator = content.get("moderator")
+    if not isinstance(moderator, dict) or "covariates" not in moderator:
+        return []
+    covariates = moderator.pop("covariates")
+    if "covariates" in content:
+        problem = "are given both before the first table and under [moderator]."
+        return [Fault("covariates", problem, "Keep one of the two lists.")]
+    content["covariates"] = covariates
+    return []
+
+
+def study_text(study: Study) -> str:
+    """TOML that `read_study` reads back to an equal study.
+
+    Parameters
+    ----------
+    study : Study
+        Any study.
+
+    Returns
+    -------
+    str
+        Text of a ``study.toml``; settings left at their defaults are written out, so that the
+        file still means the same when a default changes.
+    """
+    content = study.model_dump()
+    if not content["moderator"]["items"]:
+        del content["moderator"]["max_missing"]
+    return toml_text(_plain(content))
+
+
+def _plain(value: Any) -> Any:
+    """Copy without what TOML cannot say (None) or need not (empty lists and tables)."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items() if inner not in (None, (), {})}
+    if isinstance(value, tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) <= LARGEST_EXACT_INTEGER:
+        return int(value)
+    return value
+
+
+def bundled_studies() -> dict[str, Path]:
+    """Study files that come with the package, by name, in alphabetical order."""
+    return {path.parent.name: path for path in sorted(STUDIES_FOLDER.glob(f"*/{STUDY_FILE}"))}
+
+
+def find_study(name_or_path: str) -> Path:
+    """Path of a study file.
+
+    Parameters
+    ----------
+    name_or_path : str
+        A study file, a folder that holds a ``study.toml``, or the name of a bundled study; what
+        exists on the disk comes first.
+
+    Returns
+    -------
+    Path
+        The study file.
+
+    Raises
+    ------
+    InputError
+        There is neither such a file nor such a bundled study.
+    """
+    path = Path(name_or_path)
+    # os.path answers "no" where a Path raises, for instance for a name that is too long.
+    if os.path.isfile(path):
+        return path
+    if os.path.isfile(path / STUDY_FILE):
+        return path / STUDY_FILE
+    bundled = bundled_studies()
+    if name_or_path in bundled:
+        return bundled[name_or_path]
+    if os.path.isdir(path):
+        problem = f"The folder {name_or_path!r} holds no {STUDY_FILE}."
+    else:
+        problem = f"There is no study file {name_or_path!r}, and no bundled study of that name."
+    names = ", ".join(repr(name) for name in bundled) or "none"
+    hint = did_you_mean(name_or_path, bundled)
+    raise InputError(problem, f"{hint}Give a file's path, or a bundled study: {names}.")

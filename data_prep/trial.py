@@ -1,0 +1,302 @@
+"""A trial as the models see it: validated, labelled, counted, and without patient identifiers."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from data_prep.cells import natural_key
+from data_prep.covariates import covariate_columns
+from data_prep.crossing import TherapistsInArms, therapists_in_arms
+from data_prep.errors import DataError, InputError, Problem, nearest
+from data_prep.estimability import outcome_problems, therapist_problem, trial_problems
+from data_prep.flow import MISSING, analysed_patients, counted, flow_counts, read_only
+from data_prep.parts import (
+    ARM,
+    MODERATOR,
+    THERAPIST,
+    baseline_column,
+    covariate_column,
+    followup_column,
+    item_column,
+)
+from data_prep.scoring import partly_answered_rows, score_items
+from data_prep.study import ModelSettings, Study
+from data_prep.tables import read_table
+from data_prep.validation import validate
+
+LISTED_ROWS = 20  # rows that a note lists before it says how many more there are
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """A trial's data, checked against its study.
+
+    Attributes
+    ----------
+    study : Study
+    data : xarray.Dataset
+        Dims patient (positions, no identifiers), arm, therapist, covariate. Variables
+        ``arm_index`` and ``therapist_index`` (patient; int, -1 where missing), ``moderator``
+        (patient), ``covariates`` (patient, covariate) and for each outcome ``NAME_followup`` and,
+        if it has one, ``NAME_baseline`` (patient); floats with NaN where missing, on the scales
+        of the file. Coordinates arm (codes in display order), therapist (ids in natural order)
+        and covariate (names). The arrays are read-only.
+    flow : pandas.DataFrame
+        One row for each outcome: outcome, rows_read, without_arm, without_therapist,
+        without_alliance, without_covariate, without_baseline, without_followup, analysed. A
+        patient is counted under the first of these that is missing.
+    therapists_in_arms : {"crossed", "partly crossed", "nested"}
+        Whether every therapist treated patients in every arm, some did, or each in one arm only.
+    notes : tuple of str
+        What the user should know though it is no error.
+    source : str
+        Name of the file.
+    sha256 : str
+        Hash of the file's bytes; of the values that the study uses, for a data frame.
+    """
+
+    study: Study
+    data: xr.Dataset
+    flow: pd.DataFrame
+    therapists_in_arms: TherapistsInArms
+    notes: tuple[str, ...]
+    source: str
+    sha256: str
+
+    def analysed(self, outcome: str) -> xr.Dataset:
+        """Patients who enter the analysis of one outcome.
+
+        Parameters
+        ----------
+        outcome : str
+            Name of an outcome of the study.
+
+        Returns
+        -------
+        xarray.Dataset
+            Dims patient (those analysed), arm, therapist, covariate; variables ``outcome``,
+            ``baseline`` (only if the outcome has one), ``moderator``, ``arm_index``,
+            ``therapist_index``, ``covariates``. The coordinates arm, therapist and covariate are
+            the same for every outcome. Attribute ``outcome``: its name.
+
+        Raises
+        ------
+        InputError
+            If the study has no such outcome.
+        """
+        if outcome not in self.study.outcomes:
+            raise InputError(
+                f"The study has no outcome {outcome!r}.", nearest(outcome, self.study.outcomes)
+            )
+        return analysed_patients(self.data, outcome)
+
+
+def load_trial(study: Study, path: Path) -> Trial:
+    """Read a trial's file and check it against its study.
+
+    Parameters
+    ----------
+    study : Study
+    path : pathlib.Path
+        A table in one of the formats of `data_prep.tables.read_table`.
+
+    Returns
+    -------
+    Trial
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read.
+    DataError
+        If cells or columns are wrong, or the data cannot answer the study's question.
+    """
+    table = read_table(path)
+    return _build(study, table.frame, table.path.name, table.sha256, table.notes)
+
+
+def trial_from_frame(study: Study, frame: pd.DataFrame, source: str = "data frame") -> Trial:
+    """Check a data frame against a study.
+
+    Parameters
+    ----------
+    study : Study
+    frame : pandas.DataFrame, shape (patients, columns)
+        Text or native types. If its index holds distinct whole numbers, messages name rows by
+        them, otherwise by position from 0.
+    source : str
+        What messages call the data.
+
+    Returns
+    -------
+    Trial
+
+    Raises
+    ------
+    DataError
+        If cells or columns are wrong, or the data cannot answer the study's question.
+    """
+    return _build(study, frame, source, None, ())
+
+
+def check_estimable(trial: Trial, therapist: str) -> None:
+    """Refuse a therapist effect that the trial's data cannot tell from anything else.
+
+    Parameters
+    ----------
+    trial : Trial
+    therapist : {"none", "intercept", "intercept+slope"}
+        The setting in force, from the study file or the command line.
+
+    Raises
+    ------
+    InputError
+        If the setting is none of these.
+    DataError
+        If an effect is asked for, and an outcome has patients of one therapist only, or no
+        therapist with two patients.
+    """
+    settings = get_args(ModelSettings.model_fields["therapist"].annotation)
+    if therapist not in settings:
+        raise InputError(
+            f"The therapist setting {therapist!r} does not exist.", nearest(therapist, settings)
+        )
+    if therapist == "none":
+        return
+    found = [
+        therapist_problem(trial.study, trial.source, name, trial.analysed(name))
+        for name in trial.study.outcomes
+    ]
+    problems = [problem for problem in found if problem is not None]
+    if problems:
+        raise DataError(problems)
+
+
+def _build(
+    study: Study, frame: pd.DataFrame, source: str, sha256: str | None, notes: tuple[str, ...]
+) -> Trial:
+    typed = validate(frame, study, source)
+    moderator, scoring_notes = _moderator(typed, study, source)
+    data = _dataset(typed, moderator, study)
+    problems = trial_problems(study, source, data)
+    if not problems:
+        for name in study.outcomes:
+            problems += outcome_problems(study, source, name, data)
+    if problems:
+        raise DataError(problems)
+    kind, therapist_notes = therapists_in_arms(data)
+    return Trial(
+        study=study,
+        data=data,
+        flow=pd.DataFrame([flow_counts(data, name) for name in study.outcomes]),
+        therapists_in_arms=kind,
+        notes=(*notes, *_missing_notes(data, study), *scoring_notes, *therapist_notes),
+        source=source,
+        sha256=_hash(typed) if sha256 is None else sha256,
+    )
+
+
+def _moderator(typed: pd.DataFrame, study: Study, source: str) -> tuple[np.ndarray, list[str]]:
+    """Moderator of each patient, scored from its items if it has any, and notes about them."""
+    settings = study.moderator
+    if not settings.items or settings.item_range is None:
+        return typed[MODERATOR].to_numpy(dtype=float), []
+    names = {item_column(item): item for item in settings.items}
+    items = typed[list(names)].rename(columns=names)
+    total = score_items(
+        items,
+        reverse=settings.reverse,
+        item_range=settings.item_range,
+        max_missing=settings.max_missing,
+    )
+    low, high = settings.range
+    outside = total[(total < low) | (total > high)]
+    if len(outside):
+        ends = [f"{len(names) * end:g}" for end in settings.item_range]
+        rule = (
+            f"the total of {len(names)} items ({ends[0]} to {ends[1]} is possible) must be from "
+            f"{low:g} to {high:g}"
+        )
+        remedy = "Correct `range` or `items` in [moderator] of the study file."
+        first = int(outside.index[0])
+        raise DataError(
+            [Problem(source, first, settings.name, f"{outside.iloc[0]:g}", rule, remedy)]
+        )
+    rows = partly_answered_rows(items, max_missing=settings.max_missing)
+    notes = []
+    if len(rows):
+        listed = ", ".join(str(row) for row in rows[:LISTED_ROWS])
+        more = f" and {len(rows) - LISTED_ROWS} more" if len(rows) > LISTED_ROWS else ""
+        notes.append(
+            f"{counted(len(rows), 'patient')} left more than {settings.max_missing} of the "
+            f"{len(names)} items unanswered, so the {settings.name} is missing: "
+            f"{'row' if len(rows) == 1 else 'rows'} {listed}{more}."
+        )
+    return total.to_numpy(), notes
+
+
+def _dataset(typed: pd.DataFrame, moderator: np.ndarray, study: Study) -> xr.Dataset:
+    therapists = sorted(typed[THERAPIST].dropna().unique(), key=natural_key)
+    covariates: dict[str, np.ndarray] = {}
+    for name in study.covariates:
+        covariates |= covariate_columns(name, typed[covariate_column(name)].to_numpy())
+    columns = np.empty((len(typed), len(covariates)))
+    for position, values in enumerate(covariates.values()):
+        columns[:, position] = values
+    arms = list(study.arms)
+    variables: dict[str, tuple[tuple[str, ...], np.ndarray]] = {
+        "arm_index": (("patient",), pd.Index(arms).get_indexer(pd.Index(typed[ARM]))),
+        "therapist_index": (
+            ("patient",),
+            pd.Index(therapists).get_indexer(pd.Index(typed[THERAPIST])),
+        ),
+        "moderator": (("patient",), moderator.copy()),
+        "covariates": (("patient", "covariate"), columns),
+    }
+    for name, outcome in study.outcomes.items():
+        followup = typed[followup_column(name)].to_numpy(dtype=float, copy=True)
+        variables[f"{name}_followup"] = (("patient",), followup)
+        if outcome.baseline is not None:
+            baseline = typed[baseline_column(name)].to_numpy(dtype=float, copy=True)
+            variables[f"{name}_baseline"] = (("patient",), baseline)
+    coords = {
+        "arm": np.array(arms, dtype=str),
+        "therapist": np.array(therapists, dtype=str),
+        "covariate": np.array(list(covariates), dtype=str),
+    }
+    return read_only(xr.Dataset(variables, coords=coords))
+
+
+def _missing_notes(data: xr.Dataset, study: Study) -> list[str]:
+    """One note for each thing that some rows lack."""
+    lacking = {
+        "arm": data["arm_index"].to_numpy() == MISSING,
+        "therapist": data["therapist_index"].to_numpy() == MISSING,
+        study.moderator.name: np.isnan(data["moderator"].to_numpy()),
+    }
+    rows = data.sizes["patient"]
+    return [
+        f"{int(mask.sum())} of {counted(rows, 'row')} without {what}."
+        for what, mask in lacking.items()
+        if mask.any()
+    ]
+
+
+def _hash(typed: pd.DataFrame) -> str:
+    """Hash of the values that the study uses, patient ids excepted."""
+    digest = hashlib.sha256()
+    for name in typed.columns[1:]:
+        values = typed[name]
+        digest.update(f"{name}\x1e".encode())
+        if pd.api.types.is_float_dtype(values.dtype):
+            digest.update(values.to_numpy(dtype="<f8").tobytes())
+        else:
+            digest.update("\x1f".join(values.fillna("").tolist()).encode())
+    return digest.hexdigest()

@@ -1,0 +1,109 @@
+"""The only module that touches DataTree groups: builds them, and reads draws and patients back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from models.design import Design
+from models.gaussian_draws import GaussianDraws
+
+Array = NDArray[np.float64]
+
+# nutpie's names of sample statistics, and those that ArviZ and PyMC look for.
+ARVIZ_STATISTICS = {
+    "depth": "tree_depth",
+    "maxdepth_reached": "reached_max_treedepth",
+    "logp": "lp",
+}
+SCALARS = ("residual_sd", "therapist_sd", "therapist_slope_sd", "therapist_correlation")
+
+
+def sampled_tree(sampled: xr.DataTree, design: Design, sampling_time: float) -> xr.DataTree:
+    """Draws of one outcome under ArviZ's names, without the coefficient of an absent baseline.
+
+    Parameters
+    ----------
+    sampled : xarray.DataTree
+        As nutpie returns it.
+    design : Design
+    sampling_time : float
+        Seconds of tuning and sampling.
+
+    Returns
+    -------
+    xarray.DataTree
+        Groups ``posterior`` and ``sample_stats``.
+    """
+    draws = sampled["posterior"].dataset
+    names = ["beta", *(name for name in SCALARS if name in draws)]
+    posterior = draws[names].isel(coefficient=design.present)
+    posterior.attrs = {
+        "inference_library": "nutpie",
+        "sampling_time": sampling_time,
+        "scale": "standardised: outcome, moderator, baseline and covariates have mean 0 and SD 1",
+    }
+    statistics = sampled["sample_stats"].dataset
+    statistics = statistics.rename(
+        {old: new for old, new in ARVIZ_STATISTICS.items() if old in statistics}
+    )
+    return xr.DataTree.from_dict({"posterior": posterior, "sample_stats": statistics})
+
+
+def add_therapist_effects(tree: xr.DataTree, effects: Array, design: Design) -> None:
+    """Put the therapists' effects, shape (chain, draw, therapist, effect), into the posterior."""
+    posterior = tree["posterior"].to_dataset()
+    posterior = posterior.assign_coords(
+        therapist=list(design.therapists), effect=list(design.effects)
+    )
+    posterior["therapist_effect"] = (("chain", "draw", "therapist", "effect"), effects)
+    tree["posterior"] = xr.DataTree(posterior)
+
+
+def add_patients(tree: xr.DataTree, analysed: xr.Dataset) -> None:
+    """Keep the analysed patients, by position, as ``observed_data`` and ``constant_data``."""
+    tree["observed_data"] = xr.DataTree(analysed[["outcome"]].drop_attrs())
+    tree["constant_data"] = xr.DataTree(analysed.drop_vars("outcome").drop_attrs())
+
+
+def analysed_patients(tree: xr.DataTree) -> xr.Dataset:
+    """The patients that `add_patients` kept, as `data_prep.trial.Trial.analysed` gave them."""
+    return xr.merge([tree["constant_data"].to_dataset(), tree["observed_data"].to_dataset()])
+
+
+def posterior(tree: xr.DataTree) -> xr.Dataset:
+    """Posterior draws on the standardised scale, dims ``chain`` and ``draw`` first."""
+    return tree["posterior"].dataset
+
+
+def sampling_time(tree: xr.DataTree) -> float:
+    """Seconds of tuning and sampling."""
+    return float(tree["posterior"].attrs["sampling_time"])
+
+
+def gaussian_draws(draws: Mapping[str, xr.DataArray] | xr.Dataset, design: Design) -> GaussianDraws:
+    """Draws as flat arrays for `models.gaussian_draws`, chain after chain.
+
+    Parameters
+    ----------
+    draws : xarray.Dataset
+        Posterior of the outcome; dims ``chain, draw, ...``.
+    design : Design
+        The coefficient of an absent baseline is filled with zero.
+
+    Returns
+    -------
+    GaussianDraws
+    """
+    beta = np.asarray(draws["beta"].transpose("chain", "draw", "coefficient"))
+    full = np.zeros((beta.shape[0] * beta.shape[1], len(design.coefficients)))
+    full[:, design.present] = beta.reshape(len(full), -1)
+    scalars = {
+        name: np.asarray(draws[name].transpose("chain", "draw")).ravel()
+        for name in SCALARS
+        if name in draws
+    }
+    return GaussianDraws(beta=full, **scalars)

@@ -1,0 +1,216 @@
+"""The linear models again: OLS and REML of the same formula, through the same linear map.
+
+They answer in the names and on the scale of the tidy table, so that a published regression, its
+refit and the posterior stand side by side.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import statsmodels.api as sm
+from numpy.linalg import LinAlgError
+from numpy.typing import NDArray
+from scipy import stats
+from statsmodels.tools.sm_exceptions import ConvergenceWarning
+
+from inference.estimands import LinearEstimands, linear_estimands, scale_estimands
+from models.design import Design
+from models.gaussian_draws import GaussianDraws
+
+Array = NDArray[np.float64]
+
+COLUMNS = (
+    "outcome",
+    "model",
+    "quantity",
+    "level",
+    "estimate",
+    "se",
+    "lower",
+    "upper",
+    "p_value",
+    "note",
+)
+# Powell first: on therapist variances near zero the others often fail (see docs/decisions).
+OPTIMISERS = ("powell", "lbfgs", "bfgs", "cg")
+# A therapist SD below this share of the residual SD is a variance estimated as zero.
+BOUNDARY = 1e-3
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class LinearFit:
+    """Coefficients of one linear model on the standardised scale.
+
+    Attributes
+    ----------
+    beta, covariance : ndarray, shape (p,) and (p, p)
+        Of the columns present in the design.
+    scales : GaussianDraws or None
+        Standard deviations as a single draw; None where REML did not converge.
+    degrees_of_freedom : float
+        Of the t distribution for intervals; infinite for REML's normal ones.
+    note : str
+        What a reader must know: a boundary, no convergence.
+    """
+
+    beta: Array
+    covariance: Array
+    scales: GaussianDraws | None
+    degrees_of_freedom: float
+    note: str = ""
+
+
+def ols(X: Array, y: Array) -> LinearFit:
+    """Ordinary least squares, therapists ignored.
+
+    Parameters
+    ----------
+    X : ndarray, shape (n, p)
+    y : ndarray, shape (n,)
+    """
+    result = sm.OLS(y, X).fit()
+    scales = GaussianDraws(beta=result.params[None], residual_sd=np.sqrt([result.mse_resid]))
+    return LinearFit(result.params, result.cov_params(), scales, float(result.df_resid))
+
+
+def reml(X: Array, y: Array, therapist_index: Array, columns: Sequence[int]) -> LinearFit:
+    """Linear mixed model by restricted maximum likelihood.
+
+    Parameters
+    ----------
+    X : ndarray, shape (n, p)
+    y : ndarray, shape (n,)
+    therapist_index : ndarray of int, shape (n,)
+    columns : sequence of int
+        Columns of X whose coefficients vary between therapists.
+
+    Returns
+    -------
+    LinearFit
+        With NaN coefficients and a note where no optimiser converged.
+    """
+    model = sm.MixedLM(y, X, groups=therapist_index, exog_re=X[:, list(columns)])
+    for method in OPTIMISERS:
+        with warnings.catch_warnings():
+            # Convergence is judged by the result; a boundary is reported in the note.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            warnings.simplefilter("ignore", RuntimeWarning)
+            warnings.simplefilter("ignore", UserWarning)
+            try:
+                result = model.fit(reml=True, method=[method])
+            except (LinAlgError, ValueError):
+                continue
+        if result.converged and np.isfinite(result.bse_fe).all():
+            break
+    else:
+        size = X.shape[1]
+        return LinearFit(
+            np.full(size, np.nan),
+            np.full((size, size), np.nan),
+            None,
+            np.inf,
+            f"REML did not converge with {', '.join(OPTIMISERS)}",
+        )
+    size = X.shape[1]
+    beta, covariance = np.asarray(result.fe_params), np.asarray(result.cov_params())[:size, :size]
+    therapist_covariance = np.asarray(result.cov_re)
+    sds = np.sqrt(np.diag(therapist_covariance).clip(min=0))
+    residual_sd = float(np.sqrt(result.scale))
+    smallest = np.sqrt(max(0.0, np.linalg.eigvalsh(therapist_covariance)[0]))
+    note = ""
+    if smallest < BOUNDARY * residual_sd:
+        note = (
+            "REML estimate on the boundary: a therapist variance is zero"
+            if len(sds) == 1
+            else "REML estimate on the boundary: the therapist covariance is singular"
+        )
+    scales = GaussianDraws(
+        beta=beta[None],
+        residual_sd=np.array([residual_sd]),
+        therapist_sd=sds[:1],
+        therapist_slope_sd=sds[1:] if len(sds) > 1 else None,
+    )
+    return LinearFit(beta, covariance, scales, np.inf, note)
+
+
+def refit(design: Design, *, interval: float = 0.95) -> pd.DataFrame:
+    """Linear models of one outcome.
+
+    Parameters
+    ----------
+    design : Design
+    interval : float
+        Probability of the confidence intervals.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns as in `COLUMNS`; models ``ols`` (with the arm by moderator interaction),
+        ``ols_main`` (without it) and, where therapist effects are part of the model, ``reml``.
+        OLS intervals are from Student's t, REML's from the normal distribution.
+    """
+    tables = []
+    main = [k for k in design.present if not design.coefficients[k].startswith("interaction")]
+    y = design.y
+    for name, columns in {"ols": design.present, "ols_main": main}.items():
+        fit = ols(design.X[:, columns], y)
+        tables.append(_table(design, name, columns, fit, interval))
+    if design.effects:
+        columns = design.present
+        varying = [columns.index(column) for column in design.effect_columns]
+        fit = reml(design.X[:, columns], y, design.therapist_index, varying)
+        tables.append(_table(design, "reml", columns, fit, interval))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _table(
+    design: Design, model: str, columns: Sequence[int], fit: LinearFit, interval: float
+) -> pd.DataFrame:
+    linear = _available(linear_estimands(design), columns, len(design.coefficients))
+    matrix = linear.matrix[:, list(columns)]
+    estimate = matrix @ fit.beta + linear.offset
+    variance = np.einsum("mp,pq,mq->m", matrix, fit.covariance, matrix)
+    se = np.sqrt(variance.clip(min=0))
+    distribution = stats.t(fit.degrees_of_freedom)  # normal where they are infinite
+    half = distribution.ppf((1 + interval) / 2) * se
+    table = pd.DataFrame(
+        {
+            "quantity": [quantity for quantity, _ in linear.labels],
+            "level": [level for _, level in linear.labels],
+            "estimate": estimate,
+            "se": se,
+            "lower": estimate - half,
+            "upper": estimate + half,
+            "p_value": 2 * distribution.sf(np.abs(estimate) / se),
+        }
+    )
+    if fit.scales is not None:
+        scales = scale_estimands(design, fit.scales)
+        rows = [
+            {"quantity": name, "level": "", "estimate": float(value[0])}
+            for name, value in scales.items()
+        ]
+        table = pd.concat([table, pd.DataFrame(rows)], ignore_index=True)
+    table = table.assign(outcome=design.outcome, model=model, note=fit.note)
+    return table[list(COLUMNS)]
+
+
+def _available(linear: LinearEstimands, columns: Sequence[int], size: int) -> LinearEstimands:
+    """The quantities that a model with only some of the columns speaks of."""
+    left_out = [column for column in range(size) if column not in columns]
+    average = ("moderator_slope", "average")
+    keep = [
+        row
+        for row, label in enumerate(linear.labels)
+        if label == average or not np.any(linear.matrix[row, left_out])
+    ]
+    return LinearEstimands(
+        labels=tuple(linear.labels[row] for row in keep),
+        matrix=linear.matrix[keep],
+        offset=linear.offset[keep],
+    )

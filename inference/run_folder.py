@@ -1,0 +1,263 @@
+"""The run folder: a fit on disk, written whole or not at all, and read back with what changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import xarray as xr
+
+from data_prep.errors import InputError
+from data_prep.study import Study, read_study, study_text
+from inference.fit import Fit, installed_versions
+from models.spec import ModelSpec
+
+FORMAT = 1  # of the manifest; raised when older runs can no longer be read
+MANIFEST, STUDY, PUBLISHED, FLOW, SUMMARY = (
+    "manifest.json",
+    "study.toml",
+    "published.toml",
+    "flow.csv",
+    "summary.csv",
+)
+
+
+def require_free(path: Path, *, overwrite: bool = False) -> None:
+    """Refuse a place where a run cannot be written, before any sampling.
+
+    Parameters
+    ----------
+    path : Path
+        The run folder to be.
+    overwrite : bool
+        Whether an earlier run there may be replaced. Nothing but a run ever is.
+
+    Raises
+    ------
+    InputError
+        If something is there already, or its parent cannot be written to.
+    """
+    if path.is_symlink() or path.exists():
+        if not overwrite:
+            raise InputError(
+                f"{str(path)!r} exists already.",
+                "Name another folder with --out, or replace the run in it with --overwrite.",
+            )
+        if not (path / MANIFEST).is_file():
+            raise InputError(
+                f"{str(path)!r} exists and is not a run ({MANIFEST} is missing).",
+                "Only runs are replaced; name another folder with --out.",
+            )
+    parent = path.absolute().parent
+    existing = next(folder for folder in (parent, *parent.parents) if folder.exists())
+    if not existing.is_dir():
+        raise InputError(f"{str(existing)!r} is not a folder.", "Name another one with --out.")
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=parent):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"The run cannot be written to {str(parent)!r}: {error.strerror}.",
+            "Name a folder that you may write to with --out.",
+        ) from error
+
+
+def save_fit(
+    fit: Fit,
+    path: Path,
+    *,
+    overwrite: bool = False,
+    published: Path | None = None,
+    tables: Mapping[str, pd.DataFrame] | None = None,
+) -> None:
+    """Write a fit's run folder.
+
+    Everything is written into a hidden folder beside `path`, which then takes its name; a process
+    that dies on the way leaves no half of a run under that name.
+
+    Parameters
+    ----------
+    fit : Fit
+    path : Path
+    overwrite : bool
+        Replace an earlier run.
+    published : Path, optional
+        A ``published.toml`` to keep with the run.
+    tables : mapping of str to DataFrame, optional
+        Further tables by file name, such as the gate's.
+
+    Raises
+    ------
+    InputError
+        If the place is taken or cannot be written to.
+    """
+    require_free(path, overwrite=overwrite)
+    target = path.absolute()
+    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
+    try:
+        _write(fit, partial, published, tables or {})
+        partial.chmod(0o777 & ~_umask())  # mkdtemp's own mode shuts out everybody else
+        _move_into_place(partial, target)
+    except OSError as error:
+        raise InputError(
+            f"The run could not be written to {str(path)!r}: {error.strerror or error}.",
+            "Free some space or name another folder with --out.",
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write(
+    fit: Fit, folder: Path, published: Path | None, tables: Mapping[str, pd.DataFrame]
+) -> None:
+    for outcome, tree in fit.trees.items():
+        tree.to_netcdf(folder / f"{outcome}.nc", engine="h5netcdf")
+    (folder / STUDY).write_text(study_text(fit.study), encoding="utf-8")
+    if published is not None:
+        shutil.copyfile(published, folder / PUBLISHED)
+    own = {FLOW: fit.flow, SUMMARY: fit.summary()}
+    for name, table in (own | dict(tables)).items():
+        if fit.study.simulated:
+            table = table.assign(data="SIMULATED")
+        table.to_csv(folder / name, index=False)
+    hashes = {entry.name: _sha256(entry) for entry in sorted(folder.iterdir())}
+    manifest = {"format": FORMAT, **fit.manifest, "files": hashes}
+    text = json.dumps(manifest, indent=2, ensure_ascii=False)
+    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    for entry in folder.iterdir():
+        with entry.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def _move_into_place(partial: Path, target: Path) -> None:
+    if not target.exists():
+        partial.rename(target)
+        return
+    # A folder cannot be replaced in one step: the old run steps aside, and back if need be.
+    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.previous-", dir=target.parent))
+    target.rename(aside / target.name)
+    try:
+        partial.rename(target)
+    except BaseException:
+        (aside / target.name).rename(target)
+        raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _umask() -> int:
+    current = os.umask(0o022)
+    os.umask(current)
+    return current
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest of a run folder.
+
+    Raises
+    ------
+    InputError
+        If there is no run at `path`, or a newer version of the software wrote it.
+    """
+    try:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputError(
+            f"There is no run at {str(path)!r} ({MANIFEST} is missing).",
+            "Give the folder that `alliance fit --out` wrote.",
+        ) from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{str(path / MANIFEST)!r} is damaged: {error}.", "Fit again.") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise InputError(
+            f"The run at {str(path)!r} has another format than this version reads ({FORMAT}).",
+            "Read it with the version of alliance that wrote it, or fit again.",
+        )
+    return manifest
+
+
+def load_fit(path: Path, *, study: Study | None = None, data: Path | None = None) -> Fit:
+    """Read a run folder.
+
+    Parameters
+    ----------
+    path : Path
+    study : Study, optional
+        Study to hold against the one that was fitted.
+    data : Path, optional
+        Data file to hold against the one that was fitted.
+
+    Returns
+    -------
+    Fit
+        `Fit.differences` says in sentences which study, data, file or version does not match.
+
+    Raises
+    ------
+    InputError
+        If there is no run, or one of its files is missing or damaged.
+    """
+    manifest = read_manifest(path)
+    specs = {
+        name: ModelSpec.from_dict(values) for name, values in manifest["specifications"].items()
+    }
+    for name in (STUDY, FLOW, *(f"{outcome}.nc" for outcome in specs)):
+        if not (path / name).is_file():
+            raise InputError(f"The run at {str(path)!r} lacks {name}.", "Fit again.")
+    kept = read_study(path / STUDY)
+    trees = {}
+    for outcome in specs:
+        file = path / f"{outcome}.nc"
+        try:
+            trees[outcome] = xr.load_datatree(file, engine="h5netcdf")
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"{str(file)!r} is damaged: {error}.", "Fit again.") from error
+    return Fit(
+        study=kept,
+        specs=specs,
+        trees=trees,
+        flow=pd.read_csv(path / FLOW),
+        manifest=manifest,
+        differences=_differences(path, manifest, kept, study, data),
+    )
+
+
+def _differences(
+    path: Path, manifest: Mapping[str, Any], kept: Study, study: Study | None, data: Path | None
+) -> tuple[str, ...]:
+    found = [
+        f"{name} in the run folder is no longer the file that was written."
+        for name, digest in manifest["files"].items()
+        if not (path / name).is_file() or _sha256(path / name) != digest
+    ]
+    installed = installed_versions()
+    found += [
+        f"The run was made with {name} {written}; {installed.get(name, 'none')} is installed."
+        for name, written in manifest["versions"].items()
+        if installed.get(name) != written
+    ]
+    if study is not None and study != kept:
+        then, now = kept.model_dump(), study.model_dump()
+        changed = [key for key in then if then[key] != now[key]]
+        found.append(f"The study given differs from the one fitted in: {', '.join(changed)}.")
+    if data is not None:
+        digest = _sha256(data)
+        if digest != manifest["data"]["sha256"]:
+            found.append(
+                f"{data.name} is not the data that were fitted ({manifest['data']['file']}): "
+                f"its SHA-256 is {digest[:12]}..., not {manifest['data']['sha256'][:12]}...."
+            )
+    return tuple(found)

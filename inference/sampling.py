@@ -1,0 +1,190 @@
+"""Sampling of the exact Gaussian model: compiled once for each shape, the same draws every time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytensor
+import xarray as xr
+
+from inference.datatree import add_therapist_effects, gaussian_draws, posterior, sampled_tree
+from inference.profiles import SamplerProfile, seed_sequence
+from models.design import Design
+from models.exact_gaussian import exact_gaussian_model, model_data
+from models.gaussian_draws import draw_therapist_effects
+from models.priors import Priors
+
+# With numba's fast mathematics the same seed gives other draws from a cold than from a warm cache.
+pytensor.config.numba__fastmath = False
+
+import nutpie  # noqa: E402  # after the setting, so that nothing is compiled without it
+from threadpoolctl import threadpool_limits  # noqa: E402  # beside nutpie, which loads the BLAS
+
+Progress = Callable[[int, int], None]
+POLL_SECONDS = 0.005  # how soon the end of sampling, or Ctrl-C, is noticed
+
+_compiled: dict[tuple[Any, ...], Any] = {}
+
+
+class IncompleteSamplingError(RuntimeError):
+    """Sampling ended without all its draws, or with draws that are not finite."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds spent on one outcome.
+
+    Attributes
+    ----------
+    compilation : float
+        Zero where a model of the same shape had been compiled before.
+    sampling : float
+    therapist_effects : float
+    """
+
+    compilation: float
+    sampling: float
+    therapist_effects: float
+
+
+def compiled_model(design: Design, priors: Priors) -> Any:
+    """Nutpie's compiled exact model for the design's shape, with the design's data in it.
+
+    Models differ in their coefficients and therapist effects alone; numbers of patients and
+    therapists, data and prior scales are given to the compiled model.
+
+    Parameters
+    ----------
+    design : Design
+    priors : Priors
+
+    Returns
+    -------
+    nutpie CompiledModel
+    """
+    shape = (design.coefficients, design.effects)
+    if shape not in _compiled:
+        _compiled[shape] = nutpie.compile_pymc_model(exact_gaussian_model(design, priors))
+    return _compiled[shape].with_data(**model_data(design, priors))
+
+
+def sample_outcome(
+    design: Design,
+    priors: Priors,
+    profile: SamplerProfile,
+    seed: int,
+    *,
+    cores: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[xr.DataTree, Timings]:
+    """Draw from the posterior of one outcome.
+
+    Parameters
+    ----------
+    design : Design
+        J therapists, q therapist effects.
+    priors : Priors
+    profile : SamplerProfile
+    seed : int
+        The run's seed; see `inference.profiles.seed_sequence`.
+    cores : int, optional
+        Chains run at a time; all cores of the process by default. It never changes a draw.
+    progress : callable, optional
+        Called with the draws done and the draws to do, over all chains, tuning included.
+
+    Returns
+    -------
+    xarray.DataTree
+        Groups ``posterior`` (with ``therapist_effect``, shape (chain, draw, J, q)) and
+        ``sample_stats``.
+    Timings
+
+    Raises
+    ------
+    IncompleteSamplingError
+        If a chain is short, or a draw is not finite.
+    KeyboardInterrupt
+        On Ctrl-C; the chains are stopped and their draws dropped.
+    """
+    started = time.perf_counter()
+    model = compiled_model(design, priors)
+    compiled = time.perf_counter()
+    # One BLAS thread: chains already fill the cores, and sums split over threads change their bits.
+    with threadpool_limits(limits=1, user_api="blas"):
+        raw = _run_chains(model, profile, _nuts_seed(seed, design.outcome), cores, progress)
+    sampled = time.perf_counter()
+    tree = sampled_tree(raw, design, sampling_time=sampled - compiled)
+    _require_complete(tree, design.outcome, profile)
+    if design.effects:
+        add_therapist_effects(tree, _therapist_effects(tree, design, seed), design)
+    finished = time.perf_counter()
+    return tree, Timings(compiled - started, sampled - compiled, finished - sampled)
+
+
+def _nuts_seed(seed: int, outcome: str) -> int:
+    return int(seed_sequence(seed, "sampling", outcome).generate_state(1)[0])
+
+
+def _run_chains(
+    model: Any, profile: SamplerProfile, seed: int, cores: int | None, progress: Progress | None
+) -> xr.DataTree:
+    total = profile.chains * (profile.draws + profile.tune)
+
+    def report(chains: list[Any]) -> None:
+        if progress is not None:
+            progress(sum(chain.finished_draws for chain in chains), total)
+
+    sampler = nutpie.sample(
+        model,
+        draws=profile.draws,
+        tune=profile.tune,
+        chains=profile.chains,
+        cores=cores,
+        seed=seed,
+        target_accept=profile.target_accept,
+        maxdepth=profile.max_treedepth,
+        save_warmup=False,
+        progress_bar=False,
+        progress_callback=None if progress is None else report,
+        blocking=False,
+    )
+    try:
+        while not sampler.is_finished:
+            time.sleep(POLL_SECONDS)
+    except BaseException:
+        sampler.cancel()
+        raise
+    return sampler.wait()
+
+
+def _require_complete(tree: xr.DataTree, outcome: str, profile: SamplerProfile) -> None:
+    draws = posterior(tree)
+    got = (draws.sizes["chain"], draws.sizes["draw"])
+    if got != (profile.chains, profile.draws):
+        raise IncompleteSamplingError(
+            f"{outcome}: sampling gave {got[0]} chains of {got[1]} draws, "
+            f"not {profile.chains} of {profile.draws}."
+        )
+    for name, values in draws.data_vars.items():
+        if not np.isfinite(values.values).all():
+            raise IncompleteSamplingError(f"{outcome}: some draws of {name} are not finite.")
+
+
+def _therapist_effects(tree: xr.DataTree, design: Design, seed: int) -> np.ndarray:
+    draws = posterior(tree)
+    return np.stack(
+        [
+            draw_therapist_effects(
+                design,
+                gaussian_draws(draws.isel(chain=[chain]), design),
+                np.random.default_rng(
+                    seed_sequence(seed, "therapist_effects", design.outcome, chain)
+                ),
+            )
+            for chain in range(draws.sizes["chain"])
+        ]
+    )

@@ -1,0 +1,78 @@
+"""The tidy table: one row for each reported quantity of each outcome."""
+
+from __future__ import annotations
+
+import arviz_stats as azs
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from data_prep.errors import InputError
+from inference.estimands import SCALE_QUANTITIES
+
+COLUMNS = (
+    "outcome",
+    "quantity",
+    "level",
+    "mean",
+    "sd",
+    "lower",
+    "upper",
+    "prob_positive",
+    "ess_bulk",
+    "ess_tail",
+    "r_hat",
+)
+
+
+# Tail ESS is that of the worse of these quantiles (Vehtari et al. 2021, doi:10.1214/20-BA1221);
+# ArviZ's own default follows its 89% intervals.
+TAIL_QUANTILES = (0.05, 0.95)
+
+
+def summarise(outcome: str, estimands: xr.DataArray, *, interval: float = 0.95) -> pd.DataFrame:
+    """Posterior summary of one outcome's reported quantities.
+
+    Parameters
+    ----------
+    outcome : str
+    estimands : xarray.DataArray
+        As from `inference.estimands.estimand_draws`, dims ``chain, draw, estimand``.
+    interval : float
+        Probability of the equal-tailed interval.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns as in `COLUMNS`. ``prob_positive`` is missing for standard deviations and shares,
+        which cannot be negative.
+
+    Raises
+    ------
+    InputError
+        If the interval's probability is not between 0 and 1.
+    """
+    if not 0 < interval < 1:
+        raise InputError(
+            f"The interval's probability {interval} is not between 0 and 1.",
+            "Give for example 0.95.",
+        )
+    tail = (1 - interval) / 2
+    sample = ("chain", "draw")
+    lower, upper = estimands.quantile([tail, 1 - tail], dim=sample).values
+    quantity = estimands["quantity"].values
+    positive = (estimands > 0).mean(sample).values
+    columns = {
+        "outcome": outcome,
+        "quantity": quantity,
+        "level": estimands["level"].values,
+        "mean": estimands.mean(sample).values,
+        "sd": estimands.std(sample, ddof=1).values,
+        "lower": lower,
+        "upper": upper,
+        "prob_positive": np.where(np.isin(quantity, SCALE_QUANTITIES), np.nan, positive),
+        "ess_bulk": azs.ess(estimands, method="bulk").values,
+        "ess_tail": azs.ess(estimands, method="tail", prob=TAIL_QUANTILES).values,
+        "r_hat": azs.rhat(estimands).values,
+    }
+    return pd.DataFrame(columns, columns=list(COLUMNS))

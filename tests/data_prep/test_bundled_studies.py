@@ -1,0 +1,82 @@
+"""The studies that come with the project: readable, and true to the papers and the data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import statsmodels.formula.api as smf
+
+from data_prep.study import bundled_studies, read_study
+
+
+def test_both_studies_are_there() -> None:
+    assert set(bundled_studies()) == {"ferreira2013", "headache"}
+
+
+@pytest.mark.parametrize("name", ["ferreira2013", "headache"])
+def test_study_is_readable_and_has_published_findings_beside_it(name: str) -> None:
+    path = bundled_studies()[name]
+    assert read_study(path).citation
+    assert path.with_name("published.toml").is_file()
+
+
+def test_ferreira2013_is_the_published_trial() -> None:
+    study = read_study(bundled_studies()["ferreira2013"])
+    assert study.simulated
+    assert "doi:10.2522/ptj.20120137" in str(study.citation)
+    assert tuple(study.arms) == ("GE", "MCE", "SMT")
+    described = {
+        name: (outcome.range, outcome.better, outcome.family, outcome.baseline is not None)
+        for name, outcome in study.outcomes.items()
+    }
+    assert described == {
+        "function": ((3, 30), "higher", "beta_binomial", True),
+        "gpe": ((-5, 5), "higher", "ordinal", False),
+        "pain": ((0, 10), "lower", "gaussian", True),
+        "disability": ((0, 24), "lower", "beta_binomial", True),
+    }
+    assert study.moderator.range == (16, 112)
+    assert study.moderator.reliability == pytest.approx(0.77)
+    assert study.covariates == ()
+
+
+def test_headache_has_the_published_covariates_and_its_baseline_as_moderator() -> None:
+    study = read_study(bundled_studies()["headache"])
+    assert not study.simulated
+    assert tuple(study.arms.items()) == (("0", "Usual care"), ("1", "Acupuncture"))
+    assert study.moderator.column == "pk1"
+    assert study.covariates == ("age", "sex", "migraine", "chronicity")
+    assert {name: outcome.followup for name, outcome in study.outcomes.items()} == {
+        "headache_3m": "pk2",
+        "headache_12m": "pk5",
+    }
+    assert all(outcome.baseline is None for outcome in study.outcomes.values())
+    assert {outcome.better for outcome in study.outcomes.values()} == {"lower"}
+
+
+def test_headache_describes_the_real_file(shared_data: Path) -> None:
+    study = read_study(bundled_studies()["headache"])
+    table = pd.read_csv(shared_data / "acupuncture_vickers2004.csv")
+    named = [study.columns.patient, study.columns.therapist, study.columns.arm, *study.covariates]
+    scores = {"pk1": study.moderator.range} | {
+        outcome.followup: outcome.range for outcome in study.outcomes.values()
+    }
+    assert {*named, *scores} <= set(table.columns)
+    for column, limits in scores.items():
+        assert table[column].dropna().between(*limits).all()
+    assert set(table["group"].astype(str)) == set(study.arms)
+
+
+def test_headache_yields_the_published_ancova(shared_data: Path) -> None:
+    study = read_study(bundled_studies()["headache"])
+    outcome = study.outcomes["headache_12m"]
+    table = pd.read_csv(shared_data / "acupuncture_vickers2004.csv")
+    right = " + ".join([study.columns.arm, str(study.moderator.column), *study.covariates])
+    fit = smf.ols(f"{outcome.followup} ~ {right}", table).fit()
+    # The code 1 comes last: acupuncture minus usual care, below zero where acupuncture is better.
+    assert list(study.arms)[-1] == "1"
+    low, high = fit.conf_int().loc["group"]
+    assert (fit.params["group"], low, high) == pytest.approx((-4.64, -7.08, -2.20), abs=0.005)
+    assert fit.nobs == 301
