@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from data_prep.errors import InputError
+from data_prep.files import first_of
 
 # Whole numbers up to here are exact in a double, and lose their ".0" as codes and ids should.
 LARGEST_EXACT_INTEGER = 2**53
@@ -42,9 +43,6 @@ STATA_DAMAGE = (
     StopIteration,
     ValueError,
 )
-
-# So many rows are named in one message.
-NAMED_ROWS = 10
 
 
 def cell_text(value: object) -> str | None:
@@ -78,7 +76,10 @@ def _as_text(column: pd.Series) -> pd.Series:
     if column.dtype == object:
         return pd.Series([cell_text(value) for value in column], column.index, dtype="str")
     codes, distinct = pd.factorize(column)
-    texts = np.array([*map(cell_text, distinct), None], dtype=object)  # -1 marks a missing cell
+    # The array keeps single precision, whose text is shorter.
+    is_float = pd.api.types.is_float_dtype(column.dtype)
+    values = np.asarray(distinct) if is_float else distinct
+    texts = np.array([*map(cell_text, values), None], dtype=object)  # -1 marks a missing cell
     return pd.Series(texts[codes], column.index, dtype="str")
 
 
@@ -158,16 +159,14 @@ def _check_formulas(
     if all(cell is not None for row in values for cell in row):
         return
     uncomputed = [
-        f"{cell.coordinate}"
+        cell.coordinate
         for row, stored in zip(formulas(), values, strict=True)
         for cell, value in zip(row, stored, strict=True)
         if value is None and cell.data_type == "f"
     ]
     if uncomputed:
-        more = len(uncomputed) - NAMED_ROWS
-        shown = ", ".join(uncomputed[:NAMED_ROWS]) + (f" and {more} more" if more > 0 else "")
         raise InputError(
-            f"{name}: formulas without a stored value in {shown}.",
+            f"{name}: formulas without a stored value in {first_of(uncomputed)}.",
             "Open the file in a spreadsheet program and save it, so that they are computed.",
         )
 

@@ -13,7 +13,11 @@ import pandas as pd
 NOT_A_NUMBER = "must be a number"
 DECIMAL_COMMA = "must have a decimal point, not a decimal comma"
 THOUSANDS = "must be written without thousands separators"
-INFINITE = "must be a finite number"
+INFINITE = "must be a finite number, 1e100 at most in size"
+
+# Beyond it squares overflow, and no measurement gets there: Stata and SPSS store missing values as
+# numbers near 1e308, which other programs may export as they are.
+LARGEST_NUMBER = 1e100
 
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")
 _COMMA_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
@@ -40,11 +44,11 @@ def parse_numbers(cells: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     values : numpy.ndarray of float, shape (rows,)
         NaN where the cell is missing, blank or wrong.
     wrong : numpy.ndarray of bool, shape (rows,)
-        True where the cell holds something that is not a finite number.
+        True where the cell holds something else than a finite number up to `LARGEST_NUMBER`.
     """
     if pd.api.types.is_any_real_numeric_dtype(cells.dtype):
         values = cells.to_numpy(dtype=float, na_value=np.nan).copy()
-        wrong = np.isinf(values)
+        wrong = np.abs(values) > LARGEST_NUMBER
         values[wrong] = np.nan
         return values, wrong
     plain = _plain_text_numbers(cells)
@@ -81,7 +85,7 @@ def number_fault(value: object) -> tuple[str, str]:
     minus = _TYPOGRAPHIC_MINUS.sub("-", text)
     if minus != text and _number(minus) is not None:
         return NOT_A_NUMBER, f"Write {minus} with a plain minus sign (the hyphen key)."
-    if _is_infinite(text):
+    if _is_too_large(text):
         return INFINITE, "Correct the value, or leave the cell empty if it is missing."
     return NOT_A_NUMBER, "Write a number, or leave the cell empty if the value is missing."
 
@@ -123,7 +127,7 @@ def canonical_code(value: object) -> str:
     return whole.group(1) if whole else text
 
 
-def natural_key(text: str) -> tuple[list[str | int], str]:
+def natural_key(text: str) -> tuple[list[str | tuple[int, str]], str]:
     """Key that sorts numbers inside text by size, so that "2" comes before "10".
 
     Examples
@@ -131,11 +135,13 @@ def natural_key(text: str) -> tuple[list[str | int], str]:
     >>> sorted(["T10", "T2", "T1"], key=natural_key)
     ['T1', 'T2', 'T10']
     """
-    parts: list[str | int] = [
-        # Odd parts are the digits; [0-9] because int() and isdigit() differ on superscripts.
-        int(part) if position % 2 else part
-        for position, part in enumerate(re.split(r"([0-9]+)", text))
-    ]
+    parts: list[str | tuple[int, str]] = []
+    for position, part in enumerate(re.split(r"([0-9]+)", text)):
+        if position % 2:  # digits: the longer number is the larger, whatever its length
+            digits = part.lstrip("0")
+            parts.append((len(digits), digits))
+        else:
+            parts.append(part)
     return parts, text
 
 
@@ -163,7 +169,7 @@ def _plain_text_numbers(cells: pd.Series) -> np.ndarray | None:
         numbers = texts.astype(float)
     except ValueError:
         return None
-    if not np.isfinite(numbers).all():
+    if not (np.abs(numbers) <= LARGEST_NUMBER).all():  # not <= is true of NaN as well
         return None
     values = np.full(len(cells), math.nan)
     values[present] = numbers
@@ -183,11 +189,11 @@ def _number(value: object) -> float | None:
         number = float(value)
     except (ValueError, OverflowError):
         return None
-    return number if math.isfinite(number) else None
+    return number if abs(number) <= LARGEST_NUMBER else None
 
 
-def _is_infinite(text: str) -> bool:
+def _is_too_large(text: str) -> bool:
     try:
-        return math.isinf(float(text))
+        return abs(float(text)) > LARGEST_NUMBER
     except ValueError:
         return False

@@ -220,14 +220,14 @@ def _collinear(study: Study, name: str, rows: xr.Dataset) -> list[_Fault]:
     """Columns that can be computed from others, so that their coefficients have no meaning."""
     columns = _columns(study, name, rows)
     arm, moderator = rows["arm_index"].to_numpy(), columns[0]
-    centred = moderator.values - moderator.values.mean()
+    centred = _unit(moderator.values) - _unit(moderator.values).mean()
     for position, code in list(enumerate(study.arms))[1:]:
         in_arm = arm == position
         columns.append(_Column(f"arm {code!r}", study.columns.arm, in_arm.astype(float)))
         if study.model.interaction:
             label = f"{moderator.label} in arm {code!r}"
             columns.append(_Column(label, moderator.source, np.where(in_arm, centred, 0.0)))
-    correlations = np.corrcoef(np.array([column.values for column in columns]))
+    correlations = np.corrcoef(np.array([_unit(column.values) for column in columns]))
     eigenvalues, eigenvectors = np.linalg.eigh(correlations)
     if eigenvalues[0] > COLLINEAR:
         return []
@@ -236,3 +236,8 @@ def _collinear(study: Study, name: str, rows: xr.Dataset) -> list[_Fault]:
     listed = ", ".join(column.label for column in involved)
     rule = f"among the analysed patients each of these follows from the others: {listed}"
     return [(involved[0].source, rule, "Leave one of them out of the study file.")]
+
+
+def _unit(values: np.ndarray) -> np.ndarray:
+    """Bring values that vary to 0 to 1, so that no scale of theirs is lost in rounding."""
+    return (values - values.min()) / np.ptp(values)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
 from data_prep.errors import InputError
+
+# So many places are named in one message.
+NAMED_PLACES = 10
 
 
 def file_bytes(path: Path, kind: str) -> bytes:
@@ -53,3 +57,16 @@ def _other_names(path: Path) -> str:
     if close:
         return f"Did you mean {' or '.join(repr(str(path.parent / name)) for name in close)}?"
     return "Check the path."
+
+
+def first_of(places: Sequence[str]) -> str:
+    """List for a message, cut after the first ten places.
+
+    Examples
+    --------
+    >>> first_of(["row 3", "row 5"])
+    'row 3, row 5'
+    """
+    shown = ", ".join(places[:NAMED_PLACES])
+    more = len(places) - NAMED_PLACES
+    return f"{shown} and {more} more" if more > 0 else shown

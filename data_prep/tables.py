@@ -12,8 +12,8 @@ import pandas as pd
 
 from data_prep.binary_files import read_excel, read_parquet, read_spss, read_stata
 from data_prep.errors import InputError
-from data_prep.files import file_bytes
-from data_prep.text_files import NAMED_ROWS, read_text
+from data_prep.files import file_bytes, first_of
+from data_prep.text_files import read_text
 
 # Besides the empty cell and cells of blanks only, this alone is a missing value. Others that some
 # programs write (".", "-99", "n/a") are refused later as text or as out of range, by name.
@@ -129,9 +129,7 @@ def _cleaned(cells: pd.DataFrame, name: str) -> tuple[pd.DataFrame, list[str]]:
             f"{name} has a header but no rows.", "Check that it was saved and copied in full."
         )
     frame = frame[~empty]
-    gaps = [row for row in empty.index[empty] if row < frame.index[-1]]
+    gaps = [str(row) for row in empty.index[empty] if row < frame.index[-1]]
     if gaps:
-        shown = ", ".join(str(row) for row in gaps[:NAMED_ROWS])
-        more = f" and {len(gaps) - NAMED_ROWS} more" if len(gaps) > NAMED_ROWS else ""
-        notes.append(f"{name}: empty rows were skipped: {shown}{more}.")
+        notes.append(f"{name}: empty rows were skipped: {first_of(gaps)}.")
     return frame, notes

@@ -12,11 +12,9 @@ import numpy as np
 import pandas as pd
 
 from data_prep.errors import InputError
+from data_prep.files import first_of
 
 DELIMITER_NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "vertical bars"}
-
-# So many rows are named in one message.
-NAMED_ROWS = 10
 
 
 def read_text(content: bytes, name: str, delimiter: str) -> tuple[pd.DataFrame, list[str]]:
@@ -152,11 +150,8 @@ def _check_lengths(body: bytes, name: str, delimiter: str, width: int) -> None:
     ]
     if not faulty:
         return
-    shown = ", ".join(faulty[:NAMED_ROWS])
-    if len(faulty) > NAMED_ROWS:
-        shown += f", and {len(faulty) - NAMED_ROWS} rows more"
     raise InputError(
-        f"{name}: the header has {width} cells, but {shown}.",
+        f"{name}: the header has {width} cells, but {first_of(faulty)}.",
         "Give every row as many cells as the header, and put a cell that contains "
         f"{DELIMITER_NAMES[delimiter]} in quotation marks.",
     )

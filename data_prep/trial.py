@@ -31,6 +31,7 @@ from data_prep.study import ModelSettings, Study
 from data_prep.tables import read_table
 from data_prep.validation import validate
 
+ROUNDING = 1e-9  # share of the range by which a sum of decimal fractions may miss its end
 LISTED_ROWS = 20  # rows that a note lists before it says how many more there are
 
 
@@ -217,7 +218,8 @@ def _moderator(typed: pd.DataFrame, study: Study, source: str) -> tuple[np.ndarr
         max_missing=settings.max_missing,
     )
     low, high = settings.range
-    outside = total[(total < low) | (total > high)]
+    slack = ROUNDING * (high - low)
+    outside = total[(total < low - slack) | (total > high + slack)]
     if len(outside):
         ends = [f"{len(names) * end:g}" for end in settings.item_range]
         rule = (

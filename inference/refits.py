@@ -78,7 +78,9 @@ def ols(X: Array, y: Array) -> LinearFit:
     return LinearFit(result.params, result.cov_params(), scales, float(result.df_resid))
 
 
-def reml(X: Array, y: Array, therapist_index: Array, columns: Sequence[int]) -> LinearFit:
+def reml(
+    X: Array, y: Array, therapist_index: NDArray[np.int64], columns: Sequence[int]
+) -> LinearFit:
     """Linear mixed model by restricted maximum likelihood.
 
     Parameters

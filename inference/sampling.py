@@ -25,7 +25,7 @@ import nutpie  # noqa: E402  # after the setting, so that nothing is compiled wi
 from threadpoolctl import threadpool_limits  # noqa: E402  # beside nutpie, which loads the BLAS
 
 Progress = Callable[[int, int], None]
-POLL_SECONDS = 0.005  # how soon the end of sampling, or Ctrl-C, is noticed
+WAIT_SECONDS = 0.1  # how soon Ctrl-C is noticed; the end of sampling is noticed at once
 
 _compiled: dict[tuple[Any, ...], Any] = {}
 
@@ -153,12 +153,14 @@ def _run_chains(
         blocking=False,
     )
     try:
-        while not sampler.is_finished:
-            time.sleep(POLL_SECONDS)
+        while True:
+            try:
+                return sampler.wait(timeout=WAIT_SECONDS)
+            except TimeoutError:
+                continue
     except BaseException:
         sampler.cancel()
         raise
-    return sampler.wait()
 
 
 def _require_complete(tree: xr.DataTree, outcome: str, profile: SamplerProfile) -> None:

@@ -46,11 +46,16 @@ class GaussianDraws:
 
     def block(self, some: slice) -> GaussianDraws:
         """A part of the draws."""
+
+        def part(values: Array | None) -> Array | None:
+            return None if values is None else values[some]
+
         return GaussianDraws(
-            *(
-                None if (values := getattr(self, name)) is None else values[some]
-                for name in self.__slots__
-            )
+            self.beta[some],
+            self.residual_sd[some],
+            part(self.therapist_sd),
+            part(self.therapist_slope_sd),
+            part(self.therapist_correlation),
         )
 
 

@@ -1,0 +1,114 @@
+"""Published findings, linear-model refits and the posterior, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from inference.findings import Finding, verdict
+from inference.fit import Fit
+from inference.refits import refit
+
+KEY = ["outcome", "quantity", "level"]
+MODELS = ("ols_main", "ols", "reml")
+VERDICT_COLUMNS = (
+    "claim",
+    "published_estimate",
+    "published_lower",
+    "published_upper",
+    "published_p",
+    "verdict",
+    "explanation",
+    "known_by",
+    "source",
+    "note",
+)
+POSTERIOR = {
+    "mean": "posterior_mean",
+    "sd": "posterior_sd",
+    "lower": "posterior_lower",
+    "upper": "posterior_upper",
+    "prob_positive": "prob_positive",
+}
+
+
+def compare(fit: Fit, findings: Sequence[Finding] = (), *, interval: float = 0.95) -> pd.DataFrame:
+    """Every reported quantity from each source, with a verdict on what was published.
+
+    Parameters
+    ----------
+    fit : Fit
+    findings : sequence of Finding
+        Published findings; those of outcomes that were not fitted are left out.
+    interval : float
+        Probability of all intervals but the published ones.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row for each quantity and each finding about it, in the order of the tidy table.
+        ``outcome, quantity, level``; ``claim, published_estimate, published_lower,
+        published_upper, published_p`` (as later arm minus earlier on the outcome's scale);
+        for each model of `inference.refits.refit` ``MODEL_estimate, _se, _lower, _upper,
+        _p_value``; ``posterior_mean, posterior_sd, posterior_lower, posterior_upper,
+        prob_positive``; ``verdict, explanation, known_by, source, note, refit_note``.
+    """
+    summary = fit.summary(interval=interval)
+    table = summary[[*KEY, *POSTERIOR]].rename(columns=POSTERIOR)
+    refits = pd.concat(
+        [refit(fit.design(outcome), interval=interval) for outcome in fit.outcomes],
+        ignore_index=True,
+    )
+    for model in MODELS:
+        part = refits[refits["model"] == model].drop(columns=["model", "note"])
+        renamed = {name: f"{model}_{name}" for name in part.columns if name not in KEY}
+        table = table.merge(part.rename(columns=renamed), on=KEY, how="left")
+    notes = refits[refits["note"] != ""].groupby("outcome")["note"].first()
+    table["refit_note"] = table["outcome"].map(notes).fillna("")
+    table = table.merge(_verdicts(fit, findings, summary, interval), on=KEY, how="left")
+    front = list(VERDICT_COLUMNS[:5])
+    refitted = [name for name in table.columns if name.startswith(MODELS)]
+    back = list(VERDICT_COLUMNS[5:])
+    return table[[*KEY, *front, *refitted, *POSTERIOR.values(), *back, "refit_note"]]
+
+
+def _verdicts(
+    fit: Fit, findings: Sequence[Finding], summary: pd.DataFrame, interval: float
+) -> pd.DataFrame:
+    posterior = {
+        (row["outcome"], row["quantity"], row["level"]): row for row in summary.to_dict("records")
+    }
+    rows = []
+    for printed in findings:
+        key = (printed.outcome, printed.quantity, printed.level)
+        if key not in posterior:
+            continue
+        better = fit.study.outcomes[printed.outcome].better
+        finding, row = printed.as_difference(better), posterior[key]
+        judged = verdict(
+            finding,
+            lower=row["lower"],
+            upper=row["upper"],
+            estimate=row["mean"],
+            better=better,
+            probability=interval,
+        )
+        rows.append(
+            (
+                *key,
+                finding.claim,
+                finding.estimate,
+                finding.lower,
+                finding.upper,
+                finding.p,
+                judged.word,
+                judged.explanation,
+                finding.known_by,
+                finding.source,
+                finding.note or "",
+            )
+        )
+    frame = pd.DataFrame(rows, columns=[*KEY, *VERDICT_COLUMNS])
+    numbers = ["published_estimate", "published_lower", "published_upper", "published_p"]
+    return frame.astype(dict.fromkeys(numbers, float))
