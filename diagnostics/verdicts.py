@@ -126,10 +126,9 @@ class GateThresholds:
 # R-hat over 1.01, and fewer than 400 effective draws (100 for each of four chains), are where
 # Vehtari et al. 2021 (doi:10.1214/20-BA1221) no longer trust the draws: FAIL. R-hat has no band
 # before it, since 40 quantities of clean, mildly autocorrelated draws already reach 1.008.
-# At 1,000 effective draws the mean is known to 1/sqrt(1000) = 3% of the posterior SD and a limit of
-# the 95% interval of a normal posterior to sqrt(.025 * .975) / phi(1.96) / sqrt(1000) = 8% of it,
-# so two digits of a limit hold; between 400 and 1,000 they should not be quoted: REVIEW.
-_ESS = Threshold(review=1000, fail=400, low_is_bad=True)
+# Nor has ESS: 400 effective draws know a limit of the 95% interval of a normal posterior to
+# sqrt(.025 * .975) / phi(1.96) / sqrt(400) = 13% of its SD; who quotes more takes `publication`.
+_ESS = Threshold(review=400, fail=400, low_is_bad=True)
 
 _STANDARD = GateThresholds(
     r_hat=Threshold(review=1.01, fail=1.01),
@@ -153,7 +152,7 @@ _STANDARD = GateThresholds(
 # Half the chains of `standard`: half its effective draws (again 100 for each chain). R-hat from two
 # chains is noisier: about 1 in 100 clean fits of 40 mildly autocorrelated quantities (2 x 1,000
 # draws) crosses 1.01 by chance, which therefore asks for a look and 1.02 fails.
-_CI_ESS = Threshold(review=400, fail=200, low_is_bad=True)
+_CI_ESS = Threshold(review=200, fail=200, low_is_bad=True)
 _CI = replace(
     _STANDARD,
     r_hat=Threshold(review=1.01, fail=1.02),
@@ -161,8 +160,9 @@ _CI = replace(
     ess_tail=_CI_ESS,
 )
 
-# What `standard` asks a person to look at fails here. A new review band stands before it: 2,000
-# effective draws (limits to 6% of the SD, means to 2%) and no divergence at all.
+# What `standard` asks a person to look at fails here, and fewer than 1,000 effective draws do
+# (limits of the interval known to 8% of the SD). A review band stands before it: 2,000 effective
+# draws (limits to 6%, means to 2%) and no divergence at all.
 _PUBLICATION_ESS = Threshold(review=2000, fail=1000, low_is_bad=True)
 _PUBLICATION = GateThresholds(
     r_hat=Threshold(review=1.01, fail=1.01),

@@ -43,7 +43,7 @@ def cells(path: Path) -> list[list[str | None]]:
     return [[None if pd.isna(cell) else cell for cell in row] for row in frame.to_numpy()]
 
 
-# One content for all formats: text, whole numbers, numbers, codes with a gap, an empty column.
+# One content for all formats: text, whole numbers, numbers, codes with a gap, an empty cell.
 CONTENT = pd.DataFrame(
     {
         "patient": ["p1", "p2", "p3", "Åse"],

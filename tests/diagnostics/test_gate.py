@@ -105,14 +105,14 @@ def test_heavy_autocorrelation():
     assert "more draws alone will not mend" in result(report, "ess_bulk").recommendation
 
 
-def test_moderate_autocorrelation_is_reviewed_and_asks_for_draws():
-    """rho 0.8: the effective draws are a ninth, (1 - rho) / (1 + rho), of 4,000, near 444."""
-    values = autoregressive(6, (4, 1000, 1), 0.8)
+def test_moderate_autocorrelation_fails_and_asks_for_draws():
+    """rho 0.85: the effective draws are (1 - rho) / (1 + rho) = 0.081 of 4,000, near 324."""
+    values = autoregressive(6, (4, 1000, 1), 0.85)
     bulk = result(judge(values), "ess_bulk")
-    assert bulk.value == pytest.approx(4000 / 9, rel=0.2)
-    assert bulk.verdict == REVIEW
+    assert bulk.value == pytest.approx(4000 * 0.15 / 1.85, rel=0.2)
+    assert bulk.verdict == FAIL
     needed = int(bulk.recommendation.split("about ")[1].split(" draws")[0].replace(",", ""))
-    more = result(judge(autoregressive(7, (4, needed, 1), 0.8)), "ess_bulk")
+    more = result(judge(autoregressive(7, (4, needed, 1), 0.85)), "ess_bulk")
     assert more.value > 0.9 * bulk.review
 
 

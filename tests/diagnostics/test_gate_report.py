@@ -146,9 +146,11 @@ def test_a_profile_that_asks_for_more_is_nowhere_laxer():
 
 
 def test_profiles_judge_the_same_draws_differently():
-    values = autoregressive(6, (4, 1000, 1), 0.8)  # near 444 effective draws
+    values = autoregressive(6, (4, 1000, 1), 0.85)  # near 324 effective draws
     found = {name: result(judge(values, profile=name), "ess_bulk").verdict for name in THRESHOLDS}
-    assert found == {"ci": PASS, "standard": REVIEW, "publication": FAIL}
+    assert found == {"ci": PASS, "standard": FAIL, "publication": FAIL}
+    longer = autoregressive(6, (4, 5000, 1), 0.85)  # near 1,620
+    assert result(judge(longer, profile="publication"), "ess_bulk").verdict == REVIEW
 
 
 def test_table_and_dictionary():
