@@ -1,1 +1,65 @@
-"""."""
+"""Does the bond between patient and therapist predict how a treatment turns out?
+
+The public interface, for a notebook or a script; the command line ``alliance`` stands on it too.
+
+Examples
+--------
+>>> import alliance
+>>> study = alliance.read_study(alliance.find_study("headache"))  # doctest: +SKIP
+>>> trial = alliance.load_trial(study, "headache.csv")  # doctest: +SKIP
+>>> fit = alliance.fit_trial(trial, alliance.find_profile("standard"), seed=1)  # doctest: +SKIP
+>>> fit.summary()  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from alliance._version import __version__
+
+# Names are fetched when they are first used: `alliance --help` must not wait for PyMC.
+_HOMES = {
+    "DataError": "data_prep.errors",
+    "Finding": "inference.findings",
+    "Fit": "inference.fit",
+    "GateReport": "diagnostics.gate",
+    "InputError": "data_prep.errors",
+    "ModelSpec": "models.spec",
+    "Priors": "models.priors",
+    "SamplerProfile": "inference.profiles",
+    "Study": "data_prep.study",
+    "Trial": "data_prep.trial",
+    "Verdict": "diagnostics.verdicts",
+    "bundled_studies": "data_prep.study",
+    "check_convergence": "diagnostics.gate",
+    "check_fit": "diagnostics.fit_gate",
+    "compare": "inference.comparison",
+    "find_profile": "inference.profiles",
+    "find_study": "data_prep.study",
+    "fit_trial": "inference.fit",
+    "gate_table": "diagnostics.fit_gate",
+    "load_fit": "inference.run_folder",
+    "load_trial": "data_prep.trial",
+    "narrowed": "data_prep.study",
+    "read_published": "inference.published",
+    "read_study": "data_prep.study",
+    "refit": "inference.refits",
+    "save_fit": "inference.run_folder",
+    "simulate_trial": "data_prep.simulation",
+    "specify": "models.spec",
+    "trial_from_frame": "data_prep.trial",
+    "write_simulated": "data_prep.simulation",
+}
+
+__all__ = ["__version__", *sorted(_HOMES)]  # names of the table above
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'alliance' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

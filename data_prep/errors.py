@@ -80,15 +80,17 @@ class DataError(InputError):
     ----------
     problems : tuple of Problem
         Every problem, in the order of the file.
+    shown : tuple of Problem
+        Those that the message prints, of each kind the first.
     """
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
-        shown = _most_telling(self.problems)
-        lines = [f"  {problem}" for problem in shown]
+        self.shown = tuple(_most_telling(self.problems))
+        lines = [f"  {problem}" for problem in self.shown]
         count = len(self.problems)
-        if len(shown) < count:
-            lines.append(f"  ... and {count - len(shown)} more")
+        if len(self.shown) < count:
+            lines.append(f"  ... and {count - len(self.shown)} more")
         noun = "problem" if count == 1 else "problems"
         super().__init__(f"{count} {noun} in the data:\n" + "\n".join(lines), "")
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, get_args
 
 from pydantic import Field, ValidationError, model_validator
 
-from data_prep.errors import InputError
+from data_prep.errors import InputError, nearest
 from data_prep.files import file_bytes
 from data_prep.study_messages import did_you_mean, translated_faults
 from data_prep.study_parts import (
@@ -32,6 +33,7 @@ __all__ = [
     "Study",
     "bundled_studies",
     "find_study",
+    "narrowed",
     "read_study",
     "study_text",
 ]
@@ -105,6 +107,49 @@ class Study(Table):
     def _keys_fit(self) -> Self:
         raise_between(study_faults(self.model_dump()))
         return self
+
+
+def narrowed(
+    study: Study,
+    *,
+    outcomes: Sequence[str] = (),
+    therapist: str | None = None,
+    interaction: bool | None = None,
+) -> Study:
+    """Return the study as it is to be analysed: some of its outcomes, other model settings.
+
+    Parameters
+    ----------
+    study : Study
+    outcomes : sequence of str
+        Names of the outcomes to keep; empty keeps all.
+    therapist : {"none", "intercept", "intercept+slope"}, optional
+        Replaces ``[model] therapist``.
+    interaction : bool, optional
+        Replaces ``[model] interaction``.
+
+    Raises
+    ------
+    InputError
+        If an outcome is not in the study, or the therapist setting does not exist.
+    """
+    for name in outcomes:
+        if name not in study.outcomes:
+            raise InputError(f"The study has no outcome {name!r}.", nearest(name, study.outcomes))
+    settings = get_args(ModelSettings.model_fields["therapist"].annotation)
+    if therapist is not None and therapist not in settings:
+        raise InputError(
+            f"The therapist setting {therapist!r} does not exist.",
+            f"Choose one of: {', '.join(settings)}.",
+        )
+    changes = {"therapist": therapist, "interaction": interaction}
+    model = study.model.model_copy(update={k: v for k, v in changes.items() if v is not None})
+    kept = {
+        name: outcome
+        for name, outcome in study.outcomes.items()
+        if not outcomes or name in outcomes
+    }
+    return study.model_copy(update={"outcomes": kept, "model": model})
 
 
 def read_study(path: Path) -> Study:

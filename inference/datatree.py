@@ -50,6 +50,10 @@ def sampled_tree(sampled: xr.DataTree, design: Design, sampling_time: float) -> 
     statistics = statistics.rename(
         {old: new for old, new in ARVIZ_STATISTICS.items() if old in statistics}
     )
+    if "divergence_message" in statistics:
+        # None where a draw did not diverge, which NetCDF cannot hold.
+        messages = statistics["divergence_message"]
+        statistics["divergence_message"] = messages.where(messages.notnull(), "").astype(str)
     return xr.DataTree.from_dict({"posterior": posterior, "sample_stats": statistics})
 
 

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
 from inference.datatree import gaussian_draws
 from models.design import Design, sum_to_zero_basis
 from models.gaussian_draws import GaussianDraws
+from models.priors import Priors
 
 Array = NDArray[np.float64]
 
@@ -134,6 +136,44 @@ def scale_estimands(
         found["therapist_icc"] = between / (between + within)
     found["residual_sd"] = draws.residual_sd * outcome_sd
     return found
+
+
+def prior_table(design: Design, priors: Priors, *, per_sd: bool = False) -> pd.DataFrame:
+    """Prior of every reported quantity on the outcome's own scale.
+
+    Parameters
+    ----------
+    design : Design
+    priors : Priors
+    per_sd : bool
+        Moderator slopes and interactions for one SD of the moderator instead of one point.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``outcome, quantity, level, distribution, location, scale``: ``normal`` with mean
+        and SD, or ``half-normal`` with its scale. The therapists' share of variance has no prior
+        of its own.
+    """
+    linear = linear_estimands(design, per_sd=per_sd)
+    one = np.ones(1)
+    unit = GaussianDraws(
+        beta=np.zeros((1, len(design.coefficients))),
+        residual_sd=one * priors.residual_sd,
+        therapist_sd=one * priors.therapist_sd if design.effects else None,
+        therapist_slope_sd=one * priors.therapist_slope_sd if "slope" in design.effects else None,
+    )
+    scales = scale_estimands(design, unit, per_sd=per_sd)
+    scales.pop("therapist_icc", None)
+    sd = np.sqrt(linear.matrix**2 @ design.prior_sd(priors) ** 2)
+    rows = [
+        (*label, "normal", location, scale)
+        for label, location, scale in zip(linear.labels, linear.offset, sd, strict=True)
+    ]
+    rows += [(name, "", "half-normal", 0.0, float(scale[0])) for name, scale in scales.items()]
+    table = pd.DataFrame(rows, columns=["quantity", "level", "distribution", "location", "scale"])
+    table.insert(0, "outcome", design.outcome)
+    return table
 
 
 def estimand_draws(design: Design, draws: xr.Dataset, *, per_sd: bool = False) -> xr.DataArray:

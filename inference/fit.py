@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -12,11 +12,11 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
-from data_prep.errors import InputError, nearest
+from data_prep.errors import InputError
 from data_prep.study import Study
 from data_prep.trial import Trial, check_estimable
 from inference.datatree import add_patients, analysed_patients, posterior
-from inference.estimands import estimand_draws
+from inference.estimands import estimand_draws, prior_table
 from inference.profiles import SamplerProfile
 from inference.sampling import sample_outcome
 from inference.summary import summarise
@@ -90,6 +90,17 @@ class Fit:
         draws = posterior(self.trees[outcome])
         return estimand_draws(self.design(outcome), draws, per_sd=per_sd)
 
+    def priors(self, *, per_sd: bool = False) -> pd.DataFrame:
+        """Priors of the reported quantities on the outcome's own scale, as normal distributions.
+
+        See `inference.estimands.prior_table`.
+        """
+        tables = [
+            prior_table(self.design(outcome), self.specs[outcome].priors, per_sd=per_sd)
+            for outcome in self.outcomes
+        ]
+        return pd.concat(tables, ignore_index=True)
+
     def summary(self, *, interval: float = 0.95, per_sd: bool = False) -> pd.DataFrame:
         """The tidy table of all outcomes; see `inference.summary.summarise`.
 
@@ -107,43 +118,19 @@ class Fit:
         return pd.concat(tables, ignore_index=True)
 
 
-def specify_all(
-    study: Study,
-    outcomes: Sequence[str] = (),
-    *,
-    therapist: str | None = None,
-    interaction: bool | None = None,
-) -> dict[str, ModelSpec]:
-    """Specifications of the outcomes named, or of all of the study's.
-
-    Raises
-    ------
-    InputError
-        If an outcome is not in the study, or a setting is not known.
-    """
-    for name in outcomes:
-        if name not in study.outcomes:
-            raise InputError(f"The study has no outcome {name!r}.", nearest(name, study.outcomes))
-    chosen = [name for name in study.outcomes if not outcomes or name in outcomes]
-    return {name: specify(study, name, therapist, interaction) for name in chosen}
-
-
 def fit_trial(
     trial: Trial,
-    specs: Mapping[str, ModelSpec],
     profile: SamplerProfile,
     seed: int,
     *,
     cores: int | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Fit:
-    """Sample the posterior of every outcome specified.
+    """Sample the posterior of every outcome of the trial's study.
 
     Parameters
     ----------
     trial : Trial
-    specs : mapping of str to ModelSpec
-        By outcome, as from `specify_all`.
     profile : SamplerProfile
     seed : int
         From 0 to 2**63 - 1.
@@ -163,8 +150,8 @@ def fit_trial(
     """
     if not 0 <= seed <= LARGEST_SEED:
         raise InputError(f"The seed {seed} is out of range.", f"Give 0 to {LARGEST_SEED}.")
-    for spec in specs.values():
-        check_estimable(trial, spec.therapist)
+    specs = specify(trial.study)
+    check_estimable(trial, trial.study.model.therapist)
     trees, timings = {}, {}
     for outcome, spec in specs.items():
 
@@ -184,7 +171,6 @@ def fit_trial(
             "sampling": seconds.sampling,
             "therapist_effects": seconds.therapist_effects,
         }
-    flow = trial.flow[trial.flow["outcome"].isin(list(specs))].reset_index(drop=True)
     manifest = {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "title": trial.study.title,
@@ -198,7 +184,7 @@ def fit_trial(
         "seconds": timings,
         "versions": installed_versions(),
     }
-    return Fit(trial.study, dict(specs), trees, flow, manifest)
+    return Fit(trial.study, specs, trees, trial.flow, manifest)
 
 
 def installed_versions() -> dict[str, str]:

@@ -61,7 +61,8 @@ def require_free(path: Path, *, overwrite: bool = False) -> None:
         raise InputError(f"{str(existing)!r} is not a folder.", "Name another one with --out.")
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=parent):
+        # Under the longest name that writing will need.
+        with tempfile.TemporaryDirectory(prefix=f".{path.absolute().name}.previous-", dir=parent):
             pass
     except OSError as error:
         raise InputError(
@@ -101,10 +102,12 @@ def save_fit(
     """
     require_free(path, overwrite=overwrite)
     target = path.absolute()
-    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
+    partial = None
     try:
+        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
         _write(fit, partial, published, tables or {})
         partial.chmod(0o777 & ~_umask())  # mkdtemp's own mode shuts out everybody else
+        require_free(path, overwrite=overwrite)  # another run may have come there meanwhile
         _move_into_place(partial, target)
     except OSError as error:
         raise InputError(
@@ -112,7 +115,8 @@ def save_fit(
             "Free some space or name another folder with --out.",
         ) from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        if partial is not None:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def _write(
@@ -141,15 +145,16 @@ def _move_into_place(partial: Path, target: Path) -> None:
     if not target.exists():
         partial.rename(target)
         return
-    # A folder cannot be replaced in one step: the old run steps aside, and back if need be.
+    # A folder cannot be replaced in one step: the old run steps aside, and back if need be. Should
+    # even that fail, it stays where it stepped to.
     aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.previous-", dir=target.parent))
-    target.rename(aside / target.name)
+    previous = aside / target.name
     try:
+        target.rename(previous)
         partial.rename(target)
-    except BaseException:
-        (aside / target.name).rename(target)
-        raise
     finally:
+        if os.path.lexists(previous) and partial.exists():
+            previous.rename(target)
         shutil.rmtree(aside, ignore_errors=True)
 
 

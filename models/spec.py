@@ -60,29 +60,26 @@ class ModelSpec:
         return cls(**{**values, "priors": Priors(**values["priors"])})
 
 
-def specify(
-    study: Study, outcome: str, therapist: str | None = None, interaction: bool | None = None
-) -> ModelSpec:
-    """Specification of one outcome from its study file.
+def specify(study: Study) -> dict[str, ModelSpec]:
+    """Specification of every outcome, from the study's settings and priors.
 
     Parameters
     ----------
     study : Study
-    outcome : str
-    therapist : {"none", "intercept", "intercept+slope"}, optional
-        Overrides ``[model] therapist`` of the study file.
-    interaction : bool, optional
-        Overrides ``[model] interaction`` of the study file.
+        See `data_prep.study.narrowed` for other outcomes or settings than the file's.
+
+    Returns
+    -------
+    dict of str to ModelSpec
+        By outcome.
 
     Raises
     ------
     InputError
-        If a prior or the therapist effects named are not known.
+        If a prior named in the study is not known.
     """
-    chosen = study.model.therapist if therapist is None else therapist
-    return ModelSpec(
-        outcome=outcome,
-        therapist=chosen,  # type: ignore[arg-type]  # checked in __post_init__
-        interaction=study.model.interaction if interaction is None else interaction,
-        priors=Priors.with_overrides(study.priors),
-    )
+    priors = Priors.with_overrides(study.priors)
+    return {
+        outcome: ModelSpec(outcome, study.model.therapist, study.model.interaction, priors)
+        for outcome in study.outcomes
+    }

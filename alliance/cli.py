@@ -1,0 +1,237 @@
+"""The command line: names, options and help. What the commands do stands in `alliance.commands`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from alliance._version import __version__
+
+DEFAULT_SEED = 2013  # the year of the paper; any number would do, and it stands in the manifest
+RUN_HELP = "Folder that `alliance fit --out` wrote."
+
+app = typer.Typer(
+    name="alliance",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    help="Does the working alliance predict how a treatment turns out, and which treatment "
+    "works?\n\nExit codes: 0 fine; 2 wrong input or usage; 3 the diagnostics gate failed.",
+)
+
+
+class TableFormat(StrEnum):
+    """How a table is printed."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+
+
+class ProfileName(StrEnum):
+    """Sampling profiles; the same names as `inference.profiles.PROFILES`."""
+
+    CI = "ci"
+    STANDARD = "standard"
+    PUBLICATION = "publication"
+
+
+class Likelihood(StrEnum):
+    """Which outcome families are used."""
+
+    PUBLISHED = "published"
+    NATIVE = "native"
+
+
+class TherapistSetting(StrEnum):
+    """What varies between therapists."""
+
+    NONE = "none"
+    INTERCEPT = "intercept"
+    INTERCEPT_SLOPE = "intercept+slope"
+
+
+StudyArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="STUDY",
+        help="A study.toml, or the name of a study that comes along: ferreira2013, headache.",
+    ),
+]
+DataArgument = Annotated[
+    Path,
+    typer.Argument(metavar="DATA", help="Table: .csv .tsv .txt .xlsx .parquet .dta .sav"),
+]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help=RUN_HELP)]
+FormatOption = Annotated[TableFormat, typer.Option("--format", help="How tables are printed.")]
+ProfileOption = Annotated[
+    ProfileName,
+    typer.Option(help="How much is sampled: ci 2 x 1000, standard 4 x 1000, publication 4 x 5000."),
+]
+SeedOption = Annotated[int, typer.Option(min=0, help="The same seed gives the same draws.")]
+CoresOption = Annotated[
+    int | None, typer.Option(min=1, help="Chains run at a time; never changes a draw.")
+]
+IntervalOption = Annotated[
+    float, typer.Option(help="Probability of the equal-tailed intervals, between 0 and 1.")
+]
+
+
+def _commands() -> Any:
+    # Imported when a command runs: help and usage errors must not wait for pandas and PyMC.
+    return import_module("alliance.commands")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"alliance {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _front(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the trial and the run.")] = Path(
+        "alliance-demo"
+    ),
+    profile: ProfileOption = ProfileName.STANDARD,
+    seed: SeedOption = DEFAULT_SEED,
+    table_format: FormatOption = TableFormat.TABLE,
+) -> None:
+    """Simulate the 2013 study's trial, and go the whole way: fit, gate, summary, comparison.
+
+    The patient data of the study are not public: every table says SIMULATED.
+    """
+    _commands().demo(out, profile.value, seed, table_format.value)
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Argument(metavar="OUT.csv", help="Where the table goes.")],
+    patients: Annotated[int, typer.Option(help="Patients randomised.")] = 240,
+    therapists: Annotated[int, typer.Option(help="Therapists.")] = 12,
+    seed: SeedOption = DEFAULT_SEED,
+    nested: Annotated[
+        bool, typer.Option("--nested", help="Each therapist treats in one arm only.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
+) -> None:
+    """Simulate a trial like the published one, with its study.toml and true values beside it."""
+    _commands().simulate(out, patients, therapists, seed, nested, overwrite)
+
+
+@app.command()
+def check(
+    study: StudyArgument, data: DataArgument, table_format: FormatOption = TableFormat.TABLE
+) -> None:
+    """Validate a trial's data and count its patients; all problems come back in one table."""
+    _commands().check(study, data, table_format.value)
+
+
+@app.command()
+def fit(
+    study: StudyArgument,
+    data: DataArgument,
+    out: Annotated[Path, typer.Option(help="Folder for the run; must not exist yet.")],
+    outcome: Annotated[
+        list[str] | None, typer.Option(help="Only this outcome; may be repeated.")
+    ] = None,
+    profile: ProfileOption = ProfileName.STANDARD,
+    seed: SeedOption = DEFAULT_SEED,
+    likelihood: Annotated[
+        Likelihood,
+        typer.Option(help="published: Gaussian, as linear models are; native: the study's family."),
+    ] = Likelihood.PUBLISHED,
+    therapist: Annotated[
+        TherapistSetting | None,
+        typer.Option(help="What varies between therapists, instead of the study's setting."),
+    ] = None,
+    interaction: Annotated[
+        bool | None,
+        typer.Option(
+            "--interaction/--no-interaction",
+            help="Whether slopes differ between arms, instead of the study's setting.",
+        ),
+    ] = None,
+    cores: CoresOption = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run.")] = False,
+    table_format: FormatOption = TableFormat.TABLE,
+) -> None:
+    """Fit every outcome and write the run folder; exit code 3 if the gate fails."""
+    _commands().fit(
+        study,
+        data,
+        out,
+        outcomes=outcome or [],
+        profile=profile.value,
+        seed=seed,
+        likelihood=likelihood.value,
+        therapist=None if therapist is None else therapist.value,
+        interaction=interaction,
+        cores=cores,
+        overwrite=overwrite,
+        table_format=table_format.value,
+    )
+
+
+@app.command()
+def diagnose(
+    run: RunArgument,
+    study: Annotated[
+        str | None, typer.Option(help="Also say whether this study is the one fitted.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Also say whether these data are the ones fitted.")
+    ] = None,
+    table_format: FormatOption = TableFormat.TABLE,
+) -> None:
+    """Judge the draws: the convergence gate; exit code 3 if it fails."""
+    _commands().diagnose(run, study, data, table_format.value)
+
+
+@app.command()
+def summary(
+    run: RunArgument,
+    interval: IntervalOption = 0.95,
+    per_sd: Annotated[
+        bool, typer.Option("--per-sd", help="Moderator slopes for one SD instead of one point.")
+    ] = False,
+    priors: Annotated[
+        bool, typer.Option("--priors", help="The priors on the outcome's scale instead.")
+    ] = False,
+    table_format: FormatOption = TableFormat.TABLE,
+) -> None:
+    """Print the posterior summaries of every reported quantity."""
+    _commands().summary(run, interval, per_sd, priors, table_format.value)
+
+
+@app.command()
+def compare(
+    run: RunArgument,
+    published: Annotated[
+        Path | None,
+        typer.Option(help="A published.toml, instead of the one that was kept with the run."),
+    ] = None,
+    interval: IntervalOption = 0.95,
+    table_format: FormatOption = TableFormat.TABLE,
+) -> None:
+    """Set published findings, OLS, REML and the posterior side by side."""
+    _commands().compare(run, published, interval, table_format.value)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

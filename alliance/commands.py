@@ -1,0 +1,243 @@
+"""What the commands do: they call the rooms, print the tables and choose the exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from alliance import render
+from alliance.progress import sampling_progress
+from data_prep.errors import DataError, InputError
+from data_prep.simulation import simulate_trial, write_simulated
+from data_prep.study import Study, find_study, narrowed, read_study
+from data_prep.trial import Trial, load_trial
+
+INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C ended
+GATE_FAILED = 3
+
+
+def _command(function: Callable[..., None]) -> Callable[..., None]:
+    """Turn what a user can mend into a message and an exit code, without a traceback."""
+
+    @wraps(function)
+    def guarded(*arguments: Any, **options: Any) -> None:
+        try:
+            function(*arguments, **options)
+        except DataError as error:
+            render.problems(error)
+            raise typer.Exit(error.exit_code) from None
+        except InputError as error:
+            render.error(str(error))
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            render.error("Interrupted: no run was written.")
+            raise typer.Exit(INTERRUPTED) from None
+
+    return guarded
+
+
+def _load(study: Study, data: Path) -> Trial:
+    trial = load_trial(study, data)
+    for note in trial.notes:
+        render.note(note)
+    return trial
+
+
+def _sample_and_save(
+    trial: Trial,
+    out: Path,
+    *,
+    profile: str,
+    seed: int,
+    published: Path | None,
+    overwrite: bool,
+    cores: int | None = None,
+) -> tuple[Any, Any]:
+    """Fit, judge and write; the fit and its gate reports."""
+    from diagnostics.fit_gate import check_fit, gate_table
+    from inference.fit import fit_trial
+    from inference.profiles import find_profile
+    from inference.run_folder import save_fit
+
+    with sampling_progress(list(trial.study.outcomes)) as progress:
+        fitted = fit_trial(trial, find_profile(profile), seed, cores=cores, progress=progress)
+    reports = check_fit(fitted)
+    save_fit(
+        fitted,
+        out,
+        overwrite=overwrite,
+        published=published,
+        tables={"gate.csv": gate_table(reports)},
+    )
+    return fitted, reports
+
+
+def _leave_by_gate(reports: Any) -> None:
+    from diagnostics.fit_gate import worst_verdict
+    from diagnostics.verdicts import Verdict
+
+    if worst_verdict(reports) is Verdict.FAIL:
+        render.error(
+            "The diagnostics gate failed: do not use these draws. See `alliance diagnose`."
+        )
+        raise typer.Exit(GATE_FAILED)
+
+
+def _published_beside(study_path: Path) -> Path | None:
+    beside = study_path.parent / "published.toml"
+    return beside if beside.is_file() else None
+
+
+@_command
+def demo(out: Path, profile: str, seed: int, table_format: str) -> None:
+    """Run the whole way on a simulated trial."""
+    from inference.comparison import compare as compared
+    from inference.published import read_published
+    from inference.run_folder import require_free
+
+    run, table = out / "run", out / "trial.csv"
+    again = (out / "truth.json").is_file() and table.is_file()  # an earlier demo is replaced
+    if out.exists() and not again:
+        raise InputError(f"{str(out)!r} exists and holds no demo.", "Name another folder: --out.")
+    require_free(run, overwrite=again)
+    render.say(f"Simulating the trial of 240 patients into {table}.")
+    write_simulated(simulate_trial(seed=seed), table, overwrite=again)
+    study_path = out / "study.toml"
+    trial = _load(read_study(study_path), table)
+    published = _published_beside(study_path)
+    fitted, reports = _sample_and_save(
+        trial, run, profile=profile, seed=seed, published=published, overwrite=again
+    )
+    findings = () if published is None else read_published(published, trial.study)
+    render.summary(fitted, fitted.summary(), table_format, interval=0.95)
+    render.comparison(fitted, compared(fitted, findings), table_format, interval=0.95)
+    render.gate_overview(fitted, reports, table_format)
+    render.say(f"The run is in {run}: try `alliance summary {run} --format csv`.")
+    _leave_by_gate(reports)
+
+
+@_command
+def simulate(
+    out: Path, patients: int, therapists: int, seed: int, nested: bool, overwrite: bool
+) -> None:
+    """Write a simulated trial."""
+    simulated = simulate_trial(
+        seed=seed, patients=patients, therapists=therapists, crossed=not nested
+    )
+    for path in write_simulated(simulated, out, overwrite=overwrite):
+        render.say(f"Written: {path}")
+
+
+@_command
+def check(study: str, data: Path, table_format: str) -> None:
+    """Validate and count."""
+    described = read_study(find_study(study))
+    try:
+        trial = _load(described, data)
+    except DataError as error:
+        if table_format != "table":
+            render.frame(error.table(), table_format)
+        raise
+    render.flow(described, trial.flow, table_format)
+
+
+@_command
+def fit(
+    study: str,
+    data: Path,
+    out: Path,
+    *,
+    outcomes: list[str],
+    profile: str,
+    seed: int,
+    likelihood: str,
+    therapist: str | None,
+    interaction: bool | None,
+    cores: int | None,
+    overwrite: bool,
+    table_format: str,
+) -> None:
+    """Fit the outcomes and write the run folder."""
+    study_path = find_study(study)
+    described = narrowed(
+        read_study(study_path), outcomes=outcomes, therapist=therapist, interaction=interaction
+    )
+    if likelihood == "native":
+        _require_gaussian(described)
+    from inference.run_folder import require_free
+
+    require_free(out, overwrite=overwrite)
+    trial = _load(described, data)
+    fitted, reports = _sample_and_save(
+        trial,
+        out,
+        profile=profile,
+        seed=seed,
+        published=_published_beside(study_path),
+        overwrite=overwrite,
+        cores=cores,
+    )
+    render.gate_overview(fitted, reports, table_format)
+    render.say(f"Written: {out}. Next: `alliance summary {out}`, `alliance compare {out}`.")
+    _leave_by_gate(reports)
+
+
+def _require_gaussian(study: Study) -> None:
+    for name, outcome in study.outcomes.items():
+        if outcome.family != "gaussian":
+            raise InputError(
+                f"The family {outcome.family!r} of outcome {name!r} is not available in this "
+                "version, which fits Gaussian outcomes.",
+                "Use --likelihood published, or choose other outcomes with --outcome.",
+            )
+
+
+def _load_run(run: Path, study: str | None = None, data: Path | None = None) -> Any:
+    from inference.run_folder import load_fit
+
+    described = None if study is None else read_study(find_study(study))
+    fitted = load_fit(run, study=described, data=data)
+    for difference in fitted.differences:
+        render.note(difference)
+    return fitted
+
+
+@_command
+def diagnose(run: Path, study: str | None, data: Path | None, table_format: str) -> None:
+    """Print the gate's table."""
+    from diagnostics.fit_gate import check_fit
+
+    fitted = _load_run(run, study, data)
+    reports = check_fit(fitted)
+    render.gate(fitted, reports, table_format)
+    _leave_by_gate(reports)
+
+
+@_command
+def summary(run: Path, interval: float, per_sd: bool, priors: bool, table_format: str) -> None:
+    """Print the tidy table, or the priors."""
+    fitted = _load_run(run)
+    if priors:
+        render.priors(fitted, fitted.priors(per_sd=per_sd), table_format, per_sd=per_sd)
+        return
+    table = fitted.summary(interval=interval, per_sd=per_sd)
+    render.summary(fitted, table, table_format, interval=interval, per_sd=per_sd)
+
+
+@_command
+def compare(run: Path, published: Path | None, interval: float, table_format: str) -> None:
+    """Print the comparison."""
+    from inference.comparison import compare as compared
+    from inference.published import read_published
+
+    fitted = _load_run(run)
+    path = _published_beside(run / "study.toml") if published is None else published
+    if path is None:
+        render.note("No published.toml is kept with this run: refits and posterior only.")
+    findings = () if path is None else read_published(path, fitted.study)
+    table = compared(fitted, findings, interval=interval)
+    render.comparison(fitted, table, table_format, interval=interval)

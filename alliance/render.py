@@ -1,0 +1,359 @@
+"""How tables and messages look: data on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from data_prep.errors import DataError
+from data_prep.study import Study
+
+if TYPE_CHECKING:
+    from diagnostics.gate import GateReport
+    from inference.fit import Fit
+
+WIDE = 170  # columns where standard output is not a terminal and nobody said how wide it is
+COLOURS = {
+    "PASS": "green",
+    "REVIEW": "yellow",
+    "FAIL": "bold red",
+    "supported": "green",
+    "agrees": "green",
+    "supported (practically equivalent)": "green",
+    "undetermined": "yellow",
+    "not supported": "magenta",
+    "contradicted": "red",
+    "differs": "red",
+}
+INTERVAL = ("estimate", "lower", "upper")
+COMPARED = ("moderator_slope", "arm_contrast", "interaction")
+
+
+def _out() -> Console:
+    if sys.stdout.isatty():
+        return Console()
+    return Console(width=int(os.environ.get("COLUMNS", WIDE)))
+
+
+def _err() -> Console:
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """Tell how things go."""
+    _err().print(escape(text))
+
+
+def note(text: str) -> None:
+    """Tell what a user should know though it is no error."""
+    _err().print(f"[yellow]Note:[/yellow] {escape(text)}")
+
+
+def error(text: str) -> None:
+    """Tell what is wrong."""
+    _err().print(f"[bold red]Error:[/bold red] {escape(text.strip())}")
+
+
+def problems(found: DataError) -> None:
+    """Tell every problem of a data file, as a table."""
+    table = Table(title=f"{len(found.problems)} problem(s) in the data", title_justify="left")
+    for name in ("File", "Row", "Column", "Value", "Rule", "What to do"):
+        table.add_column(name, overflow="fold")
+    for problem in found.shown:
+        cells = (problem.file, problem.row, problem.column, problem.value)
+        table.add_row(
+            *("" if cell is None else escape(str(cell)) for cell in cells),
+            escape(problem.rule),
+            escape(problem.remedy),
+        )
+    console = Console(stderr=True) if sys.stderr.isatty() else Console(stderr=True, width=WIDE)
+    console.print(table)
+    hidden = len(found.problems) - len(found.shown)
+    if hidden:
+        console.print(f"... and {hidden} more: `alliance check STUDY DATA --format csv` lists all.")
+
+
+def frame(table: pd.DataFrame, table_format: str, *, simulated: bool = False) -> None:
+    """Print a table for a machine, as CSV or JSON records; missing numbers are empty or null."""
+    if simulated:
+        table = table.assign(data="SIMULATED")
+    if table_format == "csv":
+        text = table.to_csv(index=False)
+    else:
+        text = table.to_json(orient="records", indent=2, force_ascii=False, double_precision=15)
+        text += "\n"
+    sys.stdout.write(text)
+
+
+def _title(simulated: bool, text: str) -> str:
+    mark = "[reverse] SIMULATED DATA [/reverse] " if simulated else ""
+    return f"{mark}[bold]{escape(text)}[/bold]"
+
+
+def _outcome_title(fit: Fit, outcome: str) -> str:
+    described = fit.study.outcomes[outcome]
+    low, high = described.range
+    text = (
+        f"{outcome}: {described.label} ({low:g} to {high:g}, {described.better} is better), "
+        f"{_patients(fit, outcome)} patients"
+    )
+    return _title(fit.study.simulated, text)
+
+
+def _outcome_table(fit: Fit, outcome: str, about: str = "") -> Table:
+    title = f"{_outcome_title(fit, outcome)}{about}"
+    shown = Table(title=title, title_justify="left")
+    shown.add_column("Quantity")
+    shown.add_column("Level")
+    return shown
+
+
+def _patients(fit: Fit, outcome: str) -> int:
+    counts = dict(zip(fit.flow["outcome"], fit.flow["analysed"], strict=True))
+    return int(counts[outcome])
+
+
+def _words(quantity: str) -> str:
+    return quantity.replace("_", " ")
+
+
+def _decimals(spread: float) -> int:
+    """Decimals that show two digits of a spread."""
+    if not math.isfinite(spread) or spread <= 0:
+        return 2
+    return max(0, 1 - math.floor(math.log10(spread)))
+
+
+def _number(value: float, decimals: int) -> str:
+    return "" if math.isnan(value) else f"{value:.{decimals}f}"
+
+
+def _estimate(row: dict[Any, Any], names: Sequence[str], decimals: int) -> str:
+    """Estimate and limits of a row, those that it has."""
+    value, lower, upper = (row[name] for name in names)
+    if math.isnan(value) or math.isnan(lower):
+        return _number(value, decimals)
+    return f"{_number(value, decimals)} ({_number(lower, decimals)}, {_number(upper, decimals)})"
+
+
+def _coloured(word: str) -> str:
+    colour = COLOURS.get(word)
+    return f"[{colour}]{word}[/{colour}]" if colour else word
+
+
+def summary(
+    fit: Fit, table: pd.DataFrame, table_format: str, *, interval: float, per_sd: bool = False
+) -> None:
+    """Print the tidy table, by outcome, with the prior of each quantity beside it."""
+    if table_format != "table":
+        frame(table, table_format, simulated=fit.study.simulated)
+        return
+    priors = {
+        (row["outcome"], row["quantity"], row["level"]): row
+        for row in fit.priors(per_sd=per_sd).to_dict("records")
+    }
+    console = _out()
+    for outcome, rows in table.groupby("outcome", sort=False):
+        shown = _outcome_table(fit, str(outcome))
+        for name in ("Mean", "SD", f"{interval:.0%} interval", "P(> 0)", "Prior", "ESS", "R-hat"):
+            shown.add_column(name, justify="right", no_wrap=True)
+        for row in rows.to_dict("records"):
+            key = (outcome, row["quantity"], row["level"])
+            digits = _decimals(row["sd"])
+            shown.add_row(
+                _words(row["quantity"]),
+                escape(row["level"]),
+                _number(row["mean"], digits),
+                _number(row["sd"], digits),
+                f"{_number(row['lower'], digits)} to {_number(row['upper'], digits)}",
+                _number(row["prob_positive"], 3),
+                _prior(priors[key]) if key in priors else "",
+                f"{min(row['ess_bulk'], row['ess_tail']):.0f}",
+                _number(row["r_hat"], 3),
+            )
+        console.print(shown)
+    console.print(_legend(fit, per_sd))
+
+
+def _prior(row: dict[Any, Any]) -> str:
+    scale = f"{row['scale']:.2g}"
+    if row["distribution"] == "half-normal":
+        return f"half-N({scale})"
+    return f"N({row['location']:.2g}, {scale})"
+
+
+def _legend(fit: Fit, per_sd: bool) -> str:
+    unit = "SD" if per_sd else "point"
+    moderator = fit.study.moderator
+    arms = ", ".join(f"{code} = {label}" for code, label in fit.study.arms.items())
+    return escape(
+        f"Moderator slopes and interactions: outcome points for one {unit} of {moderator.label}; "
+        f"arm contrasts at its mean.\nEqual-tailed intervals; ESS the smaller of bulk and tail; "
+        f"N(mean, SD). Arms: {arms}."
+    )
+
+
+def priors(fit: Fit, table: pd.DataFrame, table_format: str, *, per_sd: bool) -> None:
+    """Print the priors on the outcome's scale."""
+    if table_format != "table":
+        frame(table, table_format, simulated=fit.study.simulated)
+        return
+    console = _out()
+    for outcome, rows in table.groupby("outcome", sort=False):
+        shown = _outcome_table(fit, str(outcome), ": priors")
+        shown.add_column("Distribution")
+        for name in ("Location", "Scale"):
+            shown.add_column(name, justify="right")
+        for row in rows.to_dict("records"):
+            shown.add_row(
+                _words(row["quantity"]),
+                escape(row["level"]),
+                row["distribution"],
+                f"{row['location']:.3g}",
+                f"{row['scale']:.3g}",
+            )
+        console.print(shown)
+    console.print(_legend(fit, per_sd))
+
+
+def comparison(fit: Fit, table: pd.DataFrame, table_format: str, *, interval: float) -> None:
+    """Print published findings, refits and posterior side by side, by outcome."""
+    if table_format != "table":
+        frame(table, table_format, simulated=fit.study.simulated)
+        return
+    console = _out()
+    claimed = table["claim"].notna()
+    average = (table["quantity"] != "moderator_slope") | (table["level"] == "average")
+    rows = table[(table["quantity"].isin(COMPARED) & average) | claimed]
+    for outcome, part in rows.groupby("outcome", sort=False):
+        shown = _outcome_table(fit, str(outcome), ": published and refitted")
+        names = ("Published", "OLS, no interaction", "OLS", "REML", "Posterior")
+        for name in names:
+            shown.add_column(name, justify="right", min_width=9)
+        shown.add_column("P(> 0)", justify="right")
+        shown.add_column("Verdict")
+        for row in part.to_dict("records"):
+            digits = _decimals(row["posterior_sd"])
+            models = [
+                _estimate(row, [f"{model}_{name}" for name in INTERVAL], digits)
+                for model in ("published", "ols_main", "ols", "reml")
+            ]
+            if not models[0] and isinstance(row["claim"], str):
+                models[0] = row["claim"]
+            posterior = [f"posterior_{name}" for name in ("mean", "lower", "upper")]
+            shown.add_row(
+                _words(row["quantity"]),
+                escape(row["level"]),
+                *models,
+                _estimate(row, posterior, digits),
+                _number(row["prob_positive"], 3),
+                _coloured(row["verdict"]) if isinstance(row["verdict"], str) else "",
+            )
+        console.print(shown)
+    for text in sorted(
+        {f"{o}: {n}." for o, n in zip(table["outcome"], table["refit_note"], strict=True) if n}
+    ):
+        console.print(escape(text))
+    console.print(_comparison_legend(fit, interval))
+
+
+def _comparison_legend(fit: Fit, interval: float) -> str:
+    lines = [
+        f"Refits and posterior: estimate and {interval:.0%} interval. Published numbers as later "
+        "arm minus earlier arm.",
+        "undetermined: the interval includes zero (or reaches the published one), which shows "
+        "neither presence nor absence. Each verdict's explanation and source: --format csv.",
+    ]
+    if fit.study.simulated:
+        lines.append(
+            "SIMULATED: the verdicts speak of a simulated trial, not of the study's patients."
+        )
+    return escape("\n".join(lines))
+
+
+def gate(fit: Fit, reports: Sequence[GateReport], table_format: str) -> None:
+    """Print every check of every outcome."""
+    if table_format != "table":
+        table = pd.concat([report.table() for report in reports], ignore_index=True)
+        frame(table, table_format, simulated=fit.study.simulated)
+        return
+    console = _out()
+    for report in reports:
+        title = f"{_outcome_title(fit, report.outcome)}: {_coloured(str(report.verdict))}"
+        shown = Table(title=title, title_justify="left")
+        shown.add_column("Check")
+        shown.add_column("Verdict")
+        shown.add_column("Value", justify="right")
+        shown.add_column("What was found")
+        shown.add_column("What to do")
+        for result in report.results:
+            shown.add_row(
+                result.check,
+                _coloured(str(result.verdict)),
+                "" if result.value is None else f"{result.value:.4g}",
+                escape(result.message),
+                escape(result.recommendation),
+            )
+        console.print(shown)
+
+
+def gate_overview(fit: Fit, reports: Sequence[GateReport], table_format: str) -> None:
+    """Print the gate's verdict on each outcome, with the numbers it rests on."""
+    rows = []
+    for report in reports:
+        values = {result.check: result.value for result in report.results}
+        seconds = fit.manifest["seconds"][report.outcome]
+        rows.append(
+            {
+                "outcome": report.outcome,
+                "analysed": _patients(fit, report.outcome),
+                "gate": str(report.verdict),
+                "r_hat": values["r_hat"],
+                "ess_bulk": values["ess_bulk"],
+                "ess_tail": values["ess_tail"],
+                "divergences": values["divergences"],
+                "seconds_sampling": seconds["sampling"],
+                "seconds_compilation": seconds["compilation"],
+            }
+        )
+    table = pd.DataFrame(rows)
+    if table_format != "table":
+        frame(table, table_format, simulated=fit.study.simulated)
+        return
+    shown = Table(title=_title(fit.study.simulated, "Convergence gate"), title_justify="left")
+    shown.add_column("Outcome")
+    for name in ("Patients", "Gate", "Largest R-hat", "Least bulk ESS", "Least tail ESS"):
+        shown.add_column(name, justify="right")
+    shown.add_column("Sampling", justify="right")
+    for row in table.astype({"r_hat": float}).to_dict("records"):
+        shown.add_row(
+            row["outcome"],
+            str(row["analysed"]),
+            _coloured(row["gate"]),
+            _number(row["r_hat"], 3),
+            f"{row['ess_bulk']:.0f}",
+            f"{row['ess_tail']:.0f}",
+            f"{row['seconds_sampling']:.2f} s",
+        )
+    _out().print(shown)
+
+
+def flow(study: Study, table: pd.DataFrame, table_format: str) -> None:
+    """Print the flow counts."""
+    if table_format != "table":
+        frame(table, table_format, simulated=study.simulated)
+        return
+    shown = Table(title=_title(study.simulated, study.title), title_justify="left")
+    for name in table.columns:
+        shown.add_column(_words(name), justify="left" if name == "outcome" else "right")
+    for row in table.itertuples(index=False):
+        shown.add_row(*(str(cell) for cell in row))
+    _out().print(shown)

@@ -1,0 +1,306 @@
+"""Effective draws per second of sampling: the exact model here, and bambi on the same data.
+
+Both fit the same trial in the same process with the same terms, the same priors on the same
+standardised columns, chains, draws and cores. Two differences remain, both in bambi's favour:
+bambi has no correlation between a therapist's intercept and slope, and its time leaves out
+nothing that ours holds (the therapists' effects are drawn within both times).
+
+bambi 0.21 hands its default `inference_method="pymc"` on to `pm.sample` as the sampler's name, so
+by default it runs PyMC's own NUTS even where nutpie is installed. With
+`inference_method="nutpie"` it runs the sampler that is used here; that row shows what the exact
+model alone contributes.
+
+The smallest bulk ESS is taken over all model parameters and all quantities of the tidy table,
+computed from either's draws by the same code. Compilation is in no time.
+"""
+
+from __future__ import annotations
+
+import logging
+import statistics
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import xarray as xr
+from reporting import Target, console, cores, finish, load, parser, spread, table, versions
+
+from data_prep.simulation import simulate_trial
+from data_prep.trial import Trial, trial_from_frame
+from inference.datatree import posterior
+from inference.estimands import estimand_draws
+from inference.fit import fit_trial, installed_versions
+from inference.profiles import find_profile
+from inference.sampling import sample_outcome
+from models.design import Design, build_design
+from models.priors import Priors
+from models.spec import specify
+
+import arviz_stats as azs  # isort: skip  # after inference, which sets PyTensor up
+import bambi  # isort: skip
+import nutpie  # isort: skip
+import pandas as pd  # isort: skip
+
+ANALYSED = 182  # patients with an alliance rating in the trial of 2013
+SIMULATED = 2 * ANALYSED  # enough that as many have every measurement
+THERAPISTS = (12, 20)
+OUTCOME = "function"
+STANDARD = find_profile("standard")
+
+OURS = "exact model (this project)"
+BAMBI = {"bambi, its default (PyMC's NUTS)": "pymc", "bambi with nutpie": "nutpie"}
+SMALLEST_RATIO, LONGEST_REFIT, COMPILATIONS = 20.0, 0.3, 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One fit: seconds of sampling, the smallest bulk ESS, and the quantity that has it."""
+
+    method: str
+    therapists: int
+    seed: int
+    seconds: float
+    smallest_ess: float
+    quantity: str
+    load: float
+
+    @property
+    def rate(self) -> float:
+        """Smallest bulk ESS per second of sampling."""
+        return self.smallest_ess / self.seconds
+
+
+def complete_trial(seed: int, therapists: int) -> Trial:
+    """A simulated trial of `ANALYSED` patients who have every measurement."""
+    simulated = simulate_trial(seed=seed, patients=SIMULATED, therapists=therapists)
+    frame = simulated.frame.dropna().head(ANALYSED)
+    if len(frame) < ANALYSED:
+        raise RuntimeError(f"only {len(frame)} complete patients; raise SIMULATED")
+    return trial_from_frame(simulated.study, frame)
+
+
+def bambi_model(design: Design, priors: Priors) -> bambi.Model:
+    """The same terms and priors on the same standardised columns."""
+    columns = [_plain(name) for name in design.coefficients]
+    frame = pd.DataFrame(design.X, columns=columns)
+    frame["y"] = design.y
+    frame["therapist"] = np.array(design.therapists)[design.therapist_index]
+
+    def normal(sigma: Any) -> bambi.Prior:
+        return bambi.Prior("Normal", mu=0, sigma=sigma)
+
+    def half_normal(sigma: float) -> bambi.Prior:
+        return bambi.Prior("HalfNormal", sigma=sigma)
+
+    scales = dict(zip(columns, design.prior_sd(priors), strict=True))
+    fixed = [columns[k] for k in design.present if columns[k] != "intercept"]
+    formula = f"y ~ {' + '.join(fixed)} + (1|therapist) + (0 + moderator|therapist)"
+    chosen = {name: normal(scales[name]) for name in fixed} | {
+        "Intercept": normal(scales["intercept"]),
+        "1|therapist": normal(half_normal(priors.therapist_sd)),
+        "moderator|therapist": normal(half_normal(priors.therapist_slope_sd)),
+        "sigma": half_normal(priors.residual_sd),
+    }
+    # Not centred anew, so that the intercept's prior is that of the exact model.
+    return bambi.Model(formula, frame, priors=chosen, center_predictors=False)
+
+
+def _plain(name: str) -> str:
+    """A coefficient's name as a formula can hold it."""
+    return name.replace("[", "_").replace("]", "")
+
+
+def from_bambi(draws: xr.Dataset, design: Design) -> xr.Dataset:
+    """bambi's draws under the names of the exact model."""
+    names = [design.coefficients[k] for k in design.present]
+    columns = ["Intercept" if name == "intercept" else _plain(name) for name in names]
+    beta = xr.concat([draws[name].drop_attrs() for name in columns], dim="coefficient")
+    return xr.Dataset(
+        {
+            "beta": beta.assign_coords(coefficient=names),
+            "residual_sd": draws["sigma"],
+            "therapist_sd": draws["1|therapist_sigma"],
+            "therapist_slope_sd": draws["moderator|therapist_sigma"],
+        }
+    )
+
+
+def all_quantities(draws: xr.Dataset, design: Design) -> xr.DataArray:
+    """Draws of every parameter and every reported quantity, dims ``chain, draw, name``."""
+    reported = estimand_draws(design, draws)
+    labels = zip(reported["quantity"].values, reported["level"].values, strict=True)
+    names = [f"{quantity} {level}".strip() for quantity, level in labels]
+    parts = [
+        reported.drop_vars(["quantity", "level"]).rename(estimand="name").assign_coords(name=names)
+    ]
+    for variable, values in draws.data_vars.items():
+        if variable == "beta":
+            labelled = [f"beta[{name}]" for name in values["coefficient"].values]
+            parts.append(values.rename(coefficient="name").assign_coords(name=labelled))
+        elif variable != "therapist_effect":
+            parts.append(values.expand_dims(name=[f"parameter {variable}"]))
+    return xr.concat(parts, dim="name", coords="minimal", compat="override").transpose(
+        "chain", "draw", "name"
+    )
+
+
+def smallest_ess(quantities: xr.DataArray) -> tuple[float, str]:
+    """The smallest bulk ESS, and the name of the quantity that has it."""
+    ess = azs.ess(quantities, method="bulk")
+    position = int(ess.argmin("name"))
+    return float(ess[position]), str(ess["name"].values[position])
+
+
+@contextmanager
+def counted_compilations(into: list[int]) -> Iterator[None]:
+    """Append to `into` how many models nutpie compiled inside."""
+    real: Callable[..., Any] = nutpie.compile_pymc_model
+    with mock.patch.object(nutpie, "compile_pymc_model", side_effect=real) as compile_model:
+        yield
+    into.append(compile_model.call_count)
+
+
+def fit_ours(design: Design, priors: Priors, seed: int) -> tuple[xr.Dataset, float, float]:
+    """Draws, seconds of sampling with the therapists' effects, and seconds of the whole fit."""
+    started = time.perf_counter()
+    tree, seconds = sample_outcome(design, priors, STANDARD, seed, cores=cores())
+    whole = time.perf_counter() - started
+    return posterior(tree), seconds.sampling + seconds.therapist_effects, whole
+
+
+def fit_bambi(design: Design, priors: Priors, seed: int, sampler: str) -> tuple[xr.Dataset, float]:
+    """Draws, and seconds of sampling as PyMC reports them."""
+    model = bambi_model(design, priors)
+    tree = model.fit(
+        draws=STANDARD.draws,
+        tune=STANDARD.tune,
+        chains=STANDARD.chains,
+        cores=cores(),
+        random_seed=seed,
+        inference_method=sampler,
+        progressbar=False,
+    )
+    draws = tree["posterior"].dataset
+    return from_bambi(draws, design), float(draws.attrs["sampling_time"])
+
+
+def main() -> int:
+    command = parser(__doc__)
+    command.add_argument("--seeds", type=int, default=5, help="trials for each number (5)")
+    arguments = command.parse_args()
+    logging.getLogger("pymc").setLevel(logging.ERROR)
+    logging.getLogger("bambi").setLevel(logging.ERROR)
+    # PyMC forks its chains; nutpie's threads are idle then.
+    warnings.filterwarnings("ignore", message=".*multi-threaded, use of fork.*")
+    out = console()
+
+    compilations: list[int] = []
+    trial = complete_trial(0, THERAPISTS[0])
+    specs = specify(trial.study)
+    with counted_compilations(compilations):
+        four = fit_trial(trial, STANDARD, seed=0, cores=cores())
+    first_seconds = four.manifest["seconds"]
+    warm_up = build_design(trial.analysed(OUTCOME), specs[OUTCOME])
+    for sampler in BAMBI.values():
+        fit_bambi(warm_up, specs[OUTCOME].priors, 0, sampler)
+
+    runs: list[Run] = []
+    refits: list[float] = []
+    disagreement: dict[str, float] = {}
+    for therapists in THERAPISTS:
+        for seed in range(1, arguments.seeds + 1):
+            trial = complete_trial(seed, therapists)
+            spec = specify(trial.study)[OUTCOME]
+            design = build_design(trial.analysed(OUTCOME), spec)
+            before = load()
+            with counted_compilations(compilations):
+                draws, seconds, whole = fit_ours(design, spec.priors, seed)
+            refits.append(whole)
+            ours = all_quantities(draws, design)
+            runs.append(Run(OURS, therapists, seed, seconds, *smallest_ess(ours), before))
+            for method, sampler in BAMBI.items():
+                before = load()
+                draws, seconds = fit_bambi(design, spec.priors, seed, sampler)
+                theirs = all_quantities(draws, design)
+                runs.append(Run(method, therapists, seed, seconds, *smallest_ess(theirs), before))
+                shared = ours.sel(name=theirs["name"])
+                sample = ("chain", "draw")
+                gap = np.abs(shared.mean(sample) - theirs.mean(sample)) / theirs.std(sample)
+                disagreement[method] = max(disagreement.get(method, 0.0), float(gap.max()))
+            out.print(f"{therapists} therapists, seed {seed}: done", style="dim")
+
+    rows, ratios = [], {}
+    for therapists in THERAPISTS:
+        ours_by_seed = {
+            run.seed: run.rate
+            for run in runs
+            if run.method == OURS and run.therapists == therapists
+        }
+        for method in (OURS, *BAMBI):
+            some = [run for run in runs if run.method == method and run.therapists == therapists]
+            against = [ours_by_seed[run.seed] / run.rate for run in some]
+            ratios[therapists, method] = statistics.median(against)
+            rows.append(
+                (
+                    f"{therapists} therapists: {method}",
+                    spread([run.seconds for run in some]),
+                    spread([run.smallest_ess for run in some], 0),
+                    spread([run.rate for run in some], 0),
+                    spread(against, 1) if method != OURS else "",
+                    spread([run.load for run in some], 1),
+                )
+            )
+    out.print(
+        table(
+            f"{ANALYSED} patients, outcome {OUTCOME}, {STANDARD.chains} x ({STANDARD.tune} + "
+            f"{STANDARD.draws}) draws: median (range) over {arguments.seeds} trials",
+            ["", "sampling, s", "smallest ESS", "ESS per s", "ours / bambi", "load"],
+            rows,
+        )
+    )
+    for method, gap in disagreement.items():
+        out.print(f"Largest difference of means from {method}: {gap:.2f} posterior SDs.")
+    out.print(
+        f"Four outcomes at first: compilation {first_seconds[OUTCOME]['compilation']:.1f} s once; "
+        f"a refit afterwards {spread(refits)} s, with {sum(compilations[1:])} compilations in "
+        f"{len(refits)} further trials."
+    )
+    default = next(iter(BAMBI))
+    targets = [
+        Target(
+            f"{therapists} therapists: effective draws per second, ours / bambi",
+            ratios[therapists, default],
+            SMALLEST_RATIO,
+            "times",
+            at_least=True,
+        )
+        for therapists in THERAPISTS
+    ]
+    targets.append(
+        Target("Refit after the first, median", statistics.median(refits), LONGEST_REFIT)
+    )
+    targets.append(
+        Target("Compilations for four outcomes", compilations[0], COMPILATIONS, "compilations")
+    )
+    figures = {
+        "runs": [asdict(run) | {"ess_per_second": run.rate} for run in runs],
+        "ratios": [
+            {"therapists": therapists, "method": method, "median_ratio": ratio}
+            for (therapists, method), ratio in ratios.items()
+            if method != OURS
+        ],
+        "refit_seconds": refits,
+        "first_fit_seconds": first_seconds,
+        "compilations": compilations,
+        "largest_difference_of_means_in_sd": disagreement,
+    }
+    return finish(out, targets, figures, installed_versions() | versions("bambi"), arguments.out)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
