@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from alliance import render
+from alliance.comparison_table import comparison
 from alliance.progress import sampling_progress
 from data_prep.errors import DataError, InputError
 from data_prep.simulation import simulate_trial, write_simulated
@@ -114,7 +115,7 @@ def demo(out: Path, profile: str, seed: int, table_format: str) -> None:
     )
     findings = () if published is None else read_published(published, trial.study)
     render.summary(fitted, fitted.summary(), table_format, interval=0.95)
-    render.comparison(fitted, compared(fitted, findings), table_format, interval=0.95)
+    comparison(fitted, compared(fitted, findings), table_format, interval=0.95)
     render.gate_overview(fitted, reports, table_format)
     render.say(f"The run is in {run}: try `alliance summary {run} --format csv`.")
     _leave_by_gate(reports)
@@ -240,4 +241,4 @@ def compare(run: Path, published: Path | None, interval: float, table_format: st
         render.note("No published.toml is kept with this run: refits and posterior only.")
     findings = () if path is None else read_published(path, fitted.study)
     table = compared(fitted, findings, interval=interval)
-    render.comparison(fitted, table, table_format, interval=interval)
+    comparison(fitted, table, table_format, interval=interval)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import sys
@@ -33,11 +34,10 @@ COLOURS = {
     "contradicted": "red",
     "differs": "red",
 }
-INTERVAL = ("estimate", "lower", "upper")
-COMPARED = ("moderator_slope", "arm_contrast", "interaction")
 
 
-def _out() -> Console:
+def out() -> Console:
+    """Standard output as rich sees it; wide where it is not a terminal."""
     if sys.stdout.isatty():
         return Console()
     return Console(width=int(os.environ.get("COLUMNS", WIDE)))
@@ -88,8 +88,8 @@ def frame(table: pd.DataFrame, table_format: str, *, simulated: bool = False) ->
     if table_format == "csv":
         text = table.to_csv(index=False)
     else:
-        text = table.to_json(orient="records", indent=2, force_ascii=False, double_precision=15)
-        text += "\n"
+        records = table.astype(object).where(table.notna(), None).to_dict("records")
+        text = json.dumps(records, indent=2, ensure_ascii=False) + "\n"
     sys.stdout.write(text)
 
 
@@ -98,7 +98,8 @@ def _title(simulated: bool, text: str) -> str:
     return f"{mark}[bold]{escape(text)}[/bold]"
 
 
-def _outcome_title(fit: Fit, outcome: str) -> str:
+def outcome_title(fit: Fit, outcome: str) -> str:
+    """What a table of one outcome is headed with: its label, scale and number of patients."""
     described = fit.study.outcomes[outcome]
     low, high = described.range
     text = (
@@ -108,8 +109,9 @@ def _outcome_title(fit: Fit, outcome: str) -> str:
     return _title(fit.study.simulated, text)
 
 
-def _outcome_table(fit: Fit, outcome: str, about: str = "") -> Table:
-    title = f"{_outcome_title(fit, outcome)}{about}"
+def outcome_table(fit: Fit, outcome: str, about: str = "") -> Table:
+    """An empty table about one outcome, with the columns that name a quantity."""
+    title = f"{outcome_title(fit, outcome)}{about}"
     shown = Table(title=title, title_justify="left")
     shown.add_column("Quantity")
     shown.add_column("Level")
@@ -121,30 +123,25 @@ def _patients(fit: Fit, outcome: str) -> int:
     return int(counts[outcome])
 
 
-def _words(quantity: str) -> str:
+def words(quantity: str) -> str:
+    """A quantity's name as words."""
     return quantity.replace("_", " ")
 
 
-def _decimals(spread: float) -> int:
+def decimals(spread: float) -> int:
     """Decimals that show two digits of a spread."""
     if not math.isfinite(spread) or spread <= 0:
         return 2
     return max(0, 1 - math.floor(math.log10(spread)))
 
 
-def _number(value: float, decimals: int) -> str:
-    return "" if math.isnan(value) else f"{value:.{decimals}f}"
+def number(value: float, decimals: int) -> str:
+    """A number with so many decimals; empty where it is missing, and never a negative zero."""
+    return "" if math.isnan(value) else f"{value:z.{decimals}f}"
 
 
-def _estimate(row: dict[Any, Any], names: Sequence[str], decimals: int) -> str:
-    """Estimate and limits of a row, those that it has."""
-    value, lower, upper = (row[name] for name in names)
-    if math.isnan(value) or math.isnan(lower):
-        return _number(value, decimals)
-    return f"{_number(value, decimals)} ({_number(lower, decimals)}, {_number(upper, decimals)})"
-
-
-def _coloured(word: str) -> str:
+def coloured(word: str) -> str:
+    """A verdict in its colour."""
     colour = COLOURS.get(word)
     return f"[{colour}]{word}[/{colour}]" if colour else word
 
@@ -160,24 +157,24 @@ def summary(
         (row["outcome"], row["quantity"], row["level"]): row
         for row in fit.priors(per_sd=per_sd).to_dict("records")
     }
-    console = _out()
+    console = out()
     for outcome, rows in table.groupby("outcome", sort=False):
-        shown = _outcome_table(fit, str(outcome))
+        shown = outcome_table(fit, str(outcome))
         for name in ("Mean", "SD", f"{interval:.0%} interval", "P(> 0)", "Prior", "ESS", "R-hat"):
             shown.add_column(name, justify="right", no_wrap=True)
         for row in rows.to_dict("records"):
             key = (outcome, row["quantity"], row["level"])
-            digits = _decimals(row["sd"])
+            digits = decimals(row["sd"])
             shown.add_row(
-                _words(row["quantity"]),
+                words(row["quantity"]),
                 escape(row["level"]),
-                _number(row["mean"], digits),
-                _number(row["sd"], digits),
-                f"{_number(row['lower'], digits)} to {_number(row['upper'], digits)}",
-                _number(row["prob_positive"], 3),
+                number(row["mean"], digits),
+                number(row["sd"], digits),
+                f"{number(row['lower'], digits)} to {number(row['upper'], digits)}",
+                number(row["prob_positive"], 3),
                 _prior(priors[key]) if key in priors else "",
                 f"{min(row['ess_bulk'], row['ess_tail']):.0f}",
-                _number(row["r_hat"], 3),
+                number(row["r_hat"], 3),
             )
         console.print(shown)
     console.print(_legend(fit, per_sd))
@@ -206,15 +203,15 @@ def priors(fit: Fit, table: pd.DataFrame, table_format: str, *, per_sd: bool) ->
     if table_format != "table":
         frame(table, table_format, simulated=fit.study.simulated)
         return
-    console = _out()
+    console = out()
     for outcome, rows in table.groupby("outcome", sort=False):
-        shown = _outcome_table(fit, str(outcome), ": priors")
+        shown = outcome_table(fit, str(outcome), ": priors")
         shown.add_column("Distribution")
         for name in ("Location", "Scale"):
             shown.add_column(name, justify="right")
         for row in rows.to_dict("records"):
             shown.add_row(
-                _words(row["quantity"]),
+                words(row["quantity"]),
                 escape(row["level"]),
                 row["distribution"],
                 f"{row['location']:.3g}",
@@ -224,70 +221,15 @@ def priors(fit: Fit, table: pd.DataFrame, table_format: str, *, per_sd: bool) ->
     console.print(_legend(fit, per_sd))
 
 
-def comparison(fit: Fit, table: pd.DataFrame, table_format: str, *, interval: float) -> None:
-    """Print published findings, refits and posterior side by side, by outcome."""
-    if table_format != "table":
-        frame(table, table_format, simulated=fit.study.simulated)
-        return
-    console = _out()
-    claimed = table["claim"].notna()
-    average = (table["quantity"] != "moderator_slope") | (table["level"] == "average")
-    rows = table[(table["quantity"].isin(COMPARED) & average) | claimed]
-    for outcome, part in rows.groupby("outcome", sort=False):
-        shown = _outcome_table(fit, str(outcome), ": published and refitted")
-        names = ("Published", "OLS, no interaction", "OLS", "REML", "Posterior")
-        for name in names:
-            shown.add_column(name, justify="right", min_width=9)
-        shown.add_column("P(> 0)", justify="right")
-        shown.add_column("Verdict")
-        for row in part.to_dict("records"):
-            digits = _decimals(row["posterior_sd"])
-            models = [
-                _estimate(row, [f"{model}_{name}" for name in INTERVAL], digits)
-                for model in ("published", "ols_main", "ols", "reml")
-            ]
-            if not models[0] and isinstance(row["claim"], str):
-                models[0] = row["claim"]
-            posterior = [f"posterior_{name}" for name in ("mean", "lower", "upper")]
-            shown.add_row(
-                _words(row["quantity"]),
-                escape(row["level"]),
-                *models,
-                _estimate(row, posterior, digits),
-                _number(row["prob_positive"], 3),
-                _coloured(row["verdict"]) if isinstance(row["verdict"], str) else "",
-            )
-        console.print(shown)
-    for text in sorted(
-        {f"{o}: {n}." for o, n in zip(table["outcome"], table["refit_note"], strict=True) if n}
-    ):
-        console.print(escape(text))
-    console.print(_comparison_legend(fit, interval))
-
-
-def _comparison_legend(fit: Fit, interval: float) -> str:
-    lines = [
-        f"Refits and posterior: estimate and {interval:.0%} interval. Published numbers as later "
-        "arm minus earlier arm.",
-        "undetermined: the interval includes zero (or reaches the published one), which shows "
-        "neither presence nor absence. Each verdict's explanation and source: --format csv.",
-    ]
-    if fit.study.simulated:
-        lines.append(
-            "SIMULATED: the verdicts speak of a simulated trial, not of the study's patients."
-        )
-    return escape("\n".join(lines))
-
-
 def gate(fit: Fit, reports: Sequence[GateReport], table_format: str) -> None:
     """Print every check of every outcome."""
     if table_format != "table":
         table = pd.concat([report.table() for report in reports], ignore_index=True)
         frame(table, table_format, simulated=fit.study.simulated)
         return
-    console = _out()
+    console = out()
     for report in reports:
-        title = f"{_outcome_title(fit, report.outcome)}: {_coloured(str(report.verdict))}"
+        title = f"{outcome_title(fit, report.outcome)}: {coloured(str(report.verdict))}"
         shown = Table(title=title, title_justify="left")
         shown.add_column("Check")
         shown.add_column("Verdict")
@@ -297,7 +239,7 @@ def gate(fit: Fit, reports: Sequence[GateReport], table_format: str) -> None:
         for result in report.results:
             shown.add_row(
                 result.check,
-                _coloured(str(result.verdict)),
+                coloured(str(result.verdict)),
                 "" if result.value is None else f"{result.value:.4g}",
                 escape(result.message),
                 escape(result.recommendation),
@@ -337,13 +279,13 @@ def gate_overview(fit: Fit, reports: Sequence[GateReport], table_format: str) ->
         shown.add_row(
             row["outcome"],
             str(row["analysed"]),
-            _coloured(row["gate"]),
-            _number(row["r_hat"], 3),
+            coloured(row["gate"]),
+            number(row["r_hat"], 3),
             f"{row['ess_bulk']:.0f}",
             f"{row['ess_tail']:.0f}",
             f"{row['seconds_sampling']:.2f} s",
         )
-    _out().print(shown)
+    out().print(shown)
 
 
 def flow(study: Study, table: pd.DataFrame, table_format: str) -> None:
@@ -353,7 +295,7 @@ def flow(study: Study, table: pd.DataFrame, table_format: str) -> None:
         return
     shown = Table(title=_title(study.simulated, study.title), title_justify="left")
     for name in table.columns:
-        shown.add_column(_words(name), justify="left" if name == "outcome" else "right")
+        shown.add_column(words(name), justify="left" if name == "outcome" else "right")
     for row in table.itertuples(index=False):
         shown.add_row(*(str(cell) for cell in row))
-    _out().print(shown)
+    out().print(shown)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +19,7 @@ from example_designs import (
 from numpy.typing import NDArray
 from pymc.blocking import DictToArrayBijection
 from scipy import stats
+from threadpoolctl import threadpool_limits
 
 from models.design import Design
 from models.exact_gaussian import exact_gaussian_model, model_data
@@ -45,6 +46,13 @@ CORNERS: dict[str, dict[str, float]] = {
     "correlation near minus one": {"therapist_correlation": -0.99, "therapist_slope_sd": 1.0},
     "small residual": {"residual_sd": 0.05, "therapist_sd": 2.0, "therapist_slope_sd": 1.0},
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_blas_thread() -> Iterator[None]:
+    # Two threads that wait for each other on a busy machine make small factorisations take seconds.
+    with threadpool_limits(limits=1, user_api="blas"):
+        yield
 
 
 @dataclass(frozen=True)
