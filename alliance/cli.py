@@ -226,10 +226,13 @@ def compare(
         typer.Option(help="A published.toml, instead of the one that was kept with the run."),
     ] = None,
     interval: IntervalOption = 0.95,
+    figure: Annotated[
+        Path | None, typer.Option(help="Also draw a forest plot: FILE.png, .svg or .pdf.")
+    ] = None,
     table_format: FormatOption = TableFormat.TABLE,
 ) -> None:
     """Set published findings, OLS, REML and the posterior side by side."""
-    _commands().compare(run, published, interval, table_format.value)
+    _commands().compare(run, published, interval, figure, table_format.value)
 
 
 def main() -> None:

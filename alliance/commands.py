@@ -230,7 +230,13 @@ def summary(run: Path, interval: float, per_sd: bool, priors: bool, table_format
 
 
 @_command
-def compare(run: Path, published: Path | None, interval: float, table_format: str) -> None:
+def compare(
+    run: Path,
+    published: Path | None,
+    interval: float,
+    figure: Path | None,
+    table_format: str,
+) -> None:
     """Print the comparison."""
     from inference.comparison import compare as compared
     from inference.published import read_published
@@ -242,3 +248,8 @@ def compare(run: Path, published: Path | None, interval: float, table_format: st
     findings = () if path is None else read_published(path, fitted.study)
     table = compared(fitted, findings, interval=interval)
     comparison(fitted, table, table_format, interval=interval)
+    if figure is not None:
+        from diagnostics.comparison_figure import comparison_figure, save_figure
+
+        save_figure(comparison_figure(fitted, table, interval=interval), figure)
+        render.say(f"Written: {figure}")

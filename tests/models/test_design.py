@@ -8,13 +8,12 @@ import pymc as pm
 import pytest
 import statsmodels.formula.api as smf
 import xarray as xr
-from example_designs import example_design, example_patients
+from example_designs import ExampleTruth, example_design, example_patients
 
 from inference.estimands import linear_estimands, prior_table
 from inference.refits import refit
-from models.design import Design, build_design, sum_to_zero_basis
+from models.design import Design, sum_to_zero_basis
 from models.priors import Priors
-from models.spec import ModelSpec
 
 
 @pytest.mark.parametrize("arms", [2, 3, 5])
@@ -33,7 +32,9 @@ def test_coefficients_on_the_basis_are_a_zero_sum_normal(arms: int) -> None:
     on_basis = np.random.default_rng(arms).normal(size=arms - 1)
     density = pm.logp(pm.ZeroSumNormal.dist(0.5, shape=arms), basis @ on_basis)
     expected = pm.logp(pm.Normal.dist(0, 0.5, shape=arms - 1), on_basis).sum()
-    np.testing.assert_allclose(density.eval(mode="FAST_COMPILE"), expected.eval(mode="FAST_COMPILE"))
+    np.testing.assert_allclose(
+        density.eval(mode="FAST_COMPILE"), expected.eval(mode="FAST_COMPILE")
+    )
 
 
 def test_names_of_the_coefficients() -> None:
@@ -253,9 +254,24 @@ def test_slopes_for_one_sd_are_those_for_one_point_times_the_sd() -> None:
         np.testing.assert_allclose(by_sd.matrix[k], factor * by_point.matrix[k])
 
 
-def test_two_arms_have_one_contrast() -> None:
-    patients = example_patients().sel(patient=lambda data: data["arm_index"] < 2)
-    two = patients.isel(arm=[0, 1])
-    design = build_design(two, ModelSpec("example"))
-    table = least_squares(design).loc[["arm_contrast", "interaction"]]
-    assert [level for _, level in table.index] == ["arm A-arm C"] * 2
+def test_two_arms_have_one_contrast_and_one_interaction() -> None:
+    truth = ExampleTruth(arm_effect=(1.0, -0.5), moderator_slope=(0.1, 0.0))
+    patients = example_patients(6, truth=truth)
+    result = smf.ols("y ~ C(arm) * m + b + age + sex", raw_columns(patients)).fit()
+    found = least_squares(example_design(patients))["estimate"]
+    assert found["arm_contrast"].to_dict() == pytest.approx(
+        {"arm A-arm C": -result.params["C(arm)[T.arm C]"]}
+    )
+    assert found["interaction"].to_dict() == pytest.approx(
+        {"arm A-arm C": -result.params["C(arm)[T.arm C]:m"]}
+    )
+
+
+def test_without_interaction_there_is_one_slope() -> None:
+    patients = example_patients(7)
+    result = smf.ols("y ~ C(arm) + m + b + age + sex", raw_columns(patients)).fit()
+    found = least_squares(example_design(patients, interaction=False))["estimate"]
+    assert "interaction" not in found.index.get_level_values("quantity")
+    assert found["moderator_slope"].to_dict() == pytest.approx({"average": result.params["m"]})
+    contrast = found["arm_contrast", "arm B-arm A"]
+    assert contrast == pytest.approx(result.params["C(arm)[T.arm B]"])

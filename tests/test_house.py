@@ -1,0 +1,338 @@
+"""The house around the code: contracts, lengths, versions, docstrings and documents agree."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from importlinter.cli import lint_imports
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import alliance
+from data_prep.study import Study, read_study
+from inference.findings import QUANTITIES, Finding
+from inference.published import read_published
+from models.priors import Priors
+
+ROOT = Path(__file__).resolve().parents[1]
+ROOMS = ("alliance", "diagnostics", "inference", "models", "data_prep")
+
+# Run-time dependencies of which no version can move a draw or a digit of a table, and why.
+MOVES_NO_RESULT = {
+    "typer": "reads the command line",
+    "rich": "draws tables on a terminal, from numbers that are given as text",
+    "tomli-w": "writes study files, which are read back and compared by tests",
+}
+
+# Spelled so that this file does not find itself.
+MACHINE_PATH = re.compile(r"(?<![A-Za-z0-9_.])/(?:work|root|farm|home|Users)/[A-Za-z.]")
+REGISTRY = re.compile(
+    r"pypi\.org|pythonhoste[d]|anaconda\.org|index[-_]url|https?://[^\s\"']+/(?:simple|packages)/"
+)
+
+
+@pytest.fixture(scope="session")
+def project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def tracked() -> list[Path]:
+    """Files that git knows; tests about them have nothing to say outside a checkout."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout: which files are tracked cannot be known")
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def text_of(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+# Imports ------------------------------------------------------------------------------------------
+
+
+def test_import_contracts_hold(capsys: pytest.CaptureFixture[str]) -> None:
+    code = lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True, no_logo=True)
+    assert code == 0, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("room", [room for room in ROOMS if room != "alliance"])
+def test_a_room_imports_nothing_by_itself_and_says_what_it_is_for(room: str) -> None:
+    # Help and usage errors must not wait for what a room happens to import at its door.
+    door = ast.parse(text_of(f"{room}/__init__.py"))
+    assert len(door.body) == 1
+    assert len((ast.get_docstring(door) or "").split()) > 50
+
+
+# Lengths ------------------------------------------------------------------------------------------
+
+
+def lengths(*folder: str) -> subprocess.CompletedProcess[str]:
+    command = ["bash", str(ROOT / ".ci" / "lengths"), *folder]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_no_python_file_is_over_400_lines() -> None:
+    done = lengths()
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_file_of_401_lines_is_found_and_one_of_400_is_not(tmp_path: Path) -> None:
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / "with blank").mkdir()
+    (tmp_path / "short.py").write_text("1\n" * 400)
+    (tmp_path / "with blank" / "long.py").write_text("1\n" * 401)
+    (tmp_path / ".venv" / "other.py").write_text("1\n" * 401)
+    done = lengths(str(tmp_path))
+    assert done.returncode == 1
+    assert re.findall(r"\S+\.py", done.stdout) == ["blank/long.py"]
+
+
+# Versions -----------------------------------------------------------------------------------------
+
+
+def constrained(project: dict[str, Any]) -> dict[str, str]:
+    """Exact versions of the constraints, by canonical name."""
+    versions = {}
+    for text in project["tool"]["uv"]["constraint-dependencies"]:
+        name, _, exact = text.partition("==")
+        assert re.fullmatch(r"[\w.-]+==[\w.]+", text), f"{text!r} is not an exact version"
+        versions[canonicalize_name(name)] = exact
+    assert len(versions) == len(project["tool"]["uv"]["constraint-dependencies"])
+    return versions
+
+
+def test_the_versions_that_can_move_a_result_are_those_installed(project: dict[str, Any]) -> None:
+    wanted = constrained(project)
+    assert {name: version(name) for name in wanted} == wanted
+
+
+def test_every_dependency_is_constrained_or_said_to_move_no_result(project: dict[str, Any]) -> None:
+    extras = project["project"]["optional-dependencies"].values()
+    needed = [*project["project"]["dependencies"], *(text for extra in extras for text in extra)]
+    names = {canonicalize_name(Requirement(text).name) for text in needed} - {"alliance"}
+    held = constrained(project).keys()
+    assert names - held == set(MOVES_NO_RESULT)
+
+
+def test_one_version_is_told_everywhere() -> None:
+    newest = re.search(r"^## \[([^\]]+)\] - \d{4}-\d{2}-\d{2}$", text_of("CHANGELOG.md"), re.M)
+    assert newest is not None, "CHANGELOG.md has no entry of the form '## [1.2.3] - 2026-01-31'"
+    told = {
+        "CHANGELOG.md": newest[1],
+        "CITATION.cff": yaml.safe_load(text_of("CITATION.cff"))["version"],
+        "installed": version("alliance"),
+    }
+    assert told == dict.fromkeys(told, alliance.__version__)
+
+
+def test_the_citation_names_the_software_the_study_and_its_trial() -> None:
+    citation = yaml.safe_load(text_of("CITATION.cff"))
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys()  # what CFF requires
+    assert all({"type", "title", "authors"} <= entry.keys() for entry in citation["references"])
+    dois = [entry["doi"] for entry in citation["references"]]
+    assert dois == ["10.2522/ptj.20120137", "10.1016/j.pain.2006.12.008"]
+
+
+# What is shipped and what is kept -----------------------------------------------------------------
+
+
+def test_every_room_is_shipped_with_its_types(project: dict[str, Any]) -> None:
+    assert set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]) == set(ROOMS)
+    assert [room for room in ROOMS if not (ROOT / room / "py.typed").is_file()] == []
+    assert text_of("LICENSE").startswith("MIT License")
+
+
+def test_the_lock_file_is_not_kept(tracked: list[Path]) -> None:
+    ignored = subprocess.run(["git", "check-ignore", "-q", "uv.lock"], cwd=ROOT, check=False)
+    assert ignored.returncode == 0
+    assert ROOT / "uv.lock" not in tracked
+
+
+def test_no_tracked_file_names_a_machine_path_or_a_package_registry(tracked: list[Path]) -> None:
+    assert len(tracked) > 50
+    found = []
+    for path in tracked:
+        for number, line in enumerate(path.read_bytes().decode("utf-8", "replace").split("\n"), 1):
+            if MACHINE_PATH.search(line) or REGISTRY.search(line):
+                found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()}")
+    assert found == []
+
+
+def test_the_workflow_and_the_hooks_do_what_ci_does() -> None:
+    steps = re.findall(r"^step (.+)$", text_of(".ci/run"), re.M)
+    assert "uv run pytest" in steps
+    [job] = yaml.safe_load(text_of(".github/workflows/ci.yml"))["jobs"].values()
+    assert "bash .ci/run" in [step.get("run") for step in job["steps"]]
+    [repository] = yaml.safe_load(text_of(".pre-commit-config.yaml"))["repos"]
+    assert repository["repo"] == "local"  # no repository of hooks has to be fetched
+    checks = [step for step in steps if step not in ("pip install --quiet uv", "uv run pytest")]
+    entries = [hook["entry"] for hook in repository["hooks"]]
+    for check in checks:  # the hooks format, continuous integration checks the format
+        assert any(entry.startswith(check.removesuffix(" --check")) for entry in entries), check
+
+
+# Docstrings ---------------------------------------------------------------------------------------
+
+Definition = ast.FunctionDef | ast.ClassDef
+
+
+def definitions(body: list[ast.stmt], owner: str = "") -> Iterator[tuple[str, Definition]]:
+    for node in body:
+        if isinstance(node, Definition) and not node.name.startswith("_"):
+            yield f"{owner}{node.name}", node
+            if isinstance(node, ast.ClassDef):
+                yield from definitions(node.body, f"{node.name}.")
+
+
+@cache
+def modules() -> dict[str, ast.Module]:
+    """Syntax trees of all files that ship, by module."""
+    paths = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths]
+    return {
+        name: ast.parse(path.read_text(encoding="utf-8"))
+        for name, path in zip(names, paths, strict=True)
+    }
+
+
+def parameters(function: ast.FunctionDef) -> list[str]:
+    arguments = function.args
+    named = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+    return [argument.arg for argument in named if argument.arg not in ("self", "cls")]
+
+
+def documented_parameters(docstring: str) -> list[str] | None:
+    """Names in a docstring's section of parameters; None where it has none."""
+    section = re.search(r"^Parameters\n-{10}\n(.*?)(?=\n\n\w+\n-{3,}$|\Z)", docstring, re.M | re.S)
+    if section is None:
+        return None
+    heads = [line for line in section[1].split("\n") if line and not line.startswith(" ")]
+    return [name.strip() for head in heads for name in head.split(" : ")[0].split(",")]
+
+
+def is_command(function: ast.FunctionDef) -> bool:
+    """Whether a function is a command of the command line: its docstring is the help text."""
+    return any(
+        isinstance(part, ast.Attribute) and part.attr in ("command", "callback")
+        for decorator in function.decorator_list
+        for part in ast.walk(decorator)
+    )
+
+
+def called_from_other_rooms() -> set[tuple[str, str]]:
+    """Modules and names that one room imports from another."""
+    return {
+        (node.module, alias.name)
+        for importer, tree in modules().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        and node.module
+        and node.module.split(".")[0] in {*ROOMS} - {importer.split(".")[0]}
+        for alias in node.names
+    }
+
+
+def test_every_public_name_has_a_docstring() -> None:
+    bare = [
+        f"{module}.{name}"
+        for module, tree in modules().items()
+        for name, node in definitions(tree.body)
+        if not ast.get_docstring(node)
+    ]
+    silent = [
+        module
+        for module, tree in modules().items()
+        if not ast.get_docstring(tree) and not module.endswith("._version")
+    ]
+    assert bare + silent == []
+
+
+def test_documented_parameters_are_those_of_the_signature() -> None:
+    wrong = {}
+    for module, tree in modules().items():
+        for name, node in definitions(tree.body):
+            if isinstance(node, ast.FunctionDef):
+                told = documented_parameters(ast.get_docstring(node) or "")
+                if told is not None and told != parameters(node):
+                    wrong[f"{module}.{name}"] = (told, parameters(node))
+    assert wrong == {}
+
+
+def test_what_other_rooms_call_describes_its_parameters() -> None:
+    # One parameter is told by the first line; an example tells as much as a section.
+    used = called_from_other_rooms()
+    assert ("data_prep.errors", "InputError") in used
+    missing = []
+    for module, tree in modules().items():
+        for name, node in definitions(tree.body):
+            if (module, name) not in used or not isinstance(node, ast.FunctionDef):
+                continue
+            docstring = ast.get_docstring(node) or ""
+            told = documented_parameters(docstring) is not None or "Examples\n" in docstring
+            if len(parameters(node)) > 1 and not told and not is_command(node):
+                missing.append(f"{module}.{name}")
+    assert missing == []
+
+
+# Documents ----------------------------------------------------------------------------------------
+
+
+def test_the_examples_of_the_reference_are_read_as_they_stand(tmp_path: Path) -> None:
+    examples = re.findall(r"^```toml\n(.*?)^```$", text_of("docs/study-file.md"), re.M | re.S)
+    study_path, published_path = tmp_path / "study.toml", tmp_path / "published.toml"
+    for path, example in zip((study_path, published_path), examples, strict=True):
+        path.write_text(example, encoding="utf-8")
+    study = read_study(study_path)
+    assert study.covariates == ("age", "sex")
+    assert study.model.therapist == "intercept"
+    assert [finding.claim for finding in read_published(published_path, study)] == [
+        "number",
+        "absent",
+    ]
+
+
+def keys_of(model: Any) -> set[str]:
+    """Keys of a table of a study file and of the tables in it."""
+    found = set(model.model_fields)
+    for field in model.model_fields.values():
+        for part in (field.annotation, *getattr(field.annotation, "__args__", ())):
+            if hasattr(part, "model_fields"):
+                found |= keys_of(part)
+    return found
+
+
+def test_the_reference_tells_every_key_and_every_prior() -> None:
+    text = re.sub(r"^```.*?^```$", "", text_of("docs/study-file.md"), flags=re.M | re.S)
+    told = set(re.findall(r"`([^`]+)`", text))
+    assert (keys_of(Study) | set(Finding.model_fields) | set(QUANTITIES)) - told == set()
+    defaults = re.findall(r"`(\w+)` \| ([\d.]+) \|", text)
+    default = Priors()
+    assert {name: float(value) for name, value in defaults} == {
+        name: getattr(default, name) for name in Priors.__dataclass_fields__
+    }
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    documents = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    broken = []
+    for document in documents:
+        for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8")):
+            place = target.split("#")[0]
+            outside = re.match(r"https?:|mailto:", target)
+            if place and not outside and not (document.parent / place).exists():
+                broken.append(f"{document.relative_to(ROOT)}: {target}")
+    assert broken == []
