@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from inference.fit import Fit
 
 WIDE = 170  # columns where standard output is not a terminal and nobody said how wide it is
+FEWEST_COLUMNS = 3  # mean, SD and interval are shown on however narrow a terminal
 COLOURS = {
     "PASS": "green",
     "REVIEW": "yellow",
@@ -40,7 +41,8 @@ def out() -> Console:
     """Standard output as rich sees it; wide where it is not a terminal."""
     if sys.stdout.isatty():
         return Console()
-    return Console(width=int(os.environ.get("COLUMNS", WIDE)))
+    columns = os.environ.get("COLUMNS", "")
+    return Console(width=int(columns) if columns.isdecimal() and int(columns) else WIDE)
 
 
 def _err() -> Console:
@@ -158,26 +160,57 @@ def summary(
         for row in fit.priors(per_sd=per_sd).to_dict("records")
     }
     console = out()
-    for outcome, rows in table.groupby("outcome", sort=False):
-        shown = outcome_table(fit, str(outcome))
-        for name in ("Mean", "SD", f"{interval:.0%} interval", "P(> 0)", "Prior", "ESS", "R-hat"):
-            shown.add_column(name, justify="right", no_wrap=True)
-        for row in rows.to_dict("records"):
-            key = (outcome, row["quantity"], row["level"])
-            digits = decimals(row["sd"])
-            shown.add_row(
-                words(row["quantity"]),
-                escape(row["level"]),
-                number(row["mean"], digits),
-                number(row["sd"], digits),
-                f"{number(row['lower'], digits)} to {number(row['upper'], digits)}",
-                number(row["prob_positive"], 3),
-                _prior(priors[key]) if key in priors else "",
-                f"{min(row['ess_bulk'], row['ess_tail']):.0f}",
-                number(row["r_hat"], 3),
+    columns = ["Mean", "SD", f"{100 * interval:g}% interval", "P(> 0)", "ESS", "R-hat", "Prior"]
+    blocks = [
+        (str(outcome), [_summary_cells(row, priors) for row in rows.to_dict("records")])
+        for outcome, rows in table.groupby("outcome", sort=False)
+    ]
+    # All outcomes get the columns that the widest has room for; the last ones are left out first.
+    kept = next(
+        (
+            count
+            for count in range(len(columns), FEWEST_COLUMNS, -1)
+            if all(
+                console.measure(_summary_block(fit, *block, columns[:count])).maximum
+                <= console.width
+                for block in blocks
             )
-        console.print(shown)
+        ),
+        FEWEST_COLUMNS,
+    )
+    for outcome, cells in blocks:
+        console.print(_summary_block(fit, outcome, cells, columns[:kept]))
     console.print(_legend(fit, per_sd))
+    if kept < len(columns):
+        left_out = ", ".join(columns[kept:])
+        console.print(f"No room on this terminal for: {left_out}. All numbers: --format csv.")
+
+
+def _summary_cells(row: dict[Any, Any], priors: dict[Any, dict[Any, Any]]) -> list[str]:
+    key = (row["outcome"], row["quantity"], row["level"])
+    digits = decimals(row["sd"])
+    return [
+        words(row["quantity"]),
+        escape(row["level"]),
+        number(row["mean"], digits),
+        number(row["sd"], digits),
+        f"{number(row['lower'], digits)} to {number(row['upper'], digits)}",
+        number(row["prob_positive"], 3),
+        f"{min(row['ess_bulk'], row['ess_tail']):.0f}",
+        number(row["r_hat"], 3),
+        _prior(priors[key]) if key in priors else "",
+    ]
+
+
+def _summary_block(
+    fit: Fit, outcome: str, cells: Sequence[Sequence[str]], columns: Sequence[str]
+) -> Table:
+    shown = outcome_table(fit, outcome)
+    for name in columns:
+        shown.add_column(name, justify="right", no_wrap=True)
+    for row in cells:
+        shown.add_row(*row[: len(shown.columns)])
+    return shown
 
 
 def _prior(row: dict[Any, Any]) -> str:
@@ -275,14 +308,17 @@ def gate_overview(fit: Fit, reports: Sequence[GateReport], table_format: str) ->
     for name in ("Patients", "Gate", "Largest R-hat", "Least bulk ESS", "Least tail ESS"):
         shown.add_column(name, justify="right")
     shown.add_column("Sampling", justify="right")
-    for row in table.astype({"r_hat": float}).to_dict("records"):
+    # What could not be computed, because draws are not finite, is None.
+    for row in table.astype(dict.fromkeys(("r_hat", "ess_bulk", "ess_tail"), float)).to_dict(
+        "records"
+    ):
         shown.add_row(
             row["outcome"],
             str(row["analysed"]),
             coloured(row["gate"]),
             number(row["r_hat"], 3),
-            f"{row['ess_bulk']:.0f}",
-            f"{row['ess_tail']:.0f}",
+            number(row["ess_bulk"], 0),
+            number(row["ess_tail"], 0),
             f"{row['seconds_sampling']:.2f} s",
         )
     out().print(shown)
@@ -294,8 +330,9 @@ def flow(study: Study, table: pd.DataFrame, table_format: str) -> None:
         frame(table, table_format, simulated=study.simulated)
         return
     shown = Table(title=_title(study.simulated, study.title), title_justify="left")
-    for name in table.columns:
-        shown.add_column(words(name), justify="left" if name == "outcome" else "right")
-    for row in table.itertuples(index=False):
-        shown.add_row(*(str(cell) for cell in row))
+    shown.add_column("Patients")
+    for outcome in table["outcome"]:
+        shown.add_column(escape(outcome), justify="right")
+    for name in table.columns.drop("outcome"):
+        shown.add_row(words(name), *map(str, table[name]), end_section=name == "without_followup")
     out().print(shown)

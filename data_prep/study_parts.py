@@ -155,6 +155,20 @@ class ModelSettings(Table):
         Effects that vary between therapists.
     interaction : bool
         Whether the moderator's slope differs between arms.
+    likelihood : {"published", "native"}
+        Gaussian for every outcome, as linear models are, or each outcome's own family.
+    alliance : {"total", "within_between"}
+        One slope of the moderator, or one within therapists and one between their true means.
+    missing_alliance : {"complete_case", "impute"}
+        Patients without the moderator are left out, or it is imputed inside the model.
+    reliability : bool
+        Whether the moderator's true value is latent, with the reliability of `Moderator`.
+    ceiling : bool
+        Whether the top of the moderator's range is a ceiling: true values may lie above it.
+    therapist_by_arm : bool
+        Whether arm effects vary between therapists.
+    joint : bool
+        Whether all outcomes are modelled together.
     """
 
     therapist: Literal["none", "intercept", "intercept+slope"] = Field(
@@ -166,4 +180,27 @@ class ModelSettings(Table):
         default=True,
         description="whether the moderator's slope differs between arms",
         examples=[True],
+    )
+    likelihood: Literal["published", "native"] = Field(
+        default="published", description="which families are used", examples=["published"]
+    )
+    alliance: Literal["total", "within_between"] = Field(
+        default="total", description="how the moderator is taken apart", examples=["total"]
+    )
+    missing_alliance: Literal["complete_case", "impute"] = Field(
+        default="complete_case",
+        description="what happens to patients without the moderator",
+        examples=["complete_case"],
+    )
+    reliability: Annotated[bool, Field(strict=True)] = Field(
+        default=False, description="whether the moderator is measured with error", examples=[False]
+    )
+    ceiling: Annotated[bool, Field(strict=True)] = Field(
+        default=False, description="whether the moderator has a ceiling", examples=[False]
+    )
+    therapist_by_arm: Annotated[bool, Field(strict=True)] = Field(
+        default=False, description="whether arm effects vary between therapists", examples=[False]
+    )
+    joint: Annotated[bool, Field(strict=True)] = Field(
+        default=False, description="whether all outcomes are modelled together", examples=[False]
     )

@@ -142,7 +142,7 @@ def _title(fit: Fit) -> str:
 
 def _caption(fit: Fit, interval: float) -> str:
     return (
-        f"Estimates and {interval:.0%} intervals (published: as printed). "
+        f"Estimates and {100 * interval:g}% intervals (published: as printed). "
         f"Slopes and interactions for one SD of the {fit.study.moderator.name}; "
         "contrasts, later arm minus earlier, at its mean."
     )

@@ -19,6 +19,8 @@ ARVIZ_STATISTICS = {
     "maxdepth_reached": "reached_max_treedepth",
     "logp": "lp",
 }
+# What every fitted outcome has.
+GROUPS = ("posterior", "sample_stats", "observed_data", "constant_data")
 SCALARS = ("residual_sd", "therapist_sd", "therapist_slope_sd", "therapist_correlation")
 
 

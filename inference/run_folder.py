@@ -11,11 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import h5py
 import pandas as pd
 import xarray as xr
 
 from data_prep.errors import InputError
+from data_prep.files import file_bytes
 from data_prep.study import Study, read_study, study_text
+from inference.datatree import GROUPS
 from inference.fit import Fit, installed_versions
 from models.spec import ModelSpec
 
@@ -27,6 +30,9 @@ MANIFEST, STUDY, PUBLISHED, FLOW, SUMMARY = (
     "flow.csv",
     "summary.csv",
 )
+SIMULATED = "data"  # column that says so in every table of a simulated trial
+# What every manifest has, beside the format.
+ENTRIES = ("data", "files", "profile", "specifications", "versions")
 
 
 def require_free(path: Path, *, overwrite: bool = False) -> None:
@@ -60,10 +66,11 @@ def require_free(path: Path, *, overwrite: bool = False) -> None:
     if not existing.is_dir():
         raise InputError(f"{str(existing)!r} is not a folder.", "Name another one with --out.")
     try:
-        parent.mkdir(parents=True, exist_ok=True)
-        # Under the longest name that writing will need.
-        with tempfile.TemporaryDirectory(prefix=f".{path.absolute().name}.previous-", dir=parent):
-            pass
+        # What writing will make, tried out in a folder that is removed again.
+        with tempfile.TemporaryDirectory(prefix=".alliance-", dir=existing) as trial:
+            missing = Path(trial) / parent.relative_to(existing)
+            missing.mkdir(parents=True, exist_ok=True)
+            tempfile.mkdtemp(prefix=f".{path.absolute().name}.previous-", dir=missing)
     except OSError as error:
         raise InputError(
             f"The run cannot be written to {str(parent)!r}: {error.strerror}.",
@@ -104,6 +111,7 @@ def save_fit(
     target = path.absolute()
     partial = None
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
         _write(fit, partial, published, tables or {})
         partial.chmod(0o777 & ~_umask())  # mkdtemp's own mode shuts out everybody else
@@ -130,7 +138,7 @@ def _write(
     own = {FLOW: fit.flow, SUMMARY: fit.summary()}
     for name, table in (own | dict(tables)).items():
         if fit.study.simulated:
-            table = table.assign(data="SIMULATED")
+            table = table.assign(**{SIMULATED: "SIMULATED"})
         table.to_csv(folder / name, index=False)
     hashes = {entry.name: _sha256(entry) for entry in sorted(folder.iterdir())}
     manifest = {"format": FORMAT, **fit.manifest, "files": hashes}
@@ -184,14 +192,56 @@ def read_manifest(path: Path) -> dict[str, Any]:
             f"There is no run at {str(path)!r} ({MANIFEST} is missing).",
             "Give the folder that `alliance fit --out` wrote.",
         ) from error
+    except OSError as error:
+        raise InputError(
+            f"{str(path / MANIFEST)!r} cannot be read: {error.strerror}.",
+            "Check the path and the file's permissions.",
+        ) from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{str(path / MANIFEST)!r} is damaged: {error}.", "Fit again.") from error
+        raise _damaged(path / MANIFEST, error) from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise InputError(
             f"The run at {str(path)!r} has another format than this version reads ({FORMAT}).",
             "Read it with the version of alliance that wrote it, or fit again.",
         )
+    if missing := [key for key in ENTRIES if not isinstance(manifest.get(key), dict)]:
+        raise _damaged(path / MANIFEST, f"it lacks {', '.join(missing)}")
     return manifest
+
+
+def _damaged(file: Path, why: object) -> InputError:
+    return InputError(f"{str(file)!r} is damaged: {why}.", "Fit again.")
+
+
+def _specifications(path: Path, manifest: Mapping[str, Any]) -> dict[str, ModelSpec]:
+    try:
+        return {
+            name: ModelSpec.from_dict(values) for name, values in manifest["specifications"].items()
+        }
+    except (KeyError, TypeError, InputError) as error:
+        raise _damaged(path / MANIFEST, f"a specification is not one ({error})") from error
+
+
+def _read_tree(file: Path) -> xr.DataTree:
+    try:
+        # Every object once by h5py alone: h5netcdf leaves half-open files behind on a damaged one.
+        with h5py.File(file) as objects:
+            dict(objects.attrs)
+            objects.visititems(lambda _, item: dict(item.attrs) and None)
+        tree = xr.load_datatree(file, engine="h5netcdf")
+    except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
+        raise _damaged(file, error) from error
+    if missing := [name for name in GROUPS if name not in tree.children]:
+        raise _damaged(file, f"it lacks the group {', '.join(missing)}")
+    return tree
+
+
+def _read_flow(file: Path) -> pd.DataFrame:
+    try:
+        flow = pd.read_csv(file, dtype={"outcome": str}, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise _damaged(file, error) from error
+    return flow.drop(columns=SIMULATED, errors="ignore")
 
 
 def load_fit(path: Path, *, study: Study | None = None, data: Path | None = None) -> Fit:
@@ -216,25 +266,16 @@ def load_fit(path: Path, *, study: Study | None = None, data: Path | None = None
         If there is no run, or one of its files is missing or damaged.
     """
     manifest = read_manifest(path)
-    specs = {
-        name: ModelSpec.from_dict(values) for name, values in manifest["specifications"].items()
-    }
+    specs = _specifications(path, manifest)
     for name in (STUDY, FLOW, *(f"{outcome}.nc" for outcome in specs)):
         if not (path / name).is_file():
             raise InputError(f"The run at {str(path)!r} lacks {name}.", "Fit again.")
     kept = read_study(path / STUDY)
-    trees = {}
-    for outcome in specs:
-        file = path / f"{outcome}.nc"
-        try:
-            trees[outcome] = xr.load_datatree(file, engine="h5netcdf")
-        except (OSError, ValueError, KeyError) as error:
-            raise InputError(f"{str(file)!r} is damaged: {error}.", "Fit again.") from error
     return Fit(
         study=kept,
         specs=specs,
-        trees=trees,
-        flow=pd.read_csv(path / FLOW),
+        trees={outcome: _read_tree(path / f"{outcome}.nc") for outcome in specs},
+        flow=_read_flow(path / FLOW),
         manifest=manifest,
         differences=_differences(path, manifest, kept, study, data),
     )
@@ -259,7 +300,7 @@ def _differences(
         changed = [key for key in then if then[key] != now[key]]
         found.append(f"The study given differs from the one fitted in: {', '.join(changed)}.")
     if data is not None:
-        digest = _sha256(data)
+        digest = hashlib.sha256(file_bytes(data, "data file")).hexdigest()
         if digest != manifest["data"]["sha256"]:
             found.append(
                 f"{data.name} is not the data that were fitted ({manifest['data']['file']}): "

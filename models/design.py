@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -10,9 +10,11 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.linalg import helmert
 
+from data_prep.errors import InputError
 from data_prep.moments import Moments, therapist_moments
+from models.families import Family, Scale, find_family
 from models.priors import Priors
-from models.spec import ModelSpec
+from models.spec import ModelSpec, ModeratorSpec
 
 Array = NDArray[np.float64]
 
@@ -24,8 +26,8 @@ class Scaling:
     Attributes
     ----------
     outcome, moderator, baseline : tuple of float
-        Mean and SD (divisor n - 1) among the analysed patients, in the variable's own unit. An
-        absent baseline has (0, 1).
+        Mean and SD (divisor n - 1) among the analysed patients who have it, in the variable's own
+        unit. An absent baseline has (0, 1).
     covariates : tuple of tuple of float
         The same for each covariate.
     """
@@ -62,8 +64,9 @@ class Design:
     outcome : str
     X : ndarray, shape (n, p)
         Columns as named in `coefficients`; the column of an absent baseline is zero, so that all
-        outcomes of a study share one shape.
+        outcomes of a study share one shape. A missing moderator stands as zero.
     y : ndarray, shape (n,)
+        The family's own variable: standardised scores, or whole numbers from zero.
     therapist_index : ndarray of int, shape (n,)
         Position in `therapists`.
     coefficients : tuple of str
@@ -73,8 +76,15 @@ class Design:
     arms, therapists, covariates : tuple of str
         Codes in display order, ids, names.
     effects : tuple of str
-        What varies between therapists: of ``intercept, slope``.
+        What varies between therapists: ``intercept``, ``slope`` (correlated), ``arm[k]``.
     scaling : Scaling
+    family : Family
+    scale : Scale
+        From the family's own variable to scores, and its link.
+    moderator : ModeratorSpec
+    moderator_missing : ndarray of bool, shape (n,)
+    count : ndarray, shape (n,)
+        Patients whom a row stands for; one, unless identical rows were brought together.
     """
 
     outcome: str
@@ -88,17 +98,32 @@ class Design:
     covariates: tuple[str, ...]
     effects: tuple[str, ...]
     scaling: Scaling
+    family: Family
+    scale: Scale
+    moderator: ModeratorSpec
+    moderator_missing: NDArray[np.bool_]
+    count: Array
 
     @property
     def effect_columns(self) -> list[int]:
         """Columns of X whose coefficients vary between therapists."""
-        column = {"intercept": "intercept", "slope": "moderator"}
-        return [self.coefficients.index(column[effect]) for effect in self.effects]
+        column = {"slope": "moderator"}
+        return [self.coefficients.index(column.get(effect, effect)) for effect in self.effects]
+
+    @property
+    def moderator_columns(self) -> list[int]:
+        """Columns of X that the moderator enters: its own, then the interactions."""
+        names = ("moderator", "interaction")
+        return [k for k, name in enumerate(self.coefficients) if name.split("[")[0] in names]
 
     @property
     def present(self) -> list[int]:
-        """Columns of X that the data speak of: all but an absent baseline."""
-        absent = () if self.has_baseline else ("baseline",)
+        """Columns of X that the data speak of: not an absent baseline, nor an intercept that the
+        family holds elsewhere.
+        """
+        absent = set() if self.has_baseline else {"baseline"}
+        if not self.family.has_intercept:
+            absent.add("intercept")
         return [k for k, name in enumerate(self.coefficients) if name not in absent]
 
     @cached_property
@@ -118,14 +143,59 @@ class Design:
         }
         return np.array([scale[name.split("[")[0]] for name in self.coefficients])
 
+    def aggregated(self) -> Design:
+        """The design with identical rows brought together and counted.
+
+        The likelihood of a row that stands for m patients is the m-th power of one patient's, so
+        that nothing changes but the cost. Only for discrete outcomes with every moderator
+        observed; any other design is returned as it is.
+        """
+        if not self.family.discrete or self.moderator.latent:
+            return self
+        rows = np.column_stack([self.X, self.y, self.therapist_index])
+        _, first, back = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+        return replace(
+            self,
+            X=self.X[first],
+            y=self.y[first],
+            therapist_index=self.therapist_index[first],
+            moderator_missing=self.moderator_missing[first],
+            count=np.bincount(back.ravel(), weights=self.count),
+        )
+
 
 def _standardise(values: Array) -> tuple[Array, tuple[float, float]]:
-    mean, sd = float(values.mean()), float(values.std(ddof=1))
-    return (values - mean) / sd, (mean, sd)
+    """Centred and scaled values, zero where missing; mean and SD of those that are there."""
+    seen = values[~np.isnan(values)]
+    mean, sd = float(seen.mean()), float(seen.std(ddof=1))
+    return np.nan_to_num((values - mean) / sd, nan=0.0), (mean, sd)
 
 
-def build_design(analysed: xr.Dataset, spec: ModelSpec) -> Design:
-    """Design matrix and standardised outcome of the patients that `Trial.analysed` gives.
+def _family_variable(
+    scores: Array, family: Family, spec: ModelSpec, limits: tuple[float, float] | None
+) -> tuple[Array, Scale]:
+    """Scores as the family's own variable, and the way back."""
+    if limits is None:
+        if family.discrete:
+            raise ValueError(f"the family {family.name} needs the limits of the outcome's range")
+        limits = (-np.inf, np.inf)
+    scale = family.scale(scores, limits)
+    variable = (scores - scale.offset) / scale.unit
+    if family.discrete and not (np.equal(variable, np.round(variable)).all() and scale.top > 0):
+        wrong = scores[np.not_equal(variable, np.round(variable))]
+        shown = f"{wrong[0]:g}" if len(wrong) else f"{limits[0]:g} to {limits[1]:g}"
+        raise InputError(
+            f"Outcome {spec.outcome!r} has the family {family.name!r}, which takes whole scores "
+            f"from {limits[0]:g} up; {shown} is none.",
+            'Correct the score or the range, or choose the family "gaussian" or "student_t".',
+        )
+    return variable, scale
+
+
+def build_design(
+    analysed: xr.Dataset, spec: ModelSpec, limits: tuple[float, float] | None = None
+) -> Design:
+    """Design matrix and outcome of the patients that `Trial.analysed` gives.
 
     Parameters
     ----------
@@ -133,16 +203,25 @@ def build_design(analysed: xr.Dataset, spec: ModelSpec) -> Design:
         Variables ``outcome, moderator, arm_index, therapist_index, covariates`` and, where the
         outcome has one, ``baseline``, over ``patient``.
     spec : ModelSpec
+    limits : tuple of float, optional
+        Lowest and highest possible score; a discrete family needs them.
 
     Returns
     -------
     Design
+
+    Raises
+    ------
+    InputError
+        If a discrete family meets scores that are not whole numbers.
     """
     arms = tuple(map(str, analysed.coords["arm"].values))
     covariates = tuple(map(str, analysed.coords["covariate"].values))
     basis = sum_to_zero_basis(len(arms))
     arm = basis[analysed["arm_index"].values]
-    y, outcome_scale = _standardise(analysed["outcome"].values)
+    scores = np.asarray(analysed["outcome"].values, dtype=float)
+    family = find_family(spec.family)
+    y, scale = _family_variable(scores, family, spec, limits)
     moderator, moderator_scale = _standardise(analysed["moderator"].values)
     has_baseline = "baseline" in analysed
     if has_baseline:
@@ -150,17 +229,18 @@ def build_design(analysed: xr.Dataset, spec: ModelSpec) -> Design:
     else:
         baseline, baseline_scale = np.zeros_like(y), (0.0, 1.0)
 
-    names = ["intercept", "baseline", *(f"arm[{k}]" for k in range(1, len(arms))), "moderator"]
+    arm_names = [f"arm[{k}]" for k in range(1, len(arms))]
+    names = ["intercept", "baseline", *arm_names, "moderator"]
     columns = [np.ones_like(y), baseline, *arm.T, moderator]
     if spec.interaction:
         names += [f"interaction[{k}]" for k in range(1, len(arms))]
         columns += [*(arm * moderator[:, None]).T]
     covariate_scales = []
     for name, values in zip(covariates, analysed["covariates"].values.T, strict=True):
-        standardised, scale = _standardise(values)
+        standardised, covariate_scale = _standardise(values)
         names.append(f"covariate[{name}]")
         columns.append(standardised)
-        covariate_scales.append(scale)
+        covariate_scales.append(covariate_scale)
     return Design(
         outcome=spec.outcome,
         X=np.column_stack(columns),
@@ -171,6 +251,16 @@ def build_design(analysed: xr.Dataset, spec: ModelSpec) -> Design:
         arms=arms,
         therapists=tuple(map(str, analysed.coords["therapist"].values)),
         covariates=covariates,
-        effects=spec.effects,
-        scaling=Scaling(outcome_scale, moderator_scale, baseline_scale, tuple(covariate_scales)),
+        effects=(*spec.effects, *(arm_names if spec.therapist_by_arm else ())),
+        scaling=Scaling(
+            (float(scores.mean()), float(scores.std(ddof=1))),
+            moderator_scale,
+            baseline_scale,
+            tuple(covariate_scales),
+        ),
+        family=family,
+        scale=scale,
+        moderator=spec.moderator,
+        moderator_missing=np.isnan(analysed["moderator"].values),
+        count=np.ones_like(y),
     )

@@ -1,4 +1,4 @@
-"""The Gaussian model written out patient by patient: the readable reference of the exact one."""
+"""The model written out patient by patient: every family and option, and the readable reference."""
 
 from __future__ import annotations
 
@@ -8,47 +8,93 @@ import pytensor.tensor as pt
 
 from models.design import Design
 from models.exact_gaussian import therapist_factor
+from models.families import SYMBOLS
+from models.latent_moderator import latent_moderator, predictor_columns
 from models.priors import Priors
 
 
 def patient_level_model(design: Design, priors: Priors) -> pm.Model:
-    """Gaussian model with non-centred therapist effects and one likelihood term for each patient.
+    """Model with non-centred therapist effects and one likelihood term for each row.
 
     Parameters
     ----------
     design : Design
-        n patients, J therapists, p coefficients, q therapist effects.
+        n rows, J therapists, p coefficients, q therapist effects.
     priors : Priors
 
     Returns
     -------
     pymc.Model
-        The variables of `models.exact_gaussian.exact_gaussian_model` under the same names, and
-        ``therapist_effect`` (J, q), ``outcome`` (n,), all on the standardised scale.
+        Free variables ``beta`` (coefficient), the family's own (``residual_sd``,
+        ``degrees_of_freedom``, ``category_share``, ``precision``), the therapist effects'
+        (``therapist_sd``, ``therapist_slope_sd``, ``therapist_correlation``,
+        ``therapist_arm_sd``) and, where the alliance is modelled, its own
+        (`models.latent_moderator`); deterministic ``therapist_effect`` (J, q). Everything but the
+        family's own parameters is in SDs of the outcome, moderator, baseline and covariates.
     """
+    used = [k for k, name in enumerate(design.coefficients) if _is_used(design, name)]
     coords = {
-        "coefficient": list(design.coefficients),
+        "coefficient": [design.coefficients[k] for k in used],
         "therapist": list(design.therapists),
         "effect": list(design.effects),
-        "patient": np.arange(len(design.y)),
+        "category": list(range(design.scale.top + 1)),
+        "moderator_predictor": [design.coefficients[k] for k in predictor_columns(design)],
     }
     with pm.Model(coords=coords) as model:
-        X = pm.Data("X", design.X, dims=("patient", "coefficient"))
-        beta = pm.Normal("beta", 0, design.prior_sd(priors), dims="coefficient")
-        residual_sd = pm.HalfNormal("residual_sd", priors.residual_sd)
-        mean = X @ beta
+        beta = pm.Normal("beta", 0, design.prior_sd(priors)[used], dims="coefficient")
+        moderator = latent_moderator(design, priors)
+        X = _columns(design, moderator.value)[:, used]
+        predictor = X @ beta
         if design.effects:
-            therapist = pm.Data("therapist_index", design.therapist_index, dims="patient")
-            scales = [priors.therapist_sd, priors.therapist_slope_sd, priors.therapist_correlation]
-            L = therapist_factor(design.effects, pt.constant(scales))
-            standard = pm.Normal("therapist_standard", 0, 1, dims=("therapist", "effect"))
-            columns = [
-                sum(L[a][b] * standard[:, b] for b in range(a + 1))
-                for a in range(len(design.effects))
-            ]
-            effect = pm.Deterministic(
-                "therapist_effect", pt.stack(columns, axis=1), dims=("therapist", "effect")
-            )
-            mean = mean + (effect[therapist] * X[:, design.effect_columns]).sum(axis=1)
-        pm.Normal("outcome", mean, residual_sd, observed=design.y, dims="patient")
+            predictor = predictor + _therapist_part(design, priors, moderator.value)
+        if moderator.therapist_mean is not None:
+            between = pm.Normal("moderator_slope_between", 0, priors.moderator_slope)
+            within = beta[coords["coefficient"].index("moderator")]
+            means = moderator.therapist_mean[design.therapist_index]
+            predictor = predictor + (between - within) * means
+        eta = design.scale.link_location + design.scale.link_unit * predictor
+        auxiliary = design.family.auxiliary(design.scale, priors)
+        y = pm.Data("outcome", design.y.astype(int) if design.family.discrete else design.y)
+        count = pm.Data("count", design.count)
+        pointwise = design.family.log_likelihood(SYMBOLS, y, eta, auxiliary, design.scale)
+        pm.Potential("log_likelihood_sum", (count * pointwise).sum())
     return model
+
+
+def _is_used(design: Design, name: str) -> bool:
+    return name != "intercept" or design.family.has_intercept
+
+
+def _columns(design: Design, moderator: pt.TensorVariable) -> pt.TensorVariable:
+    """X with the moderator, where it is latent, in its own columns and the interactions."""
+    if not design.moderator.latent:
+        return pm.Data("X", design.X)
+    X = pt.constant(design.X)
+    arm_columns = [k for k, name in enumerate(design.coefficients) if name.startswith("arm[")]
+    factors = [np.ones(len(design.y)), *design.X[:, arm_columns].T]
+    for column, factor in zip(design.moderator_columns, factors, strict=False):
+        X = pt.set_subtensor(X[:, column], moderator * factor)
+    return X
+
+
+def _therapist_part(
+    design: Design, priors: Priors, moderator: pt.TensorVariable
+) -> pt.TensorVariable:
+    """What each row's therapist adds to the predictor."""
+    correlated = tuple(effect for effect in design.effects if not effect.startswith("arm"))
+    scales = [priors.therapist_sd, priors.therapist_slope_sd, priors.therapist_correlation]
+    L = therapist_factor(correlated, pt.constant(scales))
+    standard = pm.Normal("therapist_standard", 0, 1, dims=("therapist", "effect"))
+    columns = [sum(L[a][b] * standard[:, b] for b in range(a + 1)) for a in range(len(correlated))]
+    if len(design.effects) > len(correlated):
+        arm_sd = pm.HalfNormal("therapist_arm_sd", priors.therapist_arm_sd)
+        columns += [arm_sd * standard[:, k] for k in range(len(correlated), len(design.effects))]
+    effect = pm.Deterministic(
+        "therapist_effect", pt.stack(columns, axis=1), dims=("therapist", "effect")
+    )
+    rows = effect[design.therapist_index]
+    part = pt.zeros(len(design.y))
+    for k, (name, column) in enumerate(zip(design.effects, design.effect_columns, strict=True)):
+        multiplier = moderator if name == "slope" else pt.constant(design.X[:, column])
+        part = part + rows[:, k] * multiplier
+    return part

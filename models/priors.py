@@ -46,6 +46,16 @@ class Priors:
         LKJ shape; 2 leans gently against correlations near -1 and 1.
     residual_sd : float
         Half-normal scale of the residual SD; at most 1 when the model explains anything.
+    therapist_arm_sd : float
+        Half-normal scale of the SD of arm effects between therapists, where they are asked for;
+        half of ``arm``.
+    moderator_therapist_sd : float
+        Half-normal scale of the SD of the therapists' mean alliance, in SDs of the alliance.
+    degrees_of_freedom : float
+        Fixes the degrees of freedom of ``student_t``; left out, they are estimated with a
+        Gamma(2, 0.1) prior (Juárez & Steel 2010, doi:10.1198/jbes.2009.07145).
+    category_concentration : float
+        Dirichlet concentration of an ordinal outcome's category shares; 1 is uniform.
     """
 
     intercept: float = 1.0
@@ -58,6 +68,10 @@ class Priors:
     therapist_slope_sd: float = 0.15
     therapist_correlation: float = 2.0
     residual_sd: float = 1.0
+    therapist_arm_sd: float = 0.25
+    moderator_therapist_sd: float = 0.5
+    degrees_of_freedom: float = 0.0
+    category_concentration: float = 1.0
 
     @classmethod
     def with_overrides(cls, overrides: Mapping[str, float]) -> Priors:

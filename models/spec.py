@@ -11,6 +11,36 @@ from data_prep.study import Study
 from models.priors import Priors
 
 TherapistEffects = Literal["none", "intercept", "intercept+slope"]
+AllianceStructure = Literal["total", "within_between"]
+MissingAlliance = Literal["complete_case", "impute"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModeratorSpec:
+    """How the alliance enters the model.
+
+    Attributes
+    ----------
+    structure : {"total", "within_between"}
+        One slope, or one for patients within a therapist and one between therapists' true means.
+    missing : {"complete_case", "impute"}
+        Patients without a rating are left out, or their alliance is a parameter of the model.
+    reliability : float or None
+        Share of the observed variance that is true; None takes the rating for the truth.
+    ceiling : float or None
+        Score at which the rating is cut off: the alliance of patients who have it lies there or
+        above. None takes the rating as it is.
+    """
+
+    structure: AllianceStructure = "total"
+    missing: MissingAlliance = "complete_case"
+    reliability: float | None = None
+    ceiling: float | None = None
+
+    @property
+    def latent(self) -> bool:
+        """Whether some patient's alliance is a parameter."""
+        return self.missing == "impute" or self.reliability is not None or self.ceiling is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +58,20 @@ class ModelSpec:
         Whether the alliance's slope differs between arms.
     priors : Priors
         Scales on the standardised scale.
+    family : str
+        Name of an entry of `models.families.FAMILIES`.
+    moderator : ModeratorSpec
+    therapist_by_arm : bool
+        Whether arm effects vary between therapists.
     """
 
     outcome: str
     therapist: TherapistEffects = "intercept+slope"
     interaction: bool = True
     priors: Priors = field(default_factory=Priors)
+    family: str = "gaussian"
+    moderator: ModeratorSpec = field(default_factory=ModeratorSpec)
+    therapist_by_arm: bool = False
 
     def __post_init__(self) -> None:
         valid = get_args(TherapistEffects)
@@ -42,13 +80,27 @@ class ModelSpec:
                 f"Therapist effects {self.therapist!r} are not known.",
                 f"Choose one of: {', '.join(valid)}.",
             )
+        if self.therapist_by_arm and self.therapist == "none":
+            raise InputError(
+                "Arm effects that vary between therapists need therapist effects.",
+                'Set therapist = "intercept" or "intercept+slope", or therapist_by_arm = false.',
+            )
 
     @property
     def effects(self) -> tuple[str, ...]:
-        """Names of the effects that vary between therapists, in the order of their covariance."""
+        """Correlated effects that vary between therapists, in the order of their covariance."""
         return {"none": (), "intercept": ("intercept",), "intercept+slope": ("intercept", "slope")}[
             self.therapist
         ]
+
+    @property
+    def exact(self) -> bool:
+        """Whether the therapist effects integrate out in closed form: `models.exact_gaussian`.
+
+        So they do for Gaussian outcomes as long as every patient's alliance is observed; with a
+        latent alliance they are multiplied by another parameter.
+        """
+        return self.family == "gaussian" and not self.moderator.latent
 
     def to_dict(self) -> dict[str, Any]:
         """The specification as plain values, for a run's manifest."""
@@ -57,7 +109,11 @@ class ModelSpec:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelSpec:
         """The specification that `to_dict` wrote."""
-        return cls(**{**values, "priors": Priors(**values["priors"])})
+        parts = {
+            "priors": Priors(**values["priors"]),
+            "moderator": ModeratorSpec(**values["moderator"]),
+        }
+        return cls(**{**values, **parts})
 
 
 def specify(study: Study) -> dict[str, ModelSpec]:
@@ -76,10 +132,29 @@ def specify(study: Study) -> dict[str, ModelSpec]:
     Raises
     ------
     InputError
-        If a prior named in the study is not known.
+        If a prior named in the study is not known, or a setting lacks what it needs.
     """
-    priors = Priors.with_overrides(study.priors)
+    priors, model = Priors.with_overrides(study.priors), study.model
+    if model.reliability and study.moderator.reliability is None:
+        raise InputError(
+            "The model asks for the alliance's reliability, and [moderator] states none.",
+            "Add `reliability`, from 0 to 1, to [moderator], or set reliability = false.",
+        )
+    moderator = ModeratorSpec(
+        structure=model.alliance,
+        missing=model.missing_alliance,
+        reliability=study.moderator.reliability if model.reliability else None,
+        ceiling=study.moderator.range[1] if model.ceiling else None,
+    )
     return {
-        outcome: ModelSpec(outcome, study.model.therapist, study.model.interaction, priors)
-        for outcome in study.outcomes
+        name: ModelSpec(
+            outcome=name,
+            therapist=model.therapist,
+            interaction=model.interaction,
+            priors=priors,
+            family=outcome.family if model.likelihood == "native" else "gaussian",
+            moderator=moderator,
+            therapist_by_arm=model.therapist_by_arm,
+        )
+        for name, outcome in study.outcomes.items()
     }

@@ -1,0 +1,134 @@
+"""The alliance as a model of its own: therapists' true means, missing and mismeasured ratings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+from numpy.typing import NDArray
+
+from models.design import Design
+from models.priors import Priors
+
+Array = NDArray[np.float64]
+
+PREDICTOR_SCALE = 0.5  # SDs of the alliance for one SD of a predictor: a large effect is 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class LatentModerator:
+    """Every patient's alliance inside a model, on the standardised scale.
+
+    Attributes
+    ----------
+    value : tensor, shape (n,)
+        Observed or latent.
+    therapist_mean : tensor, shape (J,), or None
+        Each therapist's true mean, as a deviation from the overall one.
+    """
+
+    value: pt.TensorVariable
+    therapist_mean: pt.TensorVariable | None
+
+
+def predictor_columns(design: Design) -> list[int]:
+    """Columns of X that predict the alliance: intercept; with imputation all but its own."""
+    if design.moderator.missing != "impute":
+        return [design.coefficients.index("intercept")]
+    own = set(design.moderator_columns)
+    absent = set() if design.has_baseline else {design.coefficients.index("baseline")}
+    return [k for k in range(len(design.coefficients)) if k not in own | absent]
+
+
+def needs_model(design: Design) -> bool:
+    """Whether the alliance has a model of its own."""
+    return design.moderator.latent or design.moderator.structure == "within_between"
+
+
+def latent_moderator(design: Design, priors: Priors) -> LatentModerator:
+    """Declare the alliance's own model, inside a model of the outcome.
+
+    The rating x of patient i of therapist j is
+
+        x_i ~ Normal(A_i gamma + m_j, sd of x),     m_j ~ Normal(0, moderator_therapist_sd)
+
+    with A the intercept, and for imputation also baseline, arm and covariates. A missing x is a
+    parameter; one at the ceiling is known to lie there or above (Tobin 1958, doi:10.2307/1907382).
+    With a reliability r the rating is the true alliance plus noise of variance 1 - r (in observed
+    variances), and the outcome depends on the true one (classical measurement error; Carroll et
+    al. 2006, doi:10.1201/9781420010138).
+
+    Parameters
+    ----------
+    design : Design
+    priors : Priors
+
+    Returns
+    -------
+    LatentModerator
+    """
+    spec = design.moderator
+    observed = design.X[:, design.coefficients.index("moderator")]
+    if not needs_model(design):
+        return LatentModerator(pm.Data("moderator", observed), None)
+    columns = predictor_columns(design)
+    gamma = pm.Normal(
+        "moderator_coefficient", 0, PREDICTOR_SCALE, shape=len(columns), dims="moderator_predictor"
+    )
+    location = pt.constant(design.X[:, columns]) @ gamma
+    # Therapists' means are estimated wherever the alliance is modelled: they inform what is latent.
+    therapist_sd = pm.HalfNormal("moderator_therapist_sd", priors.moderator_therapist_sd)
+    standard = pm.Normal("moderator_therapist_standard", 0, 1, dims="therapist")
+    therapist_mean = pm.Deterministic(
+        "moderator_therapist_mean", therapist_sd * standard, dims="therapist"
+    )
+    location = location + therapist_mean[design.therapist_index]
+    residual_sd = pm.HalfNormal("moderator_residual_sd", 1)
+    noise_variance = 0.0 if spec.reliability is None else 1 - spec.reliability
+    rating_sd = pt.sqrt(residual_sd**2 + noise_variance)
+    rating = _rating(design, observed, location, rating_sd)
+    value = rating
+    if noise_variance > 0:
+        # Given its rating, a true alliance is normal around the rating shrunk to its location.
+        share = residual_sd**2 / rating_sd**2
+        noise = pm.Normal("moderator_noise_standard", 0, 1, shape=len(observed))
+        value = location + share * (rating - location) + pt.sqrt(share * noise_variance) * noise
+    mean = therapist_mean if spec.structure == "within_between" else None
+    return LatentModerator(value, mean)
+
+
+def _rating(
+    design: Design, observed: Array, location: pt.TensorVariable, rating_sd: pt.TensorVariable
+) -> pt.TensorVariable:
+    """Every patient's rating without ceiling: observed, imputed, or above the ceiling."""
+    missing = np.flatnonzero(design.moderator_missing)
+    mean, sd = design.scaling.moderator
+    ceiling = np.inf if design.moderator.ceiling is None else (design.moderator.ceiling - mean) / sd
+    at_ceiling = np.flatnonzero(
+        (observed >= ceiling - 1e-9) & ~design.moderator_missing
+    )  # 1e-9: standardising a score at the ceiling may round it down
+    seen = np.setdiff1d(np.arange(len(observed)), np.union1d(missing, at_ceiling))
+    pm.Potential(
+        "moderator_likelihood",
+        pm.logp(pm.Normal.dist(location[seen], rating_sd), pt.constant(observed[seen])).sum(),
+    )
+    rating = pt.constant(observed)
+    if len(missing):
+        standard = pm.Normal("moderator_missing_standard", 0, 1, shape=len(missing))
+        imputed = location[missing] + rating_sd * standard
+        rating = pt.set_subtensor(rating[missing], imputed)
+    if len(at_ceiling):
+        # A normal density restricted to values above the ceiling, not normalised: the probability
+        # of standing there is part of the likelihood.
+        above = pm.Normal(
+            "moderator_above_ceiling",
+            location[at_ceiling],
+            rating_sd,
+            default_transform=pm.distributions.transforms.Interval(float(ceiling), None),
+            initval=np.full(len(at_ceiling), float(ceiling) + 0.5),
+            shape=len(at_ceiling),
+        )
+        rating = pt.set_subtensor(rating[at_ceiling], above)
+    return rating
