@@ -12,6 +12,7 @@ import typer
 from alliance._version import __version__
 
 DEFAULT_SEED = 2013  # the year of the paper; any number would do, and it stands in the manifest
+LARGEST_SEED = 2**63 - 1  # as in `inference.fit`, which help cannot wait for
 RUN_HELP = "Folder that `alliance fit --out` wrote."
 
 app = typer.Typer(
@@ -72,7 +73,9 @@ ProfileOption = Annotated[
     ProfileName,
     typer.Option(help="How much is sampled: ci 2 x 1000, standard 4 x 1000, publication 4 x 5000."),
 ]
-SeedOption = Annotated[int, typer.Option(min=0, help="The same seed gives the same draws.")]
+SeedOption = Annotated[
+    int, typer.Option(min=0, max=LARGEST_SEED, help="The same seed gives the same draws.")
+]
 CoresOption = Annotated[
     int | None, typer.Option(min=1, help="Chains run at a time; never changes a draw.")
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from alliance.progress import sampling_progress
 from data_prep.errors import DataError, InputError
 from data_prep.simulation import simulate_trial, write_simulated
 from data_prep.study import Study, find_study, narrowed, read_study
-from data_prep.trial import Trial, load_trial
+from data_prep.trial import Trial, check_estimable, load_trial
 
 INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C ended
 GATE_FAILED = 3
@@ -57,6 +57,7 @@ def _sample_and_save(
     published: Path | None,
     overwrite: bool,
     cores: int | None = None,
+    left_out: Sequence[str] = (),
 ) -> tuple[Any, Any]:
     """Fit, judge and write; the fit and its gate reports."""
     from diagnostics.fit_gate import check_fit, gate_table
@@ -65,7 +66,14 @@ def _sample_and_save(
     from inference.run_folder import save_fit
 
     with sampling_progress(list(trial.study.outcomes)) as progress:
-        fitted = fit_trial(trial, find_profile(profile), seed, cores=cores, progress=progress)
+        fitted = fit_trial(
+            trial,
+            find_profile(profile),
+            seed,
+            cores=cores,
+            progress=progress,
+            left_out=left_out,
+        )
     reports = check_fit(fitted)
     save_fit(
         fitted,
@@ -115,9 +123,10 @@ def demo(out: Path, profile: str, seed: int, table_format: str) -> None:
     )
     findings = () if published is None else read_published(published, trial.study)
     render.summary(fitted, fitted.summary(), table_format, interval=0.95)
-    comparison(fitted, compared(fitted, findings), table_format, interval=0.95)
-    render.gate_overview(fitted, reports, table_format)
-    render.say(f"The run is in {run}: try `alliance summary {run} --format csv`.")
+    if table_format == "table":  # a machine reads one table
+        comparison(fitted, compared(fitted, findings), table_format, interval=0.95)
+        render.gate_overview(fitted, reports, table_format)
+    render.say(f"The run is in {run}: try `alliance compare {run} --format csv`.")
     _leave_by_gate(reports)
 
 
@@ -136,13 +145,21 @@ def simulate(
 @_command
 def check(study: str, data: Path, table_format: str) -> None:
     """Validate and count."""
+    from models.spec import specify
+
     described = read_study(find_study(study))
+    specify(described)  # refuses unknown priors, as a fit would
     try:
         trial = _load(described, data)
     except DataError as error:
         if table_format != "table":
             render.frame(error.table(), table_format)
         raise
+    try:
+        check_estimable(trial, described.model.therapist)
+    except DataError as error:  # no fault of the data: other settings can be fitted
+        for problem in error.problems:
+            render.note(str(problem))
     render.flow(described, trial.flow, table_format)
 
 
@@ -164,23 +181,27 @@ def fit(
 ) -> None:
     """Fit the outcomes and write the run folder."""
     study_path = find_study(study)
-    described = narrowed(
-        read_study(study_path), outcomes=outcomes, therapist=therapist, interaction=interaction
-    )
+    whole = read_study(study_path)
+    described = narrowed(whole, outcomes=outcomes, therapist=therapist, interaction=interaction)
     if likelihood == "native":
         _require_gaussian(described)
+    from inference.published import read_published
     from inference.run_folder import require_free
 
     require_free(out, overwrite=overwrite)
+    published = _published_beside(study_path)
+    if published is not None:
+        read_published(published, whole)  # its faults are better known before the sampling
     trial = _load(described, data)
     fitted, reports = _sample_and_save(
         trial,
         out,
         profile=profile,
         seed=seed,
-        published=_published_beside(study_path),
+        published=published,
         overwrite=overwrite,
         cores=cores,
+        left_out=[name for name in whole.outcomes if name not in described.outcomes],
     )
     render.gate_overview(fitted, reports, table_format)
     render.say(f"Written: {out}. Next: `alliance summary {out}`, `alliance compare {out}`.")
@@ -245,7 +266,10 @@ def compare(
     path = _published_beside(run / "study.toml") if published is None else published
     if path is None:
         render.note("No published.toml is kept with this run: refits and posterior only.")
-    findings = () if path is None else read_published(path, fitted.study)
+    findings: tuple[Any, ...] = ()
+    if path is not None:
+        left_out = fitted.manifest.get("left_out", ())
+        findings = read_published(path, fitted.study, left_out=left_out)
     table = compared(fitted, findings, interval=interval)
     comparison(fitted, table, table_format, interval=interval)
     if figure is not None:

@@ -114,8 +114,8 @@ def _one_below_the_other(fit: Fit, outcome: str, rows: Sequence[dict[Any, Any]])
 
 def _legend(fit: Fit, interval: float) -> str:
     lines = [
-        f"Refits and posterior: estimate and {100 * interval:g}% interval. Published numbers as later "
-        "arm minus earlier arm. OLS, main effects: without the interaction.",
+        f"Refits and posterior: estimate and {100 * interval:g}% interval. Published numbers as "
+        "later arm minus earlier arm. OLS, main effects: without the interaction.",
         "undetermined: the interval includes zero, or overlaps the published one without holding "
         "its estimate; it shows neither presence nor absence.",
         "Each verdict's explanation and source, and all quantities: --format csv.",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 @contextmanager
@@ -30,16 +30,18 @@ def sampling_progress(outcomes: Sequence[str]) -> Iterator[Callable[[str, int, i
     columns = (
         TextColumn("[bold]{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("draws"),
+        TextColumn("{task.fields[draws]}"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True) as progress:
-        waiting = progress.add_task("compiling the model", total=None)
-        tasks = {name: progress.add_task(name, total=None, visible=False) for name in outcomes}
+        waiting = progress.add_task("compiling the model", total=None, draws="")
+        tasks = {
+            name: progress.add_task(name, total=None, visible=False, draws="") for name in outcomes
+        }
 
         def show(outcome: str, done: int, total: int) -> None:
             progress.update(waiting, visible=False)
-            progress.update(tasks[outcome], completed=done, total=total, visible=True)
+            draws = f"{done:,} of {total:,} draws"
+            progress.update(tasks[outcome], completed=done, total=total, draws=draws, visible=True)
 
         yield show

@@ -166,24 +166,22 @@ def summary(
         for outcome, rows in table.groupby("outcome", sort=False)
     ]
     # All outcomes get the columns that the widest has room for; the last ones are left out first.
-    kept = next(
-        (
-            count
-            for count in range(len(columns), FEWEST_COLUMNS, -1)
-            if all(
-                console.measure(_summary_block(fit, *block, columns[:count])).maximum
-                <= console.width
-                for block in blocks
-            )
-        ),
-        FEWEST_COLUMNS,
-    )
+    kept = len(columns)
+    while kept > FEWEST_COLUMNS and any(
+        _width(_summary_block(fit, *block, columns[:kept])) > console.width for block in blocks
+    ):
+        kept -= 1
     for outcome, cells in blocks:
         console.print(_summary_block(fit, outcome, cells, columns[:kept]))
     console.print(_legend(fit, per_sd))
     if kept < len(columns):
         left_out = ", ".join(columns[kept:])
-        console.print(f"No room on this terminal for: {left_out}. All numbers: --format csv.")
+        console.print(f"No room here for: {left_out}. See --format csv, and --priors.")
+
+
+def _width(table: Table) -> int:
+    """Columns that a table takes where there is room for all of it."""
+    return Console(width=10_000).measure(table).maximum
 
 
 def _summary_cells(row: dict[Any, Any], priors: dict[Any, dict[Any, Any]]) -> list[str]:

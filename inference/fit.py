@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -125,6 +125,7 @@ def fit_trial(
     *,
     cores: int | None = None,
     progress: Callable[[str, int, int], None] | None = None,
+    left_out: Sequence[str] = (),
 ) -> Fit:
     """Sample the posterior of every outcome of the trial's study.
 
@@ -138,6 +139,9 @@ def fit_trial(
         Chains run at a time; never changes a draw.
     progress : callable, optional
         Called with the outcome, the draws done and the draws to do.
+    left_out : sequence of str
+        Outcomes that the trial's study was narrowed by, for the manifest: published findings on
+        them are no mistake.
 
     Returns
     -------
@@ -180,6 +184,7 @@ def fit_trial(
         "notes": list(trial.notes),
         "seed": seed,
         "profile": profile.to_dict(),
+        "left_out": list(left_out),
         "specifications": {name: spec.to_dict() for name, spec in specs.items()},
         "seconds": timings,
         "versions": installed_versions(),

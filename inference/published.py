@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,9 @@ from inference.findings import QUANTITIES, Finding, Verdict, verdict
 __all__ = ["Finding", "Verdict", "published_frame", "read_published", "valid_levels", "verdict"]
 
 
-def read_published(path: Path, study: Study) -> tuple[Finding, ...]:
+def read_published(
+    path: Path, study: Study, *, left_out: Collection[str] = ()
+) -> tuple[Finding, ...]:
     """Read the published findings that stand beside a study.
 
     The file has one `[[finding]]` table for each finding. A table `[rope.OUTCOME]` with entries
@@ -32,11 +34,13 @@ def read_published(path: Path, study: Study) -> tuple[Finding, ...]:
         The `published.toml`.
     study : Study
         The study whose outcomes, arms and covariates the findings name.
+    left_out : collection of str
+        Names of outcomes that the study has too, but that were not fitted.
 
     Returns
     -------
     tuple of Finding
-        In the order of the file.
+        In the order of the file, without those on outcomes that were left out.
 
     Raises
     ------
@@ -54,7 +58,8 @@ def read_published(path: Path, study: Study) -> tuple[Finding, ...]:
     if not isinstance(entries, list) or not entries:
         faults.append("finding: there is no [[finding]] table.")
         entries = []
-    faults += _rope_faults(ropes, study)
+    outcomes = (*study.outcomes, *left_out)
+    faults += _rope_faults(ropes, outcomes)
     findings: list[Finding] = []
     places: dict[tuple[str, ...], int] = {}
     for number, entry in enumerate(entries, start=1):
@@ -63,7 +68,7 @@ def read_published(path: Path, study: Study) -> tuple[Finding, ...]:
         except ValidationError as fault:
             faults += [f"finding {number}{_pydantic_fault(error)}" for error in fault.errors()]
             continue
-        faults += [f"finding {number}, {text}" for text in _name_faults(finding, study)]
+        faults += [f"finding {number}, {text}" for text in _name_faults(finding, study, outcomes)]
         key = (finding.outcome, finding.quantity, finding.level, finding.claim, finding.source)
         if key in places:
             faults.append(f"finding {number}: repeats finding {places[key]}.")
@@ -76,7 +81,8 @@ def read_published(path: Path, study: Study) -> tuple[Finding, ...]:
             f"{path.name} has {len(faults)} {noun}:\n{listed}\n",
             "Correct the file; findings are counted from its top.",
         )
-    return tuple(_with_rope(finding, ropes, study) for finding in findings)
+    kept = [finding for finding in findings if finding.outcome in study.outcomes]
+    return tuple(_with_rope(finding, ropes, study) for finding in kept)
 
 
 def _pydantic_fault(error: Mapping[str, Any]) -> str:
@@ -104,10 +110,10 @@ def valid_levels(study: Study, quantity: str) -> tuple[str, ...]:
     return study.covariates if quantity == "covariate_slope" else ("",)
 
 
-def _name_faults(finding: Finding, study: Study) -> list[str]:
+def _name_faults(finding: Finding, study: Study, outcomes: Collection[str]) -> list[str]:
     faults = []
-    if finding.outcome not in study.outcomes:
-        hint = nearest(finding.outcome, study.outcomes)
+    if finding.outcome not in outcomes:
+        hint = nearest(finding.outcome, outcomes)
         faults.append(f"outcome: the study has no outcome {finding.outcome!r}. {hint}")
     if finding.quantity not in QUANTITIES:
         hint = nearest(finding.quantity, QUANTITIES)
@@ -125,13 +131,13 @@ def _name_faults(finding: Finding, study: Study) -> list[str]:
     return faults
 
 
-def _rope_faults(ropes: object, study: Study) -> list[str]:
+def _rope_faults(ropes: object, outcomes: Collection[str]) -> list[str]:
     if not isinstance(ropes, dict):
         return ["rope: this must be a table [rope.OUTCOME] with entries QUANTITY = [low, high]."]
     faults = []
     for outcome, entries in ropes.items():
-        if outcome not in study.outcomes:
-            hint = nearest(outcome, study.outcomes)
+        if outcome not in outcomes:
+            hint = nearest(outcome, outcomes)
             faults.append(f"rope: the study has no outcome {outcome!r}. {hint}")
         elif not isinstance(entries, dict):
             faults.append(f"rope.{outcome}: this must be a table with QUANTITY = [low, high].")

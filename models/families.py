@@ -216,7 +216,9 @@ def _cutpoints(scale: Scale, priors: Priors) -> dict[str, Any]:
         "category_share", np.full(scale.top + 1, priors.category_concentration), dims="category"
     )
     cumulative = pt.clip(pt.cumsum(shares)[:-1], 1e-12, 1 - 1e-12)
-    cutpoints = pm.Deterministic("cutpoint", pt.log(cumulative) - pt.log1p(-cumulative))
+    cutpoints = pm.Deterministic(
+        "cutpoint", pt.log(cumulative) - pt.log1p(-cumulative), dims="threshold"
+    )
     return {"cutpoint": cutpoints}
 
 

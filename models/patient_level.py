@@ -33,10 +33,13 @@ def patient_level_model(design: Design, priors: Priors) -> pm.Model:
         family's own parameters is in SDs of the outcome, moderator, baseline and covariates.
     """
     used = [k for k, name in enumerate(design.coefficients) if _is_used(design, name)]
+    names = [design.coefficients[k] for k in used]
     coords = {
-        "coefficient": [design.coefficients[k] for k in used],
+        "coefficient": names,
         "therapist": list(design.therapists),
         "effect": list(design.effects),
+        "patient": list(range(len(design.y))),
+        "threshold": list(range(1, design.scale.top + 1)),
         "category": list(range(design.scale.top + 1)),
         "moderator_predictor": [design.coefficients[k] for k in predictor_columns(design)],
     }
@@ -49,9 +52,11 @@ def patient_level_model(design: Design, priors: Priors) -> pm.Model:
             predictor = predictor + _therapist_part(design, priors, moderator.value)
         if moderator.therapist_mean is not None:
             between = pm.Normal("moderator_slope_between", 0, priors.moderator_slope)
-            within = beta[coords["coefficient"].index("moderator")]
+            within = beta[names.index("moderator")]
             means = moderator.therapist_mean[design.therapist_index]
             predictor = predictor + (between - within) * means
+        if design.moderator.latent:
+            pm.Deterministic("moderator_value", moderator.value, dims="patient")
         eta = design.scale.link_location + design.scale.link_unit * predictor
         auxiliary = design.family.auxiliary(design.scale, priors)
         y = pm.Data("outcome", design.y.astype(int) if design.family.discrete else design.y)

@@ -58,9 +58,7 @@ def example_patients(
     standard = random.normal(size=(2, therapists))
     rho = truth.therapist_correlation
     on_intercept = truth.therapist_sd * standard[0]
-    on_slope = truth.therapist_slope_sd * (
-        rho * standard[0] + np.sqrt(1 - rho**2) * standard[1]
-    )
+    on_slope = truth.therapist_slope_sd * (rho * standard[0] + np.sqrt(1 - rho**2) * standard[1])
     slope = np.array(truth.moderator_slope)[arm] + on_slope[therapist]
     outcome = truth.intercept + np.array(truth.arm_effect)[arm] + on_intercept[therapist]
     outcome += slope * (moderator - 80) + truth.covariate_slope * (age - 54)

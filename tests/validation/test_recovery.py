@@ -172,9 +172,7 @@ def truth_at_the_patients_means(
     intercept = record["intercept"] + slopes["average"] * shift
     intercept += record.get("baseline_slope", 0.0) * (scaling.baseline[0] - means["baseline"])
     intercept += record["covariate_slope"]["age"] * (scaling.covariates[0][0] - means["age"])
-    u, v, rho = (
-        record[f"therapist_{name}"] for name in ("sd", "slope_sd", "correlation")
-    )
+    u, v, rho = (record[f"therapist_{name}"] for name in ("sd", "slope_sd", "correlation"))
     u_here = np.sqrt(u**2 + 2 * shift * rho * u * v + shift**2 * v**2)
     effects = record["therapist_effects"][therapist]
     truth = {
@@ -251,7 +249,9 @@ def summarised(scores: pd.DataFrame) -> pd.DataFrame:
     for (quantity, level), group in scores.groupby(["quantity", "level"], sort=False):
         # A location is nearly normal given the data; of a standard deviation only ranks are known.
         location = quantity in LOCATION
-        ks = stats.kstest(group["z"], "norm") if location else stats.kstest(group["rank"], "uniform")
+        ks = (
+            stats.kstest(group["z"], "norm") if location else stats.kstest(group["rank"], "uniform")
+        )
         covered, count = int(group["covered"].sum()), len(group)
         rows.append(
             {
