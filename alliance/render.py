@@ -266,15 +266,17 @@ def gate(fit: Fit, reports: Sequence[GateReport], table_format: str) -> None:
         shown.add_column("Verdict")
         shown.add_column("Value", justify="right")
         shown.add_column("What was found")
-        shown.add_column("What to do")
+        if any(result.recommendation for result in report.results):
+            shown.add_column("What to do")
         for result in report.results:
-            shown.add_row(
+            cells = (
                 result.check,
                 coloured(str(result.verdict)),
                 "" if result.value is None else f"{result.value:.4g}",
                 escape(result.message),
                 escape(result.recommendation),
             )
+            shown.add_row(*cells[: len(shown.columns)])
         console.print(shown)
 
 

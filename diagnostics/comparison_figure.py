@@ -70,6 +70,12 @@ def comparison_figure(fit: Fit, table: pd.DataFrame, *, interval: float = 0.95) 
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, SVG or PDF.
 
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    path : Path
+        The ending says the format.
+
     Raises
     ------
     InputError

@@ -57,7 +57,7 @@ def compare(fit: Fit, findings: Sequence[Finding] = (), *, interval: float = 0.9
     summary = fit.summary(interval=interval)
     table = summary[[*KEY, *POSTERIOR]].rename(columns=POSTERIOR)
     refits = pd.concat(
-        [refit(fit.design(outcome), interval=interval) for outcome in fit.outcomes],
+        [refit(fit.linear_design(outcome), interval=interval) for outcome in fit.outcomes],
         ignore_index=True,
     )
     for model in MODELS:

@@ -21,11 +21,13 @@ ARVIZ_STATISTICS = {
 }
 # What every fitted outcome has.
 GROUPS = ("posterior", "sample_stats", "observed_data", "constant_data")
+# Parameters that only serve the sampler, by the end of their names.
+INTERNAL = ("_standard", "_above_ceiling", "_half", "category_share")
 SCALARS = ("residual_sd", "therapist_sd", "therapist_slope_sd", "therapist_correlation")
 
 
 def sampled_tree(sampled: xr.DataTree, design: Design, sampling_time: float) -> xr.DataTree:
-    """Draws of one outcome under ArviZ's names, without the coefficient of an absent baseline.
+    """Draws of one outcome under ArviZ's names: what is of interest, without absent coefficients.
 
     Parameters
     ----------
@@ -41,8 +43,10 @@ def sampled_tree(sampled: xr.DataTree, design: Design, sampling_time: float) -> 
         Groups ``posterior`` and ``sample_stats``.
     """
     draws = sampled["posterior"].dataset
-    names = ["beta", *(name for name in SCALARS if name in draws)]
-    posterior = draws[names].isel(coefficient=design.present)
+    present = {design.coefficients[k] for k in design.present}
+    kept = [name for name in draws.data_vars if not str(name).endswith(INTERNAL)]
+    fitted = [name for name in draws["coefficient"].values if name in present]
+    posterior = draws[kept].sel(coefficient=fitted)
     posterior.attrs = {
         "inference_library": "nutpie",
         "sampling_time": sampling_time,

@@ -7,22 +7,33 @@ coefficients to reported quantities, so that they can be set side by side.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from inference.datatree import gaussian_draws
-from models.design import Design, sum_to_zero_basis
-from models.gaussian_draws import GaussianDraws
+from inference.expected_scores import (
+    average_response,
+    coefficients,
+    flat,
+    response_estimands,
+)
+from models.design import Design, arm_pairs, sum_to_zero_basis
 from models.priors import Priors
 
 Array = NDArray[np.float64]
 
 # Quantities that no data can make negative: their sign says nothing.
-SCALE_QUANTITIES = ("therapist_sd", "therapist_slope_sd", "therapist_icc", "residual_sd")
+SCALE_QUANTITIES = (
+    "therapist_sd",
+    "therapist_slope_sd",
+    "therapist_arm_sd",
+    "therapist_icc",
+    "therapist_mean_reliability",
+    "residual_sd",
+    "degrees_of_freedom",
+)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -76,7 +87,7 @@ def linear_estimands(design: Design, *, per_sd: bool = False) -> LinearEstimands
 
     moderator_unit = 1.0 if per_sd else scaling.moderator[1]
     interaction = "interaction[1]" in position
-    pairs = [(later, earlier) for earlier, later in combinations(range(len(arms)), 2)]
+    pairs = arm_pairs(len(arms))
     add("intercept", "", {"intercept": 1.0}, 1.0)
     if design.has_baseline:
         add("baseline_slope", "", {"baseline": 1.0}, scaling.baseline[1])
@@ -105,37 +116,90 @@ def linear_estimands(design: Design, *, per_sd: bool = False) -> LinearEstimands
     )
 
 
-def scale_estimands(
-    design: Design, draws: GaussianDraws, *, per_sd: bool = False
-) -> dict[str, Array]:
+def spread_estimands(
+    draws: xr.Dataset,
+    slope: Array,
+    variance: Array,
+    moderator_unit: float,
+) -> dict[tuple[str, str], Array]:
     """Standard deviations and the therapists' share of variance, on the outcome's own scale.
 
     Parameters
     ----------
-    design : Design
-    draws : GaussianDraws
-        d draws on the standardised scale.
-    per_sd : bool
-        The slope's SD for one SD of the moderator instead of one point.
+    draws : xarray.Dataset
+        d draws of ``therapist_sd`` and the others, on the predictor's scale.
+    slope : ndarray, shape (d,)
+        Change of the expected score for one SD on the predictor's scale: the outcome's SD where
+        the link is the identity. Spreads between therapists are to first order in their effects.
+    variance : ndarray, shape (d,)
+        Variance of a score given its patient and an average therapist. A Student-t outcome
+        reports the square of its scale instead, since its variance may not exist.
+    moderator_unit : float
+        SD of the moderator for the slope's SD per point, 1 for that per SD.
 
     Returns
     -------
-    dict of ndarray, shape (d,)
+    dict of (quantity, level) to ndarray, shape (d,)
         ``therapist_sd`` and ``therapist_icc`` at the mean of the moderator,
-        ``therapist_slope_sd``, ``residual_sd``; those that the model has.
+        ``therapist_slope_sd``, ``therapist_arm_sd`` (of arm effects between therapists),
+        ``residual_sd``, ``degrees_of_freedom``; those that the model has.
     """
-    outcome_sd = design.scaling.outcome[1]
-    moderator_unit = 1.0 if per_sd else design.scaling.moderator[1]
-    found: dict[str, Array] = {}
-    if draws.therapist_sd is not None:
-        found["therapist_sd"] = draws.therapist_sd * outcome_sd
-    if draws.therapist_slope_sd is not None:
-        found["therapist_slope_sd"] = draws.therapist_slope_sd * outcome_sd / moderator_unit
-    if draws.therapist_sd is not None:
-        between, within = draws.therapist_sd**2, draws.residual_sd**2
-        found["therapist_icc"] = between / (between + within)
-    found["residual_sd"] = draws.residual_sd * outcome_sd
+    found: dict[tuple[str, str], Array] = {}
+    if "therapist_sd" in draws:
+        between = slope * flat(draws, "therapist_sd")
+        found["therapist_sd", ""] = between
+        if "therapist_slope_sd" in draws:
+            found["therapist_slope_sd", ""] = (
+                slope * flat(draws, "therapist_slope_sd") / moderator_unit
+            )
+        if "therapist_arm_sd" in draws:
+            found["therapist_arm_sd", ""] = slope * flat(draws, "therapist_arm_sd")
+        found["therapist_icc", ""] = between**2 / (between**2 + variance)
+    found["residual_sd", ""] = np.sqrt(variance)
+    if "degrees_of_freedom" in draws:
+        found["degrees_of_freedom", ""] = flat(draws, "degrees_of_freedom")
     return found
+
+
+def alliance_estimands(
+    design: Design, draws: xr.Dataset, slope: Array, moderator_unit: float
+) -> dict[tuple[str, str], Array]:
+    """What a model of the alliance itself adds: slopes within and between, and its reliability.
+
+    Parameters
+    ----------
+    design : Design
+    draws : xarray.Dataset
+    slope : ndarray, shape (d,)
+        As in `spread_estimands`.
+    moderator_unit : float
+
+    Returns
+    -------
+    dict of (quantity, level) to ndarray, shape (d,)
+        ``moderator_slope`` of level ``within`` and ``between``, their difference
+        ``contextual_effect``, and ``therapist_mean_reliability``: the share of the variance of
+        observed therapist means that is true, averaged over the therapists (Snijders & Bosker
+        2012, section 3.5). Empty unless the alliance is taken apart.
+    """
+    if "moderator_slope_between" not in draws:
+        return {}
+    within = slope * coefficients(draws, design)["moderator"] / moderator_unit
+    between = slope * flat(draws, "moderator_slope_between") / moderator_unit
+    true = flat(draws, "moderator_therapist_sd")[:, None] ** 2
+    noise = flat(draws, "moderator_residual_sd")[:, None] ** 2
+    if design.moderator.reliability is not None:
+        noise = noise + 1 - design.moderator.reliability
+    rated = np.bincount(
+        design.therapist_index[~design.moderator_missing], minlength=len(design.therapists)
+    )
+    seen = rated[rated > 0]
+    return {
+        ("moderator_slope", "within"): within,
+        ("moderator_slope", "between"): between,
+        ("contextual_effect", ""): between - within,
+        ("therapist_mean_reliability", ""): (true / (true + noise / seen)).mean(axis=1),
+    }
 
 
 def prior_table(design: Design, priors: Priors, *, per_sd: bool = False) -> pd.DataFrame:
@@ -153,24 +217,34 @@ def prior_table(design: Design, priors: Priors, *, per_sd: bool = False) -> pd.D
     pandas.DataFrame
         Columns ``outcome, quantity, level, distribution, location, scale``: ``normal`` with mean
         and SD, or ``half-normal`` with its scale. The therapists' share of variance has no prior
-        of its own.
+        of its own, nor has an ordinal outcome's intercept. Where the link is curved, scales are
+        to first order: one SD of the predictor counts as one SD of the scores.
     """
     linear = linear_estimands(design, per_sd=per_sd)
-    one = np.ones(1)
-    unit = GaussianDraws(
-        beta=np.zeros((1, len(design.coefficients))),
-        residual_sd=one * priors.residual_sd,
-        therapist_sd=one * priors.therapist_sd if design.effects else None,
-        therapist_slope_sd=one * priors.therapist_slope_sd if "slope" in design.effects else None,
-    )
-    scales = scale_estimands(design, unit, per_sd=per_sd)
-    scales.pop("therapist_icc", None)
     sd = np.sqrt(linear.matrix**2 @ design.prior_sd(priors) ** 2)
     rows = [
         (*label, "normal", location, scale)
         for label, location, scale in zip(linear.labels, linear.offset, sd, strict=True)
+        if label != ("intercept", "") or design.family.has_intercept
     ]
-    rows += [(name, "", "half-normal", 0.0, float(scale[0])) for name, scale in scales.items()]
+    outcome_sd = design.scaling.outcome[1]
+    slope_unit = outcome_sd / (1.0 if per_sd else design.scaling.moderator[1])
+    if design.moderator.structure == "within_between":
+        between = slope_unit * priors.moderator_slope
+        rows.append(("moderator_slope", "between", "normal", 0.0, between))
+    scales = {
+        "therapist_sd": ("intercept", outcome_sd * priors.therapist_sd),
+        "therapist_slope_sd": ("slope", slope_unit * priors.therapist_slope_sd),
+        "therapist_arm_sd": ("arm[1]", outcome_sd * priors.therapist_arm_sd),
+    }
+    rows += [
+        (name, "", "half-normal", 0.0, scale)
+        for name, (effect, scale) in scales.items()
+        if effect in design.effects
+    ]
+    if design.family.link == "identity":
+        residual = outcome_sd * priors.residual_sd
+        rows.append(("residual_sd", "", "half-normal", 0.0, residual))
     table = pd.DataFrame(rows, columns=["quantity", "level", "distribution", "location", "scale"])
     table.insert(0, "outcome", design.outcome)
     return table
@@ -192,19 +266,31 @@ def estimand_draws(design: Design, draws: xr.Dataset, *, per_sd: bool = False) -
     xarray.DataArray
         Dims ``chain, draw, estimand``; coords ``quantity`` and ``level`` along ``estimand``.
     """
-    flat = gaussian_draws(draws, design)
-    linear = linear_estimands(design, per_sd=per_sd)
-    scales = scale_estimands(design, flat, per_sd=per_sd)
-    values = np.column_stack([flat.beta @ linear.matrix.T + linear.offset, *scales.values()])
-    labels = [*linear.labels, *((name, "") for name in scales)]
+    moderator_unit = 1.0 if per_sd else design.scaling.moderator[1]
+    if design.family.link == "identity":
+        beta = np.stack(list(coefficients(draws, design).values()), axis=1)
+        linear = linear_estimands(design, per_sd=per_sd)
+        found = dict(
+            zip(linear.labels, linear.matrix @ beta.T + linear.offset[:, None], strict=True)
+        )
+        slope = np.full(len(beta), design.scaling.outcome[1])
+        variance = (slope * flat(draws, "residual_sd")) ** 2
+    else:
+        response = average_response(design, draws)
+        found = response_estimands(design, draws, response, moderator_unit)
+        slope, variance = response.slope.mean(axis=1), response.variance
+    found |= alliance_estimands(design, draws, slope, moderator_unit)
+    found |= spread_estimands(draws, slope, variance, moderator_unit)
     return xr.DataArray(
-        values.reshape(draws.sizes["chain"], draws.sizes["draw"], len(labels)),
+        np.stack(list(found.values()), axis=-1).reshape(
+            draws.sizes["chain"], draws.sizes["draw"], len(found)
+        ),
         dims=("chain", "draw", "estimand"),
         coords={
             "chain": draws["chain"],
             "draw": draws["draw"],
-            "quantity": ("estimand", [quantity for quantity, _ in labels]),
-            "level": ("estimand", [level for _, level in labels]),
+            "quantity": ("estimand", [quantity for quantity, _ in found]),
+            "level": ("estimand", [level for _, level in found]),
         },
         name="estimand",
     )

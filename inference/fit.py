@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -83,7 +84,16 @@ class Fit:
 
     def design(self, outcome: str) -> Design:
         """The outcome's design, built again from its patients."""
-        return build_design(self.patients(outcome), self.specs[outcome])
+        limits = self.study.outcomes[outcome].range
+        return build_design(self.patients(outcome), self.specs[outcome], limits)
+
+    def linear_design(self, outcome: str) -> Design:
+        """Design of the outcome's linear models: Gaussian, of the patients with a rating."""
+        spec = self.specs[outcome]
+        linear = ModelSpec(outcome, spec.therapist, spec.interaction, spec.priors)
+        patients = self.patients(outcome)
+        rated = np.flatnonzero(np.isfinite(patients["moderator"].values))
+        return build_design(patients.isel(patient=rated), linear)
 
     def estimands(self, outcome: str, *, per_sd: bool = False) -> xr.DataArray:
         """Draws of the outcome's reported quantities; see `inference.estimands.estimand_draws`."""
@@ -164,7 +174,7 @@ def fit_trial(
                 progress(outcome, done, total)
 
         analysed = trial.analysed(outcome)
-        design = build_design(analysed, spec)
+        design = build_design(analysed, spec, trial.study.outcomes[outcome].range)
         tree, seconds = sample_outcome(
             design, spec.priors, profile, seed, cores=cores, progress=report if progress else None
         )

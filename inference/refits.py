@@ -13,14 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import statsmodels.api as sm
+import xarray as xr
 from numpy.linalg import LinAlgError
 from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.tools.sm_exceptions import ConvergenceWarning
 
-from inference.estimands import LinearEstimands, linear_estimands, scale_estimands
+from inference.estimands import LinearEstimands, linear_estimands, spread_estimands
 from models.design import Design
-from models.gaussian_draws import GaussianDraws
 
 Array = NDArray[np.float64]
 
@@ -50,7 +50,7 @@ class LinearFit:
     ----------
     beta, covariance : ndarray, shape (p,) and (p, p)
         Of the columns present in the design.
-    scales : GaussianDraws or None
+    scales : xarray.Dataset or None
         Standard deviations as a single draw; None where REML did not converge.
     degrees_of_freedom : float
         Of the t distribution for intervals; infinite for REML's normal ones.
@@ -60,9 +60,13 @@ class LinearFit:
 
     beta: Array
     covariance: Array
-    scales: GaussianDraws | None
+    scales: xr.Dataset | None
     degrees_of_freedom: float
     note: str = ""
+
+
+def _single_draw(**values: float) -> xr.Dataset:
+    return xr.Dataset({name: (("chain", "draw"), [[value]]) for name, value in values.items()})
 
 
 def ols(X: Array, y: Array) -> LinearFit:
@@ -74,7 +78,7 @@ def ols(X: Array, y: Array) -> LinearFit:
     y : ndarray, shape (n,)
     """
     result = sm.OLS(y, X).fit()
-    scales = GaussianDraws(beta=result.params[None], residual_sd=np.sqrt([result.mse_resid]))
+    scales = _single_draw(residual_sd=float(np.sqrt(result.mse_resid)))
     return LinearFit(result.params, result.cov_params(), scales, float(result.df_resid))
 
 
@@ -131,12 +135,8 @@ def reml(
             if len(sds) == 1
             else "REML estimate on the boundary: the therapist covariance is singular"
         )
-    scales = GaussianDraws(
-        beta=beta[None],
-        residual_sd=np.array([residual_sd]),
-        therapist_sd=sds[:1],
-        therapist_slope_sd=sds[1:] if len(sds) > 1 else None,
-    )
+    names = ("therapist_sd", "therapist_slope_sd")
+    scales = _single_draw(**dict(zip(names, sds, strict=False)), residual_sd=residual_sd)
     return LinearFit(beta, covariance, scales, np.inf, note)
 
 
@@ -192,10 +192,12 @@ def _table(
         }
     )
     if fit.scales is not None:
-        scales = scale_estimands(design, fit.scales)
+        outcome_sd, moderator_sd = design.scaling.outcome[1], design.scaling.moderator[1]
+        variance = (outcome_sd * fit.scales["residual_sd"].values.ravel()) ** 2
+        scales = spread_estimands(fit.scales, np.array([outcome_sd]), variance, moderator_sd)
         rows = [
-            {"quantity": name, "level": "", "estimate": float(value[0])}
-            for name, value in scales.items()
+            {"quantity": name, "level": level, "estimate": float(value[0])}
+            for (name, level), value in scales.items()
         ]
         table = pd.concat([table, pd.DataFrame(rows)], ignore_index=True)
     table = table.assign(outcome=design.outcome, model=model, note=fit.note)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import combinations
 
 import numpy as np
 import xarray as xr
@@ -53,6 +54,11 @@ def sum_to_zero_basis(arms: int) -> Array:
         coefficients on them are a ``ZeroSumNormal`` over arms.
     """
     return np.asarray(helmert(arms).T)
+
+
+def arm_pairs(arms: int) -> list[tuple[int, int]]:
+    """All pairs (later, earlier) of arms in display order, by the earlier one."""
+    return [(later, earlier) for earlier, later in combinations(range(arms), 2)]
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,13 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pymc as pm
-import pytensor.tensor as pt
 from numpy.typing import NDArray
 from scipy import special
 
 from data_prep.errors import InputError, nearest
-from models.priors import Priors
 
 Array = NDArray[np.float64]
 Auxiliary = Mapping[str, Any]  # a family's own parameters, by name
@@ -40,20 +37,10 @@ class Operations:
 FAR = 1e4  # stands for infinity beyond the outermost cutpoints; exp(-FAR) is exactly zero
 
 
-def _symbolic_ends(cutpoints: Any, category: Any) -> tuple[Any, Any]:
-    padded = pt.concatenate([[-FAR], cutpoints, [FAR]])
-    return padded[category], padded[category + 1]
-
-
 def _array_ends(cutpoints: Array, category: Array) -> tuple[Array, Array]:
     padded = np.pad(cutpoints, ((0, 0), (1, 1)), constant_values=((0, 0), (-FAR, FAR)))
     index = category.astype(int)
     return padded[:, index], padded[:, index + 1]
-
-
-SYMBOLS = Operations(
-    pt.log, pt.exp, pt.log1p, pt.sigmoid, pt.softplus, pt.log1mexp, pt.gammaln, _symbolic_ends
-)
 
 
 def _log1mexp(x: Array) -> Array:
@@ -72,6 +59,26 @@ ARRAYS = Operations(
     special.gammaln,
     _array_ends,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of a family's own, and its prior.
+
+    Attributes
+    ----------
+    name : str
+    prior : {"half_normal", "gamma", "ordered"}
+        ``gamma`` has shape 2 and rate 0.1; ``ordered`` are cutpoints whose categories have
+        Dirichlet shares.
+    scale : str or None
+        The entry of `models.priors.Priors` that sets the scale or concentration, or fixes a
+        ``gamma`` parameter's value.
+    """
+
+    name: str
+    prior: str
+    scale: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +117,7 @@ class Family:
         In words.
     scale : callable
         From scores (n,) and the outcome's range to a `Scale`.
-    auxiliary : callable
-        Declares the family's own parameters inside a model: from `Scale`, `Priors` to a dict.
+    parameters : tuple of Parameter
     log_likelihood : callable
         ``(operations, y, eta, auxiliary, scale)``, pointwise, y the family's own variable.
     expected : callable
@@ -134,7 +140,7 @@ class Family:
     has_intercept: bool
     link: str
     scale: Callable[[Array, tuple[float, float]], Scale]
-    auxiliary: Callable[[Scale, Priors], dict[str, Any]]
+    parameters: tuple[Parameter, ...]
     log_likelihood: Callable[[Operations, Any, Any, Auxiliary, Scale], Any]
     expected: Callable[[Array, Auxiliary, Scale], Array]
     slope: Callable[[Array, Auxiliary, Scale], Array]
@@ -157,10 +163,6 @@ def _one(eta: Array, _auxiliary: Auxiliary, _scale: Scale) -> Array:
     return np.ones_like(eta)
 
 
-def _residual_sd(_scale: Scale, priors: Priors) -> dict[str, Any]:
-    return {"residual_sd": pm.HalfNormal("residual_sd", priors.residual_sd)}
-
-
 def _gaussian(do: Operations, y: Any, eta: Any, auxiliary: Auxiliary, _scale: Scale) -> Any:
     sd = auxiliary["residual_sd"]
     return -0.5 * ((y - eta) / sd) ** 2 - do.log(sd) - 0.5 * np.log(2 * np.pi)
@@ -170,15 +172,6 @@ def _gaussian_random(
     generator: np.random.Generator, eta: Array, auxiliary: Auxiliary, _scale: Scale
 ) -> Array:
     return eta + auxiliary["residual_sd"] * generator.standard_normal(eta.shape)
-
-
-def _student_parameters(scale: Scale, priors: Priors) -> dict[str, Any]:
-    # Gamma(2, 0.1) on the degrees of freedom: Juárez & Steel 2010, doi:10.1198/jbes.2009.07145.
-    if priors.degrees_of_freedom > 0:
-        freedom: Any = pt.constant(priors.degrees_of_freedom)
-    else:
-        freedom = pm.Gamma("degrees_of_freedom", 2, 0.1)
-    return {**_residual_sd(scale, priors), "degrees_of_freedom": freedom}
 
 
 def _student(do: Operations, y: Any, eta: Any, auxiliary: Auxiliary, _scale: Scale) -> Any:
@@ -207,19 +200,6 @@ def _student_random(
 def _categories(scores: Array, limits: tuple[float, float]) -> Scale:
     # The latent logistic variable has SD pi / sqrt(3).
     return Scale(limits[0], 1.0, round(limits[1] - limits[0]), 0.0, float(np.pi / np.sqrt(3)))
-
-
-def _cutpoints(scale: Scale, priors: Priors) -> dict[str, Any]:
-    # A uniform Dirichlet on the categories' probabilities of an average patient orders the
-    # cutpoints and leaves unused categories a prior of their own.
-    shares = pm.Dirichlet(
-        "category_share", np.full(scale.top + 1, priors.category_concentration), dims="category"
-    )
-    cumulative = pt.clip(pt.cumsum(shares)[:-1], 1e-12, 1 - 1e-12)
-    cutpoints = pm.Deterministic(
-        "cutpoint", pt.log(cumulative) - pt.log1p(-cumulative), dims="threshold"
-    )
-    return {"cutpoint": cutpoints}
 
 
 def _ordinal(do: Operations, y: Any, eta: Any, auxiliary: Auxiliary, _scale: Scale) -> Any:
@@ -270,11 +250,6 @@ def _trials(scores: Array, limits: tuple[float, float]) -> Scale:
     return Scale(limits[0], 1.0, round(trials), float(special.logit(share)), link_unit)
 
 
-def _precision(_scale: Scale, _priors: Priors) -> dict[str, Any]:
-    # Gamma(2, 0.1): intra-score correlations 1 / (1 + precision) from .02 to .3 are plausible.
-    return {"precision": pm.Gamma("precision", 2, 0.1)}
-
-
 def _beta_binomial(do: Operations, y: Any, eta: Any, auxiliary: Auxiliary, scale: Scale) -> Any:
     precision, n = auxiliary["precision"], scale.top
     a, b = do.sigmoid(eta) * precision, do.sigmoid(-eta) * precision
@@ -309,6 +284,8 @@ def _beta_binomial_random(
     return generator.binomial(scale.top, share).astype(float)
 
 
+RESIDUAL_SD = Parameter("residual_sd", "half_normal", "residual_sd")
+
 FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
@@ -318,7 +295,7 @@ FAMILIES: dict[str, Family] = {
             has_intercept=True,
             link="identity",
             scale=_standardised,
-            auxiliary=_residual_sd,
+            parameters=(RESIDUAL_SD,),
             log_likelihood=_gaussian,
             expected=_identity,
             slope=_one,
@@ -331,7 +308,11 @@ FAMILIES: dict[str, Family] = {
             has_intercept=True,
             link="identity",
             scale=_standardised,
-            auxiliary=_student_parameters,
+            # Juárez & Steel 2010, doi:10.1198/jbes.2009.07145, for the degrees of freedom
+            parameters=(
+                RESIDUAL_SD,
+                Parameter("degrees_of_freedom", "gamma", "degrees_of_freedom"),
+            ),
             log_likelihood=_student,
             expected=_identity,
             slope=_one,
@@ -344,7 +325,7 @@ FAMILIES: dict[str, Family] = {
             has_intercept=False,
             link="cumulative logit",
             scale=_categories,
-            auxiliary=_cutpoints,
+            parameters=(Parameter("cutpoint", "ordered", "category_concentration"),),
             log_likelihood=_ordinal,
             expected=_ordinal_expected,
             slope=_ordinal_slope,
@@ -357,7 +338,8 @@ FAMILIES: dict[str, Family] = {
             has_intercept=True,
             link="logit",
             scale=_trials,
-            auxiliary=_precision,
+            # intra-score correlations 1 / (1 + precision) from .02 to .3 are plausible
+            parameters=(Parameter("precision", "gamma"),),
             log_likelihood=_beta_binomial,
             expected=_beta_binomial_expected,
             slope=_beta_binomial_slope,

@@ -8,7 +8,7 @@ import pytensor.tensor as pt
 
 from models.design import Design
 from models.exact_gaussian import therapist_factor
-from models.families import SYMBOLS
+from models.family_parameters import SYMBOLS, family_parameters
 from models.latent_moderator import latent_moderator, predictor_columns
 from models.priors import Priors
 
@@ -58,7 +58,7 @@ def patient_level_model(design: Design, priors: Priors) -> pm.Model:
         if design.moderator.latent:
             pm.Deterministic("moderator_value", moderator.value, dims="patient")
         eta = design.scale.link_location + design.scale.link_unit * predictor
-        auxiliary = design.family.auxiliary(design.scale, priors)
+        auxiliary = family_parameters(design.family, design.scale, priors)
         y = pm.Data("outcome", design.y.astype(int) if design.family.discrete else design.y)
         count = pm.Data("count", design.count)
         pointwise = design.family.log_likelihood(SYMBOLS, y, eta, auxiliary, design.scale)

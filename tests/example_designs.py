@@ -129,3 +129,27 @@ def random_effects_matrix(design: Design) -> Array:
     for row, j in enumerate(design.therapist_index):
         Z[row, j * size : (j + 1) * size] = design.X[row, design.effect_columns]
     return Z
+
+
+def conditional_effects(design: Design, draws: GaussianDraws, draw: int = 0) -> tuple[Array, Array]:
+    """Mean and covariance of all effects given the rest, from dense matrices over patients.
+
+    Shapes (J q,) and (J q, J q), therapist by therapist.
+    """
+    Z = random_effects_matrix(design)
+    S = np.kron(np.eye(len(design.therapists)), therapist_covariance(draws, draw))
+    V = Z @ S @ Z.T + draws.residual_sd[draw] ** 2 * np.eye(len(design.y))
+    gain = S @ Z.T @ np.linalg.inv(V)
+    return gain @ (design.y - design.X @ draws.beta[draw]), S - gain @ Z @ S
+
+
+def unconstrained(draws: GaussianDraws) -> dict[str, Array]:
+    """The first draw as PyMC takes it: SDs by their logarithms, the correlation by its log odds."""
+    values = {"beta": draws.beta[0], "residual_sd_log__": np.log(draws.residual_sd[0])}
+    if draws.therapist_sd is not None:
+        values["therapist_sd_log__"] = np.log(draws.therapist_sd[0])
+    if draws.therapist_slope_sd is not None and draws.therapist_correlation is not None:
+        values["therapist_slope_sd_log__"] = np.log(draws.therapist_slope_sd[0])
+        rho = draws.therapist_correlation[0]
+        values["therapist_correlation_interval__"] = np.log1p(rho) - np.log1p(-rho)
+    return {name: np.asarray(value) for name, value in values.items()}

@@ -1,23 +1,63 @@
-"""The posterior of the exact model against that of the model written patient by patient."""
+"""The exact model against the model written patient by patient: densities and posteriors."""
 
 from __future__ import annotations
 
+import numpy as np
 import nutpie
 import pytest
 import xarray as xr
-from example_designs import example_design, example_patients
+from example_designs import (
+    conditional_effects,
+    example_design,
+    example_patients,
+    prior_draws,
+    therapist_covariance,
+    unconstrained,
+)
 from posterior_agreement import differences, moments
+from scipy import stats
 
 from inference.datatree import SCALARS, posterior
 from inference.profiles import SamplerProfile
 from inference.sampling import sample_outcome
 from models.design import Design
+from models.exact_gaussian import exact_gaussian_model
 from models.patient_level import patient_level_model
 from models.priors import Priors
 
-pytestmark = pytest.mark.mcmc
-
 PARAMETERS = ["beta", *SCALARS, "therapist_effect"]
+
+
+@pytest.mark.parametrize("therapist", ["none", "intercept", "intercept+slope"])
+def test_densities_agree_at_any_therapist_effects(therapist: str) -> None:
+    """log p(y, effects) - log p(effects | y) = log p(y), whatever the effects."""
+    patients = example_patients(32, patients=60, therapists=5, one_patient=True, no_patient=True)
+    design = example_design(patients, therapist)
+    log_densities = [
+        model.compile_logp(jacobian=False, mode="FAST_COMPILE")
+        for model in (
+            exact_gaussian_model(design, Priors()),
+            patient_level_model(design, Priors()),
+        )
+    ]
+    random = np.random.default_rng(33)
+    for _ in range(5):
+        draw = prior_draws(design, Priors(), 1, random)
+        point = unconstrained(draw)
+        exact, joint = log_densities[0](point), 0.0
+        if design.effects:
+            standard = random.normal(size=(len(design.therapists), len(design.effects)))
+            L = np.linalg.cholesky(therapist_covariance(draw))
+            mean, covariance = conditional_effects(design, draw)
+            conditional = stats.multivariate_normal.logpdf(
+                (standard @ L.T).ravel(), mean, covariance
+            )
+            # The density of the standardised effects, of which the effects are L times.
+            conditional += len(design.therapists) * np.log(np.diag(L)).sum()
+            point["therapist_standard"] = standard
+            joint = -conditional
+        joint += log_densities[1](point)
+        np.testing.assert_allclose(joint, exact, rtol=1e-9, atol=1e-8)
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +89,7 @@ def patient_level(design: Design) -> xr.Dataset:
     return tree["posterior"].dataset[PARAMETERS]
 
 
+@pytest.mark.mcmc
 def test_means_and_sds_agree_within_4_monte_carlo_errors(
     exact: xr.Dataset, patient_level: xr.Dataset
 ) -> None:
@@ -58,6 +99,7 @@ def test_means_and_sds_agree_within_4_monte_carlo_errors(
     assert found.abs().max().max() < 4, found[found.abs().max(axis=1) > 3]
 
 
+@pytest.mark.mcmc
 def test_the_comparison_is_sharp(exact: xr.Dataset, patient_level: xr.Dataset) -> None:
     """Monte Carlo errors so small that a difference that mattered would show."""
     for draws in (exact, patient_level):

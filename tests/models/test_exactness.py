@@ -15,6 +15,7 @@ from example_designs import (
     prior_draws,
     random_effects_matrix,
     therapist_covariance,
+    unconstrained,
 )
 from numpy.typing import NDArray
 from pymc.blocking import DictToArrayBijection
@@ -109,18 +110,6 @@ def parameters(design: Design, count: int = 4, seed: int = 5) -> list[GaussianDr
     return singles
 
 
-def point(draw: GaussianDraws) -> dict[str, NDArray]:
-    """The same parameters on the unconstrained scale on which PyMC takes them."""
-    values = {"beta": draw.beta[0], "residual_sd_log__": np.log(draw.residual_sd[0])}
-    if draw.therapist_sd is not None:
-        values["therapist_sd_log__"] = np.log(draw.therapist_sd[0])
-    if draw.therapist_slope_sd is not None and draw.therapist_correlation is not None:
-        values["therapist_slope_sd_log__"] = np.log(draw.therapist_slope_sd[0])
-        rho = draw.therapist_correlation[0]
-        values["therapist_correlation_interval__"] = np.log1p(rho) - np.log1p(-rho)
-    return {name: np.asarray(value) for name, value in values.items()}
-
-
 def dense_log_density(design: Design, draw: GaussianDraws, rows: NDArray | slice) -> float:
     """Log density of some patients: multivariate normal, covariance Z S Z' + sigma^2 I."""
     y, X, Z = design.y[rows], design.X[rows], random_effects_matrix(design)[rows]
@@ -139,7 +128,7 @@ def test_log_likelihood_is_that_of_the_dense_multivariate_normal(
     for draw in parameters(design, count=2 if trial == "many therapists" else 6):
         dense = dense_log_density(design, draw, slice(None))
         precision = {"rtol": 1e-11, "atol": 1e-8}
-        np.testing.assert_allclose(compiled.log_likelihood(point(draw)), dense, **precision)
+        np.testing.assert_allclose(compiled.log_likelihood(unconstrained(draw)), dense, **precision)
         in_numpy = therapist_log_likelihood(design, draw).sum()
         np.testing.assert_allclose(in_numpy, dense, **precision)
 
@@ -223,7 +212,7 @@ def test_log_density_is_likelihood_and_priors(compiled: Compiled, priors: Priors
         constant = stats.beta.logpdf(0.0, shape, shape, loc=-1, scale=2) - np.log(0.5)
     for draw in parameters(design):
         expected = dense_log_density(design, draw, slice(None)) + log_prior(design, priors, draw)
-        found = compiled.log_density(point(draw)) + constant
+        found = compiled.log_density(unconstrained(draw)) + constant
         np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-8)
 
 
@@ -233,13 +222,13 @@ def test_gradient_agrees_with_finite_differences(compiled: Compiled, trial: str)
     compiled.give(design, Priors())
     draws = parameters(design, count=2)
     for draw in draws:
-        here = DictToArrayBijection.map(point(draw))
+        here = DictToArrayBijection.map(unconstrained(draw))
 
         def value(shift: NDArray, here=here) -> float:
             moved = here._replace(data=here.data + shift)
             return float(compiled.sampled(DictToArrayBijection.rmap(moved)))
 
-        gradient = compiled.gradient(point(draw))
+        gradient = compiled.gradient(unconstrained(draw))
         step = 1e-3  # a fourth-order formula: error of order step^4
         for k, unit in enumerate(np.eye(len(here.data))):
             h = step * unit

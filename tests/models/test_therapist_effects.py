@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from example_designs import (
+    conditional_effects,
     example_design,
     example_patients,
     prior_draws,
-    random_effects_matrix,
     therapist_covariance,
 )
 from numpy.typing import NDArray
@@ -40,15 +40,6 @@ def a_design(therapist: str) -> Design:
     return example_design(patients, therapist)
 
 
-def conditional(design: Design, draws: GaussianDraws, draw: int = 0) -> tuple[NDArray, NDArray]:
-    """Mean and covariance of all effects given the rest, from dense matrices over patients."""
-    Z = random_effects_matrix(design)
-    S = np.kron(np.eye(len(design.therapists)), therapist_covariance(draws, draw))
-    V = Z @ S @ Z.T + draws.residual_sd[draw] ** 2 * np.eye(len(design.y))
-    gain = S @ Z.T @ np.linalg.inv(V)
-    return gain @ (design.y - design.X @ draws.beta[draw]), S - gain @ Z @ S
-
-
 def repeated(draws: GaussianDraws, count: int) -> GaussianDraws:
     def repeat(values: NDArray | None) -> NDArray | None:
         return None if values is None else np.repeat(values[:1], count, axis=0)
@@ -77,7 +68,7 @@ def some_parameters(therapist: str) -> GaussianDraws:
 @pytest.mark.parametrize("therapist", EFFECTS)
 def test_means_and_covariances_of_the_draws(therapist: str) -> None:
     design, draws = a_design(therapist), some_parameters(therapist)
-    mean, covariance = conditional(design, draws)
+    mean, covariance = conditional_effects(design, draws)
     generator = np.random.default_rng(20040320)
     effects = draw_therapist_effects(design, repeated(draws, DRAWS), generator)
     assert effects.shape == (DRAWS, 6, len(design.effects))
@@ -96,7 +87,7 @@ def test_means_and_covariances_of_the_draws(therapist: str) -> None:
 def test_a_therapist_without_patients_is_drawn_from_the_population(therapist: str) -> None:
     design, draws = a_design(therapist), some_parameters(therapist)
     assert not (design.therapist_index == 5).any()
-    mean, covariance = conditional(design, draws)
+    mean, covariance = conditional_effects(design, draws)
     size = len(design.effects)
     population = therapist_covariance(draws)
     np.testing.assert_allclose(mean[-size:], 0, atol=1e-12)
@@ -117,7 +108,7 @@ def test_every_draw_has_the_mean_of_its_own_parameters(therapist: str) -> None:
     draws.therapist_sd[:5] = 1e-6
     means = draw_therapist_effects(design, draws, NoNoise())
     for draw in range(50):
-        expected, _ = conditional(design, draws, draw)
+        expected, _ = conditional_effects(design, draws, draw)
         np.testing.assert_allclose(means[draw].ravel(), expected, rtol=1e-8, atol=1e-10)
 
 

@@ -199,10 +199,9 @@ def truth_at_the_patients_means(
 
 def posterior_draws(fit: Fit, outcome: str, therapist: str) -> dict[tuple[str, str], NDArray]:
     """Draws of everything that has a true value, on the outcome's own scale."""
-    estimands = fit.estimands(outcome).stack(sample=("chain", "draw"))
     found = {
-        (str(one["quantity"].item()), str(one["level"].item())): one.values
-        for one in estimands.transpose("estimand", "sample")
+        (str(one["quantity"].item()), str(one["level"].item())): one.values.ravel()
+        for one in fit.estimands(outcome).transpose("estimand", ...)
     }
     draws, scaling = posterior(fit.trees[outcome]), fit.design(outcome).scaling
     found["therapist_correlation", ""] = draws["therapist_correlation"].values.ravel()

@@ -1,0 +1,55 @@
+"""The families' own parameters as PyMC variables, and their formulas' functions as symbols."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+
+from models.families import FAR, Family, Operations, Parameter, Scale
+from models.priors import Priors
+
+GAMMA = {"alpha": 2.0, "beta": 0.1}
+EDGE = 1e-12  # how near 0 and 1 a cumulative share may come before its logit
+
+
+def _ends(cutpoints: pt.TensorVariable, category: Any) -> tuple[Any, Any]:
+    padded = pt.concatenate([[-FAR], cutpoints, [FAR]])
+    return padded[category], padded[category + 1]
+
+
+SYMBOLS = Operations(
+    pt.log, pt.exp, pt.log1p, pt.sigmoid, pt.softplus, pt.log1mexp, pt.gammaln, _ends
+)
+
+
+def family_parameters(family: Family, scale: Scale, priors: Priors) -> dict[str, Any]:
+    """Declare a family's own parameters, inside a model.
+
+    Parameters
+    ----------
+    family : Family
+    scale : Scale
+    priors : Priors
+
+    Returns
+    -------
+    dict of str to tensor
+    """
+    return {parameter.name: _declare(parameter, scale, priors) for parameter in family.parameters}
+
+
+def _declare(parameter: Parameter, scale: Scale, priors: Priors) -> Any:
+    setting = None if parameter.scale is None else getattr(priors, parameter.scale)
+    if parameter.prior == "half_normal":
+        return pm.HalfNormal(parameter.name, setting)
+    if parameter.prior == "gamma":
+        return pt.constant(setting) if setting else pm.Gamma(parameter.name, **GAMMA)
+    # Shares of the categories for an average patient order the cutpoints, and leave unused
+    # categories a prior of their own.
+    shares = pm.Dirichlet("category_share", np.full(scale.top + 1, setting), dims="category")
+    cumulative = pt.clip(pt.cumsum(shares)[:-1], EDGE, 1 - EDGE)
+    logits = pt.log(cumulative) - pt.log1p(-cumulative)
+    return pm.Deterministic(parameter.name, logits, dims="threshold")
