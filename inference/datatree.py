@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from models.design import Design
-from models.gaussian_draws import GaussianDraws
+from models.gaussian_draws import GaussianDraws, TherapistDraws
 
 Array = NDArray[np.float64]
 
@@ -23,7 +24,7 @@ ARVIZ_STATISTICS = {
 GROUPS = ("posterior", "sample_stats", "observed_data", "constant_data")
 # Parameters that only serve the sampler, by the end of their names.
 INTERNAL = ("_standard", "_above_ceiling", "_half", "category_share")
-SCALARS = ("residual_sd", "therapist_sd", "therapist_slope_sd", "therapist_correlation")
+SCALARS = tuple(field.name for field in fields(GaussianDraws) if field.name != "beta")
 
 
 def sampled_tree(sampled: xr.DataTree, design: Design, sampling_time: float) -> xr.DataTree:
@@ -63,13 +64,20 @@ def sampled_tree(sampled: xr.DataTree, design: Design, sampling_time: float) -> 
     return xr.DataTree.from_dict({"posterior": posterior, "sample_stats": statistics})
 
 
-def add_therapist_effects(tree: xr.DataTree, effects: Array, design: Design) -> None:
-    """Put the therapists' effects, shape (chain, draw, therapist, effect), into the posterior."""
+def add_therapist_effects(
+    tree: xr.DataTree, drawn: Sequence[TherapistDraws], design: Design
+) -> None:
+    """Put the therapists' effects, drawn for each chain, into the posterior."""
     posterior = tree["posterior"].to_dataset()
     posterior = posterior.assign_coords(
         therapist=list(design.therapists), effect=list(design.effects)
     )
-    posterior["therapist_effect"] = (("chain", "draw", "therapist", "effect"), effects)
+    if design.effects:
+        effects = np.stack([chain.effect for chain in drawn])
+        posterior["therapist_effect"] = (("chain", "draw", "therapist", "effect"), effects)
+    means = [chain.moderator_mean for chain in drawn if chain.moderator_mean is not None]
+    if means:
+        posterior["moderator_therapist_mean"] = (("chain", "draw", "therapist"), np.stack(means))
     tree["posterior"] = xr.DataTree(posterior)
 
 

@@ -1,10 +1,10 @@
-"""Sampling of the exact Gaussian model: compiled once for each shape, the same draws every time."""
+"""Sampling: exact models compiled once for each shape, and the same draws every time."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,8 @@ from inference.datatree import add_therapist_effects, gaussian_draws, posterior,
 from inference.profiles import SamplerProfile, seed_sequence
 from models.design import Design
 from models.exact_gaussian import exact_gaussian_model, model_data
-from models.gaussian_draws import draw_therapist_effects
+from models.gaussian_draws import TherapistDraws, draw_therapist_effects
+from models.patient_level import patient_level_model
 from models.priors import Priors
 
 # With numba's fast mathematics the same seed gives other draws from a cold than from a warm cache.
@@ -26,6 +27,9 @@ from threadpoolctl import threadpool_limits  # noqa: E402  # beside nutpie, whic
 
 Progress = Callable[[int, int], None]
 WAIT_SECONDS = 0.1  # how soon Ctrl-C is noticed; the end of sampling is noticed at once
+
+# Non-centred therapist effects have a funnel at small SDs: shorter steps enter it.
+PATIENT_LEVEL_TARGET_ACCEPT = 0.9
 
 _compiled: dict[tuple[Any, ...], Any] = {}
 
@@ -52,10 +56,11 @@ class Timings:
 
 
 def compiled_model(design: Design, priors: Priors) -> Any:
-    """Nutpie's compiled exact model for the design's shape, with the design's data in it.
+    """Nutpie's compiled model of the design's shape, with the design's data in it.
 
-    Models differ in their coefficients and therapist effects alone; numbers of patients and
-    therapists, data and prior scales are given to the compiled model.
+    Exact models differ in their coefficients and therapist effects alone; numbers of patients and
+    therapists, data and prior scales are given to the compiled model. Patient-level models hold
+    their data and are compiled for each outcome.
 
     Parameters
     ----------
@@ -66,7 +71,9 @@ def compiled_model(design: Design, priors: Priors) -> Any:
     -------
     nutpie CompiledModel
     """
-    shape = (design.coefficients, design.effects)
+    if not design.exact:
+        return nutpie.compile_pymc_model(patient_level_model(design.aggregated(), priors))
+    shape = (design.coefficients, design.effects, design.moderator.structure)
     if shape not in _compiled:
         _compiled[shape] = nutpie.compile_pymc_model(exact_gaussian_model(design, priors))
     return _compiled[shape].with_data(**model_data(design, priors))
@@ -111,6 +118,9 @@ def sample_outcome(
         On Ctrl-C; the chains are stopped and their draws dropped.
     """
     started = time.perf_counter()
+    if not design.exact:
+        accept = max(profile.target_accept, PATIENT_LEVEL_TARGET_ACCEPT)
+        profile = replace(profile, target_accept=accept)
     model = compiled_model(design, priors)
     compiled = time.perf_counter()
     # One BLAS thread: chains already fill the cores, and sums split over threads change their bits.
@@ -119,7 +129,7 @@ def sample_outcome(
     sampled = time.perf_counter()
     tree = sampled_tree(raw, design, sampling_time=sampled - compiled)
     _require_complete(tree, design.outcome, profile)
-    if design.effects:
+    if design.exact and (design.effects or design.moderator.structure == "within_between"):
         add_therapist_effects(tree, _therapist_effects(tree, design, seed), design)
     finished = time.perf_counter()
     return tree, Timings(compiled - started, sampled - compiled, finished - sampled)
@@ -176,17 +186,13 @@ def _require_complete(tree: xr.DataTree, outcome: str, profile: SamplerProfile) 
             raise IncompleteSamplingError(f"{outcome}: some draws of {name} are not finite.")
 
 
-def _therapist_effects(tree: xr.DataTree, design: Design, seed: int) -> np.ndarray:
+def _therapist_effects(tree: xr.DataTree, design: Design, seed: int) -> list[TherapistDraws]:
     draws = posterior(tree)
-    return np.stack(
-        [
-            draw_therapist_effects(
-                design,
-                gaussian_draws(draws.isel(chain=[chain]), design),
-                np.random.default_rng(
-                    seed_sequence(seed, "therapist_effects", design.outcome, chain)
-                ),
-            )
-            for chain in range(draws.sizes["chain"])
-        ]
-    )
+    return [
+        draw_therapist_effects(
+            design,
+            gaussian_draws(draws.isel(chain=[chain]), design),
+            np.random.default_rng(seed_sequence(seed, "therapist_effects", design.outcome, chain)),
+        )
+        for chain in range(draws.sizes["chain"])
+    ]

@@ -111,6 +111,11 @@ class Design:
     count: Array
 
     @property
+    def exact(self) -> bool:
+        """Whether the therapist effects integrate out: see `models.spec.ModelSpec.exact`."""
+        return self.family.name == "gaussian" and not self.moderator.latent
+
+    @property
     def effect_columns(self) -> list[int]:
         """Columns of X whose coefficients vary between therapists."""
         column = {"slope": "moderator"}

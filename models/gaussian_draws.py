@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.design import Design
-from models.marginal import TherapistTerms, covariance_factor, solve_transposed, therapist_terms
+from models.marginal import (
+    AllianceTerms,
+    TherapistTerms,
+    alliance_terms,
+    covariance_factor,
+    solve_transposed,
+    therapist_terms,
+    with_independent,
+    with_intercept_loading,
+)
 
 Array = NDArray[np.float64]
 
@@ -24,8 +34,11 @@ class GaussianDraws:
     ----------
     beta : ndarray, shape (d, p)
     residual_sd : ndarray, shape (d,)
-    therapist_sd, therapist_slope_sd, therapist_correlation : ndarray, shape (d,), or None
+    therapist_sd, therapist_slope_sd, therapist_correlation, therapist_arm_sd : (d,), or None
         None where the model has no such effect.
+    moderator_coefficient, moderator_therapist_sd, moderator_residual_sd : (d,), or None
+        The alliance's own model: its mean, and its SDs between and within therapists.
+    moderator_slope_between : ndarray, shape (d,), or None
     """
 
     beta: Array
@@ -33,44 +46,92 @@ class GaussianDraws:
     therapist_sd: Array | None = None
     therapist_slope_sd: Array | None = None
     therapist_correlation: Array | None = None
+    therapist_arm_sd: Array | None = None
+    moderator_coefficient: Array | None = None
+    moderator_therapist_sd: Array | None = None
+    moderator_residual_sd: Array | None = None
+    moderator_slope_between: Array | None = None
 
-    def factor(self) -> list[list[Array]]:
-        """Elements (d, 1) of the lower Cholesky factor of the therapist effects' covariance."""
+    def factor(self, effects: int) -> list[list[Array]]:
+        """Elements (d, 1) of the lower Cholesky factor of the covariance of so many effects."""
         if self.therapist_sd is None:
             return []
-        intercept = self.therapist_sd[:, None]
-        if self.therapist_slope_sd is None or self.therapist_correlation is None:
-            return [[intercept]]
-        slope, correlation = self.therapist_slope_sd[:, None], self.therapist_correlation[:, None]
-        return covariance_factor(intercept, slope, correlation, np.sqrt)
+        factor = [[self.therapist_sd[:, None]]]
+        if self.therapist_slope_sd is not None and self.therapist_correlation is not None:
+            slope = self.therapist_slope_sd[:, None]
+            correlation = self.therapist_correlation[:, None]
+            factor = covariance_factor(factor[0][0], slope, correlation, np.sqrt)
+        if self.therapist_arm_sd is not None:
+            arms = effects - len(factor)
+            factor = with_independent(factor, self.therapist_arm_sd[:, None], arms)
+        return factor
 
     def block(self, some: slice) -> GaussianDraws:
         """A part of the draws."""
-
-        def part(values: Array | None) -> Array | None:
-            return None if values is None else values[some]
-
-        return GaussianDraws(
-            self.beta[some],
-            self.residual_sd[some],
-            part(self.therapist_sd),
-            part(self.therapist_slope_sd),
-            part(self.therapist_correlation),
-        )
+        parts: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        return GaussianDraws(**{k: None if v is None else v[some] for k, v in parts.items()})
 
 
-def _terms(design: Design, draws: GaussianDraws) -> TherapistTerms:
-    moments, columns = design.moments, design.effect_columns
+@dataclass(frozen=True, slots=True)
+class _Integrated:
+    """The therapists' part of the likelihood, and what their effects are drawn from."""
+
+    terms: TherapistTerms
+    L: list[list[Array]]
+    alliance: AllianceTerms | None
+    contextual: Array | None  # (d, 1)
+    squares: Array | float  # what a moved intercept adds to the residual sum of squares, (d, J)
+
+
+def _integrate(design: Design, draws: GaussianDraws) -> _Integrated:
+    moments = design.moments
+    intercept = design.coefficients.index("intercept")
+    columns = design.effect_columns or [intercept]
     ZtZ, ZtX, Zty = moments.ZtZ(columns), moments.ZtX(columns), moments.Zty(columns)
     q = range(len(columns))
-    return therapist_terms(
+    Ztr = [Zty[:, a] - draws.beta @ ZtX[:, a].T for a in q]
+    L = draws.factor(len(design.effects))
+    alliance, contextual, squares = None, None, 0.0
+    if design.moderator.structure == "within_between":
+        alliance, contextual = _alliance(design, draws)
+        L = with_intercept_loading(L, contextual * np.sqrt(alliance.variance), np.sqrt)
+        shift = contextual * alliance.mean
+        squares = shift * (shift * ZtX[:, 0, intercept] - 2 * Ztr[0])
+        Ztr = [Ztr[a] - shift * ZtX[:, a, intercept] for a in q]
+    terms = therapist_terms(
         ZtZ=[[ZtZ[:, a, b] for b in q] for a in q],
-        Ztr=[Zty[:, a] - draws.beta @ ZtX[:, a].T for a in q],
-        L=draws.factor(),
+        Ztr=Ztr,
+        L=L,
         residual_variance=draws.residual_sd[:, None] ** 2,
         sqrt=np.sqrt,
         log=np.log,
     )
+    return _Integrated(terms, L, alliance, contextual, squares)
+
+
+def _alliance(design: Design, draws: GaussianDraws) -> tuple[AllianceTerms, Array]:
+    """The alliance's own model, and the contextual effect (d, 1)."""
+    moderator = design.coefficients.index("moderator")
+    within = design.moments.cross_products
+    location, between, spread, slope = (
+        np.asarray(values)[:, None]
+        for values in (
+            draws.moderator_coefficient,
+            draws.moderator_therapist_sd,
+            draws.moderator_residual_sd,
+            draws.moderator_slope_between,
+        )
+    )
+    terms = alliance_terms(
+        count=design.moments.count,
+        total=within[:, design.coefficients.index("intercept"), moderator],
+        squares=within[:, moderator, moderator],
+        location=location,
+        therapist_variance=between**2,
+        residual_variance=spread**2,
+        log=np.log,
+    )
+    return terms, slope - draws.beta[:, moderator, None]
 
 
 def therapist_log_likelihood(design: Design, draws: GaussianDraws) -> Array:
@@ -87,6 +148,7 @@ def therapist_log_likelihood(design: Design, draws: GaussianDraws) -> Array:
     -------
     ndarray, shape (d, J)
         Sums over therapists to the exact log likelihood; zero for a therapist without patients.
+        Where the alliance is taken apart, that of ratings and outcomes together.
     """
     moments, beta = design.moments, draws.beta
     columns = list(range(beta.shape[1]))
@@ -95,16 +157,34 @@ def therapist_log_likelihood(design: Design, draws: GaussianDraws) -> Array:
     squares = yty - 2 * beta @ Xty.T + np.einsum("dp,jpq,dq->dj", beta, XtX, beta, optimize=True)
     variance = draws.residual_sd[:, None] ** 2
     log_density = -0.5 * moments.count * np.log(2 * np.pi * variance)
-    if design.effects:
-        terms = _terms(design, draws)
-        squares = squares - terms.explained
-        log_density = log_density - 0.5 * terms.log_determinant
+    if design.effects or design.moderator.structure == "within_between":
+        integrated = _integrate(design, draws)
+        squares = squares + integrated.squares - integrated.terms.explained
+        log_density = log_density - 0.5 * integrated.terms.log_determinant
+        if integrated.alliance is not None:
+            log_density = log_density + integrated.alliance.log_likelihood
     return np.asarray(log_density - 0.5 * squares / variance)
+
+
+@dataclass(frozen=True, slots=True)
+class TherapistDraws:
+    """Therapists' effects on the standardised scale.
+
+    Attributes
+    ----------
+    effect : ndarray, shape (d, J, q)
+        In the order of the design's effects.
+    moderator_mean : ndarray, shape (d, J), or None
+        The therapists' true mean alliance, as a deviation; None unless it is taken apart.
+    """
+
+    effect: Array
+    moderator_mean: Array | None
 
 
 def draw_therapist_effects(
     design: Design, draws: GaussianDraws, generator: np.random.Generator
-) -> Array:
+) -> TherapistDraws:
     """Draw every therapist's effects given the other parameters.
 
     Parameters
@@ -117,20 +197,23 @@ def draw_therapist_effects(
 
     Returns
     -------
-    ndarray, shape (d, J, q)
-        On the standardised scale: normal with mean ``L M_j^-1 w_j / sigma^2`` and covariance
-        ``L M_j^-1 L'`` (see `models.marginal`). A therapist without patients is drawn from the
-        population of therapists.
+    TherapistDraws
+        Normal with mean ``L M_j^-1 w_j / sigma^2`` and covariance ``L M_j^-1 L'`` (see
+        `models.marginal`). A therapist without patients is drawn from the population.
     """
-    total, therapists, size = len(draws.residual_sd), len(design.therapists), len(design.effects)
+    total, therapists = len(draws.residual_sd), len(design.therapists)
+    size = max(1, len(design.effects))
     effects = np.empty((total, therapists, size))
-    if size == 0:
-        return effects
+    taken_apart = design.moderator.structure == "within_between"
+    means = np.empty((total, therapists)) if taken_apart else None
+    if not design.effects and means is None:
+        return TherapistDraws(effects[..., :0], None)
     block = max(1, BLOCK_NUMBERS // (therapists * size))
     for start in range(0, total, block):
         some = slice(start, start + block)
         part = draws.block(some)
-        terms, L = _terms(design, part), part.factor()
+        integrated = _integrate(design, part)
+        terms, L = integrated.terms, integrated.L
         variance = part.residual_sd[:, None] ** 2
         noise = generator.standard_normal((len(variance), therapists, size))
         standard = solve_transposed(
@@ -138,4 +221,37 @@ def draw_therapist_effects(
         )
         for a in range(size):
             effects[some, :, a] = sum(L[a][b] * standard[b] for b in range(a + 1))
-    return effects
+        if means is not None:
+            means[some], effects[some, :, 0] = _take_apart(
+                part, integrated, effects[some], generator
+            )
+    return TherapistDraws(effects[..., : len(design.effects)], means)
+
+
+def _take_apart(
+    draws: GaussianDraws, integrated: _Integrated, effects: Array, generator: np.random.Generator
+) -> tuple[Array, Array]:
+    """Split moved intercepts into the therapists' true mean alliance and their own intercepts.
+
+    A moved intercept is ``u + c (m - mean of m)``, with c the contextual effect; given it, and the
+    slope that u is correlated with, the two parts are normal.
+    """
+    alliance, contextual = integrated.alliance, integrated.contextual
+    if alliance is None or contextual is None:
+        raise ValueError("the alliance is not taken apart")
+    moved = effects[..., 0]
+    spread = alliance.variance
+    own = np.zeros((len(moved), 1))  # variance and mean of u given the slope
+    expected = np.zeros_like(moved)
+    if draws.therapist_sd is not None:
+        own = draws.therapist_sd[:, None] ** 2
+        if draws.therapist_slope_sd is not None and draws.therapist_correlation is not None:
+            correlation = draws.therapist_correlation[:, None]
+            ratio = draws.therapist_sd[:, None] / draws.therapist_slope_sd[:, None]
+            expected = correlation * ratio * effects[..., 1]
+            own = own * (1 - correlation**2)
+    both = contextual**2 * spread + own
+    centre = contextual * spread / both * (moved - expected)
+    noise = np.sqrt(spread * own / both) * generator.standard_normal(moved.shape)
+    deviation = centre + noise
+    return alliance.mean + deviation, moved - contextual * deviation

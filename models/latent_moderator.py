@@ -10,11 +10,10 @@ import pytensor.tensor as pt
 from numpy.typing import NDArray
 
 from models.design import Design
+from models.exact_gaussian import PREDICTOR_SCALE
 from models.priors import Priors
 
 Array = NDArray[np.float64]
-
-PREDICTOR_SCALE = 0.5  # SDs of the alliance for one SD of a predictor: a large effect is 0.5
 
 
 @dataclass(frozen=True, slots=True)

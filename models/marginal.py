@@ -16,10 +16,12 @@ serve PyTensor's symbols (for the sampler's gradient) and NumPy's arrays of draw
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+LOG_2_PI = math.log(2 * math.pi)
 Elements = Sequence[Sequence[Any]]  # a small matrix, each element an array or a symbol
 
 
@@ -31,6 +33,45 @@ def covariance_factor(
         [intercept_sd, 0.0 * intercept_sd],
         [slope_sd * correlation, slope_sd * sqrt(1 - correlation**2)],
     ]
+
+
+def with_independent(L: Elements, sd: Any, number: int) -> list[list[Any]]:
+    """Lower factor enlarged by effects that are independent of the others and share one SD."""
+    size = len(L)
+    rows = [[*row, *[0.0] * number] for row in L]
+    return rows + [[*[0.0] * (size + k), sd, *[0.0] * (number - 1 - k)] for k in range(number)]
+
+
+def with_intercept_loading(
+    L: Elements, loading: Any, sqrt: Callable[[Any], Any]
+) -> list[list[Any]]:
+    """Lower factor after an independent normal variable is added to the first effect.
+
+    Parameters
+    ----------
+    L : q x q nested sequence
+        Lower factor; of its rows only the second may depend on the first effect. May be empty.
+    loading : array
+        The added variable's SD, of either sign, over therapists.
+    sqrt : callable
+
+    Returns
+    -------
+    nested list, at least 1 x 1
+    """
+    if not L:
+        return [[loading]]
+    first = sqrt(L[0][0] ** 2 + loading**2)
+    factor = [[first, *L[0][1:]], *(list(row) for row in L[1:])]
+    if len(L) > 1 and not _is_zero(L[1][0]):
+        factor[1][0] = L[0][0] * L[1][0] / first
+        factor[1][1] = sqrt(L[1][1] ** 2 + L[1][0] ** 2 - factor[1][0] ** 2)
+    return factor
+
+
+def _is_zero(element: Any) -> bool:
+    """Whether an element is the number zero, and not an array or symbol."""
+    return isinstance(element, float) and element == 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +127,18 @@ def therapist_terms(
     M = [
         [
             float(a == b)
-            + sum(L[c][a] * ZtZ[c][d] * L[d][b] for c in range(a, size) for d in range(b, size))
+            + sum(
+                L[c][a] * ZtZ[c][d] * L[d][b]
+                for c in range(a, size)
+                for d in range(b, size)
+                if not (_is_zero(L[c][a]) or _is_zero(L[d][b]))
+            )
             / residual_variance
             for b in span
         ]
         for a in span
     ]
-    w = [sum(L[c][a] * Ztr[c] for c in range(a, size)) for a in span]
+    w = [sum(L[c][a] * Ztr[c] for c in range(a, size) if not _is_zero(L[c][a])) for a in span]
 
     factor: list[list[Any]] = [[None] * size for _ in span]
     whitened: list[Any] = []
@@ -128,3 +174,60 @@ def solve_transposed(factor: Elements, right: Sequence[Any]) -> list[Any]:
         known = sum(factor[b][a] * solution[b] for b in range(a + 1, size))
         solution[a] = (right[a] - known) / factor[a][a]
     return solution
+
+
+@dataclass(frozen=True, slots=True)
+class AllianceTerms:
+    """The therapists' true mean alliance given their patients' ratings, for all therapists at once.
+
+    Attributes
+    ----------
+    log_likelihood : array
+        Of the ratings, the true means integrated out.
+    mean, variance : array
+        Of each therapist's true mean, as a deviation from the overall one.
+    """
+
+    log_likelihood: Any
+    mean: Any
+    variance: Any
+
+
+def alliance_terms(
+    count: Any,
+    total: Any,
+    squares: Any,
+    location: Any,
+    therapist_variance: Any,
+    residual_variance: Any,
+    log: Callable[[Any], Any],
+) -> AllianceTerms:
+    """Therapists' true means with ``a_ij ~ N(location + m_j, residual variance)``, m_j normal.
+
+    Parameters
+    ----------
+    count, total, squares : array, shape (J,)
+        Number, sum and sum of squares of each therapist's ratings.
+    location, therapist_variance, residual_variance : scalar or array over draws
+    log : callable
+
+    Returns
+    -------
+    AllianceTerms
+
+    Notes
+    -----
+    Given the ratings, a true mean is normal and independent of the outcome's other parameters.
+    With a contextual effect c, the outcome's therapist intercept then has mean ``c * mean`` and
+    additional variance ``c^2 * variance``: the model stays Gaussian, and exact.
+    """
+    deviation = total - count * location
+    denominator = residual_variance + count * therapist_variance
+    mean = therapist_variance * deviation / denominator
+    within = squares - 2 * location * total + count * location**2 - mean * deviation
+    determinant = (count - 1) * log(residual_variance) + log(denominator)
+    return AllianceTerms(
+        log_likelihood=-0.5 * (count * LOG_2_PI + determinant + within / residual_variance),
+        mean=mean,
+        variance=therapist_variance * residual_variance / denominator,
+    )

@@ -86,14 +86,17 @@ def _therapist_part(
     design: Design, priors: Priors, moderator: pt.TensorVariable
 ) -> pt.TensorVariable:
     """What each row's therapist adds to the predictor."""
-    correlated = tuple(effect for effect in design.effects if not effect.startswith("arm"))
-    scales = [priors.therapist_sd, priors.therapist_slope_sd, priors.therapist_correlation]
-    L = therapist_factor(correlated, pt.constant(scales))
+    scales = [
+        priors.therapist_sd,
+        priors.therapist_slope_sd,
+        priors.therapist_correlation,
+        priors.therapist_arm_sd,
+    ]
+    L = therapist_factor(design.effects, pt.constant(scales))
     standard = pm.Normal("therapist_standard", 0, 1, dims=("therapist", "effect"))
-    columns = [sum(L[a][b] * standard[:, b] for b in range(a + 1)) for a in range(len(correlated))]
-    if len(design.effects) > len(correlated):
-        arm_sd = pm.HalfNormal("therapist_arm_sd", priors.therapist_arm_sd)
-        columns += [arm_sd * standard[:, k] for k in range(len(correlated), len(design.effects))]
+    columns = [
+        sum(L[a][b] * standard[:, b] for b in range(a + 1)) for a in range(len(design.effects))
+    ]
     effect = pm.Deterministic(
         "therapist_effect", pt.stack(columns, axis=1), dims=("therapist", "effect")
     )

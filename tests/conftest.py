@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:  # PyMC is not loaded for tests that do without it
+    from data_prep.trial import Trial
+    from inference.fit import Fit
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +19,40 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real trial data are not part of the repository: {folder.name}/ is absent")
     return folder
+
+
+@pytest.fixture(scope="session")
+def simulated_trial() -> Trial:
+    """A trial like the published one, simulated, in whose files a patient's id could be found."""
+    from made_draws import named_patients
+
+    from data_prep.simulation import simulate_trial
+    from data_prep.trial import trial_from_frame
+
+    made = simulate_trial(seed=1)
+    return trial_from_frame(made.study, named_patients(made.frame, made.study), "simulated.csv")
+
+
+@pytest.fixture(scope="session")
+def simulated_fit(simulated_trial: Trial) -> Fit:
+    """All four outcomes of the simulated trial, really sampled: profile ci, seed 1.
+
+    It costs the one compilation that tests of the exact model with three arms share; a test that
+    uses it bears the mark mcmc.
+    """
+    from inference.fit import fit_trial
+    from inference.profiles import find_profile
+
+    return fit_trial(simulated_trial, find_profile("ci"), seed=1)
+
+
+@pytest.fixture(scope="session")
+def made_fit() -> Fit:
+    """Four outcomes of a small simulated trial with made-up draws; see `made_draws`."""
+    from made_draws import FEW_DRAWS, NoSampler, small_trial
+
+    from inference.fit import fit_trial
+
+    with pytest.MonkeyPatch.context() as patch:
+        NoSampler().install(patch)
+        return fit_trial(small_trial(), FEW_DRAWS, seed=3)

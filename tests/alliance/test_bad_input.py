@@ -1,196 +1,20 @@
-"""Bad input: each fault ends in exit code 2, its place and a remedy, and changes nothing on disk."""
+"""Bad input: exit code 2, the fault's place and a remedy, and nothing changed on disk."""
 
 from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from bad_files import (
-    CHECK,
-    FIT,
-    UNREADABLE,
-    WRONG_STUDY,
-    WRONG_TABLE,
-    Case,
-    added,
-    both,
-    cell,
-    column,
-    data,
-    nothing,
-    text,
-    with_items,
-)
+from bad_commands import RUNS, USAGE
+from bad_studies import WRONG_STUDY
+from bad_tables import UNREADABLE, WRONG_TABLE
 from command_line import alliance, contents, csv_rows, missing_from, write_small_trial
-
-# The command line's own mistakes; the files are sound where nothing else is said.
-USAGE = [
-    Case(
-        "study's name misspelt",
-        nothing,
-        ("no study file 'ferreira2012'", "Did you mean 'ferreira2013'?", "'headache'"),
-        (
-            ("check", "ferreira2012", "trial.csv"),
-            ("fit", "ferreira2012", "trial.csv", "--out", "r"),
-        ),
-    ),
-    Case(
-        "folder without a study",
-        lambda folder: (folder / "empty").mkdir(),
-        ("'empty' holds no study.toml", "Give a file's path"),
-        (("check", "empty", "trial.csv"),),
-    ),
-    Case(
-        "unknown outcome",
-        nothing,
-        ("no outcome 'functoin'", "Did you mean 'function'?"),
-        ((*FIT, "--outcome", "functoin"),),
-    ),
-    Case(
-        "negative seed",
-        nothing,
-        ("'--seed'", "greater than or equal to 0"),
-        ((*FIT, "--seed", "-1"),),
-    ),
-    Case(
-        "seed too large",
-        nothing,
-        ("'--seed'", "less than or equal to 9223372036854775807"),
-        ((*FIT, "--seed", str(2**63)), ("demo", "--out", "demo", "--seed", str(2**63))),
-    ),
-    Case("seed that is no number", nothing, ("'--seed'", "integer"), ((*FIT, "--seed", "x"),)),
-    Case(
-        "unknown profile",
-        nothing,
-        ("'--profile'", "'fast'", "'ci', 'standard' or 'publication'"),
-        ((*FIT[:-1], "fast"),),
-    ),
-    Case(
-        "therapist setting misspelt",
-        nothing,
-        ("'--therapist'", "'intercpt'", "'none', 'intercept' or 'intercept+slope'"),
-        ((*FIT, "--therapist", "intercpt"),),
-    ),
-    Case(
-        "format misspelt",
-        nothing,
-        ("'--format'", "'xml'", "'table', 'csv' or 'json'"),
-        ((*CHECK, "--format", "xml"), (*FIT, "--format", "xml")),
-    ),
-    Case(
-        "no cores", nothing, ("'--cores'", "greater than or equal to 1"), ((*FIT, "--cores", "0"),)
-    ),
-    Case("no run folder named", nothing, ("Missing option '--out'",), (FIT[:3],)),
-    Case(
-        "command misspelt", nothing, ("'chekc'", "Did you mean 'check'?"), (("chekc", *CHECK[1:]),)
-    ),
-    Case(
-        "native family that is not available",
-        added('family = "ordinal"\n'),
-        ("'ordinal'", "outcome 'gpe'", "--likelihood published"),
-        ((*FIT, "--likelihood", "native"),),
-    ),
-    Case(
-        "run folder that exists",
-        lambda folder: (folder / "run").mkdir(),
-        ("'run' exists already", "--out", "--overwrite"),
-        (FIT,),
-    ),
-    Case(
-        "file in place of the run folder",
-        data("my notes", "run"),
-        ("'run' exists already", "--out"),
-        (FIT,),
-    ),
-    Case(
-        "folder to overwrite that is no run",
-        lambda folder: (folder / "run").mkdir(),
-        ("'run' exists and is not a run", "name another folder"),
-        ((*FIT, "--overwrite"),),
-    ),
-    Case(
-        "run folder below a file",
-        nothing,
-        ("trial.csv' is not a folder", "--out"),
-        ((*FIT[:4], "trial.csv/run"),),
-    ),
-    Case(
-        "faulty data and a run folder below new ones",
-        column("arm", "GE"),
-        ("trial.csv arm", "'GE' is the only arm", "the whole trial"),
-        ((*FIT[:4], "new/folders/run"),),
-    ),
-    Case(
-        "RUN that is not there",
-        nothing,
-        ("no run at 'rnu'", "alliance fit --out"),
-        (("summary", "rnu"), ("diagnose", "rnu"), ("compare", "rnu")),
-    ),
-    Case(
-        "RUN that is a file",
-        nothing,
-        ("no run at 'trial.csv'", "alliance fit --out"),
-        (("summary", "trial.csv"), ("diagnose", "trial.csv"), ("compare", "trial.csv")),
-    ),
-    Case(
-        "run whose manifest is damaged",
-        both(lambda folder: (folder / "run").mkdir(), data('{"format": 1, ', "run/manifest.json")),
-        ("run/manifest.json' is damaged", "line 1", "Fit again"),
-        (("summary", "run"), ("diagnose", "run"), ("compare", "run")),
-    ),
-    Case(
-        "run whose manifest lacks entries",
-        both(lambda folder: (folder / "run").mkdir(), data('{"format": 1}', "run/manifest.json")),
-        ("run/manifest.json' is damaged", "specifications", "Fit again"),
-        (("summary", "run"), ("diagnose", "run"), ("compare", "run")),
-    ),
-    Case(
-        "run of a later version",
-        both(lambda folder: (folder / "run").mkdir(), data('{"format": 99}', "run/manifest.json")),
-        ("'run' has another format", "the version of alliance that wrote it"),
-        (("summary", "run"), ("diagnose", "run"), ("compare", "run")),
-    ),
-    Case(
-        "simulated trial that is no CSV",
-        nothing,
-        ("new.xlsx does not end in .csv", "Give a name"),
-        (("simulate", "new.xlsx"),),
-    ),
-    Case(
-        "simulated trial where files exist",
-        nothing,
-        ("there is already study.toml, trial.csv", "another folder", "overwrit"),
-        (("simulate", "trial.csv"),),
-    ),
-    Case(
-        "simulated trial without enough patients",
-        nothing,
-        ("3 patients are too few", "at least 12"),
-        (("simulate", "new/trial.csv", "--patients", "3"),),
-    ),
-    Case(
-        "simulated trial with more therapists than patients",
-        nothing,
-        ("13 therapists are more than the 12 patients", "at most"),
-        (("simulate", "new/trial.csv", "--patients", "12", "--therapists", "13"),),
-    ),
-    Case(
-        "simulated trial with too few nested therapists",
-        nothing,
-        ("2 therapists cannot be nested in 3 arms", "Ask for 3 to 237"),
-        (("simulate", "new/trial.csv", "--therapists", "2", "--nested"),),
-    ),
-    Case(
-        "demo in a folder of the user's",
-        nothing,
-        ("'.' exists and holds no demo", "--out"),
-        (("demo", "--out", "."),),
-    ),
-]
+from spoiled_files import CHECK, FIT, Case, Spoil, cell, column, text, with_items
 
 ALLOWED = [
     # name, fault, words of the note
@@ -230,6 +54,20 @@ CASES = [*UNREADABLE, *WRONG_TABLE, *WRONG_STUDY, *USAGE]
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_a_fault_is_refused_with_its_place_and_a_remedy(case: Case, here: Path) -> None:
+    _refused(case, here)
+
+
+@pytest.mark.mcmc
+@pytest.mark.parametrize("case", RUNS, ids=[case.name for case in RUNS])
+def test_a_fault_beside_a_run_is_refused(
+    case: Case, simulated_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = shutil.copytree(simulated_run.parent, tmp_path / "here")
+    monkeypatch.chdir(here)
+    _refused(case, here)
+
+
+def _refused(case: Case, here: Path) -> None:
     case.spoil(here)
     before = contents(here)
     for command in case.commands:
@@ -243,7 +81,7 @@ def test_a_fault_is_refused_with_its_place_and_a_remedy(case: Case, here: Path) 
 @pytest.mark.parametrize(
     ("fault", "note"), [case[1:] for case in ALLOWED], ids=[case[0] for case in ALLOWED]
 )
-def test_what_is_allowed_is_said(fault, note: str, here: Path) -> None:
+def test_what_is_allowed_is_said(fault: Spoil, note: str, here: Path) -> None:
     fault(here)
     before = contents(here)
     answer = alliance(*CHECK)
@@ -298,13 +136,8 @@ def test_a_disk_that_is_read_only(
 
 @pytest.mark.parametrize(
     "command",
-    [
-        ("check", "study.toml", "no.csv"),
-        ("fit", "study.toml", "trial.csv", "--out", "run"),
-        ("summary", "run"),
-        ("check", "study.toml"),
-    ],
-    ids=["InputError", "DataError", "no run", "usage"],
+    [("check", "study.toml", "no.csv"), CHECK, ("check", "study.toml")],
+    ids=["InputError", "DataError", "usage"],
 )
 def test_no_traceback_reaches_a_terminal(command: tuple[str, ...], here: Path) -> None:
     column("arm", "GE")(here)
@@ -318,3 +151,25 @@ def test_no_traceback_reaches_a_terminal(command: tuple[str, ...], here: Path) -
     assert ended.stderr.strip()
     assert "Traceback" not in ended.stderr
     assert contents(here) == before
+
+
+@pytest.mark.mcmc
+def test_a_therapist_with_one_patient_is_fitted(
+    simulated_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = shutil.copytree(simulated_run.parent, tmp_path / "here")
+    monkeypatch.chdir(here)
+    shutil.rmtree("run")
+    table = (here / "trial.csv").read_text()
+    rated = next(row for row in csv_rows(table) if row["wai_total"] and row["psfs_8w"])
+    lone = f"{rated['patient']},{rated['therapist']}"
+    (here / "trial.csv").write_text(table.replace(lone, f"{rated['patient']},T99"))
+    before = contents(here)
+    answer = alliance(*FIT, "--outcome", "function", "--format", "csv")
+    assert answer.code == 0, answer.stderr
+    assert "1 therapist treated one patient only." in answer.said
+    (row,) = csv_rows(answer.stdout)
+    assert (row["outcome"], row["data"]) == ("function", "SIMULATED")
+    after = contents(here)
+    assert {name: after[name] for name in before} == before
+    assert {name.split("/")[0] for name in after.keys() - before.keys()} == {"run"}

@@ -70,7 +70,7 @@ def test_means_and_covariances_of_the_draws(therapist: str) -> None:
     design, draws = a_design(therapist), some_parameters(therapist)
     mean, covariance = conditional_effects(design, draws)
     generator = np.random.default_rng(20040320)
-    effects = draw_therapist_effects(design, repeated(draws, DRAWS), generator)
+    effects = draw_therapist_effects(design, repeated(draws, DRAWS), generator).effect
     assert effects.shape == (DRAWS, 6, len(design.effects))
     flat = effects.reshape(DRAWS, -1)
     variance = np.diag(covariance)
@@ -93,7 +93,7 @@ def test_a_therapist_without_patients_is_drawn_from_the_population(therapist: st
     np.testing.assert_allclose(mean[-size:], 0, atol=1e-12)
     np.testing.assert_allclose(covariance[-size:, -size:], population, atol=1e-12)
     generator = np.random.default_rng(1)
-    drawn = draw_therapist_effects(design, repeated(draws, DRAWS), generator)[:, -1]
+    drawn = draw_therapist_effects(design, repeated(draws, DRAWS), generator).effect[:, -1]
     variance = np.diag(population)
     assert (np.abs(drawn.mean(axis=0)) < LARGEST_Z * np.sqrt(variance / DRAWS)).all()
     spread = np.sqrt((np.outer(variance, variance) + population**2) / DRAWS)
@@ -106,7 +106,7 @@ def test_every_draw_has_the_mean_of_its_own_parameters(therapist: str) -> None:
     design = a_design(therapist)
     draws = prior_draws(design, Priors(), 50, np.random.default_rng(8))
     draws.therapist_sd[:5] = 1e-6
-    means = draw_therapist_effects(design, draws, NoNoise())
+    means = draw_therapist_effects(design, draws, NoNoise()).effect
     for draw in range(50):
         expected, _ = conditional_effects(design, draws, draw)
         np.testing.assert_allclose(means[draw].ravel(), expected, rtol=1e-8, atol=1e-10)
@@ -115,13 +115,13 @@ def test_every_draw_has_the_mean_of_its_own_parameters(therapist: str) -> None:
 def test_drawing_in_blocks_changes_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
     design = a_design("intercept+slope")
     draws = prior_draws(design, Priors(), 50, np.random.default_rng(9))
-    whole = draw_therapist_effects(design, draws, np.random.default_rng(1))
+    whole = draw_therapist_effects(design, draws, np.random.default_rng(1)).effect
     monkeypatch.setattr(models.gaussian_draws, "BLOCK_NUMBERS", 7 * 12)  # blocks of 7 draws
-    in_blocks = draw_therapist_effects(design, draws, np.random.default_rng(1))
+    in_blocks = draw_therapist_effects(design, draws, np.random.default_rng(1)).effect
     np.testing.assert_array_equal(in_blocks, whole)
 
 
 def test_no_effects_give_no_draws() -> None:
     design = a_design("none")
     draws = prior_draws(design, Priors(), 3, np.random.default_rng(9))
-    assert draw_therapist_effects(design, draws, np.random.default_rng(1)).shape == (3, 6, 0)
+    assert draw_therapist_effects(design, draws, np.random.default_rng(1)).effect.shape == (3, 6, 0)

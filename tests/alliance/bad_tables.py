@@ -1,129 +1,21 @@
-"""Faults in a trial's table and in its study file: how to make them and what must be said."""
+"""Faults of a trial's table: files that cannot be read, and cells and columns that are wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from pathlib import Path
-
-from command_line import STUDY, Rows, small_trial, trial_text
-
-CHECK = ("check", "study.toml", "trial.csv")
-FIT = ("fit", "study.toml", "trial.csv", "--out", "run", "--profile", "ci")
-
-Spoil = Callable[[Path], None]
-
-
-@dataclass(frozen=True)
-class Case:
-    """A fault, and the words that its message must have: the place, the value, the remedy."""
-
-    name: str
-    spoil: Spoil
-    words: tuple[str, ...]
-    commands: tuple[tuple[str, ...], ...] = (CHECK, FIT)
-
-
-def nothing(folder: Path) -> None:
-    """The files are sound; the command line is at fault."""
-
-
-def data(content: bytes | str, name: str = "trial.csv") -> Spoil:
-    def spoil(folder: Path) -> None:
-        (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
-
-    return spoil
-
-
-def rows(change: Callable[[Rows], Rows | None], delimiter: str = ",") -> Spoil:
-    def spoil(folder: Path) -> None:
-        changed = small_trial()
-        changed = change(changed) or changed
-        (folder / "trial.csv").write_text(trial_text(changed, delimiter), encoding="utf-8")
-
-    return spoil
-
-
-def cell(row: int, column: str, value: str) -> Spoil:
-    return rows(lambda table: table[row - 2].update({column: value}))
-
-
-def column(name: str, value: str | Callable[[dict[str, str]], str]) -> Spoil:
-    def change(table: Rows) -> None:
-        for row in table:
-            row[name] = value if isinstance(value, str) else value(row)
-
-    return rows(change)
-
-
-def text(change: Callable[[str], str | bytes]) -> Spoil:
-    return data(change(trial_text(small_trial())))
-
-
-def study(*changes: tuple[str, str]) -> Spoil:
-    """The study file with words replaced; what is to be replaced must be there once."""
-
-    def spoil(folder: Path) -> None:
-        content = STUDY
-        for old, new in changes:
-            if content.count(old) != 1:
-                raise ValueError(f"{old!r} stands {content.count(old)} times in the study file")
-            content = content.replace(old, new)
-        (folder / "study.toml").write_text(content, encoding="utf-8")
-
-    return spoil
-
-
-def both(*spoils: Spoil) -> Spoil:
-    def spoil(folder: Path) -> None:
-        for one in spoils:
-            one(folder)
-
-    return spoil
-
-
-def added(lines: str) -> Spoil:
-    return study(
-        ('range = [-5, 5]\nbetter = "higher"\n', f'range = [-5, 5]\nbetter = "higher"\n{lines}')
-    )
-
-
-def kept(keep: Callable[[dict[str, str]], bool]) -> Spoil:
-    return rows(lambda table: [row for row in table if keep(row)])
-
-
-def removed(name: str) -> Spoil:
-    return lambda folder: (folder / name).unlink()
-
-
-def in_place_of_a_file(name: str) -> Spoil:
-    def spoil(folder: Path) -> None:
-        (folder / name).unlink(missing_ok=True)
-        (folder / name).mkdir()
-
-    return spoil
-
-
-ITEMS = ("wai_1", "wai_2", "wai_3", "wai_4")
-ITEM_SETTINGS = (
-    'items = ["wai_1", "wai_2", "wai_3", "wai_4"]\nreverse = ["wai_3"]\n'
-    "item_range = [1, 7]\nmax_missing = 1"
+from spoiled_files import (
+    FIT,
+    ITEMS,
+    Case,
+    cell,
+    column,
+    data,
+    in_place_of_a_file,
+    kept,
+    removed,
+    rows,
+    text,
+    with_items,
 )
-
-
-def with_items(changes: Iterable[tuple[int, str, str]] = ()) -> Spoil:
-    """The alliance as four items from 1 to 7, with some answers changed (row, item, answer)."""
-
-    def spoil(table: Rows) -> None:
-        for number, row in enumerate(table):
-            for place, item in enumerate(ITEMS):
-                row[item] = str(1 + (3 * number + 2 * place) % 7)
-        for row_number, item, answer in changes:
-            table[row_number - 2][item] = answer
-
-    return both(
-        rows(spoil), study(('column = "wai_total"', ITEM_SETTINGS), ("[16, 112]", "[4, 28]"))
-    )
 
 
 def _latin_1(content: str) -> bytes:
@@ -356,104 +248,5 @@ WRONG_TABLE = [
             "trial.csv 2 wai_total 1,5",
             "trial.csv 32 gpe_8w x",
         ),
-    ),
-]
-
-WRONG_STUDY = [
-    Case(
-        "missing study file",
-        removed("study.toml"),
-        ("There is no study file 'study.toml'", "Give a file's path, or a bundled study"),
-    ),
-    Case("empty study file", data("", "study.toml"), ("'study.toml' is empty", "saved and copied")),
-    Case(
-        "invalid TOML",
-        study(('title = "A small trial"', "title = A small trial")),
-        ("study.toml", "line 1", "quotes"),
-    ),
-    Case(
-        "unknown key",
-        study(('followup = "gpe_8w"', 'followup = "gpe_8w"\nfamilly = "ordinal"')),
-        ("study.toml", "outcomes.gpe.familly", "no such key", "Did you mean 'family'?"),
-    ),
-    Case(
-        "missing key",
-        study(('followup = "gpe_8w"\n', "")),
-        ("study.toml", "outcomes.gpe.followup", "this key is missing", "Add"),
-    ),
-    Case(
-        "missing table",
-        study(('[columns]\npatient = "patient"\ntherapist = "therapist"\narm = "arm"\n', "")),
-        ("study.toml", "columns", "this key is missing", "Add"),
-    ),
-    Case(
-        "column that is not there",
-        study(('"wai_total"', '"wai_totl"')),
-        ("trial.csv wai_totl", "not in the file", "Did you mean 'wai_total'?", "study file"),
-    ),
-    Case(
-        "baseline equal to the column of follow-up",
-        study(('"psfs_0"', '"psfs_8w"')),
-        ("study.toml", "outcomes.function.baseline", "equal to the column of follow-up", "Name"),
-    ),
-    Case(
-        "range the wrong way round",
-        study(("[16, 112]", "[112, 16]")),
-        ("study.toml", "moderator.range", "a lowest value followed by a higher one", "[16, 112]"),
-    ),
-    Case(
-        "one arm in the study",
-        study(('MCE = "Motor control exercise"\nSMT = "Manipulation"\n', "")),
-        ("study.toml", "arms", "1 of at least 2", "two arms at least"),
-    ),
-    Case(
-        "unknown family",
-        added('family = "poisson"\n'),
-        ("study.toml", "outcomes.gpe.family", "'poisson'", "gaussian"),
-    ),
-    Case(
-        "too many missing items allowed",
-        both(
-            with_items(),
-            lambda folder: (
-                (folder / "study.toml").write_text(
-                    (folder / "study.toml")
-                    .read_text()
-                    .replace("max_missing = 1", "max_missing = 4")
-                )
-                and None
-            ),
-        ),
-        ("study.toml", "moderator.max_missing", "is 4, but there are 4 items", "from 0 to 3"),
-    ),
-    Case(
-        "therapist setting misspelt in the study",
-        added('[model]\ntherapist = "intercepts"\n'),
-        ("study.toml", "model.therapist", "'intercepts'", "Did you mean 'intercept'"),
-    ),
-    Case(
-        "unknown prior",
-        added("[priors]\nmoderator_slop = 0.5\n"),
-        ("[priors] has no prior 'moderator_slop'", "Did you mean 'moderator_slope'"),
-    ),
-    Case(
-        "negative prior",
-        added("[priors]\nmoderator_slope = -0.5\n"),
-        ("moderator_slope", "-0.5", "not a positive number", "above zero"),
-    ),
-    Case(
-        "prior that is no number",
-        added('[priors]\nmoderator_slope = "wide"\n'),
-        ("study.toml", "priors.moderator_slope", "'wide'", "not a number"),
-    ),
-    Case(
-        "published finding on an unknown outcome",
-        data(
-            '[[finding]]\noutcome = "functoin"\nquantity = "moderator_slope"\nlevel = "average"\n'
-            'claim = "present"\nknown_by = "abstract"\nsource = "a paper"\n',
-            "published.toml",
-        ),
-        ("published.toml", "finding 1", "no outcome 'functoin'", "Did you mean 'function'?"),
-        (FIT,),
     ),
 ]
