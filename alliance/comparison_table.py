@@ -23,6 +23,7 @@ SOURCES = {
     "posterior": "Posterior",
 }
 SIDE_BY_SIDE = 150  # columns that estimates and intervals of five sources need beside each other
+ONE_LINE = 95  # columns that need no broken lines where sources stand one below the other
 
 
 def comparison(fit: Fit, table: pd.DataFrame, table_format: str, *, interval: float) -> None:
@@ -96,7 +97,10 @@ def _one_below_the_other(fit: Fit, outcome: str, rows: Sequence[dict[Any, Any]])
     shown = outcome_table(fit, outcome, ": published and refitted")
     shown.add_column("Source")
     shown.add_column("Estimate (interval)", justify="right", no_wrap=True)
-    shown.add_column("Verdict")
+    shown.add_column("Verdict", min_width=len("undetermined"))
+    if out().width < ONE_LINE:  # else rich cuts words rather than break lines between them
+        shown.columns[0].max_width = len("interaction")
+        shown.columns[2].max_width = len("Published")
     for row in rows:
         filled = [pair for pair in zip(SOURCES.values(), _cells(row), strict=True) if pair[1]]
         for position, (source, cell) in enumerate(filled):

@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-CONSOLE_WIDTH = 132  # where the output is not a terminal, so that tables keep their columns
+CONSOLE_WIDTH = 200  # where the output is not a terminal, so that tables keep their columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,15 +115,11 @@ def finish(
     int
         1 if a target is missed, else 0.
     """
-    rows = [
-        (
-            target.what,
-            f"{target.value:,.2f} {target.unit}",
-            f"{'at least' if target.at_least else 'at most'} {target.limit:g} {target.unit}",
-            "holds" if target.holds else "MISSED",
-        )
-        for target in targets
-    ]
+    rows = []
+    for target in targets:
+        value = f"{target.value:,.2f} {target.unit}".rstrip()
+        limit = f"{'at least' if target.at_least else 'at most'} {target.limit:g} {target.unit}"
+        rows.append((target.what, value, limit.rstrip(), "holds" if target.holds else "MISSED"))
     out.print(table("Targets", ["", "measured", "promised", "verdict"], rows))
     listed = ", ".join(f"{name} {number}" for name, number in packages.items())
     out.print(f"{cores()} cores, load average now {load():.2f}. {listed}.", highlight=False)

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from data_prep.errors import Problem
-from data_prep.flow import MISSING, analysed_patients, counted
+from data_prep.flow import MISSING, analysed_patients, counted, rated_patients
 from data_prep.study import Study
 
 PATIENTS_PER_ARM = 2  # fewer leave an arm without any spread
@@ -79,6 +79,8 @@ def trial_problems(study: Study, source: str, data: xr.Dataset) -> list[Problem]
 def outcome_problems(study: Study, source: str, name: str, data: xr.Dataset) -> list[Problem]:
     """Find why an outcome cannot be analysed: too few patients, or columns that do not vary.
 
+    Where the moderator is imputed, the patients who have it must bear the analysis by themselves.
+
     Parameters
     ----------
     study : Study
@@ -100,7 +102,7 @@ def outcome_problems(study: Study, source: str, name: str, data: xr.Dataset) -> 
             rule = f"outcome {name!r}: no row has a value"
             remedy = f"Fill in the column, or name another {variable} in [outcomes.{name}]."
             return [Problem(source, None, column, None, rule, remedy)]
-    rows = analysed_patients(data, name)
+    rows = rated_patients(analysed_patients(data, name))
     found = _too_few(study, rows) or _constant(study, name, rows) or _collinear(study, name, rows)
     return [
         Problem(source, None, column or outcome.followup, None, f"outcome {name!r}: {rule}", remedy)
@@ -108,8 +110,10 @@ def outcome_problems(study: Study, source: str, name: str, data: xr.Dataset) -> 
     ]
 
 
-def therapist_problem(study: Study, source: str, name: str, rows: xr.Dataset) -> Problem | None:
-    """Find why an outcome's analysis cannot have a therapist effect.
+def therapist_problems(
+    study: Study, source: str, name: str, rows: xr.Dataset, therapist: str
+) -> list[Problem]:
+    """Find what an outcome's analysis cannot say about therapists though the settings ask for it.
 
     Parameters
     ----------
@@ -120,27 +124,60 @@ def therapist_problem(study: Study, source: str, name: str, rows: xr.Dataset) ->
         Name of the outcome.
     rows : xarray.Dataset
         Its analysed patients.
+    therapist : {"none", "intercept", "intercept+slope"}
+        The setting in force; the others are those of the study.
 
     Returns
     -------
-    Problem or None
+    list of Problem
+        Empty if nothing stands against therapist effects, slopes within and between therapists,
+        and arm effects that vary between therapists, as far as they are asked for.
     """
+    found: list[tuple[str, str]] = []
+    if therapist != "none" and (fault := _therapist_fault(rows, "")):
+        rule = f"{fault}, so that therapists cannot be compared"
+        remedy = 'Set therapist = "none" in [model] of the study file, or give --therapist none.'
+        found.append((rule, remedy))
+    if study.model.alliance == "within_between":
+        fault = _therapist_fault(rated_patients(rows), _with_moderator(study))
+        if fault:
+            rule = f"{fault}, so that slopes within and between therapists cannot be told apart"
+            found.append((rule, 'Set alliance = "total" in [model] of the study file.'))
+    if study.model.therapist_by_arm and _nested(rows):
+        rule = (
+            "no therapist has analysed patients in two arms, so that arms cannot vary within "
+            "therapists"
+        )
+        found.append((rule, "Set therapist_by_arm = false in [model] of the study file."))
+    column = study.columns.therapist
+    return [
+        Problem(source, None, column, None, f"outcome {name!r}: {rule}", remedy)
+        for rule, remedy in found
+    ]
+
+
+def _therapist_fault(rows: xr.Dataset, which: str) -> str | None:
+    """Say why therapists cannot be compared, nor patients within them."""
     patients = np.bincount(rows["therapist_index"].to_numpy())
     therapists = int((patients > 0).sum())
     if therapists == 1:
-        rule = "all analysed patients have one and the same therapist"
-    elif patients.max() == 1:
-        rule = f"each of the {therapists} therapists has one analysed patient only"
-    else:
-        return None
-    return Problem(
-        source,
-        None,
-        study.columns.therapist,
-        None,
-        f"outcome {name!r}: {rule}, so that therapists cannot be compared",
-        'Set therapist = "none" in [model] of the study file, or give --therapist none.',
-    )
+        return f"all analysed patients{which} have one and the same therapist"
+    if patients.max() == 1:
+        return f"each of the {therapists} therapists has one analysed patient{which} only"
+    return None
+
+
+def _nested(rows: xr.Dataset) -> bool:
+    """Whether every therapist's patients are all of one arm."""
+    treated = np.zeros((rows.sizes["therapist"], rows.sizes["arm"]), dtype=bool)
+    treated[rows["therapist_index"].to_numpy(), rows["arm_index"].to_numpy()] = True
+    return bool((treated.sum(axis=1) <= 1).all())
+
+
+def _with_moderator(study: Study) -> str:
+    """Words that follow "analysed patients" where some of them lack the moderator."""
+    imputed = study.model.missing_alliance == "impute"
+    return f" with {study.moderator.name}" if imputed else ""
 
 
 def coefficient_count(study: Study, rows: xr.Dataset) -> int:
@@ -162,16 +199,16 @@ def _too_few(study: Study, rows: xr.Dataset) -> list[_Fault]:
     for code, count in zip(study.arms, patients.tolist(), strict=True):
         if count < PATIENTS_PER_ARM:
             rule = (
-                f"the arm {code!r} has {counted(count, 'analysed patient')}, and it needs "
-                f"{PATIENTS_PER_ARM}"
+                f"the arm {code!r} has {counted(count, 'analysed patient')}"
+                f"{_with_moderator(study)}, and it needs {PATIENTS_PER_ARM}"
             )
             remedy = "Fill in what is missing, or take the arm out of [arms] and out of the file."
             found.append((None, rule, remedy))
     coefficients = coefficient_count(study, rows)
     if analysed < coefficients + SPARE_PATIENTS:
         rule = (
-            f"{counted(analysed, 'analysed patient')} cannot bear {coefficients} coefficients; "
-            f"{coefficients + SPARE_PATIENTS} patients are the least"
+            f"{counted(analysed, 'analysed patient')}{_with_moderator(study)} cannot bear "
+            f"{coefficients} coefficients; {coefficients + SPARE_PATIENTS} patients are the least"
         )
         found.append((None, rule, "Give more patients, or fewer covariates."))
     return found
@@ -194,11 +231,11 @@ def _columns(study: Study, name: str, rows: xr.Dataset) -> list[_Column]:
 def _constant(study: Study, name: str, rows: xr.Dataset) -> list[_Fault]:
     """Columns without any spread among the analysed patients."""
     followup = study.outcomes[name].followup
-    columns = _columns(study, name, rows)
+    columns, which = _columns(study, name, rows), _with_moderator(study)
     found: list[_Fault] = []
     for column in (_Column("follow-up", followup, rows["outcome"].to_numpy()), *columns):
         if np.ptp(column.values) == 0:
-            rule = f"the {column.label} is {column.values[0]:g} for every analysed patient"
+            rule = f"the {column.label} is {column.values[0]:g} for every analysed patient{which}"
             remedy = "Fill in missing cells, or leave the column out of the study file."
             found.append((column.source, rule, remedy))
     if found or not study.model.interaction:
@@ -208,8 +245,8 @@ def _constant(study: Study, name: str, rows: xr.Dataset) -> list[_Fault]:
         values = moderator.values[arm == position]
         if np.ptp(values) == 0:
             rule = (
-                f"the {moderator.label} is {values[0]:g} for every analysed patient of the "
-                f"arm {code!r}, which leaves this arm without a slope"
+                f"the {moderator.label} is {values[0]:g} for every analysed patient{which} of "
+                f"the arm {code!r}, which leaves this arm without a slope"
             )
             remedy = "Set interaction = false in [model], or remove the arm."
             found.append((moderator.source, rule, remedy))
@@ -234,7 +271,10 @@ def _collinear(study: Study, name: str, rows: xr.Dataset) -> list[_Fault]:
     shares = np.abs(eigenvectors[:, 0])
     involved = [column for column, share in zip(columns, shares, strict=True) if share > INVOLVED]
     listed = ", ".join(column.label for column in involved)
-    rule = f"among the analysed patients each of these follows from the others: {listed}"
+    rule = (
+        f"among the analysed patients{_with_moderator(study)} each of these follows from the "
+        f"others: {listed}"
+    )
     return [(involved[0].source, rule, "Leave one of them out of the study file.")]
 
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 MISSING = -1  # index of a patient whose arm or therapist is not known
+
+# Attribute of a trial's data that says what happens to patients without the moderator.
+MISSING_ALLIANCE = "missing_alliance"
 
 
 def exclusions(data: xr.Dataset, outcome: str) -> dict[str, np.ndarray]:
@@ -20,12 +24,13 @@ def exclusions(data: xr.Dataset, outcome: str) -> dict[str, np.ndarray]:
     Returns
     -------
     dict of str to numpy.ndarray of bool, shape (patients,)
-        Keys as the columns of `Trial.flow`.
+        Keys as the columns of `Trial.flow`. Nobody lacks an alliance that is imputed.
     """
+    imputed = data.attrs[MISSING_ALLIANCE] == "impute"
     lacking = {
         "without_arm": data["arm_index"].to_numpy() == MISSING,
         "without_therapist": data["therapist_index"].to_numpy() == MISSING,
-        "without_alliance": np.isnan(data["moderator"].to_numpy()),
+        "without_alliance": np.isnan(data["moderator"].to_numpy()) & np.bool(not imputed),
         "without_covariate": np.isnan(data["covariates"].to_numpy()).any(axis=1),
         "without_baseline": np.zeros(data.sizes["patient"], dtype=bool),
         "without_followup": np.isnan(data[f"{outcome}_followup"].to_numpy()),
@@ -55,19 +60,45 @@ def flow_counts(data: xr.Dataset, outcome: str) -> dict[str, str | int]:
         counts[reason] = int((left & lacking).sum())
         left &= ~lacking
     counts["analysed"] = int(left.sum())
+    counts["alliance_imputed"] = int((left & np.isnan(data["moderator"].to_numpy())).sum())
     return counts
+
+
+def complete_patients(data: xr.Dataset, outcome: str) -> np.ndarray:
+    """Tell which patients enter the analysis of an outcome: bool, shape (patients,)."""
+    return ~np.logical_or.reduce(list(exclusions(data, outcome).values()))
 
 
 def analysed_patients(data: xr.Dataset, outcome: str) -> xr.Dataset:
     """Take the patients who lack nothing; see `Trial.analysed`."""
-    complete = ~np.logical_or.reduce(list(exclusions(data, outcome).values()))
+    complete = complete_patients(data, outcome)
     names = {f"{outcome}_followup": "outcome", f"{outcome}_baseline": "baseline"}
     names = {name: short for name, short in names.items() if name in data}
     kept = [*names, "moderator", "arm_index", "therapist_index", "covariates"]
     rows = data[kept].rename(names).isel(patient=np.flatnonzero(complete))
     # Selecting variables drops the coordinates that none of them has as a dim.
     rows = rows.assign_coords(data.coords)
-    return read_only(rows.assign_attrs(outcome=outcome))
+    return read_only(rows.drop_attrs(deep=False).assign_attrs(outcome=outcome))
+
+
+def rated_patients(rows: xr.Dataset) -> xr.Dataset:
+    """Take the analysed patients whose moderator is known: all of them unless it is imputed."""
+    return rows.isel(patient=np.flatnonzero(~np.isnan(rows["moderator"].to_numpy())))
+
+
+def unseen_counts(data: xr.Dataset, outcome: str) -> pd.DataFrame:
+    """Count the patients of each arm who lack the follow-up alone; see `Trial.unseen`."""
+    lacking = exclusions(data, outcome)
+    unseen = lacking.pop("without_followup")
+    eligible = ~np.logical_or.reduce(list(lacking.values()))
+    arm, arms = data["arm_index"].to_numpy(), data["arm"].to_numpy()
+    return pd.DataFrame(
+        {
+            "arm": arms.tolist(),
+            "eligible": np.bincount(arm[eligible], minlength=len(arms)),
+            "unseen": np.bincount(arm[eligible & unseen], minlength=len(arms)),
+        }
+    )
 
 
 def read_only(data: xr.Dataset) -> xr.Dataset:

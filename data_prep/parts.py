@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from data_prep.model_rules import CONTINUOUS, WHOLE_SCORES
 from data_prep.study import Study
 
 # Columns of the typed frame; one column of the file may play several parts.
@@ -12,6 +13,11 @@ PATIENT = "patient"
 THERAPIST = "therapist"
 ARM = "arm"
 MODERATOR = "moderator"
+
+WHOLE_ANSWERS = (
+    "must be a whole number, as the ends of the item range are",
+    "Write a whole number, or leave the cell empty if the answer is missing.",
+)
 
 
 def item_column(name: str) -> str:
@@ -50,6 +56,8 @@ class Part:
         Lowest and highest possible number.
     setting : str
         Entry of study.toml that holds the limits.
+    whole : tuple of str or None
+        Rule and remedy for a number that is not whole; None where it need not be.
     """
 
     name: str
@@ -57,12 +65,7 @@ class Part:
     kind: Literal["code", "number", "covariate"]
     limits: tuple[float, float] | None = None
     setting: str = ""
-
-    @property
-    def whole(self) -> bool:
-        """Whether numbers must be whole: answers to items on a scale with whole ends."""
-        is_item = self.name.startswith(item_column(""))
-        return is_item and all(float(limit).is_integer() for limit in self.limits or ())
+    whole: tuple[str, str] | None = None
 
 
 def study_parts(study: Study) -> tuple[Part, ...]:
@@ -77,8 +80,10 @@ def study_parts(study: Study) -> tuple[Part, ...]:
         setting = "`range` in [moderator]"
         parts.append(Part(MODERATOR, moderator.column, "number", moderator.range, setting))
     for item in moderator.items:
-        setting = "`item_range` in [moderator]"
-        parts.append(Part(item_column(item), item, "number", moderator.item_range, setting))
+        setting, limits = "`item_range` in [moderator]", moderator.item_range
+        on_whole_scale = all(end.is_integer() for end in limits or ())
+        whole = WHOLE_ANSWERS if on_whole_scale else None
+        parts.append(Part(item_column(item), item, "number", limits, setting, whole))
     for covariate in study.covariates:
         parts.append(Part(covariate_column(covariate), covariate, "covariate"))
     for name, outcome in study.outcomes.items():
@@ -87,5 +92,17 @@ def study_parts(study: Study) -> tuple[Part, ...]:
             baseline = baseline_column(name)
             parts.append(Part(baseline, outcome.baseline, "number", outcome.range, setting))
         followup = followup_column(name)
-        parts.append(Part(followup, outcome.followup, "number", outcome.range, setting))
+        whole = _whole_scores(study, name)
+        parts.append(Part(followup, outcome.followup, "number", outcome.range, setting, whole))
     return tuple(parts)
+
+
+def _whole_scores(study: Study, name: str) -> tuple[str, str] | None:
+    """Rule and remedy for a follow-up that is not whole though its family asks for it."""
+    family = study.outcomes[name].family
+    if study.model.likelihood != "native" or family not in WHOLE_SCORES:
+        return None
+    return (
+        f"must be a whole number, as the family {family} {WHOLE_SCORES[family]}",
+        f"Correct the cell, or set {CONTINUOUS} in [outcomes.{name}] of the study file.",
+    )

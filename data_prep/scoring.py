@@ -9,6 +9,8 @@ import pandas as pd
 
 from data_prep.errors import InputError, nearest
 
+ROUNDING = 1e-9  # share of the range by which a sum of decimal fractions may miss its end
+
 
 def score_items(
     items: pd.DataFrame,

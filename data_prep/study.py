@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from data_prep.errors import InputError, nearest
 from data_prep.files import file_bytes
+from data_prep.model_rules import model_faults
 from data_prep.study_messages import did_you_mean, translated_faults
 from data_prep.study_parts import (
     Columns,
@@ -105,7 +106,8 @@ class Study(Table):
 
     @model_validator(mode="after")
     def _keys_fit(self) -> Self:
-        raise_between(study_faults(self.model_dump()))
+        content = self.model_dump()
+        raise_between([*study_faults(content), *model_faults(content)])
         return self
 
 
@@ -115,6 +117,13 @@ def narrowed(
     outcomes: Sequence[str] = (),
     therapist: str | None = None,
     interaction: bool | None = None,
+    likelihood: str | None = None,
+    alliance: str | None = None,
+    missing_alliance: str | None = None,
+    reliability: bool | None = None,
+    ceiling: bool | None = None,
+    therapist_by_arm: bool | None = None,
+    joint: bool | None = None,
 ) -> Study:
     """Return the study as it is to be analysed: some of its outcomes, other model settings.
 
@@ -124,32 +133,69 @@ def narrowed(
     outcomes : sequence of str
         Names of the outcomes to keep; empty keeps all.
     therapist : {"none", "intercept", "intercept+slope"}, optional
-        Replaces ``[model] therapist``.
+        Replaces ``[model] therapist``, as each of the following replaces the key of its name.
     interaction : bool, optional
-        Replaces ``[model] interaction``.
+    likelihood : {"published", "native"}, optional
+    alliance : {"total", "within_between"}, optional
+    missing_alliance : {"complete_case", "impute"}, optional
+    reliability : bool, optional
+        Whether the moderator's reliability is used, not its value.
+    ceiling : bool, optional
+    therapist_by_arm : bool, optional
+    joint : bool, optional
 
     Raises
     ------
     InputError
-        If an outcome is not in the study, or the therapist setting does not exist.
+        If an outcome is not in the study, a setting does not exist, or the settings do not fit
+        each other, the moderator or the outcomes that are left.
     """
     for name in outcomes:
         if name not in study.outcomes:
             raise InputError(f"The study has no outcome {name!r}.", nearest(name, study.outcomes))
-    settings = get_args(ModelSettings.model_fields["therapist"].annotation)
-    if therapist is not None and therapist not in settings:
-        raise InputError(
-            f"The therapist setting {therapist!r} does not exist.",
-            f"Choose one of: {', '.join(settings)}.",
-        )
-    changes = {"therapist": therapist, "interaction": interaction}
-    model = study.model.model_copy(update={k: v for k, v in changes.items() if v is not None})
+    options = {
+        "therapist": therapist,
+        "interaction": interaction,
+        "likelihood": likelihood,
+        "alliance": alliance,
+        "missing_alliance": missing_alliance,
+        "reliability": reliability,
+        "ceiling": ceiling,
+        "therapist_by_arm": therapist_by_arm,
+        "joint": joint,
+    }
+    changes = {key: value for key, value in options.items() if value is not None}
+    for key, value in changes.items():
+        _require_setting(key, value)
     kept = {
         name: outcome
         for name, outcome in study.outcomes.items()
         if not outcomes or name in outcomes
     }
-    return study.model_copy(update={"outcomes": kept, "model": model})
+    model = study.model.model_copy(update=changes)
+    changed = study.model_copy(update={"outcomes": kept, "model": model})
+    _raise_faults("The study with these settings", model_faults(changed.model_dump()))
+    return changed
+
+
+def _require_setting(key: str, value: object) -> None:
+    """Refuse a value that a key of ``[model]`` cannot have."""
+    choices = get_args(ModelSettings.model_fields[key].annotation) or (True, False)
+    if not any(type(value) is type(choice) and value == choice for choice in choices):
+        raise InputError(
+            f"The {key} setting {value!r} does not exist.",
+            f"Choose one of: {', '.join(map(str, choices))}.",
+        )
+
+
+def _raise_faults(source: str, faults: Sequence[Fault]) -> None:
+    """Report faults, if there are any, all in one message."""
+    if not faults:
+        return
+    if len(faults) == 1:
+        raise InputError(f"{source}, {faults[0].place}: {faults[0].problem}", faults[0].remedy)
+    listed = "\n".join(f"  {fault}" for fault in faults)
+    raise InputError(f"{source} has {len(faults)} faults:\n{listed}\n", "Correct them all.")
 
 
 def read_study(path: Path) -> Study:
@@ -177,13 +223,8 @@ def read_study(path: Path) -> Study:
         study = Study.model_validate(content)
     except ValidationError as error:
         faults += translated_faults(error, Study)
-    faults += study_faults(content)
-    if not faults:
-        return study
-    if len(faults) == 1:
-        raise InputError(f"{path.name}, {faults[0].place}: {faults[0].problem}", faults[0].remedy)
-    listed = "\n".join(f"  {fault}" for fault in faults)
-    raise InputError(f"{path.name} has {len(faults)} faults:\n{listed}\n", "Correct them all.")
+    _raise_faults(path.name, [*faults, *study_faults(content), *model_faults(content)])
+    return study
 
 
 def _hoist_covariates(content: dict[str, Any]) -> list[Fault]:

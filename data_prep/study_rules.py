@@ -146,8 +146,8 @@ def study_faults(study: Mapping[str, Any]) -> list[Fault]:
         One entry for each rule broken.
     """
     return [
-        *_arm_faults(_table(study, "arms")),
-        *moderator_faults(_table(study, "moderator")),
+        *_arm_faults(subtable(study, "arms")),
+        *moderator_faults(subtable(study, "moderator")),
         *_role_faults(study),
         *_outcome_faults(study),
     ]
@@ -174,7 +174,7 @@ def _arm_faults(arms: Mapping[str, Any]) -> list[Fault]:
 
 def _roles(study: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Pairs of a column and the key that names it, for every role but the outcomes'."""
-    columns, moderator = _table(study, "columns"), _table(study, "moderator")
+    columns, moderator = subtable(study, "columns"), subtable(study, "moderator")
     named = [(columns.get(role), f"columns.{role}") for role in ("patient", "therapist", "arm")]
     named.append((moderator.get("column"), "moderator.column"))
     roles = [(column, place) for column, place in named if isinstance(column, str)]
@@ -203,7 +203,7 @@ def _role_faults(study: Mapping[str, Any]) -> list[Fault]:
 
 
 def _outcome_faults(study: Mapping[str, Any]) -> list[Fault]:
-    outcomes = _table(study, "outcomes")
+    outcomes = subtable(study, "outcomes")
     roles: dict[str, str] = {}
     for column, place in _roles(study):
         roles.setdefault(column, place)
@@ -213,7 +213,7 @@ def _outcome_faults(study: Mapping[str, Any]) -> list[Fault]:
     for name in outcomes:
         faults += _outcome_name_faults(name, spellings)
         place = dotted(["outcomes", name])
-        outcome = _table(outcomes, name)
+        outcome = subtable(outcomes, name)
         followup, baseline = outcome.get("followup"), outcome.get("baseline")
         if isinstance(followup, str):
             faults += _followup_faults(place, followup, roles, followups)
@@ -292,7 +292,8 @@ def _baseline_faults(
     return [Fault(f"{place}.baseline", problem, remedy)]
 
 
-def _table(mapping: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+def subtable(mapping: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """Table under a key; an empty one where there is none, or something else."""
     value = mapping.get(key)
     return value if isinstance(value, Mapping) else {}
 

@@ -15,8 +15,16 @@ from data_prep.cells import natural_key
 from data_prep.covariates import covariate_columns
 from data_prep.crossing import TherapistsInArms, therapists_in_arms
 from data_prep.errors import DataError, InputError, Problem, nearest
-from data_prep.estimability import outcome_problems, therapist_problem, trial_problems
-from data_prep.flow import MISSING, analysed_patients, counted, flow_counts, read_only
+from data_prep.estimability import outcome_problems, therapist_problems, trial_problems
+from data_prep.flow import (
+    MISSING_ALLIANCE,
+    analysed_patients,
+    counted,
+    flow_counts,
+    read_only,
+    unseen_counts,
+)
+from data_prep.notes import ceiling_notes, missing_notes
 from data_prep.parts import (
     ARM,
     MODERATOR,
@@ -26,12 +34,11 @@ from data_prep.parts import (
     followup_column,
     item_column,
 )
-from data_prep.scoring import partly_answered_rows, score_items
+from data_prep.scoring import ROUNDING, partly_answered_rows, score_items
 from data_prep.study import ModelSettings, Study
 from data_prep.tables import read_table
 from data_prep.validation import validate
 
-ROUNDING = 1e-9  # share of the range by which a sum of decimal fractions may miss its end
 LISTED_ROWS = 20  # rows that a note lists before it says how many more there are
 
 
@@ -48,11 +55,14 @@ class Trial:
         (patient), ``covariates`` (patient, covariate) and for each outcome ``NAME_followup`` and,
         if it has one, ``NAME_baseline`` (patient); floats with NaN where missing, on the scales
         of the file. Coordinates arm (codes in display order), therapist (ids in natural order)
-        and covariate (names). The arrays are read-only.
+        and covariate (names). Attribute ``missing_alliance``: the study's setting. The arrays are
+        read-only.
     flow : pandas.DataFrame
         One row for each outcome: outcome, rows_read, without_arm, without_therapist,
-        without_alliance, without_covariate, without_baseline, without_followup, analysed. A
-        patient is counted under the first of these that is missing.
+        without_alliance, without_covariate, without_baseline, without_followup, analysed,
+        alliance_imputed. A patient is counted under the first of these that is missing. Where the
+        moderator is imputed nobody is without_alliance, and alliance_imputed says how many of
+        those analysed lack it.
     therapists_in_arms : {"crossed", "partly crossed", "nested"}
         Whether every therapist treated patients in every arm, some did, or each in one arm only.
     notes : tuple of str
@@ -83,20 +93,49 @@ class Trial:
         -------
         xarray.Dataset
             Dims patient (those analysed), arm, therapist, covariate; variables ``outcome``,
-            ``baseline`` (only if the outcome has one), ``moderator``, ``arm_index``,
-            ``therapist_index``, ``covariates``. The coordinates arm, therapist and covariate are
-            the same for every outcome. Attribute ``outcome``: its name.
+            ``baseline`` (only if the outcome has one), ``moderator`` (NaN where it is to be
+            imputed), ``arm_index``, ``therapist_index``, ``covariates``. The coordinates arm,
+            therapist and covariate are the same for every outcome. Attribute ``outcome``: its name.
 
         Raises
         ------
         InputError
             If the study has no such outcome.
         """
+        self._require(outcome)
+        return analysed_patients(self.data, outcome)
+
+    def unseen(self, outcome: str) -> pd.DataFrame:
+        """Count the patients who would be analysed if their follow-up were known.
+
+        What a shift for the unseen in each arm needs (delta adjustment, the sensitivity of an
+        analysis to outcomes that are not missing at random): the shift counts for the share
+        unseen / eligible of the arm.
+
+        Parameters
+        ----------
+        outcome : str
+            Name of an outcome of the study.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row for each arm in display order: arm (its code), eligible (patients who lack
+            nothing, or the follow-up alone), unseen (those of them who lack it).
+
+        Raises
+        ------
+        InputError
+            If the study has no such outcome.
+        """
+        self._require(outcome)
+        return unseen_counts(self.data, outcome)
+
+    def _require(self, outcome: str) -> None:
         if outcome not in self.study.outcomes:
             raise InputError(
                 f"The study has no outcome {outcome!r}.", nearest(outcome, self.study.outcomes)
             )
-        return analysed_patients(self.data, outcome)
 
 
 def load_trial(study: Study, path: Path) -> Trial:
@@ -148,7 +187,7 @@ def trial_from_frame(study: Study, frame: pd.DataFrame, source: str = "data fram
 
 
 def check_estimable(trial: Trial, therapist: str) -> None:
-    """Refuse a therapist effect that the trial's data cannot tell from anything else.
+    """Refuse settings about therapists that the trial's data cannot tell anything about.
 
     Parameters
     ----------
@@ -161,21 +200,22 @@ def check_estimable(trial: Trial, therapist: str) -> None:
     InputError
         If the setting is none of these.
     DataError
-        If an effect is asked for, and an outcome has patients of one therapist only, or no
-        therapist with two patients.
+        If therapist effects, or slopes within and between therapists, are asked for, and an
+        outcome has patients of one therapist only, or no therapist with two patients; if arm
+        effects are to vary between therapists, and no therapist has patients in two arms.
     """
     settings = get_args(ModelSettings.model_fields["therapist"].annotation)
     if therapist not in settings:
         raise InputError(
             f"The therapist setting {therapist!r} does not exist.", nearest(therapist, settings)
         )
-    if therapist == "none":
-        return
-    found = [
-        therapist_problem(trial.study, trial.source, name, trial.analysed(name))
+    problems = [
+        problem
         for name in trial.study.outcomes
+        for problem in therapist_problems(
+            trial.study, trial.source, name, trial.analysed(name), therapist
+        )
     ]
-    problems = [problem for problem in found if problem is not None]
     if problems:
         raise DataError(problems)
 
@@ -198,7 +238,13 @@ def _build(
         data=data,
         flow=pd.DataFrame([flow_counts(data, name) for name in study.outcomes]),
         therapists_in_arms=kind,
-        notes=(*notes, *_missing_notes(data, study), *scoring_notes, *therapist_notes),
+        notes=(
+            *notes,
+            *missing_notes(data, study),
+            *scoring_notes,
+            *ceiling_notes(data, study),
+            *therapist_notes,
+        ),
         source=source,
         sha256=_hash(typed) if sha256 is None else sha256,
     )
@@ -273,22 +319,8 @@ def _dataset(typed: pd.DataFrame, moderator: np.ndarray, study: Study) -> xr.Dat
         "therapist": np.array(therapists, dtype=str),
         "covariate": np.array(list(covariates), dtype=str),
     }
-    return read_only(xr.Dataset(variables, coords=coords))
-
-
-def _missing_notes(data: xr.Dataset, study: Study) -> list[str]:
-    """One note for each thing that some rows lack."""
-    lacking = {
-        "arm": data["arm_index"].to_numpy() == MISSING,
-        "therapist": data["therapist_index"].to_numpy() == MISSING,
-        study.moderator.name: np.isnan(data["moderator"].to_numpy()),
-    }
-    rows = data.sizes["patient"]
-    return [
-        f"{int(mask.sum())} of {counted(rows, 'row')} without {what}."
-        for what, mask in lacking.items()
-        if mask.any()
-    ]
+    attributes = {MISSING_ALLIANCE: study.model.missing_alliance}
+    return read_only(xr.Dataset(variables, coords=coords, attrs=attributes))
 
 
 def _hash(typed: pd.DataFrame) -> str:

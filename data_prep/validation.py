@@ -16,7 +16,6 @@ from data_prep.errors import DataError, Problem, nearest
 from data_prep.parts import ARM, PATIENT, THERAPIST, Part, study_parts
 from data_prep.study import Study
 
-WHOLE = "must be a whole number, as the ends of the item range are"
 LISTED_CODES = 5  # codes of a wrong arm column that a message lists
 
 
@@ -158,9 +157,9 @@ class _Check:
                 f"{nearest(canonical_code(cell), known)} Correct the cell, or add the arm to "
                 "[arms].",
             )
-        if check == "whole":
-            remedy = "Write a whole number, or leave the cell empty if the answer is missing."
-            return lambda _: (WHOLE, remedy)
+        if check == "whole" and part.whole is not None:
+            fault = part.whole
+            return lambda _: fault
         low, high = part.limits or (-np.inf, np.inf)
         rule = f"must be from {low:g} to {high:g}"
         remedy = (
@@ -233,7 +232,7 @@ def _number_checks(part: Part) -> list[pa.Check]:
     if part.limits is not None:
         low, high = part.limits
         checks.append(pa.Check(lambda numbers: numbers.between(low, high), name="within"))
-    if part.whole:
+    if part.whole is not None:
         checks.append(pa.Check(lambda numbers: numbers == numbers.round(), name="whole"))
     return checks
 

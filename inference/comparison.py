@@ -65,7 +65,7 @@ def compare(fit: Fit, findings: Sequence[Finding] = (), *, interval: float = 0.9
         renamed = {name: f"{model}_{name}" for name in part.columns if name not in KEY}
         table = table.merge(part.rename(columns=renamed), on=KEY, how="left")
     notes = refits[refits["note"] != ""].groupby("outcome")["note"].first()
-    table["refit_note"] = table["outcome"].map(notes).fillna("")
+    table["refit_note"] = [notes.get(outcome, "") for outcome in table["outcome"]]
     table = table.merge(_verdicts(fit, findings, summary, interval), on=KEY, how="left")
     front = list(VERDICT_COLUMNS[:5])
     refitted = [name for name in table.columns if name.startswith(MODELS)]

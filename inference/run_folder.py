@@ -131,7 +131,8 @@ def _write(
     fit: Fit, folder: Path, published: Path | None, tables: Mapping[str, pd.DataFrame]
 ) -> None:
     for outcome, tree in fit.trees.items():
-        tree.to_netcdf(folder / f"{outcome}.nc", engine="h5netcdf")
+        # Through memory: where the disk is full, HDF5 prints tracebacks of its own and may crash.
+        (folder / f"{outcome}.nc").write_bytes(tree.to_netcdf(engine="h5netcdf"))
     (folder / STUDY).write_text(study_text(fit.study), encoding="utf-8")
     if published is not None:
         shutil.copyfile(published, folder / PUBLISHED)

@@ -68,8 +68,11 @@ class GaussianDraws:
 
     def block(self, some: slice) -> GaussianDraws:
         """A part of the draws."""
-        parts: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        return GaussianDraws(**{k: None if v is None else v[some] for k, v in parts.items()})
+        parts: dict[str, Any] = {}
+        for field in fields(self):
+            values = getattr(self, field.name)
+            parts[field.name] = None if values is None else values[some]
+        return GaussianDraws(**parts)
 
 
 @dataclass(frozen=True, slots=True)

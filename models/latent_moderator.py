@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 from models.design import Design
 from models.exact_gaussian import PREDICTOR_SCALE
+from models.marginal import alliance_terms
 from models.priors import Priors
+
+ROUNDING = 1e-9  # standardising a score at the ceiling may move it below by this much
 
 Array = NDArray[np.float64]
 
@@ -76,58 +79,103 @@ def latent_moderator(design: Design, priors: Priors) -> LatentModerator:
     gamma = pm.Normal(
         "moderator_coefficient", 0, PREDICTOR_SCALE, shape=len(columns), dims="moderator_predictor"
     )
-    location = pt.constant(design.X[:, columns]) @ gamma
+    fixed = pt.constant(design.X[:, columns]) @ gamma
     # Therapists' means are estimated wherever the alliance is modelled: they inform what is latent.
     therapist_sd = pm.HalfNormal("moderator_therapist_sd", priors.moderator_therapist_sd)
-    standard = pm.Normal("moderator_therapist_standard", 0, 1, dims="therapist")
-    therapist_mean = pm.Deterministic(
-        "moderator_therapist_mean", therapist_sd * standard, dims="therapist"
-    )
-    location = location + therapist_mean[design.therapist_index]
     residual_sd = pm.HalfNormal("moderator_residual_sd", 1)
     noise_variance = 0.0 if spec.reliability is None else 1 - spec.reliability
-    rating_sd = pt.sqrt(residual_sd**2 + noise_variance)
-    rating = _rating(design, observed, location, rating_sd)
+    rating_variance = residual_sd**2 + noise_variance
+    kinds = _kinds_of_rating(design, observed)
+    therapist_mean = _therapist_means(
+        design, kinds.seen, observed - fixed, therapist_sd**2, rating_variance
+    )
+    location = fixed + therapist_mean[design.therapist_index]
+    rating = _rating(observed, kinds, location, pt.sqrt(rating_variance))
     value = rating
     if noise_variance > 0:
         # Given its rating, a true alliance is normal around the rating shrunk to its location.
-        share = residual_sd**2 / rating_sd**2
+        share = residual_sd**2 / rating_variance
         noise = pm.Normal("moderator_noise_standard", 0, 1, shape=len(observed))
         value = location + share * (rating - location) + pt.sqrt(share * noise_variance) * noise
     mean = therapist_mean if spec.structure == "within_between" else None
     return LatentModerator(value, mean)
 
 
+@dataclass(frozen=True, slots=True)
+class _Kinds:
+    """Positions of the patients whose rating is there, missing, or at the ceiling."""
+
+    seen: NDArray[np.int64]
+    missing: NDArray[np.int64]
+    at_ceiling: NDArray[np.int64]
+    ceiling: float
+
+
+def _kinds_of_rating(design: Design, observed: Array) -> _Kinds:
+    mean, sd = design.scaling.moderator
+    raw = design.moderator.ceiling
+    ceiling = np.inf if raw is None else (raw - mean) / sd
+    missing = design.moderator_missing
+    at_ceiling = ~missing & (observed >= ceiling - ROUNDING)
+    return _Kinds(
+        seen=np.flatnonzero(~missing & ~at_ceiling),
+        missing=np.flatnonzero(missing),
+        at_ceiling=np.flatnonzero(at_ceiling),
+        ceiling=float(ceiling),
+    )
+
+
+def _therapist_means(
+    design: Design,
+    seen: NDArray[np.int64],
+    deviation: pt.TensorVariable,
+    therapist_variance: pt.TensorVariable,
+    rating_variance: pt.TensorVariable,
+) -> pt.TensorVariable:
+    """Therapists' true means, as normal deviates around what the ratings that are there say.
+
+    The ratings' likelihood has the means integrated out; what is left of a mean given its ratings
+    is standard normal, which samples well for therapists with few patients and with many.
+    """
+    therapists = np.arange(len(design.therapists))
+    belongs = pt.constant((design.therapist_index[seen] == therapists[:, None]).astype(float))
+    terms = alliance_terms(
+        count=belongs.sum(axis=1),
+        total=belongs @ deviation[seen],
+        squares=belongs @ deviation[seen] ** 2,
+        location=0.0,
+        therapist_variance=therapist_variance,
+        residual_variance=rating_variance,
+        log=pt.log,
+    )
+    pm.Potential("moderator_likelihood", terms.log_likelihood.sum())
+    standard = pm.Normal("moderator_therapist_standard", 0, 1, dims="therapist")
+    return pm.Deterministic(
+        "moderator_therapist_mean",
+        terms.mean + pt.sqrt(terms.variance) * standard,
+        dims="therapist",
+    )
+
+
 def _rating(
-    design: Design, observed: Array, location: pt.TensorVariable, rating_sd: pt.TensorVariable
+    observed: Array, kinds: _Kinds, location: pt.TensorVariable, rating_sd: pt.TensorVariable
 ) -> pt.TensorVariable:
     """Every patient's rating without ceiling: observed, imputed, or above the ceiling."""
-    missing = np.flatnonzero(design.moderator_missing)
-    mean, sd = design.scaling.moderator
-    ceiling = np.inf if design.moderator.ceiling is None else (design.moderator.ceiling - mean) / sd
-    at_ceiling = np.flatnonzero(
-        (observed >= ceiling - 1e-9) & ~design.moderator_missing
-    )  # 1e-9: standardising a score at the ceiling may round it down
-    seen = np.setdiff1d(np.arange(len(observed)), np.union1d(missing, at_ceiling))
-    pm.Potential(
-        "moderator_likelihood",
-        pm.logp(pm.Normal.dist(location[seen], rating_sd), pt.constant(observed[seen])).sum(),
-    )
     rating = pt.constant(observed)
-    if len(missing):
-        standard = pm.Normal("moderator_missing_standard", 0, 1, shape=len(missing))
-        imputed = location[missing] + rating_sd * standard
-        rating = pt.set_subtensor(rating[missing], imputed)
-    if len(at_ceiling):
+    if len(kinds.missing):
+        standard = pm.Normal("moderator_missing_standard", 0, 1, shape=len(kinds.missing))
+        imputed = location[kinds.missing] + rating_sd * standard
+        rating = pt.set_subtensor(rating[kinds.missing], imputed)
+    if len(kinds.at_ceiling):
         # A normal density restricted to values above the ceiling, not normalised: the probability
         # of standing there is part of the likelihood.
         above = pm.Normal(
             "moderator_above_ceiling",
-            location[at_ceiling],
+            location[kinds.at_ceiling],
             rating_sd,
-            default_transform=pm.distributions.transforms.Interval(float(ceiling), None),
-            initval=np.full(len(at_ceiling), float(ceiling) + 0.5),
-            shape=len(at_ceiling),
+            default_transform=pm.distributions.transforms.Interval(kinds.ceiling, None),
+            initval=np.full(len(kinds.at_ceiling), kinds.ceiling + 0.5),
+            shape=len(kinds.at_ceiling),
         )
-        rating = pt.set_subtensor(rating[at_ceiling], above)
+        rating = pt.set_subtensor(rating[kinds.at_ceiling], above)
     return rating

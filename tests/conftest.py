@@ -48,7 +48,7 @@ def simulated_fit(simulated_trial: Trial) -> Fit:
 
 @pytest.fixture(scope="session")
 def made_fit() -> Fit:
-    """Four outcomes of a small simulated trial with made-up draws; see `made_draws`."""
+    """Two outcomes of a small simulated trial with made-up draws; see `made_draws`."""
     from made_draws import FEW_DRAWS, NoSampler, small_trial
 
     from inference.fit import fit_trial

@@ -16,7 +16,7 @@ import pytest
 import xarray as xr
 
 from data_prep.simulation import simulate_trial
-from data_prep.study import Study
+from data_prep.study import Study, narrowed
 from data_prep.trial import Trial, trial_from_frame
 from inference import sampling
 from inference.profiles import SamplerProfile
@@ -26,9 +26,10 @@ PATIENT_ID = "PATIENT-XYZ-"  # nothing else is named like this: findable in any 
 
 
 def small_trial(*, simulated: bool = True, **changes: Any) -> Trial:
-    """A simulated trial of 90 patients and 5 therapists, whose patients' ids are findable."""
+    """A simulated trial of 90 patients, 5 therapists, 2 outcomes, with findable' ids."""
     made = simulate_trial(seed=4, patients=90, therapists=5)
-    study = made.study.model_copy(update={"simulated": simulated} | changes)
+    study = narrowed(made.study, outcomes=["function", "gpe"])
+    study = study.model_copy(update={"simulated": simulated} | changes)
     return trial_from_frame(study, named_patients(made.frame, study), "trial.csv")
 
 

@@ -174,11 +174,11 @@ USAGE = [
 
 
 def _without_groups(folder: Path) -> None:
-    xr.DataTree().to_netcdf(folder / "run" / "gpe.nc", engine="h5netcdf")
+    xr.DataTree().to_netcdf(folder / "run" / "pain.nc", engine="h5netcdf")
 
 
 def _cut_short(folder: Path) -> None:
-    draws = folder / "run" / "gpe.nc"
+    draws = folder / "run" / "pain.nc"
     draws.write_bytes(draws.read_bytes()[:5000])
 
 
@@ -198,14 +198,14 @@ RUNS = [
         ("probability 0.0 is not between 0 and 1", "for example 0.95"),
         (("summary", "run", "--interval", "0"),),
     ),
-    Case("draws cut short", _cut_short, ("run/gpe.nc' is damaged", "Fit again"), READERS),
+    Case("draws cut short", _cut_short, ("run/pain.nc' is damaged", "Fit again"), READERS),
     Case(
         "draws without their groups",
         _without_groups,
-        ("run/gpe.nc' is damaged", "posterior", "Fit again"),
+        ("run/pain.nc' is damaged", "posterior", "Fit again"),
         READERS,
     ),
-    Case("draws deleted", removed("run/gpe.nc"), ("'run' lacks gpe.nc", "Fit again"), READERS),
+    Case("draws deleted", removed("run/pain.nc"), ("'run' lacks pain.nc", "Fit again"), READERS),
     Case(
         "flow counts emptied",
         data("", "run/flow.csv"),

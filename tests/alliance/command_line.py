@@ -129,6 +129,11 @@ def contents(folder: Path) -> dict[str, bytes | None]:
     }
 
 
+def tables_in(printed: str) -> int:
+    """Number of tables that rich drew."""
+    return printed.count("┏")
+
+
 def csv_rows(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(text.splitlines()))
 

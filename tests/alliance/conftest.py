@@ -1,15 +1,15 @@
-"""A simulated trial and a run of it, made once."""
+"""A simulated trial, a run of one of its outcomes, and the demo of all four: each made once."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from command_line import alliance
+from command_line import Answer, alliance
 
 
 @pytest.fixture(scope="session")
-def simulated_trial(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trial_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The table that `alliance simulate` wrote; its companions lie beside it. Do not change it."""
     table = tmp_path_factory.mktemp("simulated") / "trial.csv"
     answer = alliance("simulate", table)
@@ -18,10 +18,18 @@ def simulated_trial(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def simulated_run(simulated_trial: Path) -> Path:
-    """The run folder of a fit of all four outcomes, beside the trial. Do not change it."""
-    run = simulated_trial.parent / "run"
-    study = simulated_trial.parent / "study.toml"
-    answer = alliance("fit", study, simulated_trial, "--out", run, "--profile", "ci")
+def run_folder(trial_files: Path) -> Path:
+    """A run of the outcome pain, beside the trial's files. Do not change it."""
+    run = trial_files.parent / "run"
+    study = trial_files.parent / "study.toml"
+    options = ("--out", run, "--profile", "ci", "--outcome", "pain")
+    answer = alliance("fit", study, trial_files, *options)
     assert answer.code == 0, answer.stderr
     return run
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Answer]:
+    """The demo's folder, and what the demo printed. Do not change it."""
+    out = tmp_path_factory.mktemp("demo") / "demo"
+    return out, alliance("demo", "--out", out, "--profile", "ci")

@@ -60,9 +60,9 @@ def test_a_fault_is_refused_with_its_place_and_a_remedy(case: Case, here: Path) 
 @pytest.mark.mcmc
 @pytest.mark.parametrize("case", RUNS, ids=[case.name for case in RUNS])
 def test_a_fault_beside_a_run_is_refused(
-    case: Case, simulated_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    case: Case, run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = shutil.copytree(simulated_run.parent, tmp_path / "here")
+    here = shutil.copytree(run_folder.parent, tmp_path / "here")
     monkeypatch.chdir(here)
     _refused(case, here)
 
@@ -155,9 +155,9 @@ def test_no_traceback_reaches_a_terminal(command: tuple[str, ...], here: Path) -
 
 @pytest.mark.mcmc
 def test_a_therapist_with_one_patient_is_fitted(
-    simulated_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = shutil.copytree(simulated_run.parent, tmp_path / "here")
+    here = shutil.copytree(run_folder.parent, tmp_path / "here")
     monkeypatch.chdir(here)
     shutil.rmtree("run")
     table = (here / "trial.csv").read_text()

@@ -9,6 +9,7 @@ import pytest
 from small_trial import NAN, a_frame, a_study, only, problem_of
 
 from data_prep.errors import DataError, InputError
+from data_prep.study import narrowed
 from data_prep.trial import check_estimable, trial_from_frame
 
 IMPOSSIBLE = [
@@ -154,3 +155,59 @@ def test_an_unknown_therapist_setting_is_refused() -> None:
     check_estimable(trial, "intercept+slope")
     with pytest.raises(InputError, match=r"'slope' does not exist\..*'intercept\+slope'"):
         check_estimable(trial, "slope")
+
+
+@pytest.mark.parametrize("therapist", ["none", "intercept"])
+def test_slopes_within_and_between_need_two_therapists(therapist: str) -> None:
+    study = narrowed(a_study(), therapist=therapist, alliance="within_between")
+    check_estimable(trial_from_frame(study, a_frame()), therapist)
+    with pytest.raises(DataError) as caught:
+        check_estimable(trial_from_frame(study, a_frame(therapist="only")), therapist)
+    rules = [problem.rule for problem in caught.value.problems]
+    assert [rule.split(":")[0] for rule in rules if "within and between" in rule] == [
+        "outcome 'function'",
+        "outcome 'gpe'",
+    ]
+    assert len(rules) == (2 if therapist == "none" else 4)  # the therapist effect is refused too
+    problem = next(found for found in caught.value.problems if "within and" in found.rule)
+    assert problem.column == "therapist"
+    assert "all analysed patients have one and the same therapist" in problem.rule
+    assert 'alliance = "total"' in problem.remedy
+
+
+def test_slopes_within_and_between_need_a_therapist_with_two_patients() -> None:
+    study = narrowed(only("gpe"), therapist="none", alliance="within_between")
+    trial = trial_from_frame(study, a_frame(therapist=range(24)))
+    with pytest.raises(DataError, match="each of the 24 therapists has one analysed patient only"):
+        check_estimable(trial, "none")
+    check_estimable(trial_from_frame(study, a_frame(therapist=[*range(23), 0])), "none")
+
+
+def test_slopes_within_and_between_count_patients_with_a_rating_alone() -> None:
+    # 12 therapists with two patients each, of whom one has a rating.
+    frame = a_frame(therapist=np.repeat(range(12), 2))
+    frame.loc[frame.index[np.arange(24) % 4 == 0], "wai"] = NAN
+    frame.loc[frame.index[np.arange(24) % 4 == 3], "wai"] = NAN
+    study = narrowed(only("gpe"), alliance="within_between", missing_alliance="impute")
+    with pytest.raises(DataError) as caught:
+        check_estimable(trial_from_frame(study, frame), "intercept")
+    (problem,) = caught.value.problems  # therapists themselves can be compared
+    assert "each of the 12 therapists has one analysed patient with alliance only" in problem.rule
+    frame.loc[2, "wai"] = 70.0
+    check_estimable(trial_from_frame(study, frame), "intercept")
+
+
+def test_arm_effects_between_therapists_need_a_therapist_in_two_arms() -> None:
+    study = narrowed(a_study(), therapist_by_arm=True)
+    frame = a_frame()
+    check_estimable(trial_from_frame(study, frame), "intercept")
+    frame["therapist"] = np.where(frame["arm"] == "GE", "a", "b")
+    frame.loc[2, ["therapist", "gpe_8"]] = ["b", NAN]  # the only one crossed, and not for gpe
+    trial = trial_from_frame(study, frame)
+    assert trial.therapists_in_arms == "partly crossed"
+    with pytest.raises(DataError) as caught:
+        check_estimable(trial, "intercept")
+    (problem,) = caught.value.problems
+    assert problem.column == "therapist"
+    assert problem.rule.startswith("outcome 'gpe': no therapist has analysed patients in two arms")
+    assert "therapist_by_arm = false" in problem.remedy

@@ -138,6 +138,8 @@ def test_whatever_a_value_is_the_answer_is_a_study_or_a_message(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     content: dict[str, Any] = tomllib.loads(EXAMPLE)
+    content["model"] = {"likelihood": "native", "reliability": True, "joint": False}
+    content["outcomes"]["function"]["family"] = "ordinal"
     table = content
     while True:
         key = data.draw(st.sampled_from(sorted(table)))

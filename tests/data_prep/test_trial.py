@@ -66,6 +66,7 @@ def test_flow_and_analysed_rows_by_hand() -> None:
             "without_baseline": 2,
             "without_followup": 1,
             "analysed": 13,
+            "alliance_imputed": 0,
         },
         {
             "outcome": "gpe",
@@ -77,6 +78,7 @@ def test_flow_and_analysed_rows_by_hand() -> None:
             "without_baseline": 0,
             "without_followup": 2,
             "analysed": 14,
+            "alliance_imputed": 0,
         },
     ]
     complete = {"function": [13, *range(14, 26)], "gpe": [10, 12, *range(14, 26)]}

@@ -63,10 +63,6 @@ class TestSeeds:
     def test_names_beyond_ascii_have_seeds_of_their_own(self) -> None:
         assert state(1, "sampling", "schmerz_ä") != state(1, "sampling", "schmerz_a")
 
-    def test_an_unknown_phase_is_no_seed(self) -> None:
-        with pytest.raises(ValueError, match="guess"):
-            seed_sequence(1, "guess", "function")
-
 
 class TestProfiles:
     def test_chains_and_draws(self) -> None:

@@ -1,0 +1,113 @@
+"""The rules between the settings of [model] and the rest of a study file.
+
+Apart from `study_rules` because they hold for a study whose settings the command line has changed
+as well: `data_prep.study.narrowed`. Like them, they pass over what is missing or of a wrong type.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from data_prep.study_rules import Fault, dotted, subtable
+
+# Families whose scores are whole numbers, and what they take them for.
+WHOLE_SCORES = {"ordinal": "takes categories", "beta_binomial": "counts points"}
+
+# Each category beyond the first costs a sampled cutpoint. Rating scales and short questionnaires
+# (0 to 24, say) stay far below this number; above it a trial of a few hundred patients leaves most
+# categories empty, and their cutpoints to the prior.
+MOST_CATEGORIES = 50
+
+CONTINUOUS = 'family = "gaussian" or "student_t"'
+PUBLISHED = 'likelihood = "published" under [model]'
+
+
+def model_faults(study: Mapping[str, Any]) -> list[Fault]:
+    """Faults between the settings of ``[model]``, the moderator and the outcomes.
+
+    Parameters
+    ----------
+    study : Mapping
+        The file as read, complete or not, or a `Study` as plain values.
+
+    Returns
+    -------
+    list of Fault
+        One entry for each rule broken.
+    """
+    model, outcomes = subtable(study, "model"), subtable(study, "outcomes")
+    faults = []
+    if model.get("reliability") is True and subtable(study, "moderator").get("reliability") is None:
+        faults.append(
+            Fault(
+                "model.reliability",
+                "is true, but moderator.reliability is not given.",
+                "Write the measure's reliability, above 0 and up to 1, under [moderator], or set "
+                "reliability = false under [model].",
+            )
+        )
+    if model.get("therapist_by_arm") is True and model.get("therapist") == "none":
+        faults.append(
+            Fault(
+                "model.therapist_by_arm",
+                "arm effects that vary between therapists need therapist effects, and "
+                'model.therapist is "none".',
+                'Set therapist = "intercept" or "intercept+slope", or therapist_by_arm = false, '
+                "under [model].",
+            )
+        )
+    if model.get("joint") is True and len(outcomes) == 1:
+        faults.append(
+            Fault(
+                "model.joint",
+                f"a joint model needs two outcomes, and {next(iter(outcomes))!r} is the only one.",
+                "Add or keep a second outcome, or set joint = false under [model].",
+            )
+        )
+    if model.get("likelihood") == "native":
+        for name in outcomes:
+            faults += _family_faults(name, subtable(outcomes, name))
+    return faults
+
+
+def _family_faults(name: str, outcome: Mapping[str, Any]) -> list[Fault]:
+    """Faults between an outcome's range and its family, where that family is used."""
+    family, ends = outcome.get("family"), _ends(outcome.get("range"))
+    if not isinstance(family, str) or family not in WHOLE_SCORES or ends is None:
+        return []
+    low, high = ends
+    if not (low.is_integer() and high.is_integer()):
+        return [
+            Fault(
+                dotted(["outcomes", name, "range"]),
+                f"is {low:g} to {high:g}, but the family {family} {WHOLE_SCORES[family]}: both "
+                "ends must be whole numbers.",
+                f"Correct the range, set {CONTINUOUS}, or {PUBLISHED}.",
+            )
+        ]
+    categories = high - low + 1
+    if family == "ordinal" and categories > MOST_CATEGORIES:
+        return [
+            Fault(
+                dotted(["outcomes", name, "family"]),
+                f"{low:g} to {high:g} are {categories:g} categories, and the family ordinal takes "
+                f"{MOST_CATEGORIES} at most.",
+                f'Set family = "beta_binomial" or "gaussian", or {PUBLISHED}.',
+            )
+        ]
+    return []
+
+
+def _ends(limits: object) -> tuple[float, float] | None:
+    """Ends of a range that is one: two finite numbers in order; otherwise it is refused anyway."""
+    if not isinstance(limits, list | tuple) or len(limits) != 2:
+        return None
+    if any(isinstance(end, bool) or not isinstance(end, int | float) for end in limits):
+        return None
+    try:
+        low, high = (float(end) for end in limits)
+    except OverflowError:
+        return None
+    return (low, high) if math.isfinite(low) and math.isfinite(high) and low < high else None

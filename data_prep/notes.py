@@ -1,0 +1,77 @@
+"""What the user should know about a trial's moderator and its gaps though it is no error."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from data_prep.flow import MISSING, complete_patients, counted
+from data_prep.scoring import ROUNDING
+from data_prep.study import Study
+
+
+def missing_notes(data: xr.Dataset, study: Study) -> list[str]:
+    """Say how many rows lack an arm, a therapist or the moderator.
+
+    Parameters
+    ----------
+    data : xarray.Dataset
+        Data of a `Trial`.
+    study : Study
+
+    Returns
+    -------
+    list of str
+        One note for each thing that some rows lack; of an imputed moderator, how many patients it
+        is imputed for.
+    """
+    unrated = np.isnan(data["moderator"].to_numpy())
+    lacking = {
+        "arm": data["arm_index"].to_numpy() == MISSING,
+        "therapist": data["therapist_index"].to_numpy() == MISSING,
+    }
+    imputed = 0
+    if study.model.missing_alliance == "impute":
+        imputed = int((unrated & _analysed(data, study)).sum())
+    else:
+        lacking[study.moderator.name] = unrated
+    rows = data.sizes["patient"]
+    notes = [
+        f"{int(mask.sum())} of {counted(rows, 'row')} without {what}."
+        for what, mask in lacking.items()
+        if mask.any()
+    ]
+    if imputed:
+        verb = "is" if imputed == 1 else "are"
+        patients = counted(imputed, "patient")
+        notes.append(f"{patients} without {study.moderator.name} {verb} imputed.")
+    return notes
+
+
+def ceiling_notes(data: xr.Dataset, study: Study) -> list[str]:
+    """Say so if the model has a ceiling that no analysed patient has reached.
+
+    Parameters
+    ----------
+    data : xarray.Dataset
+        Data of a `Trial`.
+    study : Study
+
+    Returns
+    -------
+    list of str
+        One note, or none.
+    """
+    low, high = study.moderator.range
+    at_top = data["moderator"].to_numpy() >= high - ROUNDING * (high - low)
+    if not study.model.ceiling or (at_top & _analysed(data, study)).any():
+        return []
+    return [
+        f"No analysed patient has the highest possible {study.moderator.name} ({high:g}), so that "
+        "ceiling = true has nothing to act on."
+    ]
+
+
+def _analysed(data: xr.Dataset, study: Study) -> np.ndarray:
+    """Patients who enter the analysis of at least one outcome: bool, shape (patients,)."""
+    return np.logical_or.reduce([complete_patients(data, name) for name in study.outcomes])

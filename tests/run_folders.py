@@ -1,0 +1,43 @@
+"""Run folders with made-up draws, and ways to look into them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data_prep.errors import InputError
+from inference.run_folder import load_fit
+
+BESIDE = {"flow.csv", "manifest.json", "study.toml", "summary.csv"}
+FILES = BESIDE | {"function.nc", "gpe.nc"}  # of a run of `made_fit`
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, hidden ones too."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def copied(run: Path, place: Path) -> Path:
+    place.mkdir()
+    for name, content in contents(run).items():
+        (place / name).write_bytes(content)
+    return place
+
+
+def written(manifest: dict[str, Any]) -> dict[str, Any]:
+    """A manifest without what the writing itself adds."""
+    return {key: value for key, value in manifest.items() if key not in ("format", "files")}
+
+
+def refused(path: Path) -> str:
+    """What is said of a run that cannot be read."""
+    with pytest.raises(InputError) as caught:
+        load_fit(path)
+    assert caught.value.remedy
+    return caught.value.problem
