@@ -350,7 +350,7 @@ def main() -> int:
     for method, gap in gaps.items():
         out.print(f"Largest difference of means from {method}: {gap:.2f} posterior SDs.")
     out.print(
-        f"Four outcomes: compiled once in {first[OUTCOME]['compilation']:.1f} s. A refit afterwards: "
+        f"Four outcomes: compiled once, {first[OUTCOME]['compilation']:.1f} s. Refits afterwards: "
         f"{spread(refits)} s, with {sum(compilations[1:])} compilations in {len(refits)} refits."
     )
     default = next(iter(BAMBI))

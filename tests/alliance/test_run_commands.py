@@ -53,20 +53,18 @@ def test_fit_prints_data_on_stdout_and_messages_on_stderr(
     assert [path.name for path in run.parent.iterdir()] == ["run"]  # nothing hidden beside it
 
 
-def test_a_run_folder_holds_what_was_promised(run_folder: Path) -> None:
-    draws = {f"{outcome}.nc" for outcome in OUTCOMES}
-    tables = {"summary.csv", "flow.csv", "gate.csv"}
-    kept = {"manifest.json", "study.toml", "published.toml"}
-    assert contents(run_folder).keys() == draws | tables | kept
-    assert (run_folder / "summary.csv").read_text() == alliance(
-        "summary", run_folder, "--format", "csv"
-    ).stdout
-    for name in tables:
-        assert {row["data"] for row in csv_rows((run_folder / name).read_text())} == {"SIMULATED"}
+def test_a_run_folder_holds_what_was_promised(demo: tuple[Path, Answer]) -> None:
+    run = demo[0] / "run"
+    assert contents(run).keys() == {f"{outcome}.nc" for outcome in OUTCOMES} | TABLES | KEPT
+    printed = alliance("summary", run, "--format", "csv").stdout
+    assert (run / "summary.csv").read_text() == printed
+    assert list(dict.fromkeys(row["outcome"] for row in csv_rows(printed))) == list(OUTCOMES)
+    for name in TABLES:
+        assert {row["data"] for row in csv_rows((run / name).read_text())} == {"SIMULATED"}
 
 
-def test_every_published_finding_has_a_verdict(run_folder: Path) -> None:
-    rows = csv_rows(alliance("compare", run_folder, "--format", "csv").stdout)
+def test_every_published_finding_has_a_verdict(demo: tuple[Path, Answer]) -> None:
+    rows = csv_rows(alliance("compare", demo[0] / "run", "--format", "csv").stdout)
     findings = [row for row in rows if row["claim"]]
     # 16 statements of 2013 and 4 numbers of the parent trial (published-facts.md).
     assert sorted(row["claim"] == "number" for row in findings) == [False] * 16 + [True] * 4
@@ -131,15 +129,15 @@ def test_narrowing_reaches_the_manifest_and_the_tables(trial_files: Path, tmp_pa
 
 def test_diagnose_refuses_a_stuck_chain(run_folder: Path, tmp_path: Path) -> None:
     run = shutil.copytree(run_folder, tmp_path / "run")
-    tree = stuck(xr.load_datatree(run / "gpe.nc", engine="h5netcdf"))
-    tree.to_netcdf(run / "gpe.nc", engine="h5netcdf")
+    tree = stuck(xr.load_datatree(run / "pain.nc", engine="h5netcdf"))
+    tree.to_netcdf(run / "pain.nc", engine="h5netcdf")
     answer = alliance("diagnose", run, "--format", "csv")
     assert answer.code == 3
     assert "The diagnostics gate failed" in answer.said
-    assert "gpe.nc in the run folder is no longer the file that was written" in answer.said
+    assert "pain.nc in the run folder is no longer the file that was written" in answer.said
     rows = csv_rows(answer.stdout)
     failed = [row for row in rows if row["verdict"] == "FAIL"]
-    assert {row["outcome"] for row in failed} == {"gpe"}
+    assert {row["outcome"] for row in failed} == {"pain"}
     variation = next(row for row in failed if row["check"] == "variation")
     assert "residual_sd" in variation["worst"]
     assert "chain 1" in variation["worst"]
@@ -172,28 +170,32 @@ def test_a_failed_gate_still_writes_everything(
     assert "The diagnostics gate failed: do not use these draws" in answer.said
     assert f"Written: {run}" in answer.said
     assert "FAIL" in answer.stdout
-    tables = {"summary.csv", "flow.csv", "gate.csv"}
-    kept = {"manifest.json", "study.toml", "published.toml"}
-    assert contents(run).keys() == {"function.nc"} | tables | kept
+    assert contents(run).keys() == {"function.nc"} | TABLES | KEPT
     assert "FAIL" in {row["verdict"] for row in csv_rows((run / "gate.csv").read_text())}
     assert alliance("diagnose", run).code == 3
 
 
-def test_the_demo_goes_the_whole_way_twice(tmp_path: Path) -> None:
-    out = tmp_path / "demo"
-    first = alliance("demo", "--out", out, "--profile", "ci")
-    assert first.code == 0, first.stderr
-    # Summary and comparison for each outcome, and the gate.
-    assert _tables(first.stdout) == first.stdout.count("SIMULATED DATA") == 2 * len(OUTCOMES) + 1
+def test_the_demo_goes_the_whole_way(demo: tuple[Path, Answer]) -> None:
+    out, answer = demo
+    assert answer.code == 0, answer.stderr
+    # Summary and comparison of each outcome, and the gate.
+    assert tables_in(answer.stdout) == answer.stdout.count("SIMULATED DATA") == 2 * 4 + 1
     for words in ("function: Patient-Specific Functional Scale", "undetermined", "PASS"):
-        assert words in first.stdout
-    assert f"The run is in {out / 'run'}" in first.said
+        assert words in answer.stdout
+    assert f"The run is in {out / 'run'}" in answer.said
+
+
+def test_the_demo_goes_twice_and_ends_the_same(demo: tuple[Path, Answer], tmp_path: Path) -> None:
+    out = shutil.copytree(demo[0], tmp_path / "demo")
     before = contents(out)
     again = alliance("demo", "--out", out, "--profile", "ci", "--format", "json")
     assert again.code == 0, again.stderr
-    assert {row["data"] for row in json.loads(again.stdout)} == {"SIMULATED"}
+    rows = json.loads(again.stdout)
+    assert {row["data"] for row in rows} == {"SIMULATED"}
+    assert len(rows) == len(csv_rows(before["run/summary.csv"].decode()))
     after = contents(out)
     assert after.keys() == before.keys()
+    # Times and dates differ, and nothing that was computed.
     unlike = {name for name in before if before[name] != after[name]}
     assert unlike <= {"run/manifest.json", *(f"run/{outcome}.nc" for outcome in OUTCOMES)}
 
@@ -211,12 +213,17 @@ def test_a_run_is_replaced_when_told_to(
 
 
 def test_a_fit_alone_has_the_draws_it_has_in_company(
-    run_folder: Path, trial_files: Path, tmp_path: Path
+    demo: tuple[Path, Answer], run_folder: Path
 ) -> None:
+    company = csv_rows((demo[0] / "run" / "summary.csv").read_text())
+    alone = csv_rows((run_folder / "summary.csv").read_text())
+    assert alone
+    assert alone == [row for row in company if row["outcome"] == "pain"]
+
+
+def test_cores_change_no_draw(run_folder: Path, trial_files: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     study = trial_files.parent / "study.toml"
     options = ("--out", run, "--profile", "ci", "--outcome", "pain", "--cores", "1")
     assert alliance("fit", study, trial_files, *options).code == 0
-    alone = csv_rows(alliance("summary", run, "--format", "csv").stdout)
-    company = csv_rows(alliance("summary", run_folder, "--format", "csv").stdout)
-    assert alone == [row for row in company if row["outcome"] == "pain"]
+    assert (run / "summary.csv").read_bytes() == (run_folder / "summary.csv").read_bytes()
