@@ -56,6 +56,20 @@ class TherapistSetting(StrEnum):
     INTERCEPT_SLOPE = "intercept+slope"
 
 
+class AllianceStructure(StrEnum):
+    """How the alliance is taken apart."""
+
+    TOTAL = "total"
+    WITHIN_BETWEEN = "within_between"
+
+
+class MissingAlliance(StrEnum):
+    """What happens to patients without a rating."""
+
+    COMPLETE_CASE = "complete_case"
+    IMPUTE = "impute"
+
+
 StudyArgument = Annotated[
     str,
     typer.Argument(
@@ -155,25 +169,59 @@ def fit(
     profile: ProfileOption = ProfileName.STANDARD,
     seed: SeedOption = DEFAULT_SEED,
     likelihood: Annotated[
-        Likelihood,
+        Likelihood | None,
         typer.Option(help="published: Gaussian, as linear models are; native: the study's family."),
-    ] = Likelihood.PUBLISHED,
+    ] = None,
     therapist: Annotated[
-        TherapistSetting | None,
-        typer.Option(help="What varies between therapists, instead of the study's setting."),
+        TherapistSetting | None, typer.Option(help="What varies between therapists.")
+    ] = None,
+    therapist_by_arm: Annotated[
+        bool | None,
+        typer.Option(
+            "--therapist-by-arm/--no-therapist-by-arm",
+            help="Whether arm effects vary between therapists.",
+        ),
     ] = None,
     interaction: Annotated[
         bool | None,
         typer.Option(
-            "--interaction/--no-interaction",
-            help="Whether slopes differ between arms, instead of the study's setting.",
+            "--interaction/--no-interaction", help="Whether alliance slopes differ between arms."
         ),
+    ] = None,
+    structure: Annotated[
+        AllianceStructure | None,
+        typer.Option("--alliance", help="One slope, or one within and one between therapists."),
+    ] = None,
+    missing_alliance: Annotated[
+        MissingAlliance | None,
+        typer.Option(help="Patients without a rating: left out, or imputed inside the model."),
+    ] = None,
+    reliability: Annotated[
+        bool | None,
+        typer.Option(
+            "--reliability/--no-reliability",
+            help="Whether ratings are the true alliance plus noise, by the study's reliability.",
+        ),
+    ] = None,
+    ceiling: Annotated[
+        bool | None,
+        typer.Option(
+            "--ceiling/--no-ceiling",
+            help="Whether ratings at the top of the range may stand for more.",
+        ),
+    ] = None,
+    joint: Annotated[
+        bool | None,
+        typer.Option("--joint/--no-joint", help="Whether all outcomes are modelled together."),
     ] = None,
     cores: CoresOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run.")] = False,
     table_format: FormatOption = TableFormat.TABLE,
 ) -> None:
-    """Fit every outcome and write the run folder; exit code 3 if the gate fails."""
+    """Fit every outcome and write the run folder; exit code 3 if the gate fails.
+
+    Settings of the model take the place of those under [model] in the study file.
+    """
     _commands().fit(
         study,
         data,
@@ -181,9 +229,17 @@ def fit(
         outcomes=outcome or [],
         profile=profile.value,
         seed=seed,
-        likelihood=likelihood.value,
-        therapist=None if therapist is None else therapist.value,
-        interaction=interaction,
+        settings={
+            "likelihood": likelihood,
+            "therapist": therapist,
+            "therapist_by_arm": therapist_by_arm,
+            "interaction": interaction,
+            "alliance": structure,
+            "missing_alliance": missing_alliance,
+            "reliability": reliability,
+            "ceiling": ceiling,
+            "joint": joint,
+        },
         cores=cores,
         overwrite=overwrite,
         table_format=table_format.value,

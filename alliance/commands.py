@@ -172,9 +172,7 @@ def fit(
     outcomes: list[str],
     profile: str,
     seed: int,
-    likelihood: str,
-    therapist: str | None,
-    interaction: bool | None,
+    settings: dict[str, Any],
     cores: int | None,
     overwrite: bool,
     table_format: str,
@@ -182,9 +180,9 @@ def fit(
     """Fit the outcomes and write the run folder."""
     study_path = find_study(study)
     whole = read_study(study_path)
-    described = narrowed(whole, outcomes=outcomes, therapist=therapist, interaction=interaction)
-    if likelihood == "native":
-        _require_gaussian(described)
+    # Settings are enumerations on the command line, and plain text in the study.
+    chosen: dict[str, Any] = {k: str(v) if isinstance(v, str) else v for k, v in settings.items()}
+    described = narrowed(whole, outcomes=outcomes, **chosen)
     from inference.published import read_published
     from inference.run_folder import require_free
 
@@ -206,16 +204,6 @@ def fit(
     render.gate_overview(fitted, reports, table_format)
     render.say(f"Written: {out}. Next: `alliance summary {out}`, `alliance compare {out}`.")
     _leave_by_gate(reports)
-
-
-def _require_gaussian(study: Study) -> None:
-    for name, outcome in study.outcomes.items():
-        if outcome.family != "gaussian":
-            raise InputError(
-                f"The family {outcome.family!r} of outcome {name!r} is not available in this "
-                "version, which fits Gaussian outcomes.",
-                "Use --likelihood published, or choose other outcomes with --outcome.",
-            )
 
 
 def _load_run(run: Path, study: str | None = None, data: Path | None = None) -> Any:

@@ -77,7 +77,7 @@ def average_response(design: Design, draws: xr.Dataset) -> Response:
     ----------
     design : Design
     draws : xarray.Dataset
-        Posterior of the outcome; where the alliance is latent, with ``moderator_value``.
+        Posterior of the outcome; where the alliance is latent, with ``moderator_latent``.
 
     Returns
     -------
@@ -121,9 +121,12 @@ def _common(name: str) -> bool:
 
 def _moderator(design: Design, draws: xr.Dataset) -> Array:
     """The patients' standardised alliance: (1, n) where observed, (d, n) where latent."""
-    if "moderator_value" in draws:
-        return flat(draws, "moderator_value")
-    return design.X[None, :, design.coefficients.index("moderator")]
+    value = design.X[None, :, design.coefficients.index("moderator")]
+    if "moderator_latent" in draws:
+        latent = flat(draws, "moderator_latent")
+        value = np.repeat(value, len(latent), axis=0)
+        value[:, draws["latent_patient"].values] = latent
+    return value
 
 
 def response_estimands(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.tools.sm_exceptions import ConvergenceWarning
 
+from data_prep.moments import Moments, therapist_moments
 from inference.estimands import LinearEstimands, linear_estimands, spread_estimands
 from models.design import Design
 
@@ -98,7 +99,9 @@ def reml(
     Returns
     -------
     LinearFit
-        With NaN coefficients and a note where no optimiser converged.
+        With NaN coefficients and a note where no optimiser converged. Standard errors are those
+        of generalised least squares at the estimated variances, as in most software for mixed
+        models (Laird & Ware 1982, doi:10.2307/2529876).
     """
     model = sm.MixedLM(y, X, groups=therapist_index, exog_re=X[:, list(columns)])
     for method in OPTIMISERS:
@@ -111,7 +114,7 @@ def reml(
                 result = model.fit(reml=True, method=[method])
             except (LinAlgError, ValueError):
                 continue
-        if result.converged and np.isfinite(result.bse_fe).all():
+        if result.converged and np.isfinite(result.fe_params).all():
             break
     else:
         size = X.shape[1]
@@ -122,9 +125,11 @@ def reml(
             np.inf,
             f"REML did not converge with {', '.join(OPTIMISERS)}",
         )
-    size = X.shape[1]
-    beta, covariance = np.asarray(result.fe_params), np.asarray(result.cov_params())[:size, :size]
-    therapist_covariance = np.asarray(result.cov_re)
+    beta, therapist_covariance = np.asarray(result.fe_params), np.asarray(result.cov_re)
+    # statsmodels' own covariance is the inverse of a Hessian over coefficients and variances
+    # together, which means nothing where a variance stands on its boundary.
+    moments = therapist_moments(X, y, therapist_index, int(therapist_index.max()) + 1)
+    covariance = _gls_covariance(moments, columns, therapist_covariance, result.scale)
     sds = np.sqrt(np.diag(therapist_covariance).clip(min=0))
     residual_sd = float(np.sqrt(result.scale))
     smallest = np.sqrt(max(0.0, np.linalg.eigvalsh(therapist_covariance)[0]))
@@ -138,6 +143,22 @@ def reml(
     names = ("therapist_sd", "therapist_slope_sd")
     scales = _single_draw(**dict(zip(names, sds, strict=False)), residual_sd=residual_sd)
     return LinearFit(beta, covariance, scales, np.inf, note)
+
+
+def _gls_covariance(
+    moments: Moments, columns: Sequence[int], therapist_covariance: Array, residual_variance: float
+) -> Array:
+    """Covariance (X' V^-1 X)^-1 of the coefficients, with V^-1 by Woodbury's identity.
+
+    With LL' the therapist covariance over the residual variance, therapist j takes
+    X'Z L (I + L'Z'Z L)^-1 L'Z'X away from X'X.
+    """
+    values, vectors = np.linalg.eigh(therapist_covariance / residual_variance)
+    L = vectors * np.sqrt(values.clip(min=0))
+    whitened = L.T @ moments.ZtX(columns)
+    inner = np.eye(len(values)) + L.T @ moments.ZtZ(columns) @ L
+    explained = np.einsum("jqp,jqr->pr", whitened, np.linalg.solve(inner, whitened))
+    return np.asarray(residual_variance * np.linalg.inv(moments.XtX - explained))
 
 
 def refit(design: Design, *, interval: float = 0.95) -> pd.DataFrame:

@@ -253,8 +253,10 @@ def _trials(scores: Array, limits: tuple[float, float]) -> Scale:
 def _beta_binomial(do: Operations, y: Any, eta: Any, auxiliary: Auxiliary, scale: Scale) -> Any:
     precision, n = auxiliary["precision"], scale.top
     a, b = do.sigmoid(eta) * precision, do.sigmoid(-eta) * precision
-    choose = do.gammaln(n + 1.0) - do.gammaln(y + 1.0) - do.gammaln(n - y + 1.0)
-    seen = do.gammaln(y + a) + do.gammaln(n - y + b) - do.gammaln(n + precision)
+    # Behind abs, or PyTensor takes n - y + b for (n + b) - y, which loses a small b.
+    rest = abs(n - y)
+    choose = special.gammaln(n + 1.0) - do.gammaln(y + 1.0) - do.gammaln(rest + 1.0)
+    seen = do.gammaln(y + a) + do.gammaln(rest + b) - do.gammaln(n + precision)
     return choose + seen - do.gammaln(a) - do.gammaln(b) + do.gammaln(precision)
 
 

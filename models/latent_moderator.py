@@ -49,6 +49,17 @@ def needs_model(design: Design) -> bool:
     return design.moderator.latent or design.moderator.structure == "within_between"
 
 
+def latent_patients(design: Design) -> list[int]:
+    """Positions of the patients whose alliance is a parameter."""
+    if design.moderator.reliability is not None and design.moderator.reliability < 1:
+        return list(range(len(design.y)))
+    if not design.moderator.latent:
+        return []
+    observed = design.X[:, design.coefficients.index("moderator")]
+    kinds = _kinds_of_rating(design, observed)
+    return sorted([*kinds.missing.tolist(), *kinds.at_ceiling.tolist()])
+
+
 def latent_moderator(design: Design, priors: Priors) -> LatentModerator:
     """Declare the alliance's own model, inside a model of the outcome.
 

@@ -9,7 +9,7 @@ import pytensor.tensor as pt
 from models.design import Design
 from models.exact_gaussian import therapist_factor
 from models.family_parameters import SYMBOLS, family_parameters
-from models.latent_moderator import latent_moderator, predictor_columns
+from models.latent_moderator import latent_moderator, latent_patients, predictor_columns
 from models.priors import Priors
 
 
@@ -29,16 +29,18 @@ def patient_level_model(design: Design, priors: Priors) -> pm.Model:
         ``degrees_of_freedom``, ``category_share``, ``precision``), the therapist effects'
         (``therapist_sd``, ``therapist_slope_sd``, ``therapist_correlation``,
         ``therapist_arm_sd``) and, where the alliance is modelled, its own
-        (`models.latent_moderator`); deterministic ``therapist_effect`` (J, q). Everything but the
+        (`models.latent_moderator`); deterministic ``therapist_effect`` (J, q), and
+        ``moderator_latent``, the alliance of those whose alliance is a parameter. Everything but the
         family's own parameters is in SDs of the outcome, moderator, baseline and covariates.
     """
     used = [k for k, name in enumerate(design.coefficients) if _is_used(design, name)]
     names = [design.coefficients[k] for k in used]
+    latent = latent_patients(design)
     coords = {
         "coefficient": names,
         "therapist": list(design.therapists),
         "effect": list(design.effects),
-        "patient": list(range(len(design.y))),
+        "latent_patient": latent,
         "threshold": list(range(1, design.scale.top + 1)),
         "category": list(range(design.scale.top + 1)),
         "moderator_predictor": [design.coefficients[k] for k in predictor_columns(design)],
@@ -55,8 +57,8 @@ def patient_level_model(design: Design, priors: Priors) -> pm.Model:
             within = beta[names.index("moderator")]
             means = moderator.therapist_mean[design.therapist_index]
             predictor = predictor + (between - within) * means
-        if design.moderator.latent:
-            pm.Deterministic("moderator_value", moderator.value, dims="patient")
+        if len(latent):
+            pm.Deterministic("moderator_latent", moderator.value[latent], dims="latent_patient")
         eta = design.scale.link_location + design.scale.link_unit * predictor
         auxiliary = family_parameters(design.family, design.scale, priors)
         y = pm.Data("outcome", design.y.astype(int) if design.family.discrete else design.y)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -86,9 +87,10 @@ def example_design(
     therapist: TherapistEffects = "intercept+slope",
     *,
     interaction: bool = True,
+    **options: Any,
 ) -> Design:
-    """Design of the patients that `example_patients` gives."""
-    return build_design(patients, ModelSpec("example", therapist, interaction))
+    """Design of the patients that `example_patients` gives; `options` as `ModelSpec` has them."""
+    return build_design(patients, ModelSpec("example", therapist, interaction, **options))
 
 
 def prior_draws(

@@ -17,7 +17,7 @@ from example_designs import (
 from posterior_agreement import differences, moments
 from scipy import stats
 
-from inference.datatree import SCALARS, posterior
+from inference.datatree import posterior
 from inference.profiles import SamplerProfile
 from inference.sampling import sample_outcome
 from models.design import Design
@@ -25,7 +25,14 @@ from models.exact_gaussian import exact_gaussian_model
 from models.patient_level import patient_level_model
 from models.priors import Priors
 
-PARAMETERS = ["beta", *SCALARS, "therapist_effect"]
+PARAMETERS = [
+    "beta",
+    "residual_sd",
+    "therapist_sd",
+    "therapist_slope_sd",
+    "therapist_correlation",
+    "therapist_effect",
+]
 
 
 @pytest.mark.parametrize("therapist", ["none", "intercept", "intercept+slope"])

@@ -1,0 +1,303 @@
+"""The refits are statsmodels' own answers on the raw data, and never silent about trouble."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+import statsmodels.formula.api as smf
+from example_designs import ExampleTruth, example_design, example_patients
+from numpy.linalg import LinAlgError
+
+from data_prep.study import Study, narrowed
+from data_prep.trial import load_trial
+from inference.refits import COLUMNS, OPTIMISERS, refit
+from models.design import build_design
+from models.spec import specify
+
+NO_THERAPISTS = ExampleTruth(therapist_sd=0.0, therapist_slope_sd=0.0)
+Weights = dict[str, float]
+
+
+def raw_table(patients: Any) -> pd.DataFrame:
+    """The patients on their own scales, predictors centred at the means of those analysed."""
+    arms, therapists = patients["arm"].values, patients["therapist"].values
+    covariates = patients["covariates"].values
+    frame = pd.DataFrame(
+        {
+            "y": patients["outcome"].values,
+            "arm": arms[patients["arm_index"].values],
+            "therapist": therapists[patients["therapist_index"].values],
+            "wai": patients["moderator"].values,
+            "age": covariates[:, 0],
+            "sex": covariates[:, 1],
+        }
+    )
+    if "baseline" in patients:
+        frame["before"] = patients["baseline"].values
+    numbers = [name for name in frame.select_dtypes("number") if name != "y"]
+    frame[numbers] -= frame[numbers].mean()
+    return frame
+
+
+def raw_formula(patients: Any, *, interaction: bool) -> str:
+    first = str(patients["arm"].values[0])
+    link = "*" if interaction else "+"
+    baseline = " + before" if "baseline" in patients else ""
+    return f"y ~ C(arm, Treatment('{first}')) {link} wai{baseline} + age + sex"
+
+
+def expected_weights(patients: Any, *, interaction: bool) -> dict[tuple[str, str], Weights]:
+    """Each reported quantity as a sum of the formula's coefficients; reference: the first arm."""
+    arms = [str(arm) for arm in patients["arm"].values]
+
+    def effect(arm: str) -> Weights:
+        return {} if arm == arms[0] else {f"C(arm, Treatment('{arms[0]}'))[T.{arm}]": 1.0}
+
+    def slope(arm: str) -> Weights:
+        return {f"{name}:wai": weight for name, weight in effect(arm).items()}
+
+    def mean(of: Any) -> Weights:
+        return {name: 1 / len(arms) for arm in arms for name in of(arm)}
+
+    def minus(later: Weights, earlier: Weights) -> Weights:
+        return later | {name: -weight for name, weight in earlier.items()}
+
+    found = {("intercept", ""): {"Intercept": 1.0} | mean(effect)}
+    if "baseline" in patients:
+        found["baseline_slope", ""] = {"before": 1.0}
+    found["moderator_slope", "average"] = {"wai": 1.0} | (mean(slope) if interaction else {})
+    for earlier, later in combinations(arms, 2):
+        pair = f"{later}-{earlier}"
+        found["arm_contrast", pair] = minus(effect(later), effect(earlier))
+        if interaction:
+            found["interaction", pair] = minus(slope(later), slope(earlier))
+    if interaction:
+        for arm in arms:
+            found["moderator_slope", arm] = {"wai": 1.0} | slope(arm)
+    return found | {("covariate_slope", name): {term: 1.0} for name, term in COVARIATES.items()}
+
+
+COVARIATES = {"age": "age", "sex[M]": "sex"}
+
+
+def by_quantity(table: pd.DataFrame, model: str) -> pd.DataFrame:
+    return table[table["model"] == model].set_index(["quantity", "level"])
+
+
+class TestOrdinaryLeastSquares:
+    @pytest.mark.parametrize("baseline", [True, False])
+    @pytest.mark.parametrize(("model", "interaction"), [("ols", True), ("ols_main", False)])
+    @pytest.mark.parametrize("interval", [0.95, 0.8])
+    def test_equals_the_formula_on_the_raw_data(
+        self, model: str, interaction: bool, baseline: bool, interval: float
+    ) -> None:
+        patients = example_patients(5, baseline=baseline)
+        table = by_quantity(refit(example_design(patients), interval=interval), model)
+        data = raw_table(patients)
+        result = smf.ols(raw_formula(patients, interaction=interaction), data).fit()
+        expected = expected_weights(patients, interaction=interaction)
+        assert set(table.index) == set(expected) | {("residual_sd", "")}
+        for key, weights in expected.items():
+            row = pd.Series(0.0, index=result.params.index)
+            row[list(weights)] = list(weights.values())
+            test = result.t_test(row.to_numpy())
+            lower, upper = test.conf_int(alpha=1 - interval)[0]
+            np.testing.assert_allclose(
+                table.loc[key, ["estimate", "se", "lower", "upper", "p_value"]].astype(float),
+                [test.effect[0], test.sd[0, 0], lower, upper, float(test.pvalue)],
+                rtol=1e-8,
+                atol=1e-12,
+                err_msg=str(key),
+            )
+        residual = table.loc[("residual_sd", "")]
+        np.testing.assert_allclose(residual["estimate"], np.sqrt(result.mse_resid))
+        assert residual[["se", "lower", "upper", "p_value"]].isna().all()
+
+    def test_columns_and_models(self) -> None:
+        patients = example_patients(5)
+        table = refit(example_design(patients))
+        assert tuple(table.columns) == COLUMNS
+        assert list(table["model"].unique()) == ["ols", "ols_main", "reml"]
+        assert set(table["outcome"]) == {"example"}
+        assert set(refit(example_design(patients, "none"))["model"]) == {"ols", "ols_main"}
+
+    def test_a_model_without_interaction_is_one_model(self) -> None:
+        table = refit(example_design(example_patients(5), "none", interaction=False))
+        one, other = by_quantity(table, "ols"), by_quantity(table, "ols_main")
+        pd.testing.assert_frame_equal(one.drop(columns="model"), other.drop(columns="model"))
+
+
+class TestRestrictedMaximumLikelihood:
+    @pytest.mark.parametrize(
+        ("therapist", "varying"), [("intercept", "1"), ("intercept+slope", "1 + wai")]
+    )
+    @pytest.mark.parametrize("baseline", [True, False])
+    def test_equals_statsmodels_on_the_raw_data(
+        self, therapist: Any, varying: str, baseline: bool
+    ) -> None:
+        patients = example_patients(5, patients=400, therapists=25, baseline=baseline)
+        table = by_quantity(refit(example_design(patients, therapist)), "reml")
+        assert set(table["note"]) == {""}
+        data = raw_table(patients)
+        data["wai"] *= 0.1  # so that its variances are nearer to one, where optimisers begin
+        result = smf.mixedlm(
+            raw_formula(patients, interaction=True),
+            data,
+            groups="therapist",
+            re_formula=f"~ {varying}",
+        ).fit(reml=True, method=["powell"])
+        assert result.converged
+        for key, weights in expected_weights(patients, interaction=True).items():
+            row = pd.Series(0.0, index=result.fe_params.index)
+            row[list(weights)] = list(weights.values())
+            unit = 0.1 if key[0] in ("moderator_slope", "interaction") else 1.0
+            estimate = unit * row @ result.fe_params
+            size = len(row)
+            se = unit * np.sqrt(row @ result.cov_params().iloc[:size, :size].to_numpy() @ row)
+            found = table.loc[key]
+            assert abs(found["estimate"] - estimate) < 0.01 * se, key
+            assert abs(found["se"] / se - 1) < 0.01, key
+            limits = [estimate - 1.959964 * se, estimate + 1.959964 * se]
+            printed = found[["lower", "upper"]].astype(float)
+            np.testing.assert_allclose(printed, limits, rtol=0, atol=0.02 * se)
+        sds = np.sqrt(np.diag(result.cov_re))
+        residual = np.sqrt(result.scale)
+        expected = {"therapist_sd": sds[0], "residual_sd": residual}
+        expected["therapist_icc"] = sds[0] ** 2 / (sds[0] ** 2 + residual**2)
+        if len(sds) == 2:
+            expected["therapist_slope_sd"] = 0.1 * sds[1]
+        for name, value in expected.items():
+            assert table.loc[(name, ""), "estimate"] == pytest.approx(value, rel=0.02), name
+
+    @pytest.mark.parametrize(
+        ("therapist", "contrast", "se"),
+        [("intercept", 2.54, 0.91), ("intercept+slope", 2.37, 0.90)],
+    )
+    def test_antidepressant_trial(
+        self, shared_data: Path, therapist: str, contrast: float, se: float
+    ) -> None:
+        """Placebo minus drug on HAMD-17 at the mean baseline, with the interaction."""
+        study = Study.model_validate(
+            {
+                "title": "Antidepressant trial",
+                "columns": {"patient": "PATIENT", "therapist": "POOLINV", "arm": "THERAPY"},
+                "arms": {"DRUG": "Drug", "PLACEBO": "Placebo"},
+                "moderator": {
+                    "name": "severity",
+                    "label": "HAMD-17 before treatment",
+                    "column": "BASVAL",
+                    "range": [0, 52],
+                },
+                "outcomes": {
+                    "hamd": {
+                        "label": "HAMD-17",
+                        "followup": "HAMDTL17_v7",
+                        "range": [0, 52],
+                        "better": "lower",
+                    }
+                },
+            }
+        )
+        study = narrowed(study, therapist=therapist)
+        trial = load_trial(study, shared_data / "antidepressant_dia_wide.csv")
+        analysed = trial.analysed("hamd")
+        assert analysed.sizes["patient"] == 172 - 43
+        table = refit(build_design(analysed, specify(study)["hamd"]))
+        key = ("arm_contrast", "PLACEBO-DRUG")
+        for model, expected in {"reml": (contrast, se), "ols": (2.74, 1.15)}.items():
+            row = by_quantity(table, model).loc[key]
+            assert (round(row["estimate"], 2), round(row["se"], 2)) == expected
+        main = by_quantity(table, "ols_main").loc[key]
+        assert (round(main["estimate"], 2), round(main["se"], 2)) == (2.66, 1.17)
+        if therapist == "intercept":
+            spread = by_quantity(table, "reml")["estimate"]
+            assert spread["therapist_sd", ""] ** 2 == pytest.approx(9.6, abs=0.05)
+            assert spread["residual_sd", ""] ** 2 < 27.45  # printed without the interaction: 27.4
+
+
+class TestNoDifferencesBetweenTherapists:
+    @pytest.mark.parametrize("therapist", ["intercept", "intercept+slope"])
+    def test_the_boundary_is_said(self, therapist: Any) -> None:
+        boundary = 0
+        for seed in range(10):
+            patients = example_patients(seed, patients=120, therapists=10, truth=NO_THERAPISTS)
+            table = refit(example_design(patients, therapist))
+            reml, ols = by_quantity(table, "reml"), by_quantity(table, "ols")
+            assert np.isfinite(reml.loc["arm_contrast", "estimate"]).all()
+            assert np.isfinite(reml.loc["arm_contrast", "se"]).all()
+            (note,) = reml["note"].unique()
+            spread = reml.loc[("therapist_sd", ""), "estimate"]
+            if note:
+                boundary += 1
+                assert note.startswith("REML estimate on the boundary")
+            elif therapist == "intercept":
+                assert spread > 0.01
+            if note and therapist == "intercept":
+                # Without variance between therapists the mixed model is the plain one.
+                assert spread < 0.01
+                effects = ["arm_contrast", "interaction"]
+                for name in ("estimate", "se"):
+                    mixed, plain = reml.loc[effects, name], ols.loc[effects, name]
+                    np.testing.assert_allclose(mixed, plain[mixed.index], rtol=1e-3, atol=1e-3)
+        assert boundary >= 3
+
+
+class TestNoConvergence:
+    def expect_nothing_but_a_note(self, table: pd.DataFrame) -> None:
+        reml = table[table["model"] == "reml"]
+        numbers = ["estimate", "se", "lower", "upper", "p_value"]
+        assert len(reml) > 10
+        assert reml[numbers].isna().all(axis=None)
+        assert set(reml["note"]) == {f"REML did not converge with {', '.join(OPTIMISERS)}"}
+        assert not reml["quantity"].str.endswith("_sd").any()
+        rest = table[table["model"] != "reml"]
+        assert rest["estimate"].notna().all()
+        assert set(rest["note"]) == {""}
+
+    @pytest.mark.parametrize("error", [LinAlgError("singular"), ValueError("array must not be")])
+    def test_every_optimiser_raises(
+        self, monkeypatch: pytest.MonkeyPatch, error: Exception
+    ) -> None:
+        tried = []
+
+        def fails(model: Any, reml: bool, method: list[str]) -> None:
+            tried.append(*method)
+            raise error
+
+        monkeypatch.setattr(sm.MixedLM, "fit", fails)
+        self.expect_nothing_but_a_note(refit(example_design(example_patients(5))))
+        assert tuple(tried) == OPTIMISERS
+
+    def test_every_optimiser_gives_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        fit = sm.MixedLM.fit
+
+        def stops_short(model: Any, **settings: Any) -> Any:
+            result = fit(model, **settings)
+            result.converged = False
+            return result
+
+        monkeypatch.setattr(sm.MixedLM, "fit", stops_short)
+        self.expect_nothing_but_a_note(refit(example_design(example_patients(5), "intercept")))
+
+    def test_the_next_optimiser_is_tried(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        design = example_design(example_patients(5), "intercept")
+        first = by_quantity(refit(design), "reml")
+        fit, tried = sm.MixedLM.fit, []
+
+        def not_the_first(model: Any, reml: bool, method: list[str]) -> Any:
+            tried.append(*method)
+            if method == [OPTIMISERS[0]]:
+                raise LinAlgError
+            return fit(model, reml=reml, method=method)
+
+        monkeypatch.setattr(sm.MixedLM, "fit", not_the_first)
+        second = by_quantity(refit(design), "reml")
+        assert tuple(tried) == OPTIMISERS[: len(tried)]
+        assert len(tried) > 1
+        np.testing.assert_allclose(second["estimate"], first["estimate"], rtol=2e-3, atol=1e-4)
