@@ -19,18 +19,20 @@ moves them less.
 from __future__ import annotations
 
 import logging
-import os
 import statistics
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 from unittest import mock
 
+import arviz_stats as azs
 import numpy as np
+import nutpie
 import xarray as xr
+from bambi_fit import cpu_clock, fit_bambi
 from reporting import Target, console, cores, finish, load, parser, spread, table, versions
 
 from data_prep.simulation import simulate_trial
@@ -43,12 +45,6 @@ from inference.sampling import sample_outcome
 from models.design import Design, build_design
 from models.priors import Priors
 from models.spec import specify
-
-import arviz_stats as azs  # isort: skip  # after inference, which sets PyTensor up
-import bambi  # isort: skip
-import nutpie  # isort: skip
-import pandas as pd  # isort: skip
-import pymc.sampling.mcmc as pymc_sampling  # isort: skip
 
 ANALYSED = 182  # patients with an alliance rating in the trial of 2013
 SIMULATED = 2 * ANALYSED  # enough that as many have every measurement
@@ -104,52 +100,6 @@ def complete_trial(seed: int, therapists: int) -> Trial:
     return trial_from_frame(simulated.study, frame)
 
 
-def bambi_model(design: Design, priors: Priors) -> bambi.Model:
-    """The same terms and priors on the same standardised columns."""
-    columns = [_plain(name) for name in design.coefficients]
-    frame = pd.DataFrame(design.X, columns=columns)
-    frame["y"] = design.y
-    frame["therapist"] = np.array(design.therapists)[design.therapist_index]
-
-    def normal(sigma: Any) -> bambi.Prior:
-        return bambi.Prior("Normal", mu=0, sigma=sigma)
-
-    def half_normal(sigma: float) -> bambi.Prior:
-        return bambi.Prior("HalfNormal", sigma=sigma)
-
-    scales = dict(zip(columns, design.prior_sd(priors), strict=True))
-    fixed = [columns[k] for k in design.present if columns[k] != "intercept"]
-    formula = f"y ~ {' + '.join(fixed)} + (1|therapist) + (0 + moderator|therapist)"
-    chosen = {name: normal(scales[name]) for name in fixed} | {
-        "Intercept": normal(scales["intercept"]),
-        "1|therapist": normal(half_normal(priors.therapist_sd)),
-        "moderator|therapist": normal(half_normal(priors.therapist_slope_sd)),
-        "sigma": half_normal(priors.residual_sd),
-    }
-    # Not centred anew, so that the intercept's prior is that of the exact model.
-    return bambi.Model(formula, frame, priors=chosen, center_predictors=False)
-
-
-def _plain(name: str) -> str:
-    """A coefficient's name as a formula can hold it."""
-    return name.replace("[", "_").replace("]", "")
-
-
-def from_bambi(draws: xr.Dataset, design: Design) -> xr.Dataset:
-    """bambi's draws under the names of the exact model."""
-    names = [design.coefficients[k] for k in design.present]
-    columns = ["Intercept" if name == "intercept" else _plain(name) for name in names]
-    beta = xr.concat([draws[name].drop_attrs() for name in columns], dim="coefficient")
-    return xr.Dataset(
-        {
-            "beta": beta.assign_coords(coefficient=names),
-            "residual_sd": draws["sigma"],
-            "therapist_sd": draws["1|therapist_sigma"],
-            "therapist_slope_sd": draws["moderator|therapist_sigma"],
-        }
-    )
-
-
 def all_quantities(draws: xr.Dataset, design: Design) -> xr.DataArray:
     """Draws of every parameter and every reported quantity, dims ``chain, draw, name``."""
     reported = estimand_draws(design, draws)
@@ -185,59 +135,12 @@ def counted_compilations(into: list[int]) -> Iterator[None]:
     into.append(compile_model.call_count)
 
 
-def cpu_clock() -> float:
-    """CPU seconds of this process and of its finished children."""
-    times = os.times()
-    return time.process_time() + times.children_user + times.children_system
-
-
-@contextmanager
-def sampling_cpu(into: list[float]) -> Iterator[None]:
-    """Append to `into` the CPU seconds spent where PyMC takes its sampling time."""
-
-    def clocked(function: Callable[..., Any]) -> Callable[..., Any]:
-        def wrapper(*arguments: Any, **options: Any) -> Any:
-            started = cpu_clock()
-            result = function(*arguments, **options)
-            into.append(cpu_clock() - started)
-            return result
-
-        return wrapper
-
-    # PyMC offers no hook around these three.
-    places = ((nutpie, "sample"), (pymc_sampling, "_mp_sample"), (pymc_sampling, "_sample_many"))
-    with ExitStack() as patches:
-        for module, name in places:
-            patches.enter_context(mock.patch.object(module, name, clocked(getattr(module, name))))
-        yield
-
-
 def fit_ours(design: Design, priors: Priors, seed: int) -> tuple[xr.Dataset, float, float, float]:
     """Draws, seconds and CPU seconds of sampling with the therapists' effects, and of the whole."""
     started, cpu = time.perf_counter(), cpu_clock()
     tree, seconds = sample_outcome(design, priors, STANDARD, seed, cores=cores())
     whole, cpu = time.perf_counter() - started, cpu_clock() - cpu
     return posterior(tree), seconds.sampling + seconds.therapist_effects, cpu, whole
-
-
-def fit_bambi(
-    design: Design, priors: Priors, seed: int, sampler: str
-) -> tuple[xr.Dataset, float, float]:
-    """Draws, and seconds of sampling as PyMC reports them, on the clock and of CPU."""
-    model = bambi_model(design, priors)
-    cpu: list[float] = []
-    with sampling_cpu(cpu):
-        tree = model.fit(
-            draws=STANDARD.draws,
-            tune=STANDARD.tune,
-            chains=STANDARD.chains,
-            cores=cores(),
-            random_seed=seed,
-            inference_method=sampler,
-            progressbar=False,
-        )
-    draws = tree["posterior"].dataset
-    return from_bambi(draws, design), float(draws.attrs["sampling_time"]), sum(cpu)
 
 
 def measured(
@@ -278,7 +181,7 @@ def measured(
             runs.append(Run(OURS, therapists, seed, seconds, cpu, *smallest_ess(ours), before))
             for method, sampler in BAMBI.items():
                 before = load()
-                draws, seconds, cpu = fit_bambi(design, spec.priors, seed, sampler)
+                draws, seconds, cpu = fit_bambi(design, spec.priors, STANDARD, seed, sampler)
                 theirs = all_quantities(draws, design)
                 run = Run(method, therapists, seed, seconds, cpu, *smallest_ess(theirs), before)
                 runs.append(run)
@@ -335,7 +238,7 @@ def main() -> int:
         first = fit_trial(trial, STANDARD, seed=0, cores=cores()).manifest["seconds"]
     spec = specify(trial.study)[OUTCOME]
     for sampler in BAMBI.values():  # what any first fit of a process costs, once and uncounted
-        fit_bambi(build_design(trial.analysed(OUTCOME), spec), spec.priors, 0, sampler)
+        fit_bambi(build_design(trial.analysed(OUTCOME), spec), spec.priors, STANDARD, 0, sampler)
     runs, refits, gaps = measured(
         arguments.seeds, compilations, lambda line: out.print(line, style="dim", highlight=False)
     )

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -195,38 +196,21 @@ def main() -> int:
                 found[case.name].append(in_fresh_process(place, case.outcomes))
                 out.print(f"{case.name}, process {repeat + 1}: done", style="dim")
 
-    def column(name: str, figure: Callable[[dict[str, Any]], float], digits: int = 2) -> str:
-        return spread([figure(measured) for measured in found[name]], digits)
+    def row(title: str, figure: Callable[[dict[str, Any]], float], digits: int) -> tuple[str, ...]:
+        cells = [spread([figure(one) for one in some], digits) for some in found.values()]
+        return title, *cells
 
-    rows = [
-        (stage, *(column(name, lambda measured, s=stage: measured["stages"][s]) for name in found))
-        for stage in STAGES
-    ]
-    rows.insert(
-        STAGES.index("save"),
-        (
-            "TABLE TO SUMMARY",
-            *(column(name, lambda measured: measured["to_summary"]) for name in found),
-        ),
-    )
+    def of_stage(stage: str) -> Callable[[dict[str, Any]], float]:
+        return lambda one: one["stages"][stage]
+
+    rows = [row(stage, of_stage(stage), 2) for stage in STAGES]
+    rows.insert(STAGES.index("save"), row("TABLE TO SUMMARY", itemgetter("to_summary"), 2))
     rows += [
-        (
-            "CPU seconds",
-            *(column(name, lambda measured: measured["cpu_seconds"]) for name in found),
-        ),
-        ("load", *(column(name, lambda measured: measured["load"], 1) for name in found)),
-        (
-            "patients analysed",
-            *(column(name, lambda measured: measured["analysed"][0], 0) for name in found),
-        ),
-        (
-            "smallest bulk ESS",
-            *(column(name, lambda measured: measured["smallest_ess_bulk"], 0) for name in found),
-        ),
-        (
-            "peak memory, GB",
-            *(column(name, lambda measured: measured["peak_memory_gb"] or 0.0) for name in found),
-        ),
+        row("CPU seconds", itemgetter("cpu_seconds"), 2),
+        row("load", itemgetter("load"), 1),
+        row("patients analysed", lambda one: one["analysed"][0], 0),
+        row("smallest bulk ESS", itemgetter("smallest_ess_bulk"), 0),
+        row("peak memory, GB", lambda one: one["peak_memory_gb"] or 0.0, 2),
     ]
     out.print(
         table(

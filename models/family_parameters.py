@@ -46,7 +46,10 @@ def _declare(parameter: Parameter, scale: Scale, priors: Priors) -> Any:
     if parameter.prior == "half_normal":
         return pm.HalfNormal(parameter.name, setting)
     if parameter.prior == "gamma":
-        return pt.constant(setting) if setting else pm.Gamma(parameter.name, **GAMMA)
+        if not setting:
+            return pm.Gamma(parameter.name, **GAMMA)
+        # PyTensor takes a whole number for single precision, whose gammaln is off by whole units.
+        return pt.constant(setting, dtype="float64")
     # Shares of the categories for an average patient order the cutpoints, and leave unused
     # categories a prior of their own.
     shares = pm.Dirichlet("category_share", np.full(scale.top + 1, setting), dims="category")

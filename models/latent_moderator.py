@@ -149,7 +149,8 @@ def _therapist_means(
     is standard normal, which samples well for therapists with few patients and with many.
     """
     therapists = np.arange(len(design.therapists))
-    belongs = pt.constant((design.therapist_index[seen] == therapists[:, None]).astype(float))
+    own = design.therapist_index[seen] == therapists[:, None]
+    belongs = pt.constant(own * design.count[seen])  # a row may stand for several patients
     terms = alliance_terms(
         count=belongs.sum(axis=1),
         total=belongs @ deviation[seen],

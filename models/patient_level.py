@@ -30,7 +30,7 @@ def patient_level_model(design: Design, priors: Priors) -> pm.Model:
         (``therapist_sd``, ``therapist_slope_sd``, ``therapist_correlation``,
         ``therapist_arm_sd``) and, where the alliance is modelled, its own
         (`models.latent_moderator`); deterministic ``therapist_effect`` (J, q), and
-        ``moderator_latent``, the alliance of those whose alliance is a parameter. Everything but the
+        ``moderator_latent``, those alliances that are parameters. Everything but the
         family's own parameters is in SDs of the outcome, moderator, baseline and covariates.
     """
     used = [k for k, name in enumerate(design.coefficients) if _is_used(design, name)]

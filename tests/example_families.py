@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import xarray as xr
 from example_designs import example_patients
@@ -11,6 +9,7 @@ from numpy.typing import NDArray
 
 from models.design import Design, build_design, sum_to_zero_basis
 from models.families import FAMILIES
+from models.latent_moderator import latent_patients
 from models.spec import ModelSpec, ModeratorSpec, TherapistEffects
 
 Array = NDArray[np.float64]
@@ -78,9 +77,9 @@ def family_design(
 
 
 def repeating_design(family: str, moderator: ModeratorSpec | None = None) -> Design:
-    """Design of 240 patients with whole ratings and baselines, many of whom are alike."""
+    """Design of 600 patients with whole ratings and baselines, many of whom are alike."""
     random = np.random.default_rng(8)
-    patients, therapists = 240, 4
+    patients, therapists = 600, 3
     arm = random.integers(0, 3, patients)
     baseline = random.integers(0, 2, patients).astype(float)
     rating = random.integers(0, 3, patients).astype(float)
@@ -135,9 +134,15 @@ def made_posterior(design: Design, seed: int = 9, *, chains: int = 2, draws: int
         found["moderator_therapist_sd"] = positive(0.5)
         found["moderator_residual_sd"] = positive(1)
     if design.moderator.latent:
-        values = random.normal(size=(*shape, len(design.y)))
-        found["moderator_value"] = (("chain", "draw", "patient"), values)
-    coords = {"chain": np.arange(chains), "draw": np.arange(draws), "coefficient": names}
+        latent = latent_patients(design)
+        values = random.normal(size=(*shape, len(latent)))
+        found["moderator_latent"] = (("chain", "draw", "latent_patient"), values)
+    coords = {
+        "chain": np.arange(chains),
+        "draw": np.arange(draws),
+        "coefficient": names,
+        "latent_patient": latent_patients(design),
+    }
     return xr.Dataset(found, coords=coords)
 
 
@@ -145,8 +150,3 @@ def arm_parts(design: Design, beta: dict[str, float], kind: str) -> Array:
     """Effects of one kind for each arm at one draw, which sum to zero: shape (K,)."""
     basis = sum_to_zero_basis(len(design.arms))
     return basis @ [beta.get(f"{kind}[{k}]", 0.0) for k in range(1, len(design.arms))]
-
-
-def without_rounding(design: Design, top: int) -> Design:
-    """The design with another highest value of the family's variable."""
-    return replace(design, scale=replace(design.scale, top=top))

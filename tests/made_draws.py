@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ FEW_DRAWS = SamplerProfile("ci", chains=2, draws=60, tune=10)
 PATIENT_ID = "PATIENT-XYZ-"  # nothing else is named like this: findable in any file
 
 
+@cache
 def small_trial(*, simulated: bool = True, **changes: Any) -> Trial:
     """A simulated trial of 90 patients, 5 therapists, 2 outcomes, with findable' ids."""
     made = simulate_trial(seed=4, patients=90, therapists=5)

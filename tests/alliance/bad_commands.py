@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import xarray as xr
-from spoiled_files import CHECK, FIT, Case, added, both, column, data, nothing, removed
+from spoiled_files import CHECK, FIT, Case, added, both, cell, column, data, nothing, removed
 
 # The command line's own mistakes; the files are sound where nothing else is said.
 USAGE = [
@@ -69,9 +69,9 @@ USAGE = [
         "command misspelt", nothing, ("'chekc'", "Did you mean 'check'?"), (("chekc", *CHECK[1:]),)
     ),
     Case(
-        "native family that is not available",
-        added('family = "ordinal"\n'),
-        ("'ordinal'", "outcome 'gpe'", "--likelihood published"),
+        "native family that the scores do not fit",
+        both(cell(5, "gpe_8w", "2.5"), added('family = "ordinal"\n')),
+        ("trial.csv 5 gpe_8w 2.5", "whole number", "family ordinal", "Correct the cell"),
         ((*FIT, "--likelihood", "native"),),
     ),
     Case(

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ import inference.run_folder
 
 pytestmark = pytest.mark.mcmc
 
-# The command line with many draws, once for each --out, which says when the compiled model begins to
-# draw them and how a command ended.
+# The command line with many draws, once for each --out, which says when the compiled model begins
+# to draw them and how a command ended.
 LONG_FITS = """
 import dataclasses, sys
 import nutpie
@@ -43,6 +44,7 @@ for out in (first, second):
         print("ENDED", end.code, file=sys.stderr, flush=True)
 """
 INTERRUPTED = 130
+HANGING = 300  # seconds after which the process is given up, compilation on a busy machine included
 PATIENCE = 10  # seconds; all the draws would take longer
 
 
@@ -83,7 +85,10 @@ def test_ctrl_c_while_sampling(run_folder: Path, trial_files: Path, tmp_path: Pa
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
+        assert process.stdout is not None
         assert process.stderr is not None
+        watchdog = threading.Timer(HANGING, process.kill)
+        watchdog.start()
         said, sent, ended = "", 0.0, []
         for line in process.stderr:
             said += line
@@ -93,7 +98,7 @@ def test_ctrl_c_while_sampling(run_folder: Path, trial_files: Path, tmp_path: Pa
                 process.send_signal(signal.SIGINT)
             elif line.startswith("ENDED"):
                 ended.append((line.split()[1], time.monotonic() - sent < PATIENCE))
-        assert process.stdout is not None
+        watchdog.cancel()
         assert process.stdout.read() == ""
     assert ended == [(str(INTERRUPTED), True)] * 2, said
     assert said.count("Interrupted: no run was written.") == 2

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import xarray as xr
 from command_line import Answer, alliance, contents, csv_rows, tables_in
+from made_draws import NoSampler
 
 import inference.fit
-from made_draws import NoSampler
 
 pytestmark = pytest.mark.mcmc
 

@@ -35,21 +35,21 @@ class TestDamagedRuns:
 
     @pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.9, 0.999])
     def test_a_cut_file_of_draws_is_named(self, run: Path, share: float) -> None:
-        whole = (run / "gpe.nc").read_bytes()
-        (run / "gpe.nc").write_bytes(whole[: int(share * len(whole))])
-        assert f"'{run / 'gpe.nc'}' is damaged" in refused(run)
+        whole = (run / "function.nc").read_bytes()
+        (run / "function.nc").write_bytes(whole[: int(share * len(whole))])
+        assert f"'{run / 'function.nc'}' is damaged" in refused(run)
 
     @pytest.mark.parametrize("start", [0, 8, 96, 600])
     def test_a_spoiled_file_of_draws_is_named(self, run: Path, start: int) -> None:
-        content = bytearray((run / "gpe.nc").read_bytes())
+        content = bytearray((run / "function.nc").read_bytes())
         content[start : start + 40] = bytes(range(200, 240))
-        (run / "gpe.nc").write_bytes(content)
-        assert f"'{run / 'gpe.nc'}' is damaged" in refused(run)
+        (run / "function.nc").write_bytes(content)
+        assert f"'{run / 'function.nc'}' is damaged" in refused(run)
 
     def test_a_file_that_holds_no_draws_is_named(self, run: Path) -> None:
-        (run / "gpe.nc").unlink()
-        xr.Dataset({"x": 1.0}).to_netcdf(run / "gpe.nc", engine="h5netcdf")
-        assert "gpe.nc' is damaged: it lacks the group posterior" in refused(run)
+        (run / "function.nc").unlink()
+        xr.Dataset({"x": 1.0}).to_netcdf(run / "function.nc", engine="h5netcdf")
+        assert "function.nc' is damaged: it lacks the group posterior" in refused(run)
 
     @pytest.mark.parametrize(
         "text",

@@ -8,13 +8,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import xarray as xr
-from run_folders import BESIDE, contents, copied, refused
+from run_folders import BESIDE, contents, copied, one_outcome, refused
 
 from data_prep.errors import InputError
 from inference.fit import Fit
@@ -81,7 +80,7 @@ class TestFailureWhileWriting:
         last = last if place.exists() else 1
         monkeypatch.setattr(Path, "rename", fails)
         with pytest.raises(InputError, match="Input/output error"):
-            save_fit(made_fit, place, overwrite=True)
+            save_fit(one_outcome(made_fit), place, overwrite=True)
 
     def test_an_older_run_that_cannot_step_back_is_not_lost(
         self, made_fit: Fit, run: Path, monkeypatch: pytest.MonkeyPatch
@@ -96,7 +95,7 @@ class TestFailureWhileWriting:
 
         monkeypatch.setattr(Path, "rename", only_the_first)
         with pytest.raises(InputError, match="Input/output error"):
-            save_fit(made_fit, run, overwrite=True)
+            save_fit(one_outcome(made_fit), run, overwrite=True)
         (aside,) = run.parent.iterdir()
         assert contents(aside / "run") == before
 
@@ -161,30 +160,26 @@ def die_at(step):
 started = time.perf_counter()
 os.waitpid(child(places / "not-killed"), 0)
 whole = time.perf_counter() - started
-step, status = 0, 1
-while status:  # until a child comes to its end
-    step += 1
-    status = os.waitpid(child(places / f"step-{step:02d}", lambda: die_at(step)), 0)[1]
 moments = random.Random(1)
-for k in range(6):
+for k in range(5):
     number = child(places / f"moment-{k}")
     time.sleep(moments.uniform(0, whole))
     os.kill(number, signal.SIGKILL)
     os.waitpid(number, 0)
+content = bytes(fit.trees["gpe"].to_netcdf(engine="h5netcdf"))
+xr.DataTree.to_netcdf = lambda tree, engine: content
+step, status = 0, signal.SIGKILL
+while status == signal.SIGKILL:  # until a child comes to its end
+    step += 1
+    status = os.waitpid(child(places / f"step-{step:02d}", lambda: die_at(step)), 0)[1]
+sys.exit(status)
 '''
 
 
 @pytest.fixture(scope="module")
 def killed(made_fit: Fit, made_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("killed")
-    newer = replace(
-        made_fit,
-        specs={"gpe": made_fit.specs["gpe"]},
-        trees={"gpe": made_fit.trees["gpe"]},
-        manifest=made_fit.manifest
-        | {"seed": 77, "specifications": {"gpe": made_fit.specs["gpe"].to_dict()}},
-    )
-    save_fit(newer, folder / "newer")
+    save_fit(one_outcome(made_fit, seed=77), folder / "newer")
     places = folder / "places"
     subprocess.run(
         [sys.executable, "-c", KILLED, made_run, folder / "newer", places],
@@ -194,26 +189,29 @@ def killed(made_fit: Fit, made_run: Path, tmp_path_factory: pytest.TempPathFacto
     return places
 
 
-class TestKilledWhileWriting:
-    def state(self, place: Path, older: Path) -> str:
-        """What stands under the run's name; anything but a whole run fails."""
-        if not (place / "run").exists():
-            return "none"
-        if contents(place / "run") == contents(older):
-            return "older"
-        found = load_fit(place / "run")
-        assert found.differences == ()
-        assert found.manifest["seed"] == 77
-        assert set(contents(place / "run")) == BESIDE | {"gpe.nc"}
-        return "newer"
+@pytest.fixture(scope="module")
+def states(killed: Path, made_run: Path) -> dict[str, str]:
+    """What stands under the run's name in each place."""
+    return {place.name: state(place / "run", made_run) for place in sorted(killed.iterdir())}
 
-    def test_leaves_the_older_run_whole_or_the_newer_or_none(
-        self, killed: Path, made_run: Path
-    ) -> None:
-        places = sorted(killed.iterdir())
-        states = {place.name: self.state(place, made_run) for place in places}
+
+def state(run: Path, older: Path) -> str:
+    """The older run, the newer or none; anything but a whole run fails."""
+    if not run.exists():
+        return "none"
+    if contents(run) == contents(older):
+        return "older"
+    found = load_fit(run)
+    assert found.differences == ()
+    assert found.manifest["seed"] == 77
+    assert set(contents(run)) == BESIDE | {"gpe.nc"}
+    return "newer"
+
+
+class TestKilledWhileWriting:
+    def test_leaves_the_older_run_whole_or_the_newer_or_none(self, states: dict[str, str]) -> None:
         assert states["not-killed"] == "newer"
-        steps = [state for name, state in states.items() if name.startswith("step")]
+        steps = [found for name, found in states.items() if name.startswith("step")]
         # First the older run, then for one step none, then the newer one.
         assert steps == sorted(steps, key=["older", "none", "newer"].index)
         assert steps.count("none") == 1
@@ -221,13 +219,12 @@ class TestKilledWhileWriting:
         assert steps[-1] == "newer"
 
     def test_the_older_run_is_never_lost_before_the_newer_is_there(
-        self, killed: Path, made_run: Path
+        self, killed: Path, states: dict[str, str], made_run: Path
     ) -> None:
-        older = contents(made_run)
-        for place in killed.iterdir():
-            if self.state(place, made_run) == "none":
-                (aside,) = place.glob(".run.previous-*/run")
-                assert contents(aside) == older
+        for name in states:
+            if states[name] == "none":
+                (aside,) = (killed / name).glob(".run.previous-*/run")
+                assert contents(aside) == contents(made_run)
 
     def test_what_is_left_over_is_hidden_and_no_run_by_halves(
         self, killed: Path, made_run: Path
@@ -237,12 +234,13 @@ class TestKilledWhileWriting:
         assert len(left) > 10
         for path in left:
             assert path.name.startswith(".")
-            if (path / "manifest.json").is_file() and (path / "manifest.json").stat().st_size:
+            manifest = path / "manifest.json"
+            if manifest.is_file() and manifest.stat().st_size:
                 assert load_fit(path).differences == ()  # all of it was written
             else:
                 assert "manifest.json" in refused(path)
 
     def test_writing_goes_on_as_if_nothing_had_happened(self, killed: Path, made_fit: Fit) -> None:
         place = killed / "step-01"
-        save_fit(made_fit, place / "run", overwrite=True)
+        save_fit(one_outcome(made_fit), place / "run", overwrite=True)
         assert load_fit(place / "run").differences == ()

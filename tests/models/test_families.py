@@ -220,14 +220,12 @@ def test_random_scores_come_with_their_probabilities(name: str) -> None:
 def test_random_beta_binomial_scores_exist_at_the_ends_of_the_link() -> None:
     family, scale = FAMILIES["beta_binomial"], scale_of("beta_binomial")
     eta = np.array([[-800.0, 800.0]])
-    scores = family.random(
-        np.random.default_rng(1), eta, {"precision": np.array([[2.0]])}, scale
-    )
+    scores = family.random(np.random.default_rng(1), eta, {"precision": np.array([[2.0]])}, scale)
     assert scores.tolist() == [[0.0, 27.0]]
 
 
 def test_an_unknown_family_is_refused_with_the_nearest_name() -> None:
-    with pytest.raises(InputError, match="ordnal.*ordinal"):
+    with pytest.raises(InputError, match=r"ordnal.*ordinal"):
         find_family("ordnal")
 
 

@@ -1,0 +1,151 @@
+"""All outcomes of a study in one Gaussian model: what one outcome tells about another.
+
+Patient i of therapist j has outcomes k = 1..K, each standardised, with
+
+    y_ik = X_ik beta_k + u_jk + v_jk alliance_i + e_ik
+    e_i ~ Normal(0, Sigma),  u_j ~ Normal(0, S_u), v_j ~ Normal(0, S_v), correlations LKJ(2)
+    beta_k,alliance = orientation_k (pooled slope + spread z_k)
+
+Orientation is 1 where higher scores are better and -1 where lower ones are, so that slopes are
+pooled as benefits. A patient with some outcomes missing adds the marginal density of those that
+are there: missing at random given the others and the model.
+
+As with one outcome (`models.marginal`), the therapists' effects integrate out in closed form and
+the data enter through cross-products alone. With P_g the inverse of Sigma's rows and columns of
+the outcomes that the patients of pattern g have (zero elsewhere) and L the Cholesky factor of the
+effects' covariance,
+
+    M_j = I + L' (sum_g Z_jg'Z_jg (x) P_g) L,     w_j = L' vec(sum_g Z_jg' R_jg P_g)
+    log p = -1/2 sum_g [ n_g (K_g log(2 pi) + log|Sigma_g|) + trace(P_g R_g'R_g) ]
+            -1/2 sum_j [ log|M_j| - w_j' M_j^-1 w_j ]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.design import Design
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Pattern:
+    """The patients who have the same outcomes.
+
+    Attributes
+    ----------
+    outcomes : ndarray of int
+        Positions of the outcomes they have.
+    patients : int
+    cross_products : ndarray, shape (K, p + 1, K, p + 1)
+        Of [X_k, y_k] and [X_l, y_l], summed over the patients.
+    therapist_squares : ndarray, shape (J, q, q)
+        Z'Z within therapists.
+    therapist_products : ndarray, shape (J, q, K, p + 1)
+        Z'[X_k, y_k] within therapists.
+    """
+
+    outcomes: NDArray[np.int64]
+    patients: int
+    cross_products: Array
+    therapist_squares: Array
+    therapist_products: Array
+
+
+@dataclass(frozen=True, eq=False)
+class JointDesign:
+    """The analysed patients of all outcomes, side by side.
+
+    Attributes
+    ----------
+    designs : dict of str to Design
+        Each outcome's own design, by outcome; one moderator scale for all.
+    W : ndarray, shape (n, K, p + 1)
+        Columns of X and the standardised outcome; zero where a patient lacks the outcome.
+    Z : ndarray, shape (n, q)
+        Columns whose coefficients vary between therapists.
+    seen : ndarray of bool, shape (n, K)
+    therapist_index : ndarray of int, shape (n,)
+    orientation : ndarray, shape (K,)
+        1 where higher is better, -1 where lower is.
+    """
+
+    designs: dict[str, Design]
+    W: Array
+    Z: Array
+    seen: NDArray[np.bool_]
+    therapist_index: NDArray[np.int64]
+    orientation: Array
+
+    @property
+    def first(self) -> Design:
+        """Any of the designs; they share coefficients, therapists and effects."""
+        return next(iter(self.designs.values()))
+
+    @cached_property
+    def patterns(self) -> tuple[Pattern, ...]:
+        """Cross-products by pattern of outcomes, all that the model needs of the data."""
+        kinds, which = np.unique(self.seen, axis=0, return_inverse=True)
+        return tuple(
+            self._pattern(np.flatnonzero(kind), np.flatnonzero(which.ravel() == k))
+            for k, kind in enumerate(kinds)
+        )
+
+    def _pattern(self, outcomes: NDArray[np.int64], rows: NDArray[np.int64]) -> Pattern:
+        W, Z, therapist = self.W[rows], self.Z[rows], self.therapist_index[rows]
+        therapists = len(self.first.therapists)
+        flat = W.reshape(len(rows), -1)
+        squares = np.zeros((therapists, Z.shape[1], Z.shape[1]))
+        products = np.zeros((therapists, Z.shape[1], flat.shape[1]))
+        # Sums in the patients' order, not BLAS: the same bits on any number of threads.
+        np.add.at(squares, therapist, Z[:, :, None] * Z[:, None, :])
+        np.add.at(products, therapist, Z[:, :, None] * flat[:, None, :])
+        total = np.einsum("na,nb->ab", flat, flat)
+        return Pattern(
+            outcomes=outcomes,
+            patients=len(rows),
+            cross_products=total.reshape(*W.shape[1:], *W.shape[1:]),
+            therapist_squares=squares,
+            therapist_products=products.reshape(*products.shape[:2], *W.shape[1:]),
+        )
+
+
+def join_designs(
+    designs: Mapping[str, Design], positions: Mapping[str, Sequence[int]], better: Mapping[str, str]
+) -> JointDesign:
+    """Bring the outcomes' designs together, patient by patient.
+
+    Parameters
+    ----------
+    designs : mapping of str to Design
+        By outcome, at least two; built with one moderator scale.
+    positions : mapping of str to sequence of int
+        Which patients of the trial the rows of each design are.
+    better : mapping of str to {"higher", "lower"}
+
+    Returns
+    -------
+    JointDesign
+        Of the patients with at least one outcome.
+    """
+    patients = np.unique(np.concatenate([np.asarray(rows) for rows in positions.values()]))
+    first = next(iter(designs.values()))
+    shape = (len(patients), len(designs))
+    W = np.zeros((*shape, len(first.coefficients) + 1))
+    Z = np.zeros((len(patients), len(first.effects)))
+    seen = np.zeros(shape, dtype=bool)
+    therapist = np.zeros(len(patients), dtype=np.int64)
+    for k, (name, design) in enumerate(designs.items()):
+        rows = np.searchsorted(patients, np.asarray(positions[name]))
+        W[rows, k] = np.column_stack([design.X, design.y])
+        Z[rows] = design.X[:, design.effect_columns]
+        seen[rows, k] = True
+        therapist[rows] = design.therapist_index
+    orientation = np.array([1.0 if better[name] == "higher" else -1.0 for name in designs])
+    return JointDesign(dict(designs), W, Z, seen, therapist, orientation)

@@ -1,0 +1,81 @@
+"""The real headache trial, sampled: the posterior stands where the published analysis stands.
+
+A lower score is better. Contrasts are acupuncture minus usual care, so that the published benefit
+of 4.6 (2.2, 7.0) is -4.6 (-7.0, -2.2) here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from data_prep.study import bundled_studies, read_study
+from data_prep.trial import load_trial
+from diagnostics.fit_gate import check_fit, worst_verdict
+from diagnostics.verdicts import Verdict
+from inference.comparison import compare
+from inference.fit import Fit, fit_trial
+from inference.profiles import find_profile
+from inference.published import read_published
+
+pytestmark = pytest.mark.mcmc
+
+
+@pytest.fixture(scope="module")
+def fit(shared_data: Path) -> Fit:
+    study = read_study(bundled_studies()["headache"])
+    trial = load_trial(study, shared_data / "acupuncture_vickers2004.csv")
+    return fit_trial(trial, find_profile("standard"), seed=1)
+
+
+@pytest.fixture(scope="module")
+def compared(fit: Fit) -> pd.DataFrame:
+    path = bundled_studies()["headache"].with_name("published.toml")
+    table = compare(fit, read_published(path, fit.study))
+    return table.set_index(["outcome", "quantity", "level"])
+
+
+def test_the_gate_passes_for_both_outcomes(fit: Fit) -> None:
+    reports = check_fit(fit)
+    assert [report.outcome for report in reports] == ["headache_3m", "headache_12m"]
+    for report in reports:
+        table = report.table()
+        assert set(table["verdict"]) == {"PASS"}, table[["check", "verdict", "message"]]
+    assert worst_verdict(reports) is Verdict.PASS
+
+
+def test_posterior_contrast_at_12_months(fit: Fit) -> None:
+    table = fit.summary().set_index(["outcome", "quantity", "level"])
+    contrast = table.loc["headache_12m", "arm_contrast", "1-0"]
+    assert abs(contrast["mean"] - -4.6) < 0.3
+    assert abs(contrast["lower"] - -7.0) < 0.5
+    assert abs(contrast["upper"] - -2.2) < 0.5
+    assert contrast["prob_positive"] < 0.001
+
+
+def test_compare_shows_the_published_number_turned_to_the_score(compared: pd.DataFrame) -> None:
+    contrast = compared.loc["headache_12m", "arm_contrast", "1-0"]
+    names = ["published_estimate", "published_lower", "published_upper", "published_p"]
+    assert list(contrast[names]) == [-4.6, -7.0, -2.2, 0.0002]
+    assert contrast["verdict"] == "agrees"
+
+
+def test_compare_shows_ols_without_interaction(compared: pd.DataFrame) -> None:
+    contrast = compared.loc["headache_12m", "arm_contrast", "1-0"]
+    names = ["ols_main_estimate", "ols_main_lower", "ols_main_upper"]
+    assert [round(value, 2) for value in contrast[names]] == [-4.64, -7.08, -2.20]
+
+
+def test_compare_shows_the_interaction_with_the_baseline(compared: pd.DataFrame) -> None:
+    interaction = compared.loc["headache_12m", "interaction", "1-0"]
+    assert round(interaction["ols_estimate"], 4) == -0.2406
+    assert round(interaction["ols_se"], 4) == 0.0804
+    assert interaction["claim"] == "present"
+    assert interaction["verdict"] == "supported"
+    assert abs(interaction["posterior_mean"] - -0.2406) < 0.5 * 0.0804
+
+
+def test_all_published_findings_are_judged(compared: pd.DataFrame) -> None:
+    assert compared["verdict"].notna().sum() == 3

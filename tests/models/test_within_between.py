@@ -1,0 +1,120 @@
+"""Alliance taken apart: the exact model's posterior against the model written out by patient.
+
+Densities stand in `test_exactness_of_options`; here the whole way of the draws is tried, with arm
+effects that vary between therapists.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import nutpie
+import pytest
+import xarray as xr
+from example_designs import ExampleTruth, example_design, example_patients
+from posterior_agreement import differences, moments
+
+from inference.datatree import posterior
+from inference.estimands import estimand_draws
+from inference.profiles import SamplerProfile
+from inference.sampling import sample_outcome
+from models.design import Design
+from models.patient_level import patient_level_model
+from models.priors import Priors
+from models.spec import ModeratorSpec
+
+pytestmark = pytest.mark.mcmc
+
+PATIENTS, THERAPISTS = 180, 15
+SHARED = [
+    "beta",
+    "residual_sd",
+    "therapist_sd",
+    "therapist_slope_sd",
+    "therapist_correlation",
+    "therapist_arm_sd",
+    "moderator_coefficient",
+    "moderator_therapist_sd",
+    "moderator_residual_sd",
+    "moderator_slope_between",
+    "moderator_therapist_mean",
+    "therapist_effect",
+]
+
+
+@pytest.fixture(scope="module")
+def design() -> Design:
+    """Therapists who differ in their patients' outcomes and in their mean alliance."""
+    truth = ExampleTruth(therapist_sd=1.5)
+    patients = example_patients(61, patients=PATIENTS, therapists=THERAPISTS, truth=truth)
+    random = np.random.default_rng(62)
+    mean = 6 * random.normal(size=THERAPISTS)[patients["therapist_index"].values]
+    patients["moderator"] = patients["moderator"] + mean
+    patients["outcome"] = patients["outcome"] + 0.3 * mean
+    return example_design(
+        patients,
+        "intercept+slope",
+        moderator=ModeratorSpec(structure="within_between"),
+        therapist_by_arm=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def exact(design: Design) -> xr.Dataset:
+    profile = SamplerProfile("ci", chains=4, draws=1500, tune=1000)
+    tree, _ = sample_outcome(design, Priors(), profile, seed=1)
+    return posterior(tree)
+
+
+@pytest.fixture(scope="module")
+def patient_level(design: Design) -> xr.Dataset:
+    compiled = nutpie.compile_pymc_model(patient_level_model(design, Priors()))
+    tree = nutpie.sample(
+        compiled, draws=1500, tune=1000, chains=4, target_accept=0.95, seed=2, progress_bar=False
+    )
+    assert tree["sample_stats"]["diverging"].mean() < 0.001
+    draws = tree["posterior"].dataset
+    # One coefficient, the mean alliance, which the exact model has without a dim
+    return draws.assign(
+        moderator_coefficient=draws["moderator_coefficient"][..., 0].drop_vars(
+            "moderator_predictor"
+        )
+    )
+
+
+def test_means_and_sds_agree_within_4_monte_carlo_errors(
+    exact: xr.Dataset, patient_level: xr.Dataset
+) -> None:
+    """Every coefficient and SD, every therapist's effects and true mean alliance."""
+    found = differences(exact[SHARED], patient_level[SHARED])
+    assert len(found) == 9 + 9 + THERAPISTS * (1 + 4)
+    assert found.abs().max().max() < 4, found[found.abs().max(axis=1) > 3]
+
+
+def test_the_comparison_is_sharp(exact: xr.Dataset, patient_level: xr.Dataset) -> None:
+    for draws in (exact, patient_level):
+        table = moments(draws[SHARED])
+        assert (table["mcse_mean"] < 0.06 * table["sd"]).all()
+
+
+def test_reported_slopes_and_reliability(design: Design, exact: xr.Dataset) -> None:
+    """On the outcome's scale: within, between, their difference, and lambda_j averaged."""
+    found = estimand_draws(design, exact)
+    labels = list(zip(found["quantity"].values, found["level"].values, strict=True))
+
+    def values(quantity: str, level: str = "") -> np.ndarray:
+        return found.isel(estimand=labels.index((quantity, level))).values
+
+    unit = design.scaling.outcome[1] / design.scaling.moderator[1]
+    within = unit * exact["beta"].sel(coefficient="moderator").values
+    between = unit * exact["moderator_slope_between"].values
+    np.testing.assert_allclose(values("moderator_slope", "within"), within)
+    np.testing.assert_allclose(values("moderator_slope", "average"), within)
+    np.testing.assert_allclose(values("moderator_slope", "between"), between)
+    np.testing.assert_allclose(values("contextual_effect"), between - within)
+    true = exact["moderator_therapist_sd"].values ** 2
+    noise = exact["moderator_residual_sd"].values ** 2
+    reliability = np.zeros_like(true)
+    counts = np.bincount(design.therapist_index)
+    for count in counts:
+        reliability += true / (true + noise / count) / len(counts)
+    np.testing.assert_allclose(values("therapist_mean_reliability"), reliability)
