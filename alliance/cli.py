@@ -210,10 +210,6 @@ def fit(
             help="Whether ratings at the top of the range may stand for more.",
         ),
     ] = None,
-    joint: Annotated[
-        bool | None,
-        typer.Option("--joint/--no-joint", help="Whether all outcomes are modelled together."),
-    ] = None,
     cores: CoresOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run.")] = False,
     table_format: FormatOption = TableFormat.TABLE,
@@ -238,7 +234,6 @@ def fit(
             "missing_alliance": missing_alliance,
             "reliability": reliability,
             "ceiling": ceiling,
-            "joint": joint,
         },
         cores=cores,
         overwrite=overwrite,

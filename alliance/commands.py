@@ -12,7 +12,7 @@ import typer
 from alliance import render
 from alliance.comparison_table import comparison
 from alliance.progress import sampling_progress
-from data_prep.errors import DataError, InputError
+from data_prep.errors import DataError, IncompleteSamplingError, InputError
 from data_prep.simulation import simulate_trial, write_simulated
 from data_prep.study import Study, find_study, narrowed, read_study
 from data_prep.trial import Trial, check_estimable, load_trial
@@ -33,6 +33,9 @@ def _command(function: Callable[..., None]) -> Callable[..., None]:
             raise typer.Exit(error.exit_code) from None
         except InputError as error:
             render.error(str(error))
+            raise typer.Exit(error.exit_code) from None
+        except IncompleteSamplingError as error:
+            render.error(f"{error} No run was written; fit again, or with another --seed.")
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
             render.error("Interrupted: no run was written.")

@@ -35,6 +35,12 @@ class InputError(Exception):
         self.remedy = remedy
 
 
+class IncompleteSamplingError(RuntimeError):
+    """Sampling ended without all its draws, or with draws that are not finite."""
+
+    exit_code = 3
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One fault in a table file, with its place and what to do about it.

@@ -11,6 +11,7 @@ import numpy as np
 import pytensor
 import xarray as xr
 
+from data_prep.errors import IncompleteSamplingError
 from inference.datatree import add_therapist_effects, gaussian_draws, posterior, sampled_tree
 from inference.profiles import SamplerProfile, seed_sequence
 from models.design import Design
@@ -32,10 +33,6 @@ WAIT_SECONDS = 0.1  # how soon Ctrl-C is noticed; the end of sampling is noticed
 PATIENT_LEVEL_TARGET_ACCEPT = 0.9
 
 _compiled: dict[tuple[Any, ...], Any] = {}
-
-
-class IncompleteSamplingError(RuntimeError):
-    """Sampling ended without all its draws, or with draws that are not finite."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,6 +140,11 @@ def specify(study: Study) -> dict[str, ModelSpec]:
             "The model asks for the alliance's reliability, and [moderator] states none.",
             "Add `reliability`, from 0 to 1, to [moderator], or set reliability = false.",
         )
+    if model.joint:
+        raise InputError(
+            "The joint model of all outcomes cannot be fitted in this version.",
+            "Set joint = false, or leave --joint out: each outcome is then fitted by itself.",
+        )
     moderator = ModeratorSpec(
         structure=model.alliance,
         missing=model.missing_alliance,
