@@ -14,6 +14,7 @@ from models.marginal import (
     AllianceTerms,
     alliance_terms,
     covariance_factor,
+    scaled,
     therapist_terms,
     with_independent,
     with_intercept_loading,
@@ -164,9 +165,7 @@ def exact_gaussian_model(design: Design, priors: Priors) -> pm.Model:
             terms = therapist_terms(
                 ZtZ=[[within[a, :, column] for column in columns] for a in range(len(columns))],
                 Ztr=Ztr,
-                L=L,
-                residual_variance=residual_sd**2,
-                sqrt=pt.sqrt,
+                G=scaled(L, residual_sd),
                 log=pt.log,
             )
             squares = squares - terms.explained.sum()

@@ -14,6 +14,7 @@ from models.marginal import (
     TherapistTerms,
     alliance_terms,
     covariance_factor,
+    scaled,
     solve_transposed,
     therapist_terms,
     with_independent,
@@ -104,9 +105,7 @@ def _integrate(design: Design, draws: GaussianDraws) -> _Integrated:
     terms = therapist_terms(
         ZtZ=[[ZtZ[:, a, b] for b in q] for a in q],
         Ztr=Ztr,
-        L=L,
-        residual_variance=draws.residual_sd[:, None] ** 2,
-        sqrt=np.sqrt,
+        G=scaled(L, draws.residual_sd[:, None]),
         log=np.log,
     )
     return _Integrated(terms, L, alliance, contextual, squares)
@@ -217,11 +216,14 @@ def draw_therapist_effects(
         part = draws.block(some)
         integrated = _integrate(design, part)
         terms, L = integrated.terms, integrated.L
-        variance = part.residual_sd[:, None] ** 2
-        noise = generator.standard_normal((len(variance), therapists, size))
-        standard = solve_transposed(
-            terms.factor, [terms.whitened[a] / variance + noise[..., a] for a in range(size)]
-        )
+        residual_sd = part.residual_sd[:, None]
+        noise = generator.standard_normal((len(residual_sd), therapists, size))
+        right = [
+            terms.solved[a] / (residual_sd * terms.pivots[a])
+            + noise[..., a] / np.sqrt(terms.pivots[a])
+            for a in range(size)
+        ]
+        standard = solve_transposed(terms.factor, right)
         for a in range(size):
             effects[some, :, a] = sum(L[a][b] * standard[b] for b in range(a + 1))
         if means is not None:

@@ -9,7 +9,7 @@ therapist j contributes ``M_j = I + L' Z_j'Z_j L / sigma^2`` and ``w_j = L' Z_j'
 (matrix determinant lemma and Woodbury identity; Harville 1977, doi:10.1080/01621459.1977.10480998).
 Only cross-products enter, so the cost does not depend on the number of patients.
 
-The matrices M_j are at most a few rows wide, one for each therapist. Their Cholesky factors are
+The matrices M_j are at most a few rows wide, one for each therapist. Their triangular factors are
 therefore written out element by element, each element a vector over therapists; the same lines
 serve PyTensor's symbols (for the sampler's gradient) and NumPy's arrays of draws.
 """
@@ -33,6 +33,11 @@ def covariance_factor(
         [intercept_sd, 0.0 * intercept_sd],
         [slope_sd * correlation, slope_sd * sqrt(1 - correlation**2)],
     ]
+
+
+def scaled(L: Elements, unit: Any) -> list[list[Any]]:
+    """Factor divided by a number or symbol; elements that are the number zero stay so."""
+    return [[element if _is_zero(element) else element / unit for element in row] for row in L]
 
 
 def with_independent(L: Elements, sd: Any, number: int) -> list[list[Any]]:
@@ -85,24 +90,22 @@ class TherapistTerms:
     explained : array
         ``w_j' M_j^-1 w_j / sigma^2``.
     factor : nested list
-        Elements of the lower Cholesky factor of M_j.
-    whitened : list
-        Elements of ``C_j^-1 w_j`` with C_j that factor.
+        Elements below the diagonal of the unit lower factor U_j, with M_j = U_j D_j U_j'.
+    pivots : list
+        Diagonal of D_j.
+    solved : list
+        Elements of ``U_j^-1 w_j / sigma``.
     """
 
     log_determinant: Any
     explained: Any
     factor: list[list[Any]]
-    whitened: list[Any]
+    pivots: list[Any]
+    solved: list[Any]
 
 
 def therapist_terms(
-    ZtZ: Elements,
-    Ztr: Sequence[Any],
-    L: Elements,
-    residual_variance: Any,
-    sqrt: Callable[[Any], Any],
-    log: Callable[[Any], Any],
+    ZtZ: Elements, Ztr: Sequence[Any], G: Elements, log: Callable[[Any], Any]
 ) -> TherapistTerms:
     """Log determinant and explained sum of squares of every therapist.
 
@@ -112,56 +115,56 @@ def therapist_terms(
         Elements of Z_j'Z_j, each over therapists.
     Ztr : sequence of q
         Elements of Z_j'r_j, each over therapists (and draws).
-    L : q x q nested sequence
-        Elements of the lower Cholesky factor of the covariance; those above the diagonal unused.
-    residual_variance : scalar or array over draws
-    sqrt, log : callable
+    G : q x q nested sequence
+        Elements of ``L / sigma``, the lower Cholesky factor of the effects' covariance over the
+        residual SD; those above the diagonal are not used.
+    log : callable
         Of the array library in use.
 
     Returns
     -------
     TherapistTerms
+
+    Notes
+    -----
+    Square roots and all but one logarithm are avoided: they cost the sampler compilation.
     """
     size = len(Ztr)
     span = range(size)
-    M = [
-        [
-            float(a == b)
-            + sum(
-                L[c][a] * ZtZ[c][d] * L[d][b]
+    w = [sum(G[c][a] * Ztr[c] for c in range(a, size) if not _is_zero(G[c][a])) for a in span]
+    factor: list[list[Any]] = [[None] * size for _ in span]
+    pivots: list[Any] = []
+    solved: list[Any] = []
+    for a in span:
+        rows: list[Any] = []  # of U_j D_j
+        for b in range(a + 1):
+            element = float(a == b) + sum(
+                G[c][a] * ZtZ[c][d] * G[d][b]
                 for c in range(a, size)
                 for d in range(b, size)
-                if not (_is_zero(L[c][a]) or _is_zero(L[d][b]))
+                if not (_is_zero(G[c][a]) or _is_zero(G[d][b]))
             )
-            / residual_variance
-            for b in span
-        ]
-        for a in span
-    ]
-    w = [sum(L[c][a] * Ztr[c] for c in range(a, size) if not _is_zero(L[c][a])) for a in span]
-
-    factor: list[list[Any]] = [[None] * size for _ in span]
-    whitened: list[Any] = []
-    for a in span:
-        for b in range(a + 1):
-            rest = M[a][b] - sum(factor[a][c] * factor[b][c] for c in range(b))
-            factor[a][b] = sqrt(rest) if a == b else rest / factor[b][b]
-        whitened.append((w[a] - sum(factor[a][c] * whitened[c] for c in range(a))) / factor[a][a])
+            rows.append(element - sum(rows[c] * factor[b][c] for c in range(b)))
+            if b < a:
+                factor[a][b] = rows[b] / pivots[b]
+        pivots.append(rows[a])
+        solved.append(w[a] - sum(factor[a][c] * solved[c] for c in range(a)))
     return TherapistTerms(
-        log_determinant=2 * sum(log(factor[a][a]) for a in span),
-        explained=sum(element**2 for element in whitened) / residual_variance,
+        log_determinant=log(math.prod(pivots)),
+        explained=sum(t**2 / d for t, d in zip(solved, pivots, strict=True)),
         factor=factor,
-        whitened=whitened,
+        pivots=pivots,
+        solved=solved,
     )
 
 
 def solve_transposed(factor: Elements, right: Sequence[Any]) -> list[Any]:
-    """Solve ``C' x = b`` for the lower factor C, element by element.
+    """Solve ``U' x = b`` for the unit lower factor U, element by element.
 
     Parameters
     ----------
     factor : q x q nested sequence
-        Lower triangular.
+        Elements below the diagonal.
     right : sequence of q
 
     Returns
@@ -172,7 +175,7 @@ def solve_transposed(factor: Elements, right: Sequence[Any]) -> list[Any]:
     solution: list[Any] = [None] * size
     for a in reversed(range(size)):
         known = sum(factor[b][a] * solution[b] for b in range(a + 1, size))
-        solution[a] = (right[a] - known) / factor[a][a]
+        solution[a] = right[a] - known
     return solution
 
 
