@@ -42,7 +42,7 @@ FLOW = [
 
 def parameters() -> Iterator[tuple[str, str, str]]:
     """Command, name as typed, and help of everything that may be given."""
-    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]  # a group of commands
         for parameter in command.params:
             typed = max(parameter.opts, key=len)
             if parameter.param_type_name == "argument":

@@ -67,7 +67,7 @@ def test_effects_between_therapists(therapist: str, effects: tuple[str, ...]) ->
 
 def test_an_unknown_therapist_setting_is_refused_with_the_known_ones() -> None:
     for ask in (
-        lambda: ModelSpec("pain", "slope"),  # type: ignore[arg-type]
+        lambda: ModelSpec("pain", "slope"),  # type: ignore[arg-type]  # wrong on purpose
         lambda: narrowed(a_study(), therapist="slope"),
     ):
         with pytest.raises(InputError) as caught:
@@ -109,4 +109,4 @@ def test_a_specification_survives_the_manifest() -> None:
 
 def test_specifications_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
-        ModelSpec("pain").outcome = "gpe"  # type: ignore[misc]
+        ModelSpec("pain").outcome = "gpe"  # type: ignore[misc]  # frozen: must raise

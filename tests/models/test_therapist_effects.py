@@ -30,7 +30,7 @@ class NoNoise(np.random.Generator):
     def __init__(self) -> None:
         super().__init__(np.random.PCG64(0))
 
-    def standard_normal(self, size: tuple[int, ...]) -> NDArray:  # type: ignore[override]
+    def standard_normal(self, size: tuple[int, ...]) -> NDArray:  # type: ignore[override]  # a stand-in with one method
         return np.zeros(size)
 
 
