@@ -30,13 +30,13 @@ from unittest import mock
 
 import arviz_stats as azs
 import numpy as np
-import nutpie
 import xarray as xr
 from bambi_fit import cpu_clock, fit_bambi
 from reporting import Target, console, cores, finish, load, parser, spread, table, versions
 
 from data_prep.simulation import simulate_trial
 from data_prep.trial import Trial, trial_from_frame
+from inference import sampling
 from inference.datatree import posterior
 from inference.estimands import estimand_draws
 from inference.fit import fit_trial, installed_versions
@@ -128,9 +128,9 @@ def smallest_ess(quantities: xr.DataArray) -> tuple[float, str]:
 
 @contextmanager
 def counted_compilations(into: list[int]) -> Iterator[None]:
-    """Append to `into` how many models nutpie compiled inside."""
-    real: Callable[..., Any] = nutpie.compile_pymc_model
-    with mock.patch.object(nutpie, "compile_pymc_model", side_effect=real) as compile_model:
+    """Append to `into` how many models were compiled inside."""
+    real: Callable[..., Any] = sampling.compile_model
+    with mock.patch.object(sampling, "compile_model", side_effect=real) as compile_model:
         yield
     into.append(compile_model.call_count)
 

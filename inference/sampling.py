@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pytensor
+import nutpie
 import xarray as xr
+from threadpoolctl import threadpool_limits
 
 from data_prep.errors import IncompleteSamplingError
+from inference.compilation import compile_model
 from inference.datatree import add_therapist_effects, gaussian_draws, posterior, sampled_tree
 from inference.profiles import SamplerProfile, seed_sequence
 from models.design import Design
@@ -19,12 +21,6 @@ from models.exact_gaussian import exact_gaussian_model, model_data
 from models.gaussian_draws import TherapistDraws, draw_therapist_effects
 from models.patient_level import patient_level_model
 from models.priors import Priors
-
-# With numba's fast mathematics the same seed gives other draws from a cold than from a warm cache.
-pytensor.config.numba__fastmath = False
-
-import nutpie  # noqa: E402  # after the setting, so that nothing is compiled without it
-from threadpoolctl import threadpool_limits  # noqa: E402  # beside nutpie, which loads the BLAS
 
 Progress = Callable[[int, int], None]
 WAIT_SECONDS = 0.1  # how soon Ctrl-C is noticed; the end of sampling is noticed at once
@@ -69,10 +65,10 @@ def compiled_model(design: Design, priors: Priors) -> Any:
     nutpie CompiledModel
     """
     if not design.exact:
-        return nutpie.compile_pymc_model(patient_level_model(design.aggregated(), priors))
+        return compile_model(patient_level_model(design.aggregated(), priors))
     shape = (design.coefficients, design.effects, design.moderator.structure)
     if shape not in _compiled:
-        _compiled[shape] = nutpie.compile_pymc_model(exact_gaussian_model(design, priors))
+        _compiled[shape] = compile_model(exact_gaussian_model(design, priors))
     return _compiled[shape].with_data(**model_data(design, priors))
 
 

@@ -10,12 +10,11 @@ import pytensor.tensor as pt
 from numpy.typing import NDArray
 
 from models.design import Design
+from models.generalised_squares import GeneralisedSquares, packed
 from models.marginal import (
     AllianceTerms,
     alliance_terms,
     covariance_factor,
-    scaled,
-    therapist_terms,
     with_independent,
     with_intercept_loading,
 )
@@ -133,8 +132,8 @@ def exact_gaussian_model(design: Design, priors: Priors) -> pm.Model:
 
     Notes
     -----
-    The mathematics stands in `models.marginal`. With b = (-beta, 1), the residual sum of squares
-    is b'W'W b, and Z_j'r_j is Z_j'W_j b.
+    The mathematics stands in `models.marginal`, its sums over therapists in
+    `models.generalised_squares`. With b = (-beta, 1), the residual sum of squares is b'W'W b.
     """
     with pm.Model(coords={"coefficient": list(design.coefficients)}) as model:
         data = {name: pm.Data(name, values) for name, values in model_data(design, priors).items()}
@@ -142,14 +141,12 @@ def exact_gaussian_model(design: Design, priors: Priors) -> pm.Model:
         scale, cross_products = data["prior_scale"], data["cross_products"]
         beta = pm.Normal("beta", 0, scale[:size], dims="coefficient")
         residual_sd = pm.HalfNormal("residual_sd", scale[size])
-        b = pt.concatenate([-beta, [1.0]])
-        squares = b @ cross_products @ b
         patients = cross_products[0, 0]  # the intercept's column of ones, squared
         log_density = -patients * (0.5 * np.log(2 * np.pi) + pt.log(residual_sd))
         if columns := integrated_columns(design):
             within = data["therapist_cross_products"]
             L = therapist_factor(design.effects, scale[size + 1 : size + 5])
-            Ztr = [within[a] @ b for a in range(len(columns))]
+            shift = pt.zeros(0)
             if "moderator_squares" in data:
                 moderator = design.coefficients.index("moderator")
                 alliance = _alliance(
@@ -159,19 +156,25 @@ def exact_gaussian_model(design: Design, priors: Priors) -> pm.Model:
                 contextual = between - beta[moderator]
                 L = with_intercept_loading(L, contextual * pt.sqrt(alliance.variance), pt.sqrt)
                 shift = contextual * alliance.mean
-                squares = squares + (shift * (shift * within[0, :, 0] - 2 * Ztr[0])).sum()
-                Ztr = [Ztr[a] - shift * within[a, :, 0] for a in range(len(columns))]
                 log_density = log_density + alliance.log_likelihood.sum()
-            terms = therapist_terms(
-                ZtZ=[[within[a, :, column] for column in columns] for a in range(len(columns))],
-                Ztr=Ztr,
-                G=scaled(L, residual_sd),
-                log=pt.log,
+            elements, places = packed(L)
+            squares, log_determinant, *_ = GeneralisedSquares(columns, places)(
+                beta, _matrix(elements) / residual_sd, shift, cross_products, within
             )
-            squares = squares - terms.explained.sum()
-            log_density = log_density - 0.5 * terms.log_determinant.sum()
+            log_density = log_density - 0.5 * log_determinant
+        else:
+            b = pt.concatenate([-beta, [1.0]])
+            squares = b @ cross_products @ b
         pm.Potential("log_likelihood_sum", log_density - 0.5 * squares / residual_sd**2)
     return model
+
+
+def _matrix(elements: list[pt.TensorVariable]) -> pt.TensorVariable:
+    """Elements of one factor for all therapists, or of one for each, as rows."""
+    if all(element.ndim == 0 for element in elements):
+        return pt.stack(elements)[:, None]
+    together = sum(element * 0 for element in elements)
+    return pt.stack([element + together for element in elements])
 
 
 def _alliance(

@@ -106,7 +106,6 @@ def _integrate(design: Design, draws: GaussianDraws) -> _Integrated:
         ZtZ=[[ZtZ[:, a, b] for b in q] for a in q],
         Ztr=Ztr,
         G=scaled(L, draws.residual_sd[:, None]),
-        log=np.log,
     )
     return _Integrated(terms, L, alliance, contextual, squares)
 

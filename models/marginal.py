@@ -10,8 +10,8 @@ therapist j contributes ``M_j = I + L' Z_j'Z_j L / sigma^2`` and ``w_j = L' Z_j'
 Only cross-products enter, so the cost does not depend on the number of patients.
 
 The matrices M_j are at most a few rows wide, one for each therapist. Their triangular factors are
-therefore written out element by element, each element a vector over therapists; the same lines
-serve PyTensor's symbols (for the sampler's gradient) and NumPy's arrays of draws.
+therefore written out element by element, each element an array over draws and therapists. The
+factor L and the alliance's own model serve PyTensor's symbols as well.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 LOG_2_PI = math.log(2 * math.pi)
 Elements = Sequence[Sequence[Any]]  # a small matrix, each element an array or a symbol
@@ -37,7 +39,7 @@ def covariance_factor(
 
 def scaled(L: Elements, unit: Any) -> list[list[Any]]:
     """Factor divided by a number or symbol; elements that are the number zero stay so."""
-    return [[element if _is_zero(element) else element / unit for element in row] for row in L]
+    return [[element if is_zero(element) else element / unit for element in row] for row in L]
 
 
 def with_independent(L: Elements, sd: Any, number: int) -> list[list[Any]]:
@@ -68,13 +70,13 @@ def with_intercept_loading(
         return [[loading]]
     first = sqrt(L[0][0] ** 2 + loading**2)
     factor = [[first, *L[0][1:]], *(list(row) for row in L[1:])]
-    if len(L) > 1 and not _is_zero(L[1][0]):
+    if len(L) > 1 and not is_zero(L[1][0]):
         factor[1][0] = L[0][0] * L[1][0] / first
         factor[1][1] = sqrt(L[1][1] ** 2 + L[1][0] ** 2 - factor[1][0] ** 2)
     return factor
 
 
-def _is_zero(element: Any) -> bool:
+def is_zero(element: Any) -> bool:
     """Whether an element is the number zero, and not an array or symbol."""
     return isinstance(element, float) and element == 0.0
 
@@ -104,9 +106,7 @@ class TherapistTerms:
     solved: list[Any]
 
 
-def therapist_terms(
-    ZtZ: Elements, Ztr: Sequence[Any], G: Elements, log: Callable[[Any], Any]
-) -> TherapistTerms:
+def therapist_terms(ZtZ: Elements, Ztr: Sequence[Any], G: Elements) -> TherapistTerms:
     """Log determinant and explained sum of squares of every therapist.
 
     Parameters
@@ -118,20 +118,14 @@ def therapist_terms(
     G : q x q nested sequence
         Elements of ``L / sigma``, the lower Cholesky factor of the effects' covariance over the
         residual SD; those above the diagonal are not used.
-    log : callable
-        Of the array library in use.
 
     Returns
     -------
     TherapistTerms
-
-    Notes
-    -----
-    Square roots and all but one logarithm are avoided: they cost the sampler compilation.
     """
     size = len(Ztr)
     span = range(size)
-    w = [sum(G[c][a] * Ztr[c] for c in range(a, size) if not _is_zero(G[c][a])) for a in span]
+    w = [sum(G[c][a] * Ztr[c] for c in range(a, size) if not is_zero(G[c][a])) for a in span]
     factor: list[list[Any]] = [[None] * size for _ in span]
     pivots: list[Any] = []
     solved: list[Any] = []
@@ -142,7 +136,7 @@ def therapist_terms(
                 G[c][a] * ZtZ[c][d] * G[d][b]
                 for c in range(a, size)
                 for d in range(b, size)
-                if not (_is_zero(G[c][a]) or _is_zero(G[d][b]))
+                if not (is_zero(G[c][a]) or is_zero(G[d][b]))
             )
             rows.append(element - sum(rows[c] * factor[b][c] for c in range(b)))
             if b < a:
@@ -150,7 +144,7 @@ def therapist_terms(
         pivots.append(rows[a])
         solved.append(w[a] - sum(factor[a][c] * solved[c] for c in range(a)))
     return TherapistTerms(
-        log_determinant=log(math.prod(pivots)),
+        log_determinant=np.log(math.prod(pivots)),
         explained=sum(t**2 / d for t, d in zip(solved, pivots, strict=True)),
         factor=factor,
         pivots=pivots,

@@ -81,7 +81,7 @@ def made_draws(model: pm.Model, draws: int, chains: int, seed: int) -> xr.DataTr
 
 @dataclass
 class NoSampler:
-    """Takes the place of `nutpie.compile_pymc_model` and `nutpie.sample`.
+    """Takes the place of `inference.compilation.compile_model` and `nutpie.sample`.
 
     Attributes
     ----------
@@ -100,7 +100,7 @@ class NoSampler:
 
     def install(self, patch: pytest.MonkeyPatch) -> NoSampler:
         patch.setattr(sampling, "_compiled", {})
-        patch.setattr(sampling.nutpie, "compile_pymc_model", self.compile)
+        patch.setattr(sampling, "compile_model", self.compile)
         patch.setattr(sampling.nutpie, "sample", self.sample)
         return self
 

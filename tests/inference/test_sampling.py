@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import nutpie
 import pytest
 import xarray as xr
 from made_draws import FEW_DRAWS, NoSampler, small_trial
@@ -112,7 +111,7 @@ class TestOneCompilation:
             return ready
 
         monkeypatch.setattr(sampling, "_compiled", {})
-        monkeypatch.setattr(nutpie, "compile_pymc_model", compile_once)
+        monkeypatch.setattr(sampling, "compile_model", compile_once)
         return calls
 
     def test_serves_four_outcomes_with_and_without_baseline(
