@@ -64,7 +64,7 @@ def _sums(
     """Sums and gradients; loops that numba compiles, and that Python understands."""
     size, effects, therapists = len(beta), within.shape[0], within.shape[1]
     moved, varying = len(shift) > 0, elements.shape[1] > 1
-    squares, log_determinant = cross_products[size, size], 0.0
+    squares, log_determinant, left = cross_products[size, size], 0.0, 0.0
     beta_gradient = np.empty(size)
     for a in range(size):
         product = -cross_products[a, size]
@@ -78,7 +78,7 @@ def _sums(
     G = np.zeros((effects, effects))
     AG = np.empty((effects, effects))
     U = np.empty((effects, effects))
-    pivots, s = np.empty(effects), np.empty(effects)
+    pivots, inverse, s = np.empty(effects), np.empty(effects), np.empty(effects)
     x, v, row = np.empty(effects), np.empty(effects), np.empty(effects)
     for j in range(therapists):
         k = j if varying else 0
@@ -101,6 +101,7 @@ def _sums(
                 AG[a, b] = 0.0
                 for c in range(b, effects):
                     AG[a, b] += within[a, j, columns[c]] * G[c, b]
+        determinant = 1.0
         for a in range(effects):  # M = I + G'AG = U D U', U unit lower
             x[a] = 0.0
             for c in range(a, effects):
@@ -113,15 +114,17 @@ def _sums(
                     element -= U[a, c] * pivots[c] * U[b, c]
                 if a == b:
                     pivots[a] = element
+                    inverse[a] = 1 / element
+                    determinant *= element
                 else:
-                    U[a, b] = element / pivots[b]
-            log_determinant += np.log(pivots[a])
+                    U[a, b] = element * inverse[b]
+        log_determinant += np.log(determinant)
         for a in range(effects):  # x becomes M^-1 G's
             for b in range(a):
                 x[a] -= U[a, b] * x[b]
         for a in range(effects):
-            squares -= x[a] ** 2 / pivots[a]
-            x[a] /= pivots[a]
+            squares -= x[a] ** 2 * inverse[a]
+            x[a] *= inverse[a]
         for a in range(effects - 1, -1, -1):
             for b in range(a + 1, effects):
                 x[a] -= U[b, a] * x[b]
@@ -133,21 +136,22 @@ def _sums(
                 beta_gradient[b] += 2 * v[a] * within[a, j, b]
             if moved:
                 shift_gradient[j] += 2 * v[a] * within[a, j, 0]
+        solved = -1
         for i in range(places.shape[0]):
             a, b, number = places[i]
-            left = s[a]
-            for c in range(effects):
-                left -= within[a, j, columns[c]] * v[c]
+            if a != solved:  # left becomes element a of s - A v, row that of AG M^-1
+                solved = a
+                left = s[a]
+                for c in range(effects):
+                    left -= within[a, j, columns[c]] * v[c]
+                    row[c] = AG[a, c]
+                    for d in range(c):
+                        row[c] -= U[c, d] * row[d]
+                for c in range(effects - 1, -1, -1):
+                    row[c] *= inverse[c]
+                    for d in range(c + 1, effects):
+                        row[c] -= U[d, c] * row[d]
             elements_gradient[number, k] -= 2 * left * x[b]
-            for c in range(effects):  # row becomes row a of AG M^-1
-                row[c] = AG[a, c]
-                for d in range(c):
-                    row[c] -= U[c, d] * row[d]
-            for c in range(effects):
-                row[c] /= pivots[c]
-            for c in range(effects - 1, -1, -1):
-                for d in range(c + 1, effects):
-                    row[c] -= U[d, c] * row[d]
             determinant_gradient[number, k] += 2 * row[b]
     return (
         squares,

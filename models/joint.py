@@ -25,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,6 +97,28 @@ class JointDesign:
             self._pattern(np.flatnonzero(kind), np.flatnonzero(which.ravel() == k))
             for k, kind in enumerate(kinds)
         )
+
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The patterns side by side, as a compiled model takes them.
+
+        Returns
+        -------
+        dict
+            With G patterns: ``seen`` (G, K), 1 where the pattern has the outcome; ``patients``
+            (G,); ``cross_products`` (G, K, p + 1, K, p + 1), ``therapist_squares`` (G, J, q, q),
+            ``therapist_products`` (G, J, q, K, p + 1), as of `Pattern`.
+        """
+        patterns = self.patterns
+        seen = np.zeros((len(patterns), len(self.designs)), dtype=np.int64)
+        for row, pattern in zip(seen, patterns, strict=True):
+            row[pattern.outcomes] = 1
+        names = ("cross_products", "therapist_squares", "therapist_products")
+        return {
+            "seen": seen,
+            "patients": np.array([pattern.patients for pattern in patterns]),
+            **{name: np.stack([getattr(each, name) for each in patterns]) for name in names},
+        }
 
     def _pattern(self, outcomes: NDArray[np.int64], rows: NDArray[np.int64]) -> Pattern:
         W, Z, therapist = self.W[rows], self.Z[rows], self.therapist_index[rows]
