@@ -37,7 +37,7 @@ _HOMES = {
     "compare": "inference.comparison",
     "find_profile": "inference.profiles",
     "find_study": "data_prep.study",
-    "fit_trial": "inference.fit",
+    "fit_trial": "inference.fitting",
     "gate_table": "diagnostics.fit_gate",
     "load_fit": "inference.run_folder",
     "load_trial": "data_prep.trial",

@@ -9,11 +9,16 @@ from typing import Annotated, Any
 
 import typer
 
+from alliance import effect_commands
 from alliance._version import __version__
-
-DEFAULT_SEED = 2013  # the year of the paper; any number would do, and it stands in the manifest
-LARGEST_SEED = 2**63 - 1  # as in `inference.fit`, which help cannot wait for
-RUN_HELP = "Folder that `alliance fit --out` wrote."
+from alliance.options import (
+    DEFAULT_SEED,
+    FormatOption,
+    IntervalOption,
+    RunArgument,
+    SeedOption,
+    TableFormat,
+)
 
 app = typer.Typer(
     name="alliance",
@@ -23,14 +28,6 @@ app = typer.Typer(
     help="Does the working alliance predict how a treatment turns out, and which treatment "
     "works?\n\nExit codes: 0 fine; 2 wrong input or usage; 3 the diagnostics gate failed.",
 )
-
-
-class TableFormat(StrEnum):
-    """How a table is printed."""
-
-    TABLE = "table"
-    CSV = "csv"
-    JSON = "json"
 
 
 class ProfileName(StrEnum):
@@ -81,20 +78,12 @@ DataArgument = Annotated[
     Path,
     typer.Argument(metavar="DATA", help="Table: .csv .tsv .txt .xlsx .parquet .dta .sav"),
 ]
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help=RUN_HELP)]
-FormatOption = Annotated[TableFormat, typer.Option("--format", help="How tables are printed.")]
 ProfileOption = Annotated[
     ProfileName,
     typer.Option(help="How much is sampled: ci 2 x 1000, standard 4 x 1000, publication 4 x 5000."),
 ]
-SeedOption = Annotated[
-    int, typer.Option(min=0, max=LARGEST_SEED, help="The same seed gives the same draws.")
-]
 CoresOption = Annotated[
     int | None, typer.Option(min=1, help="Chains run at a time; never changes a draw.")
-]
-IntervalOption = Annotated[
-    float, typer.Option(help="Probability of the equal-tailed intervals, between 0 and 1.")
 ]
 
 
@@ -210,6 +199,19 @@ def fit(
             help="Whether ratings at the top of the range may stand for more.",
         ),
     ] = None,
+    joint: Annotated[
+        bool | None,
+        typer.Option(
+            "--joint/--no-joint", help="Whether all outcomes are modelled together (Gaussian)."
+        ),
+    ] = None,
+    delta: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="OUTCOME:ARM=SHIFT",
+            help="How far unseen outcomes of an arm lie from what is expected; may be repeated.",
+        ),
+    ] = None,
     cores: CoresOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run.")] = False,
     table_format: FormatOption = TableFormat.TABLE,
@@ -234,7 +236,9 @@ def fit(
             "missing_alliance": missing_alliance,
             "reliability": reliability,
             "ceiling": ceiling,
+            "joint": joint,
         },
+        shifts=delta or [],
         cores=cores,
         overwrite=overwrite,
         table_format=table_format.value,
@@ -287,6 +291,10 @@ def compare(
 ) -> None:
     """Set published findings, OLS, REML and the posterior side by side."""
     _commands().compare(run, published, interval, figure, table_format.value)
+
+
+app.command()(effect_commands.effects)
+app.command()(effect_commands.decide)
 
 
 def main() -> None:

@@ -2,46 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import wraps
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from alliance import render
+from alliance import render, run_facts
 from alliance.comparison_table import comparison
 from alliance.progress import sampling_progress
-from data_prep.errors import DataError, IncompleteSamplingError, InputError
+from alliance.running import command, load_run
+from data_prep.errors import DataError, InputError
+from data_prep.shifts import read_shifts
 from data_prep.simulation import simulate_trial, write_simulated
 from data_prep.study import Study, find_study, narrowed, read_study
 from data_prep.trial import Trial, check_estimable, load_trial
 
-INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C ended
 GATE_FAILED = 3
-
-
-def _command(function: Callable[..., None]) -> Callable[..., None]:
-    """Turn what a user can mend into a message and an exit code, without a traceback."""
-
-    @wraps(function)
-    def guarded(*arguments: Any, **options: Any) -> None:
-        try:
-            function(*arguments, **options)
-        except DataError as error:
-            render.problems(error)
-            raise typer.Exit(error.exit_code) from None
-        except InputError as error:
-            render.error(str(error))
-            raise typer.Exit(error.exit_code) from None
-        except IncompleteSamplingError as error:
-            render.error(f"{error} No run was written; fit again, or with another --seed.")
-            raise typer.Exit(error.exit_code) from None
-        except KeyboardInterrupt:
-            render.error("Interrupted: no run was written.")
-            raise typer.Exit(INTERRUPTED) from None
-
-    return guarded
 
 
 def _load(study: Study, data: Path) -> Trial:
@@ -64,11 +41,13 @@ def _sample_and_save(
 ) -> tuple[Any, Any]:
     """Fit, judge and write; the fit and its gate reports."""
     from diagnostics.fit_gate import check_fit, gate_table
-    from inference.fit import fit_trial
+    from inference.fitting import fit_trial
     from inference.profiles import find_profile
     from inference.run_folder import save_fit
+    from models.spec import JOINT
 
-    with sampling_progress(list(trial.study.outcomes)) as progress:
+    names = [JOINT] if trial.study.model.joint else list(trial.study.outcomes)
+    with sampling_progress(names) as progress:
         fitted = fit_trial(
             trial,
             find_profile(profile),
@@ -104,9 +83,10 @@ def _published_beside(study_path: Path) -> Path | None:
     return beside if beside.is_file() else None
 
 
-@_command
+@command
 def demo(out: Path, profile: str, seed: int, table_format: str) -> None:
     """Run the whole way on a simulated trial."""
+    from inference.choices import model_choices
     from inference.comparison import compare as compared
     from inference.published import read_published
     from inference.run_folder import require_free
@@ -127,13 +107,15 @@ def demo(out: Path, profile: str, seed: int, table_format: str) -> None:
     findings = () if published is None else read_published(published, trial.study)
     render.summary(fitted, fitted.summary(), table_format, interval=0.95)
     if table_format == "table":  # a machine reads one table
+        run_facts.patients(fitted)
+        run_facts.choices(model_choices(fitted))
         comparison(fitted, compared(fitted, findings), table_format, interval=0.95)
         render.gate_overview(fitted, reports, table_format)
     render.say(f"The run is in {run}: try `alliance compare {run} --format csv`.")
     _leave_by_gate(reports)
 
 
-@_command
+@command
 def simulate(
     out: Path, patients: int, therapists: int, seed: int, nested: bool, overwrite: bool
 ) -> None:
@@ -145,7 +127,7 @@ def simulate(
         render.say(f"Written: {path}")
 
 
-@_command
+@command
 def check(study: str, data: Path, table_format: str) -> None:
     """Validate and count."""
     from models.spec import specify
@@ -166,7 +148,7 @@ def check(study: str, data: Path, table_format: str) -> None:
     render.flow(described, trial.flow, table_format)
 
 
-@_command
+@command
 def fit(
     study: str,
     data: Path,
@@ -176,6 +158,7 @@ def fit(
     profile: str,
     seed: int,
     settings: dict[str, Any],
+    shifts: list[str],
     cores: int | None,
     overwrite: bool,
     table_format: str,
@@ -185,7 +168,7 @@ def fit(
     whole = read_study(study_path)
     # Settings are enumerations on the command line, and plain text in the study.
     chosen: dict[str, Any] = {k: str(v) if isinstance(v, str) else v for k, v in settings.items()}
-    described = narrowed(whole, outcomes=outcomes, **chosen)
+    described = narrowed(whole, outcomes=outcomes, delta=read_shifts(shifts), **chosen)
     from inference.published import read_published
     from inference.run_folder import require_free
 
@@ -209,39 +192,34 @@ def fit(
     _leave_by_gate(reports)
 
 
-def _load_run(run: Path, study: str | None = None, data: Path | None = None) -> Any:
-    from inference.run_folder import load_fit
-
-    described = None if study is None else read_study(find_study(study))
-    fitted = load_fit(run, study=described, data=data)
-    for difference in fitted.differences:
-        render.note(difference)
-    return fitted
-
-
-@_command
+@command
 def diagnose(run: Path, study: str | None, data: Path | None, table_format: str) -> None:
     """Print the gate's table."""
     from diagnostics.fit_gate import check_fit
 
-    fitted = _load_run(run, study, data)
+    fitted = load_run(run, study, data)
     reports = check_fit(fitted)
     render.gate(fitted, reports, table_format)
     _leave_by_gate(reports)
 
 
-@_command
+@command
 def summary(run: Path, interval: float, per_sd: bool, priors: bool, table_format: str) -> None:
     """Print the tidy table, or the priors."""
-    fitted = _load_run(run)
+    from inference.choices import model_choices
+
+    fitted = load_run(run)
     if priors:
         render.priors(fitted, fitted.priors(per_sd=per_sd), table_format, per_sd=per_sd)
         return
     table = fitted.summary(interval=interval, per_sd=per_sd)
     render.summary(fitted, table, table_format, interval=interval, per_sd=per_sd)
+    if table_format == "table":  # a machine reads one table
+        run_facts.patients(fitted)
+        run_facts.choices(model_choices(fitted))
 
 
-@_command
+@command
 def compare(
     run: Path,
     published: Path | None,
@@ -250,10 +228,11 @@ def compare(
     table_format: str,
 ) -> None:
     """Print the comparison."""
+    from inference.choices import model_choices
     from inference.comparison import compare as compared
     from inference.published import read_published
 
-    fitted = _load_run(run)
+    fitted = load_run(run)
     path = _published_beside(run / "study.toml") if published is None else published
     if path is None:
         render.note("No published.toml is kept with this run: refits and posterior only.")
@@ -263,6 +242,8 @@ def compare(
         findings = read_published(path, fitted.study, left_out=left_out)
     table = compared(fitted, findings, interval=interval)
     comparison(fitted, table, table_format, interval=interval)
+    if table_format == "table":
+        run_facts.choices(model_choices(fitted))
     if figure is not None:
         from diagnostics.comparison_figure import comparison_figure, save_figure
 

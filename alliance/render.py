@@ -16,6 +16,7 @@ from rich.table import Table
 
 from data_prep.errors import DataError
 from data_prep.study import Study
+from models.spec import JOINT
 
 if TYPE_CHECKING:
     from diagnostics.gate import GateReport
@@ -102,6 +103,12 @@ def _title(simulated: bool, text: str) -> str:
 
 def outcome_title(fit: Fit, outcome: str) -> str:
     """What a table of one outcome is headed with: its label, scale and number of patients."""
+    if outcome == JOINT:
+        text = (
+            f"{outcome}: shared by the outcomes, benefits for one SD of the alliance, "
+            f"{_patients(fit, outcome)} patients"
+        )
+        return _title(fit.study.simulated, text)
     described = fit.study.outcomes[outcome]
     low, high = described.range
     text = (
@@ -121,6 +128,8 @@ def outcome_table(fit: Fit, outcome: str, about: str = "") -> Table:
 
 
 def _patients(fit: Fit, outcome: str) -> int:
+    if outcome == JOINT:
+        return int(fit.manifest[JOINT]["patients"])
     counts = dict(zip(fit.flow["outcome"], fit.flow["analysed"], strict=True))
     return int(counts[outcome])
 
@@ -285,7 +294,7 @@ def gate_overview(fit: Fit, reports: Sequence[GateReport], table_format: str) ->
     rows = []
     for report in reports:
         values = {result.check: result.value for result in report.results}
-        seconds = fit.manifest["seconds"][report.outcome]
+        seconds = fit.manifest["seconds"].get(report.outcome, {})  # none within a joint model
         rows.append(
             {
                 "outcome": report.outcome,
@@ -295,8 +304,8 @@ def gate_overview(fit: Fit, reports: Sequence[GateReport], table_format: str) ->
                 "ess_bulk": values["ess_bulk"],
                 "ess_tail": values["ess_tail"],
                 "divergences": values["divergences"],
-                "seconds_sampling": seconds["sampling"],
-                "seconds_compilation": seconds["compilation"],
+                "seconds_sampling": seconds.get("sampling"),
+                "seconds_compilation": seconds.get("compilation"),
             }
         )
     table = pd.DataFrame(rows)
@@ -319,7 +328,7 @@ def gate_overview(fit: Fit, reports: Sequence[GateReport], table_format: str) ->
             number(row["r_hat"], 3),
             number(row["ess_bulk"], 0),
             number(row["ess_tail"], 0),
-            f"{row['seconds_sampling']:.2f} s",
+            "" if pd.isna(row["seconds_sampling"]) else f"{row['seconds_sampling']:.2f} s",
         )
     out().print(shown)
 

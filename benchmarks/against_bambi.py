@@ -39,7 +39,8 @@ from data_prep.trial import Trial, trial_from_frame
 from inference import sampling
 from inference.datatree import posterior
 from inference.estimands import estimand_draws
-from inference.fit import fit_trial, installed_versions
+from inference.fit import installed_versions
+from inference.fitting import fit_trial
 from inference.profiles import find_profile
 from inference.sampling import sample_outcome
 from models.design import Design, build_design

@@ -78,6 +78,7 @@ def measure(folder: Path, outcomes: tuple[str, ...], started: float) -> dict[str
     """
     import data_prep.trial
     import inference.fit
+    import inference.fitting
     import models.design
     from data_prep.study import narrowed, read_study
     from inference.profiles import find_profile
@@ -104,10 +105,10 @@ def measure(folder: Path, outcomes: tuple[str, ...], started: float) -> dict[str
     loaded = time.perf_counter()
     seconds["validate"] = loaded - clock - seconds["read"]
     with (
-        clocked(inference.fit, "build_design", "design"),
+        clocked(inference.fitting, "build_design", "design"),
         clocked(models.design, "therapist_moments", "moments"),
     ):
-        fit = inference.fit.fit_trial(trial, find_profile("standard"), SEED, cores=cores())
+        fit = inference.fitting.fit_trial(trial, find_profile("standard"), SEED, cores=cores())
     fitted = time.perf_counter()
     for spent in fit.manifest["seconds"].values():
         seconds["compile"] += spent["compilation"]

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from data_prep.errors import nearest
 from data_prep.study_rules import Fault, dotted, subtable
 
 # Families whose scores are whole numbers, and what they take them for.
@@ -69,6 +70,8 @@ def model_faults(study: Mapping[str, Any]) -> list[Fault]:
     if model.get("likelihood") == "native":
         for name in outcomes:
             faults += _family_faults(name, subtable(outcomes, name))
+    for name in outcomes:
+        faults += _delta_faults(name, subtable(outcomes, name), subtable(study, "arms"))
     return faults
 
 
@@ -100,14 +103,40 @@ def _family_faults(name: str, outcome: Mapping[str, Any]) -> list[Fault]:
     return []
 
 
+def _delta_faults(name: str, outcome: Mapping[str, Any], arms: Mapping[str, Any]) -> list[Fault]:
+    """Faults between the shifts of an outcome's unseen patients, its range and the arms."""
+    faults, ends = [], _ends(outcome.get("range"))
+    for arm, value in subtable(outcome, "delta").items():
+        place = dotted(["outcomes", name, "delta", arm])
+        if arms and arm not in arms:
+            faults.append(Fault(place, f"there is no arm {arm!r}.", nearest(arm, arms)))
+        shift = _finite(value)
+        if ends is not None and shift is not None and abs(shift) > ends[1] - ends[0]:
+            faults.append(
+                Fault(
+                    place,
+                    f"is {shift:g}, and the range {ends[0]:g} to {ends[1]:g} is not that wide: no "
+                    "mean can be shifted so far.",
+                    "Write the shift in the outcome's own units, or correct the range.",
+                )
+            )
+    return faults
+
+
 def _ends(limits: object) -> tuple[float, float] | None:
     """Ends of a range that is one: two finite numbers in order; otherwise it is refused anyway."""
     if not isinstance(limits, list | tuple) or len(limits) != 2:
         return None
-    if any(isinstance(end, bool) or not isinstance(end, int | float) for end in limits):
+    low, high = _finite(limits[0]), _finite(limits[1])
+    return (low, high) if low is not None and high is not None and low < high else None
+
+
+def _finite(number: object) -> float | None:
+    """A finite number as such; None for what is none, and refused anyway."""
+    if isinstance(number, bool) or not isinstance(number, int | float):
         return None
     try:
-        low, high = (float(end) for end in limits)
+        value = float(number)
     except OverflowError:
         return None
-    return (low, high) if math.isfinite(low) and math.isfinite(high) and low < high else None
+    return value if math.isfinite(value) else None

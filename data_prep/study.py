@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self, get_args
 
@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from data_prep.errors import InputError, nearest
 from data_prep.files import file_bytes
 from data_prep.model_rules import model_faults
+from data_prep.shifts import shifted_outcomes
 from data_prep.study_messages import did_you_mean, translated_faults
 from data_prep.study_parts import (
     Columns,
@@ -124,6 +125,7 @@ def narrowed(
     ceiling: bool | None = None,
     therapist_by_arm: bool | None = None,
     joint: bool | None = None,
+    delta: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Study:
     """Return the study as it is to be analysed: some of its outcomes, other model settings.
 
@@ -143,12 +145,16 @@ def narrowed(
     ceiling : bool, optional
     therapist_by_arm : bool, optional
     joint : bool, optional
+    delta : mapping of str to mapping of str to float, optional
+        By outcome and arm: shifts of unseen outcomes in the place of ``[outcomes.NAME.delta]``.
+        Arms that are not named keep the file's.
 
     Raises
     ------
     InputError
-        If an outcome is not in the study, a setting does not exist, or the settings do not fit
-        each other, the moderator or the outcomes that are left.
+        If an outcome or an arm is not in the study, a setting does not exist, a shift is not a
+        finite number, or the settings do not fit each other, the moderator or the outcomes that
+        are left.
     """
     for name in outcomes:
         if name not in study.outcomes:
@@ -172,6 +178,7 @@ def narrowed(
         for name, outcome in study.outcomes.items()
         if not outcomes or name in outcomes
     }
+    kept = shifted_outcomes(kept, delta or {})
     model = study.model.model_copy(update=changes)
     changed = study.model_copy(update={"outcomes": kept, "model": model})
     _raise_faults("The study with these settings", model_faults(changed.model_dump()))

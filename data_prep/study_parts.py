@@ -128,6 +128,9 @@ class Outcome(Table):
         Which end of the range is the good one.
     family : {"gaussian", "student_t", "ordinal", "beta_binomial"}
         The outcome's own distribution.
+    delta : dict of str to float
+        By arm, in the outcome's own units: how far the mean of patients whose follow-up was not
+        seen lies from what the model expects of them. 0 for arms that are not named.
     """
 
     label: Text = Field(
@@ -143,6 +146,11 @@ class Outcome(Table):
     )
     family: Literal["gaussian", "student_t", "ordinal", "beta_binomial"] = Field(
         default="gaussian", description="the outcome's distribution", examples=["gaussian"]
+    )
+    delta: dict[str, Number] = Field(
+        default={},
+        description="a shift, by arm, of outcomes that were not seen",
+        examples=[-2],
     )
 
 

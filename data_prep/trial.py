@@ -19,6 +19,7 @@ from data_prep.estimability import outcome_problems, therapist_problems, trial_p
 from data_prep.flow import (
     MISSING_ALLIANCE,
     analysed_patients,
+    complete_patients,
     counted,
     flow_counts,
     read_only,
@@ -104,6 +105,17 @@ class Trial:
         """
         self._require(outcome)
         return analysed_patients(self.data, outcome)
+
+    def positions(self, outcome: str) -> np.ndarray:
+        """Positions in the file, from 0, of the patients that `analysed` gives.
+
+        Raises
+        ------
+        InputError
+            If the study has no such outcome.
+        """
+        self._require(outcome)
+        return np.flatnonzero(complete_patients(self.data, outcome))
 
     def unseen(self, outcome: str) -> pd.DataFrame:
         """Count the patients who would be analysed if their follow-up were known.

@@ -7,7 +7,10 @@ import xarray as xr
 
 from diagnostics.gate import GateReport, check_convergence
 from diagnostics.verdicts import Verdict
+from inference.datatree import posterior
+from inference.estimands import shared_estimands
 from inference.fit import Fit
+from models.spec import JOINT
 
 
 def check_fit(fit: Fit) -> tuple[GateReport, ...]:
@@ -20,19 +23,23 @@ def check_fit(fit: Fit) -> tuple[GateReport, ...]:
     Returns
     -------
     tuple of GateReport
-        One for each outcome, with the thresholds of the fit's profile.
+        One for each outcome, and for what the outcomes of a joint model share, with the
+        thresholds of the fit's profile.
     """
+    judged = [(name, fit.trees[name], fit.estimands(name)) for name in fit.outcomes]
+    if fit.shared is not None:
+        judged.append((JOINT, fit.shared, shared_estimands(posterior(fit.shared))))
     profile = fit.profile
     return tuple(
         check_convergence(
-            fit.trees[outcome],
-            outcome=outcome,
+            tree,
+            outcome=name,
             profile=profile.name,
             chains=profile.chains,
             draws=profile.draws,
-            quantities=_by_name(fit.estimands(outcome)),
+            quantities=_by_name(estimands),
         )
-        for outcome in fit.outcomes
+        for name, tree, estimands in judged
     )
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from models.design import Design
 from models.gaussian_draws import GaussianDraws, TherapistDraws
+from models.joint import JointDesign
 
 Array = NDArray[np.float64]
 
@@ -20,8 +21,9 @@ ARVIZ_STATISTICS = {
     "maxdepth_reached": "reached_max_treedepth",
     "logp": "lp",
 }
+SAMPLED = ("posterior", "sample_stats")
 # What every fitted outcome has.
-GROUPS = ("posterior", "sample_stats", "observed_data", "constant_data")
+GROUPS = (*SAMPLED, "observed_data", "constant_data")
 # Parameters that only serve the sampler, by the end of their names.
 INTERNAL = ("_standard", "_above_ceiling", "_half", "category_share")
 SCALARS = tuple(field.name for field in fields(GaussianDraws) if field.name != "beta")
@@ -48,11 +50,21 @@ def sampled_tree(sampled: xr.DataTree, design: Design, sampling_time: float) -> 
     kept = [name for name in draws.data_vars if not str(name).endswith(INTERNAL)]
     fitted = [name for name in draws["coefficient"].values if name in present]
     posterior = draws[kept].sel(coefficient=fitted)
-    posterior.attrs = {
+    posterior.attrs = _attributes(sampling_time)
+    statistics = _statistics(sampled)
+    return xr.DataTree.from_dict({"posterior": posterior, "sample_stats": statistics})
+
+
+def _attributes(sampling_time: float) -> dict[str, str | float]:
+    return {
         "inference_library": "nutpie",
         "sampling_time": sampling_time,
         "scale": "standardised: outcome, moderator, baseline and covariates have mean 0 and SD 1",
     }
+
+
+def _statistics(sampled: xr.DataTree) -> xr.Dataset:
+    """The sampler's statistics under ArviZ's names."""
     statistics = sampled["sample_stats"].dataset
     statistics = statistics.rename(
         {old: new for old, new in ARVIZ_STATISTICS.items() if old in statistics}
@@ -61,7 +73,60 @@ def sampled_tree(sampled: xr.DataTree, design: Design, sampling_time: float) -> 
         # None where a draw did not diverge, which NetCDF cannot hold.
         messages = statistics["divergence_message"]
         statistics["divergence_message"] = messages.where(messages.notnull(), "").astype(str)
-    return xr.DataTree.from_dict({"posterior": posterior, "sample_stats": statistics})
+    return statistics
+
+
+def joint_trees(
+    sampled: xr.DataTree,
+    joint: JointDesign,
+    beta: Array,
+    effects: Array,
+    shared: xr.Dataset,
+    sampling_time: float,
+) -> tuple[dict[str, xr.DataTree], xr.DataTree]:
+    """Draws of a joint model as trees of its outcomes, and one of what they share.
+
+    Parameters
+    ----------
+    sampled : xarray.DataTree
+        As nutpie returns it.
+    joint : JointDesign
+        K outcomes.
+    beta : ndarray, shape (chain, draw, K, p)
+    effects : ndarray, shape (chain, draw, J, K, q)
+    shared : xarray.Dataset
+    sampling_time : float
+        Seconds of tuning and sampling.
+
+    Returns
+    -------
+    dict of str to xarray.DataTree
+        By outcome, groups ``posterior`` and ``sample_stats`` as of `sampled_tree`.
+    xarray.DataTree
+        The same groups with `shared`.
+    """
+    draws, statistics = sampled["posterior"].dataset, _statistics(sampled)
+    spreads = [name for name in draws.data_vars if str(name).startswith("therapist_")]
+    spreads = [name for name in spreads if str(name).endswith("_sd")]
+    trees = {}
+    for k, (name, design) in enumerate(joint.designs.items()):
+        own = draws[spreads].sel(outcome=name, drop=True)
+        if k == joint.ordinal:
+            own["cutpoint"] = draws["cutpoint"]
+        else:
+            own["residual_sd"] = draws["residual_sd"].sel(gaussian_outcome=name, drop=True)
+        own = own.assign_coords(
+            coefficient=[design.coefficients[column] for column in design.present]
+        )
+        own["beta"] = (("chain", "draw", "coefficient"), beta[:, :, k, design.present])
+        own.attrs = _attributes(sampling_time)
+        tree = xr.DataTree.from_dict({"posterior": own, "sample_stats": statistics})
+        if design.effects:
+            drawn = [TherapistDraws(chain[..., k, :], None) for chain in effects]
+            add_therapist_effects(tree, drawn, design)
+        trees[name] = tree
+    shared.attrs = _attributes(sampling_time)
+    return trees, xr.DataTree.from_dict({"posterior": shared, "sample_stats": statistics})
 
 
 def add_therapist_effects(
@@ -125,3 +190,21 @@ def gaussian_draws(draws: Mapping[str, xr.DataArray] | xr.Dataset, design: Desig
         if name in draws
     }
     return GaussianDraws(beta=full, **scalars)
+
+
+def predictions_tree(draws: xr.Dataset, asked: xr.Dataset) -> xr.DataTree:
+    """Predictions under ArviZ's names: what was predicted, and for whom.
+
+    Parameters
+    ----------
+    draws : xarray.Dataset
+        Variables over chain, draw and row.
+    asked : xarray.Dataset
+        What each row is.
+
+    Returns
+    -------
+    xarray.DataTree
+        Groups ``predictions`` and ``predictions_constant_data``.
+    """
+    return xr.DataTree.from_dict({"predictions": draws, "predictions_constant_data": asked})

@@ -20,7 +20,9 @@ from inference.expected_scores import (
     response_estimands,
 )
 from models.design import Design, arm_pairs, sum_to_zero_basis
+from models.joint import slope_scales
 from models.priors import Priors
+from models.spec import JOINT
 
 Array = NDArray[np.float64]
 
@@ -33,6 +35,7 @@ SCALE_QUANTITIES = (
     "therapist_mean_reliability",
     "residual_sd",
     "degrees_of_freedom",
+    "moderator_slope_spread",
 )
 
 
@@ -250,6 +253,20 @@ def prior_table(design: Design, priors: Priors, *, per_sd: bool = False) -> pd.D
     return table
 
 
+def shared_prior_table(priors: Priors) -> pd.DataFrame:
+    """Priors of what the outcomes of a joint model share, in the columns of `prior_table`.
+
+    The correlations between outcomes have an LKJ prior, which is no distribution of one number.
+    """
+    pooled, spread = slope_scales(priors)
+    rows = [
+        (JOINT, "pooled_moderator_slope", "", "normal", 0.0, pooled),
+        (JOINT, "moderator_slope_spread", "", "half-normal", 0.0, spread),
+    ]
+    columns = ["outcome", "quantity", "level", "distribution", "location", "scale"]
+    return pd.DataFrame(rows, columns=columns)
+
+
 def estimand_draws(design: Design, draws: xr.Dataset, *, per_sd: bool = False) -> xr.DataArray:
     """Posterior draws of every reported quantity.
 
@@ -281,10 +298,39 @@ def estimand_draws(design: Design, draws: xr.Dataset, *, per_sd: bool = False) -
         slope, variance = response.slope.mean(axis=1), response.variance
     found |= alliance_estimands(design, draws, slope, moderator_unit)
     found |= spread_estimands(draws, slope, variance, moderator_unit)
+    return _estimands(found, draws)
+
+
+def shared_estimands(draws: xr.Dataset) -> xr.DataArray:
+    """Draws of what the outcomes share, as reported quantities.
+
+    Parameters
+    ----------
+    draws : xarray.Dataset
+        What `inference.joint.sample_joint` gives for all outcomes.
+
+    Returns
+    -------
+    xarray.DataArray
+        Dims ``chain, draw, estimand``; coords ``quantity`` and ``level`` along ``estimand``.
+        ``pooled_moderator_slope``: SDs of benefit for one SD of the moderator, averaged over
+        outcomes like these; ``moderator_slope_spread``: SD of the outcomes' slopes around it;
+        correlations between outcomes of residuals and of therapist effects, level ``A-B``.
+    """
+    found = {}
+    for name, values in draws.data_vars.items():
+        levels = draws["pair"].values if "pair" in values.dims else [""]
+        parts = values.transpose("chain", "draw", ...).values.reshape(*values.shape[:2], -1)
+        for number, level in enumerate(levels):
+            found[str(name), str(level)] = parts[..., number]
+    return _estimands(found, draws)
+
+
+def _estimands(found: dict[tuple[str, str], Array], draws: xr.Dataset) -> xr.DataArray:
+    """Draws of reported quantities, flat or by chain, under their names."""
+    shape = (draws.sizes["chain"], draws.sizes["draw"], len(found))
     return xr.DataArray(
-        np.stack(list(found.values()), axis=-1).reshape(
-            draws.sizes["chain"], draws.sizes["draw"], len(found)
-        ),
+        np.stack(list(found.values()), axis=-1).reshape(shape),
         dims=("chain", "draw", "estimand"),
         coords={
             "chain": draws["chain"],

@@ -91,7 +91,7 @@ def average_response(design: Design, draws: xr.Dataset) -> Response:
     common = np.stack([beta[design.coefficients[k]] for k in kept], axis=1)
     arm_parts = np.stack([beta[f"arm[{k}]"] for k in range(1, arms)], axis=1) @ basis.T
     slopes = arm_slopes(beta, arms)
-    moderator = _moderator(design, draws)
+    moderator = patient_moderator(design, draws)
     weights = design.count / design.count.sum()
     total, patients = len(common), len(design.y)
     expected, slope = np.empty((total, arms)), np.empty((total, arms))
@@ -119,7 +119,7 @@ def _common(name: str) -> bool:
     return name.split("[")[0] in ("intercept", "baseline", "covariate")
 
 
-def _moderator(design: Design, draws: xr.Dataset) -> Array:
+def patient_moderator(design: Design, draws: xr.Dataset) -> Array:
     """The patients' standardised alliance: (1, n) where observed, (d, n) where latent."""
     value = design.X[None, :, design.coefficients.index("moderator")]
     if "moderator_latent" in draws:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 from zlib import crc32
 
@@ -11,7 +11,7 @@ import numpy as np
 from data_prep.errors import InputError, nearest
 
 # What a random number is drawn for; the position is part of the seed, so new phases go last.
-PHASES = ("sampling", "therapist_effects")
+PHASES = ("sampling", "therapist_effects", "predictions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,10 @@ class SamplerProfile:
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain values."""
         return asdict(self)
+
+    def accepting(self, rate: float) -> SamplerProfile:
+        """The profile with at least this target: shorter steps enter a funnel."""
+        return replace(self, target_accept=max(self.target_accept, rate))
 
 
 # The chains of `ci` are the first two of `standard`, draw for draw: what CI sees is a part of

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,9 @@ import xarray as xr
 from data_prep.errors import InputError
 from data_prep.files import file_bytes
 from data_prep.study import Study, read_study, study_text
-from inference.datatree import GROUPS
+from inference.datatree import GROUPS, SAMPLED
 from inference.fit import Fit, installed_versions
-from models.spec import ModelSpec
+from models.spec import JOINT, ModelSpec
 
 FORMAT = 1  # of the manifest; raised when older runs can no longer be read
 MANIFEST, STUDY, PUBLISHED, FLOW, SUMMARY = (
@@ -130,7 +130,8 @@ def save_fit(
 def _write(
     fit: Fit, folder: Path, published: Path | None, tables: Mapping[str, pd.DataFrame]
 ) -> None:
-    for outcome, tree in fit.trees.items():
+    shared = {} if fit.shared is None else {JOINT: fit.shared}
+    for outcome, tree in (fit.trees | shared).items():
         # Through memory: where the disk is full, HDF5 prints tracebacks of its own and may crash.
         (folder / f"{outcome}.nc").write_bytes(tree.to_netcdf(engine="h5netcdf"))
     (folder / STUDY).write_text(study_text(fit.study), encoding="utf-8")
@@ -223,7 +224,7 @@ def _specifications(path: Path, manifest: Mapping[str, Any]) -> dict[str, ModelS
         raise _damaged(path / MANIFEST, f"a specification is not one ({error})") from error
 
 
-def _read_tree(file: Path) -> xr.DataTree:
+def _read_tree(file: Path, groups: Sequence[str] = GROUPS) -> xr.DataTree:
     try:
         # Every object once by h5py alone: h5netcdf leaves half-open files behind on a damaged one.
         with h5py.File(file) as objects:
@@ -232,7 +233,7 @@ def _read_tree(file: Path) -> xr.DataTree:
         tree = xr.load_datatree(file, engine="h5netcdf")
     except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
         raise _damaged(file, error) from error
-    if missing := [name for name in GROUPS if name not in tree.children]:
+    if missing := [name for name in groups if name not in tree.children]:
         raise _damaged(file, f"it lacks the group {', '.join(missing)}")
     return tree
 
@@ -268,7 +269,8 @@ def load_fit(path: Path, *, study: Study | None = None, data: Path | None = None
     """
     manifest = read_manifest(path)
     specs = _specifications(path, manifest)
-    for name in (STUDY, FLOW, *(f"{outcome}.nc" for outcome in specs)):
+    joint = JOINT in manifest
+    for name in (STUDY, FLOW, *(f"{name}.nc" for name in [*specs, *([JOINT] if joint else [])])):
         if not (path / name).is_file():
             raise InputError(f"The run at {str(path)!r} lacks {name}.", "Fit again.")
     kept = read_study(path / STUDY)
@@ -279,6 +281,7 @@ def load_fit(path: Path, *, study: Study | None = None, data: Path | None = None
         flow=_read_flow(path / FLOW),
         manifest=manifest,
         differences=_differences(path, manifest, kept, study, data),
+        shared=_read_tree(path / f"{JOINT}.nc", SAMPLED) if joint else None,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from models.priors import Priors
 Progress = Callable[[int, int], None]
 WAIT_SECONDS = 0.1  # how soon Ctrl-C is noticed; the end of sampling is noticed at once
 
-# Non-centred therapist effects have a funnel at small SDs: shorter steps enter it.
+# Non-centred therapist effects have a funnel at small SDs.
 PATIENT_LEVEL_TARGET_ACCEPT = 0.9
 
 _compiled: dict[tuple[Any, ...], Any] = {}
@@ -112,27 +112,49 @@ def sample_outcome(
     """
     started = time.perf_counter()
     if not design.exact:
-        accept = max(profile.target_accept, PATIENT_LEVEL_TARGET_ACCEPT)
-        profile = replace(profile, target_accept=accept)
+        profile = profile.accepting(PATIENT_LEVEL_TARGET_ACCEPT)
     model = compiled_model(design, priors)
     compiled = time.perf_counter()
-    # One BLAS thread: chains already fill the cores, and sums split over threads change their bits.
-    with threadpool_limits(limits=1, user_api="blas"):
-        raw = _run_chains(model, profile, _nuts_seed(seed, design.outcome), cores, progress)
+    raw = run_chains(model, profile, nuts_seed(seed, design.outcome), cores, progress)
     sampled = time.perf_counter()
     tree = sampled_tree(raw, design, sampling_time=sampled - compiled)
-    _require_complete(tree, design.outcome, profile)
+    require_complete(posterior(tree), design.outcome, profile)
     if design.exact and (design.effects or design.moderator.structure == "within_between"):
         add_therapist_effects(tree, _therapist_effects(tree, design, seed), design)
     finished = time.perf_counter()
     return tree, Timings(compiled - started, sampled - compiled, finished - sampled)
 
 
-def _nuts_seed(seed: int, outcome: str) -> int:
+def nuts_seed(seed: int, outcome: str) -> int:
+    """The sampler's own seed for one outcome of a run."""
     return int(seed_sequence(seed, "sampling", outcome).generate_state(1)[0])
 
 
-def _run_chains(
+def run_chains(
+    model: Any, profile: SamplerProfile, seed: int, cores: int | None, progress: Progress | None
+) -> xr.DataTree:
+    """Sample a compiled model; Ctrl-C stops the chains and drops their draws.
+
+    Parameters
+    ----------
+    model : nutpie CompiledModel
+    profile : SamplerProfile
+    seed : int
+        The sampler's own, as of `nuts_seed`.
+    cores : int or None
+    progress : callable or None
+
+    Returns
+    -------
+    xarray.DataTree
+        As nutpie gives it.
+    """
+    # One BLAS thread: chains already fill the cores, and sums split over threads change their bits.
+    with threadpool_limits(limits=1, user_api="blas"):
+        return _run(model, profile, seed, cores, progress)
+
+
+def _run(
     model: Any, profile: SamplerProfile, seed: int, cores: int | None, progress: Progress | None
 ) -> xr.DataTree:
     total = profile.chains * (profile.draws + profile.tune)
@@ -166,8 +188,8 @@ def _run_chains(
         raise
 
 
-def _require_complete(tree: xr.DataTree, outcome: str, profile: SamplerProfile) -> None:
-    draws = posterior(tree)
+def require_complete(draws: xr.Dataset, outcome: str, profile: SamplerProfile) -> None:
+    """Refuse draws that are short or not finite; see `sample_outcome`."""
     got = (draws.sizes["chain"], draws.sizes["draw"])
     if got != (profile.chains, profile.draws):
         raise IncompleteSamplingError(

@@ -13,7 +13,8 @@ from scipy.linalg import helmert
 
 from data_prep.errors import InputError
 from data_prep.moments import Moments, therapist_moments
-from models.families import Family, Scale, find_family
+from models.families import find_family
+from models.family import Family, Scale
 from models.priors import Priors
 from models.spec import ModelSpec, ModeratorSpec
 
@@ -175,10 +176,17 @@ class Design:
         )
 
 
-def _standardise(values: Array) -> tuple[Array, tuple[float, float]]:
-    """Centred and scaled values, zero where missing; mean and SD of those that are there."""
+def centre_and_sd(values: Array) -> tuple[float, float]:
+    """Mean and SD (divisor n - 1) of the values that are not missing."""
     seen = values[~np.isnan(values)]
-    mean, sd = float(seen.mean()), float(seen.std(ddof=1))
+    return float(seen.mean()), float(seen.std(ddof=1))
+
+
+def _standardise(
+    values: Array, scale: tuple[float, float] | None = None
+) -> tuple[Array, tuple[float, float]]:
+    """Centred and scaled values, zero where missing; the centre and SD, their own by default."""
+    mean, sd = centre_and_sd(values) if scale is None else scale
     return np.nan_to_num((values - mean) / sd, nan=0.0), (mean, sd)
 
 
@@ -204,7 +212,10 @@ def _family_variable(
 
 
 def build_design(
-    analysed: xr.Dataset, spec: ModelSpec, limits: tuple[float, float] | None = None
+    analysed: xr.Dataset,
+    spec: ModelSpec,
+    limits: tuple[float, float] | None = None,
+    moderator_scale: tuple[float, float] | None = None,
 ) -> Design:
     """Design matrix and outcome of the patients that `Trial.analysed` gives.
 
@@ -216,6 +227,9 @@ def build_design(
     spec : ModelSpec
     limits : tuple of float, optional
         Lowest and highest possible score; a discrete family needs them.
+    moderator_scale : tuple of float, optional
+        Mean and SD that the moderator is standardised with, where several outcomes share them;
+        those of the analysed patients by default.
 
     Returns
     -------
@@ -233,7 +247,7 @@ def build_design(
     scores = np.asarray(analysed["outcome"].values, dtype=float)
     family = find_family(spec.family)
     y, scale = _family_variable(scores, family, spec, limits)
-    moderator, moderator_scale = _standardise(analysed["moderator"].values)
+    moderator, moderator_scale = _standardise(analysed["moderator"].values, moderator_scale)
     has_baseline = "baseline" in analysed
     if has_baseline:
         baseline, baseline_scale = _standardise(analysed["baseline"].values)

@@ -8,11 +8,11 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
-from models.families import FAR, Family, Operations, Parameter, Scale
+from models.family import FAR, Family, Operations, Parameter, Scale
 from models.priors import Priors
 
 GAMMA = {"alpha": 2.0, "beta": 0.1}
-EDGE = 1e-12  # how near 0 and 1 a cumulative share may come before its logit
+EDGE = 1e-12  # how near 0 and 1 a cumulative share may come before its logit or probit
 
 
 def _ends(cutpoints: pt.TensorVariable, category: Any) -> tuple[Any, Any]:
@@ -20,8 +20,24 @@ def _ends(cutpoints: pt.TensorVariable, category: Any) -> tuple[Any, Any]:
     return padded[category], padded[category + 1]
 
 
+def _log_ndtr(x: Any) -> Any:
+    # Each branch is kept to its own side, or the other's infinite gradient would spoil it.
+    low, high = pt.minimum(x, -1.0), pt.maximum(x, -1.0)
+    tail = pt.log(pt.erfcx(-low / np.sqrt(2)) / 2) - low**2 / 2
+    return pt.switch(x < -1.0, tail, pt.log1p(-pt.erfc(high / np.sqrt(2)) / 2))
+
+
 SYMBOLS = Operations(
-    pt.log, pt.exp, pt.log1p, pt.sigmoid, pt.softplus, pt.log1mexp, pt.gammaln, _ends
+    pt.log,
+    pt.exp,
+    pt.log1p,
+    pt.sigmoid,
+    pt.softplus,
+    pt.log1mexp,
+    pt.gammaln,
+    _log_ndtr,
+    pt.switch,
+    _ends,
 )
 
 
@@ -54,5 +70,8 @@ def _declare(parameter: Parameter, scale: Scale, priors: Priors) -> Any:
     # categories a prior of their own.
     shares = pm.Dirichlet("category_share", np.full(scale.top + 1, setting), dims="category")
     cumulative = pt.clip(pt.cumsum(shares)[:-1], EDGE, 1 - EDGE)
-    logits = pt.log(cumulative) - pt.log1p(-cumulative)
-    return pm.Deterministic(parameter.name, logits, dims="threshold")
+    if parameter.prior == "ordered_logit":
+        cutpoints = pt.log(cumulative) - pt.log1p(-cumulative)
+    else:
+        cutpoints = np.sqrt(2) * pt.erfinv(2 * cumulative - 1)
+    return pm.Deterministic(parameter.name, cutpoints, dims="threshold")

@@ -58,9 +58,11 @@ class GaussianDraws:
         if self.therapist_sd is None:
             return []
         factor = [[self.therapist_sd[:, None]]]
-        if self.therapist_slope_sd is not None and self.therapist_correlation is not None:
+        if self.therapist_slope_sd is not None:
             slope = self.therapist_slope_sd[:, None]
-            correlation = self.therapist_correlation[:, None]
+            correlation = np.zeros_like(slope)  # where the model has none
+            if self.therapist_correlation is not None:
+                correlation = self.therapist_correlation[:, None]
             factor = covariance_factor(factor[0][0], slope, correlation, np.sqrt)
         if self.therapist_arm_sd is not None:
             arms = effects - len(factor)

@@ -22,8 +22,9 @@ effects' covariance,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -31,8 +32,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.design import Design
+from models.ordinal import ORDINAL_PROBIT
+from models.priors import Priors
 
 Array = NDArray[np.float64]
+
+CORRELATION_SHAPE = 2.0  # LKJ; leans gently against correlations near -1 and 1
+SPREAD_SHARE = 0.5  # the slopes' spread between outcomes is expected below half the slope's scale
+
+
+def slope_scales(priors: Priors) -> tuple[float, float]:
+    """Prior scales of the pooled moderator slope (normal) and of its spread (half-normal)."""
+    return priors.moderator_slope, SPREAD_SHARE * priors.moderator_slope
+
+
+def outcome_priors(priors: Priors) -> Priors:
+    """Priors of one outcome of a joint model: its own slope has both scales' variance.
+
+    The slope's prior is a scale mixture with this SD, not quite normal.
+    """
+    return replace(priors, moderator_slope=math.hypot(*slope_scales(priors)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +116,12 @@ class JointDesign:
             self._pattern(np.flatnonzero(kind), np.flatnonzero(which.ravel() == k))
             for k, kind in enumerate(kinds)
         )
+
+    @property
+    def ordinal(self) -> int | None:
+        """Position of the outcome that is ordinal, if one is: see `models.mixed_joint`."""
+        families = [design.family.name for design in self.designs.values()]
+        return families.index(ORDINAL_PROBIT.name) if ORDINAL_PROBIT.name in families else None
 
     @property
     def arrays(self) -> dict[str, NDArray[Any]]:

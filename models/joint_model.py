@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 from numpy.typing import NDArray
 
 from models.correlations import correlation_factor, lkj_powers
-from models.joint import JointDesign
+from models.joint import CORRELATION_SHAPE, JointDesign, slope_scales
 from models.joint_likelihood import JointLikelihood
+from models.mixed_joint import mixed_log_likelihood
 from models.priors import Priors
-
-CORRELATION_SHAPE = 2.0  # LKJ; leans gently against correlations near -1 and 1
-SPREAD_SHARE = 0.5  # the slopes' spread between outcomes is expected below half the slope's scale
 
 # What each covariance between outcomes is called: residuals, then the therapist effects.
 PREFIXES = {"residual": "residual", "intercept": "therapist", "slope": "therapist_slope"}
 
 
-def joint_data(joint: JointDesign, priors: Priors) -> dict[str, NDArray[np.float64]]:
-    """The arrays that a compiled joint model is given: the data, and the scales of the priors.
+def joint_data(joint: JointDesign, priors: Priors) -> dict[str, NDArray[Any]]:
+    """The arrays that a compiled joint model is given, scales of the priors among them.
 
     Parameters
     ----------
@@ -31,20 +31,22 @@ def joint_data(joint: JointDesign, priors: Priors) -> dict[str, NDArray[np.float
     Returns
     -------
     dict
-        Those of `models.joint.JointDesign.arrays`; ``orientation`` (K,); ``coefficient_scale``
-        (p,); ``slope_scale`` (2,), of the pooled slope and of the slopes' spread; ``sd_scale``
-        (3,), of residual SDs, therapist SDs and therapist slope SDs.
+        Those of `models.joint.JointDesign.arrays`, or with an ordinal outcome the rows ``W``,
+        ``Z`` and ``therapist_index``; ``orientation`` (K,); ``coefficient_scale`` (p,);
+        ``slope_scale`` (2,), of the pooled slope and of the slopes' spread; ``sd_scale`` (3,), of
+        residual SDs, therapist SDs and therapist slope SDs.
     """
-    return joint.arrays | {
+    rows: dict[str, NDArray[Any]] = {"W": joint.W, "Z": joint.Z, "therapist_index": joint.therapist_index}
+    return (joint.arrays if joint.ordinal is None else rows) | {
         "orientation": joint.orientation,
         "coefficient_scale": joint.first.prior_sd(priors),
-        "slope_scale": priors.moderator_slope * np.array([1.0, SPREAD_SHARE]),
+        "slope_scale": np.array(slope_scales(priors)),
         "sd_scale": np.array([priors.residual_sd, priors.therapist_sd, priors.therapist_slope_sd]),
     }
 
 
 def joint_model(joint: JointDesign, priors: Priors) -> pm.Model:
-    """Gaussian model of all outcomes together, therapist effects integrated out.
+    """Model of all outcomes together.
 
     Parameters
     ----------
@@ -57,45 +59,64 @@ def joint_model(joint: JointDesign, priors: Priors) -> pm.Model:
     pymc.Model
         Free variables ``other_coefficient`` (outcome, coefficients but the moderator's),
         ``pooled_moderator_slope``, ``moderator_slope_spread``, ``moderator_slope_deviation``
-        (outcome), ``residual_sd`` and, with therapist effects, ``therapist_sd`` and
-        ``therapist_slope_sd`` (outcome), and ``partial_correlation`` (covariance, pair): see
-        `models.correlations`. The likelihood is the potential ``log_likelihood_sum``. Every array
-        enters as ``pm.Data``.
+        (outcome), ``residual_sd`` (gaussian_outcome) and, with therapist effects,
+        ``therapist_sd`` and ``therapist_slope_sd`` (outcome), and ``partial_correlation``
+        (covariance, pair): see `models.correlations`. The likelihood is the potential
+        ``log_likelihood_sum``. Where all outcomes are Gaussian the therapist effects are
+        integrated out; with an ordinal one see `models.mixed_joint`.
     """
     design, outcomes = joint.first, list(joint.designs)
-    moderator = design.coefficients.index("moderator")
-    others = [k for k in range(len(design.coefficients)) if k != moderator]
     kinds = ["residual", *design.effects]
-    powers = lkj_powers(len(outcomes), CORRELATION_SHAPE)
+    pairs = len(outcomes) * (len(outcomes) - 1) // 2
     coords = {
         "outcome": outcomes,
-        "other": [design.coefficients[k] for k in others],
+        "gaussian_outcome": [name for k, name in enumerate(outcomes) if k != joint.ordinal],
+        "other": [name for name in design.coefficients if name != "moderator"],
         "covariance": kinds,
-        "pair": range(len(powers)),
+        "pair": range(pairs),
+        "effect": list(design.effects),
+        "therapist": list(design.therapists),
     }
     with pm.Model(coords=coords) as model:
         data = {name: pm.Data(name, values) for name, values in joint_data(joint, priors).items()}
-        scale, sd_scale = data["slope_scale"], data["sd_scale"]
-        pooled = pm.Normal("pooled_moderator_slope", 0, scale[0])
-        spread = pm.HalfNormal("moderator_slope_spread", scale[1])
-        deviation = pm.Normal("moderator_slope_deviation", 0, 1, dims="outcome")
-        slope = data["orientation"] * (pooled + spread * deviation)
-        rest_scale = data["coefficient_scale"][np.array(others)]
-        rest = pm.Normal("other_coefficient", 0, rest_scale, dims=("outcome", "other"))
-        beta = pt.concatenate([rest[:, :moderator], slope[:, None], rest[:, moderator:]], axis=1)
-        beta.name = "beta"
-        sds = [
-            pm.HalfNormal(f"{PREFIXES[kind]}_sd", sd_scale[k], dims="outcome")
-            for k, kind in enumerate(kinds)
-        ]
-        partial = pm.Uniform("partial_correlation", -1, 1, dims=("covariance", "pair"))
-        pm.Potential("lkj", (powers * pt.log1p(-(partial**2))).sum())
-        factors = pt.stack(sds)[:, :, None] * correlation_factor(partial, len(outcomes), pt)
-        value, *_ = JointLikelihood()(
-            beta,
-            factors[0],
-            factors[1:],
-            *(data[name] for name in joint.arrays),
-        )
+        beta = _coefficients(joint, data)
+        factors = _factors(joint, data, kinds)
+        if joint.ordinal is None:
+            arrays = (data[name] for name in joint.arrays)
+            value, *_ = JointLikelihood()(beta, factors[0], factors[1:], *arrays)
+        else:
+            value = mixed_log_likelihood(joint, data, beta, factors, priors)
         pm.Potential("log_likelihood_sum", value)
     return model
+
+
+def _coefficients(joint: JointDesign, data: dict[str, pt.TensorVariable]) -> pt.TensorVariable:
+    """Coefficients (K, p), the moderator's pooled over outcomes as benefits."""
+    moderator = joint.first.coefficients.index("moderator")
+    others = [k for k in range(len(joint.first.coefficients)) if k != moderator]
+    pooled = pm.Normal("pooled_moderator_slope", 0, data["slope_scale"][0])
+    spread = pm.HalfNormal("moderator_slope_spread", data["slope_scale"][1])
+    deviation = pm.Normal("moderator_slope_deviation", 0, 1, dims="outcome")
+    slope = data["orientation"] * (pooled + spread * deviation)
+    scale = data["coefficient_scale"][np.array(others)]
+    rest = pm.Normal("other_coefficient", 0, scale, dims=("outcome", "other"))
+    beta = pt.concatenate([rest[:, :moderator], slope[:, None], rest[:, moderator:]], axis=1)
+    beta.name = "beta"
+    return beta
+
+
+def _factors(
+    joint: JointDesign, data: dict[str, pt.TensorVariable], kinds: list[str]
+) -> pt.TensorVariable:
+    """Lower factors of residual and therapist covariances between outcomes, (1 + q, K, K)."""
+    outcomes = len(joint.designs)
+    residual = pm.HalfNormal("residual_sd", data["sd_scale"][0], dims="gaussian_outcome")
+    if (place := joint.ordinal) is not None:  # whose latent residual has SD 1
+        residual = pt.concatenate([residual[:place], [1.0], residual[place:]])
+    sds = [residual]
+    for k, kind in enumerate(kinds[1:], start=1):
+        sds.append(pm.HalfNormal(f"{PREFIXES[kind]}_sd", data["sd_scale"][k], dims="outcome"))
+    partial = pm.Uniform("partial_correlation", -1, 1, dims=("covariance", "pair"))
+    powers = lkj_powers(outcomes, CORRELATION_SHAPE)
+    pm.Potential("lkj", (powers * pt.log1p(-(partial**2))).sum())
+    return pt.stack(sds)[:, :, None] * correlation_factor(partial, outcomes, pt)

@@ -8,7 +8,10 @@ from typing import Any, Literal, get_args
 
 from data_prep.errors import InputError
 from data_prep.study import Study
+from models.ordinal import ORDINAL, ORDINAL_PROBIT
 from models.priors import Priors
+
+JOINT = "joint"  # what a joint model's shared quantities are reported under, beside the outcomes
 
 TherapistEffects = Literal["none", "intercept", "intercept+slope"]
 AllianceStructure = Literal["total", "within_between"]
@@ -140,26 +143,77 @@ def specify(study: Study) -> dict[str, ModelSpec]:
             "The model asks for the alliance's reliability, and [moderator] states none.",
             "Add `reliability`, from 0 to 1, to [moderator], or set reliability = false.",
         )
-    if model.joint:
-        raise InputError(
-            "The joint model of all outcomes cannot be fitted in this version.",
-            "Set joint = false, or leave --joint out: each outcome is then fitted by itself.",
-        )
     moderator = ModeratorSpec(
         structure=model.alliance,
         missing=model.missing_alliance,
         reliability=study.moderator.reliability if model.reliability else None,
         ceiling=study.moderator.range[1] if model.ceiling else None,
     )
-    return {
+    specs = {
         name: ModelSpec(
             outcome=name,
             therapist=model.therapist,
             interaction=model.interaction,
             priors=priors,
-            family=outcome.family if model.likelihood == "native" else "gaussian",
+            family=_family(outcome.family, model.likelihood, model.joint),
             moderator=moderator,
             therapist_by_arm=model.therapist_by_arm,
         )
         for name, outcome in study.outcomes.items()
     }
+    if model.joint:
+        _require_joinable(specs)
+    return specs
+
+
+def _family(own: str, likelihood: str, joint: bool) -> str:
+    """An outcome's family under the study's settings.
+
+    A joint model takes an ordinal outcome as a latent normal variable, and any other as Gaussian:
+    correlated residuals are those of normal variables.
+    """
+    if likelihood == "published":
+        return "gaussian"
+    if joint:
+        return ORDINAL_PROBIT.name if own == ORDINAL.name else "gaussian"
+    return own
+
+
+def _require_joinable(specs: Mapping[str, ModelSpec]) -> None:
+    """Refuse what the joint model of all outcomes cannot hold.
+
+    Raises
+    ------
+    InputError
+        If there is one outcome only, or two are ordinal, or an option does not go with it.
+    """
+    spec = next(iter(specs.values()))
+    ordinal = [name for name, each in specs.items() if each.family == ORDINAL_PROBIT.name]
+    if len(specs) < 2:
+        raise InputError(
+            f"A joint model needs two outcomes, and {spec.outcome!r} is the only one.",
+            "Add a second outcome, or leave --joint out.",
+        )
+    if JOINT in specs:
+        raise InputError(
+            f"In a joint model {JOINT!r} names what the outcomes share, and is an outcome here.",
+            "Give the outcome another name in the study file.",
+        )
+    if len(ordinal) > 1:
+        raise InputError(
+            f"The joint model takes one ordinal outcome, and {' and '.join(ordinal)} are ordinal.",
+            'Set likelihood = "published", which takes every outcome as Gaussian, or leave --joint '
+            "out.",
+        )
+    unjoined = {
+        'alliance = "within_between"': spec.moderator.structure != "total",
+        'missing_alliance = "impute"': spec.moderator.missing != "complete_case",
+        "reliability = true": spec.moderator.reliability is not None,
+        "ceiling = true": spec.moderator.ceiling is not None,
+        "therapist_by_arm = true": spec.therapist_by_arm,
+    }
+    if asked := [name for name, wanted in unjoined.items() if wanted]:
+        raise InputError(
+            f"The joint model does not go with {asked[0]}.",
+            "Leave that out, or --joint: each outcome is then fitted by itself.",
+        )

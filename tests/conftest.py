@@ -40,7 +40,7 @@ def simulated_fit(simulated_trial: Trial) -> Fit:
     It costs the one compilation that tests of the exact model with three arms share; a test that
     uses it bears the mark mcmc.
     """
-    from inference.fit import fit_trial
+    from inference.fitting import fit_trial
     from inference.profiles import find_profile
 
     return fit_trial(simulated_trial, find_profile("ci"), seed=1)
@@ -51,7 +51,7 @@ def made_fit() -> Fit:
     """Two outcomes of a small simulated trial with made-up draws; see `made_draws`."""
     from made_draws import FEW_DRAWS, NoSampler, small_trial
 
-    from inference.fit import fit_trial
+    from inference.fitting import fit_trial
 
     with pytest.MonkeyPatch.context() as patch:
         NoSampler().install(patch)

@@ -23,7 +23,7 @@ from inference.estimands import estimand_draws
 from inference.profiles import PROFILES
 from inference.sampling import PATIENT_LEVEL_TARGET_ACCEPT, sample_outcome
 from models.design import Design, Scaling, build_design
-from models.families import Scale
+from models.family import Scale
 from models.latent_moderator import latent_patients
 from models.patient_level import patient_level_model
 from models.priors import Priors

@@ -56,6 +56,36 @@ USAGE = [
         ((*FIT, "--therapist", "intercpt"),),
     ),
     Case(
+        "shift of unseen outcomes without an arm",
+        nothing,
+        ("The shift 'function=-2'", "OUTCOME:ARM=SHIFT", "function:MCE=-2"),
+        ((*FIT, "--delta", "function=-2"),),
+    ),
+    Case(
+        "shift of unseen outcomes that is no number",
+        nothing,
+        ("The shift 'function:MCE=two'", "'two' is not a number", "OUTCOME:ARM=SHIFT"),
+        ((*FIT, "--delta", "function:MCE=two"),),
+    ),
+    Case(
+        "shift of an unknown outcome",
+        nothing,
+        ("outcome 'functoin'", "not analysed", "Did you mean 'function'?"),
+        ((*FIT, "--delta", "functoin:MCE=-2"),),
+    ),
+    Case(
+        "shift of an outcome that is left out",
+        nothing,
+        ("outcome 'gpe'", "not analysed", "Valid names: 'function'"),
+        ((*FIT, "--outcome", "function", "--delta", "gpe:MCE=-2"),),
+    ),
+    Case(
+        "shift of unseen outcomes in an unknown arm",
+        nothing,
+        ("outcomes.function.delta.MCX", "no arm 'MCX'", "Did you mean 'MCE'?"),
+        ((*FIT, "--delta", "function:MCX=-2"),),
+    ),
+    Case(
         "format misspelt",
         nothing,
         ("'--format'", "'xml'", "'table', 'csv', 'json'"),

@@ -57,6 +57,16 @@ WRONG_STUDY = [
         ("study.toml", "outcomes.gpe.family", "'poisson'", "gaussian"),
     ),
     Case(
+        "shift of unseen outcomes in an unknown arm",
+        added("[outcomes.gpe.delta]\nMCX = -1\n"),
+        ("study.toml", "outcomes.gpe.delta.MCX", "no arm 'MCX'", "Did you mean 'MCE'?"),
+    ),
+    Case(
+        "shift of unseen outcomes wider than the scale",
+        added("[outcomes.gpe.delta]\nMCE = -11\n"),
+        ("study.toml", "outcomes.gpe.delta.MCE", "is -11", "-5 to 5", "the outcome's own units"),
+    ),
+    Case(
         "too many missing items allowed",
         both(
             with_items(),

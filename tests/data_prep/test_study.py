@@ -140,6 +140,7 @@ def test_whatever_a_value_is_the_answer_is_a_study_or_a_message(
     content: dict[str, Any] = tomllib.loads(EXAMPLE)
     content["model"] = {"likelihood": "native", "reliability": True, "joint": False}
     content["outcomes"]["function"]["family"] = "ordinal"
+    content["outcomes"]["function"]["delta"] = {"MCE": -2}
     table = content
     while True:
         key = data.draw(st.sampled_from(sorted(table)))

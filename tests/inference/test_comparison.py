@@ -14,7 +14,8 @@ from run_folders import one_outcome
 from data_prep.study import bundled_studies, narrowed
 from inference.comparison import compare
 from inference.findings import Finding
-from inference.fit import Fit, fit_trial
+from inference.fit import Fit
+from inference.fitting import fit_trial
 from inference.published import read_published
 from inference.refits import refit
 

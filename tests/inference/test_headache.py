@@ -16,7 +16,8 @@ from data_prep.trial import load_trial
 from diagnostics.fit_gate import check_fit, worst_verdict
 from diagnostics.verdicts import Verdict
 from inference.comparison import compare
-from inference.fit import Fit, fit_trial
+from inference.fit import Fit
+from inference.fitting import fit_trial
 from inference.profiles import find_profile
 from inference.published import read_published
 

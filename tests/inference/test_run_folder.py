@@ -20,7 +20,8 @@ from run_folders import BESIDE, contents, one_outcome, written
 from data_prep.errors import InputError
 from data_prep.study import bundled_studies
 from data_prep.trial import Trial
-from inference.fit import Fit, fit_trial
+from inference.fit import Fit
+from inference.fitting import fit_trial
 from inference.run_folder import load_fit, read_manifest, require_free, save_fit
 
 OUTCOMES = ("function", "gpe", "pain", "disability")

@@ -16,7 +16,8 @@ from data_prep.errors import InputError
 from data_prep.simulation import simulate_trial
 from data_prep.study import bundled_studies, narrowed, read_study
 from data_prep.trial import load_trial
-from inference.fit import Fit, fit_trial
+from inference.fit import Fit
+from inference.fitting import fit_trial
 from inference.run_folder import load_fit, save_fit
 
 

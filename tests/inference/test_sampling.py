@@ -21,7 +21,8 @@ from data_prep.simulation import simulate_trial
 from data_prep.study import narrowed
 from data_prep.trial import Trial, trial_from_frame
 from inference import sampling
-from inference.fit import Fit, fit_trial
+from inference.fit import Fit
+from inference.fitting import fit_trial
 from inference.profiles import find_profile
 from inference.refits import refit
 from inference.sampling import IncompleteSamplingError
@@ -233,7 +234,7 @@ from pathlib import Path
 from data_prep.simulation import simulate_trial
 from data_prep.study import narrowed
 from data_prep.trial import trial_from_frame
-from inference.fit import fit_trial
+from inference.fitting import fit_trial
 from inference.profiles import SamplerProfile
 from inference.run_folder import save_fit
 

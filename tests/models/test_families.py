@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from data_prep.errors import InputError
-from models.families import ARRAYS, FAMILIES, Family, Scale, find_family
+from models.families import FAMILIES, find_family
+from models.family import ARRAYS, Family, Scale
 from models.family_parameters import SYMBOLS
 
 Array = NDArray[np.float64]

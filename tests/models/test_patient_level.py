@@ -24,7 +24,8 @@ from pymc.blocking import DictToArrayBijection
 from data_prep.errors import InputError
 from inference.expected_scores import average_response
 from models.design import Design, build_design
-from models.families import ARRAYS, FAMILIES
+from models.families import FAMILIES
+from models.family import ARRAYS
 from models.latent_moderator import latent_patients
 from models.patient_level import patient_level_model
 from models.priors import Priors

@@ -14,7 +14,8 @@ from data_prep.study import Study, narrowed
 from data_prep.trial import load_trial
 from diagnostics.fit_gate import check_fit, gate_table
 from diagnostics.verdicts import Verdict
-from inference.fit import Fit, fit_trial
+from inference.fit import Fit
+from inference.fitting import fit_trial
 from inference.profiles import PROFILES
 from inference.refits import refit
 

@@ -20,7 +20,7 @@ PROGRAM = """
 import hashlib, json, sys
 from data_prep.simulation import simulate_trial
 from data_prep.trial import trial_from_frame
-from inference.fit import fit_trial
+from inference.fitting import fit_trial
 from inference.profiles import find_profile
 
 sizes = {"usual": (240, 12), "large": (700, 40)}

@@ -37,7 +37,8 @@ from data_prep.simulation import (
 from data_prep.simulation_inputs import ARMS, CorrelationInputs, Given
 from data_prep.trial import Trial, trial_from_frame
 from inference.datatree import posterior
-from inference.fit import Fit, fit_trial
+from inference.fit import Fit
+from inference.fitting import fit_trial
 from inference.profiles import PROFILES
 from models.design import Design, build_design, sum_to_zero_basis
 from models.gaussian_draws import GaussianDraws

@@ -28,7 +28,8 @@ from inference.datatree import posterior
 from inference.profiles import SamplerProfile
 from inference.sampling import sample_outcome
 from models.design import Design, build_design, sum_to_zero_basis
-from models.families import ARRAYS, FAMILIES
+from models.families import FAMILIES
+from models.family import ARRAYS
 from models.priors import Priors
 from models.spec import specify
 

@@ -1,0 +1,123 @@
+"""What `effects` and `decide` do: ask, print the answers, draw the figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from alliance import decisions_table, effects_table, render
+from alliance.running import command, load_run
+from alliance.value_lists import read_values
+from inference.asked_patients import require_outcome
+from inference.yardsticks import yardsticks
+
+if TYPE_CHECKING:
+    from inference.fit import Fit
+
+
+def _asked_outcomes(fit: Fit, outcomes: Sequence[str]) -> dict[str, Any]:
+    for outcome in outcomes:
+        require_outcome(fit, outcome)
+    chosen = [name for name in fit.outcomes if not outcomes or name in outcomes]
+    return {name: fit.study.outcomes[name] for name in chosen}
+
+
+@command
+def effects(
+    run: Path,
+    *,
+    outcomes: list[str],
+    contrasts: list[str],
+    alliance: list[str],
+    thresholds: list[str],
+    ropes: list[str],
+    grid: int,
+    interval: float,
+    extrapolate: bool,
+    figure: Path | None,
+    plot: str,
+    table_format: str,
+) -> None:
+    """Print effects along the alliance, and draw them."""
+    from inference.effects import effects_along
+    from inference.effects import effects_table as tidy
+
+    fit = load_run(run)
+    asked = _asked_outcomes(fit, outcomes)
+    measured = yardsticks(asked, thresholds=thresholds, ropes=ropes)
+    values = read_values("--alliance", alliance)
+    answers = [
+        effects_along(
+            fit,
+            outcome,
+            contrasts=contrasts,
+            values=values,
+            grid=grid,
+            interval=interval,
+            yardstick=measured[outcome],
+            extrapolate=extrapolate,
+        )
+        for outcome in asked
+    ]
+    if figure is not None:
+        from diagnostics.effect_figures import FIGURES
+
+        from diagnostics.comparison_figure import save_figure
+
+        save_figure(FIGURES[plot](fit, answers), figure)
+        render.say(f"Written: {figure}")
+    if table_format == "table":
+        effects_table.effects(fit, answers)
+    else:
+        tables = [tidy(answer, every=not answer.named) for answer in answers]
+        table = pd.concat(tables, ignore_index=True)
+        render.frame(table, table_format, simulated=fit.study.simulated)
+
+
+@command
+def decide(
+    run: Path,
+    *,
+    outcomes: list[str],
+    contrasts: list[str],
+    alliance: list[str],
+    thresholds: list[str],
+    ropes: list[str],
+    reaches: list[str],
+    lift: float | None,
+    interval: float,
+    extrapolate: bool,
+    seed: int,
+    table_format: str,
+) -> None:
+    """Print what follows from the thresholds that were named."""
+    from inference.decisions import decisions
+
+    fit = load_run(run)
+    asked = _asked_outcomes(fit, outcomes)
+    measured = yardsticks(asked, thresholds=thresholds, ropes=ropes, reaches=reaches)
+    values = read_values("--alliance", alliance)
+    answers = [
+        decisions(
+            fit,
+            outcome,
+            measured[outcome],
+            contrasts=contrasts,
+            values=values,
+            lift=lift,
+            interval=interval,
+            extrapolate=extrapolate,
+            seed=seed,
+        )
+        for outcome in asked
+    ]
+    for note in decisions_table.notes(fit, answers):
+        render.note(note)
+    if table_format == "table":
+        decisions_table.decisions(fit, answers, interval=interval)
+    else:
+        table = pd.concat([answer.table for answer in answers], ignore_index=True)
+        render.frame(table, table_format, simulated=fit.study.simulated)

@@ -1,0 +1,31 @@
+"""Options that several commands share, with their help: nothing that takes long to import."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DEFAULT_SEED = 2013  # the year of the paper; any number would do, and it stands in the manifest
+LARGEST_SEED = 2**63 - 1  # as in `inference.fitting`, which help cannot wait for
+RUN_HELP = "Folder that `alliance fit --out` wrote."
+
+
+class TableFormat(StrEnum):
+    """How a table is printed."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+
+
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help=RUN_HELP)]
+FormatOption = Annotated[TableFormat, typer.Option("--format", help="How tables are printed.")]
+SeedOption = Annotated[
+    int, typer.Option(min=0, max=LARGEST_SEED, help="The same seed gives the same draws.")
+]
+IntervalOption = Annotated[
+    float, typer.Option(help="Probability of the equal-tailed intervals, between 0 and 1.")
+]

@@ -1,0 +1,57 @@
+"""How every command runs: faults become messages and exit codes, and runs are read back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from alliance import render
+from data_prep.errors import DataError, IncompleteSamplingError, InputError
+from data_prep.study import find_study, read_study
+
+INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C ended
+
+
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """Turn what a user can mend into a message and an exit code, without a traceback."""
+
+    @wraps(function)
+    def guarded(*arguments: Any, **options: Any) -> None:
+        try:
+            function(*arguments, **options)
+        except DataError as error:
+            render.problems(error)
+            raise typer.Exit(error.exit_code) from None
+        except InputError as error:
+            render.error(str(error))
+            raise typer.Exit(error.exit_code) from None
+        except IncompleteSamplingError as error:
+            render.error(f"{error} No run was written; fit again, or with another --seed.")
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            render.error("Interrupted: no run was written.")
+            raise typer.Exit(INTERRUPTED) from None
+
+    return guarded
+
+
+def load_run(run: Path, study: str | None = None, data: Path | None = None) -> Any:
+    """Read a run folder, and tell what does not match as notes.
+
+    Parameters
+    ----------
+    run : Path
+    study, data : optional
+        A study and a data file to hold against those that were fitted.
+    """
+    from inference.run_folder import load_fit
+
+    described = None if study is None else read_study(find_study(study))
+    fitted = load_fit(run, study=described, data=data)
+    for difference in fitted.differences:
+        render.note(difference)
+    return fitted

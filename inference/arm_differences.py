@@ -1,0 +1,79 @@
+"""Two arms for the same patient: differences of expected scores, and of single outcomes.
+
+Both arms have the same therapist effects and the same residual rank (`inference.residuals`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from models.design import arm_pairs
+
+Array = NDArray[np.float64]
+
+
+def arm_differences(
+    expected: Array,
+    scores: Array,
+    arms: Sequence[str],
+    *,
+    better: str,
+    by: float | None,
+    interval: float,
+) -> pd.DataFrame:
+    """Differences between all pairs of arms, for each patient.
+
+    Parameters
+    ----------
+    expected, scores : ndarray, shape (d, n, K)
+        Expected scores and single outcomes of n patients in K arms.
+    arms : sequence of str
+        Codes in display order.
+    better : {"higher", "lower"}
+        Which scores are better.
+    by : float or None
+        A difference in the direction of benefit whose chance is wanted.
+    interval : float
+
+    Returns
+    -------
+    pandas.DataFrame
+        Patient after patient, pairs as in `models.design.arm_pairs`, later arm minus earlier:
+        ``contrast`` (``MCE-GE``); ``expected`` with ``expected_sd, expected_lower,
+        expected_upper`` and ``prob_positive`` (difference of expected scores);
+        ``outcome_lower, outcome_upper`` and ``prob_outcome_better`` (difference of the patient's
+        outcomes, and the chance that the later arm's is better: a tie is not); with `by` also
+        ``better_by, prob_better_by, prob_outcome_better_by``.
+    """
+    gain = 1 if better == "higher" else -1
+    tails = [(1 - interval) / 2, (1 + interval) / 2]
+    found: list[pd.DataFrame] = []
+    for later, earlier in arm_pairs(len(arms)):
+        mean = expected[..., later] - expected[..., earlier]
+        single = scores[..., later] - scores[..., earlier]
+        lower, upper = np.quantile(mean, tails, axis=0)
+        outcome_lower, outcome_upper = np.quantile(single, tails, axis=0)
+        columns: dict[str, Array | str | float] = {
+            "contrast": f"{arms[later]}-{arms[earlier]}",
+            "expected": mean.mean(axis=0),
+            "expected_sd": mean.std(axis=0, ddof=1),
+            "expected_lower": lower,
+            "expected_upper": upper,
+            "prob_positive": (mean > 0).mean(axis=0),
+            "outcome_lower": outcome_lower,
+            "outcome_upper": outcome_upper,
+            "prob_outcome_better": (gain * single > 0).mean(axis=0),
+        }
+        if by is not None:
+            columns |= {
+                "better_by": by,
+                "prob_better_by": (gain * mean >= by).mean(axis=0),
+                "prob_outcome_better_by": (gain * single >= by).mean(axis=0),
+            }
+        found.append(pd.DataFrame(columns))
+    table = pd.concat(found, keys=range(len(found)), names=["pair", "patient"])
+    return table.sort_index(level=["patient", "pair"]).reset_index(drop=True)

@@ -1,0 +1,210 @@
+"""Arms along the alliance: expected scores, and every contrast as a curve over its range.
+
+At each value of the alliance every patient of the trial is imagined to have it, in every arm, with
+one therapist (an average one unless another is asked for), and expected scores are averaged over
+the patients (g-computation; Robins 1986, doi:10.1016/0270-0255(86)90088-6), as
+`inference.expected_scores` does at the patients' own alliance. For a Gaussian outcome a contrast is
+then the straight line of its coefficients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from data_prep.errors import InputError, nearest
+from inference.expected_scores import BLOCK_NUMBERS, auxiliary_draws, coefficients
+from inference.predictor import Rows, TherapistPart, linear_predictor, link_scale, row_matrix
+from models.design import Design, arm_pairs
+
+Array = NDArray[np.float64]
+
+PATIENT_PARTS = ("baseline", "covariate")  # what differs between patients of one arm and alliance
+LARGEST_GRID = 1001  # points; more would show nothing more
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """A comparison of two arms: the first minus the second.
+
+    Attributes
+    ----------
+    level : str
+        As the analyst names it: ``MCE-GE``.
+    first, second : int
+        Positions in the arms.
+    """
+
+    level: str
+    first: int
+    second: int
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ArmCurves:
+    """Expected scores of the arms at g values of the alliance, on the outcome's own scale.
+
+    Attributes
+    ----------
+    arms : tuple of str
+        Codes in display order.
+    better : {"higher", "lower"}
+    moderator : ndarray, shape (g,)
+        Ascending, in the alliance's own points.
+    expected : ndarray, shape (d, K, g)
+        d draws, chain after chain.
+    """
+
+    arms: tuple[str, ...]
+    better: str
+    moderator: Array
+    expected: Array
+
+    @property
+    def gain(self) -> int:
+        """1 where a higher score is better, -1 where a lower one is."""
+        return 1 if self.better == "higher" else -1
+
+    def contrast(self, which: Contrast) -> Array:
+        """Draws of a contrast along the alliance, shape (d, g)."""
+        return np.asarray(self.expected[:, which.first] - self.expected[:, which.second])
+
+    def best(self) -> Array:
+        """Chance that each arm has the best expected score of all, shape (K, g)."""
+        winner = (self.gain * self.expected).argmax(axis=1)
+        return np.stack([(winner == arm).mean(axis=0) for arm in range(len(self.arms))])
+
+
+def arm_curves(
+    design: Design,
+    draws: xr.Dataset,
+    patients: Rows,
+    values: Array,
+    better: str,
+    therapist: TherapistPart | None = None,
+) -> ArmCurves:
+    """Expected scores of every arm at some values of the alliance, averaged over patients.
+
+    Parameters
+    ----------
+    design : Design
+    draws : xarray.Dataset
+        Posterior of the outcome on the standardised scale.
+    patients : Rows
+        Whose baseline and covariates are averaged over: the trial's, as a rule.
+    values : ndarray, shape (g,)
+        The alliance, in its own points.
+    better : {"higher", "lower"}
+    therapist : TherapistPart, optional
+        One therapist, who treats all of them; by default an average one. Where the alliance is
+        taken apart, patients along the curve differ within this therapist, and the mean alliance
+        of an average one's patients is the average.
+
+    Returns
+    -------
+    ArmCurves
+    """
+    arms, count = len(design.arms), len(values)
+    middle = np.array([mean for mean, _ in design.scaling.covariates])
+    points = Rows(
+        arm_index=np.repeat(np.arange(arms), count),
+        moderator=np.tile(values, arms),
+        baseline=np.full(arms * count, design.scaling.baseline[0]),
+        covariates=np.tile(middle, (arms * count, 1)),
+    )
+    if therapist is not None:
+        therapist = replace(therapist, index=np.zeros(arms * count, dtype=np.int64))
+    at_points = linear_predictor(design, draws, points, therapist)
+    expected = _averaged(design, draws, patients, at_points)
+    return ArmCurves(design.arms, better, values, expected.reshape(-1, arms, count))
+
+
+def _averaged(design: Design, draws: xr.Dataset, patients: Rows, at_points: Array) -> Array:
+    """Expected scores at the points, averaged over the patients: shape (d, points)."""
+    kept = [k for k, name in enumerate(design.coefficients) if name.split("[")[0] in PATIENT_PARTS]
+    beta = np.stack(list(coefficients(draws, design).values()), axis=1)[:, kept]
+    X, weights = _grouped(row_matrix(design, patients)[:, kept])
+    family, scale = design.family, design.scale
+    if family.link == "identity":
+        return np.asarray(scale.offset + scale.unit * (at_points + (beta @ (weights @ X))[:, None]))
+    auxiliary = auxiliary_draws(draws, design)
+    expected = np.empty_like(at_points)
+    block = max(1, BLOCK_NUMBERS // (len(X) * max(1, scale.top)))
+    for start in range(0, len(beta), block):
+        some = slice(start, start + block)
+        aux = {name: values[some] for name, values in auxiliary.items()}
+        patient = beta[some] @ X.T
+        for point in range(at_points.shape[1]):
+            eta = link_scale(design, patient + at_points[some, point, None])
+            expected[some, point] = family.expected(eta, aux, scale) @ weights
+    return scale.offset + scale.unit * expected
+
+
+def _grouped(X: Array) -> tuple[Array, Array]:
+    """Distinct rows, and the share of each."""
+    if not X.shape[1]:
+        return X[:1], np.ones(1)
+    rows, counts = np.unique(X, axis=0, return_counts=True)
+    return rows, counts / counts.sum()
+
+
+def value_grid(ends: tuple[float, float], points: int, named: Sequence[float] = ()) -> Array:
+    """Values that a curve is drawn at: evenly spaced, and those that are named.
+
+    Parameters
+    ----------
+    ends : tuple of float
+        The observed range; named values beyond it stretch it.
+    points : int
+        Evenly spaced values.
+    named : sequence of float
+        Further values.
+
+    Returns
+    -------
+    ndarray, ascending
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two points, or too many.
+    """
+    if not 2 <= points <= LARGEST_GRID:
+        raise InputError(
+            f"A curve cannot be drawn through {points} values of its grid.",
+            f"Give --grid a number from 2 to {LARGEST_GRID}.",
+        )
+    low, high = min([ends[0], *named]), max([ends[1], *named])
+    return np.unique([*np.linspace(low, high, points), *ends, *named])
+
+
+def find_contrasts(arms: Sequence[str], wanted: Sequence[str] = ()) -> list[Contrast]:
+    """Contrasts by their names; all pairs, later arm minus earlier, if none is named.
+
+    Parameters
+    ----------
+    arms : sequence of str
+        Codes in display order.
+    wanted : sequence of str
+        ``MCE-GE`` is MCE minus GE; either order may be asked for.
+
+    Returns
+    -------
+    list of Contrast
+
+    Raises
+    ------
+    InputError
+        If there is no such pair of arms.
+    """
+    usual = [Contrast(f"{arms[k]}-{arms[j]}", k, j) for k, j in arm_pairs(len(arms))]
+    turned = [Contrast(f"{arms[j]}-{arms[k]}", j, k) for k, j in arm_pairs(len(arms))]
+    by_level = {contrast.level: contrast for contrast in [*usual, *turned]}
+    for level in wanted:
+        if level not in by_level:
+            raise InputError(f"The run has no contrast {level!r}.", nearest(level, by_level))
+    return [by_level[level] for level in dict.fromkeys(wanted)] if wanted else usual

@@ -1,0 +1,182 @@
+"""All outcomes of a study sampled together, and what they share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from data_prep.trial import Trial
+from inference.compilation import compile_model
+from inference.datatree import joint_trees
+from inference.profiles import SamplerProfile, seed_sequence
+from inference.sampling import (
+    Progress,
+    Timings,
+    nuts_seed,
+    require_complete,
+    run_chains,
+)
+from models.correlations import correlation_factor
+from models.design import build_design, centre_and_sd
+from models.joint import JointDesign, join_designs
+from models.joint_draws import JointDraws, draw_joint_effects
+from models.joint_model import PREFIXES, joint_model
+from models.spec import JOINT, ModelSpec
+
+# The slopes' spread between outcomes has a funnel at zero, as therapist SDs have.
+TARGET_ACCEPT = 0.9
+
+
+def joint_facts(trial: Trial, outcomes: Iterable[str]) -> dict[str, Any]:
+    """What a run keeps of a joint model beside the outcomes' own patients.
+
+    Returns
+    -------
+    dict
+        ``patients``, those with any outcome, and ``moderator_scale``, the mean and SD of their
+        moderator, with which every outcome's is standardised.
+    """
+    positions = np.unique(np.concatenate([trial.positions(name) for name in outcomes]))
+    scale = centre_and_sd(trial.data["moderator"].values[positions])
+    return {"patients": len(positions), "moderator_scale": list(scale)}
+
+
+def join_trial(trial: Trial, specs: Mapping[str, ModelSpec]) -> JointDesign:
+    """The designs of all outcomes side by side, on one scale of the moderator."""
+    scale = joint_facts(trial, specs)["moderator_scale"]
+    designs = {
+        name: build_design(trial.analysed(name), spec, trial.study.outcomes[name].range, scale)
+        for name, spec in specs.items()
+    }
+    return join_designs(
+        designs,
+        {name: trial.positions(name).tolist() for name in specs},
+        {name: trial.study.outcomes[name].better for name in specs},
+    )
+
+
+def sample_joint(
+    trial: Trial,
+    specs: Mapping[str, ModelSpec],
+    profile: SamplerProfile,
+    seed: int,
+    *,
+    cores: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[dict[str, xr.DataTree], xr.DataTree, Timings]:
+    """Draw from the posterior of all outcomes together.
+
+    Parameters
+    ----------
+    trial : Trial
+    specs : mapping of str to ModelSpec
+        By outcome; Gaussian, with the priors of the first.
+    profile : SamplerProfile
+    seed : int
+        The run's seed; see `inference.profiles.seed_sequence`.
+    cores : int, optional
+        Chains run at a time; all cores of the process by default. It never changes a draw.
+    progress : callable, optional
+        Called with the draws done and the draws to do, over all chains, tuning included.
+
+    Returns
+    -------
+    dict of str to xarray.DataTree
+        Each outcome's draws, as `inference.sampling.sample_outcome` gives them.
+    xarray.DataTree
+        What the outcomes share: ``pooled_moderator_slope``, ``moderator_slope_spread``, and over
+        ``pair`` of outcomes ``residual_correlation``, ``therapist_correlation`` and
+        ``therapist_slope_correlation``.
+    Timings
+
+    Raises
+    ------
+    IncompleteSamplingError
+        If a chain is short, or a draw is not finite.
+    KeyboardInterrupt
+        On Ctrl-C; the chains are stopped and their draws dropped.
+    """
+    started = time.perf_counter()
+    joint = join_trial(trial, specs)
+    model = compile_model(joint_model(joint, next(iter(specs.values())).priors))
+    compiled = time.perf_counter()
+    careful = profile.accepting(TARGET_ACCEPT)
+    raw = run_chains(model, careful, nuts_seed(seed, JOINT), cores, progress)
+    sampled = time.perf_counter()
+    draws = raw["posterior"].to_dataset()
+    require_complete(draws, JOINT, profile)
+    factors = _factors(draws, joint)
+    effects = _therapist_effects(draws, joint, factors, seed)
+    trees, shared = joint_trees(
+        raw, joint, _beta(draws, joint), effects, _shared(draws, joint, factors), sampled - compiled
+    )
+    finished = time.perf_counter()
+    return trees, shared, Timings(compiled - started, sampled - compiled, finished - sampled)
+
+
+def _beta(draws: xr.Dataset, joint: JointDesign) -> np.ndarray:
+    """Standardised coefficients, (chain, draw, K, p)."""
+    coefficients = joint.first.coefficients
+    other = draws["other_coefficient"].transpose("chain", "draw", "outcome", "other").values
+    moderator = coefficients.index("moderator")
+    deviation = draws["moderator_slope_deviation"].transpose("chain", "draw", "outcome").values
+    pooled = draws["pooled_moderator_slope"].values[..., None]
+    spread = draws["moderator_slope_spread"].values[..., None]
+    slope = joint.orientation * (pooled + spread * deviation)
+    return np.insert(other, moderator, slope, axis=-1)
+
+
+def _factors(draws: xr.Dataset, joint: JointDesign) -> np.ndarray:
+    """Lower factors of residual and therapist covariances, (chain, draw, 1 + q, K, K)."""
+    residual = draws["residual_sd"].transpose("chain", "draw", "gaussian_outcome").values
+    if joint.ordinal is not None:
+        residual = np.insert(residual, joint.ordinal, 1.0, axis=-1)
+    kinds = [str(kind) for kind in draws["covariance"].values][1:]
+    therapists = [
+        draws[f"{PREFIXES[kind]}_sd"].transpose("chain", "draw", "outcome").values for kind in kinds
+    ]
+    sd = np.stack([residual, *therapists], axis=2)
+    partial = draws["partial_correlation"].transpose("chain", "draw", "covariance", "pair").values
+    return sd[..., None] * correlation_factor(partial, len(joint.designs), np)
+
+
+def _therapist_effects(
+    draws: xr.Dataset, joint: JointDesign, factors: np.ndarray, seed: int
+) -> np.ndarray:
+    """Effects on each outcome, (chain, draw, J, K, q)."""
+    if "therapist_standard" in draws:
+        order = ("chain", "draw", "effect", "therapist", "outcome")
+        standard = draws["therapist_standard"].transpose(*order).values
+        return np.moveaxis(standard @ np.swapaxes(factors[:, :, 1:], -1, -2), 2, -1)
+    beta = _beta(draws, joint)
+    return np.stack(
+        [
+            draw_joint_effects(
+                joint,
+                JointDraws(beta[chain], factors[chain, :, 0], factors[chain, :, 1:]),
+                np.random.default_rng(seed_sequence(seed, "therapist_effects", JOINT, chain)),
+            )
+            for chain in range(len(beta))
+        ]
+    )
+
+
+def _shared(draws: xr.Dataset, joint: JointDesign, factors: np.ndarray) -> xr.Dataset:
+    """Pooled slope, spread, and the correlations between outcomes, pair by pair."""
+    pairs = list(combinations(range(len(joint.designs)), 2))
+    names = list(joint.designs)
+    shared = draws[["pooled_moderator_slope", "moderator_slope_spread"]]
+    shared = shared.assign_coords(pair=[f"{names[k]}-{names[m]}" for k, m in pairs])
+    for position, kind in enumerate(draws["covariance"].values):
+        factor = factors[:, :, position]
+        covariance = factor @ np.swapaxes(factor, -1, -2)
+        sd = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
+        values = [covariance[..., k, m] / (sd[..., k] * sd[..., m]) for k, m in pairs]
+        name = f"{PREFIXES[str(kind)]}_correlation"
+        shared[name] = (("chain", "draw", "pair"), np.stack(values, axis=-1))
+    return shared

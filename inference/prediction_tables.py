@@ -1,0 +1,140 @@
+"""From draws of predictions to tables: summaries, and the columns that say what a row is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from data_prep.errors import InputError
+from inference.asked_patients import AskedPatients
+from inference.predictor import Rows
+from models.design import Design
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Block:
+    """Draws for some of the patients, in every arm they are asked about.
+
+    Attributes
+    ----------
+    rows : Rows
+        Patient after patient, for each the arms in display order.
+    eta, expected, scores : ndarray, shape (d, r)
+        Predictor on the link's scale, expected scores, single outcomes.
+    """
+
+    rows: Rows
+    eta: Array
+    expected: Array
+    scores: Array
+
+
+def require_interval(interval: float) -> None:
+    """Refuse a probability that is not between 0 and 1."""
+    if not 0 < interval < 1:
+        raise InputError(
+            f"The interval's probability {interval} is not between 0 and 1.",
+            "Give for example 0.95.",
+        )
+
+
+def summaries(block: Block, interval: float) -> dict[str, Array | float]:
+    """Columns of a table that describe expected scores and outcomes, each of shape (r,)."""
+    tails = [(1 - interval) / 2, (1 + interval) / 2]
+    lower, upper = np.quantile(block.expected, tails, axis=0)
+    outcome_lower, outcome_upper = np.quantile(block.scores, tails, axis=0)
+    return {
+        "expected": block.expected.mean(axis=0),
+        "expected_sd": block.expected.std(axis=0, ddof=1),
+        "expected_lower": lower,
+        "expected_upper": upper,
+        "outcome_sd": block.scores.std(axis=0, ddof=1),
+        "outcome_lower": outcome_lower,
+        "outcome_upper": outcome_upper,
+    }
+
+
+def row_facts(
+    design: Design, patients: AskedPatients, rows: Rows, arms_each: int, therapists: list[str]
+) -> xr.Dataset:
+    """What each row is."""
+    repeated = {
+        "patient": np.repeat(np.array(patients.names, dtype=str), arms_each),
+        "arm": np.array(design.arms, dtype=str)[rows.arm_index],
+        "moderator": rows.moderator,
+        "therapist": np.repeat(np.array(therapists, dtype=str), arms_each),
+        "extrapolated": np.repeat(patients.extrapolated, arms_each),
+    }
+    if design.has_baseline and rows.baseline is not None:
+        repeated["baseline"] = rows.baseline
+    found = xr.Dataset({name: ("row", values) for name, values in repeated.items()})
+    found["covariates"] = (("row", "covariate"), rows.covariates)
+    return found.assign_coords(
+        row=np.arange(len(rows)), covariate=np.array(design.covariates, dtype=str)
+    ).assign_attrs(outcome=design.outcome)
+
+
+def row_head(design: Design, facts: xr.Dataset) -> pd.DataFrame:
+    """The columns that say what a row is."""
+    baseline = ["baseline"] if "baseline" in facts else []
+    columns = {"outcome": np.full(facts.sizes["row"], design.outcome)}
+    columns |= {name: facts[name].values for name in ("patient", "arm", "moderator", *baseline)}
+    for k, name in enumerate(design.covariates):
+        columns[name] = facts["covariates"].values[:, k]
+    columns |= {name: facts[name].values for name in ("therapist", "extrapolated")}
+    return pd.DataFrame(columns)
+
+
+def contrast_table(
+    design: Design, facts: xr.Dataset, differences: list[pd.DataFrame], arms_each: int
+) -> pd.DataFrame | None:
+    """Differences between arms behind the columns that say whose they are; None without any."""
+    if not differences:
+        return None
+    found = pd.concat(differences, ignore_index=True)
+    pairs = arms_each * (arms_each - 1) // 2
+    head = row_head(design, facts).drop(columns="arm").iloc[::arms_each]
+    head = head.loc[head.index.repeat(pairs)].reset_index(drop=True)
+    head.insert(2, "contrast", found.pop("contrast"))
+    return pd.concat([head, found], axis=1)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class KeptDraws:
+    """Draws of all rows, put together block by block."""
+
+    expected: Array  # (r, d)
+    scores: Array
+
+    @classmethod
+    def empty(cls, rows: int, draws: xr.Dataset) -> KeptDraws:
+        """Room for so many rows."""
+        shape = (rows, draws.sizes["chain"] * draws.sizes["draw"])
+        return cls(np.empty(shape), np.empty(shape))
+
+    def put(self, start: int, block: Block) -> None:
+        """Keep a block whose first row has this position."""
+        some = slice(start, start + len(block.rows))
+        self.expected[some], self.scores[some] = block.expected.T, block.scores.T
+
+    def dataset(self, draws: xr.Dataset) -> xr.Dataset:
+        """What was kept, over chain, draw, row."""
+        shape = (len(self.expected), draws.sizes["chain"], draws.sizes["draw"])
+        dims = ("chain", "draw", "row")
+        return xr.Dataset(
+            {
+                "expected": (dims, np.moveaxis(self.expected.reshape(shape), 0, -1)),
+                "outcome": (dims, np.moveaxis(self.scores.reshape(shape), 0, -1)),
+            },
+            coords={
+                "chain": draws["chain"].values,
+                "draw": draws["draw"].values,
+                "row": np.arange(shape[0]),
+            },
+        )

@@ -1,0 +1,153 @@
+"""The linear predictor of patients asked about, from saved draws: for any arm, alliance, therapist.
+
+Predictions, averages and effect curves stand on it. Nothing here is compiled.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from inference.expected_scores import BLOCK_NUMBERS, auxiliary_draws, coefficients
+from inference.rows import Rows, row_matrix
+from inference.therapist_parts import (
+    AVERAGE,
+    NEW,
+    TherapistChoice,
+    TherapistPart,
+    contextual_slope,
+    require_therapists,
+    therapist_factor,
+    therapist_part,
+    therapist_variance,
+)
+from models.design import Design
+
+__all__ = [
+    "AVERAGE",
+    "NEW",
+    "Rows",
+    "TherapistChoice",
+    "TherapistPart",
+    "column_blocks",
+    "contextual_slope",
+    "expected_scores",
+    "linear_predictor",
+    "link_scale",
+    "predictor_at",
+    "require_therapists",
+    "row_matrix",
+    "therapist_factor",
+    "therapist_part",
+    "therapist_variance",
+]
+
+Array = NDArray[np.float64]
+
+
+def linear_predictor(
+    design: Design, draws: xr.Dataset, rows: Rows, therapists: TherapistPart | None = None
+) -> Array:
+    """Draws of the linear predictor of each row, on the scale of the coefficients.
+
+    Parameters
+    ----------
+    design : Design
+    draws : xarray.Dataset
+        Posterior of the outcome on the standardised scale.
+    rows : Rows
+    therapists : TherapistPart, optional
+        As from `therapist_part`; without it the therapist is an average one.
+
+    Returns
+    -------
+    ndarray, shape (d, r)
+        d draws, chain after chain.
+    """
+    X = row_matrix(design, rows)
+    beta = np.stack(list(coefficients(draws, design).values()), axis=1)
+    predictor = beta @ X.T
+    if therapists is None:
+        return predictor
+    Z = X[:, design.effect_columns]
+    for k in range(len(design.effects)):
+        predictor += therapists.effect[:, therapists.index, k] * Z[:, k]
+    if therapists.shift is not None:
+        predictor += therapists.shift[:, therapists.index]
+    return predictor
+
+
+def predictor_at(
+    design: Design,
+    draws: xr.Dataset,
+    rows: Rows,
+    moderator: Array,
+    therapists: TherapistPart | None = None,
+) -> Array:
+    """The linear predictor at an alliance that may differ between draws.
+
+    Parameters
+    ----------
+    design : Design
+    draws : xarray.Dataset
+    rows : Rows
+        Their own alliance is not looked at.
+    moderator : ndarray, shape (1, r) or (d, r)
+        Standardised alliance.
+    therapists : TherapistPart, optional
+
+    Returns
+    -------
+    ndarray, shape (d, r)
+    """
+    mean, sd = design.scaling.moderator
+    # The predictor is a straight line in the alliance: two points give all of it.
+    level, further = (
+        linear_predictor(design, draws, rows.at_moderator(point), therapists)
+        for point in (mean, mean + sd)
+    )
+    return level + (further - level) * moderator
+
+
+def link_scale(design: Design, predictor: Array) -> Array:
+    """A predictor on the scale of the family's link, same shape."""
+    return design.scale.link_location + design.scale.link_unit * predictor
+
+
+def expected_scores(design: Design, draws: xr.Dataset, predictor: Array) -> Array:
+    """Expected scores on the outcome's own scale.
+
+    Parameters
+    ----------
+    design : Design
+    draws : xarray.Dataset
+        With the family's own parameters.
+    predictor : ndarray, shape (d, r)
+        As from `linear_predictor`.
+
+    Returns
+    -------
+    ndarray, shape (d, r)
+    """
+    family, scale = design.family, design.scale
+    auxiliary = auxiliary_draws(draws, design)
+    expected = np.empty_like(predictor)
+    for some in column_blocks(predictor.shape, max(1, scale.top)):
+        eta = link_scale(design, predictor[:, some])
+        expected[:, some] = family.expected(eta, auxiliary, scale)
+    return scale.offset + scale.unit * expected
+
+
+def column_blocks(shape: tuple[int, ...], numbers_each: int = 1) -> list[slice]:
+    """Blocks of rows whose arrays stay near a few million numbers.
+
+    Parameters
+    ----------
+    shape : (d, r)
+    numbers_each : int
+        Numbers that are held at a time for each draw of each row.
+    """
+    draws, rows = shape
+    block = max(1, BLOCK_NUMBERS // (draws * numbers_each))
+    return [slice(start, min(start + block, rows)) for start in range(0, rows, block)]

@@ -1,0 +1,140 @@
+"""The choices behind a run in words: defaults, every departure, and outcomes that differ."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from data_prep.errors import InputError
+from data_prep.study import ModelSettings, narrowed
+from inference.choices import Choice, model_choices
+from inference.fit import Fit
+from models.families import FAMILIES
+from models.priors import Priors
+from models.spec import specify
+
+DEFAULTS = {
+    "likelihood": "Gaussian, as published",
+    "therapist effects": "intercept and slope",
+    "arm effects": "the same for all therapists",
+    "alliance": "total",
+    "alliance slope": "differs between arms",
+    "missing alliance": "patients left out",
+    "alliance ratings": "taken as they are",
+    "outcomes": "one at a time",
+    "unseen outcomes": "missing at random given the model",
+    "priors": "default",
+}
+
+
+def fitted(fit: Fit, **settings: Any) -> Fit:
+    """The fit under a study with other settings; its draws are not looked at."""
+    study = narrowed(fit.study, **settings)
+    return replace(fit, study=study, specs=specify(study))
+
+
+def departures(fit: Fit) -> dict[str, str]:
+    return {choice.aspect: choice.words for choice in model_choices(fit) if not choice.default}
+
+
+def test_defaults_are_all_told_and_none_departs(made_fit: Fit) -> None:
+    choices = model_choices(made_fit)
+    assert {choice.aspect: choice.words for choice in choices} == DEFAULTS
+    assert all(choice.default for choice in choices)
+    assert str(choices[0]) == "likelihood: Gaussian, as published"
+
+
+# option, value: what departs, in which words. The study's outcomes are function (beta-binomial by
+# its own family) and gpe (ordinal); its reliability is 0.77, the alliance's range 16 to 112.
+SETTINGS: dict[str, tuple[Any, str, str]] = {
+    "likelihood": (
+        "native",
+        "likelihood",
+        "each outcome's own family, beta-binomial (function), ordinal (gpe)",
+    ),
+    "therapist": ("intercept", "therapist effects", "intercept"),
+    "interaction": (False, "alliance slope", "the same in all arms"),
+    "alliance": ("within_between", "alliance", "within and between therapists"),
+    "missing_alliance": ("impute", "missing alliance", "imputed inside the model"),
+    "reliability": (True, "alliance ratings", "true score plus noise, reliability 0.77"),
+    "ceiling": (True, "alliance ratings", "cut off at the ceiling 112"),
+    "therapist_by_arm": (True, "arm effects", "vary between therapists"),
+    "joint": (True, "outcomes", "all in one model"),
+}
+
+
+@pytest.mark.parametrize("setting", ModelSettings.model_fields)
+def test_every_setting_is_seen_where_it_departs(setting: str, made_fit: Fit) -> None:
+    """Each in one place alone; a setting that is added without words here fails."""
+    value, aspect, words = SETTINGS[setting]
+    changed = fitted(made_fit, **{setting: value})
+    assert departures(changed) == {aspect: words}
+    assert [choice.aspect for choice in model_choices(changed)] == list(DEFAULTS)
+    back = fitted(changed, **{setting: getattr(ModelSettings(), setting)})
+    assert departures(back) == {}
+
+
+def test_the_values_that_no_other_test_has(made_fit: Fit) -> None:
+    assert departures(fitted(made_fit, therapist="none")) == {"therapist effects": "none"}
+    both = departures(fitted(made_fit, reliability=True, ceiling=True))
+    assert both == {
+        "alliance ratings": "true score plus noise, reliability 0.77 and cut off at the ceiling 112"
+    }
+
+
+def test_own_families_that_are_gaussian_depart_too(made_fit: Fit) -> None:
+    """They were asked for, though nothing else comes of it."""
+    outcomes = {
+        name: outcome.model_copy(update={"family": "gaussian"})
+        for name, outcome in made_fit.study.outcomes.items()
+    }
+    study = made_fit.study.model_copy(update={"outcomes": outcomes})
+    changed = fitted(replace(made_fit, study=study), likelihood="native")
+    assert departures(changed) == {"likelihood": "each outcome's own family, Gaussian"}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_has_words(family: str, made_fit: Fit) -> None:
+    specs = {name: replace(spec, family=family) for name, spec in made_fit.specs.items()}
+    [told, *_] = model_choices(replace(made_fit, specs=specs))
+    assert family.split("_")[0] in told.words.lower()
+    assert "_" not in told.words
+
+
+def test_outcomes_that_differ_are_told_apart(made_fit: Fit) -> None:
+    specs = made_fit.specs | {
+        "gpe": replace(made_fit.specs["gpe"], therapist="none", priors=Priors(moderator_slope=0.5))
+    }
+    assert departures(replace(made_fit, specs=specs)) == {
+        "therapist effects": "intercept and slope (function), none (gpe)",
+        "priors": "default (function), default but for moderator_slope 0.5 (gpe)",
+    }
+
+
+def test_shifts_of_unseen_outcomes_are_told_with_their_patients(made_fit: Fit) -> None:
+    delta = {"function": {"SMT": -2, "GE": 0, "MCE": 1.5}, "gpe": {"GE": -0.25}}
+    counts = {
+        "function": {
+            "GE": {"eligible": 30, "unseen": 1},
+            "MCE": {"eligible": 25, "unseen": 0},
+            "SMT": {"eligible": 28, "unseen": 6},
+        },
+        "gpe": {arm: {"eligible": 20, "unseen": 3} for arm in ("GE", "MCE", "SMT")},
+    }
+    changed = fitted(made_fit, delta=delta)
+    changed = replace(changed, manifest=changed.manifest | {"missing_outcomes": counts})
+    assert departures(changed) == {
+        "unseen outcomes": "missing at random, in arm_contrast_delta shifted: function in MCE by "
+        "+1.5 (0 of 25 patients unseen), SMT by -2 (6 of 28 patients unseen); gpe in GE by -0.25 "
+        "(3 of 20 patients unseen)"
+    }
+    assert departures(fitted(made_fit, delta={"gpe": {"GE": 0}})) == {}
+    del changed.manifest["missing_outcomes"]
+    with pytest.raises(InputError, match="holds no counts"):
+        model_choices(changed)
+
+
+def test_a_choice_is_a_sentence_without_its_verb() -> None:
+    assert str(Choice("alliance", "total", True)) == "alliance: total"

@@ -1,0 +1,106 @@
+"""Posteriors with therapists, patients asked about, and their predictor written term by term."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from example_families import family_design, made_posterior
+from numpy.typing import NDArray
+
+from inference.predictor import Rows
+from models.design import Design, sum_to_zero_basis
+
+Array = NDArray[np.float64]
+
+
+def therapist_posterior(
+    design: Design, seed: int = 5, *, chains: int = 2, draws: int = 4
+) -> xr.Dataset:
+    """Random parameters as `made_posterior` makes them, with each therapist's own effects."""
+    random = np.random.default_rng(seed)
+    found = made_posterior(design, seed, chains=chains, draws=draws)
+    shape = (chains, draws)
+    found = found.assign_coords(therapist=list(design.therapists), effect=list(design.effects))
+    if "slope" in design.effects:
+        found["therapist_correlation"] = (("chain", "draw"), random.uniform(-0.9, 0.9, shape))
+    if design.effects:
+        effects = random.normal(size=(*shape, len(design.therapists), len(design.effects)))
+        found["therapist_effect"] = (("chain", "draw", "therapist", "effect"), 0.3 * effects)
+    if design.moderator.structure == "within_between":
+        means = random.normal(size=(*shape, len(design.therapists)))
+        found["moderator_therapist_mean"] = (("chain", "draw", "therapist"), 0.5 * means)
+    return found
+
+
+def posterior_of(
+    design: Design, chains: int, draws: int, parameters: dict[str, object]
+) -> xr.Dataset:
+    """A posterior in which every parameter is given: a number, or an array (draws of all chains).
+
+    ``beta`` is a dict of coefficients by name; those not named are zero.
+    """
+    names = [design.coefficients[k] for k in design.present]
+    total = chains * draws
+    values: dict[str, tuple[tuple[str, ...], Array]] = {}
+    for name, given in parameters.items():
+        if name == "beta":
+            assert isinstance(given, dict)
+            columns = [np.broadcast_to(given.get(key, 0.0), total) for key in names]
+            array = np.stack(columns, axis=1).reshape(chains, draws, -1)
+            values[name] = (("chain", "draw", "coefficient"), array)
+        elif name == "cutpoint":
+            array = np.broadcast_to(np.asarray(given, float), (chains, draws, design.scale.top))
+            values[name] = (("chain", "draw", "threshold"), array)
+        else:
+            array = np.broadcast_to(np.asarray(given, float), total).reshape(chains, draws)
+            values[name] = (("chain", "draw"), array)
+    coords = {"chain": np.arange(chains), "draw": np.arange(draws), "coefficient": names}
+    return xr.Dataset(values, coords=coords)
+
+
+def some_rows(design: Design, count: int = 5, seed: int = 3) -> Rows:
+    """Patients with random values on their own scales, one arm after the other."""
+    random = np.random.default_rng(seed)
+    return Rows(
+        arm_index=np.arange(count) % len(design.arms),
+        moderator=random.normal(80, 12, count),
+        baseline=random.normal(10, 4, count) if design.has_baseline else None,
+        covariates=random.normal(size=(count, len(design.covariates))),
+    )
+
+
+def one_predictor(
+    design: Design, draw: xr.Dataset, rows: Rows, row: int, therapist: str | None = None
+) -> float:
+    """A row's predictor at one draw, term by term; an average therapist's, or a known one's."""
+    arms, scaling = len(design.arms), design.scaling
+    basis = sum_to_zero_basis(arms)[rows.arm_index[row]]
+    alliance = (rows.moderator[row] - scaling.moderator[0]) / scaling.moderator[1]
+    beta = dict(zip(draw["coefficient"].values.tolist(), draw["beta"].values, strict=True))
+    total = beta.get("intercept", 0.0) + beta["moderator"] * alliance
+    if rows.baseline is not None:
+        mean, sd = scaling.baseline
+        total += beta["baseline"] * (rows.baseline[row] - mean) / sd
+    for k in range(arms - 1):
+        total += beta[f"arm[{k + 1}]"] * basis[k]
+        total += beta.get(f"interaction[{k + 1}]", 0.0) * basis[k] * alliance
+    for k, name in enumerate(design.covariates):
+        mean, sd = scaling.covariates[k]
+        total += beta[f"covariate[{name}]"] * (rows.covariates[row, k] - mean) / sd
+    if therapist is None:
+        return float(total)
+    for effect in design.effects:
+        multiplier = {"intercept": 1.0, "slope": alliance}.get(effect)
+        if multiplier is None:
+            multiplier = basis[int(effect[4:-1]) - 1]
+        own = draw["therapist_effect"].sel(therapist=therapist, effect=effect)
+        total += float(own) * multiplier
+    if "moderator_slope_between" in draw:
+        contextual = float(draw["moderator_slope_between"]) - beta["moderator"]
+        total += contextual * float(draw["moderator_therapist_mean"].sel(therapist=therapist))
+    return float(total)
+
+
+def gaussian_example(therapist: str = "intercept+slope", option: str = "total") -> Design:
+    """A small Gaussian design with three arms, two covariates and six therapists."""
+    return family_design("gaussian", option, therapist)  # type: ignore[arg-type]
