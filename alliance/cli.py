@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from alliance import effect_commands
+from alliance import effect_commands, predict_options
 from alliance._version import __version__
 from alliance.options import (
     DEFAULT_SEED,
@@ -295,6 +295,8 @@ def compare(
 
 app.command()(effect_commands.effects)
 app.command()(effect_commands.decide)
+app.command()(predict_options.predict)
+app.command()(predict_options.therapists)
 
 
 def main() -> None:

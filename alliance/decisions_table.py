@@ -10,7 +10,16 @@ import pandas as pd
 from rich.markup import escape
 from rich.table import Table
 
-from alliance.effects_table import MARK, at_value, fewest_decimals, per_cent, place, span
+from alliance.effects_table import (
+    FEWEST_COLUMNS,
+    MARK,
+    at_value,
+    fewest_decimals,
+    per_cent,
+    place,
+    span,
+)
+from alliance.narrow import print_fitting
 from alliance.render import number, out, outcome_title
 
 if TYPE_CHECKING:
@@ -38,7 +47,7 @@ def decisions(fit: Fit, answers: Sequence[Decisions], *, interval: float) -> Non
     share = per_cent(interval)
     for answer in answers:
         for table in _tables(fit, answer, share):
-            console.print(table)
+            print_fitting(console, table, FEWEST_COLUMNS)
         console.print()
     console.print(escape(_legend(fit, answers)))
 
@@ -180,19 +189,24 @@ def _lifts(fit: Fit, part: pd.DataFrame, share: str, outcome: str) -> Table:
 def _legend(fit: Fit, answers: Sequence[Decisions]) -> str:
     tables = pd.concat([answer.table for answer in answers])
     quantities = set(tables["quantity"])
+    sources = tables["source"].dropna().to_list()
     shares = any(name.startswith("share") for name in quantities)
     name = fit.study.moderator.name
     arms = ", ".join(f"{code} = {label}" for code, label in fit.study.arms.items())
     lines = [
         "Contrasts: first arm minus second. P(better): the first arm is better than the second"
         + ("; P(by x): by x points or more." if tables["threshold"].notna().any() else "."),
+        f"Source of thresholds and regions: {sources[0]}." if len(sources) else "",
         f"Averaged over the analysed patients, imagined in each arm, at their own {name} ({OWN}) "
         f"or all at one value; an average therapist's patients.",
         "Shares: of the patients of a therapist drawn anew; the interval holds what differs "
         "between therapists, and not the chance of small numbers."
         if shares
         else "",
-        "as treated: every patient in the arm of the trial." if "lift" in quantities else "",
+        "Lift: P(better) is the chance that the change is for the better; as treated: every "
+        "patient in the arm of the trial."
+        if "lift" in quantities
+        else "",
         f"therapist means too: their therapists' mean {name} is lifted with the patients' own."
         if "lift_with_therapist_means" in quantities
         else "",

@@ -56,6 +56,10 @@ RopeOption = Annotated[
         "--rope", help="Chance that a contrast lies in LOW:HIGH, differences that count as nothing."
     ),
 ]
+SourceOption = Annotated[
+    str | None,
+    typer.Option("--source", help="Where thresholds and regions come from; told with the answers."),
+]
 ExtrapolateOption = Annotated[
     bool,
     typer.Option("--extrapolate", help="Allow values beyond the observed alliance, and mark them."),
@@ -74,11 +78,20 @@ def effects(
     values: AllianceOption = None,
     threshold: ThresholdOption = None,
     rope: RopeOption = None,
+    source: SourceOption = None,
     grid: Annotated[
         int, typer.Option(help="Values of the alliance that curve and bands are computed at.")
     ] = 41,
     interval: IntervalOption = 0.95,
+    therapist: Annotated[
+        str,
+        typer.Option(
+            help="Who treats all patients: average, new (bands then hold what differs between "
+            "therapists), or a therapist's id."
+        ),
+    ] = "average",
     extrapolate: ExtrapolateOption = False,
+    seed: SeedOption = DEFAULT_SEED,
     figure: Annotated[
         Path | None, typer.Option(help="Also draw a figure: FILE.png, .svg or .pdf.")
     ] = None,
@@ -102,9 +115,12 @@ def effects(
         alliance=values or [],
         thresholds=threshold or [],
         ropes=rope or [],
+        source=source,
         grid=grid,
         interval=interval,
+        therapist=therapist,
         extrapolate=extrapolate,
+        seed=seed,
         figure=figure,
         plot=plot.value,
         table_format=table_format.value,
@@ -124,6 +140,7 @@ def decide(
             "--reach", help="Share of patients with this score or a better one; pain=3 as above."
         ),
     ] = None,
+    source: SourceOption = None,
     lift: Annotated[
         float | None,
         typer.Option(help="What changes if every patient's alliance is this many points higher."),
@@ -135,8 +152,8 @@ def decide(
 ) -> None:
     """Hold effects against thresholds: chances, shares who improve, a lifted alliance.
 
-    With a threshold and a baseline also the share of patients who improve by that much. Nothing
-    has a default threshold.
+    With a threshold and a baseline also the share of patients who improve by so much. No threshold
+    has a default.
     """
     _output().decide(
         run,
@@ -146,6 +163,7 @@ def decide(
         thresholds=threshold or [],
         ropes=rope or [],
         reaches=reach or [],
+        source=source,
         lift=lift,
         interval=interval,
         extrapolate=extrapolate,

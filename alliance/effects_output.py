@@ -34,20 +34,23 @@ def effects(
     alliance: list[str],
     thresholds: list[str],
     ropes: list[str],
+    source: str | None,
     grid: int,
     interval: float,
+    therapist: str,
     extrapolate: bool,
+    seed: int,
     figure: Path | None,
     plot: str,
     table_format: str,
 ) -> None:
     """Print effects along the alliance, and draw them."""
+    from inference.effect_tables import effects_table as tidy
     from inference.effects import effects_along
-    from inference.effects import effects_table as tidy
 
     fit = load_run(run)
     asked = _asked_outcomes(fit, outcomes)
-    measured = yardsticks(asked, thresholds=thresholds, ropes=ropes)
+    measured = yardsticks(asked, thresholds=thresholds, ropes=ropes, source=source)
     values = read_values("--alliance", alliance)
     answers = [
         effects_along(
@@ -58,14 +61,15 @@ def effects(
             grid=grid,
             interval=interval,
             yardstick=measured[outcome],
+            therapist=therapist,
             extrapolate=extrapolate,
+            seed=seed,
         )
         for outcome in asked
     ]
     if figure is not None:
-        from diagnostics.effect_figures import FIGURES
-
         from diagnostics.comparison_figure import save_figure
+        from diagnostics.effect_figures import FIGURES
 
         save_figure(FIGURES[plot](fit, answers), figure)
         render.say(f"Written: {figure}")
@@ -87,6 +91,7 @@ def decide(
     thresholds: list[str],
     ropes: list[str],
     reaches: list[str],
+    source: str | None,
     lift: float | None,
     interval: float,
     extrapolate: bool,
@@ -98,7 +103,7 @@ def decide(
 
     fit = load_run(run)
     asked = _asked_outcomes(fit, outcomes)
-    measured = yardsticks(asked, thresholds=thresholds, ropes=ropes, reaches=reaches)
+    measured = yardsticks(asked, thresholds=thresholds, ropes=ropes, reaches=reaches, source=source)
     values = read_values("--alliance", alliance)
     answers = [
         decisions(

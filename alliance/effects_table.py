@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from alliance.narrow import print_fitting
 from alliance.render import decimals, number, out, outcome_title
-from inference.effects import effects_table
+from inference.effect_tables import effects_table
 
 if TYPE_CHECKING:
     from inference.bands import Region
@@ -39,33 +39,13 @@ def effects(fit: Fit, answers: Sequence[Effects]) -> None:
     console = out()
     for answer in answers:
         for table in (_contrasts(fit, answer), _scores(fit, answer)):
-            left_out = _left_out(table, console.width)
-            console.print(table)
-            if left_out:
-                told = ", ".join(left_out)
-                console.print(f"No room here for: {escape(told)}. See --format csv.")
+            print_fitting(console, table, FEWEST_COLUMNS)
         if answer.slopes:
             console.print(_slopes(fit, answer))
         for line in (*region_lines(fit, answer), *_about(fit, answer)):
             console.print(escape(line))
         console.print()
     console.print(escape(_legend(fit, answers)))
-
-
-def _left_out(table: Table, width: int) -> list[str]:
-    """Take the last columns out of a table as far as there is no room for them; their names."""
-    names: list[str] = []
-    while len(table.columns) > FEWEST_COLUMNS and _needs(table) > width:
-        names.insert(0, str(table.columns.pop().header))
-    return names
-
-
-def _needs(table: Table) -> int:
-    """Columns of the screen that a table needs, whatever its title."""
-    title, table.title = table.title, None
-    needed = Console(width=10_000).measure(table).maximum
-    table.title = title
-    return needed
 
 
 def per_cent(interval: float) -> str:
@@ -211,16 +191,22 @@ def _about(fit: Fit, answer: Effects) -> list[str]:
     if answer.slopes:
         lines.append(SLOPES_DECIDE.format(name=name))
     else:
-        lines.append("The model has no interaction: it takes the slopes of all arms to be the same.")
+        lines.append("The model has no interaction: the slopes of all arms are the same.")
     spec = fit.specs[answer.outcome].moderator
     if spec.structure == "within_between":
-        lines.append(
-            f"Patients along the {name} differ within a therapist whose patients have the average "
-            f"{name}."
-        )
+        average = f" whose patients have the average {name}" * (answer.therapist == "average")
+        lines.append(f"Patients along the {name} differ within one therapist{average}.")
     if spec.reliability is not None or spec.ceiling is not None:
         lines.append(f"Values of the {name} are true ones, not ratings.")
     return lines
+
+
+def _therapist(therapist: str) -> str:
+    articles = {
+        "average": "an average therapist",
+        "new": "a therapist drawn anew for each draw",
+    }
+    return articles.get(therapist, f"the therapist {therapist}")
 
 
 def _legend(fit: Fit, answers: Sequence[Effects]) -> str:
@@ -235,9 +221,13 @@ def _legend(fit: Fit, answers: Sequence[Effects]) -> str:
         "Contrasts: first arm minus second, in points of the outcome. P(better): the first arm is "
         "better than the second" + ("; P(by x): by x points or more." if by else "."),
         "P(low to high): the contrast lies in the region of practical equivalence." if rope else "",
+        f"Source of thresholds and regions: {first.yardstick.source}."
+        if first.yardstick.source
+        else "",
         f"Averaged over the analysed patients, all imagined with that value of {moderator.label}, "
-        "with an average therapist.",
-        f"Equal-tailed intervals, for each value by itself; bands for all values from "
+        f"with {_therapist(first.therapist)}.",
+        f"Equal-tailed intervals hold for each value by itself, and the whole curve lies within "
+        f"them less often than {per_cent(first.interval)}; bands hold for all values from "
         f"{first.curves.moderator[0]:g} to {first.curves.moderator[-1]:g} at once.",
         f"{MARK} extrapolated: ratings were from {low:g} to {high:g}." if outside else "",
         f"Arms: {arms}.",

@@ -44,7 +44,7 @@ def arm_differences(
     pandas.DataFrame
         Patient after patient, pairs as in `models.design.arm_pairs`, later arm minus earlier:
         ``contrast`` (``MCE-GE``); ``expected`` with ``expected_sd, expected_lower,
-        expected_upper`` and ``prob_positive`` (difference of expected scores);
+        expected_upper``, ``prob_positive`` and ``prob_better`` (difference of expected scores);
         ``outcome_lower, outcome_upper`` and ``prob_outcome_better`` (difference of the patient's
         outcomes, and the chance that the later arm's is better: a tie is not); with `by` also
         ``better_by, prob_better_by, prob_outcome_better_by``.
@@ -64,6 +64,7 @@ def arm_differences(
             "expected_lower": lower,
             "expected_upper": upper,
             "prob_positive": (mean > 0).mean(axis=0),
+            "prob_better": (gain * mean > 0).mean(axis=0),
             "outcome_lower": outcome_lower,
             "outcome_upper": outcome_upper,
             "prob_outcome_better": (gain * single > 0).mean(axis=0),

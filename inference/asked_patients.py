@@ -61,6 +61,11 @@ class AskedPatients:
 def require_outcome(fit: Fit, outcome: str) -> None:
     """Refuse an outcome that was not fitted.
 
+    Parameters
+    ----------
+    fit : Fit
+    outcome : str
+
     Raises
     ------
     InputError

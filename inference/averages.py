@@ -43,14 +43,13 @@ from inference.predictor import (
     therapist_part,
     therapist_variance,
 )
+from inference.quadrature import normal_nodes
 from inference.residuals import family_parameters
 from inference.score_thresholds import Thresholds
 from models.design import Design, arm_pairs
 from models.family import Auxiliary
 
 Array = NDArray[np.float64]
-
-NODES = 21  # of the quadrature over therapists
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -70,8 +69,8 @@ class Averages:
         ``at_least, prob_at_least, prob_at_least_lower, prob_at_least_upper``.
     contrasts : pandas.DataFrame
         The same for all pairs of these arms, later minus earlier, with ``contrast`` in place of
-        ``arm`` and ``prob_positive``; with a difference that was named also ``better_by,
-        prob_better_by``.
+        ``arm``, and with ``prob_positive, prob_better``; with a difference that was named also
+        ``better_by, prob_better_by``. Shares are then differences of shares.
     draws : xarray.Dataset
         ``expected`` and shares (``prob_at_least``) over chain, draw, row; the rows of `table`.
     """
@@ -234,7 +233,7 @@ class _Average:
     def _integrated(self, predictor: Array, spread: Array, rows: Rows) -> dict[str, Array]:
         """Expected scores and chances (d, r), over therapists of this spread around zero."""
         found: dict[str, Array] = {}
-        for node, weight in _nodes() if spread.any() else ((0.0, 1.0),):
+        for node, weight in normal_nodes() if spread.any() else ((0.0, 1.0),):
             eta = link_scale(self.design, predictor + node * spread)
             scale = self.design.scale
             expected = self.design.family.expected(eta, self.auxiliary, scale)
@@ -248,12 +247,6 @@ class _Average:
             for name, value in values.items():
                 found[name] = found.get(name, 0.0) + weight * value
         return found
-
-
-def _nodes() -> Iterator[tuple[float, float]]:
-    """Nodes and weights of Gauss-Hermite quadrature for a standard normal variable."""
-    nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
-    return zip(nodes.tolist(), (weights / weights.sum()).tolist(), strict=True)
 
 
 def _table(
@@ -301,6 +294,7 @@ def _contrasts(
             del row["arm"]
             row |= _summary(difference, thresholds, interval)
             row["prob_positive"] = (difference["expected"] > 0).mean()
+            row["prob_better"] = (gain * difference["expected"] > 0).mean()
             if thresholds.better_by is not None:
                 row["better_by"] = thresholds.better_by
                 better = gain * difference["expected"] >= thresholds.better_by

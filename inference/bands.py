@@ -149,8 +149,8 @@ def _positive(points: Array, values: Array) -> list[tuple[float, float]]:
     """Stretches where a broken line is above zero."""
     positive = values > 0
     padded = np.concatenate([[False], positive, [False]])
-    starts = np.flatnonzero(~padded[:-1] & padded[1:])
-    ends = np.flatnonzero(padded[:-1] & ~padded[1:]) - 1
+    starts = np.flatnonzero(~padded[:-1] & padded[1:]).tolist()
+    ends = (np.flatnonzero(padded[:-1] & ~padded[1:]) - 1).tolist()
     stretches = []
     for first, last in zip(starts, ends, strict=True):
         start = points[0] if first == 0 else _crossing(points, values, first - 1)

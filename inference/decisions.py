@@ -19,9 +19,10 @@ from data_prep.errors import InputError
 from inference.asked_patients import require_outcome, trial_rows
 from inference.datatree import posterior
 from inference.effect_curves import Contrast, find_contrasts
-from inference.effects import contrast_chances, described_draws
+from inference.effect_tables import contrast_chances, described_draws
+from inference.effects import require_askable
 from inference.expected_scores import patient_moderator
-from inference.extrapolation import observed_range, require_observed
+from inference.extrapolation import beyond, observed_range
 from inference.fit import Fit
 from inference.imagined import Measure, averaged, distinct_patients, expected_measure
 from inference.lift import Lift, lift_alliance
@@ -51,6 +52,7 @@ COLUMNS = (
     "rope_low",
     "rope_high",
     "reach",
+    "source",
     "lift",
     "extrapolated",
 )
@@ -129,15 +131,15 @@ def decisions(
         If nothing is asked; or the outcome, a contrast or a value of the alliance is not there.
     """
     require_outcome(fit, outcome)
-    if yardstick == Yardstick() and lift is None:
+    if yardstick.empty and lift is None:
         raise InputError(
             f"Nothing is asked about {outcome}, and no threshold has a default.",
             "Name a threshold, a region of equivalence, a score to reach or a lift.",
         )
     design, draws = fit.design(outcome), posterior(fit.trees[outcome])
     patients = trial_rows(fit, outcome)
-    label = fit.study.moderator.label
-    require_observed(values, observed_range(patients), label, extrapolate=extrapolate)
+    observed = observed_range(patients)
+    require_askable(fit, outcome, values, observed, extrapolate=extrapolate)
     ratings = patients.moderator[np.isfinite(patients.moderator)]
     shown = np.unique(values if len(values) else np.quantile(ratings, QUARTILES))
     asked = _Asked(
@@ -163,11 +165,10 @@ def decisions(
         rows += asked.lifted(lifted)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     table["outcome"] = outcome
-    outside = require_observed(
-        table["moderator"].to_numpy(float), observed_range(patients), label, extrapolate=True
-    )
-    beyond = (table["lift"].notna() & bool(lifted and lifted.extrapolated)).to_numpy()
-    table["extrapolated"] = outside | beyond
+    named = table[["threshold", "rope_low", "reach"]].notna().any(axis=1)
+    table["source"] = table["source"].astype(object).where(~named, yardstick.source)
+    too_far = table["lift"].notna() & bool(lifted is not None and lifted.extrapolated)
+    table["extrapolated"] = beyond(table["moderator"].to_numpy(float), observed) | too_far
     return Decisions(outcome, table, len(patients), improvement, lifted)
 
 

@@ -17,7 +17,7 @@ from data_prep.errors import InputError
 from data_prep.trial import Trial, check_estimable
 from inference.datatree import add_patients
 from inference.fit import Fit, installed_versions
-from inference.joint import joint_facts, sample_joint
+from inference.joint import join_trial, joint_facts, sample_joint
 from inference.missing_outcomes import MISSING_OUTCOMES, missing_outcome_counts
 from inference.profiles import SamplerProfile
 from inference.sampling import sample_outcome
@@ -130,8 +130,8 @@ def _together(
 ) -> tuple[dict[str, xr.DataTree], xr.DataTree, dict[str, dict[str, float]]]:
     """Draws of every outcome and of what they share, and the seconds of all of them."""
     trees, shared, seconds = sample_joint(
-        trial,
-        specs,
+        join_trial(trial, specs),
+        next(iter(specs.values())).priors,
         settings.profile,
         settings.seed,
         cores=settings.cores,

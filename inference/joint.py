@@ -25,11 +25,14 @@ from models.correlations import correlation_factor
 from models.design import build_design, centre_and_sd
 from models.joint import JointDesign, join_designs
 from models.joint_draws import JointDraws, draw_joint_effects
-from models.joint_model import PREFIXES, joint_model
+from models.joint_model import PREFIXES, joint_data, joint_model
+from models.priors import Priors
 from models.spec import JOINT, ModelSpec
 
 # The slopes' spread between outcomes has a funnel at zero, as therapist SDs have.
 TARGET_ACCEPT = 0.9
+
+_compiled: dict[tuple[Any, ...], Any] = {}
 
 
 def joint_facts(trial: Trial, outcomes: Iterable[str]) -> dict[str, Any]:
@@ -61,8 +64,8 @@ def join_trial(trial: Trial, specs: Mapping[str, ModelSpec]) -> JointDesign:
 
 
 def sample_joint(
-    trial: Trial,
-    specs: Mapping[str, ModelSpec],
+    joint: JointDesign,
+    priors: Priors,
     profile: SamplerProfile,
     seed: int,
     *,
@@ -73,9 +76,9 @@ def sample_joint(
 
     Parameters
     ----------
-    trial : Trial
-    specs : mapping of str to ModelSpec
-        By outcome; Gaussian, with the priors of the first.
+    joint : JointDesign
+        As of `join_trial`.
+    priors : Priors
     profile : SamplerProfile
     seed : int
         The run's seed; see `inference.profiles.seed_sequence`.
@@ -102,8 +105,7 @@ def sample_joint(
         On Ctrl-C; the chains are stopped and their draws dropped.
     """
     started = time.perf_counter()
-    joint = join_trial(trial, specs)
-    model = compile_model(joint_model(joint, next(iter(specs.values())).priors))
+    model = _compiled_joint(joint, priors)
     compiled = time.perf_counter()
     careful = profile.accepting(TARGET_ACCEPT)
     raw = run_chains(model, careful, nuts_seed(seed, JOINT), cores, progress)
@@ -117,6 +119,16 @@ def sample_joint(
     )
     finished = time.perf_counter()
     return trees, shared, Timings(compiled - started, sampled - compiled, finished - sampled)
+
+
+def _compiled_joint(joint: JointDesign, priors: Priors) -> Any:
+    """Nutpie's compiled model; Gaussian ones differ in their outcomes and coefficients alone."""
+    if joint.ordinal is not None:
+        return compile_model(joint_model(joint, priors))
+    shape = (tuple(joint.designs), joint.first.coefficients, joint.first.effects)
+    if shape not in _compiled:
+        _compiled[shape] = compile_model(joint_model(joint, priors))
+    return _compiled[shape].with_data(**joint_data(joint, priors))
 
 
 def _beta(draws: xr.Dataset, joint: JointDesign) -> np.ndarray:

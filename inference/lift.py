@@ -40,7 +40,7 @@ class Lift:
     capped : float
         Patients who do not get the whole lift; a mean over draws where the alliance is latent.
     extrapolated : float
-        Patients lifted beyond the observed range.
+        Patients lifted beyond the highest observed alliance (lowered beyond the lowest).
     change : ArmMeans
         Mean change of the expected score; an average therapist's patients. Where the alliance is
         taken apart each patient's own alliance is lifted, and the therapists' means stay.
@@ -90,8 +90,8 @@ def lift_alliance(fit: Fit, outcome: str, points: float, *, extrapolate: bool = 
     after = _lifted(before, points / sd, (limit - mean) / sd)
     slack = ROUNDING * (scale_range[1] - scale_range[0]) / sd
     short = np.abs(after - before) < abs(points) / sd - slack
-    ends = [(end - mean) / sd for end in observed]
-    outside = (after < ends[0] - slack) | (after > ends[1] + slack)
+    low, high = ((end - mean) / sd for end in observed)
+    outside = after > high + slack if points > 0 else after < low - slack
     measure = expected_measure(design)
 
     def expected(moderator: Array, shift: Array | None = None) -> ArmMeans:

@@ -109,32 +109,33 @@ def contrast_table(
 class KeptDraws:
     """Draws of all rows, put together block by block."""
 
-    expected: Array  # (r, d)
+    expected: Array  # (d, r)
     scores: Array
 
     @classmethod
     def empty(cls, rows: int, draws: xr.Dataset) -> KeptDraws:
         """Room for so many rows."""
-        shape = (rows, draws.sizes["chain"] * draws.sizes["draw"])
+        shape = (draws.sizes["chain"] * draws.sizes["draw"], rows)
         return cls(np.empty(shape), np.empty(shape))
 
     def put(self, start: int, block: Block) -> None:
         """Keep a block whose first row has this position."""
         some = slice(start, start + len(block.rows))
-        self.expected[some], self.scores[some] = block.expected.T, block.scores.T
+        self.expected[:, some], self.scores[:, some] = block.expected, block.scores
 
     def dataset(self, draws: xr.Dataset) -> xr.Dataset:
         """What was kept, over chain, draw, row."""
-        shape = (len(self.expected), draws.sizes["chain"], draws.sizes["draw"])
+        rows = self.expected.shape[1]
+        shape = (draws.sizes["chain"], draws.sizes["draw"], rows)
         dims = ("chain", "draw", "row")
         return xr.Dataset(
             {
-                "expected": (dims, np.moveaxis(self.expected.reshape(shape), 0, -1)),
-                "outcome": (dims, np.moveaxis(self.scores.reshape(shape), 0, -1)),
+                "expected": (dims, self.expected.reshape(shape)),
+                "outcome": (dims, self.scores.reshape(shape)),
             },
             coords={
                 "chain": draws["chain"].values,
                 "draw": draws["draw"].values,
-                "row": np.arange(shape[0]),
+                "row": np.arange(rows),
             },
         )

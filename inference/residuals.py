@@ -26,7 +26,7 @@ from models.priors import Priors
 
 Array = NDArray[np.float64]
 
-CACHE_NUMBERS = 16_000  # numbers of an array that the processor's cache holds several of
+CACHE_NUMBERS = 64_000  # numbers of an array that the processor's cache holds several of
 ROUNDING = 1e-9
 # Distribution functions of the latent variables of ordered categories.
 LATENT: dict[str, Callable[[Array], Array]] = {
@@ -213,7 +213,9 @@ def _upper_tail(eta: Array, precision: Array, top: int, category: Any) -> Array:
     """``P(y >= category)`` for categories from 1 to `top`, one for each column."""
     turned = eta > 0
     last = np.where(turned, top - category, category - 1)  # the last one counted
-    found = np.zeros_like(eta)
+    found, end = np.zeros_like(eta), last.max()
     for k, total in enumerate(_cumulative(-np.abs(eta), precision, top)):
         np.copyto(found, total, where=last == k)
+        if k == end:
+            break
     return np.where(turned, found, 1 - found)

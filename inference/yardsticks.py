@@ -25,11 +25,19 @@ class Yardstick:
         contrast as it is printed, first arm minus second: (low, high).
     reach : float or None
         A score; this or a better one is reached.
+    source : str or None
+        Where these come from, in the analyst's words.
     """
 
     threshold: float | None = None
     rope: tuple[float, float] | None = None
     reach: float | None = None
+    source: str | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is named."""
+        return self.threshold is None and self.rope is None and self.reach is None
 
 
 def yardsticks(
@@ -38,6 +46,7 @@ def yardsticks(
     thresholds: Sequence[str] = (),
     ropes: Sequence[str] = (),
     reaches: Sequence[str] = (),
+    source: str | None = None,
 ) -> dict[str, Yardstick]:
     """Read thresholds and regions from text, and hold them against the outcomes' scales.
 
@@ -48,6 +57,8 @@ def yardsticks(
     thresholds, ropes, reaches : sequence of str
         ``5`` or ``pain=5``; ``-1:1`` or ``pain=-1:1`` for a region. The outcome's name may be left
         out where there is only one.
+    source : str, optional
+        Where they come from.
 
     Returns
     -------
@@ -64,7 +75,8 @@ def yardsticks(
     rope = _by_outcome("--rope", ropes, outcomes, _rope)
     reach = _by_outcome("--reach", reaches, outcomes, _reach)
     return {
-        name: Yardstick(threshold.get(name), rope.get(name), reach.get(name)) for name in outcomes
+        name: Yardstick(threshold.get(name), rope.get(name), reach.get(name), source)
+        for name in outcomes
     }
 
 

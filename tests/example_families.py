@@ -117,7 +117,7 @@ def made_posterior(design: Design, seed: int = 9, *, chains: int = 2, draws: int
         "beta": (("chain", "draw", "coefficient"), 0.4 * random.normal(size=(*shape, len(names))))
     }
     for parameter in design.family.parameters:
-        if parameter.prior == "ordered":
+        if parameter.prior.startswith("ordered"):
             cutpoints = np.sort(2 * random.normal(size=(*shape, design.scale.top)), axis=-1)
             found[parameter.name] = (("chain", "draw", "threshold"), cutpoints)
         else:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
 import numpy as np
 import xarray as xr
-from example_families import family_design, made_posterior
+from example_families import made_posterior
 from numpy.typing import NDArray
 
+from data_prep.simulation import simulate_trial
+from data_prep.study import narrowed
+from data_prep.trial import trial_from_frame
+from inference.datatree import add_patients
+from inference.fit import Fit
 from inference.predictor import Rows
-from models.design import Design, sum_to_zero_basis
+from models.design import Design, build_design, sum_to_zero_basis
+from models.spec import specify
 
 Array = NDArray[np.float64]
 
@@ -29,6 +39,7 @@ def therapist_posterior(
     if design.moderator.structure == "within_between":
         means = random.normal(size=(*shape, len(design.therapists)))
         found["moderator_therapist_mean"] = (("chain", "draw", "therapist"), 0.5 * means)
+        found["moderator_coefficient"] = (("chain", "draw"), 0.1 * random.normal(size=shape))
     return found
 
 
@@ -101,6 +112,43 @@ def one_predictor(
     return float(total)
 
 
-def gaussian_example(therapist: str = "intercept+slope", option: str = "total") -> Design:
-    """A small Gaussian design with three arms, two covariates and six therapists."""
-    return family_design("gaussian", option, therapist)  # type: ignore[arg-type]
+@cache
+def example_fit(
+    likelihood: str = "published",
+    *,
+    covariates: tuple[str, ...] = (),
+    chains: int = 2,
+    draws: int = 40,
+    **settings: Any,
+) -> Fit:
+    """Two outcomes of a small simulated trial with random draws, therapists' effects included.
+
+    With the likelihood ``student_t`` the outcome function has that family; ``settings`` are those
+    of ``[model]``.
+    """
+    made = simulate_trial(seed=4, patients=90, therapists=5)
+    described = narrowed(made.study, outcomes=["function", "gpe"])
+    outcomes = dict(described.outcomes)
+    if likelihood == "student_t":
+        likelihood = "native"
+        outcomes["function"] = outcomes["function"].model_copy(update={"family": "student_t"})
+    model = described.model.model_copy(update={"likelihood": likelihood, **settings})
+    changes = {"model": model, "outcomes": outcomes, "covariates": covariates}
+    study = described.model_copy(update=changes)
+    trial = trial_from_frame(study, made.frame)
+    specs = specify(study)
+    trees = {}
+    for number, (name, spec) in enumerate(specs.items()):
+        design = build_design(trial.analysed(name), spec, study.outcomes[name].range)
+        made = therapist_posterior(design, number + 5, chains=chains, draws=draws)
+        trees[name] = xr.DataTree.from_dict({"posterior": made})
+        add_patients(trees[name], trial.analysed(name))
+    return Fit(study, specs, trees, trial.flow, {"seed": 3})
+
+
+def with_posterior(fit: Fit, outcome: str, posterior: xr.Dataset) -> Fit:
+    """The fit with other draws of one outcome, and that outcome alone."""
+    tree = fit.trees[outcome].copy()
+    tree["posterior"] = xr.DataTree(posterior)
+    specs = {outcome: fit.specs[outcome]}
+    return replace(fit, specs=specs, trees={outcome: tree})

@@ -15,7 +15,19 @@ from command_line import alliance, contents, csv_rows, write_small_trial
 import alliance as package
 from alliance.cli import app
 
-COMMANDS = ("demo", "simulate", "check", "fit", "diagnose", "summary", "compare")
+COMMANDS = (
+    "demo",
+    "simulate",
+    "check",
+    "fit",
+    "diagnose",
+    "summary",
+    "compare",
+    "effects",
+    "decide",
+    "predict",
+    "therapists",
+)
 # What takes long to import; nothing of it is needed for help or a usage error.
 HEAVY = ("pymc", "pytensor", "nutpie", "numba", "arviz", "xarray", "pandas", "numpy", "pandera")
 PROBE = """

@@ -15,14 +15,18 @@ from data_prep.errors import InputError
 from models.families import FAMILIES, find_family
 from models.family import ARRAYS, Family, Scale
 from models.family_parameters import SYMBOLS
+from models.ordinal import ORDINAL_PROBIT
 
 Array = NDArray[np.float64]
 
 DRAWS = 200_000
 LARGEST_Z = 4.5  # of some 60 independent z-scores, one exceeds it in 2,400 runs
-DISCRETE = ("ordinal", "beta_binomial")
+# Those that a study file may name, and that of the joint model.
+TESTED = FAMILIES | {ORDINAL_PROBIT.name: ORDINAL_PROBIT}
+DISCRETE = ("ordinal", "ordinal_probit", "beta_binomial")
 CUTPOINTS = np.array([[-2.0, -0.5, -0.4, 1.0, 3.0], [-3.0, -1.0, 0.0, 0.2, 0.9]])
-TOP = {"gaussian": 0, "student_t": 0, "ordinal": CUTPOINTS.shape[1], "beta_binomial": 27}
+TOP = {"gaussian": 0, "student_t": 0, "beta_binomial": 27}
+TOP |= dict.fromkeys(("ordinal", "ordinal_probit"), CUTPOINTS.shape[1])
 AUXILIARY: dict[str, dict[str, Array]] = {
     "gaussian": {"residual_sd": np.array([[0.6], [1.7]])},
     "student_t": {
@@ -30,6 +34,7 @@ AUXILIARY: dict[str, dict[str, Array]] = {
         "degrees_of_freedom": np.array([[9.0], [25.0]]),
     },
     "ordinal": {"cutpoint": CUTPOINTS},
+    "ordinal_probit": {"cutpoint": CUTPOINTS},
     "beta_binomial": {"precision": np.array([[3.0], [40.0]])},
 }
 ETA = np.linspace(-4, 4, 9)
@@ -46,7 +51,7 @@ def all_scores(name: str) -> Array:
 
 
 def log_likelihood(name: str, scores: Array, eta: Array, auxiliary: dict[str, Array]) -> Array:
-    found = FAMILIES[name].log_likelihood(ARRAYS, scores, eta, auxiliary, scale_of(name))
+    found = TESTED[name].log_likelihood(ARRAYS, scores, eta, auxiliary, scale_of(name))
     return np.asarray(found)
 
 
@@ -69,12 +74,18 @@ def with_scipy(name: str, scores: Array, eta: float, draw: int) -> Array:
         return stats.betabinom.logpmf(scores, TOP[name], share * precision, rest * precision)
     ends = np.concatenate([[-np.inf], aux["cutpoint"], [np.inf]]) - eta
     # The difference in the tail where both are small does not cancel.
+    if name == "ordinal_probit":
+        log_cdf, log_sf = stats.norm.logcdf(ends), stats.norm.logsf(ends)
+        with np.errstate(divide="ignore"):  # in the tail that is not taken
+            low = log_cdf[1:] + np.log1p(-np.exp(log_cdf[:-1] - log_cdf[1:]))
+            high = log_sf[:-1] + np.log1p(-np.exp(log_sf[1:] - log_sf[:-1]))
+        return np.where(ends[1:] < 0, low, high)[scores.astype(int)]
     cdf, sf = stats.logistic.cdf(ends), stats.logistic.sf(ends)
     return np.log(np.where(ends[1:] < 0, cdf[1:] - cdf[:-1], sf[:-1] - sf[1:]))[scores.astype(int)]
 
 
 @pytest.mark.parametrize("eta", [-50.0, -4.0, -0.3, 0.0, 1.2, 6.0, 50.0])
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", TESTED)
 def test_log_likelihood_is_scipys(name: str, eta: float) -> None:
     found = over_scores(name, eta)
     assert np.isfinite(found).all()
@@ -93,7 +104,7 @@ def symbolic() -> Callable[[str, Array, Array, dict[str, Array]], tuple[Array, A
         eta = pt.dvector("eta")
         vectors = {"cutpoint": pt.dvector}
         inputs = {key: vectors.get(key, pt.dscalar)(key) for key in AUXILIARY[name]}
-        value = FAMILIES[name].log_likelihood(SYMBOLS, scores, eta, inputs, scale_of(name))
+        value = TESTED[name].log_likelihood(SYMBOLS, scores, eta, inputs, scale_of(name))
         parts = pytensor.grad(value.sum(), [eta, *inputs.values()])
         gradient = pt.concatenate([pt.atleast_1d(part) for part in parts])
         arguments = [scores, eta, *inputs.values()]
@@ -112,7 +123,7 @@ def symbolic() -> Callable[[str, Array, Array, dict[str, Array]], tuple[Array, A
 
 
 @pytest.mark.parametrize("eta", [-50.0, -4.0, 0.1, 2.0, 50.0])
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", TESTED)
 def test_symbols_say_what_arrays_say(name: str, eta: float, symbolic: Callable) -> None:
     """The sampler's function and the one for draws agree, and gradients stay finite."""
     scores, expected = all_scores(name), over_scores(name, eta)
@@ -131,7 +142,7 @@ def test_probabilities_of_all_scores_sum_to_one(name: str) -> None:
 
 @pytest.mark.parametrize("name", DISCRETE)
 def test_expected_score_and_variance_are_sums_over_all_scores(name: str) -> None:
-    family, scores = FAMILIES[name], all_scores(name)
+    family, scores = TESTED[name], all_scores(name)
     eta = np.tile(ETA, (2, 1))
     expected = family.expected(eta, AUXILIARY[name], scale_of(name))
     variance = family.variance(eta, AUXILIARY[name], scale_of(name))
@@ -146,7 +157,7 @@ def test_expected_score_and_variance_are_sums_over_all_scores(name: str) -> None
 
 @pytest.mark.parametrize("name", ["gaussian", "student_t"])
 def test_expected_score_and_variance_of_continuous_scores_are_scipys(name: str) -> None:
-    family, eta = FAMILIES[name], np.tile(ETA, (2, 1))
+    family, eta = TESTED[name], np.tile(ETA, (2, 1))
     aux = AUXILIARY[name]
     np.testing.assert_array_equal(family.expected(eta, aux, scale_of(name)), eta)
     variance = family.variance(eta, aux, scale_of(name))
@@ -174,9 +185,9 @@ def test_a_student_t_with_many_degrees_of_freedom_is_gaussian() -> None:
     )
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", TESTED)
 def test_slope_is_the_derivative_of_the_expected_score(name: str) -> None:
-    family, aux, scale = FAMILIES[name], AUXILIARY[name], scale_of(name)
+    family, aux, scale = TESTED[name], AUXILIARY[name], scale_of(name)
     eta, step = np.tile(ETA, (2, 1)), 1e-4
     above, below = (family.expected(eta + sign * step, aux, scale) for sign in (1, -1))
     np.testing.assert_allclose(
@@ -185,9 +196,9 @@ def test_slope_is_the_derivative_of_the_expected_score(name: str) -> None:
 
 
 @pytest.mark.parametrize("eta", [-2.0, 0.0, 1.5])
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", TESTED)
 def test_random_scores_have_the_stated_mean_and_variance(name: str, eta: float) -> None:
-    family, aux, scale = FAMILIES[name], AUXILIARY[name], scale_of(name)
+    family, aux, scale = TESTED[name], AUXILIARY[name], scale_of(name)
     where = np.full((2, DRAWS), eta)
     scores = family.random(np.random.default_rng(17), where, aux, scale)
     assert scores.shape == where.shape
@@ -204,7 +215,7 @@ def test_random_scores_have_the_stated_mean_and_variance(name: str, eta: float) 
 @pytest.mark.parametrize("name", DISCRETE)
 def test_random_scores_come_with_their_probabilities(name: str) -> None:
     """Chi-square of the counts of all scores that are expected five times or more."""
-    family = FAMILIES[name]
+    family = TESTED[name]
     where = np.full((2, DRAWS), 0.4)
     scores = family.random(np.random.default_rng(18), where, AUXILIARY[name], scale_of(name))
     probabilities = np.exp(over_scores(name, 0.4))

@@ -1,0 +1,76 @@
+"""What figures have in common: colours, a head with title and legend, a foot with the caption."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+
+from inference.fit import Fit
+
+# Okabe and Ito's colours, told apart by colour-blind readers; line styles say the same again.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
+LINES = ("-", "--", "-.", ":")
+STYLE: dict[Any, Any] = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+TITLE_INCHES, LEGEND_INCHES, CAPTION_INCHES = 0.2, 0.62, 0.145
+TITLE_CHARACTERS, CAPTION_CHARACTERS = 10.5, 16.5  # to an inch
+WIDE_INCHES = 8  # from here on there is room for four entries of a legend side by side
+
+
+def figure_title(fit: Fit) -> str:
+    """The study's title; of simulated data that they are simulated."""
+    return "SIMULATED DATA" if fit.study.simulated else fit.study.title
+
+
+class Page:
+    """A figure with a head for title and legend, and a foot for the caption.
+
+    Each has a strip of its own, so that they never cover one another, however narrow the figure.
+
+    Parameters
+    ----------
+    fit : Fit
+        Whose title it bears.
+    width : float
+        Inches.
+    heights : sequence of float
+        Inches of each strip of panels.
+    caption : str
+
+    Attributes
+    ----------
+    figure : matplotlib.figure.Figure
+    strips : list of matplotlib.figure.SubFigure
+        For the panels.
+    """
+
+    def __init__(self, fit: Fit, width: float, heights: Sequence[float], caption: str) -> None:
+        title = textwrap.fill(figure_title(fit), int(TITLE_CHARACTERS * width))
+        lines = textwrap.fill(caption, int(CAPTION_CHARACTERS * width))
+        head = LEGEND_INCHES + TITLE_INCHES * (title.count("\n") + 1)
+        foot = 0.15 + CAPTION_INCHES * (lines.count("\n") + 1)
+        all_heights = [head, *heights, foot]
+        self.figure = Figure(figsize=(width, sum(all_heights)), layout="constrained")
+        parts = self.figure.subfigures(
+            len(all_heights), 1, squeeze=False, height_ratios=all_heights
+        )[:, 0]
+        parts[0].text(0.01, 0.97, title, va="top", fontsize=11, fontweight="bold")
+        parts[-1].text(0.01, 0.9, lines, va="top", fontsize=8)
+        self._head: SubFigure = parts[0]
+        self.strips: list[SubFigure] = list(parts[1:-1])
+
+    def legend(self, panel: Axes) -> None:
+        """Put a panel's legend into the head."""
+        handles, labels = panel.get_legend_handles_labels()
+        self._head.legend(
+            handles,
+            labels,
+            loc="lower left",
+            bbox_to_anchor=(0.0, 0.0),
+            ncols=3 if self.figure.get_figwidth() < WIDE_INCHES else 4,
+            frameon=False,
+            fontsize=8,
+        )

@@ -1,0 +1,467 @@
+"""Predictions against brute force from the draws, closed forms and quadrature."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from numpy.typing import NDArray
+from prediction_examples import example_fit, one_predictor, posterior_of, with_posterior
+from scipy import integrate, stats
+
+import inference.predictions
+from data_prep.errors import InputError
+from inference.asked_patients import AskedPatients, patient_grid, trial_patients
+from inference.datatree import posterior
+from inference.expected_scores import flat
+from inference.fit import Fit
+from inference.predictions import predict
+from inference.predictor import Rows, TherapistChoice, row_matrix
+from inference.score_thresholds import Thresholds
+from models.design import Design
+
+Array = NDArray[np.float64]
+MANY = 20_000  # draws where the answer is known: 4 Monte Carlo errors of a mean are then 0.03 SD
+ERRORS = 4
+
+
+def patients_of(outcome: str, design: Design, **changes: Any) -> AskedPatients:
+    """Five patients in their own arms, with three therapists."""
+    random = np.random.default_rng(3)
+    rows = Rows(
+        arm_index=np.array([0, 1, 2, 0, 1]),
+        moderator=random.uniform(75, 100, 5),
+        baseline=random.uniform(5, 20, 5) if design.has_baseline else None,
+        covariates=np.empty((5, 0)),
+    )
+    values: dict[str, Any] = {
+        "outcome": outcome,
+        "names": tuple("abcde"),
+        "rows": rows,
+        "own_arm": True,
+        "therapists": None,
+        "extrapolated": np.zeros(5, dtype=bool),
+        "alliance_named": False,
+    }
+    return AskedPatients(**(values | changes))
+
+
+def gaussian_score(design: Design, predictor: float) -> float:
+    return design.scaling.outcome[0] + design.scaling.outcome[1] * predictor
+
+
+# Against loops over draws and patients ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("alliance", ["total", "within_between"])
+@pytest.mark.parametrize("therapist", ["average", "known"])
+def test_expected_scores_are_those_of_loops_over_draws_and_patients(
+    alliance: str, therapist: str
+) -> None:
+    fit = example_fit(alliance=alliance)
+    design, draws = fit.design("function"), posterior(fit.trees["function"])
+    patients = patients_of("function", design)
+    ids = tuple(design.therapists[k] for k in (1, 0, 1, 3, 2))
+    choice = "average" if therapist == "average" else TherapistChoice.known(*ids)
+    found = predict(fit, "function", patients, therapist=choice, interval=0.8)
+    assert found.draws is not None
+    for row in range(5):
+        named = ids[row] if therapist == "known" else None
+        by_draw = [
+            gaussian_score(
+                design,
+                one_predictor(
+                    design, draws.isel(chain=chain, draw=draw), patients.rows, row, named
+                ),
+            )
+            for chain in range(2)
+            for draw in range(40)
+        ]
+        np.testing.assert_allclose(
+            found.draws["expected"].values[..., row].ravel(), by_draw, rtol=1e-12
+        )
+        line = found.table.iloc[row]
+        assert line["expected"] == pytest.approx(np.mean(by_draw))
+        assert line["expected_sd"] == pytest.approx(np.std(by_draw, ddof=1))
+        lower, upper = np.quantile(by_draw, [0.1, 0.9])
+        assert (line["expected_lower"], line["expected_upper"]) == pytest.approx((lower, upper))
+
+
+# New therapists: closed forms and quadrature ------------------------------------------------------
+
+
+def exact_gaussian_fit() -> tuple[Fit, Design, dict[str, Any]]:
+    """Coefficients with a known normal distribution; SDs known; therapists of the trial far off."""
+    fit = example_fit()
+    design = fit.design("function")
+    random = np.random.default_rng(7)
+    names = [design.coefficients[k] for k in design.present]
+    mean = random.normal(0, 0.3, len(names))
+    root = 0.1 * random.normal(size=(len(names), len(names)))
+    beta = mean + random.standard_normal((MANY, len(names))) @ root.T
+    truth = {
+        "mean": mean,
+        "covariance": root @ root.T,
+        "residual_sd": 0.8,
+        "therapist_sd": 0.5,
+        "therapist_slope_sd": 0.3,
+        "therapist_correlation": -0.4,
+    }
+    draws = posterior_of(
+        design,
+        2,
+        MANY // 2,
+        {"beta": dict(zip(names, beta.T, strict=True))}
+        | {name: truth[name] for name in truth if name not in ("mean", "covariance")},
+    )
+    shape = (2, MANY // 2, len(design.therapists), 2)
+    draws = draws.assign(
+        therapist_effect=(("chain", "draw", "therapist", "effect"), np.full(shape, 5.0))
+    )
+    return with_posterior(fit, "function", draws), design, truth
+
+
+@pytest.mark.parametrize("at", [-2.0, 0.0, 1.5])
+def test_a_new_therapist_adds_exactly_the_variance_between_therapists(at: float) -> None:
+    """Residual, therapist and coefficient variance by closed form, with the slope's at alliance.
+
+    The trial's therapists all lie 5 SDs off: whoever reuses their effects is caught.
+    """
+    fit, design, truth = exact_gaussian_fit()
+    centre, unit = design.scaling.moderator
+    patients = patient_grid(fit, "function", alliance=[centre + at * unit], extrapolate=True)
+    found = predict(fit, "function", patients, therapist="new", seed=1)
+    sd, slope, rho = (
+        truth[name] for name in ("therapist_sd", "therapist_slope_sd", "therapist_correlation")
+    )
+    between = sd**2 + 2 * rho * sd * slope * at + slope**2 * at**2
+    scale = design.scaling.outcome[1]
+    assert found.draws is not None
+    for arm, row in zip(range(3), found.table.to_dict("records"), strict=True):
+        x = row_matrix(design, patients.rows.in_arm(arm))[0, design.present]
+        fixed = x @ truth["covariance"] @ x
+        for name, variance in (
+            ("expected", fixed + between),
+            ("outcome", fixed + between + truth["residual_sd"] ** 2),
+        ):
+            # A variance of n normal draws has a relative error of sqrt(2 / n).
+            share = row[f"{name}_sd"] ** 2 / (scale**2 * variance)
+            assert abs(share - 1) < ERRORS * np.sqrt(2 / MANY)
+        error = scale * np.sqrt((fixed + between) / MANY)
+        assert abs(row["expected"] - gaussian_score(design, x @ truth["mean"])) < ERRORS * error
+
+
+def test_the_trap_of_the_trials_own_therapists_would_be_seen() -> None:
+    """What the test above guards against: known therapists give another mean and variance."""
+    fit, design, _ = exact_gaussian_fit()
+    patients = patient_grid(fit, "function")
+    new = predict(fit, "function", patients, therapist="new").table
+    known = predict(fit, "function", patients, therapist=design.therapists[0]).table
+    assert (known["expected"] - new["expected"]).min() > 4 * design.scaling.outcome[1]
+    assert (known["outcome_sd"] < new["outcome_sd"]).all()
+
+
+def moments_over_therapists(
+    design: Design, law: Any, predictor: float, spread: float, threshold: float
+) -> tuple[float, float, float, float]:
+    """Mean and variance of a score, variance of its expectation, and chance of a threshold.
+
+    `law` is the scipy distribution of scores at a predictor; integrated over a therapist's normal
+    deviation by adaptive quadrature.
+    """
+
+    def over(value: Any) -> float:
+        def weighted(standard: float) -> float:
+            return stats.norm.pdf(standard) * value(law(predictor + spread * standard))
+
+        return integrate.quad(weighted, -8, 8)[0]
+
+    mean = over(lambda d: d.mean())
+    square = over(lambda d: d.var() + d.mean() ** 2)
+    between = over(lambda d: d.mean() ** 2) - mean**2
+    return mean, square - mean**2, between, over(lambda d: 1 - d.cdf(threshold - 0.5))
+
+
+def native_case(outcome: str) -> tuple[Fit, Design, Any]:
+    """One set of parameters for all draws, and the law of scores at a predictor."""
+    fit = example_fit("native")
+    design = fit.design(outcome)
+    scale = design.scale
+    parameters: dict[str, Any] = {
+        "beta": {"moderator": 0.3, "interaction[1]": 0.2, "arm[1]": 0.4, "baseline": 0.3},
+        "therapist_sd": 0.5,
+        "therapist_slope_sd": 0.3,
+        "therapist_correlation": 0.4,
+    }
+
+    def eta(predictor: float) -> float:
+        return scale.link_location + scale.link_unit * predictor
+
+    if outcome == "gpe":
+        cutpoints = np.linspace(-2, 3, scale.top)
+        parameters["cutpoint"] = cutpoints
+
+        def law(predictor: float) -> Any:
+            ends = stats.logistic.cdf([-np.inf, *(cutpoints - eta(predictor)), np.inf])
+            scores = scale.offset + np.arange(scale.top + 1)
+            return stats.rv_discrete(values=(scores, np.diff(ends)))
+
+    else:
+        parameters["precision"] = 12.0
+
+        def law(predictor: float) -> Any:
+            share = stats.logistic.cdf(eta(predictor))
+            return stats.betabinom(scale.top, 12 * share, 12 * (1 - share), loc=scale.offset)
+
+    draws = posterior_of(design, 2, MANY // 2, parameters)
+    return with_posterior(fit, outcome, draws), design, law
+
+
+@pytest.mark.parametrize(("outcome", "threshold"), [("gpe", 2.0), ("function", 18.0)])
+def test_native_families_with_a_new_therapist_against_quadrature(
+    outcome: str, threshold: float
+) -> None:
+    fit, design, law = native_case(outcome)
+    centre, unit = design.scaling.moderator
+    patients = patient_grid(fit, outcome, alliance=[centre - 1.2 * unit])
+    found = predict(
+        fit, outcome, patients, therapist="new", thresholds=Thresholds(at_least=threshold), seed=2
+    )
+    sd, slope, rho, at = 0.5, 0.3, 0.4, -1.2
+    spread = np.sqrt(sd**2 + 2 * rho * sd * slope * at + slope**2 * at**2)
+    one = posterior(fit.trees[outcome]).isel(chain=0, draw=0)
+    for arm, row in zip(range(3), found.table.to_dict("records"), strict=True):
+        predictor = one_predictor(design, one, patients.rows.in_arm(arm), 0)
+        mean, variance, between, chance = moments_over_therapists(
+            design, law, predictor, spread, threshold
+        )
+        assert abs(row["expected"] - mean) < ERRORS * np.sqrt(between / MANY)
+        # Bounded scores have tails no heavier than a normal's, nor their expectation.
+        assert abs(row["outcome_sd"] ** 2 / variance - 1) < ERRORS * np.sqrt(2 / MANY)
+        assert abs(row["expected_sd"] ** 2 / between - 1) < ERRORS * np.sqrt(2 / MANY)
+        # The chance is averaged over therapists, given whom it is exact: its error is below
+        assert abs(row["prob_at_least"] - chance) < ERRORS * np.sqrt(chance * (1 - chance) / MANY)
+
+
+# Single outcomes ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("likelihood", ["published", "student_t", "native"])
+@pytest.mark.parametrize("outcome", ["function", "gpe"])
+def test_chances_are_shares_of_the_drawn_outcomes(likelihood: str, outcome: str) -> None:
+    """Exact chances given each draw, against the outcomes drawn beside them."""
+    fit = example_fit(likelihood, draws=10_000)
+    low, high = fit.study.outcomes[outcome].range
+    middle = float(round((low + high) / 2))
+    change = 3.0 if outcome == "function" else None
+    thresholds = Thresholds(at_least=middle, at_most=middle - 1, change=change)
+    patients = patients_of(outcome, fit.design(outcome))
+    found = predict(fit, outcome, patients, thresholds=thresholds, therapist="new")
+    assert found.draws is not None
+    scores = found.draws["outcome"].values.reshape(-1, 5)
+    shares = {"at_least": scores >= middle, "at_most": scores <= middle - 1}
+    if change is not None:
+        shares["change"] = scores >= patients.rows.baseline + change
+    for name, reached in shares.items():
+        chance = found.table[f"prob_{name}"]
+        error = np.sqrt(chance * (1 - chance) / len(scores))
+        assert (np.abs(chance - reached.mean(axis=0)) < ERRORS * error + 1e-12).all(), name
+        assert found.table[name].unique().tolist() == [getattr(thresholds, name)]
+
+
+def test_improvement_counts_downwards_where_lower_is_better() -> None:
+    fit = example_fit(draws=2000)
+    described = fit.study.outcomes["function"].model_copy(update={"better": "lower"})
+    study = fit.study.model_copy(update={"outcomes": {"function": described}})
+    turned = Fit(study, fit.specs, fit.trees, fit.flow, fit.manifest)
+    patients = patients_of("function", fit.design("function"))
+    found = predict(turned, "function", patients, thresholds=Thresholds(change=3.0))
+    assert found.draws is not None
+    reached = found.draws["outcome"].values.reshape(-1, 5) <= patients.rows.baseline - 3.0
+    chance = found.table["prob_change"]
+    error = np.sqrt(chance * (1 - chance) / 4000)
+    assert (np.abs(chance - reached.mean(axis=0)) < ERRORS * error).all()
+
+
+def test_patients_of_one_new_therapist_share_that_ones_draw() -> None:
+    fit = example_fit(draws=500)
+    design = fit.design("function")
+    same = Rows(
+        *(
+            np.repeat(part, 3, axis=0)
+            for part in (np.array([0]), np.array([90.0]), np.array([10.0]), np.empty((1, 0)))
+        )
+    )
+    patients = patients_of(
+        "function",
+        design,
+        rows=same,
+        names=("1", "2", "3"),
+        therapists=("X", "Y", "X"),
+        extrapolated=np.zeros(3, dtype=bool),
+    )
+    found = predict(fit, "function", patients, therapist="new")
+    assert found.draws is not None
+    expected = found.draws["expected"].values.reshape(-1, 3)
+    scores = found.draws["outcome"].values.reshape(-1, 3)
+    np.testing.assert_array_equal(expected[:, 0], expected[:, 2])
+    assert not np.isclose(expected[:, 0], expected[:, 1]).any()
+    assert not np.isclose(scores[:, 0], scores[:, 2]).any()  # patients differ all the same
+    assert found.table["therapist"].tolist() == ["new (X)", "new (Y)", "new (X)"]
+    with pytest.raises(InputError, match="no therapist 'X'"):
+        predict(fit, "function", patients)
+
+
+# Arms compared ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("likelihood", ["published", "native"])
+@pytest.mark.parametrize("better", ["higher", "lower"])
+def test_arms_are_compared_for_the_same_patient(likelihood: str, better: str) -> None:
+    fit = example_fit(likelihood, therapist_by_arm=True)
+    described = fit.study.outcomes["function"].model_copy(update={"better": better})
+    study = fit.study.model_copy(update={"outcomes": {"function": described}})
+    fit = Fit(study, fit.specs, fit.trees, fit.flow, fit.manifest)
+    patients = patient_grid(fit, "function", alliance=[80, 95])
+    found = predict(fit, "function", patients, contrasts=True, thresholds=Thresholds(better_by=1.0))
+    assert found.draws is not None
+    assert found.contrasts is not None
+    expected, scores = (
+        found.draws[name].values.reshape(-1, 2, 3) for name in ("expected", "outcome")
+    )
+    gain = 1 if better == "higher" else -1
+    lines = found.contrasts.to_dict("records")
+    assert [line["contrast"] for line in lines] == 2 * ["MCE-GE", "SMT-GE", "SMT-MCE"]
+    assert [line["moderator"] for line in lines] == 3 * [80] + 3 * [95]
+    pairs = [(1, 0), (2, 0), (2, 1)]
+    for number, line in enumerate(lines):
+        patient, (later, earlier) = number // 3, pairs[number % 3]
+        mean = expected[:, patient, later] - expected[:, patient, earlier]
+        single = scores[:, patient, later] - scores[:, patient, earlier]
+        assert line["expected"] == pytest.approx(mean.mean())
+        assert line["expected_sd"] == pytest.approx(mean.std(ddof=1))
+        limits = (line["expected_lower"], line["expected_upper"])
+        assert limits == pytest.approx(np.quantile(mean, [0.025, 0.975]))
+        limits = (line["outcome_lower"], line["outcome_upper"])
+        assert limits == pytest.approx(np.quantile(single, [0.025, 0.975]))
+        assert line["prob_positive"] == np.mean(mean > 0)
+        assert line["prob_better"] == np.mean(gain * mean > 0)
+        assert line["prob_better_by"] == np.mean(gain * mean >= 1)
+        assert line["prob_outcome_better"] == np.mean(gain * single > 0)
+        assert line["prob_outcome_better_by"] == np.mean(gain * single >= 1)
+    # The same rank: the arm with the better expected score is never the worse one for a patient.
+    difference = np.diff(scores, axis=2) * np.sign(np.diff(expected, axis=2))
+    assert difference.min() > -1e-9
+
+
+def test_a_gaussian_patient_keeps_the_residual_from_arm_to_arm() -> None:
+    fit = example_fit()
+    found = predict(fit, "function", patient_grid(fit, "function", alliance=[80, 95]))
+    assert found.draws is not None
+    residual = (found.draws["outcome"] - found.draws["expected"]).values.reshape(-1, 2, 3)
+    np.testing.assert_allclose(residual, residual[..., :1] * np.ones(3), atol=1e-9)
+    # ... and another patient has another one.
+    assert abs(stats.spearmanr(residual[:, 0, 0], residual[:, 1, 0])[0]) < 4 / np.sqrt(80)
+
+
+# What comes out -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("likelihood", ["published", "student_t", "native"])
+def test_answers_do_not_depend_on_the_blocks_they_are_computed_in(
+    likelihood: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit = example_fit(likelihood)
+    for outcome in fit.outcomes:
+        patients = patient_grid(fit, outcome, alliance=list(range(75, 100, 3)))
+        whole = predict(fit, outcome, patients, contrasts=True)
+        monkeypatch.setattr(inference.predictions, "BLOCK_NUMBERS", 500)  # two patients each
+        parts = predict(fit, outcome, patients, contrasts=True)
+        monkeypatch.undo()
+        xr.testing.assert_allclose(whole.draws, parts.draws, rtol=1e-12)
+        numbers = whole.table.select_dtypes("number")
+        np.testing.assert_allclose(parts.table[numbers.columns], numbers, rtol=1e-12)
+        assert whole.contrasts is not None
+        assert parts.contrasts is not None
+        assert parts.contrasts["contrast"].tolist() == whole.contrasts["contrast"].tolist()
+
+
+def test_results_have_arvizs_groups_and_say_what_each_row_is() -> None:
+    fit = example_fit(covariates=("age", "sex"))
+    patients = patient_grid(fit, "function", alliance=[80, 90], covariates={"sex": ["F", "M"]})
+    found = predict(fit, "function", patients, arms=["SMT", "GE"])
+    tree = found.tree()
+    assert set(tree.children) == {"predictions", "predictions_constant_data"}
+    drawn, asked = tree["predictions"].dataset, tree["predictions_constant_data"].dataset
+    assert dict(drawn.sizes) == {"chain": 2, "draw": 40, "row": 8}
+    assert drawn["outcome"].dims == ("chain", "draw", "row")
+    assert asked["arm"].values.tolist() == 4 * ["GE", "SMT"]
+    assert asked["moderator"].values.tolist() == 2 * [80, 80, 90, 90]
+    assert asked["covariates"].sel(covariate="sex[M]").values.tolist() == 4 * [0] + 4 * [1]
+    assert asked.attrs == {"outcome": "function"}
+    table = found.table
+    assert table["arm"].tolist() == asked["arm"].values.tolist()
+    assert table["sex[M]"].tolist() == asked["covariates"].values[:, 1].tolist()
+    assert len(tree.to_netcdf(engine="h5netcdf")) > 0
+    with pytest.raises(InputError, match="not kept"):
+        predict(fit, "function", patients, keep_draws=False).tree()
+
+
+def test_the_same_seed_gives_the_same_answer_and_by_default_that_of_the_run() -> None:
+    fit = example_fit()
+    default, same, other = (predict(fit, "gpe", seed=seed).table for seed in (None, 3, 4))
+    assert fit.manifest["seed"] == 3
+    assert default.equals(same)
+    assert not default["outcome_sd"].equals(other["outcome_sd"])
+
+
+# Refusals -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("outcome", "changes", "problem", "remedy"),
+    [
+        ("gp", {}, "no outcome 'gp'", "'gpe'"),
+        ("gpe", {"arms": ["XX"]}, "no arm 'XX'", "'GE', 'MCE', 'SMT'"),
+        ("gpe", {"arms": ["GE"], "contrasts": True}, "'GE' is the only one", "GE, MCE, SMT"),
+        ("gpe", {"therapist": "nobody"}, "no therapist 'nobody'", "'T01', 'T02'"),
+        ("gpe", {"therapist": "own"}, "without therapists of their own", "new or average"),
+        ("gpe", {"interval": 1.0}, "1.0 is not between 0 and 1", "0.95"),
+        ("gpe", {"thresholds": Thresholds(at_least=6)}, "at least 6", "from -5 to 5"),
+        ("gpe", {"thresholds": Thresholds(at_most=-5.1)}, "at most -5.1", "from -5 to 5"),
+        ("gpe", {"thresholds": Thresholds(change=1)}, "no baseline", "at_least"),
+        ("gpe", {"thresholds": Thresholds(better_by=11)}, "difference of 11", "up to 10"),
+        ("function", {"thresholds": Thresholds(change=0)}, "change of 0", "above 0"),
+    ],
+)
+def test_bad_queries_are_refused_with_what_is_valid(
+    outcome: str, changes: dict[str, Any], problem: str, remedy: str
+) -> None:
+    with pytest.raises(InputError) as refused:
+        predict(example_fit(), outcome, **changes)
+    assert problem in refused.value.problem
+    assert remedy in refused.value.remedy
+
+
+def test_patients_of_another_outcome_or_without_alliance_are_refused() -> None:
+    fit = example_fit()
+    with pytest.raises(InputError, match="described for gpe, not for function"):
+        predict(fit, "function", patient_grid(fit, "gpe"))
+    imputed = example_fit(missing_alliance="impute")
+    with pytest.raises(InputError, match=r"alliance of \d+ patients is missing"):
+        predict(imputed, "function", trial_patients(imputed, "function"))
+
+
+def test_expected_scores_of_native_outcomes_stay_on_their_scale() -> None:
+    fit = example_fit("native")
+    for outcome in fit.outcomes:
+        low, high = fit.study.outcomes[outcome].range
+        found = predict(fit, outcome)
+        assert found.draws is not None
+        scores = found.draws["outcome"].values
+        assert scores.min() >= low
+        assert scores.max() <= high
+        np.testing.assert_array_equal(scores, np.round(scores))
+        assert flat(posterior(fit.trees[outcome]), "beta").shape[0] == scores[..., 0].size
