@@ -58,8 +58,10 @@ def predict(
     }
     wanted = Thresholds(**thresholds)
     fitted = load_run(run)
+    chosen = _chosen(fitted, outcomes)
+    _require_one_outcome(chosen, {"baseline": baseline or None, **thresholds})
     answers: list[Any] = []
-    for outcome in _chosen(fitted, outcomes):
+    for outcome in chosen:
         asked = _asked(
             fitted, outcome, values, grid, patients, average_over, extrapolate=extrapolate
         )
@@ -121,6 +123,17 @@ def _require_one_source(
             f"{given[0]} does not go with {source}: these patients bring their own.",
             "Leave one of the two out; --alliance alone may replace what they bring.",
         )
+
+
+def _require_one_outcome(outcomes: Sequence[str], options: Mapping[str, object]) -> None:
+    """Refuse options in points of one outcome where several are asked about."""
+    for name, value in options.items():
+        if value is not None and len(outcomes) > 1:
+            raise InputError(
+                f"--{name.replace('_', '-')} is in points of one outcome, and these are asked "
+                f"about: {', '.join(outcomes)}.",
+                f"Choose one, for instance with --outcome {outcomes[0]}.",
+            )
 
 
 def _values(texts: Sequence[str], option: str) -> list[float] | None:

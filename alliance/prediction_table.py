@@ -260,6 +260,12 @@ def _legend(fit: Fit, answer: Predictions, *, contrasts: bool) -> list[str]:
             "residual rank (no trial can show that a patient keeps it; expected scores do not "
             f"depend on it). Better is {better}; a tie is not better."
         )
+    low, high = fit.study.outcomes[answer.outcome].range
+    if table["outcome_lower"].min() < low or table["outcome_upper"].max() > high:
+        lines.append(
+            "The family fitted knows no ends of the scale, and some intervals of outcomes pass "
+            "them: see --likelihood native of `alliance fit`."
+        )
     return lines + _marked(fit, table)
 
 

@@ -187,7 +187,7 @@ def gaussian_draws(draws: Mapping[str, xr.DataArray] | xr.Dataset, design: Desig
     scalars = {
         name: np.asarray(draws[name].transpose("chain", "draw")).ravel()
         for name in SCALARS
-        if name in draws
+        if name in draws and set(draws[name].dims) == {"chain", "draw"}
     }
     return GaussianDraws(beta=full, **scalars)
 

@@ -15,10 +15,12 @@ from threadpoolctl import threadpool_limits
 from data_prep.errors import IncompleteSamplingError
 from inference.compilation import compile_model
 from inference.datatree import add_therapist_effects, gaussian_draws, posterior, sampled_tree
+from inference.expected_scores import flat, patient_moderator
 from inference.profiles import SamplerProfile, seed_sequence
 from models.design import Design
 from models.exact_gaussian import exact_gaussian_model, model_data
 from models.gaussian_draws import TherapistDraws, draw_therapist_effects
+from models.latent_gaussian import draw_latent_effects, latent_gaussian_model
 from models.patient_level import patient_level_model
 from models.priors import Priors
 
@@ -65,7 +67,8 @@ def compiled_model(design: Design, priors: Priors) -> Any:
     nutpie CompiledModel
     """
     if not design.exact:
-        return compile_model(patient_level_model(design.aggregated(), priors))
+        written_out = latent_gaussian_model if design.integrated else patient_level_model
+        return compile_model(written_out(design.aggregated(), priors))
     shape = (design.coefficients, design.effects, design.moderator.structure)
     if shape not in _compiled:
         _compiled[shape] = compile_model(exact_gaussian_model(design, priors))
@@ -119,7 +122,7 @@ def sample_outcome(
     sampled = time.perf_counter()
     tree = sampled_tree(raw, design, sampling_time=sampled - compiled)
     require_complete(posterior(tree), design.outcome, profile)
-    if design.exact and (design.effects or design.moderator.structure == "within_between"):
+    if design.integrated:
         add_therapist_effects(tree, _therapist_effects(tree, design, seed), design)
     finished = time.perf_counter()
     return tree, Timings(compiled - started, sampled - compiled, finished - sampled)
@@ -203,11 +206,21 @@ def require_complete(draws: xr.Dataset, outcome: str, profile: SamplerProfile) -
 
 def _therapist_effects(tree: xr.DataTree, design: Design, seed: int) -> list[TherapistDraws]:
     draws = posterior(tree)
-    return [
-        draw_therapist_effects(
-            design,
-            gaussian_draws(draws.isel(chain=[chain]), design),
-            np.random.default_rng(seed_sequence(seed, "therapist_effects", design.outcome, chain)),
+    drawn = []
+    for chain in range(draws.sizes["chain"]):
+        own = draws.isel(chain=[chain])
+        stream = seed_sequence(seed, "therapist_effects", design.outcome, chain)
+        generator = np.random.default_rng(stream)
+        parameters = gaussian_draws(own, design)
+        if design.exact:
+            drawn.append(draw_therapist_effects(design, parameters, generator))
+            continue
+        moderator = np.broadcast_to(
+            patient_moderator(design, own), (len(parameters.beta), len(design.y))
         )
-        for chain in range(draws.sizes["chain"])
-    ]
+        means = None
+        if design.moderator.structure == "within_between":
+            means = flat(own, "moderator_therapist_mean")
+        effects = draw_latent_effects(design, parameters, moderator, means, generator)
+        drawn.append(TherapistDraws(effects, None))
+    return drawn

@@ -117,6 +117,13 @@ class Design:
         return self.family.name == "gaussian" and not self.moderator.latent
 
     @property
+    def integrated(self) -> bool:
+        """Whether sampling does without the therapist effects, which are drawn afterwards."""
+        if self.exact:
+            return bool(self.effects) or self.moderator.structure == "within_between"
+        return self.family.name == "gaussian" and bool(self.effects)
+
+    @property
     def effect_columns(self) -> list[int]:
         """Columns of X whose coefficients vary between therapists."""
         column = {"slope": "moderator"}

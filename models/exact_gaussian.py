@@ -159,7 +159,7 @@ def exact_gaussian_model(design: Design, priors: Priors) -> pm.Model:
                 log_density = log_density + alliance.log_likelihood.sum()
             elements, places = packed(L)
             squares, log_determinant, *_ = GeneralisedSquares(columns, places)(
-                beta, _matrix(elements) / residual_sd, shift, cross_products, within
+                beta, matrix_of(elements) / residual_sd, shift, cross_products, within
             )
             log_density = log_density - 0.5 * log_determinant
         else:
@@ -169,7 +169,7 @@ def exact_gaussian_model(design: Design, priors: Priors) -> pm.Model:
     return model
 
 
-def _matrix(elements: list[pt.TensorVariable]) -> pt.TensorVariable:
+def matrix_of(elements: list[pt.TensorVariable]) -> pt.TensorVariable:
     """Elements of one factor for all therapists, or of one for each, as rows."""
     if all(element.ndim == 0 for element in elements):
         return pt.stack(elements)[:, None]

@@ -217,21 +217,41 @@ def draw_therapist_effects(
         part = draws.block(some)
         integrated = _integrate(design, part)
         terms, L = integrated.terms, integrated.L
-        residual_sd = part.residual_sd[:, None]
-        noise = generator.standard_normal((len(residual_sd), therapists, size))
-        right = [
-            terms.solved[a] / (residual_sd * terms.pivots[a])
-            + noise[..., a] / np.sqrt(terms.pivots[a])
-            for a in range(size)
-        ]
-        standard = solve_transposed(terms.factor, right)
-        for a in range(size):
-            effects[some, :, a] = sum(L[a][b] * standard[b] for b in range(a + 1))
+        effects[some] = effects_given(terms, L, part.residual_sd[:, None], generator)
         if means is not None:
             means[some], effects[some, :, 0] = _take_apart(
                 part, integrated, effects[some], generator
             )
     return TherapistDraws(effects[..., : len(design.effects)], means)
+
+
+def effects_given(
+    terms: TherapistTerms,
+    L: list[list[Array]],
+    residual_sd: Array,
+    generator: np.random.Generator,
+) -> Array:
+    """Draw therapists' effects from what the likelihood says of them, (d, J, q).
+
+    Parameters
+    ----------
+    terms : TherapistTerms
+        Of d draws.
+    L : nested list
+        Lower factor of the effects' covariance, elements (d, 1) or (d, J).
+    residual_sd : ndarray, shape (d, 1)
+    generator : numpy.random.Generator
+    """
+    size = len(terms.solved)
+    noise = generator.standard_normal((*np.shape(terms.solved[0]), size))
+    right = [
+        terms.solved[a] / (residual_sd * terms.pivots[a]) + noise[..., a] / np.sqrt(terms.pivots[a])
+        for a in range(size)
+    ]
+    standard = solve_transposed(terms.factor, right)
+    return np.stack(
+        [sum(L[a][b] * standard[b] for b in range(a + 1)) for a in range(size)], axis=-1
+    )
 
 
 def _take_apart(

@@ -60,7 +60,8 @@ def _sums(
     within: Array,
     columns: NDArray[np.int64],
     places: NDArray[np.int64],
-) -> tuple[float, float, Array, Array, Array, Array]:
+    latent: bool,
+) -> tuple[float, float, Array, Array, Array, Array, Array, Array]:
     """Sums and gradients; loops that numba compiles, and that Python understands."""
     size, effects, therapists = len(beta), within.shape[0], within.shape[1]
     moved, varying = len(shift) > 0, elements.shape[1] > 1
@@ -75,6 +76,8 @@ def _sums(
     elements_gradient = np.zeros_like(elements)
     determinant_gradient = np.zeros_like(elements)
     shift_gradient = np.zeros_like(shift)
+    changing = within.shape if latent else (0, 0, 0)
+    within_gradient, within_determinant = np.zeros(changing), np.zeros(changing)
     G = np.zeros((effects, effects))
     AG = np.empty((effects, effects))
     U = np.empty((effects, effects))
@@ -153,6 +156,23 @@ def _sums(
                         row[c] -= U[d, c] * row[d]
             elements_gradient[number, k] -= 2 * left * x[b]
             determinant_gradient[number, k] += 2 * row[b]
+        if latent:
+            for a in range(effects):
+                for b in range(size):
+                    within_gradient[a, j, b] += 2 * v[a] * beta[b]
+                within_gradient[a, j, size] -= 2 * v[a]
+                for c in range(effects):  # row becomes M^-1 times row a of G
+                    row[c] = G[a, c]
+                    for d in range(c):
+                        row[c] -= U[c, d] * row[d]
+                for c in range(effects - 1, -1, -1):
+                    row[c] *= inverse[c]
+                    for d in range(c + 1, effects):
+                        row[c] -= U[d, c] * row[d]
+                for c in range(effects):
+                    within_gradient[a, j, columns[c]] += v[a] * v[c]
+                    for d in range(c + 1):
+                        within_determinant[a, j, columns[c]] += G[c, d] * row[d]
     return (
         squares,
         log_determinant,
@@ -160,6 +180,8 @@ def _sums(
         elements_gradient,
         determinant_gradient,
         shift_gradient,
+        within_gradient,
+        within_determinant,
     )
 
 
@@ -172,6 +194,8 @@ class GeneralisedSquares(Op):
         Columns of X whose coefficients vary between therapists, q.
     places : sequence of (int, int, int)
         Row, column and number of each element of the factor; see `packed`.
+    latent : bool
+        Whether the cross-products depend on parameters; ``shift`` is then empty.
 
     Notes
     -----
@@ -184,13 +208,14 @@ class GeneralisedSquares(Op):
     ``M_j = I + G_j'Z_j'Z_j G_j`` and ``w_j = G_j'Z_j'r_j`` (see `models.marginal`); they alone can
     be differentiated. The others are their gradients: with ``x_j = M_j^-1 w_j`` and
     ``v_j = G_j x_j``, those of ``w_j'x_j`` are ``2 v_j`` for ``Z_j'r_j`` and
-    ``2 (Z_j'r_j - Z_j'Z_j v_j) x_j'`` for ``G_j``; that of ``log|M_j|`` is
-    ``2 Z_j'Z_j G_j M_j^-1``.
+    ``2 (Z_j'r_j - Z_j'Z_j v_j) x_j'`` for ``G_j`` and ``-v_j v_j'`` for ``Z_j'Z_j``; those of
+    ``log|M_j|`` are ``2 Z_j'Z_j G_j M_j^-1`` and ``G_j M_j^-1 G_j'``.
     """
 
-    __props__ = ("columns", "places")
+    __props__ = ("columns", "places", "latent")
 
-    def __init__(self, columns: Sequence[int], places: Places) -> None:
+    def __init__(self, columns: Sequence[int], places: Places, latent: bool = False) -> None:
+        self.latent = latent
         self.columns = tuple(int(column) for column in columns)
         self.places = tuple(tuple(int(number) for number in place) for place in places)
 
@@ -198,30 +223,38 @@ class GeneralisedSquares(Op):
         """Apply the operation to its five inputs."""
         beta, elements, shift, *data = map(pt.as_tensor_variable, inputs)
         outputs = [pt.dscalar(), pt.dscalar(), beta.type(), elements.type(), elements.type()]
-        return Apply(self, [beta, elements, shift, *data], [*outputs, shift.type()])
+        changing = [pt.dtensor3(), pt.dtensor3()]
+        return Apply(self, [beta, elements, shift, *data], [*outputs, shift.type(), *changing])
 
     def perform(self, node: Any, inputs: Sequence[Any], output_storage: Any) -> None:
         """Compute the outputs where nothing is compiled."""
         beta, elements, shift, cross_products, within = inputs
-        found = _sums(beta, elements, shift, cross_products, within, *self._fixed())
+        found = _sums(beta, elements, shift, cross_products, within, *self._fixed(), self.latent)
         for storage, value in zip(output_storage, found, strict=True):
             storage[0] = np.asarray(value)
 
     def pullback(
         self, inputs: Sequence[Variable], outputs: Sequence[Variable], cotangents: Sequence[Any]
     ) -> list[Variable]:
-        """Gradients of a sum of the first two outputs, from the other four."""
+        """Gradients of a sum of the first two outputs, from the others."""
         if not all(isinstance(each.type, DisconnectedType) for each in cotangents[2:]):
             raise NotImplementedError("The gradients of GeneralisedSquares have none themselves.")
         squares, determinant = (
             pt.zeros(()) if isinstance(each.type, DisconnectedType) else each
             for each in cotangents[:2]
         )
-        return [
+        gradients = [
             squares * outputs[2],
             squares * outputs[3] + determinant * outputs[4],
             squares * outputs[5],
-            *(grad_not_implemented(self, k, inputs[k]) for k in (3, 4)),
+        ]
+        if not self.latent:
+            return [*gradients, *(grad_not_implemented(self, k, inputs[k]) for k in (3, 4))]
+        b = pt.concatenate([-inputs[0], [1.0]])
+        return [
+            *gradients,
+            squares * pt.outer(b, b),
+            squares * outputs[6] + determinant * outputs[7],
         ]
 
     def _fixed(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -233,14 +266,16 @@ def _compiled_sums(op: GeneralisedSquares, **_: Any) -> tuple[Any, int]:
     """Numba's version, and a number that changes with its text, so that no old one is used."""
     sums = numba_njit(_sums)
     columns, places = op._fixed()
+    latent = op.latent
 
     @numba_njit
     def generalised_squares(beta, elements, shift, cross_products, within):  # type: ignore[no-untyped-def]
-        squares, determinant, by_beta, by_elements, of_determinant, by_shift = sums(
-            beta, elements, shift, cross_products, within, columns, places
+        found = sums(beta, elements, shift, cross_products, within, columns, places, latent)
+        squares, determinant, by_beta, by_elements, of_elements, by_shift, by_within, of_within = (
+            found
         )
         totals = np.asarray(squares), np.asarray(determinant)
-        return totals[0], totals[1], by_beta, by_elements, of_determinant, by_shift
+        return (*totals, by_beta, by_elements, of_elements, by_shift, by_within, of_within)
 
     text = inspect.getsource(_sums)
     return generalised_squares, int(hashlib.sha256(text.encode()).hexdigest()[:15], 16)

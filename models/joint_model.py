@@ -36,7 +36,11 @@ def joint_data(joint: JointDesign, priors: Priors) -> dict[str, NDArray[Any]]:
         ``slope_scale`` (2,), of the pooled slope and of the slopes' spread; ``sd_scale`` (3,), of
         residual SDs, therapist SDs and therapist slope SDs.
     """
-    rows: dict[str, NDArray[Any]] = {"W": joint.W, "Z": joint.Z, "therapist_index": joint.therapist_index}
+    rows: dict[str, NDArray[Any]] = {
+        "W": joint.W,
+        "Z": joint.Z,
+        "therapist_index": joint.therapist_index,
+    }
     return (joint.arrays if joint.ordinal is None else rows) | {
         "orientation": joint.orientation,
         "coefficient_scale": joint.first.prior_sd(priors),

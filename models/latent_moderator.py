@@ -112,6 +112,18 @@ def latent_moderator(design: Design, priors: Priors) -> LatentModerator:
     return LatentModerator(value, mean)
 
 
+def moderated_columns(design: Design, moderator: pt.TensorVariable) -> pt.TensorVariable:
+    """X with the moderator, where it is latent, in its own columns and the interactions."""
+    if not design.moderator.latent:
+        return pm.Data("X", design.X)
+    X = pt.constant(design.X)
+    arm_columns = [k for k, name in enumerate(design.coefficients) if name.startswith("arm[")]
+    factors = [np.ones(len(design.y)), *design.X[:, arm_columns].T]
+    for column, factor in zip(design.moderator_columns, factors, strict=False):
+        X = pt.set_subtensor(X[:, column], moderator * factor)
+    return X
+
+
 @dataclass(frozen=True, slots=True)
 class _Kinds:
     """Positions of the patients whose rating is there, missing, or at the ceiling."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
 from models.design import Design
 from models.exact_gaussian import therapist_factor
 from models.family_parameters import SYMBOLS, family_parameters
-from models.latent_moderator import latent_moderator, latent_patients, predictor_columns
+from models.latent_moderator import (
+    latent_moderator,
+    latent_patients,
+    moderated_columns,
+    predictor_columns,
+)
 from models.priors import Priors
 
 
@@ -48,7 +52,7 @@ def patient_level_model(design: Design, priors: Priors) -> pm.Model:
     with pm.Model(coords=coords) as model:
         beta = pm.Normal("beta", 0, design.prior_sd(priors)[used], dims="coefficient")
         moderator = latent_moderator(design, priors)
-        X = _columns(design, moderator.value)[:, used]
+        X = moderated_columns(design, moderator.value)[:, used]
         predictor = X @ beta
         if design.effects:
             predictor = predictor + _therapist_part(design, priors, moderator.value)
@@ -70,18 +74,6 @@ def patient_level_model(design: Design, priors: Priors) -> pm.Model:
 
 def _is_used(design: Design, name: str) -> bool:
     return name != "intercept" or design.family.has_intercept
-
-
-def _columns(design: Design, moderator: pt.TensorVariable) -> pt.TensorVariable:
-    """X with the moderator, where it is latent, in its own columns and the interactions."""
-    if not design.moderator.latent:
-        return pm.Data("X", design.X)
-    X = pt.constant(design.X)
-    arm_columns = [k for k, name in enumerate(design.coefficients) if name.startswith("arm[")]
-    factors = [np.ones(len(design.y)), *design.X[:, arm_columns].T]
-    for column, factor in zip(design.moderator_columns, factors, strict=False):
-        X = pt.set_subtensor(X[:, column], moderator * factor)
-    return X
 
 
 def _therapist_part(

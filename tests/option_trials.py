@@ -18,12 +18,14 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import special, stats
 
+from inference.compilation import compile_model
 from inference.datatree import posterior, sampled_tree
 from inference.estimands import estimand_draws
 from inference.profiles import PROFILES
 from inference.sampling import PATIENT_LEVEL_TARGET_ACCEPT, sample_outcome
 from models.design import Design, Scaling, build_design
 from models.family import Scale
+from models.latent_gaussian import latent_gaussian_model
 from models.latent_moderator import latent_patients
 from models.patient_level import patient_level_model
 from models.priors import Priors
@@ -227,7 +229,8 @@ class Sampler:
         if design.exact:
             return posterior(sample_outcome(design, Priors(), PROFILE, seed)[0])
         if self.compiled is None:
-            self.compiled = nutpie.compile_pymc_model(patient_level_model(design, Priors()))
+            model = latent_gaussian_model if design.integrated else patient_level_model
+            self.compiled = compile_model(model(design, Priors()))
         outcome = design.y.astype(int) if design.family.discrete else design.y
         raw = nutpie.sample(
             self.compiled.with_data(outcome=outcome),

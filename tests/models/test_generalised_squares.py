@@ -95,6 +95,24 @@ def test_gradients_are_those_of_finite_differences(case: Case, output: int) -> N
     verify_grad(value, [case.beta, case.elements, *moved], rng=np.random.default_rng(4))
 
 
+@pytest.mark.parametrize("output", [0, 1])
+def test_gradients_in_rows_that_depend_on_parameters(case: Case, output: int) -> None:
+    """A column of X is unknown, as a latent moderator is: its products move with it."""
+    if len(case.shift):
+        pytest.skip("rows that move take the shift into the outcome")
+    belongs = np.arange(THERAPISTS)[:, None] == case.therapist
+
+    def value(beta, elements, column):  # type: ignore[no-untyped-def]
+        rows = pt.concatenate([pt.constant(case.X), pt.constant(case.y)[:, None]], axis=1)
+        W = pt.set_subtensor(rows[:, 2], column)
+        within = pt.stack([belongs.astype(float) @ (W[:, [k]] * W) for k in COLUMNS])
+        operation = GeneralisedSquares(COLUMNS, PLACES, latent=True)
+        return operation(beta, elements, np.zeros(0), W.T @ W, within)[output]
+
+    parts = [case.beta, case.elements, case.X[:, 2]]
+    verify_grad(value, parts, rng=np.random.default_rng(5))
+
+
 def test_gradients_have_no_gradients() -> None:
     beta = pt.dvector("beta")
     outputs = GeneralisedSquares((0,), ((0, 0, 0),))(

@@ -135,6 +135,14 @@ def simulated(number: int) -> SimulatedTrial:
     return SimulatedTrial(join_designs(designs, positions, BETTER), own, pd.Series(shared))
 
 
+def alone_fits(trial: SimulatedTrial, seed: int) -> dict[str, xr.DataTree]:
+    """Each outcome by itself, for comparison."""
+    return {
+        name: sample_outcome(design, PRIORS, PROFILE, seed=seed)[0]
+        for name, design in trial.joint.designs.items()
+    }
+
+
 def test_four_outcomes_with_residual_correlations_of_a_half() -> None:
     """And patients with some outcomes missing: what the others tell narrows the intervals."""
     together, shared, alone = [], [], []
@@ -142,16 +150,16 @@ def test_four_outcomes_with_residual_correlations_of_a_half() -> None:
         trial = simulated(number)
         trees, common, _ = sample_joint(trial.joint, PRIORS, PROFILE, seed=number)
         shared.append(scored(shared_estimands(posterior(common)), trial.shared))
-        for name, design in trial.joint.designs.items():
-            for tree, scores in (
-                (trees[name], together),
-                (sample_outcome(design, PRIORS, PROFILE, seed=number)[0], alone),
-            ):
-                table = scored(estimand_draws(design, posterior(tree)), trial.own[name])
+        for fitted, scores in ((trees, together), (alone_fits(trial, number), alone)):
+            tables = {}
+            for name, design in trial.joint.designs.items():
+                draws = estimand_draws(design, posterior(fitted[name]))
+                table = scored(draws, trial.own[name])
                 table.index = pd.MultiIndex.from_tuples(
                     [(quantity, f"{name} {level}") for quantity, level in table.index]
                 )
-                scores.append(table)
+                tables[name] = table
+            scores.append(pd.concat(tables.values()))
     assert_recovered(summarised(shared), "what the outcomes share")
     table, plain = summarised(together), summarised(alone)
     assert_recovered(table, "each outcome in company")

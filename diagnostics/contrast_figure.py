@@ -1,0 +1,181 @@
+"""A forest plot of the arm contrasts of all outcomes, on one scale and in one direction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from data_prep.errors import InputError
+from diagnostics.figure_page import COLOURS, STYLE, Page
+from inference.fit import Fit
+from inference.missing_outcomes import stated_shifts
+from models.design import arm_pairs
+
+ROW_INCHES, AROUND_INCHES = 0.36, 0.5  # for each outcome, and for the title of a contrast
+WIDTH = 8.6
+NUMBERS_WIDE = 0.42  # of the columns with numbers, where the panel with the intervals is 1
+COLUMNS = ("outcome", "level", "label", "patients", "mean", "lower", "upper", "prob_better")
+
+
+def standardised_contrasts(fit: Fit, table: pd.DataFrame) -> pd.DataFrame:
+    """Arm contrasts of all outcomes in SDs of each outcome, a benefit being positive.
+
+    Parameters
+    ----------
+    fit : Fit
+    table : pandas.DataFrame
+        As `Fit.summary` gives it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row for each contrast of each outcome, with the columns `COLUMNS`: ``level`` as in
+        `table`, the outcome's ``label``, the number of analysed ``patients``, mean and interval
+        divided by the SD of the outcome among these patients, with the sign turned where a lower
+        score is better, and the probability that the first arm is better than the second.
+    """
+    rows = []
+    for row in table[table["quantity"] == "arm_contrast"].to_dict("records"):
+        outcome = row["outcome"]
+        described, design = fit.study.outcomes[outcome], fit.design(outcome)
+        gain = 1 if described.better == "higher" else -1
+        unit = gain / design.scaling.outcome[1]
+        lower, upper = sorted((unit * row["lower"], unit * row["upper"]))
+        positive = row["prob_positive"]
+        rows.append(
+            {
+                "outcome": outcome,
+                "level": row["level"],
+                "label": described.label,
+                "patients": len(design.y),
+                "mean": unit * row["mean"],
+                "lower": lower,
+                "upper": upper,
+                "prob_better": positive if gain == 1 else 1 - positive,
+            }
+        )
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def contrast_figure(fit: Fit, table: pd.DataFrame, *, interval: float = 0.95) -> Figure:
+    """Draw every arm contrast with the outcomes below one another.
+
+    Parameters
+    ----------
+    fit : Fit
+    table : pandas.DataFrame
+        As `Fit.summary` gives it.
+    interval : float
+        Probability of the table's intervals.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One panel for each contrast, all on one axis: SDs of the outcome, to the right where the
+        first arm is better. The numbers stand beside the intervals.
+
+    Raises
+    ------
+    InputError
+        If the table has no arm contrasts.
+    """
+    shown = standardised_contrasts(fit, table)
+    if shown.empty:
+        raise InputError(
+            "The table has no arm contrasts to draw.", "Give the summary of all quantities."
+        )
+    codes = list(fit.study.arms)
+    pairs = {f"{codes[k]}-{codes[j]}": (codes[k], codes[j]) for k, j in arm_pairs(len(codes))}
+    heights = [AROUND_INCHES + ROW_INCHES * len(fit.outcomes)] * len(pairs)
+    heights[-1] += 0.45  # for the axis
+    page = Page(fit, WIDTH, heights, _caption(fit, interval))
+    share = f"{100 * interval:g}%"
+    reach = 1.08 * max(0.1, np.abs(shown[["lower", "upper"]].to_numpy()).max())
+    with mpl.rc_context(STYLE):
+        for part, (level, arms) in zip(page.strips, pairs.items(), strict=True):
+            rows = shown[shown["level"] == level].to_dict("records")
+            panel, numbers = part.subplots(1, 2, width_ratios=[1, NUMBERS_WIDE])
+            _intervals(panel, rows, f"posterior mean and {share} interval")
+            panel.set_xlim(-reach, reach)
+            first, second = (fit.study.arms[code] for code in arms)
+            panel.set_title(f"{first} minus {second}", loc="left", fontsize=9.5)
+            _numbers(numbers, rows, share, panel.get_ylim())
+            last = level == list(pairs)[-1]
+            panel.tick_params(labelbottom=last)
+            if last:
+                panel.set_xlabel(
+                    "SDs of the outcome\n"
+                    "second arm better  \N{LEFTWARDS ARROW}      \N{RIGHTWARDS ARROW}  first arm "
+                    "better"
+                )
+        page.legend(page.strips[0].axes[0])
+    return page.figure
+
+
+def _intervals(panel: Axes, rows: list[dict[Any, Any]], label: str) -> None:
+    panel.axvline(0, color="0.35", linewidth=0.9)
+    panel.grid(axis="x", color="0.92")
+    panel.set_axisbelow(True)
+    middle = np.array([row["mean"] for row in rows])
+    ends = np.array([[row["lower"] for row in rows], [row["upper"] for row in rows]])
+    panel.errorbar(
+        middle,
+        range(len(rows)),
+        xerr=np.abs(ends - middle),
+        color=COLOURS[0],
+        linestyle="none",
+        marker="o",
+        markersize=5,
+        elinewidth=1.6,
+        label=label,
+    )
+    panel.set_yticks(
+        range(len(rows)), [f"{row['label']} (n = {row['patients']})" for row in rows], fontsize=8.5
+    )
+    panel.set_ylim(len(rows) - 0.5, -0.5)  # the first outcome on top
+    panel.spines["left"].set_visible(False)
+    panel.tick_params(axis="y", length=0)
+
+
+def _numbers(panel: Axes, rows: list[dict[Any, Any]], share: str, limits: Any) -> None:
+    """Columns of numbers beside the intervals."""
+    panel.set_axis_off()
+    panel.set_ylim(limits)
+    columns = {0.66: f"SDs ({share} interval)", 1.0: "P(better)"}
+    for place, head in columns.items():
+        panel.text(place, 1.0, head, transform=panel.transAxes, ha="right", va="bottom", fontsize=8)
+    across = panel.get_yaxis_transform()
+    for height, row in enumerate(rows):
+        estimate = f"{row['mean']:z.2f} ({row['lower']:z.2f} to {row['upper']:z.2f})"
+        chance = _chance(row["prob_better"])
+        for place, text in zip(columns, (estimate, chance), strict=True):
+            panel.text(
+                place, height, text, transform=across, ha="right", va="center", fontsize=8.5
+            )
+
+
+def _chance(value: float) -> str:
+    return "> 0.999" if value > 0.9995 else "< 0.001" if value < 0.0005 else f"{value:.3f}"
+
+
+def _caption(fit: Fit, interval: float) -> str:
+    linear = all(spec.family == "gaussian" for spec in fit.specs.values())
+    where = (
+        f"at the mean of the {fit.study.moderator.name}"
+        if linear
+        else "averaged over the analysed patients where the link is curved, and at the mean of the "
+        f"{fit.study.moderator.name} otherwise"
+    )
+    shifted = any(stated_shifts(fit.study, outcome) for outcome in fit.outcomes)
+    stated = " Unseen outcomes are shifted as the study file states." if shifted else ""
+    return (
+        f"Arm contrasts {where}, divided by the SD of the outcome among its n analysed patients; "
+        "signs are turned where a lower score is better. P(better): posterior probability that "
+        f"the first arm is better than the second. {100 * interval:g}% equal-tailed intervals; an "
+        f"interval that includes zero does not show that there is no effect.{stated}"
+    )
