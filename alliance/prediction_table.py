@@ -263,8 +263,8 @@ def _legend(fit: Fit, answer: Predictions, *, contrasts: bool) -> list[str]:
     low, high = fit.study.outcomes[answer.outcome].range
     if table["outcome_lower"].min() < low or table["outcome_upper"].max() > high:
         lines.append(
-            "The family fitted knows no ends of the scale, and some intervals of outcomes pass "
-            "them: see --likelihood native of `alliance fit`."
+            f"The family fitted ({fit.specs[answer.outcome].family}) knows no ends of the scale, "
+            "and some intervals of outcomes pass them."
         )
     return lines + _marked(fit, table)
 

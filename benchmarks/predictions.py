@@ -4,25 +4,31 @@
 simulated trial. Both sides draw the therapists' effects and every patient's outcome; ours also
 gives the expected scores, means, SDs, intervals and, in a column of its own, the chance of reaching
 a threshold. PyMC's side is `pm.sample_posterior_predictive` on the patient-level model with
-explicit `sample_vars`, and gives the outcomes alone: its first call, which compiles (with the
-caches on disk as they are), and later ones with the same model. The peak is what Python and NumPy
+explicit `sample_vars`, and gives the outcomes alone: its first call in a fresh process with empty
+caches, which compiles, and later ones with the same model. The peak is what Python and NumPy
 allocate beyond what is there before, by tracemalloc. The trial is simulated.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 import tracemalloc
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pymc as pm
 import xarray as xr
+from cold_and_warm import with_caches
 from reporting import Target, console, finish, load, parser, spread, table
 
 from data_prep.simulation import simulate_trial
@@ -35,6 +41,7 @@ from inference.fitting import fit_trial
 from inference.predictions import Predictions, predict
 from inference.predictor import Rows, row_matrix
 from inference.profiles import find_profile
+from inference.run_folder import load_fit, save_fit
 from inference.score_thresholds import Thresholds
 from models.design import Design
 from models.patient_level import patient_level_model
@@ -150,6 +157,30 @@ def by_pymc(model: pm.Model, draws: xr.Dataset) -> xr.DataArray:
     return tree["predictions"].dataset["predicted"]
 
 
+def in_cold_process(fit: Fit, outcome: str) -> float:
+    """Seconds of PyMC's first prediction in a new interpreter whose caches are empty."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        save_fit(fit, folder / "run")
+        finished = subprocess.run(
+            [sys.executable, __file__, "--first", str(folder / "run"), outcome],
+            check=True,
+            env=with_caches(folder / "caches"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+    return float(json.loads(finished.stdout))
+
+
+def first(run: Path, outcome: str) -> float:
+    """Seconds of the first call, imports and the model's own writing left out."""
+    fit = load_fit(run)
+    model, draws = compiled_route(fit, fit.design(outcome), patients_of(fit, outcome))
+    seconds, _ = timed(lambda: by_pymc(model, draws), 1)
+    return seconds[0]
+
+
 def measure(fit: Fit, outcome: str, repeats: int) -> dict[str, Any]:
     """Both ways for one outcome."""
     design = fit.design(outcome)
@@ -165,7 +196,7 @@ def measure(fit: Fit, outcome: str, repeats: int) -> dict[str, Any]:
     seconds, found = timed(ours, repeats)
     with_threshold, _ = timed(lambda: ours(middle), repeats)
     model, draws = compiled_route(fit, design, asked)
-    first, _ = timed(lambda: by_pymc(model, draws), 1)
+    by_pymc(model, draws)
     later, theirs = timed(lambda: by_pymc(model, draws), repeats)
     outcomes = design.scale.offset + design.scale.unit * theirs.values
     own = found.draws["outcome"]
@@ -178,7 +209,7 @@ def measure(fit: Fit, outcome: str, repeats: int) -> dict[str, Any]:
         "seconds": seconds,
         "with_threshold": with_threshold,
         "peak_gib": peak(lambda: ours(middle)),
-        "pymc_first": first,
+        "pymc_first": [in_cold_process(fit, outcome)],
         "pymc_later": later,
         "largest_gap_of_means_in_sd": float(np.abs(gap).max()),
         "load": before,
@@ -188,7 +219,11 @@ def measure(fit: Fit, outcome: str, repeats: int) -> dict[str, Any]:
 def main() -> int:
     command = parser(__doc__)
     command.add_argument("--repeats", type=int, default=5, help="predictions of each case (5)")
+    command.add_argument("--first", nargs=2, help="used by the script itself")
     arguments = command.parse_args()
+    if arguments.first:
+        print(json.dumps(first(Path(arguments.first[0]), arguments.first[1])))
+        return 0
     logging.getLogger("pymc").setLevel(logging.ERROR)
     out = console()
     simulated = simulate_trial(seed=SEED)
@@ -217,7 +252,7 @@ def main() -> int:
         )
         for one in found
     ]
-    columns = ["family", "seconds", "and a chance", "peak, GiB", "PyMC, first", "ratio"]
+    columns = ["family", "seconds", "and a chance", "peak, GiB", "PyMC, compiling", "ratio"]
     columns += ["PyMC, later", "ratio", "means apart, SD", "load"]
     title = (
         f"{PATIENTS:,} rows by {found[0]['draws']:,} draws: median (range) of "

@@ -16,9 +16,10 @@ from inference.fit import Fit
 from inference.missing_outcomes import stated_shifts
 from models.design import arm_pairs
 
-ROW_INCHES, AROUND_INCHES = 0.36, 0.5  # for each outcome, and for the title of a contrast
-WIDTH = 8.6
-NUMBERS_WIDE = 0.42  # of the columns with numbers, where the panel with the intervals is 1
+ROW_INCHES, AROUND_INCHES = 0.34, 0.5  # for each outcome, and for the title of a contrast
+AXIS_INCHES = 0.45  # for the numbers and the label below the lowest panel
+WIDTH, TITLE_CHARACTERS = 8.8, 48
+NUMBERS_WIDE = 0.5  # of the columns with numbers, where the panel with the intervals is 1
 COLUMNS = ("outcome", "level", "label", "patients", "mean", "lower", "upper", "prob_better")
 
 
@@ -91,30 +92,35 @@ def contrast_figure(fit: Fit, table: pd.DataFrame, *, interval: float = 0.95) ->
         )
     codes = list(fit.study.arms)
     pairs = {f"{codes[k]}-{codes[j]}": (codes[k], codes[j]) for k, j in arm_pairs(len(codes))}
-    heights = [AROUND_INCHES + ROW_INCHES * len(fit.outcomes)] * len(pairs)
-    heights[-1] += 0.45  # for the axis
-    page = Page(fit, WIDTH, heights, _caption(fit, interval))
+    height = AROUND_INCHES + ROW_INCHES * len(fit.outcomes)
+    page = Page(fit, WIDTH, [height * len(pairs) + AXIS_INCHES], _caption(fit, interval))
     share = f"{100 * interval:g}%"
     reach = 1.08 * max(0.1, np.abs(shown[["lower", "upper"]].to_numpy()).max())
     with mpl.rc_context(STYLE):
-        for part, (level, arms) in zip(page.strips, pairs.items(), strict=True):
+        panels = page.strips[0].subplots(
+            len(pairs), 2, squeeze=False, sharey="row", width_ratios=[1, NUMBERS_WIDE]
+        )
+        for (level, arms), (panel, numbers) in zip(pairs.items(), panels, strict=True):
             rows = shown[shown["level"] == level].to_dict("records")
-            panel, numbers = part.subplots(1, 2, width_ratios=[1, NUMBERS_WIDE])
             _intervals(panel, rows, f"posterior mean and {share} interval")
             panel.set_xlim(-reach, reach)
-            first, second = (fit.study.arms[code] for code in arms)
-            panel.set_title(f"{first} minus {second}", loc="left", fontsize=9.5)
-            _numbers(numbers, rows, share, panel.get_ylim())
-            last = level == list(pairs)[-1]
-            panel.tick_params(labelbottom=last)
-            if last:
-                panel.set_xlabel(
-                    "SDs of the outcome\n"
-                    "second arm better  \N{LEFTWARDS ARROW}      \N{RIGHTWARDS ARROW}  first arm "
-                    "better"
-                )
-        page.legend(page.strips[0].axes[0])
+            panel.tick_params(labelbottom=False)
+            panel.set_title(_minus(fit, arms), loc="left", fontsize=9.5)
+            _numbers(numbers, rows, share)
+        lowest = panels[-1, 0]
+        lowest.tick_params(labelbottom=True)
+        lowest.set_xlabel(
+            "SDs of the outcome\nsecond arm better  \N{LEFTWARDS ARROW}      "
+            "\N{RIGHTWARDS ARROW}  first arm better"
+        )
+        page.legend(panels[0, 0])
     return page.figure
+
+
+def _minus(fit: Fit, codes: tuple[str, str]) -> str:
+    """A contrast by the arms' labels where there is room for them, and by their codes elsewhere."""
+    words = " minus ".join(fit.study.arms[code] for code in codes)
+    return words if len(words) <= TITLE_CHARACTERS else " minus ".join(codes)
 
 
 def _intervals(panel: Axes, rows: list[dict[Any, Any]], label: str) -> None:
@@ -142,11 +148,10 @@ def _intervals(panel: Axes, rows: list[dict[Any, Any]], label: str) -> None:
     panel.tick_params(axis="y", length=0)
 
 
-def _numbers(panel: Axes, rows: list[dict[Any, Any]], share: str, limits: Any) -> None:
+def _numbers(panel: Axes, rows: list[dict[Any, Any]], share: str) -> None:
     """Columns of numbers beside the intervals."""
     panel.set_axis_off()
-    panel.set_ylim(limits)
-    columns = {0.66: f"SDs ({share} interval)", 1.0: "P(better)"}
+    columns = {0.7: f"SDs ({share} interval)", 1.0: "P(better)"}
     for place, head in columns.items():
         panel.text(place, 1.0, head, transform=panel.transAxes, ha="right", va="bottom", fontsize=8)
     across = panel.get_yaxis_transform()
@@ -164,12 +169,11 @@ def _chance(value: float) -> str:
 
 
 def _caption(fit: Fit, interval: float) -> str:
-    linear = all(spec.family == "gaussian" for spec in fit.specs.values())
-    where = (
-        f"at the mean of the {fit.study.moderator.name}"
-        if linear
-        else "averaged over the analysed patients where the link is curved, and at the mean of the "
-        f"{fit.study.moderator.name} otherwise"
+    name = fit.study.moderator.name
+    straight = {fit.design(outcome).family.link == "identity" for outcome in fit.outcomes}
+    places = {True: f"at the mean of the {name}", False: "averaged over the analysed patients"}
+    where = " or, where the link is curved, ".join(
+        places[kind] for kind in sorted(straight, reverse=True)
     )
     shifted = any(stated_shifts(fit.study, outcome) for outcome in fit.outcomes)
     stated = " Unseen outcomes are shifted as the study file states." if shifted else ""

@@ -65,9 +65,9 @@ class Therapists:
         average therapist, in the outcome's points, averaged over arms, at the alliance
         ``moderator``; with its rank (1 is best) and the chance that it is the best of all.
         ``therapist_slope``: the change of the expected score for one point of the alliance with
-        this therapist. ``therapist_share``: the share of variance between therapists, of each
-        arm and ``average`` over them. ``alliance_mean`` of each therapist,
-        ``alliance_sd_between``, ``alliance_sd_within``, ``alliance_share``: see
+        this therapist. ``therapist_share``: the share of variance between therapists, ``average``
+        over arms and, where the link is curved and it differs, of each arm. ``alliance_mean`` of
+        each therapist, ``alliance_sd_between``, ``alliance_sd_within``, ``alliance_share``: see
         `inference.alliance_differences`; their ``source`` is ``posterior`` or ``ratings``.
     ranks : xarray.DataArray or None
         Probability of each rank, over therapist and rank; None without therapist effects.
@@ -203,8 +203,7 @@ def _share_rows(
     auxiliary = family_parameters(design, draws, fit.specs[design.outcome].priors)
     parts = variance_parts(design, draws, auxiliary, _in_every_arm(design, asked))
     levels, values = ["average"], parts.averaged()[:, None]
-    alike = design.family.link == "identity" and "arm[1]" not in design.effects
-    if not alike:  # one number for all arms otherwise
+    if design.family.link != "identity":  # else one number for all arms
         levels, values = [*design.arms, "average"], np.column_stack([parts.share, values])
     return _summary("therapist_share", levels, values, interval, [len(design.y)] * len(levels))
 

@@ -100,8 +100,8 @@ class ModelSpec:
     def exact(self) -> bool:
         """Whether the therapist effects integrate out in closed form: `models.exact_gaussian`.
 
-        So they do for Gaussian outcomes as long as every patient's alliance is observed; with a
-        latent alliance they are multiplied by another parameter.
+        So they do for Gaussian outcomes as long as every patient's alliance is observed. With a
+        latent alliance they do so given the alliance alone: `models.latent_gaussian`.
         """
         return self.family == "gaussian" and not self.moderator.latent
 

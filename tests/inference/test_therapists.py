@@ -245,8 +245,22 @@ def test_a_family_with_a_curved_link_has_a_share_in_every_arm_and_one_over_arms(
     # In each draw the one over arms lies between those of the arms.
     assert (parts.share.min(axis=1) < parts.averaged()).all()
     assert (parts.averaged() < parts.share.max(axis=1)).all()
-    by_arm = rows_of(therapists(example_fit(therapist_by_arm=True), "gpe").table, "therapist_share")
-    assert list(by_arm) == ["GE", "MCE", "SMT", "average"]
+
+
+def test_arm_effects_that_vary_leave_a_gaussian_outcome_one_share_for_all_arms() -> None:
+    fit = example_fit(therapist_by_arm=True)
+    design, draws = fit.design("function"), posterior(fit.trees["function"])
+    auxiliary = family_parameters(design, draws, fit.specs["function"].priors)
+    rows = patient_grid(fit, "function").rows.repeated(3, np.arange(3))
+    share = variance_parts(design, draws, auxiliary, rows).share
+    np.testing.assert_allclose(share, share[:, :1] * np.ones(3), rtol=1e-12)
+    found = rows_of(therapists(fit, "function").table, "therapist_share")
+    assert list(found) == ["average"]
+    assert found["average"]["mean"] == pytest.approx(share[:, 0].mean())
+    # Arm effects on an orthonormal basis of K arms add 1 - 1 / K of their variance to every arm.
+    between = flat(draws, "therapist_sd") ** 2 + flat(draws, "therapist_arm_sd") ** 2 * (1 - 1 / 3)
+    total = between + flat(draws, "residual_sd") ** 2
+    np.testing.assert_allclose(share[:, 0], between / total, rtol=1e-10)
 
 
 def test_the_share_of_a_t_without_variance_is_zero() -> None:

@@ -163,7 +163,7 @@ def test_four_outcomes_with_residual_correlations_of_a_half() -> None:
     assert_recovered(summarised(shared), "what the outcomes share")
     table, plain = summarised(together), summarised(alone)
     assert_recovered(table, "each outcome in company")
-    slope = [label for label in table.index if label[0] == "moderator_slope"]
+    slope = [label[0] == "moderator_slope" for label in table.index]
     # Correlated outcomes and pooled slopes: half the outcomes would not halve the information.
     ratio = table.loc[slope, "width"].mean() / plain.loc[slope, "width"].mean()
     print(f"width of slopes, together / alone: {ratio:.2f}")
