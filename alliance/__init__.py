@@ -59,6 +59,7 @@ _HOMES = {
     "read_study": "data_prep.study",
     "refit": "inference.refits",
     "save_figure": "diagnostics.comparison_figure",
+    "runs_beside": "inference.beside",
     "save_fit": "inference.run_folder",
     "score_figure": "diagnostics.effect_figures",
     "simulate_trial": "data_prep.simulation",

@@ -270,9 +270,16 @@ def summary(
     priors: Annotated[
         bool, typer.Option("--priors", help="The priors on the outcome's scale instead.")
     ] = False,
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option(help="Another run, to be put beside this one; may be repeated."),
+    ] = None,
     table_format: FormatOption = TableFormat.TABLE,
 ) -> None:
-    """Print the posterior summaries of every reported quantity."""
+    """Print the posterior summaries of every reported quantity, of one run or of several."""
+    if beside:
+        _commands().summaries_beside([run, *beside], interval, table_format.value)
+        return
     _commands().summary(run, interval, per_sd, priors, table_format.value)
 
 

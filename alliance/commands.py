@@ -220,6 +220,25 @@ def summary(run: Path, interval: float, per_sd: bool, priors: bool, table_format
 
 
 @command
+def summaries_beside(paths: list[Path], interval: float, table_format: str) -> None:
+    """Print the quantities of several runs side by side."""
+    from alliance.beside_table import runs_beside as print_runs
+    from inference.beside import runs_beside
+    from inference.choices import model_choices
+
+    names = [path.absolute().name for path in paths]
+    if len(set(names)) < len(names):
+        names = [str(path) for path in paths]
+    if len(set(names)) < len(names):
+        raise InputError("A run cannot stand beside itself.", "Name another run with --beside.")
+    runs = dict(zip(names, (load_run(path) for path in paths), strict=True))
+    print_runs(runs, runs_beside(runs, interval=interval), table_format, interval=interval)
+    if table_format == "table":
+        for name, fitted in runs.items():
+            run_facts.choices(model_choices(fitted), title=f"Model of {name}")
+
+
+@command
 def compare(
     run: Path,
     published: Path | None,

@@ -28,12 +28,12 @@ def patients(fit: Fit) -> None:
     _print("Patients", rows)
 
 
-def choices(chosen: Sequence[Choice]) -> None:
+def choices(chosen: Sequence[Choice], title: str = "Model") -> None:
     """Print the choices of `inference.choices.model_choices`, departures from defaults first."""
     departures = _listed(choice for choice in chosen if not choice.default)
     defaults = _listed(choice for choice in chosen if choice.default)
     rows = [("chosen", departures or "nothing but the defaults"), ("by default", defaults)]
-    _print("Model", [row for row in rows if row[1]])
+    _print(title, [row for row in rows if row[1]])
 
 
 def patients_in_words(row: Mapping[Any, Any], alliance: str) -> str:

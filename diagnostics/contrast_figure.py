@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -18,7 +19,7 @@ from models.design import arm_pairs
 
 ROW_INCHES, AROUND_INCHES = 0.34, 0.5  # for each outcome, and for the title of a contrast
 AXIS_INCHES = 0.45  # for the numbers and the label below the lowest panel
-WIDTH, TITLE_CHARACTERS = 8.8, 48
+WIDTH, TITLE_CHARACTERS = 8.8, 60
 NUMBERS_WIDE = 0.5  # of the columns with numbers, where the panel with the intervals is 1
 COLUMNS = ("outcome", "level", "label", "patients", "mean", "lower", "upper", "prob_better")
 
@@ -100,12 +101,13 @@ def contrast_figure(fit: Fit, table: pd.DataFrame, *, interval: float = 0.95) ->
         panels = page.strips[0].subplots(
             len(pairs), 2, squeeze=False, sharey="row", width_ratios=[1, NUMBERS_WIDE]
         )
-        for (level, arms), (panel, numbers) in zip(pairs.items(), panels, strict=True):
+        titles = _named(fit, list(pairs.values()))
+        for level, title, (panel, numbers) in zip(pairs, titles, panels, strict=True):
             rows = shown[shown["level"] == level].to_dict("records")
             _intervals(panel, rows, f"posterior mean and {share} interval")
             panel.set_xlim(-reach, reach)
             panel.tick_params(labelbottom=False)
-            panel.set_title(_minus(fit, arms), loc="left", fontsize=9.5)
+            panel.set_title(title, loc="left", fontsize=9.5)
             _numbers(numbers, rows, share)
         lowest = panels[-1, 0]
         lowest.tick_params(labelbottom=True)
@@ -117,10 +119,11 @@ def contrast_figure(fit: Fit, table: pd.DataFrame, *, interval: float = 0.95) ->
     return page.figure
 
 
-def _minus(fit: Fit, codes: tuple[str, str]) -> str:
-    """A contrast by the arms' labels where there is room for them, and by their codes elsewhere."""
-    words = " minus ".join(fit.study.arms[code] for code in codes)
-    return words if len(words) <= TITLE_CHARACTERS else " minus ".join(codes)
+def _named(fit: Fit, pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """Contrasts by the arms' labels if there is room for all of them, otherwise by their codes."""
+    words = [" minus ".join(fit.study.arms[code] for code in pair) for pair in pairs]
+    fits = max(map(len, words)) <= TITLE_CHARACTERS
+    return words if fits else [" minus ".join(pair) for pair in pairs]
 
 
 def _intervals(panel: Axes, rows: list[dict[Any, Any]], label: str) -> None:
@@ -175,11 +178,12 @@ def _caption(fit: Fit, interval: float) -> str:
     where = " or, where the link is curved, ".join(
         places[kind] for kind in sorted(straight, reverse=True)
     )
+    arms = ", ".join(f"{code} = {label}" for code, label in fit.study.arms.items())
     shifted = any(stated_shifts(fit.study, outcome) for outcome in fit.outcomes)
     stated = " Unseen outcomes are shifted as the study file states." if shifted else ""
     return (
         f"Arm contrasts {where}, divided by the SD of the outcome among its n analysed patients; "
         "signs are turned where a lower score is better. P(better): posterior probability that "
         f"the first arm is better than the second. {100 * interval:g}% equal-tailed intervals; an "
-        f"interval that includes zero does not show that there is no effect.{stated}"
+        f"interval that includes zero does not show that there is no effect.{stated} {arms}."
     )

@@ -153,3 +153,23 @@ def test_the_shifts_of_the_command_line_are_kept_with_the_run(shifted: Path) -> 
     kept = (shifted / "study.toml").read_text()
     assert "[outcomes.function.delta]\nMCE = -2\nGE = 1\n" in kept
     assert "[outcomes.gpe.delta]" not in kept
+
+
+def test_runs_stand_side_by_side_with_the_choices_of_each(
+    plain: Path, shifted: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(shifted, other)
+    answer = alliance("summary", plain, "--beside", other)
+    assert answer.code == 0, answer.stderr
+    assert "side by side" in answer.stdout
+    # The shifted contrasts are there for one of them, and its choice is said under its name.
+    assert "arm contrast delta" in answer.stdout
+    assert "shift" in below(answer, "Model of other")
+    rows = csv_rows(alliance("summary", plain, "--beside", other, "--format", "csv").stdout)
+    shown = {row["quantity"]: row for row in rows if row["outcome"] == "function"}
+    assert shown["arm_contrast_delta"]["run_mean"] == ""
+    assert float(shown["arm_contrast_delta"]["other_mean"]) != float(
+        shown["arm_contrast"]["other_mean"]
+    )
+    assert alliance("summary", plain, "--beside", plain).code == 2
