@@ -29,7 +29,7 @@ def therapist_figure(fit: Fit, answers: Sequence[Therapists]) -> Figure:
     ----------
     fit : Fit
     answers : sequence of Therapists
-        Of one interval.
+        Of one interval, and of a study's outcomes: what varies between therapists is the same.
 
     Returns
     -------
@@ -47,7 +47,7 @@ def therapist_figure(fit: Fit, answers: Sequence[Therapists]) -> Figure:
             "The model has no therapist effects to draw.",
             "Fit with --therapist intercept or intercept+slope.",
         )
-    shown = [name for name in QUANTITIES if any(len(_rows(each, name)) for each in drawn)]
+    shown = [name for name in QUANTITIES if len(_rows(drawn[0], name))]
     heights = [
         min(TALLEST_INCHES, AROUND_INCHES + ROW_INCHES * len(_rows(answer, QUANTITIES[0])))
         for answer in drawn
@@ -80,22 +80,20 @@ def _outcome(part: SubFigure, fit: Fit, answer: Therapists, shown: Sequence[str]
     low, high = described.range
     side = "above" if described.better == "higher" else "below"
     at = effects["moderator"].iloc[0]
+    ratings = fit.patients(answer.outcome)["moderator"].values
+    beyond = " (extrapolated)" * (not np.nanmin(ratings) <= at <= np.nanmax(ratings))
     labels = {
-        "therapist_effect": f"effect at {fit.study.moderator.name} {at:.4g}, points of "
+        "therapist_effect": f"effect at {fit.study.moderator.name} {at:.4g}{beyond}, points of "
         f"{low:g} to {high:g}\n(better {side} 0)",
         "therapist_slope": f"slope: points for one point of {fit.study.moderator.name}\n"
         f"({described.better} scores are better)",
     }
     for panel, quantity in zip(panels, shown, strict=True):
-        rows = _rows(answer, quantity)
-        if rows.empty:
-            panel.set_axis_off()
-            continue
-        _caterpillar(panel, rows.loc[order], share)
+        _caterpillar(panel, _rows(answer, quantity).loc[order], share)
         panel.set_xlabel(labels[quantity])
-    if "therapist_slope" in shown and len(slopes := _rows(answer, "therapist_slope")):
+    if "therapist_slope" in shown:
         panels[-1].axvline(
-            slopes["mean"].mean(),
+            _rows(answer, "therapist_slope")["mean"].mean(),
             color=COLOURS[5],
             linewidth=1.1,
             linestyle="--",
@@ -135,7 +133,7 @@ def _caterpillar(panel: Axes, rows: pd.DataFrame, share: str) -> None:
 
 def _caption(fit: Fit, answers: Sequence[Therapists]) -> str:
     name = fit.study.moderator.name
-    slopes = any(len(_rows(answer, "therapist_slope")) for answer in answers)
+    slopes = bool(len(_rows(answers[0], "therapist_slope")))
     told = f" Slope: change of the expected score with the {name}, with this therapist." * slopes
     return (
         "Effect: expected score with this therapist minus that with an average one, for a patient "
