@@ -162,9 +162,7 @@ def _numbers(panel: Axes, rows: list[dict[Any, Any]], share: str) -> None:
         estimate = f"{row['mean']:z.2f} ({row['lower']:z.2f} to {row['upper']:z.2f})"
         chance = _chance(row["prob_better"])
         for place, text in zip(columns, (estimate, chance), strict=True):
-            panel.text(
-                place, height, text, transform=across, ha="right", va="center", fontsize=8.5
-            )
+            panel.text(place, height, text, transform=across, ha="right", va="center", fontsize=8.5)
 
 
 def _chance(value: float) -> str:

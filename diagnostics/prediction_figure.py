@@ -1,4 +1,4 @@
-"""Predicted outcomes by arm: expected scores and single patients' outcomes, with their intervals."""
+"""Predicted outcomes by arm: expected scores and single outcomes, with their intervals."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def prediction_figure(fit: Fit, answers: Sequence[Predictions]) -> Figure:
     for answer in answers:
         _require_one_patient(fit, answer)
     arms = max(answer.table["arm"].nunique() for answer in answers)
-    along = answers[0].table["moderator"].nunique() > 1
+    along = _differs(answers[0].table["moderator"])
     width = max(6.6, PANEL_INCHES * arms + 0.6) if along else 7.6
     height = CURVE_INCHES if along else AROUND_INCHES + ROW_INCHES * arms
     page = Page(fit, width, [height] * len(answers), _caption(fit, answers))
@@ -62,7 +62,7 @@ def _require_one_patient(fit: Fit, answer: Predictions) -> None:
     differing = [
         name
         for name in head
-        if name not in ("outcome", "patient", *ALONG) and table[name].nunique() > 1
+        if name not in ("outcome", "patient", *ALONG) and _differs(table[name])
     ]
     if not differing and table.duplicated(list(ALONG)).any():
         differing = ["patient"]
@@ -72,6 +72,10 @@ def _require_one_patient(fit: Fit, answer: Predictions) -> None:
             f"the rows asked about differ in {', '.join(differing)}.",
             "Give one value of each, or leave the figure out: the table has all rows.",
         )
+
+
+def _differs(values: pd.Series) -> bool:
+    return bool((values != values.iloc[0]).any())
 
 
 def _curves(part: SubFigure, fit: Fit, answer: Predictions) -> None:
@@ -172,14 +176,15 @@ def _points(part: SubFigure, fit: Fit, answer: Predictions) -> None:
 
 
 def _ends_of_scale(panels: Sequence[Axes], ends: tuple[float, float], *, upright: bool) -> None:
-    """Mark the ends of the outcome's scale where an interval comes near them."""
+    """Mark the ends of the outcome's scale where they are within the panels."""
     limits = panels[0].get_ylim() if upright else panels[0].get_xlim()
-    for end in ends:
-        if min(limits) <= end <= max(limits):
-            for panel in panels:
-                draw = panel.axhline if upright else panel.axvline
-                draw(end, color="0.35", linewidth=0.8, linestyle=":", label="end of the scale")
+    reached = [end for end in ends if min(limits) <= end <= max(limits)]
     for panel in panels:
+        label = "end of the scale"
+        for end in reached:
+            draw = panel.axhline if upright else panel.axvline
+            draw(end, color="0.35", linewidth=0.8, linestyle=":", label=label)
+            label = "_nolegend_"
         panel.set(**{"ylim" if upright else "xlim": limits})
 
 
@@ -237,7 +242,7 @@ def _caption(fit: Fit, answers: Sequence[Predictions]) -> str:
         f"{who.get(therapist, f'therapist {therapist}')}; {level} equal-tailed intervals, for each "
         "value by itself. n: analysed patients."
     ]
-    if answers[0].table["moderator"].nunique() == 1:
+    if not _differs(answers[0].table["moderator"]):
         marked = " (extrapolated: no ratings)" * bool(first["extrapolated"])
         parts.append(f"{moderator.label}: {first['moderator']:.4g}{marked}.")
     parts += [_fixed(fit, answer, len(answers) > 1) for answer in answers]

@@ -1,4 +1,4 @@
-"""A caterpillar plot: what each therapist adds to the outcome, and the alliance's slope with each."""
+"""A caterpillar plot: what each therapist adds to the outcome, and the slopes of the alliance."""
 
 from __future__ import annotations
 
