@@ -13,6 +13,7 @@ from alliance import effect_commands, predict_options
 from alliance._version import __version__
 from alliance.options import (
     DEFAULT_SEED,
+    FigureOption,
     FormatOption,
     IntervalOption,
     RunArgument,
@@ -274,13 +275,22 @@ def summary(
         list[Path] | None,
         typer.Option(help="Another run, to be put beside this one; may be repeated."),
     ] = None,
+    figure: FigureOption = None,
     table_format: FormatOption = TableFormat.TABLE,
 ) -> None:
-    """Print the posterior summaries of every reported quantity, of one run or of several."""
+    """Print the posterior summaries of every reported quantity, of one run or of several.
+
+    The figure shows the arm contrasts of all outcomes in SDs of each, a benefit to the right.
+    """
+    if figure is not None and (beside or priors):
+        raise typer.BadParameter(
+            "the figure shows the arm contrasts of one run; leave --beside and --priors out.",
+            param_hint="--figure",
+        )
     if beside:
         _commands().summaries_beside([run, *beside], interval, table_format.value)
         return
-    _commands().summary(run, interval, per_sd, priors, table_format.value)
+    _commands().summary(run, interval, per_sd, priors, figure, table_format.value)
 
 
 @app.command()

@@ -204,7 +204,14 @@ def diagnose(run: Path, study: str | None, data: Path | None, table_format: str)
 
 
 @command
-def summary(run: Path, interval: float, per_sd: bool, priors: bool, table_format: str) -> None:
+def summary(
+    run: Path,
+    interval: float,
+    per_sd: bool,
+    priors: bool,
+    figure: Path | None,
+    table_format: str,
+) -> None:
     """Print the tidy table, or the priors."""
     from inference.choices import model_choices
 
@@ -213,6 +220,12 @@ def summary(run: Path, interval: float, per_sd: bool, priors: bool, table_format
         render.priors(fitted, fitted.priors(per_sd=per_sd), table_format, per_sd=per_sd)
         return
     table = fitted.summary(interval=interval, per_sd=per_sd)
+    if figure is not None:
+        from diagnostics.comparison_figure import save_figure
+        from diagnostics.contrast_figure import contrast_figure
+
+        save_figure(contrast_figure(fitted, table, interval=interval), figure)
+        render.say(f"Written: {figure}")
     render.summary(fitted, table, table_format, interval=interval, per_sd=per_sd)
     if table_format == "table":  # a machine reads one table
         run_facts.patients(fitted)

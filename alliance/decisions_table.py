@@ -10,7 +10,7 @@ import pandas as pd
 from rich.markup import escape
 from rich.table import Table
 
-from alliance.effects_table import (
+from alliance.effect_table import (
     FEWEST_COLUMNS,
     MARK,
     at_value,

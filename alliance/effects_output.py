@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from alliance import decisions_table, effects_table, render
+from alliance import decisions_table, effect_table, render
 from alliance.running import command, load_run
 from alliance.value_lists import read_values
 from inference.asked_patients import require_outcome
@@ -74,7 +74,7 @@ def effects(
         save_figure(FIGURES[plot](fit, answers), figure)
         render.say(f"Written: {figure}")
     if table_format == "table":
-        effects_table.effects(fit, answers)
+        effect_table.effects(fit, answers)
     else:
         tables = [tidy(answer, every=not answer.named) for answer in answers]
         table = pd.concat(tables, ignore_index=True)

@@ -26,6 +26,9 @@ FormatOption = Annotated[TableFormat, typer.Option("--format", help="How tables 
 SeedOption = Annotated[
     int, typer.Option(min=0, max=LARGEST_SEED, help="The same seed gives the same draws.")
 ]
+FigureOption = Annotated[
+    Path | None, typer.Option("--figure", help="Also draw a figure: FILE.png, .svg or .pdf.")
+]
 IntervalOption = Annotated[
     float, typer.Option(help="Probability of the equal-tailed intervals, between 0 and 1.")
 ]

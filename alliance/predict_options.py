@@ -11,6 +11,7 @@ import typer
 
 from alliance.options import (
     LARGEST_SEED,
+    FigureOption,
     FormatOption,
     IntervalOption,
     RunArgument,
@@ -101,6 +102,7 @@ def predict(
         int | None,
         typer.Option(min=0, max=LARGEST_SEED, help="Of random draws; the run's own by default."),
     ] = None,
+    figure: FigureOption = None,
     table_format: FormatOption = TableFormat.TABLE,
 ) -> None:
     """Predict outcomes of patients: expected scores, single outcomes, chances, arms compared.
@@ -128,6 +130,7 @@ def predict(
         extrapolate=extrapolate,
         interval=interval,
         seed=seed,
+        figure=figure,
         table_format=table_format.value,
     )
 
@@ -148,6 +151,7 @@ def therapists(
         typer.Option("--extrapolate", help="Allow an alliance that was not observed, and mark it."),
     ] = False,
     interval: IntervalOption = 0.95,
+    figure: FigureOption = None,
     table_format: FormatOption = TableFormat.TABLE,
 ) -> None:
     """Compare the therapists: effects, ranks, share of variance, differences in the alliance."""
@@ -157,5 +161,6 @@ def therapists(
         alliance=alliance,
         extrapolate=extrapolate,
         interval=interval,
+        figure=figure,
         table_format=table_format.value,
     )

@@ -47,10 +47,17 @@ def predict(
     extrapolate: bool,
     interval: float,
     seed: int | None,
+    figure: Path | None,
     table_format: str,
 ) -> None:
     """Print predictions, or averages of them."""
     _require_one_source(patients, baseline, covariates, average_over)
+    if figure is not None and average_over is not None:
+        raise InputError(
+            "--figure shows predictions for one patient, not averages.",
+            "Leave --average-over out; `alliance effects --plot score --figure FILE` draws the "
+            "arms' averages over the trial's patients.",
+        )
     values = _values(alliance, "--alliance")
     grid = {
         "baseline": _values(baseline, "--baseline"),
@@ -92,6 +99,10 @@ def predict(
                 keep_draws=False,
             )
         )
+    if figure is not None:
+        from diagnostics.prediction_figure import prediction_figure
+
+        _write(prediction_figure(fitted, answers), figure)
     if table_format != "table":
         tables = [answer.contrasts if contrasts else answer.table for answer in answers]
         table = pd.concat(tables, ignore_index=True)
@@ -104,6 +115,13 @@ def predict(
         else:
             whom = WHOM[average_over] if patients is None else f"patients of {patients.name}"
             prediction_table.averages(fitted, answer, contrasts=contrasts, whom=whom)
+
+
+def _write(drawn: Any, path: Path) -> None:
+    from diagnostics.comparison_figure import save_figure
+
+    save_figure(drawn, path)
+    render.say(f"Written: {path}")
 
 
 def _require_one_source(
@@ -185,6 +203,7 @@ def therapists(
     alliance: float | None,
     extrapolate: bool,
     interval: float,
+    figure: Path | None,
     table_format: str,
 ) -> None:
     """Print the therapists' table."""
@@ -198,6 +217,10 @@ def therapists(
             "The model has no therapist effects: only the alliance is described. Fit with "
             "--therapist intercept or intercept+slope to compare therapists."
         )
+    if figure is not None:
+        from diagnostics.therapist_figure import therapist_figure
+
+        _write(therapist_figure(fitted, answers), figure)
     if table_format != "table":
         table = pd.concat([answer.table for answer in answers], ignore_index=True)
         render.frame(table, table_format, simulated=fitted.study.simulated)

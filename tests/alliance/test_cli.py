@@ -114,6 +114,9 @@ def test_the_public_names_are_there() -> None:
     for name in package.__all__:
         assert getattr(package, name) is not None
     assert set(package.__all__) <= set(dir(package))
+    # A module of the same name would take the name's place as soon as a command imports it.
+    modules = {path.stem for path in Path(package.__file__ or "").parent.glob("*.py")}
+    assert modules.isdisjoint(set(package.__all__) - {"__version__"})
     with pytest.raises(AttributeError, match="no attribute 'alliance_of_nobody'"):
         _ = package.alliance_of_nobody
 

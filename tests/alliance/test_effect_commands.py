@@ -99,11 +99,11 @@ def test_a_model_without_interaction_says_so(
 ) -> None:
     from effect_fits import fit_of
 
-    from alliance import effects_table
+    from alliance import effect_table
     from inference.effects import effects_along
 
     fit = fit_of(interaction=False)
-    effects_table.effects(fit, [effects_along(fit, "function")])
+    effect_table.effects(fit, [effects_along(fit, "function")])
     printed = capsys.readouterr().out
     assert "no interaction: the slopes of all arms are the same" in printed
     assert "difference of slopes" not in printed

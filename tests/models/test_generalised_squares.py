@@ -9,10 +9,12 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 from numpy.typing import NDArray
+from pytensor.compile.mode import Mode
 from pytensor.gradient import verify_grad
 
 from models.generalised_squares import GeneralisedSquares, packed
 
+PYTHON = Mode(linker="py", optimizer="fast_compile")  # nothing is compiled
 THERAPISTS, COEFFICIENTS = 5, 4
 COLUMNS = (0, 2, 3)
 PLACES = ((0, 0, 0), (1, 0, 1), (1, 1, 2), (2, 2, 2))  # one element stands twice
@@ -72,13 +74,23 @@ def dense(case: Case) -> tuple[float, float]:
     return residual @ np.linalg.solve(V, residual), np.linalg.slogdet(V)[1]
 
 
-@pytest.mark.parametrize("mode", ["FAST_COMPILE", "NUMBA"])
-def test_sums_are_those_of_the_dense_covariance(case: Case, mode: str) -> None:
+def outputs_of(case: Case, mode: Mode | str, *, latent: bool = False) -> list[NDArray]:
     symbols = [pt.as_tensor_variable(values).type() for values in case.inputs]
-    outputs = GeneralisedSquares(COLUMNS, PLACES)(*symbols)
-    found = pytensor.function(symbols, outputs[:2], mode=mode)(*case.inputs)
+    outputs = GeneralisedSquares(COLUMNS, PLACES, latent)(*symbols)
+    return pytensor.function(symbols, outputs, mode=mode)(*case.inputs)
+
+
+def test_sums_are_those_of_the_dense_covariance(case: Case) -> None:
     # Two ways of solving the same well-conditioned systems of at most 40 rows.
-    np.testing.assert_allclose(found, dense(case), rtol=1e-11)
+    np.testing.assert_allclose(outputs_of(case, PYTHON)[:2], dense(case), rtol=1e-11)
+
+
+@pytest.mark.parametrize("latent", [False, True])
+def test_machine_code_gives_what_python_gives(case: Case, latent: bool) -> None:
+    compiled = outputs_of(case, "NUMBA", latent=latent)
+    for one, other in zip(compiled, outputs_of(case, PYTHON, latent=latent), strict=True):
+        # Rounding only: numba may contract a product and a sum.
+        np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-12)
 
 
 @pytest.mark.parametrize("output", [0, 1])
@@ -92,7 +104,9 @@ def test_gradients_are_those_of_finite_differences(case: Case, output: int) -> N
         return operation(beta, elements, shift, cross_products, within)[output]
 
     # verify_grad's own tolerance: 1e-4 of relative or absolute error in double precision.
-    verify_grad(value, [case.beta, case.elements, *moved], rng=np.random.default_rng(4))
+    verify_grad(
+        value, [case.beta, case.elements, *moved], rng=np.random.default_rng(4), mode=PYTHON
+    )
 
 
 @pytest.mark.parametrize("output", [0, 1])
@@ -110,7 +124,7 @@ def test_gradients_in_rows_that_depend_on_parameters(case: Case, output: int) ->
         return operation(beta, elements, np.zeros(0), W.T @ W, within)[output]
 
     parts = [case.beta, case.elements, case.X[:, 2]]
-    verify_grad(value, parts, rng=np.random.default_rng(5))
+    verify_grad(value, parts, rng=np.random.default_rng(5), mode=PYTHON)
 
 
 def test_gradients_have_no_gradients() -> None:
