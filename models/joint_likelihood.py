@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import sys
 from collections.abc import Sequence
 from typing import Any
 
+import numba
 import numpy as np
 import pytensor.tensor as pt
 from numpy.typing import NDArray
@@ -16,6 +18,47 @@ from pytensor.graph.op import Op
 from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_default_op_cache_key
 
 Array = NDArray[np.float64]
+
+
+@numba.njit
+def _times(A: Array, B: Array) -> Array:
+    """A B, in loops: BLAS and LAPACK take numba longer to compile than to save time here."""
+    product = np.zeros((A.shape[0], B.shape[1]))
+    for a in range(A.shape[0]):
+        for c in range(A.shape[1]):
+            for b in range(B.shape[1]):
+                product[a, b] += A[a, c] * B[c, b]
+    return product
+
+
+@numba.njit
+def _transposed(A: Array) -> Array:
+    turned = np.empty((A.shape[1], A.shape[0]))
+    for a in range(A.shape[0]):
+        for b in range(A.shape[1]):
+            turned[b, a] = A[a, b]
+    return turned
+
+
+@numba.njit
+def _inverse(M: Array) -> tuple[float, Array]:
+    """Log determinant and inverse of a positive definite matrix; nan if it is not."""
+    size = M.shape[0]
+    C, D = np.zeros((size, size)), np.zeros((size, size))  # M = C C', D its inverse
+    log_determinant = 0.0
+    for a in range(size):
+        for b in range(a + 1):
+            element = M[a, b]
+            for c in range(b):
+                element -= C[a, c] * C[b, c]
+            C[a, b] = np.sqrt(element) if a == b else element / C[b, b]
+        log_determinant += 2 * np.log(C[a, a])
+        D[a, a] = 1 / C[a, a]
+        for b in range(a):
+            for c in range(b, a):
+                D[a, b] -= C[a, c] * D[c, b]
+            D[a, b] /= C[a, a]
+    return log_determinant, _times(_transposed(D), D)
 
 
 def _likelihood(
@@ -33,10 +76,12 @@ def _likelihood(
     patterns, therapists, effects = products.shape[:3]
     every = effects * outcomes  # all effects of a therapist
     b = np.empty((outcomes, size + 1))
-    b[:, :size] = -beta
-    b[:, size] = 1.0
+    for k in range(outcomes):
+        for c in range(size):
+            b[k, c] = -beta[k, c]
+        b[k, size] = 1.0
     b_gradient = np.zeros_like(b)
-    covariance = residual @ residual.T
+    covariance = _times(residual, _transposed(residual))
     precision = np.zeros((patterns, outcomes, outcomes))
     precision_gradient = np.zeros((patterns, outcomes, outcomes))
     ZtR = np.zeros((patterns, therapists, effects, outcomes))
@@ -44,18 +89,20 @@ def _likelihood(
     t = np.zeros((therapists, every))
     log_density = 0.0
     for g in range(patterns):
-        there = np.flatnonzero(seen[g])
-        part = np.empty((len(there), len(there)))
-        for k in range(len(there)):
-            for m in range(len(there)):
-                part[k, m] = covariance[there[k], there[m]]
-        log_determinant = 2 * np.log(np.diag(np.linalg.cholesky(part))).sum()
-        inverse = np.linalg.inv(part)
-        for k in range(len(there)):
-            for m in range(len(there)):
-                precision[g, there[k], there[m]] = inverse[k, m]
-        constant = len(there) * np.log(2 * np.pi)
-        log_density -= 0.5 * patients[g] * (constant + log_determinant)
+        # Rows and columns of absent outcomes become those of the identity, and zero again.
+        part = covariance.copy()
+        for k in range(outcomes):
+            for m in range(outcomes):
+                if not (seen[g, k] and seen[g, m]):
+                    part[k, m] = 1.0 if k == m else 0.0
+        log_determinant, inverse = _inverse(part)
+        there = 0
+        for k in range(outcomes):
+            there += seen[g, k]
+            for m in range(outcomes):
+                if seen[g, k] and seen[g, m]:
+                    precision[g, k, m] = inverse[k, m]
+        log_density -= 0.5 * patients[g] * (there * np.log(2 * np.pi) + log_determinant)
         P = precision[g]
         for k in range(outcomes):
             for m in range(outcomes):
@@ -82,19 +129,36 @@ def _likelihood(
                             A[j, a * outcomes + k, h * outcomes + m] += element
     L = np.zeros((every, every))
     for a in range(effects):
-        L[a * outcomes : (a + 1) * outcomes, a * outcomes : (a + 1) * outcomes] = factors[a]
+        for k in range(outcomes):
+            for m in range(outcomes):
+                L[a * outcomes + k, a * outcomes + m] = factors[a, k, m]
+    Lt = _transposed(L)
     L_gradient = np.zeros((every, every))
     for j in range(therapists):
-        AL = A[j] @ L
-        M = np.eye(every) + L.T @ AL
-        log_density -= np.log(np.diag(np.linalg.cholesky(M))).sum()
-        inverse = np.linalg.inv(M)
-        w = L.T @ t[j]
-        x = inverse @ w
-        v = L @ x
-        log_density += 0.5 * (w * x).sum()
-        L_gradient += np.outer(t[j] - A[j] @ v, x) - AL @ inverse
-        A_gradient = -0.5 * (L @ inverse @ L.T + np.outer(v, v))
+        AL = _times(A[j], L)
+        M = _times(Lt, AL)
+        for k in range(every):
+            M[k, k] += 1.0
+        log_determinant, inverse = _inverse(M)
+        log_density -= 0.5 * log_determinant
+        spread = _times(L, inverse)  # of the effects: L M^-1, then L M^-1 L'
+        v, x, left = np.zeros(every), np.zeros(every), np.empty(every)
+        covariance_of_effects = _times(spread, Lt)
+        for k in range(every):
+            for m in range(every):
+                v[k] += covariance_of_effects[k, m] * t[j, m]
+                x[k] += spread[m, k] * t[j, m]
+            log_density += 0.5 * t[j, k] * v[k]
+        for k in range(every):
+            left[k] = t[j, k]
+            for m in range(every):
+                left[k] -= A[j, k, m] * v[m]
+        fitted = _times(AL, inverse)
+        A_gradient = np.empty((every, every))
+        for k in range(every):
+            for m in range(every):
+                L_gradient[k, m] += left[k] * x[m] - fitted[k, m]
+                A_gradient[k, m] = -0.5 * (covariance_of_effects[k, m] + v[k] * v[m])
         for g in range(patterns):
             P = precision[g]
             for a in range(effects):
@@ -112,14 +176,25 @@ def _likelihood(
                         b_gradient[k, c] += products[g, j, a, k, c] * loaded
     covariance_gradient = np.zeros((outcomes, outcomes))
     for g in range(patterns):
-        P = precision[g]
-        covariance_gradient -= 0.5 * patients[g] * P + P @ precision_gradient[g] @ P
-    residual_gradient = (covariance_gradient + covariance_gradient.T) @ residual
-    factors_gradient = np.zeros_like(factors)
-    for a in range(effects):
-        own = L_gradient[a * outcomes : (a + 1) * outcomes, a * outcomes : (a + 1) * outcomes]
-        factors_gradient[a] = np.tril(own)
-    return log_density, -b_gradient[:, :size], np.tril(residual_gradient), factors_gradient
+        change = _times(_times(precision[g], precision_gradient[g]), precision[g])
+        for k in range(outcomes):
+            for m in range(outcomes):
+                change[k, m] += 0.5 * patients[g] * precision[g, k, m]
+                covariance_gradient[k, m] -= change[k, m]
+                covariance_gradient[m, k] -= change[k, m]  # it is symmetric, and F F'
+    residual_gradient = _times(covariance_gradient, residual)
+    factors_gradient, beta_gradient = np.zeros_like(factors), np.empty((outcomes, size))
+    for k in range(outcomes):
+        for c in range(size):
+            beta_gradient[k, c] = -b_gradient[k, c]
+        for m in range(outcomes):
+            if m > k:
+                residual_gradient[k, m] = 0.0
+            else:
+                for a in range(effects):
+                    own = L_gradient[a * outcomes + k, a * outcomes + m]
+                    factors_gradient[a, k, m] = own
+    return log_density, beta_gradient, residual_gradient, factors_gradient
 
 
 class JointLikelihood(Op):
@@ -174,5 +249,5 @@ def _compiled_likelihood(op: JointLikelihood, **_: Any) -> tuple[Any, int]:
         )
         return np.asarray(value), by_beta, by_residual, by_factors
 
-    text = inspect.getsource(_likelihood)
+    text = inspect.getsource(sys.modules[__name__])  # with the functions it calls
     return joint_likelihood, int(hashlib.sha256(text.encode()).hexdigest()[:15], 16)
