@@ -80,6 +80,7 @@ def joint_trees(
     sampled: xr.DataTree,
     joint: JointDesign,
     beta: Array,
+    spreads: Array,
     effects: Array,
     shared: xr.Dataset,
     sampling_time: float,
@@ -93,6 +94,8 @@ def joint_trees(
     joint : JointDesign
         K outcomes.
     beta : ndarray, shape (chain, draw, K, p)
+    spreads : ndarray, shape (chain, draw, 1 + q, K)
+        Residual SDs, then those of the therapist effects.
     effects : ndarray, shape (chain, draw, J, K, q)
     shared : xarray.Dataset
     sampling_time : float
@@ -106,15 +109,13 @@ def joint_trees(
         The same groups with `shared`.
     """
     draws, statistics = sampled["posterior"].dataset, _statistics(sampled)
-    spreads = [name for name in draws.data_vars if str(name).startswith("therapist_")]
-    spreads = [name for name in spreads if str(name).endswith("_sd")]
+    names = ["residual_sd", "therapist_sd", "therapist_slope_sd"][: spreads.shape[2]]
     trees = {}
     for k, (name, design) in enumerate(joint.designs.items()):
-        own = draws[spreads].sel(outcome=name, drop=True)
-        if k == joint.ordinal:
-            own["cutpoint"] = draws["cutpoint"]
-        else:
-            own["residual_sd"] = draws["residual_sd"].sel(gaussian_outcome=name, drop=True)
+        own = draws[["cutpoint"]] if k == joint.ordinal else draws[[]]
+        for position, spread in enumerate(names):
+            if position or k != joint.ordinal:  # the latent residual's SD is 1
+                own[spread] = (("chain", "draw"), spreads[:, :, position, k])
         own = own.assign_coords(
             coefficient=[design.coefficients[column] for column in design.present]
         )

@@ -15,6 +15,11 @@ from models.joint_likelihood import JointLikelihood
 from models.mixed_joint import mixed_log_likelihood
 from models.priors import Priors
 
+# SDs that may be zero are sampled with a sign, as normal variables: the density is smooth through
+# zero, where that of a logarithm has an endless tail. Turning one outcome's sign turns those of its
+# correlations, which the LKJ density does not mind: sizes are half-normal, and the model the same.
+SIGNED = "_signed"
+
 # What each covariance between outcomes is called: residuals, then the therapist effects.
 PREFIXES = {"residual": "residual", "intercept": "therapist", "slope": "therapist_slope"}
 
@@ -62,12 +67,12 @@ def joint_model(joint: JointDesign, priors: Priors) -> pm.Model:
     -------
     pymc.Model
         Free variables ``other_coefficient`` (outcome, coefficients but the moderator's),
-        ``pooled_moderator_slope``, ``moderator_slope_spread``, ``moderator_slope_deviation``
-        (outcome), ``residual_sd`` (gaussian_outcome) and, with therapist effects,
-        ``therapist_sd`` and ``therapist_slope_sd`` (outcome), and ``partial_correlation``
-        (covariance, pair): see `models.correlations`. The likelihood is the potential
-        ``log_likelihood_sum``. Where all outcomes are Gaussian the therapist effects are
-        integrated out; with an ordinal one see `models.mixed_joint`.
+        ``pooled_moderator_slope``, ``moderator_slope_spread_signed``,
+        ``moderator_slope_deviation`` (outcome), ``residual_sd`` (gaussian_outcome) and, with
+        therapist effects, ``therapist_sd_signed`` and ``therapist_slope_sd_signed`` (outcome), and
+        ``partial_correlation`` (covariance, pair): see `models.correlations`. The likelihood is
+        the potential ``log_likelihood_sum``. Where all outcomes are Gaussian the therapist effects
+        are integrated out; with an ordinal one see `models.mixed_joint`.
     """
     design, outcomes = joint.first, list(joint.designs)
     kinds = ["residual", *design.effects]
@@ -99,7 +104,7 @@ def _coefficients(joint: JointDesign, data: dict[str, pt.TensorVariable]) -> pt.
     moderator = joint.first.coefficients.index("moderator")
     others = [k for k in range(len(joint.first.coefficients)) if k != moderator]
     pooled = pm.Normal("pooled_moderator_slope", 0, data["slope_scale"][0])
-    spread = pm.HalfNormal("moderator_slope_spread", data["slope_scale"][1])
+    spread = pm.Normal(f"moderator_slope_spread{SIGNED}", 0, data["slope_scale"][1])
     deviation = pm.Normal("moderator_slope_deviation", 0, 1, dims="outcome")
     slope = data["orientation"] * (pooled + spread * deviation)
     scale = data["coefficient_scale"][np.array(others)]
@@ -119,7 +124,8 @@ def _factors(
         residual = pt.concatenate([residual[:place], [1.0], residual[place:]])
     sds = [residual]
     for k, kind in enumerate(kinds[1:], start=1):
-        sds.append(pm.HalfNormal(f"{PREFIXES[kind]}_sd", data["sd_scale"][k], dims="outcome"))
+        name = f"{PREFIXES[kind]}_sd{SIGNED}"
+        sds.append(pm.Normal(name, 0, data["sd_scale"][k], dims="outcome"))
     partial = pm.Uniform("partial_correlation", -1, 1, dims=("covariance", "pair"))
     powers = lkj_powers(outcomes, CORRELATION_SHAPE)
     pm.Potential("lkj", (powers * pt.log1p(-(partial**2))).sum())

@@ -180,7 +180,7 @@ def test_slopes_are_pooled_as_benefits() -> None:
     model = joint_model(joint, Priors())
     beta = next(v for v in ancestors(model.potentials[-1:]) if v.name == "beta")
     values = pm.draw(
-        [beta, model["pooled_moderator_slope"], model["moderator_slope_spread"]],
+        [beta, model["pooled_moderator_slope"], model["moderator_slope_spread_signed"]],
         500,
         random_seed=11,
     )
