@@ -105,8 +105,8 @@ def outcome_title(fit: Fit, outcome: str) -> str:
     """What a table of one outcome is headed with: its label, scale and number of patients."""
     if outcome == JOINT:
         text = (
-            f"{outcome}: shared by the outcomes, benefits for one SD of the alliance, "
-            f"{_patients(fit, outcome)} patients"
+            f"{outcome}: shared by the outcomes, {_patients(fit, outcome)} patients; slopes in SDs "
+            "of benefit for one SD of the alliance, correlations of the scores as they are"
         )
         return _title(fit.study.simulated, text)
     described = fit.study.outcomes[outcome]

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from diagnostics.figure_page import COLOURS, LINES, STYLE, Page
+from diagnostics.figure_page import COLOURS, LINES, STYLE, Page, hatch_extrapolated
 from inference.effect_curves import Contrast
 from inference.effects import Effects
 from inference.fit import Fit
@@ -262,21 +262,8 @@ def _rug(panel: Axes, answer: Effects) -> None:
 
 
 def _extrapolated(panel: Axes, answer: Effects) -> None:
-    """Hatch what lies beyond the ratings."""
-    points, (low, high) = answer.curves.moderator, answer.observed
-    labelled = "extrapolated: no ratings"
-    for start, end in ((points[0], low), (high, points[-1])):
-        if start < end:
-            panel.axvspan(
-                start,
-                end,
-                facecolor="none",
-                edgecolor="0.6",
-                hatch="///",
-                linewidth=0,
-                label=labelled,
-            )
-            labelled = "_nolegend_"
+    points = answer.curves.moderator
+    hatch_extrapolated(panel, points[0], points[-1], answer.observed)
 
 
 def _named(panel: Axes, answer: Effects) -> None:

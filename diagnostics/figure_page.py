@@ -25,6 +25,19 @@ def figure_title(fit: Fit) -> str:
     return "SIMULATED DATA" if fit.study.simulated else fit.study.title
 
 
+def hatch_extrapolated(
+    panel: Axes, first: float, last: float, observed: tuple[float, float]
+) -> None:
+    """Hatch what of the range from first to last lies beyond the observed ratings."""
+    label = "extrapolated: no ratings"
+    for start, end in ((first, observed[0]), (observed[1], last)):
+        if start < end:
+            panel.axvspan(
+                start, end, facecolor="none", edgecolor="0.6", hatch="///", linewidth=0, label=label
+            )
+            label = "_nolegend_"
+
+
 class Page:
     """A figure with a head for title and legend, and a foot for the caption.
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from data_prep.errors import InputError
-from diagnostics.figure_page import COLOURS, STYLE, Page
+from diagnostics.figure_page import COLOURS, STYLE, Page, hatch_extrapolated
 from inference.fit import Fit
 from inference.predictions import Predictions
 
@@ -89,7 +89,8 @@ def _curves(part: SubFigure, fit: Fit, answer: Predictions) -> None:
         rows = answer.table[answer.table["arm"] == arm].sort_values("moderator")
         _curve(panel, rows, answer.interval)
         _rug(panel, ratings[own == arm])
-        _extrapolated(panel, rows["moderator"], observed)
+        values = rows["moderator"]
+        hatch_extrapolated(panel, values.min(), values.max(), observed)
         panel.set_title(f"{fit.study.arms[arm]} (n = {(own == arm).sum()})", fontsize=9)
     moderator, described = fit.study.moderator, fit.study.outcomes[answer.outcome]
     part.supxlabel(
@@ -203,23 +204,6 @@ def _rug(panel: Axes, ratings: np.ndarray) -> None:
         clip_on=False,
         label="rating of a patient in that arm",
     )
-
-
-def _extrapolated(panel: Axes, values: pd.Series, observed: tuple[float, float]) -> None:
-    """Hatch what lies beyond the ratings."""
-    label = "extrapolated: no ratings"
-    for start, end in ((values.min(), observed[0]), (observed[1], values.max())):
-        if start < end:
-            panel.axvspan(
-                start,
-                end,
-                facecolor="none",
-                edgecolor="0.6",
-                hatch="///",
-                linewidth=0,
-                label=label,
-            )
-            label = "_nolegend_"
 
 
 def _headed(fit: Fit, answer: Predictions) -> str:

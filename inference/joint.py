@@ -113,12 +113,13 @@ def sample_joint(
     draws = raw["posterior"].to_dataset()
     require_complete(draws, JOINT, profile)
     factors = _factors(draws, joint)
-    effects = _therapist_effects(draws, joint, factors, seed)
+    beta = _beta(draws, joint)
+    effects = _therapist_effects(draws, joint, beta, factors, seed)
     spreads = np.linalg.norm(factors, axis=-1)
     trees, shared = joint_trees(
         raw,
         joint,
-        _beta(draws, joint),
+        beta,
         spreads,
         effects,
         _shared(draws, joint, factors),
@@ -169,14 +170,13 @@ def _factors(draws: xr.Dataset, joint: JointDesign) -> np.ndarray:
 
 
 def _therapist_effects(
-    draws: xr.Dataset, joint: JointDesign, factors: np.ndarray, seed: int
+    draws: xr.Dataset, joint: JointDesign, beta: np.ndarray, factors: np.ndarray, seed: int
 ) -> np.ndarray:
     """Effects on each outcome, (chain, draw, J, K, q)."""
     if "therapist_standard" in draws:
         order = ("chain", "draw", "effect", "therapist", "outcome")
         standard = draws["therapist_standard"].transpose(*order).values
         return np.moveaxis(standard @ np.swapaxes(factors[:, :, 1:], -1, -2), 2, -1)
-    beta = _beta(draws, joint)
     return np.stack(
         [
             draw_joint_effects(

@@ -268,6 +268,7 @@ def _compiled_sums(op: GeneralisedSquares, **_: Any) -> tuple[Any, int]:
     columns, places = op._fixed()
     latent = op.latent
 
+    # Without annotations: numba takes the types of what it is given.
     @numba_njit
     def generalised_squares(beta, elements, shift, cross_products, within):  # type: ignore[no-untyped-def]
         found = sums(beta, elements, shift, cross_products, within, columns, places, latent)

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.gaussian_draws import BLOCK_NUMBERS
 from models.joint import JointDesign
 
 Array = NDArray[np.float64]
-
-# Effects are drawn in blocks of draws whose arrays stay near this many numbers (32 MB).
-BLOCK_NUMBERS = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)

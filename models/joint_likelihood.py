@@ -240,6 +240,7 @@ def _compiled_likelihood(op: JointLikelihood, **_: Any) -> tuple[Any, int]:
     """Numba's version, and a number that changes with its text, so that no old one is used."""
     likelihood = numba_njit(_likelihood)
 
+    # Without annotations: numba takes the types of what it is given.
     @numba_njit
     def joint_likelihood(  # type: ignore[no-untyped-def]
         beta, residual, factors, seen, patients, cross_products, squares, products

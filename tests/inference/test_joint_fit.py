@@ -127,7 +127,7 @@ class TestJointFit:
 
 
 def refusal(**settings: object) -> str:
-    study = narrowed(simulate_trial(seed=1).study, joint=True, **settings)  # type: ignore[arg-type]
+    study = narrowed(simulate_trial(seed=1).study, joint=True, **settings)  # type: ignore[arg-type]  # of any type
     with pytest.raises(InputError) as refused:
         specify(study)
     return str(refused.value)

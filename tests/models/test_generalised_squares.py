@@ -41,20 +41,24 @@ class Case:
 
 @pytest.fixture(params=["common", "own", "moved"])
 def case(request: pytest.FixtureRequest) -> Case:
+    return a_case(request.param)
+
+
+def a_case(kind: str) -> Case:
     """Elements common to all therapists, one set for each, and moved intercepts besides."""
     generator = np.random.default_rng(3)
     patients = 40
     X = np.column_stack([np.ones(patients), generator.normal(size=(patients, COEFFICIENTS - 1))])
     therapist = generator.integers(0, THERAPISTS - 1, patients)  # the last one has no patients
     therapist[0] = 3
-    sets = 1 if request.param == "common" else THERAPISTS
+    sets = 1 if kind == "common" else THERAPISTS
     return Case(
         X=X,
         y=generator.normal(size=patients),
         therapist=therapist,
         beta=generator.normal(size=COEFFICIENTS),
         elements=generator.normal(size=(3, sets)),
-        shift=generator.normal(size=THERAPISTS if request.param == "moved" else 0),
+        shift=generator.normal(size=THERAPISTS if kind == "moved" else 0),
     )
 
 
@@ -98,7 +102,7 @@ def test_gradients_are_those_of_finite_differences(case: Case, output: int) -> N
     *_, cross_products, within = case.inputs
     moved = [case.shift] if len(case.shift) else []
 
-    def value(beta, elements, *shift):  # type: ignore[no-untyped-def]
+    def value(beta, elements, *shift):  # type: ignore[no-untyped-def]  # symbols of any shape
         shift = shift[0] if shift else np.zeros(0)
         operation = GeneralisedSquares(COLUMNS, PLACES)
         return operation(beta, elements, shift, cross_products, within)[output]
@@ -110,13 +114,13 @@ def test_gradients_are_those_of_finite_differences(case: Case, output: int) -> N
 
 
 @pytest.mark.parametrize("output", [0, 1])
-def test_gradients_in_rows_that_depend_on_parameters(case: Case, output: int) -> None:
+@pytest.mark.parametrize("kind", ["common", "own"])  # rows that move take a shift into the outcome
+def test_gradients_in_rows_that_depend_on_parameters(kind: str, output: int) -> None:
     """A column of X is unknown, as a latent moderator is: its products move with it."""
-    if len(case.shift):
-        pytest.skip("rows that move take the shift into the outcome")
+    case = a_case(kind)
     belongs = np.arange(THERAPISTS)[:, None] == case.therapist
 
-    def value(beta, elements, column):  # type: ignore[no-untyped-def]
+    def value(beta, elements, column):  # type: ignore[no-untyped-def]  # symbols of any shape
         rows = pt.concatenate([pt.constant(case.X), pt.constant(case.y)[:, None]], axis=1)
         W = pt.set_subtensor(rows[:, 2], column)
         within = pt.stack([belongs.astype(float) @ (W[:, [k]] * W) for k in COLUMNS])

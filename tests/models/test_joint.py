@@ -117,7 +117,7 @@ def test_gradient_is_that_of_finite_differences(joint: JointDesign) -> None:
     point = Point.random(joint, seed=6)
     data = list(joint.arrays.values())
 
-    def likelihood(beta, residual, factors=point.factors):  # type: ignore[no-untyped-def]
+    def likelihood(beta, residual, factors=point.factors):  # type: ignore[no-untyped-def]  # symbols
         return JointLikelihood()(beta, pt.tril(residual), pt.tril(factors), *data)[0]
 
     # verify_grad's own tolerance: 1e-4 of relative or absolute error in double precision.
