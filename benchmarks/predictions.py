@@ -263,6 +263,8 @@ def main() -> int:
     for one in found:
         what = f"{one['family']}: {PATIENTS:,} rows by {one['draws']:,} draws"
         targets.append(Target(what, statistics.median(one["seconds"]), LONGEST))
+        with_chance = statistics.median(one["with_threshold"])
+        targets.append(Target(f"{what}, and a chance", with_chance, LONGEST))
         targets.append(Target(f"{what}, peak", one["peak_gib"], LARGEST, unit="GiB"))
     return finish(out, targets, {"cases": found}, installed_versions(), arguments.out)
 

@@ -12,6 +12,7 @@ together: chances that one is better than the other rest on this assumption, exp
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import special
 
-from inference.expected_scores import BLOCK_NUMBERS, auxiliary_draws
+from inference.expected_scores import auxiliary_draws
 from models.design import Design
 from models.family import Auxiliary
 from models.priors import Priors
@@ -114,11 +115,10 @@ def scores_at(design: Design, auxiliary: Auxiliary, eta: Array, residual: Array)
         for k in range(scale.top):
             own += latent > auxiliary["cutpoint"][:, k, None]
     else:
-        own = np.empty_like(eta)
-        for some in _columns(eta, CACHE_NUMBERS):
-            own[:, some] = _quantile(
-                eta[:, some], auxiliary["precision"], scale.top, residual[:, some]
-            )
+        precision = auxiliary["precision"]
+        own = _by_columns(
+            eta, lambda some: _quantile(eta[:, some], precision, scale.top, residual[:, some])
+        )
     return scale.offset + scale.unit * own
 
 
@@ -165,15 +165,28 @@ def _chance_from_category(
     if "cutpoint" in auxiliary:
         chance = LATENT[design.family.link](eta - auxiliary["cutpoint"][:, inside - 1])
     else:
-        chance = np.empty_like(eta)
-        for some in _columns(eta, CACHE_NUMBERS):
-            chance[:, some] = _upper_tail(eta[:, some], auxiliary["precision"], top, inside[some])
+        precision = auxiliary["precision"]
+        chance = _by_columns(
+            eta, lambda some: _upper_tail(eta[:, some], precision, top, inside[some])
+        )
     return np.where(category < 1, 1.0, np.where(category > top, 0.0, chance))
 
 
-def _columns(eta: Array, numbers: int = BLOCK_NUMBERS) -> list[slice]:
-    width = max(1, numbers // len(eta))
-    return [slice(start, start + width) for start in range(0, eta.shape[1], width)]
+def _by_columns(eta: Array, function: Callable[[slice], Array]) -> Array:
+    """Put together what `function` gives for blocks of columns, on all cores: NumPy waits for no
+    lock while it counts.
+    """
+    width = max(1, CACHE_NUMBERS // len(eta))
+    blocks = [slice(start, start + width) for start in range(0, eta.shape[1], width)]
+    found = np.empty_like(eta)
+
+    def fill(some: slice) -> None:
+        found[:, some] = function(some)
+
+    with ThreadPoolExecutor() as pool:
+        for _ in pool.map(fill, blocks):
+            pass
+    return found
 
 
 def _cumulative(eta: Array, precision: Array, top: int) -> Iterator[Array]:
@@ -193,8 +206,11 @@ def _cumulative(eta: Array, precision: Array, top: int) -> Iterator[Array]:
     total = mass.copy()
     for k in range(top):
         yield total
-        mass *= (a + k) * ((top - k) / (k + 1)) / (b + (top - k - 1))
+        mass *= a
+        mass *= (top - k) / (k + 1)
+        mass /= b + (top - k - 1)  # not counted down in place: a small b would be rounded away
         total += mass
+        a += 1
 
 
 def _quantile(eta: Array, precision: Array, top: int, uniform: Array) -> Array:
@@ -213,9 +229,11 @@ def _upper_tail(eta: Array, precision: Array, top: int, category: Any) -> Array:
     """``P(y >= category)`` for categories from 1 to `top`, one for each column."""
     turned = eta > 0
     last = np.where(turned, top - category, category - 1)  # the last one counted
-    found, end = np.zeros_like(eta), last.max()
+    found, wanted = np.zeros_like(eta), {*(top - category), *(category - 1)}
     for k, total in enumerate(_cumulative(-np.abs(eta), precision, top)):
-        np.copyto(found, total, where=last == k)
-        if k == end:
+        if k in wanted:
+            np.copyto(found, total, where=last == k)
+            wanted.discard(k)
+        if not wanted:
             break
     return np.where(turned, found, 1 - found)
