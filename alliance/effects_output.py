@@ -104,6 +104,10 @@ def decide(
     fit = load_run(run)
     asked = _asked_outcomes(fit, outcomes)
     measured = yardsticks(asked, thresholds=thresholds, ropes=ropes, reaches=reaches, source=source)
+    nothing = [name for name in asked if measured[name].empty and lift is None]
+    if nothing and not outcomes and len(nothing) < len(asked):
+        render.note(f"No threshold, region or score is named for {', '.join(nothing)}: left out.")
+        asked = {name: asked[name] for name in asked if name not in nothing}
     values = read_values("--alliance", alliance)
     answers = [
         decisions(

@@ -72,6 +72,7 @@ def model_faults(study: Mapping[str, Any]) -> list[Fault]:
             faults += _family_faults(name, subtable(outcomes, name))
     for name in outcomes:
         faults += _delta_faults(name, subtable(outcomes, name), subtable(study, "arms"))
+        faults += _yardstick_faults(name, subtable(outcomes, name))
     return faults
 
 
@@ -120,6 +121,44 @@ def _delta_faults(name: str, outcome: Mapping[str, Any], arms: Mapping[str, Any]
                     "Write the shift in the outcome's own units, or correct the range.",
                 )
             )
+    return faults
+
+
+def _yardstick_faults(name: str, outcome: Mapping[str, Any]) -> list[Fault]:
+    """Faults between an outcome's yardstick and its range."""
+    given, ends = subtable(outcome, "yardstick"), _ends(outcome.get("range"))
+    place = dotted(["outcomes", name, "yardstick"])
+    if given and not any(given.get(key) is not None for key in ("threshold", "rope", "reach")):
+        return [Fault(place, "names nothing.", "Write a threshold, a rope or a reach.")]
+    if ends is None:
+        return []
+    low, high = ends
+    scale = f"the range is {low:g} to {high:g}"
+    faults = []
+    rope = given.get("rope")
+    for key, values in (
+        ("threshold", [given.get("threshold")]),
+        ("rope", rope if isinstance(rope, list | tuple) else []),
+    ):
+        widest = max((abs(value) for value in map(_finite, values) if value is not None), default=0)
+        if widest > high - low:
+            faults.append(
+                Fault(
+                    f"{place}.{key}",
+                    f"names a difference of {widest:g}, but {scale}: no two scores are so far "
+                    "apart.",
+                    f"Give differences from {low - high:g} to {high - low:g}.",
+                )
+            )
+    reach = _finite(given.get("reach"))
+    if reach is not None and not low <= reach <= high:
+        faults.append(
+            Fault(
+                f"{place}.reach",
+                f"is {reach:g}, and {scale}.",
+                f"Give a score from {low:g} to {high:g}.",
+            )
+        )
     return faults
 
 

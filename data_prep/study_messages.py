@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from types import UnionType
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -108,6 +109,8 @@ def _look_up(keys: Sequence[str], model: type[BaseModel]) -> _Place:
 
 
 def _as_model(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, UnionType):  # a table that may be left out
+        annotation = get_args(annotation)[0]
     is_model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
     return annotation if is_model else None
 

@@ -111,6 +111,35 @@ class Moderator(Table):
         return self
 
 
+class OutcomeYardstick(Table):
+    """What the analyst counts as much, and as nothing, in points of the outcome; no defaults.
+
+    Attributes
+    ----------
+    threshold : float or None
+        An arm is better by at least this much, counted in the direction of improvement.
+    rope : tuple of float or None
+        Region of practical equivalence of a contrast, first arm minus second.
+    reach : float or None
+        A score; this or a better one is reached.
+    source : str
+        Where these come from.
+    """
+
+    threshold: Number | None = Field(
+        default=None, description="a difference that counts, in points", examples=[2.5]
+    )
+    rope: Range | None = Field(
+        default=None, description="differences that count as nothing", examples=[[-1, 1]]
+    )
+    reach: Number | None = Field(
+        default=None, description="a score that is good enough", examples=[8]
+    )
+    source: Text = Field(
+        description="where these numbers come from", examples=["Author, Journal 2013;1:1-9"]
+    )
+
+
 class Outcome(Table):
     """One outcome of the trial.
 
@@ -131,6 +160,8 @@ class Outcome(Table):
     delta : dict of str to float
         By arm, in the outcome's own units: how far the mean of patients whose follow-up was not
         seen lies from what the model expects of them. 0 for arms that are not named.
+    yardstick : OutcomeYardstick or None
+        What `alliance effects` and `alliance decide` hold effects against.
     """
 
     label: Text = Field(
@@ -151,6 +182,9 @@ class Outcome(Table):
         default={},
         description="a shift, by arm, of outcomes that were not seen",
         examples=[-2],
+    )
+    yardstick: OutcomeYardstick | None = Field(
+        default=None, description="a threshold, a region or a score, with its source"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from data_prep.errors import InputError, nearest
 from data_prep.study import Outcome
@@ -58,7 +58,8 @@ def yardsticks(
         ``5`` or ``pain=5``; ``-1:1`` or ``pain=-1:1`` for a region. The outcome's name may be left
         out where there is only one.
     source : str, optional
-        Where they come from.
+        Where they come from. What is not named here is taken from the study file
+        (``[outcomes.NAME.yardstick]``), with the source that stands there.
 
     Returns
     -------
@@ -75,9 +76,31 @@ def yardsticks(
     rope = _by_outcome("--rope", ropes, outcomes, _rope)
     reach = _by_outcome("--reach", reaches, outcomes, _reach)
     return {
-        name: Yardstick(threshold.get(name), rope.get(name), reach.get(name), source)
-        for name in outcomes
+        name: _completed(
+            Yardstick(threshold.get(name), rope.get(name), reach.get(name), source), outcome
+        )
+        for name, outcome in outcomes.items()
     }
+
+
+def _completed(asked: Yardstick, outcome: Outcome) -> Yardstick:
+    """What was asked for, and from the study file what was not."""
+    kept = outcome.yardstick
+    if kept is None:
+        return asked
+    names = ("threshold", "rope", "reach")
+    added = {
+        name: getattr(kept, name)
+        for name in names
+        if getattr(asked, name) is None and getattr(kept, name) is not None
+    }
+    if not added:
+        return asked
+    sources = kept.source
+    if not asked.empty:
+        own = ", ".join(name for name in names if getattr(asked, name) is not None)
+        sources = f"{kept.source}; {own} from {asked.source or 'the command line'}"
+    return replace(asked, **added, source=sources)
 
 
 def _by_outcome[Value](

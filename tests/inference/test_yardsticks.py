@@ -6,6 +6,7 @@ import pytest
 
 from data_prep.errors import InputError
 from data_prep.study import Outcome
+from data_prep.study_parts import OutcomeYardstick
 from inference.yardsticks import Yardstick, yardsticks
 
 PAIN = Outcome(label="Pain", followup="pain_8w", range=(0, 10), better="lower")
@@ -27,6 +28,18 @@ def test_nothing_is_named_by_default() -> None:
     assert yardsticks(BOTH) == {"pain": Yardstick(), "function": Yardstick()}
     assert yardsticks({"pain": PAIN}, source="a paper")["pain"].empty  # a source names nothing
     assert not Yardstick(threshold=0.0).empty
+
+
+def test_the_study_file_speaks_where_the_question_does_not() -> None:
+    kept = OutcomeYardstick(threshold=2, rope=(-1, 1), source="a panel")
+    outcomes = {"pain": PAIN.model_copy(update={"yardstick": kept}), "function": FUNCTION}
+    found = yardsticks(outcomes, reaches=["function=20"], source="a paper")
+    assert found["pain"] == Yardstick(2.0, (-1.0, 1.0), None, "a panel")
+    assert found["function"] == Yardstick(reach=20.0, source="a paper")
+    asked = yardsticks(outcomes, thresholds=["pain=3"], source="a paper")["pain"]
+    assert asked == Yardstick(3.0, (-1.0, 1.0), None, "a panel; threshold from a paper")
+    typed = yardsticks(outcomes, thresholds=["pain=3"])["pain"]
+    assert typed.source == "a panel; threshold from the command line"
 
 
 REFUSED = [
