@@ -31,6 +31,6 @@ def print_fitting(console: Console, table: Table, fewest: int) -> None:
 def _needed(table: Table) -> int:
     """Columns of the screen that a table needs, whatever its title."""
     title, table.title = table.title, None
-    needed = Console(width=UNBOUNDED).measure(table).maximum
+    needed = Console(emoji=False, width=UNBOUNDED).measure(table).maximum
     table.title = title
     return needed

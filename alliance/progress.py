@@ -23,7 +23,7 @@ def sampling_progress(outcomes: Sequence[str]) -> Iterator[Callable[[str, int, i
         To be called with outcome, draws done and draws to do; None where standard error is not a
         terminal.
     """
-    console = Console(stderr=True)
+    console = Console(emoji=False, stderr=True)
     if not console.is_terminal:
         yield None
         return

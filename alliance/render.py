@@ -41,13 +41,15 @@ COLOURS = {
 def out() -> Console:
     """Standard output as rich sees it; wide where it is not a terminal."""
     if sys.stdout.isatty():
-        return Console()
+        return Console(emoji=False)
     columns = os.environ.get("COLUMNS", "")
-    return Console(width=int(columns) if columns.isdecimal() and int(columns) else WIDE)
+    return Console(
+        emoji=False, width=int(columns) if columns.isdecimal() and int(columns) else WIDE
+    )
 
 
 def _err() -> Console:
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Console(emoji=False, stderr=True, highlight=False, soft_wrap=True)
 
 
 def say(text: str) -> None:
@@ -77,7 +79,11 @@ def problems(found: DataError) -> None:
             escape(problem.rule),
             escape(problem.remedy),
         )
-    console = Console(stderr=True) if sys.stderr.isatty() else Console(stderr=True, width=WIDE)
+    console = (
+        Console(emoji=False, stderr=True)
+        if sys.stderr.isatty()
+        else Console(emoji=False, stderr=True, width=WIDE)
+    )
     console.print(table)
     hidden = len(found.problems) - len(found.shown)
     if hidden:
@@ -91,12 +97,14 @@ def frame(table: pd.DataFrame, table_format: str, *, simulated: bool = False) ->
     if table_format == "csv":
         text = table.to_csv(index=False)
     else:
-        records = table.astype(object).where(table.notna(), None).to_dict("records")
+        finite = table.replace([math.inf, -math.inf], math.nan)  # strict JSON knows neither
+        records = table.astype(object).where(finite.notna(), None).to_dict("records")
         text = json.dumps(records, indent=2, ensure_ascii=False) + "\n"
     sys.stdout.write(text)
 
 
-def _title(simulated: bool, text: str) -> str:
+def marked_title(simulated: bool, text: str) -> str:
+    """A table's title; of simulated data it says so."""
     mark = "[reverse] SIMULATED DATA [/reverse] " if simulated else ""
     return f"{mark}[bold]{escape(text)}[/bold]"
 
@@ -108,14 +116,14 @@ def outcome_title(fit: Fit, outcome: str) -> str:
             f"{outcome}: shared by the outcomes, {_patients(fit, outcome)} patients; slopes in SDs "
             "of benefit for one SD of the alliance, correlations of the scores as they are"
         )
-        return _title(fit.study.simulated, text)
+        return marked_title(fit.study.simulated, text)
     described = fit.study.outcomes[outcome]
     low, high = described.range
     text = (
         f"{outcome}: {described.label} ({low:g} to {high:g}, {described.better} is better), "
         f"{_patients(fit, outcome)} patients"
     )
-    return _title(fit.study.simulated, text)
+    return marked_title(fit.study.simulated, text)
 
 
 def outcome_table(fit: Fit, outcome: str, about: str = "") -> Table:
@@ -190,7 +198,7 @@ def summary(
 
 def _width(table: Table) -> int:
     """Columns that a table takes where there is room for all of it."""
-    return Console(width=10_000).measure(table).maximum
+    return Console(emoji=False, width=10_000).measure(table).maximum
 
 
 def _summary_cells(row: dict[Any, Any], priors: dict[Any, dict[Any, Any]]) -> list[str]:
@@ -312,7 +320,7 @@ def gate_overview(fit: Fit, reports: Sequence[GateReport], table_format: str) ->
     if table_format != "table":
         frame(table, table_format, simulated=fit.study.simulated)
         return
-    shown = Table(title=_title(fit.study.simulated, "Convergence gate"), title_justify="left")
+    shown = Table(title=marked_title(fit.study.simulated, "Convergence gate"), title_justify="left")
     shown.add_column("Outcome")
     for name in ("Patients", "Gate", "Largest R-hat", "Least bulk ESS", "Least tail ESS"):
         shown.add_column(name, justify="right")
@@ -338,7 +346,7 @@ def flow(study: Study, table: pd.DataFrame, table_format: str) -> None:
     if table_format != "table":
         frame(table, table_format, simulated=study.simulated)
         return
-    shown = Table(title=_title(study.simulated, study.title), title_justify="left")
+    shown = Table(title=marked_title(study.simulated, study.title), title_justify="left")
     shown.add_column("Patients")
     for outcome in table["outcome"]:
         shown.add_column(escape(outcome), justify="right")
