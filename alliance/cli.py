@@ -9,8 +9,31 @@ from typing import Annotated, Any
 
 import typer
 
-from alliance import effect_commands, predict_options
+from alliance import (
+    effect_commands,
+    loo_command,
+    ppc_command,
+    predict_options,
+    prior_command,
+    reporting_command,
+    reproducing_command,
+    sensitivity_command,
+)
 from alliance._version import __version__
+from alliance.model_options import (
+    CeilingOption,
+    DataArgument,
+    InteractionOption,
+    JointOption,
+    LikelihoodOption,
+    MissingAllianceOption,
+    OutcomeOption,
+    ReliabilityOption,
+    StructureOption,
+    StudyArgument,
+    TherapistByArmOption,
+    TherapistOption,
+)
 from alliance.options import (
     DEFAULT_SEED,
     FigureOption,
@@ -27,7 +50,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     help="Does the working alliance predict how a treatment turns out, and which treatment "
-    "works?\n\nExit codes: 0 fine; 2 wrong input or usage; 3 the diagnostics gate failed.",
+    "works?\n\nExit codes: 0 fine; 2 wrong input or usage; 3 the diagnostics gate failed, or a run "
+    "was not reproduced.",
 )
 
 
@@ -39,46 +63,6 @@ class ProfileName(StrEnum):
     PUBLICATION = "publication"
 
 
-class Likelihood(StrEnum):
-    """Which outcome families are used."""
-
-    PUBLISHED = "published"
-    NATIVE = "native"
-
-
-class TherapistSetting(StrEnum):
-    """What varies between therapists."""
-
-    NONE = "none"
-    INTERCEPT = "intercept"
-    INTERCEPT_SLOPE = "intercept+slope"
-
-
-class AllianceStructure(StrEnum):
-    """How the alliance is taken apart."""
-
-    TOTAL = "total"
-    WITHIN_BETWEEN = "within_between"
-
-
-class MissingAlliance(StrEnum):
-    """What happens to patients without a rating."""
-
-    COMPLETE_CASE = "complete_case"
-    IMPUTE = "impute"
-
-
-StudyArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="STUDY",
-        help="A study.toml, or the name of a study that comes along: ferreira2013, headache.",
-    ),
-]
-DataArgument = Annotated[
-    Path,
-    typer.Argument(metavar="DATA", help="Table: .csv .tsv .txt .xlsx .parquet .dta .sav"),
-]
 ProfileOption = Annotated[
     ProfileName,
     typer.Option(help="How much is sampled: ci 2 x 1000, standard 4 x 1000, publication 4 x 5000."),
@@ -153,59 +137,18 @@ def fit(
     study: StudyArgument,
     data: DataArgument,
     out: Annotated[Path, typer.Option(help="Folder for the run; must not exist yet.")],
-    outcome: Annotated[
-        list[str] | None, typer.Option(help="Only this outcome; may be repeated.")
-    ] = None,
+    outcome: OutcomeOption = None,
     profile: ProfileOption = ProfileName.STANDARD,
     seed: SeedOption = DEFAULT_SEED,
-    likelihood: Annotated[
-        Likelihood | None,
-        typer.Option(help="published: Gaussian, as linear models are; native: the study's family."),
-    ] = None,
-    therapist: Annotated[
-        TherapistSetting | None, typer.Option(help="What varies between therapists.")
-    ] = None,
-    therapist_by_arm: Annotated[
-        bool | None,
-        typer.Option(
-            "--therapist-by-arm/--no-therapist-by-arm",
-            help="Whether arm effects vary between therapists.",
-        ),
-    ] = None,
-    interaction: Annotated[
-        bool | None,
-        typer.Option(
-            "--interaction/--no-interaction", help="Whether alliance slopes differ between arms."
-        ),
-    ] = None,
-    structure: Annotated[
-        AllianceStructure | None,
-        typer.Option("--alliance", help="One slope, or one within and one between therapists."),
-    ] = None,
-    missing_alliance: Annotated[
-        MissingAlliance | None,
-        typer.Option(help="Patients without a rating: left out, or imputed inside the model."),
-    ] = None,
-    reliability: Annotated[
-        bool | None,
-        typer.Option(
-            "--reliability/--no-reliability",
-            help="Whether ratings are the true alliance plus noise, by the study's reliability.",
-        ),
-    ] = None,
-    ceiling: Annotated[
-        bool | None,
-        typer.Option(
-            "--ceiling/--no-ceiling",
-            help="Whether ratings at the top of the range may stand for more.",
-        ),
-    ] = None,
-    joint: Annotated[
-        bool | None,
-        typer.Option(
-            "--joint/--no-joint", help="Whether all outcomes are modelled together (Gaussian)."
-        ),
-    ] = None,
+    likelihood: LikelihoodOption = None,
+    therapist: TherapistOption = None,
+    therapist_by_arm: TherapistByArmOption = None,
+    interaction: InteractionOption = None,
+    structure: StructureOption = None,
+    missing_alliance: MissingAllianceOption = None,
+    reliability: ReliabilityOption = None,
+    ceiling: CeilingOption = None,
+    joint: JointOption = None,
     delta: Annotated[
         list[str] | None,
         typer.Option(
@@ -255,10 +198,14 @@ def diagnose(
     data: Annotated[
         Path | None, typer.Option(help="Also say whether these data are the ones fitted.")
     ] = None,
+    junit: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write JUnit XML, for continuous integration."),
+    ] = None,
     table_format: FormatOption = TableFormat.TABLE,
 ) -> None:
     """Judge the draws: the convergence gate; exit code 3 if it fails."""
-    _commands().diagnose(run, study, data, table_format.value)
+    _commands().diagnose(run, study, data, junit, table_format.value)
 
 
 @app.command()
@@ -314,6 +261,12 @@ app.command()(effect_commands.effects)
 app.command()(effect_commands.decide)
 app.command()(predict_options.predict)
 app.command()(predict_options.therapists)
+app.command()(reporting_command.report)
+app.command()(ppc_command.ppc)
+app.command()(loo_command.loo)
+app.command()(sensitivity_command.sensitivity)
+app.command()(prior_command.prior)
+app.command()(reproducing_command.reproduce)
 
 
 def main() -> None:

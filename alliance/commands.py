@@ -11,6 +11,7 @@ import typer
 from alliance import render, run_facts
 from alliance.comparison_table import comparison
 from alliance.progress import sampling_progress
+from alliance.reporting import REPORT, write_report
 from alliance.running import command, load_run
 from data_prep.errors import DataError, InputError
 from data_prep.shifts import read_shifts
@@ -111,6 +112,7 @@ def demo(out: Path, profile: str, seed: int, table_format: str) -> None:
         run_facts.choices(model_choices(fitted))
         comparison(fitted, compared(fitted, findings), table_format, interval=0.95)
         render.gate_overview(fitted, reports, table_format)
+    write_report(fitted, findings, run / REPORT)
     render.say(f"The run is in {run}: try `alliance compare {run} --format csv`.")
     _leave_by_gate(reports)
 
@@ -193,12 +195,20 @@ def fit(
 
 
 @command
-def diagnose(run: Path, study: str | None, data: Path | None, table_format: str) -> None:
-    """Print the gate's table."""
+def diagnose(
+    run: Path, study: str | None, data: Path | None, junit: Path | None, table_format: str
+) -> None:
+    """Print the gate's table, and write it for continuous integration."""
     from diagnostics.fit_gate import check_fit
 
     fitted = load_run(run, study, data)
     reports = check_fit(fitted)
+    if junit is not None:
+        from diagnostics.junit import write_junit
+
+        described = fitted.study
+        write_junit(reports, junit, title=described.title, simulated=described.simulated)
+        render.say(f"Written: {junit}")
     render.gate(fitted, reports, table_format)
     _leave_by_gate(reports)
 

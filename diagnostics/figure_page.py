@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from inference.fit import Fit
+from data_prep.study import Study
 
 # Okabe and Ito's colours, told apart by colour-blind readers; line styles say the same again.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
@@ -20,7 +20,15 @@ TITLE_CHARACTERS, CAPTION_CHARACTERS = 10.5, 16.5  # to an inch
 WIDE_INCHES = 8  # from here on there is room for four entries of a legend side by side
 
 
-def figure_title(fit: Fit) -> str:
+class Studied(Protocol):
+    """What a figure is of: a fit, or a trial before it is fitted."""
+
+    @property
+    def study(self) -> Study:
+        """The study whose title the figure bears."""
+
+
+def figure_title(fit: Studied) -> str:
     """The study's title; of simulated data that they are simulated."""
     return "SIMULATED DATA" if fit.study.simulated else fit.study.title
 
@@ -45,7 +53,7 @@ class Page:
 
     Parameters
     ----------
-    fit : Fit
+    fit : Fit, or anything of a study
         Whose title it bears.
     width : float
         Inches.
@@ -60,7 +68,7 @@ class Page:
         For the panels.
     """
 
-    def __init__(self, fit: Fit, width: float, heights: Sequence[float], caption: str) -> None:
+    def __init__(self, fit: Studied, width: float, heights: Sequence[float], caption: str) -> None:
         title = textwrap.fill(figure_title(fit), int(TITLE_CHARACTERS * width))
         lines = textwrap.fill(caption, int(CAPTION_CHARACTERS * width))
         head = LEGEND_INCHES + TITLE_INCHES * (title.count("\n") + 1)

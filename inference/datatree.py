@@ -158,6 +158,44 @@ def analysed_patients(tree: xr.DataTree) -> xr.Dataset:
     return xr.merge([tree["constant_data"].to_dataset(), tree["observed_data"].to_dataset()])
 
 
+def with_log_likelihood(tree: xr.DataTree, pointwise: xr.DataArray) -> xr.DataTree:
+    """The draws beside their pointwise log likelihood, as ArviZ looks for them.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+    pointwise : xarray.DataArray
+        Dims chain, draw and what is left out.
+
+    Returns
+    -------
+    xarray.DataTree
+        Groups ``posterior`` and ``log_likelihood``, the latter with the variable ``outcome``.
+    """
+    likelihood = pointwise.to_dataset(name="outcome")
+    return xr.DataTree.from_dict({"posterior": posterior(tree), "log_likelihood": likelihood})
+
+
+def power_scaling_tree(
+    quantities: xr.Dataset, log_priors: xr.Dataset, log_likelihoods: xr.Dataset
+) -> xr.DataTree:
+    """Draws beside their log priors and log likelihoods, as ArviZ's power-scaling looks for them.
+
+    Parameters
+    ----------
+    quantities, log_priors, log_likelihoods : xarray.Dataset
+        Variables over chain and draw; of the likelihoods over units too.
+
+    Returns
+    -------
+    xarray.DataTree
+        Groups ``posterior``, ``log_prior`` and ``log_likelihood``.
+    """
+    return xr.DataTree.from_dict(
+        {"posterior": quantities, "log_prior": log_priors, "log_likelihood": log_likelihoods}
+    )
+
+
 def posterior(tree: xr.DataTree) -> xr.Dataset:
     """Posterior draws on the standardised scale, dims ``chain`` and ``draw`` first."""
     return tree["posterior"].dataset

@@ -32,6 +32,7 @@ RECORDED_PACKAGES = (
     "pytensor",
     "nutpie",
     "numba",
+    "llvmlite",
     "numpy",
     "scipy",
     "arviz",

@@ -18,6 +18,7 @@ from data_prep.trial import Trial, check_estimable
 from inference.datatree import add_patients
 from inference.fit import Fit, installed_versions
 from inference.joint import join_trial, joint_facts, sample_joint
+from inference.machine import this_machine
 from inference.missing_outcomes import MISSING_OUTCOMES, missing_outcome_counts
 from inference.profiles import SamplerProfile
 from inference.sampling import sample_outcome
@@ -86,6 +87,7 @@ def fit_trial(
         "specifications": {name: spec.to_dict() for name, spec in specs.items()},
         "seconds": timings,
         "versions": installed_versions(),
+        "machine": this_machine(),
         **own,
     }
     return Fit(trial.study, specs, trees, trial.flow, manifest, shared=shared)

@@ -41,12 +41,43 @@ def joint_facts(trial: Trial, outcomes: Iterable[str]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``patients``, those with any outcome, and ``moderator_scale``, the mean and SD of their
-        moderator, with which every outcome's is standardised.
+        ``patients``, those with any outcome; ``moderator_scale``, the mean and SD of their
+        moderator, with which every outcome's is standardised; and ``without``, by outcome, which
+        of them (counted from 0) lack it: see `joint_positions`.
     """
-    positions = np.unique(np.concatenate([trial.positions(name) for name in outcomes]))
+    own = {name: trial.positions(name) for name in outcomes}
+    positions = np.unique(np.concatenate(list(own.values())))
     scale = centre_and_sd(trial.data["moderator"].values[positions])
-    return {"patients": len(positions), "moderator_scale": list(scale)}
+    return {
+        "patients": len(positions),
+        "moderator_scale": list(scale),
+        "without": {
+            name: np.flatnonzero(~np.isin(positions, rows)).tolist() for name, rows in own.items()
+        },
+    }
+
+
+def joint_positions(
+    facts: Mapping[str, Any], sizes: Mapping[str, int]
+) -> dict[str, list[int]] | None:
+    """Which of the patients with any outcome the analysed patients of each outcome are.
+
+    Parameters
+    ----------
+    facts : mapping
+        As of `joint_facts`, from a run's manifest.
+    sizes : mapping of str to int
+        Analysed patients of each outcome.
+
+    Returns
+    -------
+    dict of str to list of int, or None
+        None if the run does not tell: one of an earlier version, with outcomes that some lack.
+    """
+    everybody = range(facts["patients"])
+    without = facts.get("without", dict.fromkeys(sizes, ()))
+    found = {name: sorted(set(everybody).difference(without.get(name, ()))) for name in sizes}
+    return found if {name: len(rows) for name, rows in found.items()} == dict(sizes) else None
 
 
 def join_trial(trial: Trial, specs: Mapping[str, ModelSpec]) -> JointDesign:

@@ -11,7 +11,7 @@ import numpy as np
 from data_prep.errors import InputError, nearest
 
 # What a random number is drawn for; the position is part of the seed, so new phases go last.
-PHASES = ("sampling", "therapist_effects", "predictions")
+PHASES = ("sampling", "therapist_effects", "predictions", "replicates", "prior")
 
 
 @dataclass(frozen=True, slots=True)

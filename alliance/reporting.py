@@ -1,0 +1,96 @@
+"""What `alliance report` does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from alliance import render
+from alliance.running import command, load_run
+
+if TYPE_CHECKING:
+    from inference.findings import Finding
+    from inference.fit import Fit
+
+GATE_FAILED = 3
+REPORT = "report.html"
+PUBLISHED = "published.toml"
+
+
+@command
+def report(
+    run: Path,
+    out: Path | None,
+    tables: Path | None,
+    published: Path | None,
+    *,
+    interval: float,
+    overwrite: bool,
+) -> None:
+    """Write the report, and its tables if they are asked for."""
+    from diagnostics.fit_gate import worst_verdict
+    from diagnostics.report.exports import write_tables
+    from diagnostics.report.material import Material
+    from diagnostics.report.page import report_html, require_writable, write_whole
+    from diagnostics.report.sections import write_sections
+    from diagnostics.verdicts import Verdict
+    from inference.prediction_tables import require_interval
+
+    path = run / REPORT if out is None else out
+    require_interval(interval)
+    fitted = load_run(run)
+    require_writable(path, overwrite=overwrite)
+    material = Material(fitted, read_findings(fitted, run, published), interval)
+    sections = write_sections(material)
+    page = report_html(fitted, sections)
+    if tables is not None:  # first, since it may be refused
+        simulated = fitted.study.simulated
+        written = write_tables(sections, tables, simulated=simulated, overwrite=overwrite)
+        render.say(f"Written: {len(written)} files in {tables}")
+    write_whole(path, page)
+    render.say(f"Written: {path}")
+    if worst_verdict(material.gate) is Verdict.FAIL:
+        render.error(
+            "The diagnostics gate failed: do not use these draws. See `alliance diagnose`."
+        )
+        raise typer.Exit(GATE_FAILED)
+
+
+def read_findings(fit: Fit, run: Path, published: Path | None) -> Sequence[Finding]:
+    """Published findings from a file that is named, or from the one kept with the run.
+
+    Parameters
+    ----------
+    fit : Fit
+    run : Path
+    published : Path or None
+    """
+    from inference.published import read_published
+
+    kept = run / PUBLISHED
+    path = published if published is not None else kept if kept.is_file() else None
+    if path is None:
+        render.note("No published.toml is kept with this run: refits and posterior only.")
+        return ()
+    return read_published(path, fit.study, left_out=fit.manifest.get("left_out", ()))
+
+
+def write_report(fit: Fit, findings: Sequence[Finding], path: Path) -> None:
+    """Write a run's report and say where it is.
+
+    Parameters
+    ----------
+    fit : Fit
+    findings : sequence of Finding
+    path : Path
+    """
+    from diagnostics.report.material import Material
+    from diagnostics.report.page import report_html, write_whole
+    from diagnostics.report.sections import write_sections
+
+    sections = write_sections(Material(fit, findings))
+    write_whole(path, report_html(fit, sections))
+    render.say(f"Written: {path}")

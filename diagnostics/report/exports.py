@@ -1,0 +1,132 @@
+"""The report's tables for other programs: CSV, Markdown and LaTeX."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from data_prep.errors import InputError
+from diagnostics.report.page import write_whole
+from diagnostics.report.parts import ReportTable, Section
+from diagnostics.report.section_citations import bibtex
+from diagnostics.report.words import MINUS, NONE
+
+MARK = "SIMULATED"
+BIBTEX = "citations.bib"
+# LaTeX's own characters, and those that not every LaTeX font has.
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "&": r"\&",
+        "%": r"\%",
+        "$": r"\$",
+        "#": r"\#",
+        "_": r"\_",
+        "{": r"\{",
+        "}": r"\}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        MINUS: r"\textminus{}",
+        "≤": r"\ensuremath{\leq}",
+        "≥": r"\ensuremath{\geq}",
+        "×": r"\ensuremath{\times}",
+        NONE: "---",
+    }
+)
+
+
+def table_files(tables: Iterable[ReportTable], *, simulated: bool) -> dict[str, str]:
+    """Text of every table in each format, by file name.
+
+    Parameters
+    ----------
+    tables : iterable of ReportTable
+    simulated : bool
+        Whether each says so.
+
+    Returns
+    -------
+    dict of str to str
+        ``NAME.csv`` with numbers in full precision, ``NAME.md`` and ``NAME.tex`` as they stand in
+        the report; the publications as BibTeX.
+    """
+    found = {}
+    for table in tables:
+        caption = f"{MARK}. {table.caption}" if simulated else table.caption
+        numbers = table.shown if table.numbers is None else table.numbers
+        if simulated:
+            numbers = numbers.assign(data=MARK)
+        found[f"{table.name}.csv"] = numbers.to_csv(index=False, lineterminator="\n")
+        found[f"{table.name}.md"] = _markdown(table, caption)
+        found[f"{table.name}.tex"] = _latex(table, caption)
+    return found | {BIBTEX: f"{bibtex()}\n"}
+
+
+def write_tables(
+    sections: Sequence[Section], folder: Path, *, simulated: bool, overwrite: bool = False
+) -> list[Path]:
+    """Write the tables of all sections.
+
+    Parameters
+    ----------
+    sections : sequence of Section
+    folder : Path
+        Made if it does not exist.
+    simulated : bool
+    overwrite : bool
+        Whether files of the same names are replaced.
+
+    Returns
+    -------
+    list of Path
+        What was written.
+
+    Raises
+    ------
+    InputError
+        If a file is there already, or cannot be written.
+    """
+    files = table_files(
+        (table for section in sections for table in section.tables), simulated=simulated
+    )
+    taken = [name for name in files if (folder / name).exists()]
+    if taken and not overwrite:
+        raise InputError(
+            f"{str(folder)!r} holds {taken[0]!r} already.",
+            "Name another folder with --tables, or replace the files with --overwrite.",
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"The folder {str(folder)!r} cannot be made: {error.strerror}.", "Name another one."
+        ) from error
+    for name, text in files.items():
+        write_whole(folder / name, text)
+    return [folder / name for name in files]
+
+
+def _markdown(table: ReportTable, caption: str) -> str:
+    shown = table.shown.astype(str).replace({r"\|": r"\\|", MINUS: "-"}, regex=True)
+    align = ["right" if right else "left" for right in table.right]
+    text = shown.to_markdown(index=False, tablefmt="pipe", colalign=align, disable_numparse=True)
+    return f"{caption.replace(MINUS, '-')}\n\n{text}\n"
+
+
+def _latex(table: ReportTable, caption: str) -> str:
+    escaped = table.shown.astype(str).map(lambda cell: cell.translate(_LATEX))
+    escaped.columns = pd.Index([str(name).translate(_LATEX) for name in escaped.columns])
+    columns = "".join("r" if right else "l" for right in table.right)
+    return str(
+        escaped.style.hide(axis="index").to_latex(
+            column_format=columns,
+            hrules=True,
+            caption=caption.translate(_LATEX),
+            label=f"tab:{table.name}",
+            position_float="centering",
+        )
+    )

@@ -1,0 +1,162 @@
+"""What the sections of a report are written from: each answer is computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from data_prep.errors import InputError
+from diagnostics.fit_gate import check_fit
+from diagnostics.gate import GateReport
+from diagnostics.loo_checks import LooCheck, loo_check
+from diagnostics.predictive_checks import PredictiveCheck, predictive_check
+from diagnostics.prior_check import PriorCheck, prior_check
+from inference.comparison import compare
+from inference.effects import Effects, effects_along
+from inference.explained_variance import ExplainedVariance, explained_variance
+from inference.findings import Finding
+from inference.fit import Fit
+from inference.influence import Influence, influence
+from inference.leave_one_out import LeaveOneOut
+from inference.leave_therapist_out import leave_therapist_out
+from inference.power_scaling import PowerScaling, power_scaling
+from inference.predictions import Predictions, predict
+from inference.therapists import Therapists, therapists
+from inference.unseen_improvement import UnseenImprovement, unseen_improvement
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """A run, with what has been computed from it.
+
+    Attributes
+    ----------
+    fit : Fit
+    findings : sequence of Finding
+        What was published, if a file of it is kept with the run.
+    interval : float
+        Probability of all intervals and bands.
+    """
+
+    fit: Fit
+    findings: Sequence[Finding] = ()
+    interval: float = 0.95
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """The tidy table of all outcomes."""
+        return self.fit.summary(interval=self.interval)
+
+    @cached_property
+    def priors(self) -> pd.DataFrame:
+        """Priors on the outcome's own scale."""
+        return self.fit.priors()
+
+    @cached_property
+    def gate(self) -> tuple[GateReport, ...]:
+        """The convergence gate's reports."""
+        return check_fit(self.fit)
+
+    @cached_property
+    def comparison(self) -> pd.DataFrame:
+        """Published, refitted and posterior estimates."""
+        return compare(self.fit, self.findings, interval=self.interval)
+
+    @cached_property
+    def effects(self) -> dict[str, Effects]:
+        """Contrasts along the moderator by outcome, with an average therapist.
+
+        The ratings are in the order of their size, so that their ticks in a figure tell nothing
+        about who gave them.
+        """
+        found = {
+            name: effects_along(self.fit, name, interval=self.interval)
+            for name in self.fit.outcomes
+        }
+        return {name: replace(each, ratings=np.sort(each.ratings)) for name, each in found.items()}
+
+    @cached_property
+    def therapists(self) -> dict[str, Therapists]:
+        """Therapists by outcome."""
+        return {
+            name: therapists(self.fit, name, interval=self.interval) for name in self.fit.outcomes
+        }
+
+    @cached_property
+    def predictions(self) -> dict[str, Predictions]:
+        """Predictions by outcome for one patient at the means, with a new therapist."""
+        return {
+            name: predict(self.fit, name, therapist="new", interval=self.interval, keep_draws=False)
+            for name in self.fit.outcomes
+        }
+
+    @cached_property
+    def prior_checks(self) -> dict[str, PriorCheck]:
+        """What the priors expect, by outcome."""
+        return {name: prior_check(self.fit, name) for name in self.fit.outcomes}
+
+    @cached_property
+    def predictive(self) -> dict[str, PredictiveCheck]:
+        """Posterior predictive checks by outcome."""
+        return {name: predictive_check(self.fit, name) for name in self.fit.outcomes}
+
+    @cached_property
+    def loo(self) -> dict[str, LooCheck]:
+        """Leave-one-out checks by outcome; an InputError for a joint model."""
+        return {name: loo_check(self.fit, name) for name in self.fit.outcomes}
+
+    @cached_property
+    def therapists_out(self) -> dict[str, LeaveOneOut]:
+        """Leaving out therapists, of the outcomes where that needs no refit."""
+        found = {}
+        for name in self.fit.outcomes:
+            if self.fit.specs[name].exact:
+                try:
+                    found[name] = leave_therapist_out(self.fit, name, refits="none")
+                except InputError:  # there is one therapist, or too many effects vary
+                    continue
+        return found
+
+    @cached_property
+    def explained(self) -> dict[str, ExplainedVariance]:
+        """Bayesian R2 by outcome."""
+        return {
+            name: explained_variance(self.fit, name, interval=self.interval)
+            for name in self.fit.outcomes
+        }
+
+    @cached_property
+    def power_scaling(self) -> dict[str, PowerScaling]:
+        """Sensitivity to priors and likelihood by outcome; an InputError for a joint model."""
+        return {name: power_scaling(self.fit, name) for name in self.fit.outcomes}
+
+    @cached_property
+    def influence(self) -> dict[str, tuple[Influence, ...]]:
+        """Patients, and therapists that could be left out, that move a result, by outcome."""
+        found = {}
+        for name in self.fit.outcomes:
+            own = [influence(self.fit, name, left_out=self.loo[name].left_out)]
+            if name in self.therapists_out:
+                left_out = self.therapists_out[name]
+                own.append(influence(self.fit, name, "therapist", left_out=left_out))
+            found[name] = tuple(own)
+        return found
+
+    @cached_property
+    def unseen(self) -> dict[str, UnseenImprovement]:
+        """How strong an unseen improvement would have to be, by outcome."""
+        return {name: unseen_improvement(self.fit, name) for name in self.fit.outcomes}
+
+    def rows(self, outcome: str) -> pd.DataFrame:
+        """The tidy table's rows of one outcome."""
+        return self.summary[self.summary["outcome"] == outcome]
+
+    def row(self, outcome: str, quantity: str, level: str = "") -> pd.Series | None:
+        """One row of the tidy table; None if the model has no such quantity."""
+        rows = self.rows(outcome)
+        found = rows[(rows["quantity"] == quantity) & (rows["level"] == level)]
+        return None if found.empty else found.iloc[0]

@@ -1,0 +1,130 @@
+"""From sections to one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+from data_prep.errors import InputError
+from diagnostics.report.parts import Anchor, Picture, Section
+from diagnostics.report.svg import inline_svg
+from inference.fit import Fit
+
+TEMPLATES = Path(__file__).parent / "templates"
+GENERATOR = "alliance report"  # in the page's head: what an earlier report is known by
+_HEAD_BYTES = 2000  # of a file, in which the generator stands if it is a report
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.tests["anchor"] = lambda cell: isinstance(cell, Anchor)
+    return environment.get_template("report.html")
+
+
+def report_html(fit: Fit, sections: Sequence[Section]) -> str:
+    """A run's report as an HTML page.
+
+    Parameters
+    ----------
+    fit : Fit
+    sections : sequence of Section
+        As from `diagnostics.report.sections.write_sections`.
+
+    Returns
+    -------
+    str
+        With its style sheet and figures within, without a script.
+    """
+    return _template().render(
+        title=fit.study.title,
+        simulated=fit.study.simulated,
+        generator=GENERATOR,
+        version=fit.manifest.get("versions", {}).get("alliance", "version not recorded"),
+        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        styles=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        sections=sections,
+        svg=_svg,
+    )
+
+
+def _svg(picture: Picture) -> Markup:
+    name = f"figure-{picture.name}"
+    return Markup(inline_svg(picture.figure, name, picture.title, picture.description))
+
+
+def require_writable(path: Path, *, overwrite: bool = False) -> None:
+    """Refuse a place where a report cannot be written, before it is made.
+
+    Parameters
+    ----------
+    path : Path
+    overwrite : bool
+        Whether a file that is no report may be replaced; an earlier report always is.
+
+    Raises
+    ------
+    InputError
+        If something else is there, or the folder does not exist.
+    """
+    if path.is_dir():
+        raise InputError(f"{str(path)!r} is a folder.", "Name a file with --out.")
+    if not path.absolute().parent.is_dir():
+        raise InputError(
+            f"The folder {str(path.parent)!r} does not exist.", "Make it, or name another place."
+        )
+    if path.exists() and not overwrite and not _is_report(path):
+        raise InputError(
+            f"{str(path)!r} exists and is not a report.",
+            "Name another file with --out, or replace it with --overwrite.",
+        )
+
+
+def _is_report(path: Path) -> bool:
+    with path.open("rb") as file:
+        return GENERATOR.encode() in file.read(_HEAD_BYTES)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+    text : str
+
+    Raises
+    ------
+    InputError
+        If it cannot be written.
+    """
+    partial = None
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.absolute().parent)
+        partial = Path(name)
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        umask = os.umask(0o022)
+        os.umask(umask)
+        partial.chmod(0o666 & ~umask)  # mkstemp's own mode shuts out everybody else
+        partial.replace(path)
+    except OSError as error:
+        raise InputError(
+            f"{str(path)!r} cannot be written: {error.strerror or error}.", "Name another place."
+        ) from error
+    finally:
+        if partial is not None:
+            partial.unlink(missing_ok=True)

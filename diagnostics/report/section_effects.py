@@ -1,0 +1,105 @@
+"""Contrasts of the arms along the moderator, and each arm's expected score."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from diagnostics.effect_figures import effect_figure, score_figure
+from diagnostics.report import words
+from diagnostics.report.material import Material
+from diagnostics.report.parts import Heading, Paragraph, Part, Picture, ReportTable, Section
+from inference.effect_tables import effects_table
+from inference.effects import Effects
+
+QUANTITIES = {"arm_contrast": "contrast", "interaction": "difference of slopes"}
+
+
+def effects(material: Material) -> Section:
+    """Curves with bands for each outcome, and a table at the quartiles of the moderator.
+
+    Parameters
+    ----------
+    material : Material
+    """
+    fit, share = material.fit, words.share(material.interval)
+    name = fit.study.moderator.name
+    answers = list(material.effects.values())
+    parts: list[Part] = [
+        Paragraph(
+            f"How the arms compare at each observed value of the {name}, with an average "
+            "therapist, averaged over the analysed patients. The interval holds at one value by "
+            f"itself, the band at all values at once. Whether a contrast changes along the {name} "
+            "is told by the difference of slopes, not by where a band excludes zero."
+        ),
+        Picture(
+            "scores",
+            score_figure(fit, answers),
+            f"Expected scores by arm along the {name}",
+            f"Curves of the expected score of each arm with {share} intervals, over the observed "
+            f"range of the {name}. {_scores(material)}",
+        ),
+    ]
+    for outcome, answer in material.effects.items():
+        parts += [
+            Heading(words.label(fit, outcome)),
+            Picture(
+                f"effects-{outcome}",
+                effect_figure(fit, [answer]),
+                f"Contrasts along the {name}: {words.label(fit, outcome)}",
+                f"One panel for each contrast: median, {share} interval and {share} band along the "
+                f"{name}; below, the probability that the first arm is better. The numbers at the "
+                "quartiles stand in the table below.",
+            ),
+            _table(material, outcome, answer),
+        ]
+    return Section("effects", f"Effects along the {name}", parts)
+
+
+def _scores(material: Material) -> str:
+    told = []
+    for outcome, answer in material.effects.items():
+        low, high = answer.observed
+        ends = [
+            f"{arm} {words.number(curve[0], 1)} to {words.number(curve[-1], 1)}"
+            for arm, curve in zip(
+                answer.curves.arms, answer.curves.expected.mean(axis=0), strict=True
+            )
+        ]
+        told.append(
+            f"{words.label(material.fit, outcome)}, from {words.number(low, 1)} to "
+            f"{words.number(high, 1)}: {', '.join(ends)}"
+        )
+    return "; ".join(told) + "."
+
+
+def _table(material: Material, outcome: str, answer: Effects) -> ReportTable:
+    fit, share = material.fit, words.share(material.interval)
+    name = fit.study.moderator.name
+    found = effects_table(answer, every=False)
+    kept = found[found["quantity"].isin(QUANTITIES)]
+    rows: list[dict[str, Any]] = []
+    for row in kept.to_dict("records"):
+        digits = words.decimals(row["sd"])
+        curve = row["quantity"] == "arm_contrast"
+        rows.append(
+            {
+                "Contrast": row["level"].replace("-", " minus "),
+                "What": QUANTITIES[row["quantity"]],
+                name.capitalize(): words.figures(row["moderator"], 4) if curve else "all values",
+                "Mean": words.number(row["mean"], digits),
+                f"{share} interval": words.interval(row["lower"], row["upper"], digits),
+                f"{share} band": words.interval(row["band_lower"], row["band_upper"], digits),
+                "P(first better)": words.chance(row["prob_better"]),
+            }
+        )
+    return ReportTable(
+        f"effects_{outcome}",
+        f"{words.headed(fit, outcome)}: contrasts in points at the ends and quartiles of the "
+        f"observed {name}, and differences of slopes in points for one point of {name}; "
+        f"{words.arms(fit)}.",
+        pd.DataFrame(rows),
+        effects_table(answer),
+        row_heads=3,
+    )

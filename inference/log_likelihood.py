@@ -1,0 +1,293 @@
+"""How likely each patient's outcome, and each therapist's patients together, are at every draw.
+
+All densities are on the outcome's own scale: a density of standardised scores is divided by the
+outcome's unit, so that Gaussian and Student-t models can be set beside one another. Nothing is
+compiled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from data_prep.errors import InputError
+from inference.asked_patients import require_outcome, trial_rows
+from inference.datatree import gaussian_draws, posterior
+from inference.expected_scores import BLOCK_NUMBERS, patient_moderator
+from inference.fit import Fit
+from inference.integrated_likelihood import gaussian_integrated, quadrature_integrated
+from inference.predictor import (
+    Rows,
+    TherapistChoice,
+    TherapistPart,
+    link_scale,
+    predictor_at,
+    therapist_factor,
+    therapist_part,
+)
+from inference.residuals import family_parameters
+from models.design import Design
+from models.family import ARRAYS
+from models.gaussian_draws import GaussianDraws
+from models.gaussian_draws import therapist_log_likelihood as exact_log_likelihood
+from models.marginal import alliance_terms
+from models.priors import Priors
+
+Array = NDArray[np.float64]
+
+# Numbers of an array that the nodes of a quadrature are summed over: the cache holds several such
+QUADRATURE_NUMBERS = 100_000
+# Effects of a therapist beyond which a grid of nodes is too large to be summed over
+MOST_INTEGRATED = 4
+
+
+def patient_log_likelihood(fit: Fit, outcome: str) -> xr.DataArray:
+    """Log density or mass of each analysed patient's outcome at every draw.
+
+    Parameters
+    ----------
+    fit : Fit
+    outcome : str
+
+    Returns
+    -------
+    xarray.DataArray
+        Dims chain, draw, patient (by position from 0), on the outcome's own scale, given the
+        parameters, that draw's effects of the patient's therapist and, where the alliance is a
+        parameter, that draw's alliance. For an outcome of a joint model, whatever the patient's
+        other outcomes are.
+
+    Raises
+    ------
+    InputError
+        If the run has no such outcome.
+    """
+    require_outcome(fit, outcome)
+    return patient_likelihood(
+        fit.design(outcome),
+        posterior(fit.trees[outcome]),
+        trial_rows(fit, outcome),
+        fit.specs[outcome].priors,
+    )
+
+
+def patient_likelihood(
+    design: Design, draws: xr.Dataset, rows: Rows, priors: Priors
+) -> xr.DataArray:
+    """As `patient_log_likelihood`, from draws that need not be those of a run.
+
+    Parameters
+    ----------
+    design : Design
+        n patients.
+    draws : xarray.Dataset
+        With ``therapist_effect`` of the patients' therapists.
+    rows : Rows
+        The same patients on their own scales.
+    priors : Priors
+    """
+    found = np.empty((draws.sizes["chain"], draws.sizes["draw"], len(design.y)))
+    for chain, some, part in draw_blocks(draws, BLOCK_NUMBERS // max(1, len(design.y))):
+        found[chain, some] = _pointwise(
+            design,
+            own_predictor(design, part, rows),
+            family_parameters(design, part, priors),
+        )
+    return _labelled(found, draws, "patient", np.arange(len(design.y)))
+
+
+def therapist_log_likelihood(fit: Fit, outcome: str) -> xr.DataArray:
+    """Log density or mass of the outcomes of each therapist's patients together at every draw.
+
+    Parameters
+    ----------
+    fit : Fit
+    outcome : str
+
+    Returns
+    -------
+    xarray.DataArray
+        Dims chain, draw, therapist; zero for a therapist without patients. On the outcome's own
+        scale, given the parameters and the patients' alliance, with the therapist's effects
+        integrated out: in closed form for Gaussian outcomes, by adaptive quadrature for others.
+        Where the alliance is taken apart into within and between, given the ratings; where it is
+        a parameter, or the outcome not Gaussian, given that draw's alliance and true means.
+
+    Raises
+    ------
+    InputError
+        If the run has no such outcome, the outcome is one of a joint model, or too many effects
+        vary between therapists.
+    """
+    require_outcome(fit, outcome)
+    require_integrable(fit, outcome)
+    return therapist_likelihood(
+        fit.design(outcome),
+        posterior(fit.trees[outcome]),
+        trial_rows(fit, outcome),
+        fit.specs[outcome].priors,
+    )
+
+
+def require_integrable(fit: Fit, outcome: str) -> None:
+    """Refuse outcomes whose therapist effects are not integrated out.
+
+    Raises
+    ------
+    InputError
+    """
+    if fit.shared is not None:
+        raise InputError(
+            "The outcomes of a joint model are not left out one at a time: a patient's outcomes "
+            "speak of one another.",
+            "Fit the outcomes without --joint.",
+        )
+    design = fit.design(outcome)
+    if design.family.name != "gaussian" and len(design.effects) > MOST_INTEGRATED:
+        raise InputError(
+            f"{outcome}: {len(design.effects)} effects vary between therapists; they are "
+            f"integrated out for up to {MOST_INTEGRATED} where the outcome is not Gaussian.",
+            "Leave out patients instead (--by patient), or fit without therapist_by_arm.",
+        )
+
+
+def therapist_likelihood(
+    design: Design, draws: xr.Dataset, rows: Rows, priors: Priors
+) -> xr.DataArray:
+    """As `therapist_log_likelihood`, from draws that need not be those of a run.
+
+    Parameters
+    ----------
+    design : Design
+        n patients of J therapists.
+    draws : xarray.Dataset
+        Therapist effects are not looked at.
+    rows : Rows
+        The same patients on their own scales.
+    priors : Priors
+    """
+    therapists = len(design.therapists)
+    found = np.empty((draws.sizes["chain"], draws.sizes["draw"], therapists))
+    count = np.bincount(design.therapist_index, minlength=therapists)
+    numbers = BLOCK_NUMBERS if design.family.name == "gaussian" else QUADRATURE_NUMBERS
+    for chain, some, part in draw_blocks(draws, numbers // max(1, len(design.y))):
+        if design.exact:
+            flat = gaussian_draws(part, design)
+            found[chain, some] = exact_log_likelihood(design, flat)
+            if design.moderator.structure == "within_between":
+                found[chain, some] -= ratings_log_likelihood(design, flat)
+        else:
+            found[chain, some] = _integrated(design, part, rows, priors)
+    if not design.family.discrete:
+        found -= np.log(design.scale.unit) * count
+    return _labelled(found, draws, "therapist", np.array(design.therapists))
+
+
+def ratings_log_likelihood(design: Design, draws: GaussianDraws) -> Array:
+    """Log density of each therapist's ratings, standardised, true means integrated out, (d, J).
+
+    Parameters
+    ----------
+    design : Design
+        With the alliance taken apart, every rating observed.
+    draws : GaussianDraws
+    """
+    intercept, moderator = map(design.coefficients.index, ("intercept", "moderator"))
+    location, between, within = (
+        np.asarray(values)[:, None]
+        for values in (
+            draws.moderator_coefficient,
+            draws.moderator_therapist_sd,
+            draws.moderator_residual_sd,
+        )
+    )
+    terms = alliance_terms(
+        count=design.moments.count,
+        total=design.moments.cross_products[:, intercept, moderator],
+        squares=design.moments.cross_products[:, moderator, moderator],
+        location=location,
+        therapist_variance=between**2,
+        residual_variance=within**2,
+        log=np.log,
+    )
+    return np.asarray(terms.log_likelihood)
+
+
+def own_predictor(design: Design, draws: xr.Dataset, rows: Rows) -> Array:
+    """Predictor of the analysed patients with their own therapists and alliance, (d, n)."""
+    moderator = patient_moderator(design, draws)
+    return predictor_at(design, draws, rows, moderator, own_therapists(design, draws))
+
+
+def own_therapists(design: Design, draws: xr.Dataset) -> TherapistPart | None:
+    """The patients' own therapists, with the effects of every draw."""
+    labels = tuple(design.therapists[k] for k in design.therapist_index)
+    return therapist_part(
+        design,
+        draws,
+        TherapistChoice("known", labels),
+        len(design.y),
+        np.random.default_rng(0),  # known therapists are not drawn
+    )
+
+
+def draw_blocks(draws: xr.Dataset, size: int) -> Iterator[tuple[int, slice, xr.Dataset]]:
+    """Position of the chain, positions in it, and the draws themselves, block after block."""
+    total, step = draws.sizes["draw"], max(1, size)
+    for chain in range(draws.sizes["chain"]):
+        for start in range(0, total, step):
+            some = slice(start, min(start + step, total))
+            yield chain, some, draws.isel(chain=[chain], draw=some)
+
+
+def _pointwise(design: Design, predictor: Array, auxiliary: dict[str, Array]) -> Array:
+    """Log likelihood of each patient's outcome on its own scale, (d, n)."""
+    eta = link_scale(design, predictor)
+    found = design.family.log_likelihood(ARRAYS, design.y, eta, auxiliary, design.scale)
+    return np.asarray(found) - (0.0 if design.family.discrete else np.log(design.scale.unit))
+
+
+def _integrated(design: Design, draws: xr.Dataset, rows: Rows, priors: Priors) -> Array:
+    """Log likelihood of each therapist's outcomes, the family's own variable, (d, J)."""
+    part = own_therapists(design, draws)
+    if part is not None:
+        part = replace(part, effect=np.zeros_like(part.effect))
+    moderator = patient_moderator(design, draws)
+    centre = predictor_at(design, draws, rows, moderator, part)
+    auxiliary = family_parameters(design, draws, priors)
+    Z = [
+        moderator if name == "slope" else design.X[None, :, column]
+        for name, column in zip(design.effects, design.effect_columns, strict=True)
+    ]
+    factor = therapist_factor(design, draws)
+    therapists = (design.therapist_index, len(design.therapists))
+    if design.family.name == "gaussian":
+        return gaussian_integrated(
+            design.y - centre, Z, factor, auxiliary["residual_sd"], *therapists
+        )
+
+    def of_rows(some: slice | NDArray[np.int64]) -> Callable[[Array], Array]:
+        def log_density(predictor: Array) -> Array:
+            eta = link_scale(design, predictor)
+            return np.asarray(
+                design.family.log_likelihood(ARRAYS, design.y[some], eta, auxiliary, design.scale)
+            )
+
+        return log_density
+
+    return quadrature_integrated(of_rows, centre, Z, factor, *therapists)
+
+
+def _labelled(
+    found: Array, draws: xr.Dataset, dim: str, labels: NDArray[np.generic]
+) -> xr.DataArray:
+    return xr.DataArray(
+        found,
+        dims=("chain", "draw", dim),
+        coords={"chain": draws["chain"].values, "draw": draws["draw"].values, dim: labels},
+        name="log_likelihood",
+    )

@@ -1,0 +1,322 @@
+"""Pointwise likelihoods: against scipy's densities, dense normals and integrals by brute force."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+import xarray as xr
+from effect_fits import PAIRS, draw_of, fit_of, score_distribution
+from example_families import OPTIONS, family_design, family_patients
+from numpy.typing import NDArray
+from prediction_examples import example_fit, one_predictor, therapist_posterior
+from scipy import integrate, special, stats
+
+from data_prep.errors import InputError
+from inference import integrated_likelihood
+from inference.asked_patients import trial_rows
+from inference.datatree import gaussian_draws
+from inference.log_likelihood import (
+    patient_likelihood,
+    patient_log_likelihood,
+    ratings_log_likelihood,
+    therapist_likelihood,
+    therapist_log_likelihood,
+)
+from inference.predictor import Rows
+from models.design import Design
+from models.gaussian_draws import therapist_log_likelihood as exact_log_likelihood
+from models.priors import Priors
+
+Array = NDArray[np.float64]
+NUMBER = 5  # of eight draws, one of the second chain
+
+
+def log_density(design: Design, draw: xr.Dataset, predictor: float, position: int) -> float:
+    """Of one patient's outcome on its own scale, by scipy."""
+    found = score_distribution(design, draw, predictor)
+    score = design.scale.offset + design.scale.unit * design.y[position]
+    if isinstance(found, tuple):
+        return float(found[0].logpmf(design.y[position]))
+    return float(found.logpdf(score))
+
+
+@pytest.mark.parametrize(("outcome", "family"), PAIRS)
+def test_patients_have_the_density_that_scipy_gives_them(outcome: str, family: str) -> None:
+    fit = fit_of(outcome, family=family)
+    design, draw = fit.design(outcome), draw_of(fit, outcome, NUMBER)
+    rows = trial_rows(fit, outcome)
+    found = patient_log_likelihood(fit, outcome)
+    assert found.dims == ("chain", "draw", "patient")
+    wanted = [
+        log_density(
+            design,
+            draw,
+            one_predictor(design, draw, rows, k, design.therapists[design.therapist_index[k]]),
+            k,
+        )
+        for k in range(len(rows))
+    ]
+    np.testing.assert_allclose(found.values[divmod(NUMBER, 4)], wanted, rtol=1e-10)
+
+
+def rows_of(design: Design, family: str) -> Rows:
+    """The patients of `family_design`, on their own scales."""
+    patients = family_patients(family)
+    if design.moderator.missing == "complete_case":
+        rated = np.flatnonzero(np.isfinite(patients["moderator"].values))
+        patients = patients.isel(patient=rated)
+    return Rows(
+        patients["arm_index"].values,
+        patients["moderator"].values,
+        patients["baseline"].values,
+        patients["covariates"].values,
+    )
+
+
+def flat_draw(draws: xr.Dataset, number: int) -> xr.Dataset:
+    chain, draw = divmod(number, draws.sizes["draw"])
+    return draws.isel(chain=chain, draw=draw)
+
+
+def at_own_alliance(design: Design, draw: xr.Dataset, rows: Rows) -> Rows:
+    """The rows with the alliance of one draw, where it is a parameter."""
+    moderator = rows.moderator.copy()
+    if design.moderator.latent:
+        centre, unit = design.scaling.moderator
+        moderator[draw["latent_patient"].values] = centre + unit * draw["moderator_latent"].values
+    return replace(rows, moderator=moderator)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_latent_alliance_and_true_means_are_those_of_the_draw(option: str) -> None:
+    design = family_design("student_t", option, therapist_by_arm=True)
+    draws, rows = therapist_posterior(design), rows_of(design, "student_t")
+    draw = flat_draw(draws, NUMBER)
+    there = at_own_alliance(design, draw, rows)
+    found = patient_likelihood(design, draws, rows, Priors()).values[divmod(NUMBER, 4)]
+    for k in range(0, len(rows), 7):
+        therapist = design.therapists[design.therapist_index[k]]
+        predictor = one_predictor(design, draw, there, k, therapist)
+        assert found[k] == pytest.approx(log_density(design, draw, predictor, k), rel=1e-10)
+
+
+def covariance(design: Design, draw: xr.Dataset) -> Array:
+    """Of a therapist's effects, entry by entry."""
+    found = np.zeros((len(design.effects), len(design.effects)))
+    for k, name in enumerate(design.effects):
+        sd = {"intercept": "therapist_sd", "slope": "therapist_slope_sd"}
+        found[k, k] = float(draw[sd.get(name, "therapist_arm_sd")]) ** 2
+    if "slope" in design.effects:
+        together = float(draw["therapist_correlation"]) * np.sqrt(found[0, 0] * found[1, 1])
+        found[0, 1] = found[1, 0] = together
+    return found
+
+
+def without_effects(design: Design, draw: xr.Dataset, rows: Rows) -> Array:
+    """Predictors with an average therapist, whose true mean alliance is still his own."""
+    still = draw.assign(therapist_effect=0 * draw["therapist_effect"]) if design.effects else draw
+    return np.array(
+        [
+            one_predictor(design, still, rows, k, design.therapists[design.therapist_index[k]])
+            for k in range(len(rows))
+        ]
+    )
+
+
+def multipliers(design: Design, rows: Rows) -> Array:
+    """What the patients multiply their therapist's effects by, (n, q)."""
+    centre, unit = design.scaling.moderator
+    columns = {"slope": (rows.moderator - centre) / unit}
+    return np.column_stack(
+        [
+            columns.get(name, design.X[:, column])
+            for name, column in zip(design.effects, design.effect_columns, strict=True)
+        ]
+    )
+
+
+@pytest.mark.parametrize("by_arm", [False, True])
+@pytest.mark.parametrize("therapist", ["intercept", "intercept+slope"])
+@pytest.mark.parametrize("option", ["total", "impute", "reliability", "ceiling", "all"])
+def test_gaussian_therapists_have_the_density_of_a_dense_normal(
+    option: str, therapist: str, by_arm: bool
+) -> None:
+    design = family_design("gaussian", option, therapist, therapist_by_arm=by_arm)
+    draws, rows = therapist_posterior(design), rows_of(design, "gaussian")
+    draw = flat_draw(draws, NUMBER)
+    there = at_own_alliance(design, draw, rows)
+    centre, Z, S = (
+        without_effects(design, draw, there),
+        multipliers(design, there),
+        covariance(design, draw),
+    )
+    found = therapist_likelihood(design, draws, rows, Priors())
+    assert found.dims == ("chain", "draw", "therapist")
+    mean, unit = design.scaling.outcome
+    for j, name in enumerate(design.therapists):
+        own = design.therapist_index == j
+        spread = Z[own] @ S @ Z[own].T + float(draw["residual_sd"]) ** 2 * np.eye(own.sum())
+        scores = mean + unit * design.y[own]
+        wanted = (
+            stats.multivariate_normal(mean + unit * centre[own], unit**2 * spread).logpdf(scores)
+            if own.any()
+            else 0.0
+        )
+        value = found.sel(therapist=name).values[divmod(NUMBER, 4)]
+        assert value == pytest.approx(wanted, rel=1e-10)
+
+
+@pytest.mark.parametrize("therapist", ["none", "intercept+slope"])
+def test_exact_within_between_is_the_dense_normal_given_the_ratings(therapist: str) -> None:
+    design = family_design("gaussian", "within_between", therapist)
+    draws, rows = therapist_posterior(design), rows_of(design, "gaussian")
+    draw = flat_draw(draws, NUMBER)
+    found = therapist_likelihood(design, draws, rows, Priors()).values[divmod(NUMBER, 4)]
+    ratings = ratings_log_likelihood(design, gaussian_draws(draws, design))[NUMBER]
+    no_mean = draw.assign(moderator_therapist_mean=0 * draw["moderator_therapist_mean"])
+    centre = without_effects(design, no_mean, rows)
+    Z, S = (
+        multipliers(design, rows) if design.effects else np.zeros((len(rows), 0)),
+        covariance(design, draw),
+    )
+    alliance = design.X[:, design.coefficients.index("moderator")]
+    slope = float(draw["beta"].sel(coefficient="moderator"))
+    contextual = float(draw["moderator_slope_between"]) - slope
+    between, within = (
+        float(draw[f"moderator_{kind}_sd"]) ** 2 for kind in ("therapist", "residual")
+    )
+    unit = design.scaling.outcome[1]
+    for j in np.unique(design.therapist_index):
+        own = design.therapist_index == j
+        n, one = own.sum(), np.ones((own.sum(), own.sum()))
+        rating = stats.multivariate_normal(
+            np.full(n, float(draw["moderator_coefficient"])), between * one + within * np.eye(n)
+        )
+        assert ratings[j] == pytest.approx(rating.logpdf(alliance[own]), rel=1e-10)
+        # Ratings and outcomes together, their shared true mean integrated out, then conditioned
+        spread = Z[own] @ S @ Z[own].T + float(draw["residual_sd"]) ** 2 * np.eye(n)
+        joint = np.block(
+            [
+                [rating.cov, contextual * between * one],
+                [contextual * between * one, contextual**2 * between * one + spread],
+            ]
+        )
+        together = stats.multivariate_normal(
+            np.concatenate([rating.mean, centre[own]]), joint
+        ).logpdf(np.concatenate([alliance[own], design.y[own]]))
+        wanted = together - rating.logpdf(alliance[own]) - n * np.log(unit)
+        assert found[j] == pytest.approx(wanted, rel=1e-9)  # a difference of two such
+
+
+def test_ratings_and_outcomes_sum_to_what_the_exact_model_holds() -> None:
+    design = family_design("gaussian", "within_between")
+    draws, rows = therapist_posterior(design), rows_of(design, "gaussian")
+    flat = gaussian_draws(draws, design)
+    found = therapist_likelihood(design, draws, rows, Priors()).values.reshape(8, -1)
+    unit = np.log(design.scaling.outcome[1]) * design.moments.count
+    np.testing.assert_allclose(
+        found + unit + ratings_log_likelihood(design, flat),
+        exact_log_likelihood(design, flat),
+        rtol=1e-12,
+    )
+
+
+@pytest.mark.parametrize("family", ["student_t", "ordinal", "beta_binomial"])
+def test_one_effect_is_integrated_as_by_adaptive_integration(family: str) -> None:
+    design = family_design(family, "total", "intercept")
+    draws, rows = therapist_posterior(design), rows_of(design, family)
+    draw = flat_draw(draws, NUMBER)
+    found = therapist_likelihood(design, draws, rows, Priors()).values[divmod(NUMBER, 4)]
+    centre, sd = without_effects(design, draw, rows), float(draw["therapist_sd"])
+    for j in (0, 3):  # with one patient and with many
+        own = np.flatnonzero(design.therapist_index == j)
+
+        def density(z: float, own: NDArray[np.int64] = own, here: float = found[j]) -> float:
+            total = sum(log_density(design, draw, centre[k] + sd * z, k) for k in own)
+            return float(np.exp(total - here) * stats.norm.pdf(z))
+
+        share, _ = integrate.quad(density, -8, 8, points=[0.0], epsabs=1e-10, limit=200)
+        assert np.log(share) == pytest.approx(0.0, abs=1e-6)  # relative to what was found
+
+
+@pytest.mark.parametrize(("therapist", "by_arm"), [("intercept+slope", False), ("intercept", True)])
+@pytest.mark.parametrize("family", ["student_t", "ordinal", "beta_binomial"])
+def test_several_effects_are_integrated_as_with_many_more_nodes(
+    family: str, therapist: str, by_arm: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    design = family_design(family, "total", therapist, therapist_by_arm=by_arm)
+    draws, rows = therapist_posterior(design), rows_of(design, family)
+    found = therapist_likelihood(design, draws, rows, Priors())
+    many = {2: 41, 3: 21}
+    monkeypatch.setattr(integrated_likelihood, "NODES", many)
+    wanted = therapist_likelihood(design, draws, rows, Priors())
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4)
+
+
+def test_quadrature_of_a_gaussian_is_its_closed_form() -> None:
+    random = np.random.default_rng(2)
+    therapist = random.integers(0, 4, 30)
+    y, centre = random.normal(size=30), 0.3 * random.normal(size=(6, 30))
+    Z = [np.ones((1, 30)), random.normal(size=(6, 30))]
+    factor = np.array([[[0.6, 0.0], [0.2, 0.5]]] * 6)
+    sd = 0.5 + random.random((6, 1))
+
+    def of_rows(order):
+        return lambda predictor: stats.norm.logpdf(y[order], predictor, sd)
+
+    found = integrated_likelihood.quadrature_integrated(of_rows, centre, Z, factor, therapist, 5)
+    wanted = integrated_likelihood.gaussian_integrated(y - centre, Z, factor, sd, therapist, 5)
+    np.testing.assert_allclose(found, wanted, atol=1e-9)
+    assert (found[:, 4] == 0).all()  # nobody's therapist
+
+
+def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    fit = fit_of("function", family="beta_binomial")
+    whole = patient_log_likelihood(fit, "function"), therapist_log_likelihood(fit, "function")
+    monkeypatch.setattr("inference.log_likelihood.BLOCK_NUMBERS", 1)
+    monkeypatch.setattr("inference.log_likelihood.QUADRATURE_NUMBERS", 1)
+    parts = patient_log_likelihood(fit, "function"), therapist_log_likelihood(fit, "function")
+    for one, other in zip(whole, parts, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12)
+
+
+def test_without_effects_a_therapist_is_the_sum_of_the_patients() -> None:
+    for outcome, family in PAIRS:
+        fit = fit_of(outcome, family=family, therapist="none")
+        design = fit.design(outcome)
+        patients = patient_log_likelihood(fit, outcome)
+        found = therapist_log_likelihood(fit, outcome)
+        for j, name in enumerate(design.therapists):
+            own = patients.isel(patient=np.flatnonzero(design.therapist_index == j))
+            np.testing.assert_allclose(found.sel(therapist=name), own.sum("patient"), rtol=1e-10)
+
+
+def test_what_is_refused() -> None:
+    fit = fit_of("function")
+    with pytest.raises(InputError, match="no outcome 'functoin'"):
+        patient_log_likelihood(fit, "functoin")
+    with pytest.raises(InputError, match="joint model"):
+        therapist_log_likelihood(replace(fit, shared=xr.DataTree()), "function")
+
+
+def test_every_chance_of_a_bounded_score_is_counted() -> None:
+    fit = example_fit("native")
+    design = fit.design("gpe")
+    draws = fit.trees["gpe"]["posterior"].dataset
+    rows = trial_rows(fit, "gpe")
+    total = [
+        patient_likelihood(
+            replace(design, y=np.full(len(rows), float(k))), draws, rows, fit.specs["gpe"].priors
+        ).values
+        for k in range(design.scale.top + 1)
+    ]
+    np.testing.assert_allclose(special.logsumexp(total, axis=0), 0, atol=1e-10)
+
+
+def test_gaussian_draws_have_every_field() -> None:
+    # A field that `gaussian_draws` does not read would silently drop out of the likelihood
+    design = family_design("gaussian", "within_between", therapist_by_arm=True)
+    flat = gaussian_draws(therapist_posterior(design), design)
+    assert all(getattr(flat, field.name) is not None for field in fields(flat))
