@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -18,6 +18,9 @@ from data_prep.shifts import read_shifts
 from data_prep.simulation import simulate_trial, write_simulated
 from data_prep.study import Study, find_study, narrowed, read_study
 from data_prep.trial import Trial, check_estimable, load_trial
+
+if TYPE_CHECKING:
+    from diagnostics.fit_gate import FitChecks
 
 GATE_FAILED = 3
 
@@ -39,9 +42,9 @@ def _sample_and_save(
     overwrite: bool,
     cores: int | None = None,
     left_out: Sequence[str] = (),
-) -> tuple[Any, Any]:
-    """Fit, judge and write; the fit and its gate reports."""
-    from diagnostics.fit_gate import check_fit, gate_table
+) -> FitChecks:
+    """Fit, judge and write; the fit with its checks."""
+    from diagnostics.fit_gate import FitChecks, gate_table
     from inference.fitting import fit_trial
     from inference.profiles import find_profile
     from inference.run_folder import save_fit
@@ -57,15 +60,15 @@ def _sample_and_save(
             progress=progress,
             left_out=left_out,
         )
-    reports = check_fit(fitted)
+    judged = FitChecks(fitted)
     save_fit(
         fitted,
         out,
         overwrite=overwrite,
         published=published,
-        tables={"gate.csv": gate_table(reports)},
+        tables={"gate.csv": gate_table(judged.reports)},
     )
-    return fitted, reports
+    return judged
 
 
 def _leave_by_gate(reports: Any) -> None:
@@ -102,9 +105,10 @@ def demo(out: Path, profile: str, seed: int, table_format: str) -> None:
     study_path = out / "study.toml"
     trial = _load(read_study(study_path), table)
     published = _published_beside(study_path)
-    fitted, reports = _sample_and_save(
+    judged = _sample_and_save(
         trial, run, profile=profile, seed=seed, published=published, overwrite=again
     )
+    fitted, reports = judged.fit, judged.reports
     findings = () if published is None else read_published(published, trial.study)
     render.summary(fitted, fitted.summary(), table_format, interval=0.95)
     if table_format == "table":  # a machine reads one table
@@ -112,7 +116,7 @@ def demo(out: Path, profile: str, seed: int, table_format: str) -> None:
         run_facts.choices(model_choices(fitted))
         comparison(fitted, compared(fitted, findings), table_format, interval=0.95)
         render.gate_overview(fitted, reports, table_format)
-    write_report(fitted, findings, run / REPORT)
+    write_report(judged, findings, run / REPORT)
     render.say(f"The run is in {run}: try `alliance compare {run} --format csv`.")
     _leave_by_gate(reports)
 
@@ -179,7 +183,7 @@ def fit(
     if published is not None:
         read_published(published, whole)  # its faults are better known before the sampling
     trial = _load(described, data)
-    fitted, reports = _sample_and_save(
+    judged = _sample_and_save(
         trial,
         out,
         profile=profile,
@@ -189,9 +193,9 @@ def fit(
         cores=cores,
         left_out=[name for name in whole.outcomes if name not in described.outcomes],
     )
-    render.gate_overview(fitted, reports, table_format)
+    render.gate_overview(judged.fit, judged.reports, table_format)
     render.say(f"Written: {out}. Next: `alliance summary {out}`, `alliance compare {out}`.")
-    _leave_by_gate(reports)
+    _leave_by_gate(judged.reports)
 
 
 @command

@@ -278,14 +278,17 @@ def gate(fit: Fit, reports: Sequence[GateReport], table_format: str) -> None:
     console = out()
     for report in reports:
         title = f"{outcome_title(fit, report.outcome)}: {coloured(str(report.verdict))}"
+        model_first = next(iter(report.model), None)
         shown = Table(title=title, title_justify="left")
         shown.add_column("Check")
         shown.add_column("Verdict")
         shown.add_column("Value", justify="right")
         shown.add_column("What was found")
-        if any(result.recommendation for result in report.results):
+        if any(result.recommendation for result in report.all_results):
             shown.add_column("What to do")
-        for result in report.results:
+        for result in report.all_results:
+            if result is model_first:
+                shown.add_section()
             cells = (
                 result.check,
                 coloured(str(result.verdict)),
@@ -308,6 +311,8 @@ def gate_overview(fit: Fit, reports: Sequence[GateReport], table_format: str) ->
                 "outcome": report.outcome,
                 "analysed": _patients(fit, report.outcome),
                 "gate": str(report.verdict),
+                "draws": str(report.draws_verdict),
+                "reviews": "; ".join(report.reviews),
                 "r_hat": values["r_hat"],
                 "ess_bulk": values["ess_bulk"],
                 "ess_tail": values["ess_tail"],
@@ -320,11 +325,13 @@ def gate_overview(fit: Fit, reports: Sequence[GateReport], table_format: str) ->
     if table_format != "table":
         frame(table, table_format, simulated=fit.study.simulated)
         return
-    shown = Table(title=marked_title(fit.study.simulated, "Convergence gate"), title_justify="left")
+    shown = Table(title=marked_title(fit.study.simulated, "Gate"), title_justify="left")
     shown.add_column("Outcome")
-    for name in ("Patients", "Gate", "Largest R-hat", "Least bulk ESS", "Least tail ESS"):
+    for name in ("Patients", "Draws", "Largest R-hat", "Least bulk ESS", "Least tail ESS"):
         shown.add_column(name, justify="right")
     shown.add_column("Sampling", justify="right")
+    if table["reviews"].any():
+        shown.add_column("Asks for a REVIEW")
     # What could not be computed, because draws are not finite, is None.
     for row in table.astype(dict.fromkeys(("r_hat", "ess_bulk", "ess_tail"), float)).to_dict(
         "records"
@@ -332,13 +339,16 @@ def gate_overview(fit: Fit, reports: Sequence[GateReport], table_format: str) ->
         shown.add_row(
             row["outcome"],
             str(row["analysed"]),
-            coloured(row["gate"]),
+            coloured(row["draws"]),
             number(row["r_hat"], 3),
             number(row["ess_bulk"], 0),
             number(row["ess_tail"], 0),
             "" if pd.isna(row["seconds_sampling"]) else f"{row['seconds_sampling']:.2f} s",
+            *([words(row["reviews"])] if table["reviews"].any() else []),
         )
     out().print(shown)
+    if table["reviews"].any():
+        out().print("REVIEW: what was found and what to do: `alliance diagnose RUN`.")
 
 
 def flow(study: Study, table: pd.DataFrame, table_format: str) -> None:

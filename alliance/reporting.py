@@ -12,6 +12,7 @@ from alliance import render
 from alliance.running import command, load_run
 
 if TYPE_CHECKING:
+    from diagnostics.fit_gate import FitChecks
     from inference.findings import Finding
     from inference.fit import Fit
 
@@ -78,12 +79,12 @@ def read_findings(fit: Fit, run: Path, published: Path | None) -> Sequence[Findi
     return read_published(path, fit.study, left_out=fit.manifest.get("left_out", ()))
 
 
-def write_report(fit: Fit, findings: Sequence[Finding], path: Path) -> None:
+def write_report(judged: FitChecks, findings: Sequence[Finding], path: Path) -> None:
     """Write a run's report and say where it is.
 
     Parameters
     ----------
-    fit : Fit
+    judged : FitChecks
     findings : sequence of Finding
     path : Path
     """
@@ -91,6 +92,7 @@ def write_report(fit: Fit, findings: Sequence[Finding], path: Path) -> None:
     from diagnostics.report.page import report_html, write_whole
     from diagnostics.report.sections import write_sections
 
-    sections = write_sections(Material(fit, findings))
+    fit = judged.fit
+    sections = write_sections(Material(fit, findings, judged=judged))
     write_whole(path, report_html(fit, sections))
     render.say(f"Written: {path}")

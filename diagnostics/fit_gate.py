@@ -1,20 +1,55 @@
-"""The convergence gate for a whole fit: parameters and every reported quantity of each outcome."""
+"""The gate for a whole fit: the draws of every outcome, and its model."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import pandas as pd
 import xarray as xr
 
 from diagnostics.gate import GateReport, check_convergence
-from diagnostics.verdicts import Verdict
+from diagnostics.model_checks import DRAWS_FAILED, ModelChecks
+from diagnostics.verdicts import CheckResult, Verdict
 from inference.datatree import posterior
 from inference.estimands import shared_estimands
 from inference.fit import Fit
 from models.spec import JOINT
 
 
+@dataclass(frozen=True, eq=False)
+class FitChecks:
+    """The checks of a fit; each is made when it is first asked for, and once.
+
+    Attributes
+    ----------
+    fit : Fit
+    """
+
+    fit: Fit
+
+    @cached_property
+    def model(self) -> dict[str, ModelChecks]:
+        """Checks of the model, by outcome."""
+        return {name: ModelChecks(self.fit, name) for name in self.fit.outcomes}
+
+    @cached_property
+    def reports(self) -> tuple[GateReport, ...]:
+        """One report for each outcome, and for what the outcomes of a joint model share."""
+        return tuple(
+            replace(report, model=self._of_model(report)) for report in check_draws(self.fit)
+        )
+
+    def _of_model(self, report: GateReport) -> tuple[CheckResult, ...]:
+        if report.outcome not in self.model:  # what the outcomes of a joint model share
+            return ()
+        if report.draws_verdict is Verdict.FAIL:
+            return (DRAWS_FAILED,)
+        return self.model[report.outcome].results()
+
+
 def check_fit(fit: Fit) -> tuple[GateReport, ...]:
-    """Judge the draws of every outcome, reported quantities included.
+    """Judge every outcome's draws, reported quantities included, and its model.
 
     Parameters
     ----------
@@ -23,8 +58,23 @@ def check_fit(fit: Fit) -> tuple[GateReport, ...]:
     Returns
     -------
     tuple of GateReport
-        One for each outcome, and for what the outcomes of a joint model share, with the
-        thresholds of the fit's profile.
+        One for each outcome, and for what the outcomes of a joint model share. Where draws failed
+        the model is not judged.
+    """
+    return FitChecks(fit).reports
+
+
+def check_draws(fit: Fit) -> tuple[GateReport, ...]:
+    """Judge the draws of every outcome alone, with the thresholds of the fit's profile.
+
+    Parameters
+    ----------
+    fit : Fit
+
+    Returns
+    -------
+    tuple of GateReport
+        As of `check_fit`.
     """
     judged = [(name, fit.trees[name], fit.estimands(name)) for name in fit.outcomes]
     if fit.shared is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -43,18 +44,37 @@ class GateReport:
     profile : str
         Profile whose thresholds were applied.
     results : tuple of CheckResult
-        Every check, always all of them and in the same order.
+        Every check of the draws, always all of them and in the same order.
+    model : tuple of CheckResult
+        Checks of the model, which never fail; empty where only draws were judged.
     """
 
     outcome: str
     profile: str
     results: tuple[CheckResult, ...]
+    model: tuple[CheckResult, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
         """The worst verdict of any check."""
-        order = list(Verdict)
-        return max((result.verdict for result in self.results), key=order.index)
+        return _worst(self.all_results)
+
+    @property
+    def draws_verdict(self) -> Verdict:
+        """The worst verdict of any check of the draws."""
+        return _worst(self.results)
+
+    @property
+    def all_results(self) -> tuple[CheckResult, ...]:
+        """Checks of the draws, then those of the model."""
+        return (*self.results, *self.model)
+
+    @property
+    def reviews(self) -> tuple[str, ...]:
+        """Names of the checks that ask for a look."""
+        return tuple(
+            result.check for result in self.all_results if result.verdict is Verdict.REVIEW
+        )
 
     def table(self) -> pd.DataFrame:
         """One row for each check.
@@ -62,13 +82,14 @@ class GateReport:
         Returns
         -------
         DataFrame
-            Columns outcome, check, verdict, value, review, fail, worst, message, recommendation.
-            A number that does not exist is missing (NaN).
+            Columns outcome, check, verdict, value, review, fail, worst, message, recommendation,
+            and about ("draws" or "model"). A number that does not exist is missing (NaN).
         """
         names = [field.name for field in fields(CheckResult)]
-        frame = pd.DataFrame([asdict(result) for result in self.results], columns=names)
+        frame = pd.DataFrame([asdict(result) for result in self.all_results], columns=names)
         frame = frame.astype({"value": float, "review": float, "fail": float, "verdict": str})
         frame.insert(0, "outcome", self.outcome)
+        frame["about"] = ["draws"] * len(self.results) + ["model"] * len(self.model)
         return frame
 
     def to_dict(self) -> dict[str, Any]:
@@ -78,7 +99,7 @@ class GateReport:
                 name: str(value) if isinstance(value, Verdict) else _finite(value)
                 for name, value in asdict(result).items()
             }
-            for result in self.results
+            for result in self.all_results
         ]
         return {
             "outcome": self.outcome,
@@ -86,6 +107,11 @@ class GateReport:
             "verdict": str(self.verdict),
             "results": results,
         }
+
+
+def _worst(results: Sequence[CheckResult]) -> Verdict:
+    order = list(Verdict)
+    return max((result.verdict for result in results), key=order.index)
 
 
 def _finite(value: str | float | None) -> str | float | None:

@@ -50,7 +50,7 @@ def junit_xml(reports: Sequence[GateReport], *, title: str, simulated: bool = Fa
             told["data"] = "SIMULATED"
         for name, value in told.items():
             ET.SubElement(properties, "property", name=name, value=_clean(value))
-        for result in report.results:
+        for result in report.all_results:
             _case(suite, report.outcome, result)
         _count(suite, [suite])
     _count(root, root.findall("testsuite"))

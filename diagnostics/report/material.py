@@ -9,21 +9,19 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from data_prep.errors import InputError
-from diagnostics.fit_gate import check_fit
+from diagnostics.fit_gate import FitChecks
 from diagnostics.gate import GateReport
-from diagnostics.loo_checks import LooCheck, loo_check
-from diagnostics.predictive_checks import PredictiveCheck, predictive_check
+from diagnostics.loo_checks import LooCheck
+from diagnostics.predictive_checks import PredictiveCheck
 from diagnostics.prior_check import PriorCheck, prior_check
 from inference.comparison import compare
 from inference.effects import Effects, effects_along
 from inference.explained_variance import ExplainedVariance, explained_variance
 from inference.findings import Finding
 from inference.fit import Fit
-from inference.influence import Influence, influence
+from inference.influence import Influence
 from inference.leave_one_out import LeaveOneOut
-from inference.leave_therapist_out import leave_therapist_out
-from inference.power_scaling import PowerScaling, power_scaling
+from inference.power_scaling import PowerScaling
 from inference.predictions import Predictions, predict
 from inference.therapists import Therapists, therapists
 from inference.unseen_improvement import UnseenImprovement, unseen_improvement
@@ -40,11 +38,14 @@ class Material:
         What was published, if a file of it is kept with the run.
     interval : float
         Probability of all intervals and bands.
+    judged : FitChecks, optional
+        Of the same fit, where it has been judged before.
     """
 
     fit: Fit
     findings: Sequence[Finding] = ()
     interval: float = 0.95
+    judged: FitChecks | None = None
 
     @cached_property
     def summary(self) -> pd.DataFrame:
@@ -57,9 +58,14 @@ class Material:
         return self.fit.priors()
 
     @cached_property
+    def checks(self) -> FitChecks:
+        """The checks of draws and model."""
+        return FitChecks(self.fit) if self.judged is None else self.judged
+
+    @property
     def gate(self) -> tuple[GateReport, ...]:
-        """The convergence gate's reports."""
-        return check_fit(self.fit)
+        """The gate's reports, of draws and model."""
+        return self.checks.reports
 
     @cached_property
     def comparison(self) -> pd.DataFrame:
@@ -99,27 +105,21 @@ class Material:
         """What the priors expect, by outcome."""
         return {name: prior_check(self.fit, name) for name in self.fit.outcomes}
 
-    @cached_property
+    @property
     def predictive(self) -> dict[str, PredictiveCheck]:
         """Posterior predictive checks by outcome."""
-        return {name: predictive_check(self.fit, name) for name in self.fit.outcomes}
+        return {name: own.predictive for name, own in self.checks.model.items()}
 
-    @cached_property
+    @property
     def loo(self) -> dict[str, LooCheck]:
         """Leave-one-out checks by outcome; an InputError for a joint model."""
-        return {name: loo_check(self.fit, name) for name in self.fit.outcomes}
+        return {name: own.loo for name, own in self.checks.model.items()}
 
-    @cached_property
+    @property
     def therapists_out(self) -> dict[str, LeaveOneOut]:
         """Leaving out therapists, of the outcomes where that needs no refit."""
-        found = {}
-        for name in self.fit.outcomes:
-            if self.fit.specs[name].exact:
-                try:
-                    found[name] = leave_therapist_out(self.fit, name, refits="none")
-                except InputError:  # there is one therapist, or too many effects vary
-                    continue
-        return found
+        found = {name: own.therapists_out for name, own in self.checks.model.items()}
+        return {name: each for name, each in found.items() if each is not None}
 
     @cached_property
     def explained(self) -> dict[str, ExplainedVariance]:
@@ -129,22 +129,15 @@ class Material:
             for name in self.fit.outcomes
         }
 
-    @cached_property
+    @property
     def power_scaling(self) -> dict[str, PowerScaling]:
         """Sensitivity to priors and likelihood by outcome; an InputError for a joint model."""
-        return {name: power_scaling(self.fit, name) for name in self.fit.outcomes}
+        return {name: own.power_scaling for name, own in self.checks.model.items()}
 
-    @cached_property
+    @property
     def influence(self) -> dict[str, tuple[Influence, ...]]:
         """Patients, and therapists that could be left out, that move a result, by outcome."""
-        found = {}
-        for name in self.fit.outcomes:
-            own = [influence(self.fit, name, left_out=self.loo[name].left_out)]
-            if name in self.therapists_out:
-                left_out = self.therapists_out[name]
-                own.append(influence(self.fit, name, "therapist", left_out=left_out))
-            found[name] = tuple(own)
-        return found
+        return {name: own.influence for name, own in self.checks.model.items()}
 
     @cached_property
     def unseen(self) -> dict[str, UnseenImprovement]:
