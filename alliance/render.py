@@ -284,20 +284,22 @@ def gate(fit: Fit, reports: Sequence[GateReport], table_format: str) -> None:
         shown.add_column("Verdict")
         shown.add_column("Value", justify="right")
         shown.add_column("What was found")
-        if any(result.recommendation for result in report.all_results):
-            shown.add_column("What to do")
         for result in report.all_results:
             if result is model_first:
                 shown.add_section()
-            cells = (
+            shown.add_row(
                 result.check,
                 coloured(str(result.verdict)),
                 "" if result.value is None else f"{result.value:.4g}",
                 escape(result.message),
-                escape(result.recommendation),
             )
-            shown.add_row(*cells[: len(shown.columns)])
         console.print(shown)
+        advice: dict[str, list[str]] = {}  # what is to be done, with the checks that say so
+        for result in report.all_results:
+            if result.recommendation:
+                advice.setdefault(result.recommendation, []).append(result.check)
+        for text, checks in advice.items():
+            console.print(f"What to do ({escape(', '.join(checks))}): {escape(text)}")
 
 
 def gate_overview(fit: Fit, reports: Sequence[GateReport], table_format: str) -> None:

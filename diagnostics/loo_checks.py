@@ -30,7 +30,7 @@ and of 100 clean simulated trials of 182 patients none tripped (tests/validation
 NAMED = 5  # patients that a message names
 
 NOT_AVAILABLE = (
-    "not available for a joint model: a patient's other outcomes speak of the one left out"
+    "Not available for a joint model: a patient's other outcomes speak of the one left out."
 )
 
 
@@ -129,14 +129,14 @@ def _pareto_k(fit: Fit, found: LeaveOneOut) -> CheckResult:
     k = np.nan_to_num(found.pareto_k, nan=np.inf)
     worst = int(np.argmax(k))
     largest = f"largest Pareto k {found.pareto_k[worst]:.2f}, of patient {worst + 1} of {total}"
-    message = f"every patient is left out reliably by PSIS: {largest}"
+    message = f"Every patient is left out reliably by PSIS: {largest}."
     if len(high):
         ordered = sorted(high, key=lambda position: -k[position])
         names = ", ".join(found.units[position] for position in ordered[:NAMED])
         more = f" and {len(high) - NAMED} more" if len(high) > NAMED else ""
         message = (
             f"Pareto k is over {found.good_k:.2g} for {len(high)} of {total} patients (by position "
-            f"{names}{more}); {largest}"
+            f"{names}{more}); {largest}."
         )
     tripped = len(high) > allowed or k[worst] > HEAVIEST
     latent = fit.design(found.outcome).moderator.latent
@@ -163,9 +163,9 @@ def _pareto_k(fit: Fit, found: LeaveOneOut) -> CheckResult:
 def _calibration(pit: LooPit) -> CheckResult:
     low = not pit.p_value >= FALSE_ALARMS
     message = (
-        f"share of each patient's predictive distribution below the score: mean "
+        f"Share of each patient's predictive distribution below the score: mean "
         f"{pit.values.mean():.2f}, SD {pit.values.std(ddof=1):.2f} (0.50 and 0.29 if calibrated), "
-        f"p = {pit.p_value:.2g} for uniform shares"
+        f"p = {pit.p_value:.2g} for uniform shares."
     )
     return CheckResult(
         check="loo_pit",

@@ -35,7 +35,7 @@ DRAWS_FAILED = CheckResult(
     review=None,
     fail=None,
     worst="",
-    message="not made: draws that failed say nothing of the model",
+    message="Not made: draws that failed say nothing of the model.",
     recommendation="Mend the sampling first.",
 )
 
@@ -117,8 +117,8 @@ class ModelChecks:
 
     def _not_made(self) -> tuple[CheckResult, ...]:
         told = (
-            f"not made unasked for {len(self.fit.design(self.outcome).y):,} patients: "
-            "`alliance ppc RUN`, `alliance loo RUN` and `alliance sensitivity RUN` do"
+            f"Not made unasked for {len(self.fit.design(self.outcome).y):,} patients: "
+            "`alliance ppc RUN`, `alliance loo RUN` and `alliance sensitivity RUN` do."
         )
         names = (*MEANING, "pareto_k", "loo_pit", "prior_sensitivity", "influence")
         return tuple(

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 STYLE: dict[Any, Any] = {"svg.fonttype": "path", "svg.image_inline": True}
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 _IDENTIFIER = re.compile(r'\bid="([^"]+)"')
-_LINK = re.compile(r'(xlink:href="#|url\(#)')
+_LINK = re.compile(r'(xlink:href="#|url\(#)([^")]+)')
 # Coordinates, but no scales: those of glyphs are small numbers whose every digit counts.
 _LONG_NUMBER = re.compile(r"(scale\([^)]*\))|(-?\d+\.\d{2})\d+")
 
@@ -43,11 +43,11 @@ def inline_svg(figure: Figure, name: str, title: str, description: str) -> str:
     text = text[text.index("<svg") :]
     body = text[text.index(">") + 1 : text.rindex("</svg>")]
     body = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->|<style.*?</style>", "", body, flags=re.S)
-    used = set(re.findall(r"(?:xlink:href=\"#|url\(#)([^\")]+)", body))
-    body = _IDENTIFIER.sub(
-        lambda found: f'id="{name}-{found[1]}"' if found[1] in used else "", body
-    )
-    body = _LINK.sub(lambda found: f"{found[1]}{name}-", body)
+    # Numbered as they are met: matplotlib's own differ from run to run.
+    used = dict.fromkeys(found[2] for found in _LINK.finditer(body))
+    own = {given: f"{name}-{number}" for number, given in enumerate(used)}
+    body = _IDENTIFIER.sub(lambda found: f'id="{own[found[1]]}"' if found[1] in own else "", body)
+    body = _LINK.sub(lambda found: f"{found[1]}{own[found[2]]}", body)
     body = body.replace("xlink:href", "href")
     body = _LONG_NUMBER.sub(lambda found: found[1] or found[2], body)
     width, height = figure.get_size_inches() * 72

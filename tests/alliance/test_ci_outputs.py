@@ -30,6 +30,7 @@ SCHEMA: dict[str, tuple[type, ...]] = {
     "worst": (str,),
     "message": (str,),
     "recommendation": (str,),
+    "about": (str,),
 }
 ALWAYS = {
     "completeness",

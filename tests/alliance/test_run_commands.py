@@ -19,12 +19,14 @@ import inference.fitting
 pytestmark = pytest.mark.mcmc
 
 OVERVIEW = (
-    *("outcome", "analysed", "gate", "r_hat", "ess_bulk", "ess_tail", "divergences"),
+    *("outcome", "analysed", "gate", "draws", "reviews", "r_hat", "ess_bulk", "ess_tail", "divergences"),
     *("seconds_sampling", "seconds_compilation"),
 )
 OUTCOMES = ("function", "gpe", "pain", "disability")
+DATE = rb"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d\+00:00)?"
 TABLES = {"summary.csv", "flow.csv", "gate.csv"}
 GATE_FAILED = 3
+REPORT = "report.html"
 KEPT = {"manifest.json", "study.toml", "published.toml"}
 
 
@@ -49,7 +51,11 @@ def test_fit_prints_data_on_stdout_and_messages_on_stderr(
     assert answer.code == 0, answer.stderr
     printed = csv_rows(answer.stdout) if table_format == "csv" else json.loads(answer.stdout)
     assert [list(row) for row in printed] == [[*OVERVIEW, "data"]]
-    assert (printed[0]["outcome"], printed[0]["gate"]) == ("gpe", "PASS")
+    # Draws that may be used, and a Gaussian that expects scores beyond 5, where the scale ends.
+    assert (printed[0]["outcome"], printed[0]["draws"], printed[0]["gate"]) == (
+        *("gpe", "PASS", "REVIEW"),
+    )
+    assert "predictive_range" in printed[0]["reviews"].split("; ")
     assert "58 of 240 rows without alliance" in answer.said
     assert f"Written: {run}" in answer.said
     assert [path.name for path in run.parent.iterdir()] == ["run"]  # nothing hidden beside it
@@ -57,7 +63,7 @@ def test_fit_prints_data_on_stdout_and_messages_on_stderr(
 
 def test_a_run_folder_holds_what_was_promised(demo: tuple[Path, Answer]) -> None:
     run = demo[0] / "run"
-    assert contents(run).keys() == {f"{outcome}.nc" for outcome in OUTCOMES} | TABLES | KEPT
+    assert contents(run).keys() == {f"{outcome}.nc" for outcome in OUTCOMES} | TABLES | KEPT | {REPORT}
     printed = alliance("summary", run, "--format", "csv").stdout
     assert (run / "summary.csv").read_text() == printed
     assert list(dict.fromkeys(row["outcome"] for row in csv_rows(printed))) == list(OUTCOMES)
@@ -200,6 +206,8 @@ def test_the_demo_goes_twice_and_ends_the_same(demo: tuple[Path, Answer], tmp_pa
     after = contents(out)
     assert after.keys() == before.keys()
     # Times and dates differ, and nothing that was computed.
+    for told in (before, after):
+        told[f"run/{REPORT}"] = re.sub(DATE, b"", told[f"run/{REPORT}"])
     unlike = {name for name in before if before[name] != after[name]}
     assert unlike <= {"run/manifest.json", *(f"run/{outcome}.nc" for outcome in OUTCOMES)}
 

@@ -18,7 +18,7 @@ TIDY = (
 PRIORS = ("outcome", "quantity", "level", "distribution", "location", "scale")
 GATE = (
     *("outcome", "check", "verdict", "value", "review", "fail"),
-    *("worst", "message", "recommendation"),
+    *("worst", "message", "recommendation", "about"),
 )
 COMPARISON = (
     *("outcome", "quantity", "level", "claim"),
@@ -63,7 +63,7 @@ def analysed_patients(table: Path, followup: str, baseline: str) -> np.ndarray:
         (("summary",), TIDY, None),
         (("summary", "--interval", "0.5"), TIDY, None),
         (("summary", "--priors"), PRIORS, None),
-        (("diagnose",), GATE, 9),  # checks
+        (("diagnose",), GATE, 17),  # 9 checks of draws, 8 of the model
         (("compare",), COMPARISON, None),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

@@ -160,9 +160,10 @@ def test_table_and_dictionary():
     table = report.table()
     assert list(table.columns) == [
         "outcome", "check", "verdict", "value", "review", "fail", "worst", "message",
-        "recommendation",
+        "recommendation", "about",
     ]  # fmt: skip
     assert list(table["check"]) == CHECKS
+    assert set(table["about"]) == {"draws"}
     assert set(table["outcome"]) == {"function"}
     assert table["value"].dtype == float
     assert set(table["verdict"]) == {"PASS", "FAIL"}

@@ -137,7 +137,7 @@ def test_of_a_joint_model_the_checks_say_why_there_is_nothing(fit: Fit) -> None:
     joint = replace(fit, shared=xr.DataTree())
     results = check_loo(joint, "function")
     assert [result.value for result in results] == [None, None]
-    assert all("not available for a joint model" in result.message for result in results)
+    assert all("Not available for a joint model" in result.message for result in results)
     with pytest.raises(InputError, match="no outcome"):
         check_loo(joint, "nothing")
 

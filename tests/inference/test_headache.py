@@ -13,7 +13,7 @@ import pytest
 
 from data_prep.study import bundled_studies, read_study
 from data_prep.trial import load_trial
-from diagnostics.fit_gate import check_fit, worst_verdict
+from diagnostics.fit_gate import check_draws, worst_verdict
 from diagnostics.verdicts import Verdict
 from inference.comparison import compare
 from inference.fit import Fit
@@ -39,7 +39,7 @@ def compared(fit: Fit) -> pd.DataFrame:
 
 
 def test_the_gate_passes_for_both_outcomes(fit: Fit) -> None:
-    reports = check_fit(fit)
+    reports = check_draws(fit)
     assert [report.outcome for report in reports] == ["headache_3m", "headache_12m"]
     for report in reports:
         table = report.table()

@@ -13,7 +13,7 @@ from data_prep.errors import InputError
 from data_prep.simulation import simulate_trial
 from data_prep.study import narrowed
 from data_prep.trial import Trial, trial_from_frame
-from diagnostics.fit_gate import check_fit
+from diagnostics.fit_gate import check_draws
 from inference.fit import Fit
 from inference.fitting import fit_trial
 from inference.joint import join_trial
@@ -93,7 +93,7 @@ class TestJointFit:
         assert (np.abs(away) / shared["moderator_slope_spread"].values).mean() < 2
 
     def test_the_gate_judges_what_is_shared_too(self, joint_fit: Fit) -> None:
-        reports = check_fit(joint_fit)
+        reports = check_draws(joint_fit)
         assert [report.outcome for report in reports] == [*joint_fit.outcomes, JOINT]
         judged = " ".join(result.message for result in reports[-1].results)
         # Two slopes and 18 correlations, as parameters and as reported quantities.

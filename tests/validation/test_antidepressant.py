@@ -12,7 +12,7 @@ import pytest
 
 from data_prep.study import Study, narrowed
 from data_prep.trial import load_trial
-from diagnostics.fit_gate import check_fit, gate_table
+from diagnostics.fit_gate import check_draws, gate_table
 from diagnostics.verdicts import Verdict
 from inference.fit import Fit
 from inference.fitting import fit_trial
@@ -63,7 +63,7 @@ def fit(shared_data: Path, request: pytest.FixtureRequest) -> Fit:
 
 
 def test_both_outcomes_pass_the_gate(fit: Fit) -> None:
-    reports = check_fit(fit)
+    reports = check_draws(fit)
     print(gate_table(reports)[["outcome", "check", "verdict", "value"]].round(4).to_string())
     assert [report.outcome for report in reports] == ["hamd", "pgi"]
     assert [report.verdict for report in reports] == [Verdict.PASS] * 2
