@@ -1,4 +1,4 @@
-"""The convergence gate: whether the draws may be used, and how they were computed."""
+"""The gate: whether the draws may be used, what to look at, and how they were computed."""
 
 from __future__ import annotations
 
@@ -19,9 +19,18 @@ from diagnostics.verdicts import Verdict
 
 TOLD = {
     Verdict.PASS: "Every check passed: the draws may be used.",
-    Verdict.REVIEW: "No check failed, and some ask a person to look: see what to do in the table.",
-    Verdict.FAIL: "The gate failed: these draws must not be used. See what to do in the table.",
+    Verdict.REVIEW: "No check failed, and some ask a person to look: see what to do in the tables.",
+    Verdict.FAIL: "The gate failed: these draws must not be used. See what to do in the tables.",
 }
+OF_DRAWS = (
+    "Checks of the draws, with the limits of the profile {profile}. R-hat: largest over all "
+    "parameters and reported quantities; ESS: smallest effective number of draws, in the bulk and "
+    "in the tails; MCSE: share of the posterior SD."
+)
+OF_MODEL = (
+    "Checks of the model, which ask for a look and never fail; sections further down have their "
+    "numbers and figures. Patients are named by their position among those analysed."
+)
 COLUMNS = {
     "outcome": "Outcome",
     "check": "Check",
@@ -33,7 +42,7 @@ COLUMNS = {
 
 
 def gate(material: Material) -> Section:
-    """Every check of the draws, with settings and versions of the sampler.
+    """Every check of draws and model, with settings and versions of the sampler.
 
     Parameters
     ----------
@@ -46,33 +55,37 @@ def gate(material: Material) -> Section:
         parts.append(Paragraph(TOLD[worst]))
     else:
         parts.append(Notice(TOLD[worst]))
-    parts += [_table(material), Heading("Computation"), Facts(_computation(material))]
+    parts += [*_tables(material), Heading("Computation"), Facts(_computation(material))]
     if fit.differences:
         parts += [
             Heading("What has changed since the run was written"),
             Listing(list(fit.differences)),
         ]
-    return Section("gate", "Convergence gate and computation", parts)
+    return Section("gate", "Gate and computation", parts)
 
 
-def _table(material: Material) -> ReportTable:
-    fit = material.fit
-    numbers = gate_table(material.gate)
-    shown = numbers[list(COLUMNS)].rename(columns=COLUMNS)
-    shown["Outcome"] = [words.label(fit, name) for name in numbers["outcome"]]
-    shown["Check"] = [words.plain(name) for name in numbers["check"]]
-    shown["Value"] = [words.figures(value, 4) for value in numbers["value"]]
-    if not numbers["recommendation"].any():
-        shown = shown.drop(columns="What to do")
-    return ReportTable(
-        "gate",
-        f"Checks of the draws, with the limits of the profile {fit.profile.name}. R-hat: largest "
-        "over all parameters and reported quantities; ESS: smallest effective number of draws, "
-        "in the bulk and in the tails; MCSE: share of the posterior SD.",
-        words.text_of(shown).replace("", words.NONE),
-        numbers,
-        row_heads=2,
-    )
+def _tables(material: Material) -> list[ReportTable]:
+    fit, all_checks = material.fit, gate_table(material.gate)
+    captions = {"draws": OF_DRAWS.format(profile=fit.profile.name), "model": OF_MODEL}
+    found = []
+    for about, caption in captions.items():
+        numbers = all_checks[all_checks["about"] == about].reset_index(drop=True)
+        shown = numbers[list(COLUMNS)].rename(columns=COLUMNS)
+        shown["Outcome"] = [words.label(fit, name) for name in numbers["outcome"]]
+        shown["Check"] = [words.plain(name) for name in numbers["check"]]
+        shown["Value"] = [words.figures(value, 4) for value in numbers["value"]]
+        if not numbers["recommendation"].any():
+            shown = shown.drop(columns="What to do")
+        found.append(
+            ReportTable(
+                "gate" if about == "draws" else "gate_model",
+                caption,
+                words.text_of(shown).replace("", words.NONE),
+                numbers,
+                row_heads=2,
+            )
+        )
+    return found
 
 
 def _computation(material: Material) -> list[tuple[str, str]]:

@@ -86,7 +86,8 @@ def _glance(material: Material) -> ReportTable:
         "glance",
         f"Posterior means with {share} equal-tailed intervals, in points of each outcome. Slope: "
         f"for one point of {fit.study.moderator.name}. Contrasts of arms: at its mean, or averaged "
-        "over the analysed patients where the link is curved. Gate: whether the draws may be used.",
+        "over the analysed patients where the link is curved. Gate: FAIL where draws may not be "
+        "used, REVIEW where a check of draws or model asks for a look (section 5).",
         table,
         material.summary,
     )

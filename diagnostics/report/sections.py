@@ -29,7 +29,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Material], Section]]] = {
     "data": ("Data and flow of patients", data),
     "model": ("Model and priors", model),
     "prior": ("Prior predictive check", prior),
-    "gate": ("Convergence gate and computation", gate),
+    "gate": ("Gate and computation", gate),
     "results": ("Results for each outcome", results),
     "comparison": ("Comparison with published and refitted models", comparison),
     "effects": ("Effects along the moderator", effects),
