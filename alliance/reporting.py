@@ -35,10 +35,11 @@ def report(
     from diagnostics.fit_gate import worst_verdict
     from diagnostics.report.exports import write_tables
     from diagnostics.report.material import Material
-    from diagnostics.report.page import report_html, require_writable, write_whole
+    from diagnostics.report.page import report_html, require_writable
     from diagnostics.report.sections import write_sections
     from diagnostics.verdicts import Verdict
     from inference.prediction_tables import require_interval
+    from inference.whole_files import write_whole
 
     path = run / REPORT if out is None else out
     require_interval(interval)
@@ -51,7 +52,7 @@ def report(
         simulated = fitted.study.simulated
         written = write_tables(sections, tables, simulated=simulated, overwrite=overwrite)
         render.say(f"Written: {len(written)} files in {tables}")
-    write_whole(path, page)
+    write_whole(path, page.encode())
     render.say(f"Written: {path}")
     if worst_verdict(material.gate) is Verdict.FAIL:
         render.error(
@@ -89,10 +90,11 @@ def write_report(judged: FitChecks, findings: Sequence[Finding], path: Path) -> 
     path : Path
     """
     from diagnostics.report.material import Material
-    from diagnostics.report.page import report_html, write_whole
+    from diagnostics.report.page import report_html
     from diagnostics.report.sections import write_sections
+    from inference.whole_files import write_whole
 
     fit = judged.fit
     sections = write_sections(Material(fit, findings, judged=judged))
-    write_whole(path, report_html(fit, sections))
+    write_whole(path, report_html(fit, sections).encode())
     render.say(f"Written: {path}")

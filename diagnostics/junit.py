@@ -9,16 +9,14 @@ job is red is decided by the exit code of the command, as FAIL alone does.
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from data_prep.errors import InputError
 from diagnostics.gate import GateReport
 from diagnostics.verdicts import CheckResult, Verdict
+from inference.whole_files import write_whole
 
 # XML 1.0 has no other control characters, and half of a pair of surrogates is none.
 FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -76,27 +74,7 @@ def write_junit(
     InputError
         If the file cannot be written.
     """
-    content = junit_xml(reports, title=title, simulated=simulated)
-    partial = None
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(21, "it is a folder")
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.absolute().parent)
-        partial = Path(name)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        umask = os.umask(0o022)
-        os.umask(umask)
-        partial.chmod(0o666 & ~umask)  # mkstemp's own mode shuts out everybody else
-        partial.replace(path)
-    except OSError as error:
-        raise InputError(
-            f"The JUnit file {str(path)!r} cannot be written: {error.strerror}.",
-            "Name another place with --junit.",
-        ) from error
-    finally:
-        if partial is not None:
-            partial.unlink(missing_ok=True)
+    write_whole(path, junit_xml(reports, title=title, simulated=simulated))
 
 
 def _case(suite: ET.Element, outcome: str, result: CheckResult) -> None:

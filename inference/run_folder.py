@@ -20,6 +20,7 @@ from data_prep.files import file_bytes
 from data_prep.study import Study, read_study, study_text
 from inference.datatree import GROUPS, SAMPLED
 from inference.fit import Fit, installed_versions
+from inference.whole_files import current_umask
 from models.spec import JOINT, ModelSpec
 
 FORMAT = 1  # of the manifest; raised when older runs can no longer be read
@@ -114,7 +115,7 @@ def save_fit(
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
         _write(fit, partial, published, tables or {})
-        partial.chmod(0o777 & ~_umask())  # mkdtemp's own mode shuts out everybody else
+        partial.chmod(0o777 & ~current_umask())  # mkdtemp's own mode shuts out everybody else
         require_free(path, overwrite=overwrite)  # another run may have come there meanwhile
         _move_into_place(partial, target)
     except OSError as error:
@@ -166,12 +167,6 @@ def _move_into_place(partial: Path, target: Path) -> None:
         if os.path.lexists(previous) and partial.exists():
             previous.rename(target)
         shutil.rmtree(aside, ignore_errors=True)
-
-
-def _umask() -> int:
-    current = os.umask(0o022)
-    os.umask(current)
-    return current
 
 
 def _sha256(path: Path) -> str:

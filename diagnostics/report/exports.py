@@ -8,10 +8,10 @@ from pathlib import Path
 import pandas as pd
 
 from data_prep.errors import InputError
-from diagnostics.report.page import write_whole
 from diagnostics.report.parts import ReportTable, Section
 from diagnostics.report.section_citations import bibtex
 from diagnostics.report.words import MINUS, NONE
+from inference.whole_files import write_whole
 
 MARK = "SIMULATED"
 BIBTEX = "citations.bib"
@@ -106,7 +106,7 @@ def write_tables(
             f"The folder {str(folder)!r} cannot be made: {error.strerror}.", "Name another one."
         ) from error
     for name, text in files.items():
-        write_whole(folder / name, text)
+        write_whole(folder / name, text.encode())
     return [folder / name for name in files]
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -96,35 +94,3 @@ def require_writable(path: Path, *, overwrite: bool = False) -> None:
 def _is_report(path: Path) -> bool:
     with path.open("rb") as file:
         return GENERATOR.encode() in file.read(_HEAD_BYTES)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file whole or not at all.
-
-    Parameters
-    ----------
-    path : Path
-    text : str
-
-    Raises
-    ------
-    InputError
-        If it cannot be written.
-    """
-    partial = None
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.absolute().parent)
-        partial = Path(name)
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        umask = os.umask(0o022)
-        os.umask(umask)
-        partial.chmod(0o666 & ~umask)  # mkstemp's own mode shuts out everybody else
-        partial.replace(path)
-    except OSError as error:
-        raise InputError(
-            f"{str(path)!r} cannot be written: {error.strerror or error}.", "Name another place."
-        ) from error
-    finally:
-        if partial is not None:
-            partial.unlink(missing_ok=True)

@@ -19,7 +19,17 @@ import inference.fitting
 pytestmark = pytest.mark.mcmc
 
 OVERVIEW = (
-    *("outcome", "analysed", "gate", "draws", "reviews", "r_hat", "ess_bulk", "ess_tail", "divergences"),
+    *(
+        "outcome",
+        "analysed",
+        "gate",
+        "draws",
+        "reviews",
+        "r_hat",
+        "ess_bulk",
+        "ess_tail",
+        "divergences",
+    ),
     *("seconds_sampling", "seconds_compilation"),
 )
 OUTCOMES = ("function", "gpe", "pain", "disability")
@@ -63,7 +73,9 @@ def test_fit_prints_data_on_stdout_and_messages_on_stderr(
 
 def test_a_run_folder_holds_what_was_promised(demo: tuple[Path, Answer]) -> None:
     run = demo[0] / "run"
-    assert contents(run).keys() == {f"{outcome}.nc" for outcome in OUTCOMES} | TABLES | KEPT | {REPORT}
+    assert contents(run).keys() == {f"{outcome}.nc" for outcome in OUTCOMES} | TABLES | KEPT | {
+        REPORT
+    }
     printed = alliance("summary", run, "--format", "csv").stdout
     assert (run / "summary.csv").read_text() == printed
     assert list(dict.fromkeys(row["outcome"] for row in csv_rows(printed))) == list(OUTCOMES)

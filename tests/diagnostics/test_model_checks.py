@@ -1,4 +1,4 @@
-"""Checks of the model in the gate: which are made, when they are not, and that each is made once."""
+"""Checks of the model in the gate: which are made, when not, and that each is made once."""
 
 from __future__ import annotations
 

@@ -21,12 +21,13 @@ from data_prep.errors import InputError
 from diagnostics.report import sections as report_sections
 from diagnostics.report.exports import table_files
 from diagnostics.report.material import Material
-from diagnostics.report.page import report_html, require_writable, write_whole
+from diagnostics.report.page import report_html, require_writable
 from diagnostics.report.parts import Notice, Section
 from diagnostics.report.sections import SECTIONS, write_sections
 from diagnostics.report.svg import inline_svg
 from inference.datatree import add_patients
 from inference.fit import Fit
+from inference.whole_files import write_whole
 
 MOST_BYTES = 5_000_000  # what the report may weigh, to be sent by mail
 OWN_TAIL = 0.000137  # times a patient's number: decimals that nothing but this patient's score has
@@ -309,7 +310,7 @@ def test_a_figure_keeps_its_glyphs_and_gets_names_of_its_own() -> None:
 def test_only_a_report_is_replaced_unasked(text: str, tmp_path) -> None:
     place = tmp_path / "report.html"
     require_writable(place)
-    write_whole(place, text)
+    write_whole(place, text.encode())
     require_writable(place)
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
     place.write_text("<html>something else</html>")
