@@ -64,7 +64,7 @@ def _priors(
     fit: Fit, outcomes: Sequence[str], each: bool, figure: Path | None, table_format: str
 ) -> None:
     from diagnostics.sensitivity_figures import power_scaling_figure
-    from inference.power_scaling import RULED_SPREAD, SENSITIVE, power_scaling
+    from inference.power_scaling import RULED, SENSITIVE, power_scaling
 
     answers = [power_scaling(fit, outcome) for outcome in outcomes]
     _save(power_scaling_figure, fit, answers, figure)
@@ -77,9 +77,9 @@ def _priors(
     render.out().print(
         escape(
             f"Sensitivity by power-scaling: from {SENSITIVE:g} on a quantity is sensitive. A prior "
-            "rules a coefficient that is more sensitive to it than to the data, and a standard "
-            f"deviation from {RULED_SPREAD:g} on: prior-data conflict where the data move it too, "
-            "else weak likelihood."
+            f"rules a quantity that is sensitive to it from {RULED:g} on, and a coefficient that "
+            "is more sensitive to it than to the data: prior-data conflict where the data move it "
+            "too, else weak likelihood."
         )
     )
 
@@ -142,7 +142,8 @@ def _refits(
         _largest_shifts(fit, answer) if alone else _all_scales(fit, answer)
     render.out().print(
         "Shifts of the posterior mean against the fit itself: in its posterior SDs, and in "
-        "brackets on the outcome's own scale. A shift has a Monte Carlo error of about 0.02 to 0.05 SD."
+        "brackets on the outcome's own scale. A shift has a Monte Carlo error of about 0.02 to "
+        "0.05 SD."
     )
 
 

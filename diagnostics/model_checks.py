@@ -106,7 +106,7 @@ class ModelChecks:
             *self.predictive.results,
             *self.loo.results,
             prior_sensitivity_result(self.power_scaling),
-            influence_result(list(self.influence)),
+            influence_result(self.influence),
         )
 
     @property

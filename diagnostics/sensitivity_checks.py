@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
 from diagnostics.verdicts import CheckResult, Verdict
 from inference.asked_patients import require_outcome
 from inference.fit import Fit
@@ -11,12 +16,17 @@ from inference.power_scaling import PowerScaling, power_scaling
 
 MOST_MOVED = 1.0
 """Posterior SDs by which leaving out one patient or therapist may move a slope, an interaction or
-an arm contrast: where Bollen & Jackman 1990 (Modern Methods of Data Analysis, chapter 6) call a
-case influential, one standard error of the coefficient."""
+an arm contrast. One standard error is where a single case is commonly called influential; of 200
+clean simulated outcomes (182 patients) 2 had a patient who moves one by more."""
+
+OUT_OF_PROPORTION = 4.0
+"""Times what leaving out such a share of the patients, or of the therapists, moves a result by
+itself (`inference.influence.Influence.expected_shift`): over several results and a dozen therapists
+the largest is 2.5 times that in clean simulated trials, and over 4 times in 3 of 200 outcomes."""
 
 NAMED = 3  # quantities that a message names
 
-NOT_AVAILABLE = "not available for a joint model: its outcomes share priors and patients"
+NOT_AVAILABLE = "Not available for a joint model: its outcomes share priors and patients."
 
 
 def check_sensitivity(
@@ -73,10 +83,10 @@ def prior_sensitivity_result(found: PowerScaling) -> CheckResult:
     kinds = [
         kind for kind, any_ruled in zip(found.kinds, ruled.any(axis=0), strict=True) if any_ruled
     ]
-    message, advice = f"no prior rules a reported quantity: {told}", ""
+    message, advice = f"No prior rules a reported quantity: {told}.", ""
     if kinds:
         parts = [_ruled_by(found, kind) for kind in kinds]
-        message = f"{'; '.join(parts)}; {told}"
+        message = f"{'; '.join(parts)}; {told}."
         entries = ", ".join(kinds)
         advice = (
             f"Justify or widen the prior{'s' if len(kinds) > 1 else ''} {entries} under [priors] "
@@ -101,31 +111,39 @@ def _ruled_by(found: PowerScaling, kind: str) -> str:
     rows.sort(key=lambda row: -found.by_kind[row, column])
     names = [f"{_name(found.labels[row])} ({found.diagnosis[row]})" for row in rows[:NAMED]]
     more = f" and {len(rows) - NAMED} more" if len(rows) > NAMED else ""
-    return f"the prior {kind} rules {', '.join(names)}{more}"
+    return f"The prior {kind} rules {', '.join(names)}{more}"
 
 
-def influence_result(found: list[Influence]) -> CheckResult:
-    """Judge influence: REVIEW where one patient or therapist moves a result by over one SD.
+def most_moved(found: Influence) -> NDArray[np.float64]:
+    """Posterior SDs by which each unit may move a result, shape (n,)."""
+    return np.maximum(MOST_MOVED, OUT_OF_PROPORTION * found.expected_shift)
+
+
+def influence_result(found: Sequence[Influence]) -> CheckResult:
+    """Judge influence: REVIEW where one person moves a result by much, and out of proportion.
 
     Parameters
     ----------
-    found : list of Influence
+    found : sequence of Influence
         Of one outcome: by patient and, where available, by therapist.
     """
-    largest, told = 0.0, []
-    worst = ""
+    told, judged = [], []
     for each in found:
         row = each.table(1).iloc[0]
-        size = abs(float(row["shift_sd"]))
         unit = each.units.index(row["unit"])
         reliable = "" if row["reliable"] else " (Pareto k too high for this to be exact)"
         told.append(
             f"without {each.named(unit)} {_name((row['quantity'], row['level']))} moves by "
-            f"{row['shift']:+.3g}, {size:.2f} posterior SDs{reliable}"
+            f"{row['shift']:+.3g}, {abs(row['shift_sd']):.2f} posterior SDs{reliable}"
         )
-        if not worst or size > largest:
-            largest, worst = size, f"{each.outcome}, {each.named(unit)}"
-    tripped = not largest <= MOST_MOVED
+        sizes = np.abs(each.shift_sd).max(axis=1)
+        judged += [
+            (size / limit, size, limit, each.named(k))
+            for k, (size, limit) in enumerate(zip(sizes, most_moved(each), strict=True))
+        ]
+    # A shift that is not a number is beyond any limit
+    ratio, size, limit, who = max(judged, key=lambda item: np.nan_to_num(item[0], nan=np.inf))
+    tripped = not ratio <= 1
     advice = (
         "Look at this person's data; report the result without them beside it "
         "(`alliance sensitivity RUN --kind influence`)."
@@ -133,11 +151,11 @@ def influence_result(found: list[Influence]) -> CheckResult:
     return CheckResult(
         check="influence",
         verdict=Verdict.REVIEW if tripped else Verdict.PASS,
-        value=largest,
-        review=MOST_MOVED,
+        value=float(size),
+        review=float(limit),
         fail=None,
-        worst=worst,
-        message="at most: " + "; ".join(told),
+        worst=f"{found[0].outcome}, {who}",
+        message=f"At most: {'; '.join(told)}.",
         recommendation=advice if tripped else "",
     )
 

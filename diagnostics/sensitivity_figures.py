@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from diagnostics.figure_page import COLOURS, STYLE, Page
-from diagnostics.sensitivity_checks import MOST_MOVED
+from diagnostics.sensitivity_checks import MOST_MOVED, OUT_OF_PROPORTION, most_moved
 from inference.fit import Fit
 from inference.influence import Influence
 from inference.power_scaling import SENSITIVE, PowerScaling
@@ -19,6 +19,7 @@ from inference.unseen_improvement import INTERVAL, UnseenImprovement
 
 PRIOR, DATA, HIGH = COLOURS[5], COLOURS[0], COLOURS[5]
 ROW_INCHES, AROUND_INCHES = 0.2, 0.9  # for each quantity, and for title and axis
+CLEAR = {"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.8}  # behind names
 NAMED = 3  # units that are named in a panel of influence
 MOST_TICKS = 20  # therapists whose names have room along an axis
 
@@ -33,8 +34,8 @@ def power_scaling_figure(fit: Fit, answers: Sequence[PowerScaling]) -> Figure:
     """
     caption = (
         "Power-scaling sensitivity (Kallioinen et al. 2024): distance that the posterior moves "
-        "when prior or likelihood is weighed a little more. Left of the dashed line a quantity is not "
-        "sensitive; where a prior rules a quantity, its name stands beside it."
+        "when prior or likelihood is weighed a little more. Left of the dashed line a quantity is "
+        "not sensitive; where a prior rules a quantity, its name stands beside it."
     )
     heights = [AROUND_INCHES + ROW_INCHES * len(each.labels) for each in answers]
     page = Page(fit, 7.4, heights, caption)
@@ -135,8 +136,9 @@ def influence_figure(fit: Fit, answers: Sequence[Sequence[Influence]]) -> Figure
     caption = (
         "Largest change of the posterior mean of a slope, an interaction or an arm contrast when "
         "one patient (left, by position) or all patients of one therapist (right) are left out. "
-        f"Beyond {MOST_MOVED:g} SD the gate asks for a look; the largest names what moves. Crosses: Pareto k too high for the "
-        "change to be exact."
+        f"Dashed: where the gate asks for a look, {MOST_MOVED:g} SD and "
+        f"{OUT_OF_PROPORTION:g} times what so many move by themselves. The largest names what "
+        "moves. Crosses: Pareto k too high for the change to be exact."
     )
     page = Page(fit, 9.2, [2.7] * len(answers), caption)
     columns = max(len(each) for each in answers)
@@ -158,9 +160,8 @@ def _influence(panel: Axes, found: Influence) -> None:
     worst, height = size.argmax(axis=1), size.max(axis=1)
     position = np.arange(1, len(found.units) + 1)
     bad = found.unreliable
-    panel.axhline(
-        MOST_MOVED, color="0.35", linestyle="--", linewidth=0.9, label=f"{MOST_MOVED:g} SD"
-    )
+    limit = most_moved(found)
+    panel.step(position, limit, "--", where="mid", color="0.35", lw=0.9, label="asks for a look")
     panel.vlines(position, 0, height, color="0.75", linewidth=0.8)
     panel.plot(position[~bad], height[~bad], "o", color=DATA, ms=3.5, label="left out")
     panel.plot(position[bad], height[bad], "x", color=HIGH, ms=6, label="k too high")
@@ -175,8 +176,9 @@ def _influence(panel: Axes, found: Influence) -> None:
             textcoords="offset points",
             ha="right" if right else "left",
             fontsize=7,
+            bbox=CLEAR,
         )
-    panel.set_ylim(0, max(1.15, 1.15 * height.max()))
+    panel.set_ylim(0, 1.15 * max(limit.max(), height.max()))
     panel.set_ylabel("change of the mean (SDs)")
     if found.by == "therapist" and len(found.units) <= MOST_TICKS:
         panel.set_xticks(position, found.units, fontsize=7.5, rotation=90)

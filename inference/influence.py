@@ -76,6 +76,17 @@ class Influence:
         return np.asarray((self.without - self.mean) / self.sd)
 
     @property
+    def expected_shift(self) -> Array:
+        """What leaving out so many moves a result by itself, in SDs, shape (n,).
+
+        An estimate without a share s of its data lies sqrt(s / (1 - s)) of its standard errors
+        away, in root mean square. A unit's share is that of its patients, or one of all units if
+        that is more, since results that vary between therapists rest on their number.
+        """
+        share = np.maximum(self.patients / self.patients.sum(), 1 / len(self.units))
+        return np.asarray(np.sqrt(share / (1 - share)))
+
+    @property
     def unreliable(self) -> NDArray[np.bool_]:
         """Units, shape (n,), whose Pareto k is too high and who were not left out by a refit."""
         return ~(self.pareto_k <= self.good_k) & ~self.refitted

@@ -36,10 +36,11 @@ SENSITIVE = 0.05
 
 POWERS = (0.99, 1.01)  # either side of one; ArviZ's default
 
-RULED_SPREAD = 0.2
-"""Sensitivity of a standard deviation to one prior from which the prior rules it. A posterior that
-is nothing but its half-normal prior has 0.24; with some twenty therapists, a prior as wide as what
-it describes has 0.05 to 0.17 (our simulated trials), because so few therapists tell little."""
+RULED = 0.2
+"""Sensitivity to one prior from which the prior rules a quantity whatever the likelihood does. A
+standard deviation that is nothing but its half-normal prior has 0.24; with some twenty therapists,
+a prior as wide as what it describes has 0.05 to 0.17 (our simulated trials), because so few
+therapists tell little. A coefficient that prior and data pull apart is as sensitive to both."""
 
 FINE, INFORMATIVE = "fine", "informative prior"
 CONFLICT, WEAK = "prior-data conflict", "weak likelihood"
@@ -78,12 +79,13 @@ class PowerScaling:
     def ruled(self) -> NDArray[np.bool_]:
         """Which quantities are ruled by which kind of prior, shape (m, p).
 
-        A coefficient is where it is sensitive to the prior, and more so than to the likelihood:
-        a normal posterior that is nothing but its prior has a sensitivity of 0.09 to it and none
-        to the likelihood. A standard deviation is from `RULED_SPREAD` on.
+        Any quantity is from `RULED` on. A coefficient also is where it is sensitive to the prior,
+        and more so than to the likelihood: a normal posterior that is nothing but its prior has a
+        sensitivity of 0.09 to it and none to the likelihood.
         """
         spread = np.array([quantity in SCALE_QUANTITIES for quantity, _ in self.labels])
-        limit = np.where(spread, RULED_SPREAD, np.maximum(SENSITIVE, self.likelihood))
+        more_than_data = np.maximum(SENSITIVE, self.likelihood)
+        limit = np.where(spread, RULED, np.minimum(RULED, more_than_data))
         return np.asarray(self.by_kind >= limit[:, None])
 
     @property
