@@ -33,9 +33,7 @@ def test_weights_move_results_as_far_as_refits_do(simulated_fit: Fit, by: str) -
     for unit in (*reliable[:2], *reliable[-2:]):
         place = unit if by == "patient" else design.therapists.index(found.units[unit])
         gone = (
-            np.array([unit])
-            if by == "patient"
-            else np.flatnonzero(design.therapist_index == place)
+            np.array([unit]) if by == "patient" else np.flatnonzero(design.therapist_index == place)
         )
         tree, _ = sample_outcome(
             without_patients(design, gone),
@@ -55,7 +53,7 @@ def test_weights_move_results_as_far_as_refits_do(simulated_fit: Fit, by: str) -
 
 
 def test_an_estimate_without_a_share_of_its_data() -> None:
-    """A mean of 60, 12 of them left out: sqrt(12 / 48) standard errors away, in root mean square."""
+    """A mean of 60, without 12 of them: sqrt(12 / 48) standard errors away (root mean square)."""
     values = np.random.default_rng(3).standard_normal((20_000, 60))
     moved = values[:, 12:].mean(axis=1) - values.mean(axis=1)
     share = made(patients=(12, 20, 28)).expected_shift[0]

@@ -43,8 +43,10 @@ def flagged(found: PowerScaling) -> list[str]:
 @pytest.mark.mcmc
 @pytest.mark.parametrize(
     "kind",
-    ["intercept", "baseline_slope", "arm", "moderator_slope", "interaction"]
-    + ["therapist_sd", "therapist_slope_sd", "residual_sd"],
+    [
+        *("intercept", "baseline_slope", "arm", "moderator_slope", "interaction"),
+        *("therapist_sd", "therapist_slope_sd", "residual_sd"),
+    ],
 )
 def test_a_prior_made_absurdly_tight_is_flagged_and_only_that_one(kind: str) -> None:
     usual = Priors()
@@ -88,9 +90,8 @@ def test_sensitivities_are_those_of_arviz(simulated_fit: Fit) -> None:
 
 def test_diagnoses_by_their_numbers() -> None:
     """A slope sensitive to nothing, to data alone, to its prior; SDs from .2 on, and below."""
-    labels = tuple(
-        [("moderator_slope", name) for name in "abcde"] + [("therapist_sd", ""), ("residual_sd", "")]
-    )
+    slopes = tuple(("moderator_slope", name) for name in "abcde")
+    labels = (*slopes, ("therapist_sd", ""), ("residual_sd", ""))
     found = PowerScaling(
         "pain",
         labels,

@@ -26,7 +26,7 @@ from models.design import build_design
 from models.spec import ModelSpec, ModeratorSpec
 
 PATIENTS, TRIALS = 400, 20
-SHARE = 0.2  # of the alliance, and of what then remains of the outcome, that the improvement explains
+SHARE = 0.2  # of the alliance, and of what then remains of the outcome, that it explains
 ALLIANCE_SD = 12.0
 
 
@@ -146,7 +146,7 @@ def test_tipping_points_are_where_the_curve_reaches_zero() -> None:
 
 @pytest.mark.mcmc
 def test_a_slope_of_the_true_alliance_has_less_of_it_to_explain() -> None:
-    """With a reliability of .7 the remaining variance lacks the noise, the unit of bias is larger."""
+    """With a reliability of .7 the remaining variance lacks the noise: the unit of bias grows."""
     fit = improved_fit(2)[0]
     plain = unseen_improvement(fit, OUTCOME)
     spec = ModelSpec(OUTCOME, moderator=ModeratorSpec(reliability=0.7))
