@@ -55,6 +55,36 @@ def sampled_tree(sampled: xr.DataTree, design: Design, sampling_time: float) -> 
     return xr.DataTree.from_dict({"posterior": posterior, "sample_stats": statistics})
 
 
+def instant_tree(
+    beta: Array, coefficients: Sequence[str], scalars: Mapping[str, Array], log_density: Array
+) -> xr.DataTree:
+    """Draws that were not sampled by nutpie, under the same names.
+
+    Parameters
+    ----------
+    beta : ndarray, shape (chain, draw, p)
+    coefficients : sequence of p str
+    scalars : mapping of str to ndarray, shape (chain, draw)
+    log_density : ndarray, shape (chain, draw)
+        Of the scalars, the coefficients integrated out.
+
+    Returns
+    -------
+    xarray.DataTree
+        Groups ``posterior`` and ``sample_stats``.
+    """
+    dims = ("chain", "draw")
+    numbered = {dim: np.arange(size) for dim, size in zip(dims, log_density.shape, strict=True)}
+    draws = xr.Dataset(
+        {name: (dims, values) for name, values in scalars.items()},
+        coords={**numbered, "coefficient": list(coefficients)},
+    )
+    draws["beta"] = ((*dims, "coefficient"), beta)
+    draws.attrs = {**_attributes(0.0), "inference_library": "alliance"}
+    statistics = xr.Dataset({"lp": (dims, log_density)}, coords=numbered)
+    return xr.DataTree.from_dict({"posterior": draws, "sample_stats": statistics})
+
+
 def _attributes(sampling_time: float) -> dict[str, str | float]:
     return {
         "inference_library": "nutpie",

@@ -16,11 +16,11 @@ from inference.datatree import joint_trees
 from inference.profiles import SamplerProfile, seed_sequence
 from inference.sampling import (
     Progress,
-    Timings,
     nuts_seed,
     require_complete,
     run_chains,
 )
+from inference.timings import Timings
 from models.correlations import correlation_factor
 from models.design import build_design, centre_and_sd
 from models.joint import JointDesign, join_designs

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from inference.compilation import compile_model
 from inference.datatree import add_therapist_effects, gaussian_draws, posterior, sampled_tree
 from inference.expected_scores import flat, patient_moderator
 from inference.profiles import SamplerProfile, seed_sequence
+from inference.timings import Timings
 from models.design import Design
 from models.exact_gaussian import exact_gaussian_model, model_data
 from models.gaussian_draws import TherapistDraws, draw_therapist_effects
@@ -31,23 +31,6 @@ WAIT_SECONDS = 0.1  # how soon Ctrl-C is noticed; the end of sampling is noticed
 PATIENT_LEVEL_TARGET_ACCEPT = 0.9
 
 _compiled: dict[tuple[Any, ...], Any] = {}
-
-
-@dataclass(frozen=True, slots=True)
-class Timings:
-    """Seconds spent on one outcome.
-
-    Attributes
-    ----------
-    compilation : float
-        Zero where a model of the same shape had been compiled before.
-    sampling : float
-    therapist_effects : float
-    """
-
-    compilation: float
-    sampling: float
-    therapist_effects: float
 
 
 def compiled_model(design: Design, priors: Priors) -> Any:

@@ -2,9 +2,9 @@
 
 Given the SDs, outcome, coefficients and therapist effects are jointly normal. With V the outcome's
 covariance once therapist effects are out (`models.marginal`), S the coefficients' prior covariance
-and P = S^-1 + X'V^-1 X,
+P = S^-1 + X'V^-1 X and b = X'V^-1 y,
 
-    log p(y | SDs) = -1/2 (n log 2 pi + log|V| + log|S| + log|P| + y'V^-1 y - b'P^-1 b),  b = X'V^-1 y
+    log p(y | SDs) = -1/2 (n log 2 pi + log|V| + log|S| + log|P| + y'V^-1 y - b'P^-1 b),
 
 and the coefficients are normal with mean P^-1 b and covariance P^-1 (Lindley & Smith 1972,
 doi:10.1111/j.2517-6161.1972.tb00885.x). Three or four SDs and a correlation are all that is left to
@@ -87,9 +87,7 @@ def _collapse(design: Design, spreads: GaussianDraws, prior_sd: Array) -> Collap
     kept = [*design.present, len(design.coefficients)]  # and the outcome
     within = design.moments.cross_products[:, :, kept]
     variance = spreads.residual_sd[:, None, None] ** 2
-    products = np.broadcast_to(
-        within[:, kept].sum(axis=0), (len(variance), len(kept), len(kept))
-    )
+    products = np.broadcast_to(within[:, kept].sum(axis=0), (len(variance), len(kept), len(kept)))
     log_determinant = np.zeros(len(variance))
     if columns := design.effect_columns:
         ZtW = within[:, columns]
@@ -114,9 +112,7 @@ def _collapse(design: Design, spreads: GaussianDraws, prior_sd: Array) -> Collap
     return Collapsed(log_likelihood, mean, factor)
 
 
-def _therapists(
-    design: Design, spreads: GaussianDraws
-) -> tuple[TherapistTerms, list[list[Array]]]:
+def _therapists(design: Design, spreads: GaussianDraws) -> tuple[TherapistTerms, list[list[Array]]]:
     """Factors of every therapist's matrix M_j, and the effects' factor over the residual SD."""
     columns = design.effect_columns
     ZtZ = design.moments.ZtZ(columns)
