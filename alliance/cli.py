@@ -63,6 +63,13 @@ class ProfileName(StrEnum):
     PUBLICATION = "publication"
 
 
+class EngineName(StrEnum):
+    """Ways to the posterior; the same names as `inference.profiles.Engine`."""
+
+    NUTS = "nuts"
+    INSTANT = "instant"
+
+
 ProfileOption = Annotated[
     ProfileName,
     typer.Option(help="How much is sampled: ci 2 x 1000, standard 4 x 1000, publication 4 x 5000."),
@@ -156,6 +163,13 @@ def fit(
             help="How far unseen outcomes of an arm lie from what is expected; may be repeated.",
         ),
     ] = None,
+    engine: Annotated[
+        EngineName,
+        typer.Option(
+            help="nuts: PyMC's model, compiled. instant: Gaussian outcomes by importance sampling, "
+            "without compiling; NUTS takes over where its weights are unreliable."
+        ),
+    ] = EngineName.NUTS,
     cores: CoresOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run.")] = False,
     table_format: FormatOption = TableFormat.TABLE,
@@ -171,6 +185,7 @@ def fit(
         outcomes=outcome or [],
         profile=profile.value,
         seed=seed,
+        engine=engine.value,
         settings={
             "likelihood": likelihood,
             "therapist": therapist,

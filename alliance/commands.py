@@ -21,6 +21,7 @@ from data_prep.trial import Trial, check_estimable, load_trial
 
 if TYPE_CHECKING:
     from diagnostics.fit_gate import FitChecks
+    from inference.profiles import Engine
 
 GATE_FAILED = 3
 
@@ -40,6 +41,7 @@ def _sample_and_save(
     seed: int,
     published: Path | None,
     overwrite: bool,
+    engine: Engine = "nuts",
     cores: int | None = None,
     left_out: Sequence[str] = (),
 ) -> FitChecks:
@@ -56,11 +58,13 @@ def _sample_and_save(
             trial,
             find_profile(profile),
             seed,
+            engine=engine,
             cores=cores,
             progress=progress,
             left_out=left_out,
         )
-    judged = FitChecks(fitted)
+    # Without compilation, the checks of the model would take longer than the fit: see diagnose.
+    judged = FitChecks(fitted, of_model=engine != "instant")
     save_fit(
         fitted,
         out,
@@ -163,6 +167,7 @@ def fit(
     outcomes: list[str],
     profile: str,
     seed: int,
+    engine: Engine,
     settings: dict[str, Any],
     shifts: list[str],
     cores: int | None,
@@ -190,10 +195,19 @@ def fit(
         seed=seed,
         published=published,
         overwrite=overwrite,
+        engine=engine,
         cores=cores,
         left_out=[name for name in whole.outcomes if name not in described.outcomes],
     )
+    for name, facts in judged.fit.manifest["engines"].items():
+        if "instant_pareto_k" in facts:
+            render.note(
+                f"{name}: sampled by NUTS, because the instant engine's weights are unreliable "
+                f"(Pareto k {facts['instant_pareto_k']:.2f})."
+            )
     render.gate_overview(judged.fit, judged.reports, table_format)
+    if not judged.of_model:
+        render.say(f"The model is not judged yet: `alliance diagnose {out}` does.")
     render.say(f"Written: {out}. Next: `alliance summary {out}`, `alliance compare {out}`.")
     _leave_by_gate(judged.reports)
 

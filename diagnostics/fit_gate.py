@@ -24,9 +24,12 @@ class FitChecks:
     Attributes
     ----------
     fit : Fit
+    of_model : bool
+        Whether reports hold the checks of the model as well as those of the draws.
     """
 
     fit: Fit
+    of_model: bool = True
 
     @cached_property
     def model(self) -> dict[str, ModelChecks]:
@@ -41,7 +44,7 @@ class FitChecks:
         )
 
     def _of_model(self, report: GateReport) -> tuple[CheckResult, ...]:
-        if report.outcome not in self.model:  # what the outcomes of a joint model share
+        if not self.of_model or report.outcome == JOINT:
             return ()
         if report.draws_verdict is Verdict.FAIL:
             return (DRAWS_FAILED,)

@@ -19,6 +19,7 @@ from diagnostics.checks import (
     check_variation,
 )
 from diagnostics.gate_draws import collect_draws
+from diagnostics.importance_check import check_importance
 from diagnostics.sampler_checks import check_divergences, check_ebfmi, check_tree_depth
 from diagnostics.verdicts import THRESHOLDS, CheckResult, GateThresholds, Threshold, Verdict
 
@@ -44,7 +45,7 @@ class GateReport:
     profile : str
         Profile whose thresholds were applied.
     results : tuple of CheckResult
-        Every check of the draws, always all of them and in the same order.
+        Every check of the draws, in the same order for all draws of one engine.
     model : tuple of CheckResult
         Checks of the model, which never fail; empty where only draws were judged.
     """
@@ -152,7 +153,7 @@ def check_convergence(
     -------
     GateReport
         With the checks completeness, variation, r_hat, ess_bulk, ess_tail, mcse, divergences,
-        tree_depth, ebfmi.
+        tree_depth, ebfmi, and importance where draws were resampled by weights.
 
     Raises
     ------
@@ -190,5 +191,6 @@ def check_convergence(
             check_divergences(statistics, outcome, limits.divergences),
             check_tree_depth(statistics, outcome, limits.tree_depth),
             check_ebfmi(statistics, outcome, limits.ebfmi),
+            *check_importance(statistics, outcome, limits.ess_bulk),
         ),
     )

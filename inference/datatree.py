@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -83,6 +84,19 @@ def instant_tree(
     draws.attrs = {**_attributes(0.0), "inference_library": "alliance"}
     statistics = xr.Dataset({"lp": (dims, log_density)}, coords=numbered)
     return xr.DataTree.from_dict({"posterior": draws, "sample_stats": statistics})
+
+
+def mark_fallback(tree: xr.DataTree, pareto_k: float) -> None:
+    """Say in NUTS draws that the instant engine's weights had this Pareto k, and were not used."""
+    tree["sample_stats"].attrs["instant_pareto_k"] = pareto_k
+
+
+def engine_facts(tree: xr.DataTree) -> dict[str, Any]:
+    """How the draws were made: the engine, and what its importance weights are worth."""
+    found = tree["sample_stats"].attrs
+    told = ("pareto_k", "effective_draws", "proposals", "instant_pareto_k")
+    engine = "instant" if "pareto_k" in found else "nuts"
+    return {"engine": engine, **{name: found[name] for name in told if name in found}}
 
 
 def _attributes(sampling_time: float) -> dict[str, str | float]:

@@ -19,7 +19,7 @@ from inference.missing_outcomes import (
     with_shifted_contrasts,
     with_shifted_priors,
 )
-from inference.profiles import SamplerProfile
+from inference.profiles import Engine, SamplerProfile
 from inference.summary import summarise
 from models.design import Design, build_design
 from models.joint import outcome_priors
@@ -81,6 +81,11 @@ class Fit:
     def profile(self) -> SamplerProfile:
         """The sampler's settings."""
         return SamplerProfile(**self.manifest["profile"])
+
+    @property
+    def engine(self) -> Engine:
+        """Which engine was asked for; runs of before there was a choice are of NUTS."""
+        return "instant" if self.manifest.get("engine") == "instant" else "nuts"
 
     def patients(self, outcome: str) -> xr.Dataset:
         """The outcome's analysed patients, by position, on their own scales."""

@@ -15,13 +15,12 @@ import xarray as xr
 
 from data_prep.errors import InputError
 from data_prep.trial import Trial, check_estimable
-from inference.datatree import add_patients
+from inference.datatree import add_patients, engine_facts
+from inference.engines import fit_outcome, require_engine
 from inference.fit import Fit, installed_versions
-from inference.joint import join_trial, joint_facts, sample_joint
 from inference.machine import this_machine
 from inference.missing_outcomes import MISSING_OUTCOMES, missing_outcome_counts
-from inference.profiles import SamplerProfile
-from inference.sampling import sample_outcome
+from inference.profiles import Engine, SamplerProfile
 from models.design import build_design
 from models.spec import JOINT, ModelSpec, specify
 
@@ -33,6 +32,7 @@ def fit_trial(
     profile: SamplerProfile,
     seed: int,
     *,
+    engine: Engine = "nuts",
     cores: int | None = None,
     progress: Callable[[str, int, int], None] | None = None,
     left_out: Sequence[str] = (),
@@ -45,6 +45,8 @@ def fit_trial(
     profile : SamplerProfile
     seed : int
         From 0 to 2**63 - 1.
+    engine : {"nuts", "instant"}
+        See `inference.engines.fit_outcome`.
     cores : int, optional
         Chains run at a time; never changes a draw.
     progress : callable, optional
@@ -60,17 +62,18 @@ def fit_trial(
     Raises
     ------
     InputError
-        If the seed is out of range or the data cannot carry the model.
+        If the seed is out of range, the data cannot carry the model, or the engine does not fit
+        it.
     """
     if not 0 <= seed <= LARGEST_SEED:
         raise InputError(f"The seed {seed} is out of range.", f"Give 0 to {LARGEST_SEED}.")
     specs = specify(trial.study)
     check_estimable(trial, trial.study.model.therapist)
-    settings = _Settings(profile, seed, cores, progress)
+    settings = _Settings(profile, seed, engine, cores, progress)
     shared, own = None, dict[str, Any]()
     if trial.study.model.joint:
-        trees, shared, timings = _together(trial, specs, settings)
-        own[JOINT] = joint_facts(trial, specs)
+        require_engine([], engine, joint=True)
+        trees, shared, timings, own[JOINT] = _together(trial, specs, settings)
     else:
         trees, timings = _each(trial, specs, settings)
     manifest = {
@@ -82,6 +85,8 @@ def fit_trial(
         "notes": list(trial.notes),
         "seed": seed,
         "profile": profile.to_dict(),
+        "engine": engine,
+        "engines": {name: engine_facts(tree) for name, tree in trees.items()},
         "left_out": list(left_out),
         MISSING_OUTCOMES: missing_outcome_counts(trial),
         "specifications": {name: spec.to_dict() for name, spec in specs.items()},
@@ -99,6 +104,7 @@ class _Settings:
 
     profile: SamplerProfile
     seed: int
+    engine: Engine
     cores: int | None
     progress: Callable[[str, int, int], None] | None
 
@@ -111,26 +117,34 @@ def _each(
     trial: Trial, specs: Mapping[str, ModelSpec], settings: _Settings
 ) -> tuple[dict[str, xr.DataTree], dict[str, dict[str, float]]]:
     """Draws and seconds of every outcome by itself."""
+    patients = {outcome: trial.analysed(outcome) for outcome in specs}
+    designs = {
+        outcome: build_design(patients[outcome], spec, trial.study.outcomes[outcome].range)
+        for outcome, spec in specs.items()
+    }
+    require_engine(list(designs.values()), settings.engine, joint=False)
     trees, timings = {}, {}
     for outcome, spec in specs.items():
-        analysed = trial.analysed(outcome)
-        trees[outcome], seconds = sample_outcome(
-            build_design(analysed, spec, trial.study.outcomes[outcome].range),
+        trees[outcome], seconds = fit_outcome(
+            designs[outcome],
             spec.priors,
             settings.profile,
             settings.seed,
+            engine=settings.engine,
             cores=settings.cores,
             progress=settings.report(outcome),
         )
-        add_patients(trees[outcome], analysed)
+        add_patients(trees[outcome], patients[outcome])
         timings[outcome] = asdict(seconds)
     return trees, timings
 
 
 def _together(
     trial: Trial, specs: Mapping[str, ModelSpec], settings: _Settings
-) -> tuple[dict[str, xr.DataTree], xr.DataTree, dict[str, dict[str, float]]]:
-    """Draws of every outcome and of what they share, and the seconds of all of them."""
+) -> tuple[dict[str, xr.DataTree], xr.DataTree, dict[str, dict[str, float]], dict[str, Any]]:
+    """Draws of every outcome and of what they share, the seconds, and facts for the manifest."""
+    from inference.joint import join_trial, joint_facts, sample_joint  # loads PyMC
+
     trees, shared, seconds = sample_joint(
         join_trial(trial, specs),
         next(iter(specs.values())).priors,
@@ -141,4 +155,4 @@ def _together(
     )
     for outcome, tree in trees.items():
         add_patients(tree, trial.analysed(outcome))
-    return trees, shared, {JOINT: asdict(seconds)}
+    return trees, shared, {JOINT: asdict(seconds)}, joint_facts(trial, specs)

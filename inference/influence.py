@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from data_prep.errors import InputError
 from inference.asked_patients import require_outcome
 from inference.datatree import posterior
+from inference.engines import fit_outcome
 from inference.estimands import estimand_draws
 from inference.fit import Fit
 from inference.leave_one_out import By, LeaveOneOut, leave_one_out
 from inference.leave_therapist_out import leave_therapist_out, without_patients
-from inference.sampling import sample_outcome
 
 Array = NDArray[np.float64]
 Told = Callable[[int, int], None]
@@ -223,11 +223,12 @@ def _refitted(fit: Fit, found: Influence, cores: int | None, progress: Told | No
         else:
             place = design.therapists.index(found.units[unit])
             gone = np.flatnonzero(design.therapist_index == place)
-        tree, _ = sample_outcome(
+        tree, _ = fit_outcome(
             without_patients(design, gone),
             fit.specs[found.outcome].priors,
             fit.profile,
             fit.manifest["seed"],
+            engine=fit.engine,
             cores=cores,
         )
         draws, _ = _of_interest(estimand_draws(design, posterior(tree)))

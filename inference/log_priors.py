@@ -18,11 +18,10 @@ from scipy import special, stats
 
 from inference.expected_scores import flat
 from models.design import Design
-from models.exact_gaussian import PREDICTOR_SCALE
-from models.family_parameters import EDGE, GAMMA
-from models.latent_moderator import ROUNDING, needs_model, predictor_columns
+from models.family import EDGE, GAMMA
 from models.marginal import alliance_terms
 from models.priors import Priors
+from models.ratings import PREDICTOR_SCALE, ROUNDING, needs_model, predictor_columns
 
 Array = NDArray[np.float64]
 

@@ -27,7 +27,7 @@ from inference.estimands import SCALE_QUANTITIES
 from inference.fit import Fit
 from inference.log_likelihood import patient_log_likelihood, therapist_log_likelihood
 from inference.log_priors import log_priors, ratings_log_density
-from models.latent_moderator import needs_model
+from models.ratings import needs_model
 
 Array = NDArray[np.float64]
 

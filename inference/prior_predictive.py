@@ -25,9 +25,10 @@ from inference.predictor import (
 from inference.profiles import seed_sequence
 from inference.residuals import family_parameters
 from models.design import Design
-from models.family import Parameter
+from models.family import EDGE, GAMMA, Parameter
 from models.joint import slope_scales
 from models.priors import Priors
+from models.ratings import PREDICTOR_SCALE, latent_patients, predictor_columns
 
 Array = NDArray[np.float64]
 
@@ -35,9 +36,6 @@ DRAWS = 2000  # a share of 1 in 20 is then known to 0.5 percentage points (one s
 # Of more patients so many are drawn at random: scores of a trial's size say enough, and a trial of
 # 100,000 would take gigabytes.
 MOST_PATIENTS = 500
-GAMMA_SHAPE, GAMMA_RATE = 2.0, 0.1  # as in `models.family_parameters`, which needs PyMC
-PREDICTOR_SCALE = 0.5  # as in `models.exact_gaussian`, likewise
-EDGE = 1e-12  # as in `models.family_parameters`
 FEW = 1e-6  # SD that a draw of a rating's SD is kept above, where it divides
 
 
@@ -178,7 +176,7 @@ def _family_parameter(
     if parameter.prior == "gamma":
         if setting:  # fixed by the priors: no parameter
             return {}
-        return {parameter.name: ((), generator.gamma(GAMMA_SHAPE, 1 / GAMMA_RATE, draws))}
+        return {parameter.name: ((), generator.gamma(GAMMA["alpha"], 1 / GAMMA["beta"], draws))}
     shares = generator.dirichlet(np.full(design.scale.top + 1, setting), draws)
     cumulative = np.clip(np.cumsum(shares, axis=1)[:, :-1], EDGE, 1 - EDGE)
     quantile = special.logit if parameter.prior == "ordered_logit" else special.ndtri
@@ -211,11 +209,7 @@ def _therapist_spreads(
 
 
 def _latent_patients(design: Design) -> list[int]:
-    if not design.moderator.latent:
-        return []
-    from models.latent_moderator import latent_patients  # only such models need PyMC here
-
-    return latent_patients(design)
+    return latent_patients(design) if design.moderator.latent else []
 
 
 def _alliance(
@@ -240,8 +234,6 @@ def _alliance(
     latent = _latent_patients(design)
     if not latent:
         return found
-    from models.latent_moderator import predictor_columns
-
     columns = predictor_columns(design)
     gamma = generator.normal(0, PREDICTOR_SCALE, (draws, len(columns)))
     location = gamma @ design.X[np.ix_(latent, columns)].T

@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from data_prep.errors import InputError
 from inference.asked_patients import require_outcome
 from inference.datatree import posterior
+from inference.engines import fit_outcome
 from inference.estimands import estimand_draws
 from inference.fit import Fit
 from inference.missing_outcomes import contrast_shifts, with_shifted_contrasts
-from inference.sampling import sample_outcome
 from models.design import Design
-from models.latent_moderator import needs_model
 from models.priors import Priors
+from models.ratings import needs_model
 
 Array = NDArray[np.float64]
 Told = Callable[[int, int], None]
@@ -149,8 +149,13 @@ def prior_refits(
     for done, (kind, factor) in enumerate(grid):
         if progress is not None:
             progress(done, len(grid))
-        tree, _ = sample_outcome(
-            design, scaled(priors, kind, factor), fit.profile, fit.manifest["seed"], cores=cores
+        tree, _ = fit_outcome(
+            design,
+            scaled(priors, kind, factor),
+            fit.profile,
+            fit.manifest["seed"],
+            engine=fit.engine,
+            cores=cores,
         )
         found = with_shifted_contrasts(estimand_draws(design, posterior(tree)), shifts)
         moments.append(_moments(found))

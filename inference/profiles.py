@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 from zlib import crc32
 
 import numpy as np
 
 from data_prep.errors import InputError, nearest
+
+Engine = Literal["nuts", "instant"]
+"""NUTS on a compiled model, or importance sampling without one; see `inference.engines`."""
 
 # What a random number is drawn for; the position is part of the seed, so new phases go last.
 PHASES = ("sampling", "therapist_effects", "predictions", "replicates", "prior")

@@ -20,6 +20,7 @@ import xarray as xr
 from data_prep.errors import InputError
 from data_prep.trial import Trial, check_estimable
 from inference.datatree import add_patients, posterior
+from inference.engines import fit_outcome
 from inference.estimands import shared_estimands
 from inference.fit import Fit
 from inference.fitting import LARGEST_SEED
@@ -27,7 +28,6 @@ from inference.joint import joint_positions, sample_joint
 from inference.machine import this_machine
 from inference.missing_outcomes import MISSING_OUTCOMES, missing_outcome_counts
 from inference.profiles import SamplerProfile
-from inference.sampling import sample_outcome
 from models.design import Design, build_design, centre_and_sd
 from models.joint import join_designs
 from models.spec import JOINT, specify
@@ -196,8 +196,14 @@ def _refit(
     else:
         for name, design in _designs(fit, patients, None).items():
             priors = fit.specs[name].priors
-            trees[name], _ = sample_outcome(
-                design, priors, profile, seed, cores=cores, progress=report(name)
+            trees[name], _ = fit_outcome(
+                design,
+                priors,
+                profile,
+                seed,
+                engine=fit.engine,
+                cores=cores,
+                progress=report(name),
             )
     for name, tree in trees.items():
         add_patients(tree, patients[name])

@@ -19,8 +19,7 @@ from models.marginal import (
     with_intercept_loading,
 )
 from models.priors import Priors
-
-PREDICTOR_SCALE = 0.5  # SDs of the alliance for one SD of a predictor: a large effect is 0.5
+from models.ratings import PREDICTOR_SCALE
 
 Array = NDArray[np.float64]
 

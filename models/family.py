@@ -30,6 +30,8 @@ class Operations:
     ends: Callable[[Any, Any], tuple[Any, Any]]  # the cutpoints below and above each category
 
 
+GAMMA = {"alpha": 2.0, "beta": 0.1}  # prior of a parameter that may be large
+EDGE = 1e-12  # how near 0 and 1 a cumulative share may come before its logit or probit
 FAR = 1e4  # stands for infinity beyond the outermost cutpoints; exp(-FAR) is exactly zero
 
 

@@ -8,11 +8,8 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
-from models.family import FAR, Family, Operations, Parameter, Scale
+from models.family import EDGE, FAR, GAMMA, Family, Operations, Parameter, Scale
 from models.priors import Priors
-
-GAMMA = {"alpha": 2.0, "beta": 0.1}
-EDGE = 1e-12  # how near 0 and 1 a cumulative share may come before its logit or probit
 
 
 def _ends(cutpoints: pt.TensorVariable, category: Any) -> tuple[Any, Any]:

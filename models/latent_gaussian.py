@@ -16,14 +16,10 @@ from models.design import Design
 from models.exact_gaussian import matrix_of, therapist_factor
 from models.gaussian_draws import BLOCK_NUMBERS, GaussianDraws, effects_given
 from models.generalised_squares import GeneralisedSquares, packed
-from models.latent_moderator import (
-    latent_moderator,
-    latent_patients,
-    moderated_columns,
-    predictor_columns,
-)
+from models.latent_moderator import latent_moderator, moderated_columns
 from models.marginal import scaled, therapist_terms
 from models.priors import Priors
+from models.ratings import latent_patients, predictor_columns
 
 Array = NDArray[np.float64]
 

@@ -10,11 +10,15 @@ import pytensor.tensor as pt
 from numpy.typing import NDArray
 
 from models.design import Design
-from models.exact_gaussian import PREDICTOR_SCALE
 from models.marginal import alliance_terms
 from models.priors import Priors
-
-ROUNDING = 1e-9  # standardising a score at the ceiling may move it below by this much
+from models.ratings import (
+    PREDICTOR_SCALE,
+    RatingKinds,
+    kinds_of_rating,
+    needs_model,
+    predictor_columns,
+)
 
 Array = NDArray[np.float64]
 
@@ -33,31 +37,6 @@ class LatentModerator:
 
     value: pt.TensorVariable
     therapist_mean: pt.TensorVariable | None
-
-
-def predictor_columns(design: Design) -> list[int]:
-    """Columns of X that predict the alliance: intercept; with imputation all but its own."""
-    if design.moderator.missing != "impute":
-        return [design.coefficients.index("intercept")]
-    own = set(design.moderator_columns)
-    absent = set() if design.has_baseline else {design.coefficients.index("baseline")}
-    return [k for k in range(len(design.coefficients)) if k not in own | absent]
-
-
-def needs_model(design: Design) -> bool:
-    """Whether the alliance has a model of its own."""
-    return design.moderator.latent or design.moderator.structure == "within_between"
-
-
-def latent_patients(design: Design) -> list[int]:
-    """Positions of the patients whose alliance is a parameter."""
-    if design.moderator.reliability is not None and design.moderator.reliability < 1:
-        return list(range(len(design.y)))
-    if not design.moderator.latent:
-        return []
-    observed = design.X[:, design.coefficients.index("moderator")]
-    kinds = _kinds_of_rating(design, observed)
-    return sorted([*kinds.missing.tolist(), *kinds.at_ceiling.tolist()])
 
 
 def latent_moderator(design: Design, priors: Priors) -> LatentModerator:
@@ -96,7 +75,7 @@ def latent_moderator(design: Design, priors: Priors) -> LatentModerator:
     residual_sd = pm.HalfNormal("moderator_residual_sd", 1)
     noise_variance = 0.0 if spec.reliability is None else 1 - spec.reliability
     rating_variance = residual_sd**2 + noise_variance
-    kinds = _kinds_of_rating(design, observed)
+    kinds = kinds_of_rating(design, observed)
     therapist_mean = _therapist_means(
         design, kinds.seen, observed - fixed, therapist_sd**2, rating_variance
     )
@@ -122,30 +101,6 @@ def moderated_columns(design: Design, moderator: pt.TensorVariable) -> pt.Tensor
     for column, factor in zip(design.moderator_columns, factors, strict=False):
         X = pt.set_subtensor(X[:, column], moderator * factor)
     return X
-
-
-@dataclass(frozen=True, slots=True)
-class _Kinds:
-    """Positions of the patients whose rating is there, missing, or at the ceiling."""
-
-    seen: NDArray[np.int64]
-    missing: NDArray[np.int64]
-    at_ceiling: NDArray[np.int64]
-    ceiling: float
-
-
-def _kinds_of_rating(design: Design, observed: Array) -> _Kinds:
-    mean, sd = design.scaling.moderator
-    raw = design.moderator.ceiling
-    ceiling = np.inf if raw is None else (raw - mean) / sd
-    missing = design.moderator_missing
-    at_ceiling = ~missing & (observed >= ceiling - ROUNDING)
-    return _Kinds(
-        seen=np.flatnonzero(~missing & ~at_ceiling),
-        missing=np.flatnonzero(missing),
-        at_ceiling=np.flatnonzero(at_ceiling),
-        ceiling=float(ceiling),
-    )
 
 
 def _therapist_means(
@@ -182,7 +137,7 @@ def _therapist_means(
 
 
 def _rating(
-    observed: Array, kinds: _Kinds, location: pt.TensorVariable, rating_sd: pt.TensorVariable
+    observed: Array, kinds: RatingKinds, location: pt.TensorVariable, rating_sd: pt.TensorVariable
 ) -> pt.TensorVariable:
     """Every patient's rating without ceiling: observed, imputed, or above the ceiling."""
     rating = pt.constant(observed)

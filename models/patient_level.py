@@ -8,13 +8,9 @@ import pytensor.tensor as pt
 from models.design import Design
 from models.exact_gaussian import therapist_factor
 from models.family_parameters import SYMBOLS, family_parameters
-from models.latent_moderator import (
-    latent_moderator,
-    latent_patients,
-    moderated_columns,
-    predictor_columns,
-)
+from models.latent_moderator import latent_moderator, moderated_columns
 from models.priors import Priors
+from models.ratings import latent_patients, predictor_columns
 
 
 def patient_level_model(design: Design, priors: Priors) -> pm.Model:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from models.design import Design, build_design, sum_to_zero_basis
 from models.families import FAMILIES
-from models.latent_moderator import latent_patients
+from models.ratings import latent_patients
 from models.spec import ModelSpec, ModeratorSpec, TherapistEffects
 
 Array = NDArray[np.float64]

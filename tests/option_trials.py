@@ -26,9 +26,9 @@ from inference.sampling import PATIENT_LEVEL_TARGET_ACCEPT, sample_outcome
 from models.design import Design, Scaling, build_design
 from models.family import Scale
 from models.latent_gaussian import latent_gaussian_model
-from models.latent_moderator import latent_patients
 from models.patient_level import patient_level_model
 from models.priors import Priors
+from models.ratings import latent_patients
 from models.spec import ModelSpec, ModeratorSpec
 
 Array = NDArray[np.float64]

@@ -19,11 +19,7 @@ from inference.datatree import posterior
 from inference.fit import Fit
 from inference.fitting import fit_trial
 from inference.leave_one_out import LeaveOneOut, leave_one_out, log_mean_exp
-from inference.leave_therapist_out import (
-    WithoutTherapist,
-    leave_therapist_out,
-    without_patients,
-)
+from inference.leave_therapist_out import leave_therapist_out, without_patients
 from inference.log_likelihood import (
     patient_log_likelihood,
     therapist_likelihood,
@@ -31,6 +27,7 @@ from inference.log_likelihood import (
 )
 from inference.profiles import find_profile
 from inference.sampling import sample_outcome
+from inference.without_therapist import WithoutTherapist
 from models.design import Design
 
 Array = NDArray[np.float64]

@@ -132,6 +132,6 @@ def test_ratings_are_as_likely_as_their_dense_normal_says() -> None:
 
 def family_predictors(design: object) -> list[int]:
     """Columns that predict the alliance: of the formula, what is not the alliance's own."""
-    from models.latent_moderator import predictor_columns
+    from models.ratings import predictor_columns
 
     return predictor_columns(design)  # type: ignore[arg-type]

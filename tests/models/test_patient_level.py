@@ -26,9 +26,9 @@ from inference.expected_scores import average_response
 from models.design import Design, build_design
 from models.families import FAMILIES
 from models.family import ARRAYS
-from models.latent_moderator import latent_patients
 from models.patient_level import patient_level_model
 from models.priors import Priors
+from models.ratings import latent_patients
 from models.spec import ModelSpec, ModeratorSpec
 
 Array = NDArray[np.float64]

@@ -20,7 +20,7 @@ from inference.profiles import SamplerProfile
 from inference.sampling import sample_outcome
 from models.design import Design, build_design
 from models.families import find_family
-from models.family_parameters import GAMMA
+from models.family import GAMMA
 from models.priors import Priors
 from models.spec import ModelSpec
 

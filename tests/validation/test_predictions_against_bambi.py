@@ -28,7 +28,7 @@ from inference.fitting import fit_trial
 from inference.predictions import predict
 from inference.profiles import SamplerProfile
 from models.design import Design, sum_to_zero_basis
-from models.family_parameters import GAMMA
+from models.family import GAMMA
 from models.priors import Priors
 
 pytestmark = [pytest.mark.validation, pytest.mark.filterwarnings("ignore::FutureWarning")]

@@ -1,0 +1,111 @@
+"""A model fitted again without one therapist at a time, with one compilation."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from inference.asked_patients import trial_rows
+from inference.compilation import compile_model
+from inference.datatree import gaussian_draws, posterior, sampled_tree
+from inference.fit import Fit
+from inference.leave_one_out import flat_draws, log_mean_exp
+from inference.leave_therapist_out import without_patients
+from inference.log_likelihood import ratings_log_likelihood, therapist_likelihood
+from inference.sampling import (
+    PATIENT_LEVEL_TARGET_ACCEPT,
+    compiled_model,
+    nuts_seed,
+    require_complete,
+    run_chains,
+)
+from models.design import Design
+from models.patient_level import patient_level_model
+
+Array = NDArray[np.float64]
+
+
+class WithoutTherapist:
+    """An outcome's model fitted again without one therapist at a time, with one compilation.
+
+    Parameters
+    ----------
+    fit : Fit
+        Whose priors, sampling profile and seed are used.
+    outcome : str
+    cores : int, optional
+        Chains run at a time; never changes a draw.
+    """
+
+    def __init__(self, fit: Fit, outcome: str, cores: int | None = None) -> None:
+        self._fit, self._outcome, self._cores = fit, outcome, cores
+        self._design = fit.design(outcome)
+        self._rows = trial_rows(fit, outcome)
+        self._priors = fit.specs[outcome].priors
+
+    def draws(self, therapist: int) -> xr.Dataset:
+        """Posterior draws without the outcomes of the therapist at this position.
+
+        Raises
+        ------
+        IncompleteSamplingError
+            If a chain is short, or a draw is not finite.
+        """
+        profile, label = self._fit.profile, f"{self._outcome}: without therapist {therapist}"
+        if self._design.exact:
+            model = compiled_model(
+                without_patients(self._design, self._of(therapist)), self._priors
+            )
+        else:
+            profile = profile.accepting(PATIENT_LEVEL_TARGET_ACCEPT)
+            rows = self._rows_of_model
+            silent = np.where(rows.therapist_index == therapist, 0.0, rows.count)
+            model = self._patient_level.with_data(count=silent)
+        seed = nuts_seed(self._fit.manifest["seed"], label)
+        raw = run_chains(model, profile, seed, self._cores, None)
+        draws = posterior(sampled_tree(raw, self._design, 0.0))
+        require_complete(draws, label, profile)
+        return draws
+
+    def log_densities(self, therapist: int) -> tuple[Array, Array | None]:
+        """What the elpd of one therapist is taken from, for every draw without him or her.
+
+        Returns
+        -------
+        ndarray, shape (d, 1)
+            Log density of the outcomes; where a second one is given, of outcomes and ratings.
+        ndarray, shape (d, 1), or None
+            Log density of the ratings. The exact model with the alliance taken apart loses a
+            therapist's ratings together with the outcomes; given the others' data, the density of
+            outcomes given ratings is that of both over that of the ratings.
+        """
+        design, draws = self._design, self.draws(therapist)
+        found = therapist_likelihood(design, draws, self._rows, self._priors)
+        own = flat_draws(found, "therapist")[:, [therapist]]
+        if not (design.exact and design.moderator.structure == "within_between"):
+            return own, None
+        ratings = ratings_log_likelihood(design, gaussian_draws(draws, design))[:, [therapist]]
+        return own + ratings, ratings
+
+    def elpd(self, therapist: int) -> float:
+        """Log predictive density of all outcomes of one therapist's patients."""
+        both, ratings = self.log_densities(therapist)
+        given = 0.0 if ratings is None else log_mean_exp(ratings)[0]
+        return float(log_mean_exp(both)[0] - given)
+
+    def _of(self, therapist: int) -> NDArray[np.int64]:
+        return np.flatnonzero(self._design.therapist_index == therapist)
+
+    @cached_property
+    def _rows_of_model(self) -> Design:
+        return self._design.aggregated()
+
+    @cached_property
+    def _patient_level(self) -> Any:
+        # Also for Gaussian outcomes with a latent alliance: the same posterior, and its rows have
+        # weights.
+        return compile_model(patient_level_model(self._rows_of_model, self._priors))
