@@ -77,7 +77,7 @@ def test_the_same_seed_gives_the_same_draws_and_another_does_not() -> None:
 
 
 def test_without_therapists_the_residual_sd_is_integrated_numerically() -> None:
-    """One SD is left: its posterior by quadrature, of a dense normal that no other part computes."""
+    """One SD is left: its posterior by quadrature of a dense normal."""
     design = family_design("gaussian", therapist="none")
     profile = SamplerProfile("standard", chains=4, draws=5_000, tune=0)
     tree, _ = instant_outcome(design, PRIORS, profile, 4)
@@ -149,7 +149,7 @@ def test_everything_is_refused_before_anything_is_sampled(monkeypatch: pytest.Mo
     native = trial.study.model.model_copy(update={"likelihood": "native"})
     mixed = replace(trial, study=trial.study.model_copy(update={"model": native}))
     monkeypatch.setattr(engines, "instant_outcome", None)
-    with pytest.raises(InputError, match="function .family beta_binomial"):
+    with pytest.raises(InputError, match=r"function \(family beta_binomial"):
         fit_trial(mixed, SHORT, seed=1, engine="instant")
     joint = trial.study.model.model_copy(update={"joint": True})
     together = replace(trial, study=trial.study.model_copy(update={"model": joint}))
