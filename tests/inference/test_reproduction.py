@@ -102,13 +102,13 @@ class TestWithoutSampling:
         own = read.specs["gpe"]
         older = replace(own, priors=replace(own.priors, arm=0.75))
         used: list[float] = []
-        real = reproduction.sample_outcome
+        real = reproduction.fit_outcome
 
         def spy(design: Any, priors: Any, *rest: Any, **options: Any) -> Any:
             used.append(priors.arm)
             return real(design, priors, *rest, **options)
 
-        monkeypatch.setattr(reproduction, "sample_outcome", spy)
+        monkeypatch.setattr(reproduction, "fit_outcome", spy)
         found = reproduce(replace(read, specs=read.specs | {"gpe": older}))
         assert used == [0.5, 0.75]
         [reason] = found.reasons
