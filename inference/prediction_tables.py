@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from data_prep.errors import InputError
 from inference.asked_patients import AskedPatients
+from inference.columns import by_columns
 from inference.predictor import Rows
 from models.design import Design
 
@@ -44,11 +45,20 @@ def require_interval(interval: float) -> None:
         )
 
 
+def _quantiles(values: Array, tails: list[float]) -> Array:
+    """Quantiles (2, r) over the draws, the first axis."""
+
+    def of(some: slice) -> Array:
+        return np.asarray(np.quantile(values[:, some], tails, axis=0))
+
+    return by_columns(values.shape, of, rows=len(tails))
+
+
 def summaries(block: Block, interval: float) -> dict[str, Array | float]:
     """Columns of a table that describe expected scores and outcomes, each of shape (r,)."""
     tails = [(1 - interval) / 2, (1 + interval) / 2]
-    lower, upper = np.quantile(block.expected, tails, axis=0)
-    outcome_lower, outcome_upper = np.quantile(block.scores, tails, axis=0)
+    lower, upper = _quantiles(block.expected, tails)
+    outcome_lower, outcome_upper = _quantiles(block.scores, tails)
     return {
         "expected": block.expected.mean(axis=0),
         "expected_sd": block.expected.std(axis=0, ddof=1),

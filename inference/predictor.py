@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from inference.columns import by_columns
 from inference.expected_scores import BLOCK_NUMBERS, auxiliary_draws, coefficients
 from inference.rows import Rows, row_matrix
 from inference.therapist_parts import (
@@ -132,11 +133,12 @@ def expected_scores(design: Design, draws: xr.Dataset, predictor: Array) -> Arra
     """
     family, scale = design.family, design.scale
     auxiliary = auxiliary_draws(draws, design)
-    expected = np.empty_like(predictor)
-    for some in column_blocks(predictor.shape, max(1, scale.top)):
-        eta = link_scale(design, predictor[:, some])
-        expected[:, some] = family.expected(eta, auxiliary, scale)
-    return scale.offset + scale.unit * expected
+
+    def expected(some: slice) -> Array:
+        return family.expected(link_scale(design, predictor[:, some]), auxiliary, scale)
+
+    own = by_columns(predictor.shape, expected, numbers_each=max(1, scale.top))
+    return scale.offset + scale.unit * own
 
 
 def column_blocks(shape: tuple[int, ...], numbers_each: int = 1) -> list[slice]:

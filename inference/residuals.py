@@ -12,7 +12,6 @@ together: chances that one is better than the other rest on this assumption, exp
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import special
 
+from inference.columns import by_columns
 from inference.expected_scores import auxiliary_draws
 from models.design import Design
 from models.family import Auxiliary
@@ -27,7 +27,6 @@ from models.priors import Priors
 
 Array = NDArray[np.float64]
 
-CACHE_NUMBERS = 64_000  # numbers of an array that the processor's cache holds several of
 ROUNDING = 1e-9
 # Distribution functions of the latent variables of ordered categories.
 LATENT: dict[str, Callable[[Array], Array]] = {
@@ -111,13 +110,13 @@ def scores_at(design: Design, auxiliary: Auxiliary, eta: Array, residual: Array)
     if design.family.link == "identity":
         own = eta + auxiliary["residual_sd"] * residual
     elif "cutpoint" in auxiliary:
-        latent, own = eta + residual, np.zeros_like(eta)
-        for k in range(scale.top):
-            own += latent > auxiliary["cutpoint"][:, k, None]
+        own = by_columns(
+            eta.shape, lambda some: _category(eta[:, some] + residual[:, some], auxiliary)
+        )
     else:
         precision = auxiliary["precision"]
-        own = _by_columns(
-            eta, lambda some: _quantile(eta[:, some], precision, scale.top, residual[:, some])
+        own = by_columns(
+            eta.shape, lambda some: _quantile(eta[:, some], precision, scale.top, residual[:, some])
         )
     return scale.offset + scale.unit * own
 
@@ -166,26 +165,17 @@ def _chance_from_category(
         chance = LATENT[design.family.link](eta - auxiliary["cutpoint"][:, inside - 1])
     else:
         precision = auxiliary["precision"]
-        chance = _by_columns(
-            eta, lambda some: _upper_tail(eta[:, some], precision, top, inside[some])
+        chance = by_columns(
+            eta.shape, lambda some: _upper_tail(eta[:, some], precision, top, inside[some])
         )
     return np.where(category < 1, 1.0, np.where(category > top, 0.0, chance))
 
 
-def _by_columns(eta: Array, function: Callable[[slice], Array]) -> Array:
-    """Put together what `function` gives for blocks of columns, on all cores: NumPy waits for no
-    lock while it counts.
-    """
-    width = max(1, CACHE_NUMBERS // len(eta))
-    blocks = [slice(start, start + width) for start in range(0, eta.shape[1], width)]
-    found = np.empty_like(eta)
-
-    def fill(some: slice) -> None:
-        found[:, some] = function(some)
-
-    with ThreadPoolExecutor() as pool:
-        for _ in pool.map(fill, blocks):
-            pass
+def _category(latent: Array, auxiliary: Auxiliary) -> Array:
+    """How many cutpoints lie below the latent variable."""
+    found = np.zeros_like(latent)
+    for cutpoint in auxiliary["cutpoint"].T:
+        found += latent > cutpoint[:, None]
     return found
 
 

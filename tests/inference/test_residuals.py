@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from prediction_examples import therapist_posterior
 from scipy import stats
 
-import inference.residuals
+import inference.columns
 from inference.residuals import (
     chance_at_least,
     chance_at_most,
@@ -67,7 +67,7 @@ def uniform_ranks(design: Design, auxiliary: dict[str, Array], residual: Array) 
 def test_an_outcome_is_the_quantile_at_the_patients_rank(
     family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inference.residuals, "CACHE_NUMBERS", 40)  # several blocks
+    monkeypatch.setattr(inference.columns, "CACHE_NUMBERS", 40)  # several blocks
     design, auxiliary, eta = example(family)
     residual = residual_draws(design, auxiliary, eta.shape, np.random.default_rng(3))
     found = scores_at(design, auxiliary, eta, residual)
