@@ -52,7 +52,11 @@ WIDE_SHARE, WIDE = 0.2, 2.0  # of the proposals, with SDs so many times as wide
 STEP = 1e-3  # of finite differences, on scales where the posterior's SD is near 0.1 to 1
 FLATTEST = 0.05  # least curvature: an SD that the data say nothing of varies by some units of log
 
+# Where the mode is looked for: SDs of the standardised outcome, and correlations up to .9999
+MOST_SD = 5.0
+LIMITS = {"residual_sd": (-9.0, 2.0), "therapist_correlation": (-5.0, 5.0)}
 FOLDED = ("therapist_sd", "therapist_slope_sd", "therapist_arm_sd")
+WORST_CONDITION = 1e12  # of a covariance that is still worth a Cholesky factor
 START = {
     "residual_sd": 0.8,
     "therapist_sd": 0.2,
@@ -263,7 +267,8 @@ def _fitted(target: _Target, generator: np.random.Generator) -> _Mixture:
     """Proposal: the mode and its curvature first, then moments under the weights of two pilots."""
     change = {"residual_sd": np.log, "therapist_correlation": np.arctanh}
     start = np.array([change.get(name, np.abs)(START[name]) for name in target.names])
-    mode = optimize.minimize(_loss(target), start, jac=True, method="BFGS").x
+    bounds = [LIMITS.get(name, (-MOST_SD, MOST_SD)) for name in target.names]
+    mode = optimize.minimize(_loss(target), start, jac=True, method="L-BFGS-B", bounds=bounds).x
     mode[target.folded] = np.abs(mode[target.folded])
     proposal = _Mixture(mode, _factor(_curvature(target, mode)), target.folded)
     for _ in range(ROUNDS):
@@ -272,8 +277,11 @@ def _fitted(target: _Target, generator: np.random.Generator) -> _Mixture:
         weights = np.exp(log_weights)
         centre = weights @ at
         away = at - centre
-        covariance = (weights[:, None] * away).T @ away
-        proposal = _Mixture(centre, np.linalg.cholesky(SCALE * covariance), target.folded)
+        covariance = SCALE * (weights[:, None] * away).T @ away
+        # All weight on one point, or nowhere: no proposal can be fitted to that
+        if not np.linalg.cond(covariance) < WORST_CONDITION:
+            raise UnreliableWeightsError(np.inf)
+        proposal = _Mixture(centre, np.linalg.cholesky(covariance), target.folded)
     return proposal
 
 

@@ -24,6 +24,8 @@ from models.marginal import LOG_2_PI, Elements, TherapistTerms, is_zero, scaled,
 
 Array = NDArray[np.float64]
 
+DIGITS = 1e-13  # least over largest eigenvalue of a precision that double numbers can hold
+
 
 @dataclass(frozen=True, slots=True)
 class Collapsed:
@@ -32,7 +34,8 @@ class Collapsed:
     Attributes
     ----------
     log_likelihood : ndarray, shape (d,)
-        Coefficients and therapist effects integrated out.
+        Coefficients and therapist effects integrated out; minus infinity where therapist SDs are
+        so many residual SDs that no digit is left.
     mean : ndarray, shape (d, p)
         Of the coefficients that are present, given the SDs.
     factor : ndarray, shape (d, p, p)
@@ -97,7 +100,7 @@ def _collapse(design: Design, spreads: GaussianDraws, prior_sd: Array) -> Collap
     products = products / variance
     p = len(kept) - 1
     scale = prior_sd[design.present]
-    factor = np.linalg.cholesky(products[:, :p, :p] + np.diag(scale**-2.0))
+    factor, lost = _cholesky(products[:, :p, :p] + np.diag(scale**-2.0))
     half = np.linalg.solve(factor, products[:, :p, p:])
     mean = np.linalg.solve(factor.mT, half)[..., 0]
     n = design.moments.n
@@ -109,7 +112,24 @@ def _collapse(design: Design, spreads: GaussianDraws, prior_sd: Array) -> Collap
     )
     log_likelihood -= np.log(scale).sum()
     log_likelihood -= np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(axis=1)
-    return Collapsed(log_likelihood, mean, factor)
+    return Collapsed(np.where(lost, -np.inf, log_likelihood), mean, factor)
+
+
+def _cholesky(matrices: Array) -> tuple[Array, NDArray[np.bool_]]:
+    """Lower factors, and which matrices rounding has left without one.
+
+    Therapist SDs of a million residual SDs explain all but the last digits of a sum of squares.
+    No posterior is there, and a search for its mode may step there.
+    """
+    try:
+        return np.linalg.cholesky(matrices), np.zeros(len(matrices), dtype=bool)
+    except np.linalg.LinAlgError:
+        finite = np.isfinite(matrices).all(axis=(1, 2))
+        whole = np.where(finite[:, None, None], matrices, 0.0)
+        values = np.linalg.eigvalsh(whole)
+        lost = values[:, 0] <= DIGITS * np.abs(values[:, -1])
+        kept = np.where(lost[:, None, None], np.eye(matrices.shape[-1]), whole)
+        return np.linalg.cholesky(kept), lost
 
 
 def _therapists(design: Design, spreads: GaussianDraws) -> tuple[TherapistTerms, list[list[Array]]]:

@@ -1,0 +1,110 @@
+"""Simulation-based calibration: what it ranks, what it says, what it refuses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from example_families import family_design
+
+from data_prep.errors import InputError
+from inference.calibration import Calibration, _share_below, calibrate, simulated_trials
+from inference.profiles import SamplerProfile
+from models.priors import Priors
+
+PRIORS = Priors()
+SHORT = SamplerProfile("ci", chains=2, draws=200, tune=200)
+LABELS = (("intercept", ""), ("moderator_slope", "average"))
+
+
+def made(pit: np.ndarray) -> Calibration:
+    return Calibration("pain", LABELS, pit, np.zeros_like(pit), np.ones_like(pit))
+
+
+def test_even_shares_pass_and_shifted_or_narrow_ones_fail() -> None:
+    random = np.random.default_rng(1)
+    even = random.random((400, 2))
+    assert made(even).passed
+    shifted = even.copy()
+    shifted[:, 1] = shifted[:, 1] ** 1.4  # true values lie low in their posteriors
+    assert not made(shifted).passed
+    narrow = even.copy()  # posteriors too narrow: true values in their tails
+    narrow[:, 0] = 0.5 + np.sign(narrow[:, 0] - 0.5) * np.abs(narrow[:, 0] - 0.5) ** 0.6 * 0.5**0.4
+    found = made(narrow)
+    assert not found.passed
+    table = found.table().set_index("quantity")
+    assert table.loc["intercept", "covered_50"] < 0.4 < table.loc["moderator_slope", "covered_50"]
+    assert (table["p_adjusted"] >= table["p_value"]).all()
+    curve = found.curve("intercept")
+    outside = (curve["share"] < curve["lower"]) | (curve["share"] > curve["upper"])
+    assert outside.any()
+    with pytest.raises(InputError, match="No quantity"):
+        found.curve("nothing")
+
+
+@pytest.mark.validation
+def test_false_alarms_are_as_rare_as_they_are_said_to_be() -> None:
+    """400 calibrated analyses of two quantities; binomial(400, .01) is over 12 once in 2,000."""
+    random = np.random.default_rng(2)
+    assert sum(not made(random.random((100, 2))).passed for _ in range(400)) <= 12
+
+
+def test_ranks_of_draws_from_the_same_distribution_are_even() -> None:
+    random = np.random.default_rng(3)
+    shares = np.concatenate(
+        [
+            _share_below(random.normal(size=(400, 5)), random.normal(size=5), random)
+            for _ in range(400)
+        ]
+    )
+    assert 0 < shares.min() < 0.01
+    assert 0.99 < shares.max() < 1
+    # standard error of 2,000 even shares' mean: .0065
+    assert shares.mean() == pytest.approx(0.5, abs=0.026)
+
+
+def test_trials_have_other_outcomes_and_the_same_patients() -> None:
+    design = family_design("gaussian")
+    first, again = (list(simulated_trials(design, PRIORS, 3, seed=seed)) for seed in (5, 5))
+    for (trial, truth), (other, same) in zip(first, again, strict=True):
+        np.testing.assert_array_equal(trial.X, design.X)
+        np.testing.assert_array_equal(trial.y, other.y)
+        np.testing.assert_array_equal(truth.values, same.values)
+    assert not np.array_equal(first[0][0].y, first[1][0].y)
+    # The residual SD that is true is that of what the predictor leaves, for many patients
+    ordinal, _ = next(iter(simulated_trials(family_design("ordinal"), PRIORS, 1)))
+    assert set(np.unique(ordinal.y)) <= set(range(5))
+
+
+def test_instant_posteriors_are_calibrated_and_wrong_priors_are_found() -> None:
+    """80 trials without therapists; a slope's prior a tenth as wide in the model fails at once."""
+    design = family_design("gaussian", therapist="none")
+    told: list[tuple[int, int]] = []
+    found = calibrate(
+        design,
+        PRIORS,
+        SHORT,
+        trials=80,
+        engine="instant",
+        seed=3,
+        progress=lambda done, total: told.append((done, total)),
+    )
+    assert found.passed
+    assert told[-1] == (80, 80)
+    assert found.pit.shape == (80, len(found.labels))
+    tight = replace(PRIORS, moderator_slope=PRIORS.moderator_slope / 10)
+    wrong = calibrate(design, PRIORS, SHORT, trials=80, engine="instant", seed=3, fitted=tight)
+    assert not wrong.passed
+    failed = {wrong.labels[k][0] for k in np.flatnonzero(wrong.adjusted < 0.01)}
+    assert "moderator_slope" in failed
+
+
+def test_what_cannot_be_calibrated_is_refused() -> None:
+    design = family_design("gaussian")
+    with pytest.raises(InputError, match="calibrate nothing"):
+        next(simulated_trials(design, PRIORS, 0))
+    with pytest.raises(InputError, match="model of its own"):
+        next(simulated_trials(family_design("gaussian", "impute"), PRIORS, 1))
+    with pytest.raises(InputError, match="fewer than"):
+        calibrate(design, PRIORS, replace(SHORT, draws=50), trials=1)
