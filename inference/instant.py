@@ -22,6 +22,7 @@ import xarray as xr
 from arviz_stats.base import array_stats
 from numpy.typing import NDArray
 from scipy import optimize, special
+from threadpoolctl import threadpool_limits
 
 from data_prep.errors import InputError
 from inference.datatree import (
@@ -199,6 +200,14 @@ def instant_outcome(
         If Pareto k is over `GOOD_K`.
     """
     require_instant(design)
+    # One BLAS thread: sums split over threads change their bits with the machine.
+    with threadpool_limits(limits=1, user_api="blas"):
+        return _drawn(design, priors, profile, seed)
+
+
+def _drawn(
+    design: Design, priors: Priors, profile: SamplerProfile, seed: int
+) -> tuple[xr.DataTree, Timings]:
     started = time.perf_counter()
     target = _Target(design, priors, _scale_names(design))
     pilot, *streams = (

@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import version
@@ -170,6 +171,12 @@ def test_no_tracked_file_names_a_machine_path_or_a_package_registry(tracked: lis
             if MACHINE_PATH.search(line) or REGISTRY.search(line):
                 found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()}")
     assert found == []
+
+
+def test_no_two_test_files_have_one_name() -> None:
+    """Pytest imports a test file by its bare name: the second of a name cannot be collected."""
+    names = [path.name for path in sorted(ROOT.glob("tests/**/*.py")) if path.stem != "conftest"]
+    assert [name for name, times in Counter(names).items() if times > 1] == []
 
 
 def test_the_workflow_and_the_hooks_do_what_ci_does() -> None:

@@ -22,6 +22,7 @@ from inference.fit import Fit
 from inference.fitting import fit_trial
 from inference.instant import UnreliableWeightsError, _Mixture, _resampled, instant_outcome
 from inference.profiles import SamplerProfile, find_profile
+from inference.reproduction import reproduce
 from models.design import Design
 from models.priors import Priors
 
@@ -169,3 +170,8 @@ def test_nuts_takes_over_where_weights_are_unreliable(monkeypatch: pytest.Monkey
     assert facts["engine"] == "nuts"
     assert facts["instant_pareto_k"] == pytest.approx(raised.value.pareto_k)
     assert "instant_pareto_k" not in engine_facts(fit_outcome(design, PRIORS, profile, 1)[0])
+
+
+def test_a_run_is_reproduced_by_its_own_engine(fit: Fit) -> None:
+    assert reproduce(fit).reproduced
+    assert not reproduce(fit, seed=4).reproduced
