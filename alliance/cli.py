@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from alliance import (
+    calibrate_command,
     effect_commands,
     loo_command,
     ppc_command,
@@ -36,6 +37,7 @@ from alliance.model_options import (
 )
 from alliance.options import (
     DEFAULT_SEED,
+    EngineName,
     FigureOption,
     FormatOption,
     IntervalOption,
@@ -61,13 +63,6 @@ class ProfileName(StrEnum):
     CI = "ci"
     STANDARD = "standard"
     PUBLICATION = "publication"
-
-
-class EngineName(StrEnum):
-    """Ways to the posterior; the same names as `inference.profiles.Engine`."""
-
-    NUTS = "nuts"
-    INSTANT = "instant"
 
 
 ProfileOption = Annotated[
@@ -282,6 +277,7 @@ app.command()(loo_command.loo)
 app.command()(sensitivity_command.sensitivity)
 app.command()(prior_command.prior)
 app.command()(reproducing_command.reproduce)
+app.command()(calibrate_command.calibrate)
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from alliance import render, run_facts
 from alliance.comparison_table import comparison
 from alliance.progress import sampling_progress
 from alliance.reporting import REPORT, write_report
-from alliance.running import command, load_run
+from alliance.running import GATE_FAILED, command, load_run
 from data_prep.errors import DataError, InputError
 from data_prep.shifts import read_shifts
 from data_prep.simulation import simulate_trial, write_simulated
@@ -22,8 +22,6 @@ from data_prep.trial import Trial, check_estimable, load_trial
 if TYPE_CHECKING:
     from diagnostics.fit_gate import FitChecks
     from inference.profiles import Engine
-
-GATE_FAILED = 3
 
 
 def _load(study: Study, data: Path) -> Trial:

@@ -21,6 +21,13 @@ class TableFormat(StrEnum):
     JSON = "json"
 
 
+class EngineName(StrEnum):
+    """Ways to the posterior; the same names as `inference.profiles.Engine`."""
+
+    NUTS = "nuts"
+    INSTANT = "instant"
+
+
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help=RUN_HELP)]
 FormatOption = Annotated[TableFormat, typer.Option("--format", help="How tables are printed.")]
 SeedOption = Annotated[

@@ -13,6 +13,7 @@ from alliance import render
 from data_prep.errors import DataError, IncompleteSamplingError, InputError
 from data_prep.study import find_study, read_study
 
+GATE_FAILED = 3
 INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C ended
 
 

@@ -67,6 +67,19 @@ def comparison_figure(fit: Fit, table: pd.DataFrame, *, interval: float = 0.95) 
     return figure
 
 
+def require_figure(path: Path) -> None:
+    """Refuse a place for a figure by its ending, before hours of work for it.
+
+    Raises
+    ------
+    InputError
+    """
+    if path.suffix.lower() not in FORMATS:
+        raise InputError(
+            f"{path.name!r} does not end in a figure's format.", f"Use {', '.join(FORMATS)}."
+        )
+
+
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, SVG or PDF.
 
@@ -81,10 +94,7 @@ def save_figure(figure: Figure, path: Path) -> None:
     InputError
         If the ending is another one, or the file cannot be written.
     """
-    if path.suffix.lower() not in FORMATS:
-        raise InputError(
-            f"{path.name!r} does not end in a figure's format.", f"Use {', '.join(FORMATS)}."
-        )
+    require_figure(path)
     try:
         figure.savefig(path, dpi=150)
     except OSError as error:

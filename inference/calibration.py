@@ -3,28 +3,30 @@
 Parameters are drawn from the priors, a trial's outcomes from the model for the patients at hand,
 and the model is fitted to them. Over many such trials the rank of the true value among the
 posterior's draws is uniform, for every quantity, if simulator, model and sampler agree (Talts et
-al. 2018, arXiv:1804.06788).
+al. 2018, arXiv:1804.06788). Each trial's random numbers follow from the seed and its own number, so
+that trials may be fitted anywhere and in any order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 from arviz_stats.base import array_stats
 from arviz_stats.ecdf_utils import ecdf_pit
 from numpy.typing import NDArray
 from statsmodels.stats.multitest import multipletests
 
 from data_prep.errors import InputError
-from inference.datatree import posterior
+from inference.datatree import divergences, engine_facts, posterior
 from inference.engines import fit_outcome
 from inference.estimands import estimand_draws
-from inference.prior_predictive import prior_predictive
 from inference.profiles import Engine, SamplerProfile, seed_sequence
+from inference.simulated_trials import simulated_trial
 from models.design import Design
 from models.priors import Priors
 
@@ -40,7 +42,7 @@ BAND = 0.95  # probability that calibrated shares stay within their band everywh
 SIMULATIONS = 1_000  # of uniform shares, for the band
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Calibration:
     """Where the true values lie in the posteriors of t simulated trials.
 
@@ -55,6 +57,10 @@ class Calibration:
         Posterior mean less the true value, in posterior SDs.
     shrinkage : ndarray, shape (t, m)
         Posterior variance over that of the true values: what the data do not tell.
+    divergent : int
+        Trials in which a chain of NUTS diverged.
+    fallbacks : int
+        Trials that NUTS fitted because the instant engine's weights were unreliable.
     """
 
     outcome: str
@@ -62,13 +68,15 @@ class Calibration:
     pit: Array
     z: Array
     shrinkage: Array
+    divergent: int = 0
+    fallbacks: int = 0
 
-    @property
+    @cached_property
     def p_values(self) -> Array:
         """Of uniform shares, for each quantity, shape (m,)."""
         return np.array([float(array_stats.uniformity_test(own)[0]) for own in self.pit.T])
 
-    @property
+    @cached_property
     def adjusted(self) -> Array:
         """The same after Holm's correction for their number, shape (m,)."""
         return np.asarray(multipletests(self.p_values, method="holm")[1])
@@ -133,73 +141,131 @@ class Calibration:
         return pd.DataFrame({"pit": points, "share": share, "lower": lower, "upper": upper})
 
 
-def simulated_trials(
-    design: Design, priors: Priors, number: int, *, seed: int = 0
-) -> Iterator[tuple[Design, xr.DataArray]]:
-    """Trials from the priors, for the design's patients.
+@dataclass(frozen=True, eq=False, slots=True)
+class CalibrationQuestion:
+    """What is calibrated, and how: all but the number of a trial.
 
-    Parameters
+    Attributes
     ----------
     design : Design
-        With every alliance observed; its outcome is not used.
-    priors : Priors
-    number : int
-    seed : int
-
-    Yields
-    ------
-    Design
-        With another outcome.
-    xarray.DataArray
-        True values of the reported quantities, one chain of one draw.
-
-    Raises
-    ------
-    InputError
-        If the alliance has a model of its own, or the number is not above zero.
-    """
-    if number < 1:
-        raise InputError(f"{number} simulated trials calibrate nothing.", "Ask for one or more.")
-    if design.moderator.latent or design.moderator.structure == "within_between":
-        raise InputError(
-            f"{design.outcome}: trials are simulated for the ratings at hand, and an alliance with "
-            "a model of its own would have to be simulated too.",
-            "Calibrate it with the alliance as rated.",
-        )
-    found = prior_predictive(design, priors, draws=number, seed=seed)
-    own = (found.scores - design.scale.offset) / design.scale.unit
-    for k in range(number):
-        trial = replace(found.design, y=own[k])
-        yield trial, estimand_draws(trial, found.draws.isel(draw=[k]))
-
-
-def calibrate(
-    design: Design,
-    priors: Priors,
-    profile: SamplerProfile,
-    *,
-    trials: int,
-    seed: int = 0,
-    engine: Engine = "nuts",
-    fitted: Priors | None = None,
-    progress: Told | None = None,
-) -> Calibration:
-    """Simulate trials from the priors, fit each, and rank the true values.
-
-    Parameters
-    ----------
-    design : Design
-        Whose patients, arms, therapists and ratings are kept.
+        Whose patients, arms, therapists and, where they have no model of their own, ratings are
+        kept.
     priors : Priors
         That true values are drawn from.
     profile : SamplerProfile
         With at least `KEPT` draws in all.
-    trials : int
     seed : int
-        Each trial's own seeds follow from it and the trial's number.
     engine : {"nuts", "instant"}
     fitted : Priors, optional
         That the model is fitted with, the same by default; others are a planted fault.
+    """
+
+    design: Design
+    priors: Priors
+    profile: SamplerProfile
+    seed: int = 0
+    engine: Engine = "nuts"
+    fitted: Priors | None = None
+
+    def __post_init__(self) -> None:
+        if self.profile.chains * self.profile.draws < KEPT:
+            raise InputError(
+                f"{self.profile.chains} x {self.profile.draws} draws are fewer than {KEPT}.",
+                "Calibrate with another profile.",
+            )
+
+
+def ranked_trial(question: CalibrationQuestion, number: int) -> dict[str, Any]:
+    """Simulate one trial, fit it, and rank the true values among the draws.
+
+    Parameters
+    ----------
+    question : CalibrationQuestion
+    number : int
+        Of the trial.
+
+    Returns
+    -------
+    dict
+        Plain values: ``labels`` (pairs of quantity and level), ``pit``, ``truth``, ``mean`` and
+        ``sd`` of each, ``divergent`` and ``fallback``.
+    """
+    outcome = f"{question.design.outcome}: trial"
+    simulator = np.random.default_rng(seed_sequence(question.seed, "prior", outcome, number))
+    trial = simulated_trial(question.design, question.priors, simulator)
+    stream = seed_sequence(question.seed, "sampling", outcome, number)
+    own = int(stream.generate_state(1)[0])
+    tree, _ = fit_outcome(
+        trial.design,
+        question.fitted or question.priors,
+        question.profile,
+        own,
+        engine=question.engine,
+        cores=1,
+    )
+    draws = estimand_draws(trial.design, posterior(tree))
+    values = draws.transpose("chain", "draw", "estimand").values
+    values = values.reshape(-1, values.shape[-1])
+    truth = estimand_draws(trial.design, trial.draws)
+    true = truth.transpose("chain", "draw", "estimand").values.reshape(-1)
+    return {
+        "labels": [
+            [str(quantity), str(level)]
+            for quantity, level in zip(draws["quantity"].values, draws["level"].values, strict=True)
+        ],
+        "pit": _share_below(values, true, np.random.default_rng(own)).tolist(),
+        "truth": true.tolist(),
+        "mean": values.mean(axis=0).tolist(),
+        "sd": values.std(axis=0, ddof=1).tolist(),
+        "divergent": divergences(tree) > 0,
+        "fallback": "instant_pareto_k" in engine_facts(tree),
+    }
+
+
+def calibration_of(outcome: str, trials: Sequence[Mapping[str, Any]]) -> Calibration:
+    """Put ranked trials together.
+
+    Parameters
+    ----------
+    outcome : str
+    trials : sequence of mapping
+        As from `ranked_trial`; at least one.
+
+    Returns
+    -------
+    Calibration
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    if not trials:
+        raise InputError(f"{outcome}: not one trial was fitted.", "Ask for one or more.")
+    pit, truth, mean, sd = (
+        np.array([trial[name] for trial in trials]) for name in ("pit", "truth", "mean", "sd")
+    )
+    spread = truth.var(axis=0, ddof=1) if len(trials) > 1 else np.full(truth.shape[1], np.nan)
+    return Calibration(
+        outcome=outcome,
+        labels=tuple((quantity, level) for quantity, level in trials[0]["labels"]),
+        pit=pit,
+        z=(mean - truth) / sd,
+        shrinkage=sd**2 / spread,
+        divergent=sum(trial["divergent"] for trial in trials),
+        fallbacks=sum(trial["fallback"] for trial in trials),
+    )
+
+
+def calibrate(
+    question: CalibrationQuestion, trials: int, *, progress: Told | None = None
+) -> Calibration:
+    """Calibrate one model in this process; `inference.calibration_runs` does so on many.
+
+    Parameters
+    ----------
+    question : CalibrationQuestion
+    trials : int
     progress : callable, optional
         Called with the trials done and the trials to do.
 
@@ -210,42 +276,16 @@ def calibrate(
     Raises
     ------
     InputError
-        As of `simulated_trials`, if the engine does not fit the design, or if there are too few
-        draws.
+        If there are no trials, or the engine does not fit the design.
     """
-    if profile.chains * profile.draws < KEPT:
-        raise InputError(
-            f"{profile.chains} x {profile.draws} draws are fewer than {KEPT}.",
-            "Calibrate with another profile.",
-        )
-    shares, scores, variances, truths = [], [], [], []
-    labels: tuple[tuple[str, str], ...] = ()
-    for k, (trial, truth) in enumerate(simulated_trials(design, priors, trials, seed=seed)):
+    found = []
+    for number in range(trials):
         if progress is not None:
-            progress(k, trials)
-        stream = seed_sequence(seed, "sampling", f"{design.outcome}: trial", k)
-        own = int(stream.generate_state(1)[0])
-        tree, _ = fit_outcome(trial, fitted or priors, profile, own, engine=engine)
-        draws = estimand_draws(trial, posterior(tree))
-        pairs = zip(draws["quantity"].values, draws["level"].values, strict=True)
-        labels = tuple((str(quantity), str(level)) for quantity, level in pairs)
-        values = draws.transpose("chain", "draw", "estimand").values.reshape(-1, len(labels))
-        true = truth.transpose("chain", "draw", "estimand").values.reshape(-1)
-        shares.append(_share_below(values, true, np.random.default_rng(own)))
-        sd = values.std(axis=0, ddof=1)
-        scores.append((values.mean(axis=0) - true) / sd)
-        variances.append(sd**2)
-        truths.append(true)
+            progress(number, trials)
+        found.append(ranked_trial(question, number))
     if progress is not None:
         progress(trials, trials)
-    spread = np.var(truths, axis=0, ddof=1) if trials > 1 else np.full(len(labels), np.nan)
-    return Calibration(
-        outcome=design.outcome,
-        labels=labels,
-        pit=np.array(shares),
-        z=np.array(scores),
-        shrinkage=np.array(variances) / spread,
-    )
+    return calibration_of(question.design.outcome, found)
 
 
 def _share_below(values: Array, true: Array, generator: np.random.Generator) -> Array:

@@ -99,6 +99,12 @@ def engine_facts(tree: xr.DataTree) -> dict[str, Any]:
     return {"engine": engine, **{name: found[name] for name in told if name in found}}
 
 
+def divergences(tree: xr.DataTree) -> int:
+    """Draws at which the sampler diverged; none where it was not NUTS."""
+    statistics = tree["sample_stats"].dataset
+    return int(statistics["diverging"].sum()) if "diverging" in statistics else 0
+
+
 def _attributes(sampling_time: float) -> dict[str, str | float]:
     return {
         "inference_library": "nutpie",

@@ -8,7 +8,12 @@ import xarray as xr
 
 from data_prep.errors import InputError
 from inference.datatree import mark_fallback
-from inference.instant import UnreliableWeightsError, instant_outcome, require_instant
+from inference.instant import (
+    UnreliableWeightsError,
+    can_be_instant,
+    instant_outcome,
+    require_instant,
+)
 from inference.profiles import Engine, SamplerProfile
 from inference.timings import Timings
 from models.design import Design
@@ -66,6 +71,11 @@ def fit_outcome(
     if pareto_k is not None:
         mark_fallback(tree, pareto_k)
     return tree, timings
+
+
+def default_engine(design: Design) -> Engine:
+    """The engine of many fits of one shape: ``instant`` where it fits the design."""
+    return "instant" if can_be_instant(design) else "nuts"
 
 
 def require_engine(designs: Sequence[Design], engine: Engine, *, joint: bool) -> None:

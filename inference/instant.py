@@ -240,6 +240,11 @@ def _drawn(
     return tree, Timings(0.0, sampled - started, finished - sampled)
 
 
+def can_be_instant(design: Design) -> bool:
+    """Whether the design's coefficients integrate out."""
+    return design.exact and design.moderator.structure != "within_between"
+
+
 def require_instant(design: Design) -> None:
     """Refuse designs whose coefficients do not integrate out.
 
@@ -247,7 +252,7 @@ def require_instant(design: Design) -> None:
     ------
     InputError
     """
-    if design.exact and design.moderator.structure != "within_between":
+    if can_be_instant(design):
         return
     what = (
         f"family {design.family.name}"

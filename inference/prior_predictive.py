@@ -32,6 +32,9 @@ from models.ratings import PREDICTOR_SCALE, latent_patients, predictor_columns
 
 Array = NDArray[np.float64]
 
+# Variables by name: dims beside chain and draw, and values, the draw first.
+AllianceDraws = dict[str, tuple[tuple[str, ...], Array]]
+
 DRAWS = 2000  # a share of 1 in 20 is then known to 0.5 percentage points (one standard error)
 # Of more patients so many are drawn at random: scores of a trial's size say enough, and a trial of
 # 100,000 would take gigabytes.
@@ -81,7 +84,7 @@ def prior_predictive(
     generator = np.random.default_rng(seed_sequence(seed, "prior", design.outcome))
     some = _some_patients(design, generator)
     found = prior_draws(some, priors, draws=draws, generator=generator, joint=joint)
-    return PriorPredictive(some, found, _scores(some, priors, found, generator))
+    return PriorPredictive(some, found, prior_scores(some, priors, found, generator))
 
 
 def prior_draws(
@@ -91,6 +94,7 @@ def prior_draws(
     draws: int,
     generator: np.random.Generator,
     joint: bool = False,
+    alliance: AllianceDraws | None = None,
 ) -> xr.Dataset:
     """Draw a model's parameters from their priors.
 
@@ -102,6 +106,8 @@ def prior_draws(
     draws : int
     generator : numpy.random.Generator
     joint : bool
+    alliance : mapping of str to (dims, values), optional
+        Parameters of the alliance's own model and true alliances that were drawn already.
 
     Returns
     -------
@@ -123,7 +129,7 @@ def prior_draws(
     for parameter in design.family.parameters:
         found |= _family_parameter(parameter, design, priors, draws, generator)
     found |= _therapist_spreads(design, priors, draws, generator, joint=joint)
-    found |= _alliance(design, priors, draws, generator)
+    found |= _alliance(design, priors, draws, generator) if alliance is None else alliance
     numbered = {
         name: (("chain", "draw", *dims), values[None]) for name, (dims, values) in found.items()
     }
@@ -320,9 +326,25 @@ def _own_slopes(design: Design, beta: Array, rows: NDArray[np.int64]) -> Array:
     return slope
 
 
-def _scores(
+def prior_scores(
     design: Design, priors: Priors, draws: xr.Dataset, generator: np.random.Generator
 ) -> Array:
+    """A trial's scores from each draw of the parameters.
+
+    Parameters
+    ----------
+    design : Design
+    priors : Priors
+        For parameters that they fix.
+    draws : xarray.Dataset
+        As from `prior_draws`.
+    generator : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray, shape (d, n)
+        On the outcome's own scale.
+    """
     predictor = prior_predictor(design, draws)
     auxiliary = family_parameters(design, draws, priors)
     scores = np.empty_like(predictor)

@@ -9,8 +9,9 @@ import pytest
 from example_families import family_design
 
 from data_prep.errors import InputError
-from inference.calibration import Calibration, _share_below, calibrate, simulated_trials
+from inference.calibration import Calibration, CalibrationQuestion, _share_below, calibrate
 from inference.profiles import SamplerProfile
+from inference.simulated_trials import simulated_trial
 from models.priors import Priors
 
 PRIORS = Priors()
@@ -66,35 +67,45 @@ def test_ranks_of_draws_from_the_same_distribution_are_even() -> None:
 
 def test_trials_have_other_outcomes_and_the_same_patients() -> None:
     design = family_design("gaussian")
-    first, again = (list(simulated_trials(design, PRIORS, 3, seed=seed)) for seed in (5, 5))
-    for (trial, truth), (other, same) in zip(first, again, strict=True):
-        np.testing.assert_array_equal(trial.X, design.X)
-        np.testing.assert_array_equal(trial.y, other.y)
-        np.testing.assert_array_equal(truth.values, same.values)
-    assert not np.array_equal(first[0][0].y, first[1][0].y)
-    # The residual SD that is true is that of what the predictor leaves, for many patients
-    ordinal, _ = next(iter(simulated_trials(family_design("ordinal"), PRIORS, 1)))
+    first, again, other = (
+        simulated_trial(design, PRIORS, np.random.default_rng(seed)) for seed in (5, 5, 6)
+    )
+    np.testing.assert_array_equal(first.design.X, design.X)
+    np.testing.assert_array_equal(first.design.y, again.design.y)
+    assert first.draws.identical(again.draws)
+    assert not np.array_equal(first.design.y, other.design.y)
+    ordinal = simulated_trial(family_design("ordinal"), PRIORS, np.random.default_rng(1)).design
     assert set(np.unique(ordinal.y)) <= set(range(5))
+
+
+def test_ratings_with_a_model_are_simulated_too() -> None:
+    """Missing ones stay missing; none lies above the ceiling; the true ones are kept."""
+    design = family_design("gaussian", "impute")
+    trial = simulated_trial(design, PRIORS, np.random.default_rng(2))
+    moderator = design.coefficients.index("moderator")
+    missing = design.moderator_missing
+    assert missing.any()
+    assert (trial.design.X[missing, moderator] == 0).all()
+    assert (trial.design.X[~missing, moderator] != design.X[~missing, moderator]).all()
+    assert trial.draws["latent_patient"].values.tolist() == np.flatnonzero(missing).tolist()
+    arm = design.coefficients.index("arm[1]")
+    both = trial.design.X[:, arm] * trial.design.X[:, moderator]
+    np.testing.assert_allclose(
+        trial.design.X[:, design.coefficients.index("interaction[1]")], both, atol=1e-12
+    )
 
 
 def test_instant_posteriors_are_calibrated_and_wrong_priors_are_found() -> None:
     """80 trials without therapists; a slope's prior a tenth as wide in the model fails at once."""
     design = family_design("gaussian", therapist="none")
     told: list[tuple[int, int]] = []
-    found = calibrate(
-        design,
-        PRIORS,
-        SHORT,
-        trials=80,
-        engine="instant",
-        seed=3,
-        progress=lambda done, total: told.append((done, total)),
-    )
+    question = CalibrationQuestion(design, PRIORS, SHORT, seed=3, engine="instant")
+    found = calibrate(question, 80, progress=lambda done, total: told.append((done, total)))
     assert found.passed
     assert told[-1] == (80, 80)
     assert found.pit.shape == (80, len(found.labels))
     tight = replace(PRIORS, moderator_slope=PRIORS.moderator_slope / 10)
-    wrong = calibrate(design, PRIORS, SHORT, trials=80, engine="instant", seed=3, fitted=tight)
+    wrong = calibrate(replace(question, fitted=tight), 80)
     assert not wrong.passed
     failed = {wrong.labels[k][0] for k in np.flatnonzero(wrong.adjusted < 0.01)}
     assert "moderator_slope" in failed
@@ -102,9 +113,7 @@ def test_instant_posteriors_are_calibrated_and_wrong_priors_are_found() -> None:
 
 def test_what_cannot_be_calibrated_is_refused() -> None:
     design = family_design("gaussian")
-    with pytest.raises(InputError, match="calibrate nothing"):
-        next(simulated_trials(design, PRIORS, 0))
-    with pytest.raises(InputError, match="model of its own"):
-        next(simulated_trials(family_design("gaussian", "impute"), PRIORS, 1))
+    with pytest.raises(InputError, match="one or more"):
+        calibrate(CalibrationQuestion(design, PRIORS, SHORT), 0)
     with pytest.raises(InputError, match="fewer than"):
-        calibrate(design, PRIORS, replace(SHORT, draws=50), trials=1)
+        CalibrationQuestion(design, PRIORS, replace(SHORT, draws=50))

@@ -10,7 +10,7 @@ import pytest
 from planted_misfits import OUTCOME, SCENARIOS, planted_patients, random_numbers
 
 import inference.calibration as calibration
-from inference.calibration import Calibration, calibrate
+from inference.calibration import Calibration, CalibrationQuestion, calibrate
 from inference.profiles import Engine, SamplerProfile
 from models.design import Design, build_design
 from models.priors import Priors
@@ -50,9 +50,8 @@ def told(name: str, found: Calibration) -> None:
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("engine", ["instant", "nuts"])
 def test_every_reported_quantity_is_calibrated(name: str, engine: Engine) -> None:
-    found = calibrate(
-        design_of(MODELS[name]), PRIORS, SHORT, trials=TRIALS[engine], engine=engine, seed=2
-    )
+    question = CalibrationQuestion(design_of(MODELS[name]), PRIORS, SHORT, 2, engine)
+    found = calibrate(question, TRIALS[engine])
     told(f"{name}, {engine}", found)
     assert found.passed
 
@@ -85,15 +84,9 @@ def test_planted_faults_are_found(fault: Callable[[Design], Design]) -> None:
 def test_a_prior_that_differs_is_found() -> None:
     for name in ("moderator_slope", "therapist_sd", "interaction"):
         other = replace(PRIORS, **{name: getattr(PRIORS, name) / 3})
-        found = calibrate(
-            design_of(MODELS["intercepts and slopes"]),
-            PRIORS,
-            SHORT,
-            trials=300,
-            engine="instant",
-            seed=2,
-            fitted=other,
-        )
+        design = design_of(MODELS["intercepts and slopes"])
+        question = CalibrationQuestion(design, PRIORS, SHORT, 2, "instant", fitted=other)
+        found = calibrate(question, 300)
         told(f"{name} a third as wide", found)
         assert not found.passed
 
@@ -108,4 +101,4 @@ def planted(fault: Callable[[Design], Design]) -> Calibration:
 
         patch.setattr(calibration, "fit_outcome", faulty)
         design = design_of(MODELS["intercepts and slopes"])
-        return calibrate(design, PRIORS, SHORT, trials=300, engine="instant", seed=2)
+        return calibrate(CalibrationQuestion(design, PRIORS, SHORT, 2, "instant"), 300)

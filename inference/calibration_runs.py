@@ -1,0 +1,192 @@
+"""Calibration of a study's models by many fits on a cluster, kept in a store."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from distributed import Client
+from statsmodels.stats.multitest import multipletests
+
+from data_prep.errors import InputError
+from data_prep.flow import analysed_patients
+from data_prep.imagined import imagined_patients
+from data_prep.study import Study
+from inference.calibration import (
+    ALARM,
+    Calibration,
+    CalibrationQuestion,
+    calibration_of,
+    ranked_trial,
+)
+from inference.engines import default_engine, require_engine
+from inference.fit import installed_versions
+from inference.profiles import Engine, SamplerProfile, seed_sequence
+from inference.task_runner import run_tasks
+from models.design import Design, build_design
+from models.spec import specify
+
+# Enough for ranks among 199 draws that are thinned to be nearly independent.
+PROFILE = SamplerProfile("ci", chains=2, draws=500, tune=500)
+
+
+@dataclass(frozen=True, eq=False)
+class StudyCalibration:
+    """Calibration of every outcome of a study.
+
+    Attributes
+    ----------
+    outcomes : dict of str to Calibration
+    failures : dict of str to str
+        By task, trials whose fit failed.
+    engines : dict of str to str
+        By outcome, the engine that was asked for.
+    """
+
+    outcomes: dict[str, Calibration]
+    failures: dict[str, str]
+    engines: dict[str, Engine]
+
+    @property
+    def passed(self) -> bool:
+        """Whether no quantity of any outcome fails, and no fit did."""
+        return not self.failures and bool((self.table()["p_adjusted"] >= ALARM).all())
+
+    def table(self) -> pd.DataFrame:
+        """One row for each quantity; as `Calibration.table`, corrected over all outcomes."""
+        table = pd.concat([own.table() for own in self.outcomes.values()], ignore_index=True)
+        table["p_adjusted"] = multipletests(table["p_value"], method="holm")[1]
+        return table
+
+
+def calibration_questions(
+    study: Study,
+    data: xr.Dataset | None,
+    *,
+    patients: int,
+    therapists: int,
+    seed: int,
+    engine: Engine | None,
+) -> dict[str, CalibrationQuestion]:
+    """What is to be calibrated, for each outcome.
+
+    Parameters
+    ----------
+    study : Study
+    data : xarray.Dataset or None
+        Of a trial, whose patients are kept; otherwise they are imagined.
+    patients, therapists : int
+        So many are imagined.
+    seed : int
+    engine : {"nuts", "instant"}, optional
+        ``instant`` by default where it fits the outcome, NUTS for the others.
+
+    Returns
+    -------
+    dict of str to CalibrationQuestion
+
+    Raises
+    ------
+    InputError
+        If the model is a joint one, or the engine does not fit an outcome.
+    """
+    if study.model.joint:
+        raise InputError(
+            "A joint model is not calibrated by simulation.",
+            "Leave --joint out: its outcomes are then calibrated one by one.",
+        )
+    if data is None:
+        generator = np.random.default_rng(seed_sequence(seed, "prior", "imagined patients"))
+        data = imagined_patients(study, patients, therapists, generator)
+    questions = {}
+    for name, spec in specify(study).items():
+        design = build_design(analysed_patients(data, name), spec, study.outcomes[name].range)
+        chosen = default_engine(design) if engine is None else engine
+        require_engine([design], chosen, joint=False)
+        questions[name] = CalibrationQuestion(design, spec.priors, PROFILE, seed, chosen)
+    return questions
+
+
+def calibrate_study(
+    client: Client,
+    store: Path,
+    questions: Mapping[str, CalibrationQuestion],
+    trials: int,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> StudyCalibration:
+    """Rank so many simulated trials of every outcome, but for those that the store has.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    store : Path
+        A store of the same questions; more trials may be asked of it than before.
+    questions : mapping of str to CalibrationQuestion
+    trials : int
+        Of each outcome.
+    progress : callable, optional
+        Called with the trials done and the trials to do.
+
+    Returns
+    -------
+    StudyCalibration
+
+    Raises
+    ------
+    InputError
+        If the store cannot be used, or every fit of an outcome failed.
+    """
+    tasks = {f"{name}/{k}": (name, k) for k in range(trials) for name in questions}
+    found = run_tasks(
+        client, store, _facts(questions), ranked, dict(questions), tasks, progress=progress
+    )
+    failures = {task: own.failure for task, own in found.items() if own.failure is not None}
+    ranks: dict[str, list[dict[str, Any]]] = {name: [] for name in questions}
+    for task, (name, _) in tasks.items():
+        if (result := found[task].result) is not None:
+            ranks[name].append(result)
+    for name, own in ranks.items():
+        if not own:
+            raise InputError(
+                f"{name}: every fit failed, the first with {next(iter(failures.values()))}",
+                "Try `alliance fit` on simulated data of this study.",
+            )
+    return StudyCalibration(
+        {name: calibration_of(name, own) for name, own in ranks.items()},
+        failures,
+        {name: question.engine for name, question in questions.items()},
+    )
+
+
+def ranked(questions: Mapping[str, CalibrationQuestion], name: str, number: int) -> dict[str, Any]:
+    """One task: see `inference.calibration.ranked_trial`."""
+    return ranked_trial(questions[name], number)
+
+
+def _facts(questions: Mapping[str, CalibrationQuestion]) -> dict[str, Any]:
+    facts: dict[str, Any] = {"what": "calibration", "versions": installed_versions()}
+    for name, question in questions.items():
+        facts[f"{name}: patients"] = design_hash(question.design)
+        facts[f"{name}: engine"] = question.engine
+        facts[f"{name}: seed"] = question.seed
+        facts[f"{name}: profile"] = question.profile.to_dict()
+        facts[f"{name}: priors"] = repr(question.priors)
+    return facts
+
+
+def design_hash(design: Design) -> str:
+    """Hash of a design without its outcome: its patients and what is modelled of them."""
+    digest = hashlib.sha256()
+    for values in (design.X, design.therapist_index, design.moderator_missing):
+        digest.update(np.ascontiguousarray(values).tobytes())
+    for fact in (design.coefficients, design.effects, design.therapists, design.arms):
+        digest.update(repr(fact).encode())
+    digest.update(f"{design.family.name} {design.moderator} {design.scale}".encode())
+    return digest.hexdigest()

@@ -1,0 +1,113 @@
+"""Many tasks of one kind on a Dask cluster: seeds by task, results kept as they come."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from distributed import Client, Future, as_completed
+
+from inference.task_store import TaskOutcome, open_store
+
+Told = Callable[[int, int], None]
+Function = Callable[..., dict[str, Any]]
+
+AT_A_TIME = 500  # tasks that the scheduler knows of: it slows down with many thousands
+
+# A worker may have several threads; BLAS threads are limited for a whole process, and a fit that
+# ends would give them back to one that goes on.
+_ONE_FIT = threading.Lock()
+
+
+def run_tasks(
+    client: Client,
+    store: Path,
+    facts: Mapping[str, Any],
+    function: Function,
+    shared: Any,
+    tasks: Mapping[str, tuple[Any, ...]],
+    *,
+    progress: Told | None = None,
+) -> dict[str, TaskOutcome]:
+    """Run every task that the store does not have yet, and return the results of all.
+
+    A task's result may depend on what is shared and on its own arguments, and on nothing else: it
+    is then the same on any worker, in any order. A worker that dies loses nothing, its tasks are
+    given to another. A task that fails is recorded, and tried again by the next run.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    store : Path
+        See `inference.task_store.open_store`.
+    facts : mapping of str to plain values
+        All that decides the results.
+    function : callable
+        Of a module: ``function(shared, *arguments)`` gives plain values.
+    shared : object
+        Sent to each worker once.
+    tasks : mapping of str to tuple
+        Arguments by name.
+    progress : callable, optional
+        Called with the tasks done and the tasks to do.
+
+    Returns
+    -------
+    dict of str to TaskOutcome
+        In the order of `tasks`.
+
+    Raises
+    ------
+    InputError
+        If the store cannot be used.
+    """
+    with open_store(store, facts) as kept:
+        done = {
+            name: outcome for name, outcome in kept.outcomes().items() if outcome.failure is None
+        }
+        waiting = [name for name in tasks if name not in done]
+        finished = len(tasks) - len(waiting)
+        if progress is not None:
+            progress(finished, len(tasks))
+        # A task of its own, so that the scheduler makes it again if the worker that has it dies
+        everywhere = client.submit(_same, shared, pure=False)
+        names: dict[Future, str] = {}
+
+        def submitted(some: list[str]) -> list[Future]:
+            futures = [
+                client.submit(_alone, function, everywhere, tasks[name], pure=False)
+                for name in some
+            ]
+            names.update(zip(futures, some, strict=True))
+            return futures
+
+        queue = as_completed(submitted(waiting[:AT_A_TIME]))
+        later = iter(waiting[AT_A_TIME:])
+        for future in queue:
+            name = names.pop(future)
+            done[name] = _outcome(future)
+            kept.put(name, done[name])
+            finished += 1
+            if progress is not None:
+                progress(finished, len(tasks))
+            queue.update(submitted(list(islice(later, 1))))
+    return {name: done[name] for name in tasks}
+
+
+def _outcome(future: Future) -> TaskOutcome:
+    if future.status == "finished":
+        return TaskOutcome(future.result())
+    error = future.exception()
+    return TaskOutcome(None, f"{type(error).__name__}: {error}")
+
+
+def _same(shared: Any) -> Any:
+    return shared
+
+
+def _alone(function: Function, shared: Any, arguments: tuple[Any, ...]) -> dict[str, Any]:
+    with _ONE_FIT:
+        return function(shared, *arguments)
