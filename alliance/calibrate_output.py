@@ -51,7 +51,11 @@ def calibrate(
     if data is not None:
         trial = load_trial(described, data)
         check_estimable(trial, described.model.therapist)
-    from inference.calibration_runs import calibrate_study, calibration_questions
+    from inference.calibration_runs import (
+        calibrate_study,
+        calibration_facts,
+        calibration_questions,
+    )
 
     questions = calibration_questions(
         described,
@@ -70,8 +74,9 @@ def calibrate(
         f"Simulating and fitting {trials} trials of {whom} for each of {len(questions)} "
         f"outcome(s); results are kept in {store}."
     )
-    with many_fits(dask, workers) as (client, progress):
-        found = calibrate_study(client, store, questions, trials, progress=progress)
+    facts = calibration_facts(questions)
+    with many_fits(store, facts, dask, workers) as (client, kept, progress):
+        found = calibrate_study(client, kept, questions, trials, progress=progress)
     table = found.table()
     if figure is not None:
         from diagnostics.calibration_figure import calibration_figure

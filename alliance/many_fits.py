@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from alliance import render
+from alliance.running import INTERRUPTED
+
 if TYPE_CHECKING:
     from distributed import Client
+
+    from inference.task_store import TaskStore
 
 DaskOption = Annotated[
     str | None,
@@ -34,21 +39,42 @@ StoreOption = Annotated[
 
 @contextmanager
 def many_fits(
-    address: str | None, workers: int | None
-) -> Iterator[tuple[Client, Callable[[int, int], None] | None]]:
-    """A cluster, and a progress bar with the time left where standard error is a terminal.
+    store: Path, facts: Mapping[str, Any], address: str | None, workers: int | None
+) -> Iterator[tuple[Client, TaskStore, Callable[[int, int], None] | None]]:
+    """A store, a cluster, and a progress bar with the time left where there is a terminal.
 
     Parameters
     ----------
+    store : Path
+    facts : mapping of str to plain values
+        All that decides the results.
     address : str or None
     workers : int or None
 
     Yields
     ------
     distributed.Client
+    TaskStore
     callable or None
         To be called with the fits done and the fits to do.
     """
+    from inference.cluster import open_cluster
+    from inference.task_store import open_store
+
+    try:
+        with (
+            open_store(store, facts) as kept,
+            _progress() as progress,
+            open_cluster(address, workers) as client,
+        ):
+            yield client, kept, progress
+    except KeyboardInterrupt:
+        render.error(f"Interrupted. What is done is kept in {store}: the same command goes on.")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None] | None]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -59,12 +85,9 @@ def many_fits(
         TimeRemainingColumn,
     )
 
-    from inference.cluster import open_cluster
-
     console = Console(emoji=False, stderr=True)
     if not console.is_terminal:
-        with open_cluster(address, workers) as client:
-            yield client, None
+        yield None
         return
     columns = (
         TextColumn("[bold]{task.description}"),
@@ -76,9 +99,8 @@ def many_fits(
     )
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task("starting the workers", total=None)
-        with open_cluster(address, workers) as client:
 
-            def show(done: int, total: int) -> None:
-                progress.update(bar, completed=done, total=total, description="fits")
+        def show(done: int, total: int) -> None:
+            progress.update(bar, completed=done, total=total, description="fits")
 
-            yield client, show
+        yield show

@@ -93,7 +93,8 @@ def _panel(panel: Axes, found: StudyCalibration, quantity: str, level: str) -> N
 def _caption(found: StudyCalibration) -> str:
     trials = ", ".join(f"{name} {len(own.pit)}" for name, own in found.outcomes.items())
     return (
-        f"Simulated trials: {trials}. True values are drawn from the priors; a line above zero on "
-        "the left says that they lie low in their posteriors too often, an S that posteriors are "
-        "too narrow, a reversed S that they are too wide."
+        f"Simulated trials: {trials}. True values are drawn from the priors. A line above zero "
+        "says that they lie low in their posteriors too often, one below that they lie high; "
+        "above on the left and below on the right that posteriors are too narrow, the reverse "
+        "too wide."
     )

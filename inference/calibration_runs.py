@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +28,7 @@ from inference.engines import default_engine, require_engine
 from inference.fit import installed_versions
 from inference.profiles import Engine, SamplerProfile, seed_sequence
 from inference.task_runner import run_tasks
+from inference.task_store import TaskStore
 from models.design import Design, build_design
 from models.spec import specify
 
@@ -115,7 +115,7 @@ def calibration_questions(
 
 def calibrate_study(
     client: Client,
-    store: Path,
+    store: TaskStore,
     questions: Mapping[str, CalibrationQuestion],
     trials: int,
     *,
@@ -126,8 +126,8 @@ def calibrate_study(
     Parameters
     ----------
     client : distributed.Client
-    store : Path
-        A store of the same questions; more trials may be asked of it than before.
+    store : TaskStore
+        Open, and of the facts of these questions; more trials may be asked of it than before.
     questions : mapping of str to CalibrationQuestion
     trials : int
         Of each outcome.
@@ -141,12 +141,10 @@ def calibrate_study(
     Raises
     ------
     InputError
-        If the store cannot be used, or every fit of an outcome failed.
+        If every fit of an outcome failed.
     """
     tasks = {f"{name}/{k}": (name, k) for k in range(trials) for name in questions}
-    found = run_tasks(
-        client, store, _facts(questions), ranked, dict(questions), tasks, progress=progress
-    )
+    found = run_tasks(client, store, ranked, dict(questions), tasks, progress=progress)
     failures = {task: own.failure for task, own in found.items() if own.failure is not None}
     ranks: dict[str, list[dict[str, Any]]] = {name: [] for name in questions}
     for task, (name, _) in tasks.items():
@@ -170,7 +168,8 @@ def ranked(questions: Mapping[str, CalibrationQuestion], name: str, number: int)
     return ranked_trial(questions[name], number)
 
 
-def _facts(questions: Mapping[str, CalibrationQuestion]) -> dict[str, Any]:
+def calibration_facts(questions: Mapping[str, CalibrationQuestion]) -> dict[str, Any]:
+    """All that decides the results but the number of trials, for the store."""
     facts: dict[str, Any] = {"what": "calibration", "versions": installed_versions()}
     for name, question in questions.items():
         facts[f"{name}: patients"] = design_hash(question.design)
@@ -189,4 +188,4 @@ def design_hash(design: Design) -> str:
     for fact in (design.coefficients, design.effects, design.therapists, design.arms):
         digest.update(repr(fact).encode())
     digest.update(f"{design.family.name} {design.moderator} {design.scale}".encode())
-    return digest.hexdigest()
+    return digest.hexdigest()[:12]

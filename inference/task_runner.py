@@ -5,12 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from distributed import Client, Future, as_completed
 
-from inference.task_store import TaskOutcome, open_store
+from inference.task_store import TaskOutcome, TaskStore
 
 Told = Callable[[int, int], None]
 Function = Callable[..., dict[str, Any]]
@@ -24,8 +23,7 @@ _ONE_FIT = threading.Lock()
 
 def run_tasks(
     client: Client,
-    store: Path,
-    facts: Mapping[str, Any],
+    store: TaskStore,
     function: Function,
     shared: Any,
     tasks: Mapping[str, tuple[Any, ...]],
@@ -41,10 +39,8 @@ def run_tasks(
     Parameters
     ----------
     client : distributed.Client
-    store : Path
-        See `inference.task_store.open_store`.
-    facts : mapping of str to plain values
-        All that decides the results.
+    store : TaskStore
+        Open, and of the facts that decide the results.
     function : callable
         Of a module: ``function(shared, *arguments)`` gives plain values.
     shared : object
@@ -61,39 +57,35 @@ def run_tasks(
 
     Raises
     ------
-    InputError
-        If the store cannot be used.
+    sqlite3.Error
+        If the store cannot be written.
     """
-    with open_store(store, facts) as kept:
-        done = {
-            name: outcome for name, outcome in kept.outcomes().items() if outcome.failure is None
-        }
-        waiting = [name for name in tasks if name not in done]
-        finished = len(tasks) - len(waiting)
+    done = {name: outcome for name, outcome in store.outcomes().items() if outcome.failure is None}
+    waiting = [name for name in tasks if name not in done]
+    finished = len(tasks) - len(waiting)
+    if progress is not None:
+        progress(finished, len(tasks))
+    # A task of its own, so that the scheduler makes it again if the worker that has it dies
+    everywhere = client.submit(_same, shared, pure=False)
+    names: dict[Future, str] = {}
+
+    def submitted(some: list[str]) -> list[Future]:
+        futures = [
+            client.submit(_alone, function, everywhere, tasks[name], pure=False) for name in some
+        ]
+        names.update(zip(futures, some, strict=True))
+        return futures
+
+    queue = as_completed(submitted(waiting[:AT_A_TIME]))
+    later = iter(waiting[AT_A_TIME:])
+    for future in queue:
+        name = names.pop(future)
+        done[name] = _outcome(future)
+        store.put(name, done[name])
+        finished += 1
         if progress is not None:
             progress(finished, len(tasks))
-        # A task of its own, so that the scheduler makes it again if the worker that has it dies
-        everywhere = client.submit(_same, shared, pure=False)
-        names: dict[Future, str] = {}
-
-        def submitted(some: list[str]) -> list[Future]:
-            futures = [
-                client.submit(_alone, function, everywhere, tasks[name], pure=False)
-                for name in some
-            ]
-            names.update(zip(futures, some, strict=True))
-            return futures
-
-        queue = as_completed(submitted(waiting[:AT_A_TIME]))
-        later = iter(waiting[AT_A_TIME:])
-        for future in queue:
-            name = names.pop(future)
-            done[name] = _outcome(future)
-            kept.put(name, done[name])
-            finished += 1
-            if progress is not None:
-                progress(finished, len(tasks))
-            queue.update(submitted(list(islice(later, 1))))
+        queue.update(submitted(list(islice(later, 1))))
     return {name: done[name] for name in tasks}
 
 
