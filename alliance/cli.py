@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from alliance import (
+    assurance_command,
     calibrate_command,
     effect_commands,
     loo_command,
@@ -278,6 +279,7 @@ app.command()(sensitivity_command.sensitivity)
 app.command()(prior_command.prior)
 app.command()(reproducing_command.reproduce)
 app.command()(calibrate_command.calibrate)
+app.command()(assurance_command.assurance)
 
 
 def main() -> None:
