@@ -90,7 +90,7 @@ def check_draws(fit: Fit) -> tuple[GateReport, ...]:
             profile=profile.name,
             chains=profile.chains,
             draws=profile.draws,
-            quantities=_by_name(estimands),
+            quantities=by_name(estimands),
         )
         for name, tree, estimands in judged
     )
@@ -107,7 +107,14 @@ def worst_verdict(reports: tuple[GateReport, ...]) -> Verdict:
     return max((report.verdict for report in reports), key=order.index)
 
 
-def _by_name(estimands: xr.DataArray) -> xr.Dataset:
+def by_name(estimands: xr.DataArray) -> xr.Dataset:
+    """Reported quantities as variables, for the gate.
+
+    Parameters
+    ----------
+    estimands : xarray.DataArray
+        As from `inference.estimands.estimand_draws`.
+    """
     bare = estimands.drop_vars(["quantity", "level"])
     names = [
         f"{quantity}[{level}]" if level else str(quantity)

@@ -60,7 +60,7 @@ def test_500_whole_trials_convince_as_often() -> None:
     error = np.sqrt(2 * pooled * (1 - pooled) / TRIALS)
     planned_width = np.mean([own["upper"] - own["lower"] for own in planned])
     print(
-        f"convincing: planned {share:.3f}, whole trials {full:.3f}, z {(share - full) / error:.2f}; "
+        f"convincing: planned {share:.3f}, whole {full:.3f}, z {(share - full) / error:.2f}; "
         f"mean width {planned_width:.3f} and {np.mean(widths):.3f}"
     )
     assert abs(share - full) <= 3.3 * error

@@ -1,0 +1,155 @@
+"""The fits of a multiverse: each judged by the gate, its quantities beside its choices."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from distributed import Client
+
+from diagnostics.fit_gate import by_name
+from diagnostics.gate import check_convergence
+from diagnostics.verdicts import Verdict
+from inference.calibration_runs import design_hash
+from inference.datatree import posterior
+from inference.engines import default_engine, fit_outcome
+from inference.estimands import estimand_draws
+from inference.fit import installed_versions
+from inference.multiverse import CHOICES, Analysis, Multiverse
+from inference.profiles import Engine, SamplerProfile
+from inference.summary import summarise
+from inference.task_runner import run_tasks
+from inference.task_store import TaskStore
+
+KEPT = ("quantity", "level", "mean", "sd", "lower", "upper", "prob_positive")
+FAILED_FIT = "ERROR"  # instead of a verdict, where a fit ended with an error
+
+
+def judged_analysis(
+    shared: tuple[dict[str, Analysis], SamplerProfile, int, Engine | None, float], name: str
+) -> dict[str, Any]:
+    """Fit one analysis and judge its draws.
+
+    Parameters
+    ----------
+    shared : tuple
+        Analyses by name, profile, seed, engine (None for the default of each), and the intervals'
+        probability.
+    name : str
+
+    Returns
+    -------
+    dict
+        Plain values: ``verdict`` of the gate, ``failed`` checks, ``patients``, ``engine`` and
+        ``rows`` with `KEPT`; missing numbers are None.
+    """
+    analyses, profile, seed, engine, interval = shared
+    analysis = analyses[name]
+    design, outcome = analysis.design, analysis.universe.outcome
+    chosen = engine if engine == "nuts" else default_engine(design)
+    tree, _ = fit_outcome(design, analysis.priors, profile, seed, engine=chosen, cores=1)
+    draws = estimand_draws(design, posterior(tree))
+    report = check_convergence(
+        tree,
+        outcome=outcome,
+        profile=profile.name,
+        chains=profile.chains,
+        draws=profile.draws,
+        quantities=by_name(draws),
+    )
+    table = summarise(outcome, draws, interval=interval)[list(KEPT)]
+    rows = table.astype(object).where(table.notna(), None).to_dict("records")
+    return {
+        "verdict": str(report.draws_verdict),
+        "failed": [one.check for one in report.results if one.verdict is Verdict.FAIL],
+        "patients": len(design.y),
+        "engine": chosen,
+        "rows": rows,
+    }
+
+
+def fit_multiverse(
+    client: Client,
+    store: TaskStore,
+    multiverse: Multiverse,
+    profile: SamplerProfile,
+    seed: int,
+    *,
+    engine: Engine | None = None,
+    interval: float = 0.95,
+    progress: Callable[[int, int], None] | None = None,
+) -> pd.DataFrame:
+    """Fit every analysis that the store does not have yet.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    store : TaskStore
+        Open, and of `multiverse_facts`.
+    multiverse : Multiverse
+    profile : SamplerProfile
+    seed : int
+        One for all: analyses of the same data and shape then differ by their choices alone.
+    engine : {"nuts"}, optional
+        Instead of ``instant`` where that fits.
+    interval : float
+        Probability of the intervals.
+    progress : callable, optional
+        Called with the fits done and the fits to do.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each analysis and quantity: ``outcome``, the choices, ``patients``, ``engine``,
+        ``verdict`` (of the gate on the draws, or `FAILED_FIT`), ``reason``, and `KEPT`. An analysis
+        whose fit ended with an error has one row without a quantity.
+    """
+    analyses = {each.universe.name: each for each in multiverse.analyses}
+    shared = (analyses, profile, seed, engine, interval)
+    tasks = {name: (name,) for name in analyses}
+    found = run_tasks(client, store, judged_analysis, shared, tasks, progress=progress)
+    rows: list[dict[str, Any]] = []
+    for name, outcome in found.items():
+        universe = analyses[name].universe
+        head = {"outcome": universe.outcome}
+        head |= {choice: getattr(universe, choice) for choice in CHOICES}
+        result = outcome.result
+        if result is None:
+            rows.append(head | {"verdict": FAILED_FIT, "reason": outcome.failure})
+            continue
+        head |= {key: result[key] for key in ("patients", "engine", "verdict")}
+        head["reason"] = ", ".join(result["failed"])
+        rows += [head | row for row in result["rows"]]
+    columns = ["outcome", *CHOICES, "patients", "engine", "verdict", "reason", *KEPT]
+    table = pd.DataFrame(rows, columns=columns)
+    numbers = [name for name in KEPT if name not in ("quantity", "level")]
+    return table.astype(dict.fromkeys(numbers, float))
+
+
+def multiverse_facts(
+    multiverse: Multiverse,
+    profile: SamplerProfile,
+    seed: int,
+    *,
+    engine: Engine | None = None,
+    interval: float = 0.95,
+) -> dict[str, Any]:
+    """All that decides the results, for the store; as `fit_multiverse`."""
+    digest = hashlib.sha256()
+    for each in multiverse.analyses:
+        digest.update(f"{each.universe} {each.priors} {design_hash(each.design)}".encode())
+        digest.update(np.ascontiguousarray(each.design.y).tobytes())
+        digest.update(repr(each.design.scaling).encode())
+    return {
+        "what": "multiverse",
+        "versions": installed_versions(),
+        "study": multiverse.study.title,
+        "analyses": digest.hexdigest()[:12],
+        "profile": profile.to_dict(),
+        "seed": seed,
+        "engine": engine,
+        "interval": interval,
+    }
