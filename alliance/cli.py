@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +13,7 @@ from alliance import (
     calibrate_command,
     effect_commands,
     loo_command,
+    multiverse_command,
     ppc_command,
     predict_options,
     prior_command,
@@ -42,6 +42,7 @@ from alliance.options import (
     FigureOption,
     FormatOption,
     IntervalOption,
+    ProfileName,
     RunArgument,
     SeedOption,
     TableFormat,
@@ -56,14 +57,6 @@ app = typer.Typer(
     "works?\n\nExit codes: 0 fine; 2 wrong input or usage; 3 the diagnostics gate failed, or a run "
     "was not reproduced.",
 )
-
-
-class ProfileName(StrEnum):
-    """Sampling profiles; the same names as `inference.profiles.PROFILES`."""
-
-    CI = "ci"
-    STANDARD = "standard"
-    PUBLICATION = "publication"
 
 
 ProfileOption = Annotated[
@@ -280,6 +273,7 @@ app.command()(prior_command.prior)
 app.command()(reproducing_command.reproduce)
 app.command()(calibrate_command.calibrate)
 app.command()(assurance_command.assurance)
+app.command()(multiverse_command.multiverse)
 
 
 def main() -> None:

@@ -21,6 +21,14 @@ class TableFormat(StrEnum):
     JSON = "json"
 
 
+class ProfileName(StrEnum):
+    """Sampling profiles; the same names as `inference.profiles.PROFILES`."""
+
+    CI = "ci"
+    STANDARD = "standard"
+    PUBLICATION = "publication"
+
+
 class EngineName(StrEnum):
     """Ways to the posterior; the same names as `inference.profiles.Engine`."""
 

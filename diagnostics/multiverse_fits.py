@@ -43,8 +43,8 @@ def judged_analysis(
     Returns
     -------
     dict
-        Plain values: ``verdict`` of the gate, ``failed`` checks, ``patients``, ``engine`` and
-        ``rows`` with `KEPT`; missing numbers are None.
+        Plain values: ``verdict`` of the gate, ``failed`` checks, ``analysed`` patients, ``engine``
+        and ``rows`` with `KEPT`; missing numbers are None.
     """
     analyses, profile, seed, engine, interval = shared
     analysis = analyses[name]
@@ -65,7 +65,7 @@ def judged_analysis(
     return {
         "verdict": str(report.draws_verdict),
         "failed": [one.check for one in report.results if one.verdict is Verdict.FAIL],
-        "patients": len(design.y),
+        "analysed": len(design.y),
         "engine": chosen,
         "rows": rows,
     }
@@ -103,9 +103,9 @@ def fit_multiverse(
     Returns
     -------
     pandas.DataFrame
-        A row for each analysis and quantity: ``outcome``, the choices, ``patients``, ``engine``,
-        ``verdict`` (of the gate on the draws, or `FAILED_FIT`), ``reason``, and `KEPT`. An analysis
-        whose fit ended with an error has one row without a quantity.
+        A row for each analysis and quantity: ``outcome``, the choices, ``analysed`` patients,
+        ``engine``, ``verdict`` (of the gate on the draws, or `FAILED_FIT`), ``reason``, and
+        `KEPT`. An analysis whose fit ended with an error has one row without a quantity.
     """
     analyses = {each.universe.name: each for each in multiverse.analyses}
     shared = (analyses, profile, seed, engine, interval)
@@ -120,10 +120,10 @@ def fit_multiverse(
         if result is None:
             rows.append(head | {"verdict": FAILED_FIT, "reason": outcome.failure})
             continue
-        head |= {key: result[key] for key in ("patients", "engine", "verdict")}
+        head |= {key: result[key] for key in ("analysed", "engine", "verdict")}
         head["reason"] = ", ".join(result["failed"])
         rows += [head | row for row in result["rows"]]
-    columns = ["outcome", *CHOICES, "patients", "engine", "verdict", "reason", *KEPT]
+    columns = ["outcome", *CHOICES, "analysed", "engine", "verdict", "reason", *KEPT]
     table = pd.DataFrame(rows, columns=columns)
     numbers = [name for name in KEPT if name not in ("quantity", "level")]
     return table.astype(dict.fromkeys(numbers, float))

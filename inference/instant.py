@@ -57,6 +57,7 @@ FLATTEST = 0.05  # least curvature: an SD that the data say nothing of varies by
 MOST_SD = 5.0
 LIMITS = {"residual_sd": (-9.0, 2.0), "therapist_correlation": (-5.0, 5.0)}
 FOLDED = ("therapist_sd", "therapist_slope_sd", "therapist_arm_sd")
+NOWHERE = -1e10  # log density where no digit is left: the search turns back
 WORST_CONDITION = 1e12  # of a covariance that is still worth a Cholesky factor
 START = {
     "residual_sd": 0.8,
@@ -304,7 +305,7 @@ def _loss(target: Density) -> Callable[[Array], tuple[float, Array]]:
 
     def loss(x: Array) -> tuple[float, Array]:
         steps = STEP * np.eye(len(x))
-        found = target(np.concatenate([x[None], x + steps, x - steps]))
+        found = np.maximum(target(np.concatenate([x[None], x + steps, x - steps])), NOWHERE)
         forward, backward = found[1 : 1 + len(x)], found[1 + len(x) :]
         return -found[0], -(forward - backward) / (2 * STEP)
 

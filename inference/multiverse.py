@@ -123,7 +123,9 @@ class Multiverse:
     left_out: dict[str, str]
 
 
-def build_multiverse(study: Study, data: Path, vary: Sequence[str] = ()) -> Multiverse:
+def build_multiverse(
+    study: Study, data: Path, vary: Sequence[str] = (), *, full: bool = False
+) -> Multiverse:
     """Every analysis of a trial that its data allow.
 
     Parameters
@@ -133,6 +135,10 @@ def build_multiverse(study: Study, data: Path, vary: Sequence[str] = ()) -> Mult
     data : Path
     vary : sequence of str
         Some of `CHOICES`; all by default.
+    full : bool
+        Cross every likelihood with all other choices. By default those that are compiled, all but
+        the Gaussian, are crossed with what makes a model (therapists, missing ratings) and keep
+        the first of covariates, patients and prior scales.
 
     Returns
     -------
@@ -152,7 +158,8 @@ def build_multiverse(study: Study, data: Path, vary: Sequence[str] = ()) -> Mult
     analyses: list[Analysis] = []
     left_out: dict[str, str] = {}
     for outcome in study.outcomes:
-        for found in _analyses(narrowed(study, outcomes=[outcome]), table, outcome, vary):
+        own = narrowed(study, outcomes=[outcome])
+        for found in _analyses(own, table, outcome, vary, full=full):
             if isinstance(found, Analysis):
                 analyses.append(found)
             else:
@@ -171,11 +178,15 @@ def build_multiverse(study: Study, data: Path, vary: Sequence[str] = ()) -> Mult
 
 
 def _analyses(
-    study: Study, table: Table, outcome: str, vary: Sequence[str]
+    study: Study, table: Table, outcome: str, vary: Sequence[str], *, full: bool
 ) -> Iterator[Analysis | tuple[str, str]]:
     options = _options(study, outcome, vary)
     scales = options.pop("prior_scale")
+    first = {name: found[0] for name, found in options.items()}
     for likelihood, therapist, covariates, missing, patients in product(*options.values()):
+        whole = full or likelihood == "gaussian"
+        if not whole and (covariates, patients) != (first["covariates"], first["patients"]):
+            continue
         universe = Universe(outcome, likelihood, therapist, covariates, missing, 1.0, patients)
         try:
             trial = _trial(study, table, universe)
@@ -188,7 +199,7 @@ def _analyses(
             told = error.problems[0] if isinstance(error, DataError) else error
             yield universe.name, str(told)
             continue
-        for scale in scales:
+        for scale in scales if whole else scales[:1]:
             yield Analysis(
                 replace(universe, prior_scale=scale),
                 design,
