@@ -1,0 +1,142 @@
+"""The fits of a multiverse: judged, summed up, drawn, with failures shown as failures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from distributed import Client, LocalCluster
+
+from data_prep.errors import InputError
+from data_prep.simulation import simulate_trial, write_simulated
+from data_prep.study import narrowed, read_study
+from diagnostics.multiverse_figure import multiverse_figure
+from diagnostics.multiverse_fits import FAILED_FIT, fit_multiverse, multiverse_facts
+from diagnostics.multiverse_table import curves_of, hangs_on, multiverse_summary, wanted_quantities
+from inference.multiverse import CHOICES, Multiverse, build_multiverse
+from inference.profiles import find_profile
+from inference.task_store import TaskOutcome, open_store
+
+PROFILE = find_profile("ci")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Multiverse:
+    table = tmp_path_factory.mktemp("multiverse") / "trial.csv"
+    write_simulated(simulate_trial(seed=4, patients=90, therapists=8), table)
+    study = narrowed(read_study(table.parent / "study.toml"), outcomes=["pain", "gpe"])
+    return build_multiverse(study, table, ["therapist", "prior_scale"])
+
+
+@pytest.fixture(scope="module")
+def fitted(
+    built: Multiverse, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The table of all fits, and that of a store in which one fit failed and one did not pass."""
+    path = tmp_path_factory.mktemp("store") / "s"
+    facts = multiverse_facts(built, PROFILE, 1)
+    with (
+        LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as cluster,
+        Client(cluster) as client,
+    ):
+        with open_store(path, facts) as store:
+            whole = fit_multiverse(client, store, built, PROFILE, 1)
+            done = store.outcomes()
+        names = list(done)
+        with open_store(path.with_name("spoiled"), facts) as store:
+            for name, outcome in done.items():
+                result = dict(outcome.result or {})
+                if name == names[1]:
+                    result |= {"verdict": "FAIL", "failed": ["r_hat"]}
+                store.put(name, TaskOutcome(result))
+            spoiled = fit_multiverse(client, store, built, PROFILE, 1)
+    return whole, spoiled
+
+
+def test_every_analysis_has_every_quantity_and_a_verdict(
+    built: Multiverse, fitted: tuple[pd.DataFrame, pd.DataFrame]
+) -> None:
+    table, _ = fitted
+    assert len(table.drop_duplicates(["outcome", *CHOICES])) == len(built.analyses) == 18
+    assert set(table["verdict"]) <= {"PASS", "REVIEW"}
+    assert set(table["engine"]) == {"instant"}
+    assert (table["lower"] < table["upper"]).all()
+    no_therapists = table[table["therapist"] == "none"]
+    assert not no_therapists["quantity"].str.startswith("therapist").any()
+    # A wider prior leaves a wider posterior of what it is of
+    chosen = table[(table["quantity"] == "interaction") & (table["therapist"] == "intercept")]
+    widths = chosen.groupby("prior_scale")["sd"].mean()
+    assert widths.is_monotonic_increasing
+
+
+def test_failed_analyses_are_shown_and_not_counted(
+    fitted: tuple[pd.DataFrame, pd.DataFrame],
+) -> None:
+    whole, spoiled = fitted
+    assert (spoiled["verdict"] == "FAIL").any()
+    assert set(spoiled.loc[spoiled["verdict"] == "FAIL", "reason"]) == {"r_hat"}
+    counted = multiverse_summary(spoiled)["analyses"]
+    assert counted.max() == multiverse_summary(whole)["analyses"].max()
+    assert counted.sum() < multiverse_summary(whole)["analyses"].sum()
+
+
+def test_a_fit_that_ends_with_an_error_has_a_row_with_the_reason(
+    built: Multiverse, tmp_path: Path
+) -> None:
+    one = replace(built, analyses=built.analyses[:1])
+    broken = replace(one.analyses[0].design, y=one.analyses[0].design.y[:-1])
+    one = replace(one, analyses=(replace(one.analyses[0], design=broken),))
+    with (
+        LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as cluster,
+        Client(cluster) as client,
+        open_store(tmp_path / "s", {"what": "broken"}) as store,
+    ):
+        table = fit_multiverse(client, store, one, PROFILE, 1)
+    assert table["verdict"].tolist() == [FAILED_FIT]
+    assert table["reason"].iloc[0].startswith("ValueError")
+    assert np.isnan(table["mean"].iloc[0])
+
+
+def rows(means: list[float], **choices: list[str]) -> pd.DataFrame:
+    fixed = dict.fromkeys(CHOICES, "same")
+    return pd.DataFrame({**fixed, "mean": means}).assign(**choices)
+
+
+def test_the_choice_that_moves_most_is_named() -> None:
+    """Means 1, 2, 5, 6: therapists explain 16 of 17 parts of the variance, covariates 1."""
+    covariates, therapist = ["a", "b", "a", "b"], ["none", "none", "slope", "slope"]
+    found = hangs_on(rows([1, 2, 5, 6], covariates=covariates, therapist=therapist))
+    assert found == "therapist (94%)"
+    assert hangs_on(rows([1, 1, 1, 1], covariates=covariates, therapist=therapist)) == ""
+    alike = rows([1, 2, 2, 1], covariates=covariates, therapist=therapist)
+    assert hangs_on(alike) == ""
+
+
+def test_curves_are_sorted_and_drawn(
+    built: Multiverse, fitted: tuple[pd.DataFrame, pd.DataFrame]
+) -> None:
+    _, spoiled = fitted
+    curves = curves_of(spoiled, wanted_quantities(built, []))
+    names = {(c["outcome"].iloc[0], c["quantity"].iloc[0], c["level"].iloc[0]) for c in curves}
+    assert len(names) == len(curves) == 2 * (1 + 3 + 3)
+    assert all(curve["mean"].is_monotonic_increasing for curve in curves)
+    only = curves_of(spoiled, wanted_quantities(built, ["interaction:MCE-GE"]))
+    figure = multiverse_figure(built, only, 0.95)
+    panels = [axes for part in figure.subfigs for axes in part.axes]
+    assert len(panels) == 4
+    marks = [line for line in panels[0].lines if line.get_label().startswith("draws failed")]
+    failed = [curve for curve in only if (curve["verdict"] == "FAIL").any()]
+    assert sum(len(line.get_xdata()) for line in marks) == len(failed) == 1
+    words = [tick.get_text() for tick in panels[2].get_yticklabels()]
+    therapists, scales = ["intercept", "intercept+slope", "none"], ["0.5", "1.0", "2.0"]
+    assert words == ["therapist", *therapists, "prior scale", *scales]
+
+
+def test_quantities_that_are_not_there_are_refused(built: Multiverse) -> None:
+    with pytest.raises(InputError, match="no quantity 'interactions'"):
+        wanted_quantities(built, ["interactions"])
+    with pytest.raises(InputError, match="interaction has no level 'MCE-SMT'"):
+        wanted_quantities(built, ["interaction:MCE-SMT"])
