@@ -131,11 +131,13 @@ class Calibration:
         Raises
         ------
         InputError
-            If there is no such quantity.
+            If there is no such quantity, or one trial only.
         """
         if (quantity, level) not in self.labels:
             names = ", ".join(" ".join(label).strip() for label in self.labels)
             raise InputError(f"No quantity {quantity!r} {level!r} was calibrated.", names)
+        if len(self.pit) < 2:
+            raise InputError("One trial has no curve.", "Ask for two or more.")
         own = self.pit[:, self.labels.index((quantity, level))]
         points, share, lower, upper = ecdf_pit(own, BAND, SIMULATIONS)
         return pd.DataFrame({"pit": points, "share": share, "lower": lower, "upper": upper})

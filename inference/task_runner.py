@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -66,7 +68,7 @@ def run_tasks(
     if progress is not None:
         progress(finished, len(tasks))
     # A task of its own, so that the scheduler makes it again if the worker that has it dies
-    everywhere = client.submit(_same, shared, pure=False)
+    everywhere = client.submit(_same, _packed(shared), pure=False)
     names: dict[Future, str] = {}
 
     def submitted(some: list[str]) -> list[Future]:
@@ -96,10 +98,23 @@ def _outcome(future: Future) -> TaskOutcome:
     return TaskOutcome(None, f"{type(error).__name__}: {error}")
 
 
-def _same(shared: Any) -> Any:
-    return shared
+def _same(packed: bytes) -> bytes:
+    return packed
 
 
-def _alone(function: Function, shared: Any, arguments: tuple[Any, ...]) -> dict[str, Any]:
+def _packed(shared: Any) -> bytes:
+    """Dask hands arrays over as views of the message, on which compiled code cannot work.
+
+    The fourth protocol has arrays copy what they are given.
+    """
+    return pickle.dumps(shared, protocol=4)
+
+
+@lru_cache(maxsize=1)
+def _unpacked(packed: bytes) -> Any:
+    return pickle.loads(packed)
+
+
+def _alone(function: Function, packed: bytes, arguments: tuple[Any, ...]) -> dict[str, Any]:
     with _ONE_FIT:
-        return function(shared, *arguments)
+        return function(_unpacked(packed), *arguments)

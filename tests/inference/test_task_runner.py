@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from distributed import Client, LocalCluster
 from killed_runs import FACTS as KILLED_FACTS
@@ -79,6 +80,28 @@ def test_a_failure_is_recorded_and_tried_again(client: Client, tmp_path: Path) -
         assert store.outcomes()["t7"].failure == "ArithmeticError: seven"
         assert run_tasks(client, store, third, 0.1, TASKS) == expected()
         assert store.outcomes() == expected()
+
+
+def facts_of(shared: tuple[np.ndarray, ...], number: int) -> dict[str, Any]:
+    own = shared[number]
+    return {"aligned": own.flags.aligned, "writeable": own.flags.writeable, "sum": own.sum()}
+
+
+def test_arrays_come_as_they_were_sent(tmp_path: Path) -> None:
+    """Over a wire, as between processes: Dask's own views of a message may not be aligned."""
+    shared = tuple(np.arange(float(size)) for size in range(1, 300, 7))
+    tasks = {str(k): (k,) for k in range(len(shared))}
+    with (
+        LocalCluster(
+            n_workers=2, processes=False, protocol="tcp://", dashboard_address=":0"
+        ) as cluster,
+        Client(cluster) as wired,
+        open_store(tmp_path / "s", FACTS) as store,
+    ):
+        found = run_tasks(wired, store, facts_of, shared, tasks)
+    assert [own.result for own in found.values()] == [
+        {"aligned": True, "writeable": True, "sum": values.sum()} for values in shared
+    ]
 
 
 def test_a_result_is_never_replaced(tmp_path: Path) -> None:
