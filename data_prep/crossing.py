@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -32,16 +33,34 @@ def therapists_in_arms(data: xr.Dataset) -> tuple[TherapistsInArms, list[str]]:
     arms = data.sizes["arm"]
     cells = therapist[known] * arms + arm[known]
     patients = np.bincount(cells, minlength=data.sizes["therapist"] * arms).reshape(-1, arms)
+    return crossing_of(patients, [str(code) for code in data["arm"].to_numpy()])
+
+
+def crossing_of(patients: np.ndarray, codes: Sequence[str]) -> tuple[TherapistsInArms, list[str]]:
+    """Tell from the numbers of patients how therapists and arms are combined.
+
+    Parameters
+    ----------
+    patients : numpy.ndarray of int, shape (therapists, arms)
+    codes : sequence of str
+        Of the arms.
+
+    Returns
+    -------
+    kind : {"crossed", "partly crossed", "nested"}
+    notes : list of str
+        As of `therapists_in_arms`.
+    """
     patients = patients[patients.sum(axis=1) > 0]
-    kind, note = _kind(arms_of_each=(patients > 0).sum(axis=1), arms=arms)
+    kind, note = _kind(arms_of_each=(patients > 0).sum(axis=1), arms=patients.shape[1])
     notes = [note]
     single = int((patients.sum(axis=1) == 1).sum())
     if single:
         notes.append(f"{counted(single, 'therapist')} treated one patient only.")
-    for code, therapists in zip(data["arm"].to_numpy(), (patients > 0).sum(axis=0), strict=True):
+    for code, therapists in zip(codes, (patients > 0).sum(axis=0), strict=True):
         if therapists == 1 and len(patients) > 1:
             notes.append(
-                f"Arm {str(code)!r} has one therapist: what the arm does and what the therapist "
+                f"Arm {code!r} has one therapist: what the arm does and what the therapist "
                 "does cannot be told apart."
             )
     return kind, notes

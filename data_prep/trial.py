@@ -236,7 +236,7 @@ def _build(
     study: Study, frame: pd.DataFrame, source: str, sha256: str | None, notes: tuple[str, ...]
 ) -> Trial:
     typed = validate(frame, study, source)
-    moderator, scoring_notes = _moderator(typed, study, source)
+    moderator, scoring_notes = scored_moderator(typed, study, source)
     data = _dataset(typed, moderator, study)
     problems = trial_problems(study, source, data)
     if not problems:
@@ -262,8 +262,24 @@ def _build(
     )
 
 
-def _moderator(typed: pd.DataFrame, study: Study, source: str) -> tuple[np.ndarray, list[str]]:
-    """Moderator of each patient, scored from its items if it has any, and notes about them."""
+def scored_moderator(
+    typed: pd.DataFrame, study: Study, source: str
+) -> tuple[np.ndarray, list[str]]:
+    """Moderator of each patient, scored from its items if it has any, and notes about them.
+
+    Parameters
+    ----------
+    typed : pandas.DataFrame
+        As from `data_prep.validation.validate`.
+    study : Study
+    source : str
+        Name of the file.
+
+    Raises
+    ------
+    DataError
+        If a total lies outside the moderator's range.
+    """
     settings = study.moderator
     if not settings.items or settings.item_range is None:
         return typed[MODERATOR].to_numpy(dtype=float), []

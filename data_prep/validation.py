@@ -19,7 +19,7 @@ from data_prep.study import Study
 LISTED_CODES = 5  # codes of a wrong arm column that a message lists
 
 
-def validate(frame: pd.DataFrame, study: Study, source: str) -> pd.DataFrame:
+def validate(frame: pd.DataFrame, study: Study, source: str, *, whole: bool = True) -> pd.DataFrame:
     """Check a trial's table against its study, cell by cell.
 
     Parameters
@@ -30,6 +30,9 @@ def validate(frame: pd.DataFrame, study: Study, source: str) -> pd.DataFrame:
     study : Study
     source : str
         Name of the file, for messages.
+    whole : bool
+        Whether this is the whole table. In a part of one a covariate may have a single value, and
+        there may be no row, or none of the study's arms.
 
     Returns
     -------
@@ -47,10 +50,10 @@ def validate(frame: pd.DataFrame, study: Study, source: str) -> pd.DataFrame:
     """
     parts = study_parts(study)
     raw = _numbered(frame)
-    problems = list(_column_problems(raw, parts, source))
+    problems = list(_column_problems(raw, parts, source, whole=whole))
     if problems:
         raise DataError(problems)
-    check = _Check(raw, study, parts, source)
+    check = _Check(raw, study, parts, source, whole=whole)
     typed = check.typed()
     problems = [*check.problems, *check.schema_problems(typed)]
     if problems:
@@ -66,7 +69,9 @@ def _numbered(frame: pd.DataFrame) -> pd.DataFrame:
     return raw.rename_axis(index="row")
 
 
-def _column_problems(raw: pd.DataFrame, parts: tuple[Part, ...], source: str) -> Iterator[Problem]:
+def _column_problems(
+    raw: pd.DataFrame, parts: tuple[Part, ...], source: str, *, whole: bool
+) -> Iterator[Problem]:
     """Columns of the study that the file does not have, or has twice; a file without rows."""
     for column in dict.fromkeys(part.column for part in parts):
         count = int((raw.columns == column).sum())
@@ -76,7 +81,7 @@ def _column_problems(raw: pd.DataFrame, parts: tuple[Part, ...], source: str) ->
         elif count > 1:
             rule = f"{count} columns bear this name"
             yield Problem(source, None, column, None, rule, "Rename or delete all but one.")
-    if raw.empty:
+    if raw.empty and whole:
         rule = "the file has no rows below the header"
         yield Problem(source, None, None, None, rule, "Give a file with one row for each patient.")
 
@@ -85,8 +90,15 @@ class _Check:
     """One pass over a table; collects the problems that typing its cells brings up."""
 
     def __init__(
-        self, raw: pd.DataFrame, study: Study, parts: tuple[Part, ...], source: str
+        self,
+        raw: pd.DataFrame,
+        study: Study,
+        parts: tuple[Part, ...],
+        source: str,
+        *,
+        whole: bool,
     ) -> None:
+        self.whole = whole
         self.raw = raw
         self.study = study
         self.parts = parts
@@ -185,7 +197,7 @@ class _Check:
         arms = pd.Series(codes, dtype=object)
         found = arms.dropna().unique()
         arms = arms.replace({code: spelling[code] for code in found if code in spelling})
-        if len(found) and not set(found) & set(spelling):
+        if self.whole and len(found) and not set(found) & set(spelling):
             listed = ", ".join(repr(code) for code in sorted(found)[:LISTED_CODES])
             more = ", ..." if len(found) > LISTED_CODES else ""
             expected = ", ".join(repr(code) for code in self.study.arms)
@@ -201,7 +213,7 @@ class _Check:
             self._add(self.problems, part, np.flatnonzero(wrong), number_fault)
         else:
             values = parse_codes(cells)
-        if not wrong.any() or values.dtype == object:
+        if self.whole and (not wrong.any() or values.dtype == object):
             for rule, remedy in column_faults(values):
                 self.problems.append(Problem(self.source, None, part.column, None, rule, remedy))
         return values

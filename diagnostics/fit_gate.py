@@ -44,7 +44,7 @@ class FitChecks:
         )
 
     def _of_model(self, report: GateReport) -> tuple[CheckResult, ...]:
-        if not self.of_model or report.outcome == JOINT:
+        if not self.of_model or report.outcome == JOINT or self.fit.rowless:
             return ()
         if report.draws_verdict is Verdict.FAIL:
             return (DRAWS_FAILED,)

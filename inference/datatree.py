@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from data_prep.errors import InputError
 from models.design import Design
 from models.gaussian_draws import GaussianDraws, TherapistDraws
 from models.joint import JointDesign
@@ -181,26 +182,79 @@ def joint_trees(
 
 
 def add_therapist_effects(
-    tree: xr.DataTree, drawn: Sequence[TherapistDraws], design: Design
+    tree: xr.DataTree, drawn: Iterable[TherapistDraws], design: Design, *, keep_draws: bool = True
 ) -> None:
-    """Put the therapists' effects, drawn for each chain, into the posterior."""
-    posterior = tree["posterior"].to_dataset()
-    posterior = posterior.assign_coords(
-        therapist=list(design.therapists), effect=list(design.effects)
-    )
-    if design.effects:
-        effects = np.stack([chain.effect for chain in drawn])
-        posterior["therapist_effect"] = (("chain", "draw", "therapist", "effect"), effects)
-    means = [chain.moderator_mean for chain in drawn if chain.moderator_mean is not None]
-    if means:
-        posterior["moderator_therapist_mean"] = (("chain", "draw", "therapist"), np.stack(means))
-    tree["posterior"] = xr.DataTree(posterior)
+    """Put the therapists' effects into the posterior, or their means and SDs beside it.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+    drawn : iterable of TherapistDraws
+        For each chain; not more than one is held at a time where draws are not kept.
+    design : Design
+    keep_draws : bool
+        Otherwise the group ``therapist_summary`` has ``therapist_effect_mean`` and ``_sd``, over
+        therapist and effect, and the same of ``moderator_therapist_mean``.
+    """
+    names = {"effect": "therapist_effect", "moderator_mean": "moderator_therapist_mean"}
+    dims = {"effect": ("therapist", "effect"), "moderator_mean": ("therapist",)}
+    labels = {"therapist": list(design.therapists), "effect": list(design.effects)}
+    if keep_draws:
+        posterior = tree["posterior"].to_dataset().assign_coords(labels)
+        chains = list(drawn)
+        for field, name in names.items():
+            kept = [getattr(chain, field) for chain in chains]
+            if all(values is not None and values.size for values in kept) and kept:
+                posterior[name] = (("chain", "draw", *dims[field]), np.stack(kept))
+        tree["posterior"] = xr.DataTree(posterior)
+        return
+    found: dict[str, list[tuple[Array, Array]]] = {}
+    for chain in drawn:
+        for field in names:
+            values = getattr(chain, field)
+            if values is not None and values.size:
+                moments = values.mean(axis=0), values.var(axis=0)
+                found.setdefault(field, []).append(moments)
+    summary = xr.Dataset(coords=labels)
+    for field, chains_moments in found.items():
+        means, variances = (np.stack(parts) for parts in zip(*chains_moments, strict=True))
+        sd = np.sqrt(variances.mean(axis=0) + means.var(axis=0))
+        summary[f"{names[field]}_mean"] = (dims[field], means.mean(axis=0))
+        summary[f"{names[field]}_sd"] = (dims[field], sd)
+    tree["therapist_summary"] = xr.DataTree(summary)
+
+
+def require_effect_draws(draws: xr.Dataset) -> None:
+    """Refuse a posterior whose therapist effects were summed up.
+
+    Raises
+    ------
+    InputError
+    """
+    if "therapist_sd" in draws and "therapist_effect" not in draws:
+        raise InputError(
+            "This run keeps means and SDs of its therapists' effects, not their draws.",
+            "Ask about new therapists or an average one, or fit again with "
+            "--therapist-effects draws.",
+        )
 
 
 def add_patients(tree: xr.DataTree, analysed: xr.Dataset) -> None:
     """Keep the analysed patients, by position, as ``observed_data`` and ``constant_data``."""
     tree["observed_data"] = xr.DataTree(analysed[["outcome"]].drop_attrs())
     tree["constant_data"] = xr.DataTree(analysed.drop_vars("outcome").drop_attrs())
+
+
+def add_moments(tree: xr.DataTree, moments: xr.Dataset) -> None:
+    """Keep cross-products instead of patients, as `inference.rowless.moments_dataset` has them."""
+    tree["observed_data"] = xr.DataTree(xr.Dataset())
+    tree["constant_data"] = xr.DataTree(moments)
+
+
+def kept_moments(tree: xr.DataTree) -> xr.Dataset | None:
+    """The cross-products that `add_moments` kept; None where there are patients."""
+    found = tree["constant_data"].to_dataset()
+    return found if "cross_products" in found else None
 
 
 def analysed_patients(tree: xr.DataTree) -> xr.Dataset:

@@ -193,9 +193,11 @@ def alliance_estimands(
     noise = flat(draws, "moderator_residual_sd")[:, None] ** 2
     if design.moderator.reliability is not None:
         noise = noise + 1 - design.moderator.reliability
-    rated = np.bincount(
-        design.therapist_index[~design.moderator_missing], minlength=len(design.therapists)
-    )
+    rated = design.moments.count
+    if design.given is None:
+        rated = np.bincount(
+            design.therapist_index[~design.moderator_missing], minlength=len(design.therapists)
+        )
     seen = rated[rated > 0]
     return {
         ("moderator_slope", "within"): within,

@@ -12,7 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from data_prep.study import Study
-from inference.datatree import analysed_patients, posterior
+from inference.datatree import analysed_patients, kept_moments, posterior
 from inference.estimands import estimand_draws, prior_table, shared_estimands, shared_prior_table
 from inference.missing_outcomes import (
     contrast_shifts,
@@ -20,6 +20,7 @@ from inference.missing_outcomes import (
     with_shifted_priors,
 )
 from inference.profiles import Engine, SamplerProfile
+from inference.rowless import design_of_moments, refuse_rows
 from inference.summary import summarise
 from models.design import Design, build_design
 from models.joint import outcome_priors
@@ -87,12 +88,28 @@ class Fit:
         """Which engine was asked for; runs of before there was a choice are of NUTS."""
         return "instant" if self.manifest.get("engine") == "instant" else "nuts"
 
+    @property
+    def rowless(self) -> bool:
+        """Whether the run was fitted from cross-products, without patients' rows."""
+        return any(kept_moments(tree) is not None for tree in self.trees.values())
+
     def patients(self, outcome: str) -> xr.Dataset:
-        """The outcome's analysed patients, by position, on their own scales."""
+        """The outcome's analysed patients, by position, on their own scales.
+
+        Raises
+        ------
+        InputError
+            If the run was fitted from cross-products.
+        """
+        if kept_moments(self.trees[outcome]) is not None:
+            raise refuse_rows(outcome)
         return analysed_patients(self.trees[outcome])
 
     def design(self, outcome: str) -> Design:
-        """The outcome's design, built again from its patients."""
+        """The outcome's design, built again from its patients, or from their cross-products."""
+        kept = kept_moments(self.trees[outcome])
+        if kept is not None:
+            return design_of_moments(kept, self.specs[outcome])
         limits = self.study.outcomes[outcome].range
         joint = self.manifest.get(JOINT)
         scale = None if joint is None else tuple(joint["moderator_scale"])

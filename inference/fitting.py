@@ -14,14 +14,17 @@ from typing import Any
 import xarray as xr
 
 from data_prep.errors import InputError
+from data_prep.registry import Registry
 from data_prep.trial import Trial, check_estimable
-from inference.datatree import add_patients, engine_facts
+from inference.datatree import add_moments, add_patients, engine_facts
 from inference.engines import fit_outcome, require_engine
 from inference.fit import Fit, installed_versions
 from inference.machine import this_machine
 from inference.missing_outcomes import MISSING_OUTCOMES, missing_outcome_counts
 from inference.profiles import Engine, SamplerProfile
-from models.design import build_design
+from inference.rowless import moments_dataset
+from models.design import Design, build_design
+from models.moments_design import moments_design
 from models.spec import JOINT, ModelSpec, specify
 
 LARGEST_SEED = 2**63 - 1
@@ -65,8 +68,7 @@ def fit_trial(
         If the seed is out of range, the data cannot carry the model, or the engine does not fit
         it.
     """
-    if not 0 <= seed <= LARGEST_SEED:
-        raise InputError(f"The seed {seed} is out of range.", f"Give 0 to {LARGEST_SEED}.")
+    _require_seed(seed)
     specs = specify(trial.study)
     check_estimable(trial, trial.study.model.therapist)
     settings = _Settings(profile, seed, engine, cores, progress)
@@ -76,26 +78,87 @@ def fit_trial(
         trees, shared, timings, own[JOINT] = _together(trial, specs, settings)
     else:
         trees, timings = _each(trial, specs, settings)
-    manifest = {
+    own[MISSING_OUTCOMES] = missing_outcome_counts(trial)
+    manifest = _manifest(trial, specs, settings, trees, timings) | own
+    manifest["left_out"] = list(left_out)
+    return Fit(trial.study, specs, trees, trial.flow, manifest, shared=shared)
+
+
+def fit_registry(
+    registry: Registry,
+    profile: SamplerProfile,
+    seed: int,
+    *,
+    engine: Engine = "nuts",
+    cores: int | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+    left_out: Sequence[str] = (),
+) -> Fit:
+    """Sample the posterior of every outcome of a registry, from its cross-products.
+
+    Parameters
+    ----------
+    registry : Registry
+    profile, seed, engine, cores, progress, left_out
+        As of `fit_trial`.
+
+    Returns
+    -------
+    Fit
+        Without patients' rows.
+
+    Raises
+    ------
+    InputError
+        As of `fit_trial`.
+    """
+    _require_seed(seed)
+    specs = specify(registry.study)
+    settings = _Settings(profile, seed, engine, cores, progress)
+    designs = {
+        outcome: moments_design(registry.moments[outcome], spec, list(registry.study.arms))
+        for outcome, spec in specs.items()
+    }
+    trees, timings = _sampled(designs, specs, settings)
+    for outcome, design in designs.items():
+        add_moments(trees[outcome], moments_dataset(design))
+    manifest = _manifest(registry, specs, settings, trees, timings)
+    manifest |= {"left_out": list(left_out), "files": list(registry.files)}
+    return Fit(registry.study, specs, trees, registry.flow, manifest)
+
+
+def _require_seed(seed: int) -> None:
+    if not 0 <= seed <= LARGEST_SEED:
+        raise InputError(f"The seed {seed} is out of range.", f"Give 0 to {LARGEST_SEED}.")
+
+
+def _manifest(
+    source: Trial | Registry,
+    specs: Mapping[str, ModelSpec],
+    settings: _Settings,
+    trees: Mapping[str, xr.DataTree],
+    timings: Mapping[str, Mapping[str, float]],
+) -> dict[str, Any]:
+    return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "title": trial.study.title,
-        "simulated": trial.study.simulated,
-        "data": {"file": trial.source, "sha256": trial.sha256},
-        "therapists_in_arms": trial.therapists_in_arms,
-        "notes": list(trial.notes),
-        "seed": seed,
-        "profile": profile.to_dict(),
-        "engine": engine,
+        "title": source.study.title,
+        "simulated": source.study.simulated,
+        "data": {"file": source.source, "sha256": source.sha256},
+        "therapists_in_arms": source.therapists_in_arms,
+        "notes": list(source.notes),
+        "seed": settings.seed,
+        "profile": settings.profile.to_dict(),
+        "engine": settings.engine,
         "engines": {name: engine_facts(tree) for name, tree in trees.items()},
-        "left_out": list(left_out),
-        MISSING_OUTCOMES: missing_outcome_counts(trial),
+        "therapist_effects": {
+            name: "summary" if "therapist_summary" in tree.children else "draws"
+            for name, tree in trees.items()
+        },
         "specifications": {name: spec.to_dict() for name, spec in specs.items()},
-        "seconds": timings,
+        "seconds": dict(timings),
         "versions": installed_versions(),
         "machine": this_machine(),
-        **own,
     }
-    return Fit(trial.study, specs, trees, trial.flow, manifest, shared=shared)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +185,15 @@ def _each(
         outcome: build_design(patients[outcome], spec, trial.study.outcomes[outcome].range)
         for outcome, spec in specs.items()
     }
+    trees, timings = _sampled(designs, specs, settings)
+    for outcome, tree in trees.items():
+        add_patients(tree, patients[outcome])
+    return trees, timings
+
+
+def _sampled(
+    designs: Mapping[str, Design], specs: Mapping[str, ModelSpec], settings: _Settings
+) -> tuple[dict[str, xr.DataTree], dict[str, dict[str, float]]]:
     require_engine(list(designs.values()), settings.engine, joint=False)
     trees, timings = {}, {}
     for outcome, spec in specs.items():
@@ -134,7 +206,6 @@ def _each(
             cores=settings.cores,
             progress=settings.report(outcome),
         )
-        add_patients(trees[outcome], patients[outcome])
         timings[outcome] = asdict(seconds)
     return trees, timings
 

@@ -13,7 +13,7 @@ Pareto k says whether the weights can be trusted. Over `GOOD_K` they are not use
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 
@@ -35,7 +35,7 @@ from inference.profiles import SamplerProfile, seed_sequence
 from inference.timings import Timings
 from models.collapsed_gaussian import collapse
 from models.design import Design
-from models.gaussian_draws import GaussianDraws, draw_therapist_effects
+from models.gaussian_draws import GaussianDraws, TherapistDraws, draw_therapist_effects
 from models.priors import Priors
 
 Array = NDArray[np.float64]
@@ -236,7 +236,8 @@ def _drawn(
     statistics["proposals"] = int(log_weights.size)
     sampled = time.perf_counter()
     if design.integrated:
-        _add_effects(tree, design, seed)
+        keep = profile.keeps_draws(len(design.therapists))
+        add_therapist_effects(tree, _effects(tree, design, seed), design, keep_draws=keep)
     finished = time.perf_counter()
     return tree, Timings(0.0, sampled - started, finished - sampled)
 
@@ -363,14 +364,9 @@ def _tree(target: _Target, kept: Array, streams: list[np.random.Generator]) -> x
     return instant_tree(np.stack(betas), names, scalars, target(flat).reshape(shape))
 
 
-def _add_effects(tree: xr.DataTree, design: Design, seed: int) -> None:
+def _effects(tree: xr.DataTree, design: Design, seed: int) -> Iterator[TherapistDraws]:
     draws = posterior(tree)
-    drawn = [
-        draw_therapist_effects(
-            design,
-            gaussian_draws(draws.isel(chain=[chain]), design),
-            np.random.default_rng(seed_sequence(seed, "therapist_effects", design.outcome, chain)),
-        )
-        for chain in range(draws.sizes["chain"])
-    ]
-    add_therapist_effects(tree, drawn, design)
+    for chain in range(draws.sizes["chain"]):
+        own = gaussian_draws(draws.isel(chain=[chain]), design)
+        stream = seed_sequence(seed, "therapist_effects", design.outcome, chain)
+        yield draw_therapist_effects(design, own, np.random.default_rng(stream))

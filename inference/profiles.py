@@ -13,6 +13,11 @@ from data_prep.errors import InputError, nearest
 Engine = Literal["nuts", "instant"]
 """NUTS on a compiled model, or importance sampling without one; see `inference.engines`."""
 
+TherapistEffectsKept = Literal["auto", "draws", "summary"]
+
+# Two effects of 10,000 therapists at 4 x 1,000 draws are 80 million numbers: 640 MB.
+MANY_THERAPISTS = 10_000
+
 # What a random number is drawn for; the position is part of the seed, so new phases go last.
 PHASES = ("sampling", "therapist_effects", "predictions", "replicates", "prior")
 
@@ -30,6 +35,9 @@ class SamplerProfile:
     target_accept : float
         The exact Gaussian model has no funnel: 0.8 gave 15% more effective draws than 0.9.
     max_treedepth : int
+    therapist_effects : {"auto", "draws", "summary"}
+        Keep the therapists' effects as draws, or their means and SDs alone; ``auto`` keeps draws of
+        fewer than `MANY_THERAPISTS`.
     """
 
     name: str
@@ -38,6 +46,13 @@ class SamplerProfile:
     tune: int
     target_accept: float = 0.8
     max_treedepth: int = 10
+    therapist_effects: TherapistEffectsKept = "auto"
+
+    def keeps_draws(self, therapists: int) -> bool:
+        """Whether effects of so many therapists are kept as draws."""
+        if self.therapist_effects == "auto":
+            return therapists < MANY_THERAPISTS
+        return self.therapist_effects == "draws"
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain values."""

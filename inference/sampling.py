@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -106,7 +106,8 @@ def sample_outcome(
     tree = sampled_tree(raw, design, sampling_time=sampled - compiled)
     require_complete(posterior(tree), design.outcome, profile)
     if design.integrated:
-        add_therapist_effects(tree, _therapist_effects(tree, design, seed), design)
+        kept = profile.keeps_draws(len(design.therapists))
+        add_therapist_effects(tree, _therapist_effects(tree, design, seed), design, keep_draws=kept)
     finished = time.perf_counter()
     return tree, Timings(compiled - started, sampled - compiled, finished - sampled)
 
@@ -187,16 +188,15 @@ def require_complete(draws: xr.Dataset, outcome: str, profile: SamplerProfile) -
             raise IncompleteSamplingError(f"{outcome}: some draws of {name} are not finite.")
 
 
-def _therapist_effects(tree: xr.DataTree, design: Design, seed: int) -> list[TherapistDraws]:
+def _therapist_effects(tree: xr.DataTree, design: Design, seed: int) -> Iterator[TherapistDraws]:
     draws = posterior(tree)
-    drawn = []
     for chain in range(draws.sizes["chain"]):
         own = draws.isel(chain=[chain])
         stream = seed_sequence(seed, "therapist_effects", design.outcome, chain)
         generator = np.random.default_rng(stream)
         parameters = gaussian_draws(own, design)
         if design.exact:
-            drawn.append(draw_therapist_effects(design, parameters, generator))
+            yield draw_therapist_effects(design, parameters, generator)
             continue
         moderator = np.broadcast_to(
             patient_moderator(design, own), (len(parameters.beta), len(design.y))
@@ -205,5 +205,4 @@ def _therapist_effects(tree: xr.DataTree, design: Design, seed: int) -> list[The
         if design.moderator.structure == "within_between":
             means = flat(own, "moderator_therapist_mean")
         effects = draw_latent_effects(design, parameters, moderator, means, generator)
-        drawn.append(TherapistDraws(effects, None))
-    return drawn
+        yield TherapistDraws(effects, None)

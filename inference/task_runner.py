@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import threading
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -10,6 +9,7 @@ from itertools import islice
 from typing import Any
 
 from distributed import Client, Future, as_completed
+from distributed.protocol import pickle
 
 from inference.task_store import TaskOutcome, TaskStore
 
@@ -105,7 +105,8 @@ def _same(packed: bytes) -> bytes:
 def _packed(shared: Any) -> bytes:
     """Dask hands arrays over as views of the message, on which compiled code cannot work.
 
-    The fourth protocol has arrays copy what they are given.
+    The fourth protocol has arrays copy what they are given. Dask's pickle knows functions without
+    a name, of which outcome families consist.
     """
     return pickle.dumps(shared, protocol=4)
 

@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from data_prep.errors import InputError, nearest
+from inference.datatree import require_effect_draws
 from inference.expected_scores import coefficients, flat
 from inference.rows import Rows, row_matrix
 from models.design import Design
@@ -141,6 +142,7 @@ def require_therapists(design: Design, ids: Sequence[str]) -> None:
 def _known(design: Design, draws: xr.Dataset, known: Sequence[int], index: Index) -> TherapistPart:
     total = draws.sizes["chain"] * draws.sizes["draw"]
     effect = np.zeros((total, len(known), 0))
+    require_effect_draws(draws)
     if design.effects:
         effect = flat(draws, "therapist_effect")[:, list(known)]
     shift = None

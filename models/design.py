@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
@@ -62,6 +63,23 @@ def arm_pairs(arms: int) -> list[tuple[int, int]]:
     return [(later, earlier) for earlier, later in combinations(range(arms), 2)]
 
 
+def coefficient_names(
+    arms: int, covariates: Sequence[str], *, interaction: bool
+) -> tuple[str, ...]:
+    """Columns of X in their order; see `Design.coefficients`.
+
+    Parameters
+    ----------
+    arms : int
+    covariates : sequence of str
+    interaction : bool
+    """
+    names = ["intercept", "baseline", *(f"arm[{k}]" for k in range(1, arms)), "moderator"]
+    if interaction:
+        names += [f"interaction[{k}]" for k in range(1, arms)]
+    return (*names, *(f"covariate[{name}]" for name in covariates))
+
+
 @dataclass(frozen=True, eq=False)
 class Design:
     """One outcome's analysed patients on the standardised scale.
@@ -92,6 +110,8 @@ class Design:
     moderator_missing : ndarray of bool, shape (n,)
     count : ndarray, shape (n,)
         Patients whom a row stands for; one, unless identical rows were brought together.
+    given : Moments, optional
+        Of patients whose rows are not there; n is then zero. See `models.moments_design`.
     """
 
     outcome: str
@@ -110,6 +130,7 @@ class Design:
     moderator: ModeratorSpec
     moderator_missing: NDArray[np.bool_]
     count: Array
+    given: Moments | None = None
 
     @property
     def exact(self) -> bool:
@@ -148,6 +169,8 @@ class Design:
     @cached_property
     def moments(self) -> Moments:
         """Cross-products within therapists, all that the exact Gaussian model needs."""
+        if self.given is not None:
+            return self.given
         return therapist_moments(self.X, self.y, self.therapist_index, len(self.therapists))
 
     def prior_sd(self, priors: Priors) -> Array:
@@ -261,16 +284,14 @@ def build_design(
     else:
         baseline, baseline_scale = np.zeros_like(y), (0.0, 1.0)
 
-    arm_names = [f"arm[{k}]" for k in range(1, len(arms))]
-    names = ["intercept", "baseline", *arm_names, "moderator"]
+    names = coefficient_names(len(arms), covariates, interaction=spec.interaction)
+    arm_names = [name for name in names if name.startswith("arm[")]
     columns = [np.ones_like(y), baseline, *arm.T, moderator]
     if spec.interaction:
-        names += [f"interaction[{k}]" for k in range(1, len(arms))]
         columns += [*(arm * moderator[:, None]).T]
     covariate_scales = []
-    for name, values in zip(covariates, analysed["covariates"].values.T, strict=True):
+    for values in analysed["covariates"].values.T:
         standardised, covariate_scale = _standardise(values)
-        names.append(f"covariate[{name}]")
         columns.append(standardised)
         covariate_scales.append(covariate_scale)
     return Design(
@@ -278,7 +299,7 @@ def build_design(
         X=np.column_stack(columns),
         y=y,
         therapist_index=analysed["therapist_index"].values.astype(np.int64),
-        coefficients=tuple(names),
+        coefficients=names,
         has_baseline=has_baseline,
         arms=arms,
         therapists=tuple(map(str, analysed.coords["therapist"].values)),

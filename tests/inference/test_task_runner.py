@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 from distributed import Client, LocalCluster
+from example_families import family_design
 from killed_runs import FACTS as KILLED_FACTS
 from killed_runs import TASKS as KILLED_TASKS
 from killed_runs import killed_and_resumed, third
 
 from data_prep.errors import InputError
 from inference.cluster import open_cluster
-from inference.task_runner import run_tasks
+from inference.task_runner import _packed, _unpacked, run_tasks
 from inference.task_store import TaskOutcome, open_store
 
 FACTS = {"question": 1}
@@ -102,6 +103,15 @@ def test_arrays_come_as_they_were_sent(tmp_path: Path) -> None:
     assert [own.result for own in found.values()] == [
         {"aligned": True, "writeable": True, "sum": values.sum()} for values in shared
     ]
+
+
+def test_designs_of_every_family_can_be_sent() -> None:
+    """Their formulas are functions, some without a name."""
+    for name in ("gaussian", "student_t", "ordinal", "beta_binomial"):
+        sent = family_design(name)
+        came = _unpacked(_packed(sent))
+        assert came.family.name == name
+        np.testing.assert_array_equal(came.X, sent.X)
 
 
 def test_a_result_is_never_replaced(tmp_path: Path) -> None:
