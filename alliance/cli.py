@@ -38,6 +38,7 @@ from alliance.model_options import (
 )
 from alliance.options import (
     DEFAULT_SEED,
+    EffectsKept,
     EngineName,
     FigureOption,
     FormatOption,
@@ -47,6 +48,7 @@ from alliance.options import (
     SeedOption,
     TableFormat,
 )
+from alliance.scale_options import DaskOption, SampleOption
 
 app = typer.Typer(
     name="alliance",
@@ -160,10 +162,22 @@ def fit(
         ),
     ] = EngineName.NUTS,
     cores: CoresOption = None,
+    sample_therapists: SampleOption = None,
+    dask: DaskOption = None,
+    therapist_effects: Annotated[
+        EffectsKept,
+        typer.Option(
+            help="Keep therapists' effects as draws, or their means and SDs; auto: a summary from "
+            "10,000 therapists on."
+        ),
+    ] = EffectsKept.AUTO,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run.")] = False,
     table_format: FormatOption = TableFormat.TABLE,
 ) -> None:
     """Fit every outcome and write the run folder; exit code 3 if the gate fails.
+
+    DATA may be a folder or a quoted pattern, 'registry/*.parquet': many files with the same
+    columns, read once as cross-products, for Gaussian outcomes.
 
     Settings of the model take the place of those under [model] in the study file.
     """
@@ -188,6 +202,9 @@ def fit(
         },
         shifts=delta or [],
         cores=cores,
+        sample=sample_therapists,
+        dask=dask,
+        therapist_effects=therapist_effects.value,
         overwrite=overwrite,
         table_format=table_format.value,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,29 +11,24 @@ import typer
 
 from alliance import render, run_facts
 from alliance.comparison_table import comparison
+from alliance.data_files import load_data
 from alliance.progress import sampling_progress
 from alliance.reporting import REPORT, write_report
 from alliance.running import GATE_FAILED, command, load_run
 from data_prep.errors import DataError, InputError
 from data_prep.shifts import read_shifts
 from data_prep.simulation import simulate_trial, write_simulated
-from data_prep.study import Study, find_study, narrowed, read_study
-from data_prep.trial import Trial, check_estimable, load_trial
+from data_prep.study import find_study, narrowed, read_study
+from data_prep.trial import Trial, check_estimable
 
 if TYPE_CHECKING:
+    from data_prep.registry import Registry
     from diagnostics.fit_gate import FitChecks
-    from inference.profiles import Engine
-
-
-def _load(study: Study, data: Path) -> Trial:
-    trial = load_trial(study, data)
-    for note in trial.notes:
-        render.note(note)
-    return trial
+    from inference.profiles import Engine, TherapistEffectsKept
 
 
 def _sample_and_save(
-    trial: Trial,
+    trial: Trial | Registry,
     out: Path,
     *,
     profile: str,
@@ -42,25 +38,28 @@ def _sample_and_save(
     engine: Engine = "nuts",
     cores: int | None = None,
     left_out: Sequence[str] = (),
+    therapist_effects: TherapistEffectsKept = "auto",
 ) -> FitChecks:
     """Fit, judge and write; the fit with its checks."""
     from diagnostics.fit_gate import FitChecks, gate_table
-    from inference.fitting import fit_trial
+    from inference.fitting import fit_registry, fit_trial
     from inference.profiles import find_profile
     from inference.run_folder import save_fit
     from models.spec import JOINT
 
     names = [JOINT] if trial.study.model.joint else list(trial.study.outcomes)
+    chosen = replace(find_profile(profile), therapist_effects=therapist_effects)
     with sampling_progress(names) as progress:
-        fitted = fit_trial(
-            trial,
-            find_profile(profile),
-            seed,
-            engine=engine,
-            cores=cores,
-            progress=progress,
-            left_out=left_out,
-        )
+        settings: dict[str, Any] = {
+            "engine": engine,
+            "cores": cores,
+            "progress": progress,
+            "left_out": left_out,
+        }
+        if isinstance(trial, Trial):
+            fitted = fit_trial(trial, chosen, seed, **settings)
+        else:
+            fitted = fit_registry(trial, chosen, seed, **settings)
     # Without compilation, the checks of the model would take longer than the fit: see diagnose.
     judged = FitChecks(fitted, of_model=engine != "instant")
     save_fit(
@@ -105,7 +104,7 @@ def demo(out: Path, profile: str, seed: int, table_format: str) -> None:
     render.say(f"Simulating the trial of 240 patients into {table}.")
     write_simulated(simulate_trial(seed=seed), table, overwrite=again)
     study_path = out / "study.toml"
-    trial = _load(read_study(study_path), table)
+    trial = load_data(read_study(study_path), table, sample=None, seed=seed, dask=None)
     published = _published_beside(study_path)
     judged = _sample_and_save(
         trial, run, profile=profile, seed=seed, published=published, overwrite=again
@@ -143,13 +142,14 @@ def check(study: str, data: Path, table_format: str) -> None:
     described = read_study(find_study(study))
     specify(described)  # refuses unknown priors, as a fit would
     try:
-        trial = _load(described, data)
+        trial = load_data(described, data, sample=None, seed=0, dask=None)
     except DataError as error:
         if table_format != "table":
             render.frame(error.table(), table_format)
         raise
     try:
-        check_estimable(trial, described.model.therapist)
+        if isinstance(trial, Trial):
+            check_estimable(trial, described.model.therapist)
     except DataError as error:  # no fault of the data: other settings can be fitted
         for problem in error.problems:
             render.note(str(problem))
@@ -169,6 +169,9 @@ def fit(
     settings: dict[str, Any],
     shifts: list[str],
     cores: int | None,
+    sample: int | None,
+    dask: str | None,
+    therapist_effects: TherapistEffectsKept,
     overwrite: bool,
     table_format: str,
 ) -> None:
@@ -185,7 +188,7 @@ def fit(
     published = _published_beside(study_path)
     if published is not None:
         read_published(published, whole)  # its faults are better known before the sampling
-    trial = _load(described, data)
+    trial = load_data(described, data, sample=sample, seed=seed, dask=dask)
     judged = _sample_and_save(
         trial,
         out,
@@ -196,6 +199,7 @@ def fit(
         engine=engine,
         cores=cores,
         left_out=[name for name in whole.outcomes if name not in described.outcomes],
+        therapist_effects=therapist_effects,
     )
     for name, facts in judged.fit.manifest["engines"].items():
         if "instant_pareto_k" in facts:
@@ -204,7 +208,12 @@ def fit(
                 f"(Pareto k {facts['instant_pareto_k']:.2f})."
             )
     render.gate_overview(judged.fit, judged.reports, table_format)
-    if not judged.of_model:
+    if judged.fit.rowless:
+        render.note(
+            "The run holds cross-products and no patients' rows: what needs these, such as checks "
+            "of the model, says so; --sample-therapists fits some therapists with their rows."
+        )
+    elif not judged.of_model:
         render.say(f"The model is not judged yet: `alliance diagnose {out}` does.")
     render.say(f"Written: {out}. Next: `alliance summary {out}`, `alliance compare {out}`.")
     _leave_by_gate(judged.reports)
@@ -217,7 +226,7 @@ def diagnose(
     """Print the gate's table, and write it for continuous integration."""
     from diagnostics.fit_gate import check_fit
 
-    fitted = load_run(run, study, data)
+    fitted = load_run(run, study, data, rows=False)
     reports = check_fit(fitted)
     if junit is not None:
         from diagnostics.junit import write_junit
@@ -241,7 +250,7 @@ def summary(
     """Print the tidy table, or the priors."""
     from inference.choices import model_choices
 
-    fitted = load_run(run)
+    fitted = load_run(run, rows=False)
     if priors:
         render.priors(fitted, fitted.priors(per_sd=per_sd), table_format, per_sd=per_sd)
         return
@@ -270,7 +279,7 @@ def summaries_beside(paths: list[Path], interval: float, table_format: str) -> N
         names = [str(path) for path in paths]
     if len(set(names)) < len(names):
         raise InputError("A run cannot stand beside itself.", "Name another run with --beside.")
-    runs = dict(zip(names, (load_run(path) for path in paths), strict=True))
+    runs = dict(zip(names, (load_run(path, rows=False) for path in paths), strict=True))
     print_runs(runs, runs_beside(runs, interval=interval), table_format, interval=interval)
     if table_format == "table":
         for name, fitted in runs.items():

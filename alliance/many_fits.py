@@ -1,11 +1,11 @@
-"""Options and progress of the commands that fit many times: where they run, and what is kept."""
+"""Progress of the commands that fit many times: where they run, and what is kept."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -16,25 +16,6 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from inference.task_store import TaskStore
-
-DaskOption = Annotated[
-    str | None,
-    typer.Option(
-        "--dask",
-        metavar="ADDRESS",
-        help="Run on this Dask scheduler, such as tcp://10.0.0.1:8786, instead of this machine.",
-    ),
-]
-WorkersOption = Annotated[
-    int | None,
-    typer.Option(min=1, help="Processes on this machine; one for each core by default."),
-]
-StoreOption = Annotated[
-    Path,
-    typer.Option(
-        help="File that keeps every result as it comes; the same command goes on with it."
-    ),
-]
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from alliance.many_fits import DaskOption, StoreOption, WorkersOption
 from alliance.model_options import DataArgument, OutcomeOption, StudyArgument
 from alliance.options import (
     DEFAULT_SEED,
@@ -20,6 +19,7 @@ from alliance.options import (
     SeedOption,
     TableFormat,
 )
+from alliance.scale_options import DaskOption, StoreOption, WorkersOption
 
 
 def multiverse(

@@ -36,6 +36,14 @@ class EngineName(StrEnum):
     INSTANT = "instant"
 
 
+class EffectsKept(StrEnum):
+    """How therapists' effects are kept; as `inference.profiles.TherapistEffectsKept`."""
+
+    AUTO = "auto"
+    DRAWS = "draws"
+    SUMMARY = "summary"
+
+
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help=RUN_HELP)]
 FormatOption = Annotated[TableFormat, typer.Option("--format", help="How tables are printed.")]
 SeedOption = Annotated[

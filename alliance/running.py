@@ -40,7 +40,9 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     return guarded
 
 
-def load_run(run: Path, study: str | None = None, data: Path | None = None) -> Any:
+def load_run(
+    run: Path, study: str | None = None, data: Path | None = None, *, rows: bool = True
+) -> Any:
     """Read a run folder, and tell what does not match as notes.
 
     Parameters
@@ -48,11 +50,16 @@ def load_run(run: Path, study: str | None = None, data: Path | None = None) -> A
     run : Path
     study, data : optional
         A study and a data file to hold against those that were fitted.
+    rows : bool
+        Whether patients' rows are needed, which runs of many files do not hold.
     """
+    from inference.rowless import refuse_rows
     from inference.run_folder import load_fit
 
     described = None if study is None else read_study(find_study(study))
     fitted = load_fit(run, study=described, data=data)
     for difference in fitted.differences:
         render.note(difference)
+    if rows and fitted.rowless:
+        raise refuse_rows()
     return fitted

@@ -110,7 +110,7 @@ def _quick(study: Study, path: Path) -> dict[str, Column] | None:
     if study.moderator.items:
         return None
     parts = study_parts(study)
-    table = _arrow_table(path, parts)
+    table = arrow_table(path, parts)
     if table is None:
         return None
     found: dict[str, Column] = {}
@@ -122,8 +122,19 @@ def _quick(study: Study, path: Path) -> dict[str, Column] | None:
     return found
 
 
-def _arrow_table(path: Path, parts: Sequence[Part]) -> Any:
-    """The columns that are needed; None where they are not all there."""
+def arrow_table(path: Path, parts: Sequence[Part]) -> Any:
+    """The columns of these parts; None where they are not all there, or the file is damaged.
+
+    Parameters
+    ----------
+    path : Path
+    parts : sequence of Part
+
+    Raises
+    ------
+    InputError
+        If pyarrow is not installed.
+    """
     try:
         import pyarrow as pa
         import pyarrow.csv
@@ -164,7 +175,7 @@ def _quick_column(part: Part, column: Any, arms: list[str]) -> Column | None:
     if not (numeric or pa.types.is_string(kind) or pa.types.is_dictionary(kind)
             or pa.types.is_large_string(kind)):  # fmt: skip
         return None
-    codes = _codes(column)
+    codes = codes_of(column)
     if part.name == PATIENT:
         once = len(codes.labels) == len(codes.index) and (codes.index >= 0).all()
         return codes if once else None
@@ -194,7 +205,8 @@ def _numbers(part: Part, column: Any) -> Array | None:
     return np.asarray(values, dtype=float)
 
 
-def _codes(column: Any) -> Codes:
+def codes_of(column: Any) -> Codes:
+    """Codes of an Arrow column, in one spelling."""
     encoded = column.combine_chunks().dictionary_encode()
     spelled = [
         "" if value is None or value != value else canonical_code(value)

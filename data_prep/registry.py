@@ -140,7 +140,7 @@ def load_registry(study: Study, data: Path, compute: Compute | None = None) -> R
             dask.delayed(merged_parts, pure=False)(*pair) if len(pair) == 2 else pair[0]
             for pair in pairs
         ]
-    whole = _on_threads(parts[0]) if compute is None else compute(parts[0])
+    whole = on_threads(parts[0]) if compute is None else compute(parts[0])
     if isinstance(whole, Faults):
         if whole.problems:
             raise DataError(whole.problems)
@@ -173,7 +173,8 @@ def require_moments(study: Study) -> None:
         )
 
 
-def _on_threads(value: Any) -> Any:
+def on_threads(value: Any) -> Any:
+    """Compute a Dask value here; threads share what is read."""
     return dask.compute(value, scheduler="threads")[0]
 
 

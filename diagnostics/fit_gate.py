@@ -14,6 +14,7 @@ from diagnostics.verdicts import CheckResult, Verdict
 from inference.datatree import posterior
 from inference.estimands import shared_estimands
 from inference.fit import Fit
+from inference.rowless import refuse_rows
 from models.spec import JOINT
 
 
@@ -33,7 +34,9 @@ class FitChecks:
 
     @cached_property
     def model(self) -> dict[str, ModelChecks]:
-        """Checks of the model, by outcome."""
+        """Checks of the model, by outcome; they need patients' rows."""
+        if self.fit.rowless:
+            raise refuse_rows()
         return {name: ModelChecks(self.fit, name) for name in self.fit.outcomes}
 
     @cached_property

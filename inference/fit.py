@@ -102,7 +102,7 @@ class Fit:
             If the run was fitted from cross-products.
         """
         if kept_moments(self.trees[outcome]) is not None:
-            raise refuse_rows(outcome)
+            raise refuse_rows()
         return analysed_patients(self.trees[outcome])
 
     def design(self, outcome: str) -> Design:

@@ -94,10 +94,11 @@ def design_of_moments(kept: xr.Dataset, spec: ModelSpec) -> Design:
     )
 
 
-def refuse_rows(outcome: str) -> InputError:
+def refuse_rows() -> InputError:
     """What to say where patients' rows are needed."""
     return InputError(
-        f"This run was fitted from cross-products and holds no rows of {outcome}'s patients, which "
+        "This run was fitted from cross-products of many files: it holds no patients' rows, which "
         "this needs.",
-        "Fit a random sample of therapists, with their rows: alliance fit --sample-therapists 200.",
+        "Fit a random sample of therapists, with their rows: `alliance fit STUDY DATA "
+        "--sample-therapists 200 --out RUN`.",
     )
