@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -61,14 +62,17 @@ class Partition:
     Attributes
     ----------
     data : xarray.Dataset
-        As `data_prep.trial.Trial.data`, but therapists in no order, and categorical covariates
+        As `data_prep.trial.Trial.data`, but with therapists by position, and categorical covariates
         without a level of reference.
+    therapists : list of str
+        Ids, in no order.
     levels : dict of str to tuple of str, or None
         By covariate: the levels that occur, None where it is continuous or has no value.
     sha256 : str
     """
 
     data: xr.Dataset
+    therapists: list[str]
     levels: dict[str, tuple[str, ...] | None]
     sha256: str
 
@@ -107,11 +111,11 @@ def read_partition(study: Study, path: Path) -> Partition:
 
 def _quick(study: Study, path: Path) -> dict[str, Column] | None:
     """Typed columns by part, or None where a cell must be looked at by itself."""
-    if study.moderator.items:
-        return None
     parts = study_parts(study)
     table = arrow_table(path, parts)
-    if table is None:
+    if table is not None and not table.num_rows:
+        return _no_rows(study, parts)
+    if table is None or study.moderator.items:
         return None
     found: dict[str, Column] = {}
     for part in parts:
@@ -120,6 +124,12 @@ def _quick(study: Study, path: Path) -> dict[str, Column] | None:
             return None
         found[part.name] = column
     return found
+
+
+def _no_rows(study: Study, parts: Sequence[Part]) -> dict[str, Column]:
+    found: dict[str, Column] = {part.name: np.empty(0) for part in parts} | {MODERATOR: np.empty(0)}
+    nobody = np.empty(0, dtype=np.int64)
+    return found | {THERAPIST: Codes(nobody, []), ARM: Codes(nobody, list(study.arms))}
 
 
 def arrow_table(path: Path, parts: Sequence[Part]) -> Any:
@@ -148,7 +158,10 @@ def arrow_table(path: Path, parts: Sequence[Part]) -> Any:
     codes = {part.column: pa.string() for part in parts if part.kind == "code"}
     try:
         if path.suffix.lower() == ".parquet":
-            return pyarrow.parquet.read_table(path, columns=names, use_threads=False)
+            repeated = [part.column for part in parts if part.name in (THERAPIST, ARM)]
+            return pyarrow.parquet.read_table(
+                path, columns=names, use_threads=False, read_dictionary=repeated
+            )
         table = pyarrow.csv.read_csv(
             path,
             read_options=pyarrow.csv.ReadOptions(use_threads=False),
@@ -167,6 +180,7 @@ def arrow_table(path: Path, parts: Sequence[Part]) -> Any:
 
 def _quick_column(part: Part, column: Any, arms: list[str]) -> Column | None:
     import pyarrow as pa
+    import pyarrow.compute
 
     kind = column.type
     numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)
@@ -175,10 +189,15 @@ def _quick_column(part: Part, column: Any, arms: list[str]) -> Column | None:
     if not (numeric or pa.types.is_string(kind) or pa.types.is_dictionary(kind)
             or pa.types.is_large_string(kind)):  # fmt: skip
         return None
+    if part.name == PATIENT:  # only that each has an id of his or her own
+        if column.null_count:
+            return None
+        if numeric:
+            once = bool(pd.Index(column.to_numpy()).is_unique)
+        else:
+            once = pyarrow.compute.count_distinct(column).as_py() == len(column)
+        return Codes(np.empty(0, dtype=np.int64), []) if once else None
     codes = codes_of(column)
-    if part.name == PATIENT:
-        once = len(codes.labels) == len(codes.index) and (codes.index >= 0).all()
-        return codes if once else None
     if part.name == ARM:
         spelling = {canonical_code(code): place for place, code in enumerate(arms)}
         if any(label not in spelling for label in codes.labels):
@@ -207,16 +226,18 @@ def _numbers(part: Part, column: Any) -> Array | None:
 
 def codes_of(column: Any) -> Codes:
     """Codes of an Arrow column, in one spelling."""
-    encoded = column.combine_chunks().dictionary_encode()
-    spelled = [
-        "" if value is None or value != value else canonical_code(value)
-        for value in encoded.dictionary.to_pylist()
-    ]
+    encoded = column.unify_dictionaries().combine_chunks().dictionary_encode()
+    spelled = [_spelled(value) for value in encoded.dictionary.to_pylist()]
     labels = list(dict.fromkeys(label for label in spelled if label not in ("", MISSING)))
     place = {label: j for j, label in enumerate(labels)}
     places = np.array([*(place.get(label, -1) for label in spelled), -1], dtype=np.int64)
     index = encoded.indices.fill_null(len(spelled)).to_numpy(zero_copy_only=False)
     return Codes(places[index], labels)
+
+
+@lru_cache(maxsize=200_000)  # the same therapists stand in every file
+def _spelled(value: Any) -> str:
+    return "" if value is None or value != value else canonical_code(value)
 
 
 def _careful(study: Study, frame: pd.DataFrame, source: str) -> dict[str, Column]:
@@ -269,8 +290,9 @@ def _partition(study: Study, columns: dict[str, Column], sha256: str) -> Partiti
             variables[f"{name}_baseline"] = (("patient",), baseline)
     coords = {
         "arm": np.array(list(study.arms), dtype=str),
-        "therapist": np.array(therapist.labels, dtype=object),
+        "therapist": np.arange(len(therapist.labels)),
         "covariate": np.array(list(covariates), dtype=object),
     }
     attributes = {MISSING_ALLIANCE: study.model.missing_alliance}
-    return Partition(xr.Dataset(variables, coords=coords, attrs=attributes), levels, sha256)
+    data = xr.Dataset(variables, coords=coords, attrs=attributes)
+    return Partition(data, therapist.labels, levels, sha256)

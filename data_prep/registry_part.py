@@ -83,7 +83,7 @@ def part_of(study: Study, partition: Partition) -> Part:
     """Moments and counts of one file's patients."""
     data = partition.data
     arm, therapist = data["arm_index"].values, data["therapist_index"].values
-    ids = [str(name) for name in data["therapist"].values]
+    ids = partition.therapists
     known = np.flatnonzero((arm >= 0) & (therapist >= 0))
     lacking = {
         "row": len(arm),
