@@ -19,10 +19,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from reporting import Target, console, cores, finish, load, parser, spread, table
+
+if TYPE_CHECKING:
+    from inference.profiles import Engine
 
 SEED = 1
 LONGEST = 30.0  # seconds from table to summary that are promised for PROMISED
@@ -38,15 +41,20 @@ class Case:
     patients: int
     therapists: int
     outcomes: tuple[str, ...]
+    engine: str = "nuts"
 
     @property
     def name(self) -> str:
         """Its size in words."""
         several = "1 outcome" if len(self.outcomes) == 1 else f"{len(self.outcomes)} outcomes"
-        return f"{self.patients:,} / {self.therapists:,}, {several}"
+        return f"{self.patients:,} / {self.therapists:,}, {several}, {self.engine}"
 
 
-PROMISED = (Case(100_000, 1_000, ONE_OUTCOME), Case(100_000, 1_000, ALL_OUTCOMES))
+PROMISED = (
+    Case(100_000, 1_000, ONE_OUTCOME),
+    Case(100_000, 1_000, ALL_OUTCOMES),
+    Case(1_000_000, 10_000, ONE_OUTCOME, "instant"),
+)
 LARGE = (Case(10_000, 100, ONE_OUTCOME), Case(1_000_000, 10_000, ONE_OUTCOME))
 
 # Stages in order; those up to "summary" count towards what is promised.
@@ -65,7 +73,9 @@ STAGES = (
 )
 
 
-def measure(folder: Path, outcomes: tuple[str, ...], started: float) -> dict[str, Any]:
+def measure(
+    folder: Path, outcomes: tuple[str, ...], engine: Engine, started: float
+) -> dict[str, Any]:
     """Seconds of every stage, in this process.
 
     Parameters
@@ -73,6 +83,7 @@ def measure(folder: Path, outcomes: tuple[str, ...], started: float) -> dict[str
     folder : Path
         Where ``trial.csv`` and ``study.toml`` stand; the run goes beside them.
     outcomes : tuple of str
+    engine : {"nuts", "instant"}
     started : float
         When the process was started, in seconds since 1970.
     """
@@ -108,7 +119,9 @@ def measure(folder: Path, outcomes: tuple[str, ...], started: float) -> dict[str
         clocked(inference.fitting, "build_design", "design"),
         clocked(models.design, "therapist_moments", "moments"),
     ):
-        fit = inference.fitting.fit_trial(trial, find_profile("standard"), SEED, cores=cores())
+        fit = inference.fitting.fit_trial(
+            trial, find_profile("standard"), SEED, engine=engine, cores=cores()
+        )
     fitted = time.perf_counter()
     for spent in fit.manifest["seconds"].values():
         seconds["compile"] += spent["compilation"]
@@ -156,14 +169,16 @@ def simulated(patients: int, therapists: int, folder: Path) -> Path:
     return place
 
 
-def in_fresh_process(place: Path, outcomes: tuple[str, ...]) -> dict[str, Any]:
+def in_fresh_process(
+    place: Path, outcomes: tuple[str, ...], engine: str = "nuts"
+) -> dict[str, Any]:
     """Run `measure` in a new interpreter."""
     with tempfile.TemporaryDirectory(dir=place.parent) as run:
         folder = Path(run)
         for name in ("trial.csv", "study.toml"):
             (folder / name).symlink_to(place / name)
         before = load()
-        arguments = [str(folder), ",".join(outcomes), repr(time.time())]
+        arguments = [str(folder), ",".join(outcomes), engine, repr(time.time())]
         finished = subprocess.run(
             [sys.executable, __file__, "--measure", *arguments],
             check=True,
@@ -177,11 +192,12 @@ def main() -> int:
     command = parser(__doc__)
     command.add_argument("--repeats", type=int, default=3, help="processes for each trial (3)")
     command.add_argument("--large", action="store_true", help="also 10,000 and 1,000,000 patients")
-    command.add_argument("--measure", nargs=3, help="used by the script itself")
+    command.add_argument("--measure", nargs=4, help="used by the script itself")
     arguments = command.parse_args()
     if arguments.measure:
-        folder, outcomes, started = arguments.measure
-        print(json.dumps(measure(Path(folder), tuple(outcomes.split(",")), float(started))))
+        folder, outcomes, engine, started = arguments.measure
+        found = measure(Path(folder), tuple(outcomes.split(",")), engine, float(started))
+        print(json.dumps(found))
         return 0
 
     out = console()
@@ -194,7 +210,7 @@ def main() -> int:
             place = simulated(case.patients, case.therapists, folder)
             found[case.name] = []
             for repeat in range(arguments.repeats):
-                found[case.name].append(in_fresh_process(place, case.outcomes))
+                found[case.name].append(in_fresh_process(place, case.outcomes, case.engine))
                 out.print(f"{case.name}, process {repeat + 1}: done", style="dim")
 
     def row(title: str, figure: Callable[[dict[str, Any]], float], digits: int) -> tuple[str, ...]:

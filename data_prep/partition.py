@@ -127,8 +127,10 @@ def _quick(study: Study, path: Path) -> dict[str, Column] | None:
 
 
 def _no_rows(study: Study, parts: Sequence[Part]) -> dict[str, Column]:
-    found: dict[str, Column] = {part.name: np.empty(0) for part in parts} | {MODERATOR: np.empty(0)}
     nobody = np.empty(0, dtype=np.int64)
+    found: dict[str, Column] = {MODERATOR: np.empty(0)}
+    for part in parts:
+        found[part.name] = np.empty(0)
     return found | {THERAPIST: Codes(nobody, []), ARM: Codes(nobody, list(study.arms))}
 
 

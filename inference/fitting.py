@@ -123,7 +123,8 @@ def fit_registry(
     for outcome, design in designs.items():
         add_moments(trees[outcome], moments_dataset(design))
     manifest = _manifest(registry, specs, settings, trees, timings)
-    manifest |= {"left_out": list(left_out), "files": list(registry.files)}
+    manifest["left_out"] = list(left_out)
+    manifest["data"]["parts"] = list(registry.files)
     return Fit(registry.study, specs, trees, registry.flow, manifest)
 
 

@@ -33,7 +33,7 @@ from inference.datatree import (
 )
 from inference.profiles import SamplerProfile, seed_sequence
 from inference.timings import Timings
-from models.collapsed_gaussian import collapse
+from models.collapsed_gaussian import Collapsed, collapse
 from models.design import Design
 from models.gaussian_draws import GaussianDraws, TherapistDraws, draw_therapist_effects
 from models.priors import Priors
@@ -112,8 +112,15 @@ class _Target:
 
     def __call__(self, at: Array) -> Array:
         """Log density up to a constant, shape (d,)."""
-        prior_sd = self.design.prior_sd(self.priors)
-        density = collapse(self.design, self.spreads(at), prior_sd).log_likelihood
+        return self.density(at, self.collapsed(at))
+
+    def collapsed(self, at: Array) -> Collapsed:
+        """What the points leave to know of the coefficients."""
+        return collapse(self.design, self.spreads(at), self.design.prior_sd(self.priors))
+
+    def density(self, at: Array, collapsed: Collapsed) -> Array:
+        """Log density up to a constant, shape (d,), where the coefficients are integrated out."""
+        density = collapsed.log_likelihood
         for name, column in zip(self.names, at.T, strict=True):
             if name == "therapist_correlation":
                 # (1 - r^2)^(shape - 1) and the Jacobian 1 - r^2 = cosh(z)^-2
@@ -219,17 +226,25 @@ def _drawn(
     number = PER_DRAW * profile.draws
     at = np.stack([proposal.draw(number, stream) for stream in streams])
     flat = at.reshape(-1, at.shape[-1])
-    log_weights, pareto_k = _smoothed(target(flat) - proposal.log_density(flat))
+    whole = target.collapsed(flat)
+    density = target.density(flat, whole)
+    log_weights, pareto_k = _smoothed(density - proposal.log_density(flat))
     if not pareto_k <= GOOD_K:
         raise UnreliableWeightsError(pareto_k)
-    chosen = [
-        _resampled(weights, profile.draws, stream)
-        for weights, stream in zip(
-            np.exp(log_weights).reshape(profile.chains, number), streams, strict=True
-        )
-    ]
-    kept = np.stack([points[rows] for points, rows in zip(at, chosen, strict=True)])
-    tree = _tree(target, kept, streams)
+    chosen = np.stack(
+        [
+            chain * number + _resampled(weights, profile.draws, stream)
+            for chain, (weights, stream) in enumerate(
+                zip(np.exp(log_weights).reshape(profile.chains, number), streams, strict=True)
+            )
+        ]
+    )
+    beta = np.stack(
+        [whole.take(rows).draw(stream) for rows, stream in zip(chosen, streams, strict=True)]
+    )
+    scalars = {name: values[chosen] for name, values in target.values(flat).items()}
+    names = [design.coefficients[column] for column in design.present]
+    tree = instant_tree(beta, names, scalars, density[chosen])
     statistics = tree["sample_stats"].attrs
     statistics["pareto_k"] = pareto_k
     statistics["effective_draws"] = float(1 / (np.exp(log_weights) ** 2).sum())
@@ -348,20 +363,6 @@ def _resampled(weights: Array, number: int, generator: np.random.Generator) -> N
     cumulative = np.cumsum(weights)
     chosen = np.searchsorted(cumulative / cumulative[-1], places)
     return generator.permutation(np.minimum(chosen, len(weights) - 1))
-
-
-def _tree(target: _Target, kept: Array, streams: list[np.random.Generator]) -> xr.DataTree:
-    """Coefficients drawn given the SDs, and everything under the names that NUTS draws have."""
-    design, prior_sd = target.design, target.design.prior_sd(target.priors)
-    betas = [
-        collapse(design, target.spreads(points), prior_sd).draw(stream)
-        for points, stream in zip(kept, streams, strict=True)
-    ]
-    flat = kept.reshape(-1, kept.shape[-1])
-    shape = kept.shape[:2]
-    scalars = {name: values.reshape(shape) for name, values in target.values(flat).items()}
-    names = [design.coefficients[column] for column in design.present]
-    return instant_tree(np.stack(betas), names, scalars, target(flat).reshape(shape))
 
 
 def _effects(tree: xr.DataTree, design: Design, seed: int) -> Iterator[TherapistDraws]:

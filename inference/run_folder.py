@@ -18,7 +18,7 @@ import xarray as xr
 from data_prep.errors import InputError
 from data_prep.files import file_bytes
 from data_prep.study import Study, read_study, study_text
-from inference.datatree import GROUPS, SAMPLED
+from inference.datatree import GROUPS, SAMPLED, compression
 from inference.fit import Fit, installed_versions
 from inference.whole_files import current_umask
 from models.spec import JOINT, ModelSpec
@@ -134,7 +134,8 @@ def _write(
     shared = {} if fit.shared is None else {JOINT: fit.shared}
     for outcome, tree in (fit.trees | shared).items():
         # Through memory: where the disk is full, HDF5 prints tracebacks of its own and may crash.
-        (folder / f"{outcome}.nc").write_bytes(tree.to_netcdf(engine="h5netcdf"))
+        content = tree.to_netcdf(engine="h5netcdf", encoding=compression(tree))
+        (folder / f"{outcome}.nc").write_bytes(content)
     (folder / STUDY).write_text(study_text(fit.study), encoding="utf-8")
     if published is not None:
         shutil.copyfile(published, folder / PUBLISHED)

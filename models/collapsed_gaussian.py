@@ -13,17 +13,19 @@ sample. Only cross-products enter, for many values of the SDs at once.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.design import Design
-from models.gaussian_draws import BLOCK_NUMBERS, GaussianDraws
+from models.gaussian_draws import GaussianDraws
 from models.marginal import LOG_2_PI, Elements, TherapistTerms, is_zero, scaled, therapist_terms
 
 Array = NDArray[np.float64]
 
+BLOCK_NUMBERS = 500_000  # of draws x therapists x effects^2: what the processor's caches hold
 DIGITS = 1e-13  # least over largest eigenvalue of a precision that double numbers can hold
 
 
@@ -74,10 +76,14 @@ def collapse(design: Design, spreads: GaussianDraws, prior_sd: Array) -> Collaps
     """
     size = max(1, len(design.effects))
     block = max(1, BLOCK_NUMBERS // (len(design.therapists) * size**2))
-    parts = [
-        _collapse(design, spreads.block(slice(start, start + block)), prior_sd)
-        for start in range(0, len(spreads.residual_sd), block)
-    ]
+    starts = range(0, len(spreads.residual_sd), block)
+
+    def part(start: int) -> Collapsed:
+        return _collapse(design, spreads.block(slice(start, start + block)), prior_sd)
+
+    # Blocks are the same on any number of cores, and so are their last bits
+    with ThreadPoolExecutor() as pool:
+        parts = list(pool.map(part, starts)) if len(starts) > 1 else [part(0)]
     return Collapsed(
         *(
             np.concatenate([getattr(part, name) for part in parts])

@@ -1,0 +1,141 @@
+"""Runs of many files: the draws of one file, kept without rows, and effects that are summed up."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_prep.errors import InputError
+from data_prep.registry import load_registry
+from data_prep.simulation import Simulated, simulate_trial
+from data_prep.study import narrowed
+from data_prep.trial import trial_from_frame
+from diagnostics.fit_gate import FitChecks, check_draws
+from inference.datatree import compression, posterior
+from inference.engines import fit_outcome
+from inference.fit import Fit
+from inference.fitting import fit_registry, fit_trial
+from inference.predictions import predict
+from inference.profiles import MANY_THERAPISTS, SamplerProfile, find_profile
+from inference.run_folder import load_fit, save_fit
+from models.design import build_design
+from models.moments_design import moments_design
+from models.spec import specify
+
+CI = find_profile("ci")
+
+
+@pytest.fixture(scope="module")
+def made() -> Simulated:
+    trial = simulate_trial(seed=6, patients=400, therapists=20)
+    return replace(trial, study=narrowed(trial.study, outcomes=["pain", "gpe"]))
+
+
+@pytest.fixture(scope="module")
+def folder(made: Simulated, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    parts = tmp_path_factory.mktemp("registry")
+    for k, rows in enumerate(np.array_split(np.arange(400), 3)):
+        made.frame.iloc[rows].to_parquet(parts / f"{k}.parquet", index=False)
+    return parts
+
+
+@pytest.fixture(scope="module")
+def rowless(made: Simulated, folder: Path) -> Fit:
+    return fit_registry(load_registry(made.study, folder), CI, 5, engine="instant")
+
+
+def test_the_posterior_is_that_of_the_rows(made: Simulated, rowless: Fit) -> None:
+    """To the rounding of the moments; given the same moments, bit for bit."""
+    fit = fit_trial(trial_from_frame(made.study, made.frame), CI, 5, engine="instant")
+    one, other = fit.summary(), rowless.summary()
+    np.testing.assert_allclose(one["mean"], other["mean"], rtol=1e-6, atol=1e-6)
+    assert one[["outcome", "quantity", "level"]].equals(other[["outcome", "quantity", "level"]])
+    assert fit.priors().round(9).equals(rowless.priors().round(9))
+    design = rowless.design("pain")
+    own = build_design(trial_from_frame(made.study, made.frame).analysed("pain"), fit.specs["pain"])
+    given = replace(own, given=design.moments)
+    for engine in ("instant",):
+        trees = [
+            fit_outcome(each, fit.specs["pain"].priors, CI, 5, engine=engine)[0]
+            for each in (design, given)
+        ]
+        assert posterior(trees[0]).equals(posterior(trees[1]))
+
+
+@pytest.mark.mcmc
+def test_nuts_needs_no_rows_either(made: Simulated, folder: Path) -> None:
+    """Bit for bit the draws of a design with these moments and rows; slopes taken apart too."""
+    study = narrowed(made.study, outcomes=["pain"], alliance="within_between")
+    registry = load_registry(study, folder)
+    spec = specify(study)["pain"]
+    design = moments_design(registry.moments["pain"], spec, list(study.arms))
+    own = build_design(trial_from_frame(study, made.frame).analysed("pain"), spec)
+    short = SamplerProfile("ci", 2, 50, 50)
+    trees = [
+        fit_outcome(each, spec.priors, short, 5)[0]
+        for each in (design, replace(own, given=design.moments))
+    ]
+    assert posterior(trees[0]).equals(posterior(trees[1]))
+    table = fit_registry(registry, short, 5).summary()
+    assert {"within", "between"} <= set(table["level"])
+    assert table["quantity"].eq("therapist_mean_reliability").any()
+
+
+def test_a_run_without_rows_comes_back(rowless: Fit, tmp_path: Path) -> None:
+    save_fit(rowless, tmp_path / "run")
+    again = load_fit(tmp_path / "run")
+    assert again.rowless
+    assert again.summary().equals(rowless.summary())
+    assert again.priors().equals(rowless.priors())
+    assert again.manifest["data"]["parts"] == ["0.parquet", "1.parquet", "2.parquet"]
+    assert again.design("pain").therapists == rowless.design("pain").therapists
+    assert all(report.verdict != "FAIL" for report in check_draws(again))
+    assert all(not report.model for report in FitChecks(again).reports)
+
+
+def test_what_needs_rows_says_so(rowless: Fit) -> None:
+    for ask in (
+        lambda: rowless.patients("pain"),
+        lambda: rowless.linear_design("pain"),
+        lambda: FitChecks(rowless).model,
+        lambda: predict(rowless, "pain"),
+    ):
+        with pytest.raises(InputError, match=r"no patients' rows.*--sample-therapists"):
+            ask()
+
+
+def test_effects_of_many_therapists_are_summed_up(made: Simulated) -> None:
+    """Means and SDs of the draws that would have been kept."""
+    trial = trial_from_frame(narrowed(made.study, outcomes=["pain"]), made.frame)
+    kept = fit_trial(trial, CI, 5, engine="instant")
+    summed = fit_trial(trial, replace(CI, therapist_effects="summary"), 5, engine="instant")
+    draws = posterior(kept.trees["pain"])["therapist_effect"]
+    summary = summed.trees["pain"]["therapist_summary"].dataset
+    assert "therapist_effect" not in posterior(summed.trees["pain"])
+    sample = ("chain", "draw")
+    np.testing.assert_allclose(summary["therapist_effect_mean"], draws.mean(sample), rtol=1e-9)
+    np.testing.assert_allclose(summary["therapist_effect_sd"], draws.std(sample), rtol=1e-9)
+    assert kept.summary().equals(summed.summary())
+    assert kept.manifest["therapist_effects"] == {"pain": "draws"}
+    assert summed.manifest["therapist_effects"] == {"pain": "summary"}
+    assert summed.manifest["profile"]["therapist_effects"] == "summary"
+    with pytest.raises(InputError, match="--therapist-effects draws"):
+        predict(summed, "pain", therapist=summed.design("pain").therapists[0])
+    assert len(predict(summed, "pain", therapist="new").table)
+    assert CI.keeps_draws(MANY_THERAPISTS - 1)
+    assert not CI.keeps_draws(MANY_THERAPISTS)
+
+
+def test_large_arrays_are_compressed_without_loss(made: Simulated, tmp_path: Path) -> None:
+    study = narrowed(made.study, outcomes=["pain"])
+    profile = SamplerProfile("standard", chains=2, draws=2_000, tune=100)
+    fit = fit_trial(trial_from_frame(study, made.frame), profile, 5, engine="instant")
+    encoding = compression(fit.trees["pain"])
+    assert list(encoding["/posterior"]) == ["therapist_effect"]
+    assert encoding["/posterior"]["therapist_effect"]["chunksizes"] == (1, 1_000, 20, 2)
+    save_fit(fit, tmp_path / "run")
+    again = load_fit(tmp_path / "run")
+    assert posterior(again.trees["pain"]).identical(posterior(fit.trees["pain"]))
