@@ -11,6 +11,7 @@ import typer
 from alliance.model_options import (
     CeilingOption,
     InteractionOption,
+    JointOption,
     LikelihoodOption,
     MissingAllianceOption,
     OutcomeOption,
@@ -49,6 +50,7 @@ def calibrate(
     missing_alliance: MissingAllianceOption = None,
     reliability: ReliabilityOption = None,
     ceiling: CeilingOption = None,
+    joint: JointOption = None,
     engine: Annotated[
         EngineName | None,
         typer.Option(help="instant by default for Gaussian outcomes as rated, nuts for others."),
@@ -82,6 +84,7 @@ def calibrate(
             "missing_alliance": missing_alliance,
             "reliability": reliability,
             "ceiling": ceiling,
+            "joint": joint,
         },
         engine=None if engine is None else engine.value,
         store=store,

@@ -79,10 +79,10 @@ def calibrate(
         found = calibrate_study(client, kept, questions, trials, progress=progress)
     table = found.table()
     if figure is not None:
-        from diagnostics.calibration_figure import calibration_figure
         from diagnostics.comparison_figure import save_figure
+        from diagnostics.rank_figure import rank_figure
 
-        save_figure(calibration_figure(described, found), figure)
+        save_figure(rank_figure(described, found), figure)
         render.say(f"Written: {figure}")
     if table_format == "table":
         for name in found.outcomes:

@@ -3,9 +3,9 @@
 A simulated trial of 182 patients and 12 therapists, both therapist effects, on the same
 standardised columns. A first fit includes what a process does once (compiling); the next ones have
 other outcomes of the same shape. Bayesian programs draw 4 x (1,000 + 1,000); statsmodels and lme4
-give REML estimates without a posterior. Programs in R are measured where R and the package are there.
-Importing is in no figure. Calibration is measured beside simuk on the same model and draws, and
-refits at sizes up to 1,000,000 patients, as far as a program takes less than a minute.
+give REML estimates without a posterior. Programs in R are measured where R and the package are
+there. Importing is in no figure. Calibration is measured beside simuk on the same model and draws,
+and refits at sizes up to 1,000,000 patients, as far as a program takes less than a minute.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 from arviz_stats.base import array_stats
 from arviz_stats.ecdf_utils import ecdf_pit
 from numpy.typing import NDArray
@@ -206,21 +207,44 @@ def ranked_trial(question: CalibrationQuestion, number: int) -> dict[str, Any]:
         cores=1,
     )
     draws = estimand_draws(trial.design, posterior(tree))
+    truth = estimand_draws(trial.design, trial.draws)
+    return rank_numbers(draws, truth, np.random.default_rng(own)) | {
+        "divergent": divergences(tree) > 0,
+        "fallback": "instant_pareto_k" in engine_facts(tree),
+    }
+
+
+def rank_numbers(
+    draws: xr.DataArray, truth: xr.DataArray, generator: np.random.Generator
+) -> dict[str, Any]:
+    """Where true values lie among draws, as plain values.
+
+    Parameters
+    ----------
+    draws : xarray.DataArray
+        Reported quantities, dims ``chain, draw, estimand``.
+    truth : xarray.DataArray
+        The same quantities, one chain of one draw.
+    generator : numpy.random.Generator
+        Spreads a rank evenly over its own share.
+
+    Returns
+    -------
+    dict
+        ``labels`` (pairs of quantity and level), ``pit``, ``truth``, ``mean`` and ``sd`` of each.
+    """
     values = draws.transpose("chain", "draw", "estimand").values
     values = values.reshape(-1, values.shape[-1])
-    truth = estimand_draws(trial.design, trial.draws)
     true = truth.transpose("chain", "draw", "estimand").values.reshape(-1)
     return {
         "labels": [
             [str(quantity), str(level)]
             for quantity, level in zip(draws["quantity"].values, draws["level"].values, strict=True)
         ],
-        "pit": _share_below(values, true, np.random.default_rng(own)).tolist(),
+        "pit": _share_below(values, true, generator).tolist(),
         "truth": true.tolist(),
         "mean": values.mean(axis=0).tolist(),
         "sd": values.std(axis=0, ddof=1).tolist(),
-        "divergent": divergences(tree) > 0,
-        "fallback": "instant_pareto_k" in engine_facts(tree),
     }
 
 

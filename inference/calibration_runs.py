@@ -26,11 +26,14 @@ from inference.calibration import (
 )
 from inference.engines import default_engine, require_engine
 from inference.fit import installed_versions
+from inference.joint_calibration import JointQuestion, join_data, ranked_joint_trial
 from inference.profiles import Engine, SamplerProfile, seed_sequence
 from inference.task_runner import run_tasks
 from inference.task_store import TaskStore
 from models.design import Design, build_design
-from models.spec import specify
+from models.spec import JOINT, specify
+
+Question = CalibrationQuestion | JointQuestion
 
 # Enough for ranks among 199 draws that are thinned to be nearly independent.
 PROFILE = SamplerProfile("ci", chains=2, draws=500, tune=500)
@@ -73,7 +76,7 @@ def calibration_questions(
     therapists: int,
     seed: int,
     engine: Engine | None,
-) -> dict[str, CalibrationQuestion]:
+) -> dict[str, Question]:
     """What is to be calibrated, for each outcome.
 
     Parameters
@@ -90,22 +93,23 @@ def calibration_questions(
     Returns
     -------
     dict of str to CalibrationQuestion
+        Of a joint model one, ``joint``, which is a `JointQuestion`.
 
     Raises
     ------
     InputError
-        If the model is a joint one, or the engine does not fit an outcome.
+        If the engine does not fit an outcome, or an outcome of a joint model is not Gaussian.
     """
-    if study.model.joint:
-        raise InputError(
-            "A joint model is not calibrated by simulation.",
-            "Leave --joint out: its outcomes are then calibrated one by one.",
-        )
     if data is None:
         generator = np.random.default_rng(seed_sequence(seed, "prior", "imagined patients"))
         data = imagined_patients(study, patients, therapists, generator)
-    questions = {}
-    for name, spec in specify(study).items():
+    specs = specify(study)
+    if study.model.joint:
+        require_engine([], engine or "nuts", joint=True)
+        joined = join_data(study, data, specs)
+        return {JOINT: JointQuestion(joined, next(iter(specs.values())).priors, PROFILE, seed)}
+    questions: dict[str, Question] = {}
+    for name, spec in specs.items():
         design = build_design(analysed_patients(data, name), spec, study.outcomes[name].range)
         chosen = default_engine(design) if engine is None else engine
         require_engine([design], chosen, joint=False)
@@ -116,7 +120,7 @@ def calibration_questions(
 def calibrate_study(
     client: Client,
     store: TaskStore,
-    questions: Mapping[str, CalibrationQuestion],
+    questions: Mapping[str, Question],
     trials: int,
     *,
     progress: Callable[[int, int], None] | None = None,
@@ -128,7 +132,8 @@ def calibrate_study(
     client : distributed.Client
     store : TaskStore
         Open, and of the facts of these questions; more trials may be asked of it than before.
-    questions : mapping of str to CalibrationQuestion
+    questions : mapping
+        As from `calibration_questions`.
     trials : int
         Of each outcome.
     progress : callable, optional
@@ -146,34 +151,44 @@ def calibrate_study(
     tasks = {f"{name}/{k}": (name, k) for k in range(trials) for name in questions}
     found = run_tasks(client, store, ranked, dict(questions), tasks, progress=progress)
     failures = {task: own.failure for task, own in found.items() if own.failure is not None}
-    ranks: dict[str, list[dict[str, Any]]] = {name: [] for name in questions}
-    for task, (name, _) in tasks.items():
-        if (result := found[task].result) is not None:
-            ranks[name].append(result)
-    for name, own in ranks.items():
-        if not own:
-            raise InputError(
-                f"{name}: every fit failed, the first with {next(iter(failures.values()))}",
-                "Try `alliance fit` on simulated data of this study.",
-            )
+    ranks: dict[str, list[dict[str, Any]]] = {}
+    for task in tasks:
+        for name, own in (found[task].result or {}).items():
+            ranks.setdefault(name, []).append(own)
+    if absent := [name for name in questions if name not in ranks]:
+        raise InputError(
+            f"{absent[0]}: every fit failed, the first with {next(iter(failures.values()))}",
+            "Try `alliance fit` on simulated data of this study.",
+        )
     return StudyCalibration(
         {name: calibration_of(name, own) for name, own in ranks.items()},
         failures,
-        {name: question.engine for name, question in questions.items()},
+        {name: _engine(questions.get(name)) for name in ranks},
     )
 
 
-def ranked(questions: Mapping[str, CalibrationQuestion], name: str, number: int) -> dict[str, Any]:
-    """One task: see `inference.calibration.ranked_trial`."""
-    return ranked_trial(questions[name], number)
+def ranked(questions: Mapping[str, Question], name: str, number: int) -> dict[str, Any]:
+    """One task: ranks by outcome, of one outcome or of all of a joint model."""
+    question = questions[name]
+    if isinstance(question, JointQuestion):
+        return ranked_joint_trial(question, number)
+    return {name: ranked_trial(question, number)}
 
 
-def calibration_facts(questions: Mapping[str, CalibrationQuestion]) -> dict[str, Any]:
+def _engine(question: Question | None) -> Engine:
+    return question.engine if isinstance(question, CalibrationQuestion) else "nuts"
+
+
+def calibration_facts(questions: Mapping[str, Question]) -> dict[str, Any]:
     """All that decides the results but the number of trials, for the store."""
     facts: dict[str, Any] = {"what": "calibration", "versions": installed_versions()}
     for name, question in questions.items():
-        facts[f"{name}: patients"] = design_hash(question.design)
-        facts[f"{name}: engine"] = question.engine
+        if isinstance(question, JointQuestion):
+            hashes = [design_hash(design) for design in question.joint.designs.values()]
+        else:
+            hashes = [design_hash(question.design)]
+        facts[f"{name}: patients"] = "-".join(hashes)
+        facts[f"{name}: engine"] = _engine(question)
         facts[f"{name}: seed"] = question.seed
         facts[f"{name}: profile"] = question.profile.to_dict()
         facts[f"{name}: priors"] = repr(question.priors)

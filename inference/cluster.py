@@ -49,7 +49,7 @@ def open_cluster(address: str | None = None, workers: int | None = None) -> Iter
         result.
     """
     if address is None:
-        number = workers or len(os.sched_getaffinity(0))
+        number = workers or _cores()
         with (
             dask.config.set(SETTINGS),
             LocalCluster(
@@ -90,3 +90,10 @@ def _require_workers(client: Client, address: str) -> None:
                     "installed here: results would differ.",
                     "Install the same versions everywhere.",
                 )
+
+
+def _cores() -> int:
+    """Cores that this process may use; not every system tells."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

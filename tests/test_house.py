@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
+import json
 import re
 import subprocess
 import tomllib
@@ -171,6 +173,19 @@ def test_no_tracked_file_names_a_machine_path_or_a_package_registry(tracked: lis
             if MACHINE_PATH.search(line) or REGISTRY.search(line):
                 found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()}")
     assert found == []
+
+
+def test_the_performance_table_is_that_of_the_results() -> None:
+    """As `benchmarks/readme_performance.py` writes it, from the file of results."""
+    path = ROOT / "benchmarks" / "readme_performance.py"
+    spec = importlib.util.spec_from_file_location("readme_performance", path)
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    record = json.loads(script.RESULTS.read_text(encoding="utf-8"))
+    readme = text_of("README.md")
+    assert script.readme_with(script.table_text(record), readme) == readme
 
 
 def test_no_two_test_files_have_one_name() -> None:

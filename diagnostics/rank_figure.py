@@ -26,7 +26,7 @@ class _Of:
         self.study = study
 
 
-def calibration_figure(study: Study, found: StudyCalibration) -> Figure:
+def rank_figure(study: Study, found: StudyCalibration) -> Figure:
     """Draw the distribution of every quantity's ranks, less that of even ones.
 
     Parameters

@@ -1,0 +1,207 @@
+"""Simulation-based calibration of the joint Gaussian model: all outcomes of a trial at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from data_prep.errors import InputError
+from data_prep.flow import analysed_patients, complete_patients
+from data_prep.study import Study
+from inference.calibration import rank_numbers
+from inference.datatree import divergences, posterior
+from inference.estimands import estimand_draws, shared_estimands
+from inference.profiles import SamplerProfile, seed_sequence
+from models.correlations import correlation_factor, lkj_powers
+from models.design import build_design, centre_and_sd
+from models.joint import CORRELATION_SHAPE, JointDesign, join_designs, slope_scales
+from models.priors import Priors
+from models.spec import JOINT, ModelSpec
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class JointQuestion:
+    """What is calibrated, and how; as `inference.calibration.CalibrationQuestion`.
+
+    Attributes
+    ----------
+    joint : JointDesign
+        Whose outcomes are not used.
+    priors : Priors
+    profile : SamplerProfile
+    seed : int
+    """
+
+    joint: JointDesign
+    priors: Priors
+    profile: SamplerProfile
+    seed: int = 0
+
+
+def join_data(study: Study, data: xr.Dataset, specs: Mapping[str, ModelSpec]) -> JointDesign:
+    """The designs of all outcomes side by side, of a trial's data or of imagined patients.
+
+    Parameters
+    ----------
+    study : Study
+    data : xarray.Dataset
+        As `data_prep.trial.Trial.data`.
+    specs : mapping of str to ModelSpec
+
+    Returns
+    -------
+    JointDesign
+
+    Raises
+    ------
+    InputError
+        If an outcome is not Gaussian.
+    """
+    positions = {name: np.flatnonzero(complete_patients(data, name)) for name in specs}
+    rows = np.unique(np.concatenate(list(positions.values())))
+    scale = centre_and_sd(data["moderator"].values[rows])
+    designs = {
+        name: build_design(analysed_patients(data, name), spec, study.outcomes[name].range, scale)
+        for name, spec in specs.items()
+    }
+    better = {name: study.outcomes[name].better for name in specs}
+    joined = join_designs(designs, {name: own.tolist() for name, own in positions.items()}, better)
+    if joined.ordinal is not None:
+        raise InputError(
+            "A joint model is calibrated for Gaussian outcomes, and one is ordinal.",
+            'Set likelihood = "published", or leave --joint out.',
+        )
+    return joined
+
+
+def ranked_joint_trial(question: JointQuestion, number: int) -> dict[str, dict[str, Any]]:
+    """Simulate one trial of all outcomes, fit it, and rank the true values.
+
+    Parameters
+    ----------
+    question : JointQuestion
+    number : int
+        Of the trial.
+
+    Returns
+    -------
+    dict
+        By outcome, and for what they share under ``joint``: as of
+        `inference.calibration.ranked_trial`.
+    """
+    from inference.joint import sample_joint  # loads PyMC
+
+    label = f"{JOINT}: trial"
+    simulator = np.random.default_rng(seed_sequence(question.seed, "prior", label, number))
+    trial, truths, shared_truth = simulated_joint_trial(question.joint, question.priors, simulator)
+    stream = seed_sequence(question.seed, "sampling", label, number)
+    own = int(stream.generate_state(1)[0])
+    trees, shared, _ = sample_joint(trial, question.priors, question.profile, own, cores=1)
+    generator = np.random.default_rng(own)
+    found = {}
+    for name, design in trial.designs.items():
+        draws = estimand_draws(design, posterior(trees[name]))
+        found[name] = rank_numbers(draws, estimand_draws(design, truths[name]), generator)
+    found[JOINT] = rank_numbers(
+        shared_estimands(posterior(shared)), shared_estimands(shared_truth), generator
+    )
+    diverged = divergences(shared) > 0
+    return {
+        name: ranks | {"divergent": diverged, "fallback": False} for name, ranks in found.items()
+    }
+
+
+def simulated_joint_trial(
+    joint: JointDesign, priors: Priors, generator: np.random.Generator
+) -> tuple[JointDesign, dict[str, xr.Dataset], xr.Dataset]:
+    """Draw parameters from the priors, and all outcomes from the parameters.
+
+    Parameters
+    ----------
+    joint : JointDesign
+        K Gaussian outcomes, q therapist effects.
+    priors : Priors
+    generator : numpy.random.Generator
+
+    Returns
+    -------
+    JointDesign
+        With the simulated outcomes.
+    dict of str to xarray.Dataset
+        By outcome, true parameters as a posterior of one draw.
+    xarray.Dataset
+        The same of what the outcomes share.
+    """
+    first, names = joint.first, list(joint.designs)
+    size, moderator = len(names), first.coefficients.index("moderator")
+    beta = generator.normal(0, first.prior_sd(priors), (size, len(first.coefficients)))
+    pooled_scale, spread_scale = slope_scales(priors)
+    pooled = generator.normal(0, pooled_scale)
+    spread = abs(generator.normal(0, spread_scale))
+    beta[:, moderator] = joint.orientation * (pooled + spread * generator.standard_normal(size))
+    for k, design in enumerate(joint.designs.values()):
+        absent = [c for c in range(len(first.coefficients)) if c not in design.present]
+        beta[k, absent] = 0.0
+    scales = {
+        "residual": priors.residual_sd,
+        "intercept": priors.therapist_sd,
+        "slope": priors.therapist_slope_sd,
+    }
+    kinds = ["residual", *first.effects]
+    sds = {kind: abs(generator.normal(0, scales[kind], size)) for kind in kinds}
+    powers = lkj_powers(size, CORRELATION_SHAPE)
+    roots = {
+        kind: correlation_factor(2 * generator.beta(powers + 1, powers + 1) - 1, size, np)
+        for kind in kinds
+    }
+    factors = {kind: sds[kind][:, None] * roots[kind] for kind in kinds}
+    y = np.einsum("nkp,kp->nk", joint.W[..., :-1], beta)
+    y += generator.standard_normal(y.shape) @ factors["residual"].T
+    for position, kind in enumerate(first.effects):
+        effects = generator.standard_normal((len(first.therapists), size)) @ factors[kind].T
+        y += effects[joint.therapist_index] * joint.Z[:, [position]]
+    W = joint.W.copy()
+    W[..., -1] = np.where(joint.seen, y, 0.0)
+    designs = {
+        name: replace(design, y=y[joint.seen[:, k], k])
+        for k, (name, design) in enumerate(joint.designs.items())
+    }
+    trial = JointDesign(designs, W, joint.Z, joint.seen, joint.therapist_index, joint.orientation)
+    own = {name: _truth(designs[name], beta[k], k, sds) for k, name in enumerate(names)}
+    shared = {"pooled_moderator_slope": pooled, "moderator_slope_spread": spread}
+    pairs = list(combinations(range(size), 2))
+    prefixes = {"residual": "residual", "intercept": "therapist", "slope": "therapist_slope"}
+    values: dict[str, tuple[tuple[str, ...], Array]] = {
+        name: (("chain", "draw"), np.array([[value]])) for name, value in shared.items()
+    }
+    for kind in kinds:
+        correlations = roots[kind] @ roots[kind].T
+        own_pairs = np.array([[[correlations[k, m] for k, m in pairs]]])
+        values[f"{prefixes[kind]}_correlation"] = (("chain", "draw", "pair"), own_pairs)
+    labels = [f"{names[k]}-{names[m]}" for k, m in pairs]
+    coords = {"chain": [0], "draw": [0], "pair": labels}
+    return trial, own, xr.Dataset(values, coords)
+
+
+def _truth(design: Any, beta: Array, place: int, sds: Mapping[str, Array]) -> xr.Dataset:
+    names = {
+        "residual": "residual_sd",
+        "intercept": "therapist_sd",
+        "slope": "therapist_slope_sd",
+    }
+    scalars = {
+        names[kind]: (("chain", "draw"), np.array([[values[place]]]))
+        for kind, values in sds.items()
+    }
+    coefficients = [design.coefficients[k] for k in design.present]
+    own = {"beta": (("chain", "draw", "coefficient"), beta[None, None, design.present])}
+    coords = {"chain": [0], "draw": [0], "coefficient": coefficients}
+    return xr.Dataset(scalars | own, coords)
