@@ -65,12 +65,30 @@ def flow_counts(data: xr.Dataset, outcome: str) -> dict[str, str | int]:
 
 
 def complete_patients(data: xr.Dataset, outcome: str) -> np.ndarray:
-    """Tell which patients enter the analysis of an outcome: bool, shape (patients,)."""
+    """Tell which patients enter the analysis of an outcome.
+
+    Parameters
+    ----------
+    data : xarray.Dataset
+        Data of a `Trial`.
+    outcome : str
+
+    Returns
+    -------
+    numpy.ndarray of bool, shape (patients,)
+    """
     return ~np.logical_or.reduce(list(exclusions(data, outcome).values()))
 
 
 def analysed_patients(data: xr.Dataset, outcome: str) -> xr.Dataset:
-    """Take the patients who lack nothing; see `Trial.analysed`."""
+    """Take the patients who lack nothing; see `Trial.analysed`.
+
+    Parameters
+    ----------
+    data : xarray.Dataset
+        Data of a `Trial`.
+    outcome : str
+    """
     complete = complete_patients(data, outcome)
     names = {f"{outcome}_followup": "outcome", f"{outcome}_baseline": "baseline"}
     names = {name: short for name, short in names.items() if name in data}

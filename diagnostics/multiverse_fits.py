@@ -137,7 +137,17 @@ def multiverse_facts(
     engine: Engine | None = None,
     interval: float = 0.95,
 ) -> dict[str, Any]:
-    """All that decides the results, for the store; as `fit_multiverse`."""
+    """All that decides the results, for the store.
+
+    Parameters
+    ----------
+    multiverse : Multiverse
+    profile : SamplerProfile
+    seed : int
+    engine : {"nuts"}, optional
+    interval : float
+        As of `fit_multiverse`.
+    """
     digest = hashlib.sha256()
     for each in multiverse.analyses:
         digest.update(f"{each.universe} {each.priors} {design_hash(each.design)}".encode())
