@@ -46,9 +46,7 @@ def load_data(
 def _load(
     study: Study, data: Path, sample: int | None, seed: int, dask: str | None
 ) -> Trial | Registry:
-    from data_prep.registry import is_registry, load_registry
-
-    if not is_registry(data):
+    if data.is_file() or not _many(data):
         if sample is not None or dask is not None:
             option = "--sample-therapists" if sample is not None else "--dask"
             raise InputError(
@@ -56,12 +54,20 @@ def _load(
                 "Leave it out, or name a folder or a pattern such as 'registry/*.parquet'.",
             )
         return load_trial(study, data)
+    from data_prep.registry import load_registry
+
     with _computing(dask) as compute:
         if sample is not None:
             from data_prep.therapist_sample import sample_therapists
 
             return sample_therapists(study, data, sample, seed, compute)
         return load_registry(study, data, compute)
+
+
+def _many(data: Path) -> bool:
+    from data_prep.registry import is_registry  # loads Dask, which one file does without
+
+    return is_registry(data)
 
 
 @contextmanager

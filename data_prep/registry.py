@@ -95,6 +95,11 @@ def registry_files(data: Path) -> list[Path]:
     found = [path for path in found if path.is_file() and not path.name.startswith(".")]
     if data.is_dir():
         found = [path for path in found if path.suffix.lower() in ENDINGS]
+    if not found and data.is_dir():
+        raise InputError(
+            f"{str(data)!r} is a folder without any file ending in {', '.join(ENDINGS)}.",
+            "Name the file, or a folder or pattern of files.",
+        )
     if not found:
         raise InputError(
             f"There are no files {pattern!r}.", f"Name some, ending in {', '.join(ENDINGS)}."

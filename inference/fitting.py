@@ -9,12 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
 from data_prep.errors import InputError
-from data_prep.registry import Registry
 from data_prep.trial import Trial, check_estimable
 from inference.datatree import add_moments, add_patients, engine_facts
 from inference.engines import fit_outcome, require_engine
@@ -26,6 +25,9 @@ from inference.rowless import moments_dataset
 from models.design import Design, build_design
 from models.moments_design import moments_design
 from models.spec import JOINT, ModelSpec, specify
+
+if TYPE_CHECKING:
+    from data_prep.registry import Registry
 
 LARGEST_SEED = 2**63 - 1
 

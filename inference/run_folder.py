@@ -134,8 +134,10 @@ def _write(
     shared = {} if fit.shared is None else {JOINT: fit.shared}
     for outcome, tree in (fit.trees | shared).items():
         # Through memory: where the disk is full, HDF5 prints tracebacks of its own and may crash.
-        content = tree.to_netcdf(engine="h5netcdf", encoding=compression(tree))
-        (folder / f"{outcome}.nc").write_bytes(content)
+        # The bytes are a view of memory that must not outlive the file: they get no name.
+        (folder / f"{outcome}.nc").write_bytes(
+            tree.to_netcdf(engine="h5netcdf", encoding=compression(tree))
+        )
     (folder / STUDY).write_text(study_text(fit.study), encoding="utf-8")
     if published is not None:
         shutil.copyfile(published, folder / PUBLISHED)
