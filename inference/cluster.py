@@ -58,12 +58,13 @@ def open_cluster(address: str | None = None, workers: int | None = None) -> Iter
                 dashboard_address=":0",
                 silence_logs=logging.CRITICAL,
             ) as cluster,
-            Client(cluster) as client,
+            Client(cluster, set_as_default=False) as client,
         ):
             yield client
         return
     try:
-        client = Client(address, timeout=TIMEOUT)
+        # Not the default: one that fails to connect would stay it, for all that Dask computes
+        client = Client(address, timeout=TIMEOUT, set_as_default=False)
     except (OSError, ValueError) as error:
         raise InputError(
             f"No Dask scheduler answers at {address!r}: {error}.",
