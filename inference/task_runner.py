@@ -78,7 +78,7 @@ def run_tasks(
         names.update(zip(futures, some, strict=True))
         return futures
 
-    queue = as_completed(submitted(waiting[:AT_A_TIME]))
+    queue = as_completed(submitted(waiting[:AT_A_TIME]), loop=client.loop)
     later = iter(waiting[AT_A_TIME:])
     for future in queue:
         name = names.pop(future)
