@@ -155,7 +155,7 @@ def calibration(design: Design) -> dict[str, float]:
     """
     found = {}
     for engine in ("nuts", "instant"):
-        question = CalibrationQuestion(design, PRIORS, PROFILE, SEED, engine)  # type: ignore[arg-type]
+        question = CalibrationQuestion(design, PRIORS, PROFILE, SEED, engine)
         ranked_trial(question, 0)
         started = time.perf_counter()
         for number in range(1, OUR_FITS + 1):

@@ -60,7 +60,7 @@ def test_a_model_that_is_not_calibrated_ends_with_code_3(monkeypatch: pytest.Mon
     def other_units(*arguments: object) -> object:
         from dataclasses import replace
 
-        trial = real(*arguments)  # type: ignore[arg-type]
+        trial = real(*arguments)
         return replace(trial, design=replace(trial.design, y=2 * trial.design.y))
 
     monkeypatch.setattr(calibration, "simulated_trial", other_units)

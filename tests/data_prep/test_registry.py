@@ -162,7 +162,7 @@ def test_a_file_that_does_not_fit_the_others_is_refused(
     study, frame = whole
     folder = write_parts(frame, tmp_path / "r", 3)
     part = pd.read_parquet(folder / "part01.parquet")
-    change(part).to_parquet(folder / "part01.parquet", index=False)  # type: ignore[operator]
+    change(part).to_parquet(folder / "part01.parquet", index=False)
     with pytest.raises(DataError, match=told):
         load_registry(study, folder)
 
@@ -189,7 +189,7 @@ def test_models_that_need_rows_are_refused(whole: tuple[Study, pd.DataFrame]) ->
     study, _ = whole
     for settings in ({"missing_alliance": "impute"}, {"likelihood": "native"}, {"joint": True}):
         with pytest.raises(InputError, match="needs the rows of all patients"):
-            load_registry(narrowed(study, **settings), Path("nowhere"))  # type: ignore[arg-type]
+            load_registry(narrowed(study, **settings), Path("nowhere"))
 
 
 def test_which_paths_are_many_files(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def study_of(arms: int = 2, therapist: str = "none", **priors: float) -> Study:
 
 
 def asked(study: Study, assumptions: Assumptions = NOTHING, **options: object) -> AssuranceQuestion:
-    return assurance_question(study, None, assumptions, USUAL, seed=3, **options)  # type: ignore[arg-type]
+    return assurance_question(study, None, assumptions, USUAL, seed=3, **options)
 
 
 def test_what_is_assumed_holds_in_a_large_trial() -> None:

@@ -34,15 +34,13 @@ def cluster(folder: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]
     scheduler = subprocess.Popen(
         [*dask, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard",
          "--scheduler-file", str(place)],
-        **quiet,  # type: ignore[arg-type]
+        **quiet,
     )  # fmt: skip
     workers: list[subprocess.Popen[bytes]] = []
     try:
         for _ in range(2):
             command = [*dask, "worker", "--scheduler-file", str(place), "--nthreads", "1"]
-            workers.append(
-                subprocess.Popen([*command, "--no-nanny", "--no-dashboard"], **quiet)  # type: ignore[call-overload]
-            )
+            workers.append(subprocess.Popen([*command, "--no-nanny", "--no-dashboard"], **quiet))
         with Client(scheduler_file=str(place), timeout="30s") as client:
             client.wait_for_workers(2, timeout=60)
             address = client.scheduler.address
