@@ -19,7 +19,7 @@ from diagnostics.checks import (
     check_variation,
 )
 from diagnostics.gate_draws import collect_draws
-from diagnostics.importance_check import check_importance
+from diagnostics.importance_check import are_weighted, check_importance
 from diagnostics.sampler_checks import check_divergences, check_ebfmi, check_tree_depth
 from diagnostics.verdicts import THRESHOLDS, CheckResult, GateThresholds, Threshold, Verdict
 
@@ -131,7 +131,8 @@ def check_convergence(
     """Judge the draws of one outcome, whichever sampler they come from.
 
     The smallest effective sample size and the largest R-hat are taken over every element of
-    every variable, so therapist SDs and effects count as much as slopes. A check that needs a
+    every variable, so therapist SDs and effects count as much as slopes; of draws resampled by
+    weights, which are independent, over the further quantities alone. A check that needs a
     statistic which the sampler did not record passes and says so; all other checks are always
     made. Where draws are not finite, nothing is computed from them and those checks fail.
 
@@ -176,8 +177,10 @@ def check_convergence(
             "Fit the outcome again.",
         )
     limits = THRESHOLDS[profile]
-    found = collect_draws(outcome, tree["posterior"].dataset, quantities)
     statistics = tree["sample_stats"].dataset if "sample_stats" in tree.children else None
+    found = collect_draws(
+        outcome, tree["posterior"].dataset, quantities, independent=are_weighted(statistics)
+    )
     return GateReport(
         outcome=outcome,
         profile=profile,

@@ -18,6 +18,8 @@ whole, and this many of its elements at most are judged."""
 MINIMUM_DRAWS = 4
 """Draws of a chain below which nothing can be computed: two for each half of it."""
 
+INDEPENDENT = "The draws are independent: these are the reported quantities alone."
+
 _WORST_OF_EACH_SCREEN = 50
 _EVENLY_SPACED = FULL_LIMIT - 3 * _WORST_OF_EACH_SCREEN
 _BLOCK = 500  # elements looked at together: 16 MB for 4 x 1,000 draws
@@ -110,7 +112,11 @@ def sample_labels(dataset: xr.Dataset, dim: str) -> tuple[str, ...]:
 
 
 def collect_draws(
-    outcome: str, posterior: xr.Dataset, quantities: xr.Dataset | None = None
+    outcome: str,
+    posterior: xr.Dataset,
+    quantities: xr.Dataset | None = None,
+    *,
+    independent: bool = False,
 ) -> GateDraws:
     """Look through every element of every variable and gather those that are to be judged.
 
@@ -118,6 +124,8 @@ def collect_draws(
     variable with more than `FULL_LIMIT` elements, `FULL_LIMIT` at most go on to be judged: those
     that look worst by each of three quick screens (split R-hat of the values and of their
     absolute deviations, and the batch-means autocorrelation time), and an evenly spaced rest.
+    Of independent draws the further quantities alone go on: R-hat and effective sample sizes
+    differ by chance only between elements.
 
     Raises
     ------
@@ -140,7 +148,8 @@ def collect_draws(
     bad = _find_bad(variables, arrays, chains, draws)
     labels: list[str] = []
     values = [np.empty((0, len(chains), len(draws)))]
-    screened: list[str] = []
+    beside = posterior.data_vars if independent and quantities is not None else ()
+    screened = [INDEPENDENT] if beside else []
     constant: list[str] = []
     stuck: list[tuple[str, str]] = []
     if not bad and chains and len(draws) >= MINIMUM_DRAWS:
@@ -150,6 +159,8 @@ def collect_draws(
             for element, chain in zip(*np.nonzero(still & moving[:, None]), strict=True):
                 stuck.append((_label(variable, element), chains[chain]))
             chosen = np.flatnonzero(moving)
+            if variable.name in beside:
+                continue
             if len(chosen) > FULL_LIMIT:
                 screened.append(
                     f"Of the {len(chosen):,} elements of {variable.name}, only those were judged "

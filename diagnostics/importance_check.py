@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 import xarray as xr
 
 from diagnostics.verdicts import CheckResult, Threshold, Verdict
 from inference.instant import GOOD_K
+
+
+def are_weighted(statistics: xr.Dataset | None) -> TypeGuard[xr.Dataset]:
+    """Whether draws were resampled by importance weights: they are independent then."""
+    return statistics is not None and "pareto_k" in statistics.attrs
 
 
 def check_importance(
@@ -33,7 +40,7 @@ def check_importance(
     ----------
     Vehtari et al. 2024, arXiv:1507.02646.
     """
-    if statistics is None or "pareto_k" not in statistics.attrs:
+    if not are_weighted(statistics):
         return ()
     pareto_k = float(statistics.attrs["pareto_k"])
     effective = float(statistics.attrs["effective_draws"])

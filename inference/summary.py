@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import arviz_stats as azs
 import numpy as np
 import pandas as pd
 import xarray as xr
+from arviz_stats.base import array_stats
 
 from data_prep.errors import InputError
 from inference.estimands import SCALE_QUANTITIES
@@ -61,6 +61,7 @@ def summarise(outcome: str, estimands: xr.DataArray, *, interval: float = 0.95) 
     sample = ("chain", "draw")
     lower, upper = estimands.quantile([tail, 1 - tail], dim=sample).values
     quantity = estimands["quantity"].values
+    draws = estimands.transpose("estimand", *sample).values
     positive = (estimands > 0).mean(sample).values
     columns = {
         "outcome": outcome,
@@ -71,8 +72,8 @@ def summarise(outcome: str, estimands: xr.DataArray, *, interval: float = 0.95) 
         "lower": lower,
         "upper": upper,
         "prob_positive": np.where(np.isin(quantity, SCALE_QUANTITIES), np.nan, positive),
-        "ess_bulk": azs.ess(estimands, method="bulk").values,
-        "ess_tail": azs.ess(estimands, method="tail", prob=TAIL_QUANTILES).values,
-        "r_hat": azs.rhat(estimands).values,
+        "ess_bulk": array_stats.ess(draws, method="bulk"),
+        "ess_tail": array_stats.ess(draws, method="tail", prob=TAIL_QUANTILES),
+        "r_hat": array_stats.rhat(draws),
     }
     return pd.DataFrame(columns, columns=list(COLUMNS))
