@@ -185,6 +185,12 @@ class Design:
         }
         return np.array([scale[name.split("[")[0]] for name in self.coefficients])
 
+    def unmoderated(self) -> Array:
+        """X with zeros in the moderator's own columns and those of its interactions."""
+        X = self.X.copy()
+        X[:, self.moderator_columns] = 0.0
+        return X
+
     def aggregated(self) -> Design:
         """The design with identical rows brought together and counted.
 

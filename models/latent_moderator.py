@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,6 +56,7 @@ def latent_moderator(design: Design, priors: Priors) -> LatentModerator:
     Parameters
     ----------
     design : Design
+        Its ratings and outcome are data of the model (`pymc.Data`), all else of it constants.
     priors : Priors
 
     Returns
@@ -66,6 +68,7 @@ def latent_moderator(design: Design, priors: Priors) -> LatentModerator:
     if not needs_model(design):
         return LatentModerator(pm.Data("moderator", observed), None)
     columns = predictor_columns(design)
+    given = pm.Data("moderator", observed)
     gamma = pm.Normal(
         "moderator_coefficient", 0, PREDICTOR_SCALE, shape=len(columns), dims="moderator_predictor"
     )
@@ -77,10 +80,10 @@ def latent_moderator(design: Design, priors: Priors) -> LatentModerator:
     rating_variance = residual_sd**2 + noise_variance
     kinds = kinds_of_rating(design, observed)
     therapist_mean = _therapist_means(
-        design, kinds.seen, observed - fixed, therapist_sd**2, rating_variance
+        design, kinds.seen, given - fixed, therapist_sd**2, rating_variance
     )
     location = fixed + therapist_mean[design.therapist_index]
-    rating = _rating(observed, kinds, location, pt.sqrt(rating_variance))
+    rating = _rating(given, kinds, location, pt.sqrt(rating_variance))
     value = rating
     if noise_variance > 0:
         # Given its rating, a true alliance is normal around the rating shrunk to its location.
@@ -91,11 +94,56 @@ def latent_moderator(design: Design, priors: Priors) -> LatentModerator:
     return LatentModerator(value, mean)
 
 
+def latent_data(design: Design) -> dict[str, Array]:
+    """What a compiled model with latent ratings is given: outcome and ratings.
+
+    Parameters
+    ----------
+    design : Design
+        With some latent ratings.
+    """
+    outcome = design.y.astype(int) if design.family.discrete else design.y
+    return {"outcome": outcome, "moderator": design.X[:, design.coefficients.index("moderator")]}
+
+
+def held_constants(design: Design, priors: Priors) -> str:
+    """Key of all that a compiled model with latent ratings holds: not `latent_data`.
+
+    Parameters
+    ----------
+    design : Design
+    priors : Priors
+    """
+    at_ceiling = kinds_of_rating(design, latent_data(design)["moderator"]).at_ceiling
+    digest = hashlib.sha256()
+    for array in (
+        design.unmoderated(),
+        design.therapist_index,
+        design.moderator_missing,
+        design.count,
+        at_ceiling,
+        design.prior_sd(priors),
+    ):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    for fact in (
+        design.coefficients,
+        design.effects,
+        design.therapists,
+        design.family.name,
+        design.moderator,
+        design.scale,
+        design.scaling.moderator,
+        priors,
+    ):
+        digest.update(repr(fact).encode())
+    return digest.hexdigest()
+
+
 def moderated_columns(design: Design, moderator: pt.TensorVariable) -> pt.TensorVariable:
     """X with the moderator, where it is latent, in its own columns and the interactions."""
     if not design.moderator.latent:
         return pm.Data("X", design.X)
-    X = pt.constant(design.X)
+    X = pt.constant(design.unmoderated())
     arm_columns = [k for k, name in enumerate(design.coefficients) if name.startswith("arm[")]
     factors = [np.ones(len(design.y)), *design.X[:, arm_columns].T]
     for column, factor in zip(design.moderator_columns, factors, strict=False):
@@ -137,10 +185,12 @@ def _therapist_means(
 
 
 def _rating(
-    observed: Array, kinds: RatingKinds, location: pt.TensorVariable, rating_sd: pt.TensorVariable
+    rating: pt.TensorVariable,
+    kinds: RatingKinds,
+    location: pt.TensorVariable,
+    rating_sd: pt.TensorVariable,
 ) -> pt.TensorVariable:
     """Every patient's rating without ceiling: observed, imputed, or above the ceiling."""
-    rating = pt.constant(observed)
     if len(kinds.missing):
         standard = pm.Normal("moderator_missing_standard", 0, 1, shape=len(kinds.missing))
         imputed = location[kinds.missing] + rating_sd * standard
