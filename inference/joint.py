@@ -162,9 +162,11 @@ def sample_joint(
 
 def _compiled_joint(joint: JointDesign, priors: Priors) -> Any:
     """Nutpie's compiled model; Gaussian ones differ in their outcomes and coefficients alone."""
-    if joint.ordinal is not None:
-        return compile_model(joint_model(joint, priors))
-    shape = (tuple(joint.designs), joint.first.coefficients, joint.first.effects)
+    shape: tuple[Any, ...] = (tuple(joint.designs), joint.first.coefficients, joint.first.effects)
+    if joint.ordinal is not None:  # which patients have what, and how many therapists, are held
+        top = list(joint.designs.values())[joint.ordinal].scale.top
+        held = (joint.ordinal, top, priors.category_concentration)
+        shape += (joint.seen.tobytes(), joint.seen.shape, joint.first.therapists, *held)
     if shape not in _compiled:
         _compiled[shape] = compile_model(joint_model(joint, priors))
     return _compiled[shape].with_data(**joint_data(joint, priors))

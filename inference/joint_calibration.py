@@ -1,4 +1,4 @@
-"""Simulation-based calibration of the joint Gaussian model: all outcomes of a trial at once."""
+"""Simulation-based calibration of joint models: all outcomes of a trial at once."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from data_prep.errors import InputError
 from data_prep.flow import analysed_patients, complete_patients
 from data_prep.study import Study
 from inference.calibration import rank_numbers
 from inference.datatree import divergences, posterior
 from inference.estimands import estimand_draws, shared_estimands
+from inference.prior_predictive import family_draws
 from inference.profiles import SamplerProfile, seed_sequence
 from models.correlations import correlation_factor, lkj_powers
-from models.design import build_design, centre_and_sd
+from models.design import Design, build_design, centre_and_sd
 from models.joint import CORRELATION_SHAPE, JointDesign, join_designs, slope_scales
 from models.priors import Priors
 from models.spec import JOINT, ModelSpec
@@ -59,11 +59,6 @@ def join_data(study: Study, data: xr.Dataset, specs: Mapping[str, ModelSpec]) ->
     Returns
     -------
     JointDesign
-
-    Raises
-    ------
-    InputError
-        If an outcome is not Gaussian.
     """
     positions = {name: np.flatnonzero(complete_patients(data, name)) for name in specs}
     rows = np.unique(np.concatenate(list(positions.values())))
@@ -73,13 +68,7 @@ def join_data(study: Study, data: xr.Dataset, specs: Mapping[str, ModelSpec]) ->
         for name, spec in specs.items()
     }
     better = {name: study.outcomes[name].better for name in specs}
-    joined = join_designs(designs, {name: own.tolist() for name, own in positions.items()}, better)
-    if joined.ordinal is not None:
-        raise InputError(
-            "A joint model is calibrated for Gaussian outcomes, and one is ordinal.",
-            'Set likelihood = "published", or leave --joint out.',
-        )
-    return joined
+    return join_designs(designs, {name: own.tolist() for name, own in positions.items()}, better)
 
 
 def ranked_joint_trial(question: JointQuestion, number: int) -> dict[str, dict[str, Any]]:
@@ -127,7 +116,7 @@ def simulated_joint_trial(
     Parameters
     ----------
     joint : JointDesign
-        K Gaussian outcomes, q therapist effects.
+        K outcomes, one of which may be ordinal; q therapist effects.
     priors : Priors
     generator : numpy.random.Generator
 
@@ -157,6 +146,8 @@ def simulated_joint_trial(
     }
     kinds = ["residual", *first.effects]
     sds = {kind: abs(generator.normal(0, scales[kind], size)) for kind in kinds}
+    if joint.ordinal is not None:
+        sds["residual"][joint.ordinal] = 1.0  # of the latent variable
     powers = lkj_powers(size, CORRELATION_SHAPE)
     roots = {
         kind: correlation_factor(2 * generator.beta(powers + 1, powers + 1) - 1, size, np)
@@ -168,6 +159,12 @@ def simulated_joint_trial(
     for position, kind in enumerate(first.effects):
         effects = generator.standard_normal((len(first.therapists), size)) @ factors[kind].T
         y += effects[joint.therapist_index] * joint.Z[:, [position]]
+    cutpoints = None
+    if (place := joint.ordinal) is not None:
+        ordinal = joint.designs[names[place]]
+        (parameter,) = ordinal.family.parameters
+        cutpoints = family_draws(parameter, ordinal, priors, 1, generator)["cutpoint"][1]
+        y[:, place] = (y[:, [place]] > cutpoints).sum(axis=1)
     W = joint.W.copy()
     W[..., -1] = np.where(joint.seen, y, 0.0)
     designs = {
@@ -175,7 +172,10 @@ def simulated_joint_trial(
         for k, (name, design) in enumerate(joint.designs.items())
     }
     trial = JointDesign(designs, W, joint.Z, joint.seen, joint.therapist_index, joint.orientation)
-    own = {name: _truth(designs[name], beta[k], k, sds) for k, name in enumerate(names)}
+    own = {
+        name: _truth(designs[name], beta[k], k, sds, cutpoints if k == place else None)
+        for k, name in enumerate(names)
+    }
     shared = {"pooled_moderator_slope": pooled, "moderator_slope_spread": spread}
     pairs = list(combinations(range(size), 2))
     prefixes = {"residual": "residual", "intercept": "therapist", "slope": "therapist_slope"}
@@ -191,17 +191,26 @@ def simulated_joint_trial(
     return trial, own, xr.Dataset(values, coords)
 
 
-def _truth(design: Any, beta: Array, place: int, sds: Mapping[str, Array]) -> xr.Dataset:
+def _truth(
+    design: Design,
+    beta: Array,
+    place: int,
+    sds: Mapping[str, Array],
+    cutpoints: Array | None,
+) -> xr.Dataset:
+    """True parameters of one outcome; an ordinal one, with cutpoints, has no residual SD."""
     names = {
         "residual": "residual_sd",
         "intercept": "therapist_sd",
         "slope": "therapist_slope_sd",
     }
-    scalars = {
+    own: dict[str, tuple[tuple[str, ...], Array]] = {
         names[kind]: (("chain", "draw"), np.array([[values[place]]]))
         for kind, values in sds.items()
+        if cutpoints is None or kind != "residual"
     }
+    if cutpoints is not None:
+        own["cutpoint"] = (("chain", "draw", "threshold"), cutpoints[None])
     coefficients = [design.coefficients[k] for k in design.present]
-    own = {"beta": (("chain", "draw", "coefficient"), beta[None, None, design.present])}
-    coords = {"chain": [0], "draw": [0], "coefficient": coefficients}
-    return xr.Dataset(scalars | own, coords)
+    own["beta"] = (("chain", "draw", "coefficient"), beta[None, None, design.present])
+    return xr.Dataset(own, {"chain": [0], "draw": [0], "coefficient": coefficients})

@@ -127,7 +127,7 @@ def prior_draws(
         beta[:, present.index("moderator")] = slope
     found: dict[str, tuple[tuple[str, ...], Array]] = {"beta": (("coefficient",), beta)}
     for parameter in design.family.parameters:
-        found |= _family_parameter(parameter, design, priors, draws, generator)
+        found |= family_draws(parameter, design, priors, draws, generator)
     found |= _therapist_spreads(design, priors, draws, generator, joint=joint)
     found |= _alliance(design, priors, draws, generator) if alliance is None else alliance
     numbered = {
@@ -169,13 +169,27 @@ def _half_normal(scale: float, draws: int, generator: np.random.Generator) -> Ar
     return np.abs(generator.normal(0, scale, draws))
 
 
-def _family_parameter(
+def family_draws(
     parameter: Parameter,
     design: Design,
     priors: Priors,
     draws: int,
     generator: np.random.Generator,
 ) -> dict[str, tuple[tuple[str, ...], Array]]:
+    """Draws of one of a family's own parameters from its prior; none where priors fix it.
+
+    Parameters
+    ----------
+    parameter : Parameter
+    design : Design
+    priors : Priors
+    draws : int
+    generator : numpy.random.Generator
+
+    Returns
+    -------
+    dict of str to (dims, values)
+    """
     setting = 0.0 if parameter.scale is None else float(getattr(priors, parameter.scale))
     if parameter.prior == "half_normal":
         return {parameter.name: ((), _half_normal(setting, draws, generator))}
