@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -72,7 +73,12 @@ CoresOption = Annotated[
 
 def _commands() -> Any:
     # Imported when a command runs: help and usage errors must not wait for pandas and PyMC.
-    return import_module("alliance.commands")
+    gc.disable()  # what is imported stays: collecting in it takes a tenth of a short command
+    import_module("arviz_stats")  # first: its time grows with the number of modules before it
+    commands = import_module("alliance.commands")
+    gc.freeze()
+    gc.enable()
+    return commands
 
 
 def _version(wanted: bool) -> None:
@@ -179,7 +185,7 @@ def fit(
     DATA may be a folder or a quoted pattern, 'registry/*.parquet': many files with the same
     columns, read once as cross-products, for Gaussian outcomes.
 
-    Settings of the model take the place of those under [model] in the study file.
+    Settings of the model take the place of those in the study file.
     """
     _commands().fit(
         study,

@@ -11,12 +11,8 @@ from numpy.typing import NDArray
 from diagnostics.gate_draws import MINIMUM_DRAWS, GateDraws
 from diagnostics.verdicts import CheckResult, Threshold, Verdict, judged
 
-TAIL = (0.05, 0.95)
-"""Quantiles of the tail effective sample size (Vehtari et al. 2021, doi:10.1214/20-BA1221). Given
-explicitly because ArviZ's own default follows its 89% intervals."""
-
 AGREEMENT = 1.01
-"""R-hat over which chains disagree (the same source)."""
+"""R-hat over which chains disagree (Vehtari et al. 2021, doi:10.1214/20-BA1221)."""
 
 INTERVAL = (0.025, 0.975)
 """Limits of the 95% intervals that the summaries report."""
@@ -136,8 +132,7 @@ def check_r_hat(found: GateDraws, threshold: Threshold) -> CheckResult:
         )
     if not found.complete or not found.labels:
         return _not_computed("r_hat", found, threshold)
-    with np.errstate(divide="ignore", invalid="ignore"):  # where no chain moves: infinite
-        values = array_stats.rhat(found.values)
+    values = found.ranks.r_hat
     worst = _worst(values, threshold)
     message = f"The largest R-hat is {values[worst]:.4f}, of {found.labels[worst]}"
     if threshold.verdict(values[worst]) is not Verdict.PASS:
@@ -171,7 +166,7 @@ def check_ess(found: GateDraws, threshold: Threshold, kind: str) -> CheckResult:
     check = f"ess_{kind}"
     if not found.complete or not found.labels:
         return _not_computed(check, found, threshold)
-    values = array_stats.ess(found.values, method=kind, prob=TAIL if kind == "tail" else None)
+    values = found.ranks.ess_bulk if kind == "bulk" else found.ranks.ess_tail
     worst = _worst(values, threshold)
     total = len(found.chains) * found.draws
     message = (

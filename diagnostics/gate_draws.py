@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from data_prep.errors import InputError
+from inference.rank_statistics import RankStatistics, rank_statistics
 
 FULL_LIMIT = 200
 """A variable of up to this many elements is judged whole (3 ms for each); a larger one is screened
@@ -35,7 +37,7 @@ class BadDraws:
     quantities: tuple[str, ...]  # those with at least one such value
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class GateDraws:
     """What the gate needs to know about the draws of one outcome.
 
@@ -78,6 +80,11 @@ class GateDraws:
     def complete(self) -> bool:
         """All draws that are there are finite, and there are enough of them to compute with."""
         return not self.bad and len(self.chains) > 0 and self.draws >= MINIMUM_DRAWS
+
+    @cached_property
+    def ranks(self) -> RankStatistics:
+        """R-hat and effective sample sizes of `values`."""
+        return rank_statistics(self.values)
 
 
 def by_chain_and_draw(variable: xr.DataArray) -> NDArray[np.float64]:

@@ -98,7 +98,7 @@ def calibration_questions(
     Raises
     ------
     InputError
-        If the engine does not fit an outcome, or an outcome of a joint model is not Gaussian.
+        If the engine does not fit an outcome.
     """
     if data is None:
         generator = np.random.default_rng(seed_sequence(seed, "prior", "imagined patients"))

@@ -26,8 +26,6 @@ ARVIZ_STATISTICS = {
 SAMPLED = ("posterior", "sample_stats")
 # What every fitted outcome has.
 GROUPS = (*SAMPLED, "observed_data", "constant_data")
-LARGE = 2**20  # bytes of an array that is worth compressing
-MOST_IN_CHUNK = 1_000  # of any dim
 # Parameters that only serve the sampler, by the end of their names.
 INTERNAL = ("_standard", "_above_ceiling", "_half", "category_share")
 SCALARS = tuple(field.name for field in fields(GaussianDraws) if field.name != "beta")
@@ -92,31 +90,6 @@ def instant_tree(
 def mark_fallback(tree: xr.DataTree, pareto_k: float) -> None:
     """Say in NUTS draws that the instant engine's weights had this Pareto k, and were not used."""
     tree["sample_stats"].attrs["instant_pareto_k"] = pareto_k
-
-
-def compression(tree: xr.DataTree) -> dict[str, dict[str, dict[str, Any]]]:
-    """How NetCDF keeps large arrays: in chunks of one chain, compressed without loss.
-
-    Parameters
-    ----------
-    tree : xarray.DataTree
-
-    Returns
-    -------
-    dict
-        Encoding by group and variable, for those of `LARGE` bytes or more.
-    """
-    found: dict[str, dict[str, dict[str, Any]]] = {}
-    for node in tree.subtree:
-        for name, values in node.data_vars.items():
-            if values.nbytes >= LARGE and values.dtype.kind in "fi":
-                chunks = tuple(
-                    1 if dim == "chain" else min(size, MOST_IN_CHUNK)
-                    for dim, size in zip(values.dims, values.shape, strict=True)
-                )
-                own = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
-                found.setdefault(node.path, {})[str(name)] = own | {"chunksizes": chunks}
-    return found
 
 
 def engine_facts(tree: xr.DataTree) -> dict[str, Any]:

@@ -18,8 +18,9 @@ import xarray as xr
 from data_prep.errors import InputError
 from data_prep.files import file_bytes
 from data_prep.study import Study, read_study, study_text
-from inference.datatree import GROUPS, SAMPLED, compression
+from inference.datatree import GROUPS, SAMPLED
 from inference.fit import Fit, installed_versions
+from inference.netcdf import netcdf_bytes
 from inference.whole_files import current_umask
 from models.spec import JOINT, ModelSpec
 
@@ -133,11 +134,7 @@ def _write(
 ) -> None:
     shared = {} if fit.shared is None else {JOINT: fit.shared}
     for outcome, tree in (fit.trees | shared).items():
-        # Through memory: where the disk is full, HDF5 prints tracebacks of its own and may crash.
-        # The bytes are a view of memory that must not outlive the file: they get no name.
-        (folder / f"{outcome}.nc").write_bytes(
-            tree.to_netcdf(engine="h5netcdf", encoding=compression(tree))
-        )
+        (folder / f"{outcome}.nc").write_bytes(netcdf_bytes(tree))
     (folder / STUDY).write_text(study_text(fit.study), encoding="utf-8")
     if published is not None:
         shutil.copyfile(published, folder / PUBLISHED)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import xarray as xr
-from arviz_stats.base import array_stats
 
 from data_prep.errors import InputError
 from inference.estimands import SCALE_QUANTITIES
+from inference.rank_statistics import rank_statistics
 
 COLUMNS = (
     "outcome",
@@ -23,11 +23,6 @@ COLUMNS = (
     "ess_tail",
     "r_hat",
 )
-
-
-# Tail ESS is that of the worse of these quantiles (Vehtari et al. 2021, doi:10.1214/20-BA1221);
-# ArviZ's own default follows its 89% intervals.
-TAIL_QUANTILES = (0.05, 0.95)
 
 
 def summarise(outcome: str, estimands: xr.DataArray, *, interval: float = 0.95) -> pd.DataFrame:
@@ -61,7 +56,7 @@ def summarise(outcome: str, estimands: xr.DataArray, *, interval: float = 0.95) 
     sample = ("chain", "draw")
     lower, upper = estimands.quantile([tail, 1 - tail], dim=sample).values
     quantity = estimands["quantity"].values
-    draws = estimands.transpose("estimand", *sample).values
+    ranks = rank_statistics(estimands.transpose("estimand", *sample).values)
     positive = (estimands > 0).mean(sample).values
     columns = {
         "outcome": outcome,
@@ -72,8 +67,8 @@ def summarise(outcome: str, estimands: xr.DataArray, *, interval: float = 0.95) 
         "lower": lower,
         "upper": upper,
         "prob_positive": np.where(np.isin(quantity, SCALE_QUANTITIES), np.nan, positive),
-        "ess_bulk": array_stats.ess(draws, method="bulk"),
-        "ess_tail": array_stats.ess(draws, method="tail", prob=TAIL_QUANTILES),
-        "r_hat": array_stats.rhat(draws),
+        "ess_bulk": ranks.ess_bulk,
+        "ess_tail": ranks.ess_tail,
+        "r_hat": ranks.r_hat,
     }
     return pd.DataFrame(columns, columns=list(COLUMNS))

@@ -23,8 +23,8 @@ from planted_draws import (
 )
 
 from data_prep.errors import InputError
-from diagnostics.checks import TAIL
 from diagnostics.gate import THRESHOLDS, CheckResult, GateReport, Threshold, check_convergence
+from inference.rank_statistics import TAIL_QUANTILES
 
 # Any sampler -------------------------------------------------------------------------------------
 
@@ -57,7 +57,7 @@ def test_values_are_those_of_arviz():
         truth = {
             "r_hat": az.rhat(part)["slope"].max(),
             "ess_bulk": az.ess(part, method="bulk")["slope"].min(),
-            "ess_tail": az.ess(part, method="tail", prob=TAIL)["slope"].min(),
+            "ess_tail": az.ess(part, method="tail", prob=TAIL_QUANTILES)["slope"].min(),
             "mcse": (
                 az.mcse(part)["slope"] / part["posterior"]["slope"].std(["chain", "draw"], ddof=1)
             ).max(),

@@ -14,10 +14,11 @@ from data_prep.simulation import Simulated, simulate_trial
 from data_prep.study import narrowed
 from data_prep.trial import trial_from_frame
 from diagnostics.fit_gate import FitChecks, check_draws
-from inference.datatree import compression, posterior
+from inference.datatree import posterior
 from inference.engines import fit_outcome
 from inference.fit import Fit
 from inference.fitting import fit_registry, fit_trial
+from inference.netcdf import compression, netcdf_bytes
 from inference.predictions import predict
 from inference.profiles import MANY_THERAPISTS, SamplerProfile, find_profile
 from inference.run_folder import load_fit, save_fit
@@ -136,6 +137,8 @@ def test_large_arrays_are_compressed_without_loss(made: Simulated, tmp_path: Pat
     encoding = compression(fit.trees["pain"])
     assert list(encoding["/posterior"]) == ["therapist_effect"]
     assert encoding["/posterior"]["therapist_effect"]["chunksizes"] == (1, 1_000, 20, 2)
+    written = fit.trees["pain"].to_netcdf(engine="h5netcdf", encoding=encoding)
+    assert netcdf_bytes(fit.trees["pain"]) == written
     save_fit(fit, tmp_path / "run")
     again = load_fit(tmp_path / "run")
     assert posterior(again.trees["pain"]).identical(posterior(fit.trees["pain"]))

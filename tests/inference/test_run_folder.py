@@ -6,7 +6,6 @@ import errno
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import arviz as az
 import h5py
@@ -22,6 +21,7 @@ from data_prep.study import bundled_studies
 from data_prep.trial import Trial
 from inference.fit import Fit
 from inference.fitting import fit_trial
+from inference.netcdf import netcdf_bytes
 from inference.run_folder import load_fit, read_manifest, require_free, save_fit
 
 OUTCOMES = ("function", "gpe", "pain", "disability")
@@ -274,14 +274,13 @@ class TestPlaces:
         self, made_fit: Fit, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         """Two runs with one name: the second to finish does not replace the first."""
-        to_netcdf = xr.DataTree.to_netcdf
 
-        def meanwhile(tree: xr.DataTree, *args: Any, **settings: Any) -> Any:
+        def meanwhile(tree: xr.DataTree) -> memoryview:
             (tmp_path / "run").mkdir(exist_ok=True)
             (tmp_path / "run" / "manifest.json").write_text("of another process")
-            return to_netcdf(tree, *args, **settings)
+            return netcdf_bytes(tree)
 
-        monkeypatch.setattr(xr.DataTree, "to_netcdf", meanwhile)
+        monkeypatch.setattr("inference.run_folder.netcdf_bytes", meanwhile)
         with pytest.raises(InputError, match="exists already"):
             save_fit(one_outcome(made_fit), tmp_path / "run")
         assert contents(tmp_path) == {"run/manifest.json": b"of another process"}

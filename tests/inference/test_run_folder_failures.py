@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import xarray as xr
@@ -17,6 +16,7 @@ from run_folders import BESIDE, contents, copied, one_outcome, refused
 
 from data_prep.errors import InputError
 from inference.fit import Fit
+from inference.netcdf import netcdf_bytes
 from inference.run_folder import load_fit, save_fit
 
 
@@ -46,15 +46,15 @@ class TestFailureWhileWriting:
         monkeypatch: pytest.MonkeyPatch,
         failure: BaseException,
     ) -> None:
-        to_netcdf, calls = xr.DataTree.to_netcdf, []
+        calls: list[xr.DataTree] = []
 
-        def second_fails(tree: xr.DataTree, *args: Any, **settings: Any) -> Any:
+        def second_fails(tree: xr.DataTree) -> memoryview:
             calls.append(tree)
             if len(calls) == 2:
                 raise failure
-            return to_netcdf(tree, *args, **settings)
+            return netcdf_bytes(tree)
 
-        monkeypatch.setattr(xr.DataTree, "to_netcdf", second_fails)
+        monkeypatch.setattr("inference.run_folder.netcdf_bytes", second_fails)
         if isinstance(failure, OSError):
             with pytest.raises(InputError, match=r"could not be written to .*run': No space\."):
                 save_fit(made_fit, place, overwrite=True)
@@ -121,8 +121,9 @@ KILLED = '''
 """Writes a run over an older one in many children, each killed at another moment."""
 import os, random, shutil, signal, sys, time
 from pathlib import Path
-import xarray as xr
+import inference.run_folder
 from inference.fit import Fit
+from inference.netcdf import netcdf_bytes
 from inference.run_folder import load_fit, save_fit
 
 older, newer, places = map(Path, sys.argv[1:])
@@ -166,8 +167,8 @@ for k in range(5):
     time.sleep(moments.uniform(0, whole))
     os.kill(number, signal.SIGKILL)
     os.waitpid(number, 0)
-content = bytes(fit.trees["gpe"].to_netcdf(engine="h5netcdf"))
-xr.DataTree.to_netcdf = lambda tree, **settings: content
+content = netcdf_bytes(fit.trees["gpe"])
+inference.run_folder.netcdf_bytes = lambda tree: content
 step, status = 0, signal.SIGKILL
 while status == signal.SIGKILL:  # until a child comes to its end
     step += 1
