@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -71,6 +72,7 @@ CoresOption = Annotated[
 ]
 
 
+@cache
 def _commands() -> Any:
     # Imported when a command runs: help and usage errors must not wait for pandas and PyMC.
     gc.disable()  # what is imported stays: collecting in it takes a tenth of a short command

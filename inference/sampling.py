@@ -20,8 +20,8 @@ from inference.timings import Timings
 from models.design import Design
 from models.exact_gaussian import exact_gaussian_model, model_data
 from models.gaussian_draws import TherapistDraws, draw_therapist_effects
+from models.held_constants import given_data, held_constants
 from models.latent_gaussian import draw_latent_effects, latent_gaussian_model
-from models.latent_moderator import held_constants, latent_data
 from models.patient_level import patient_level_model
 from models.priors import Priors
 
@@ -32,17 +32,17 @@ WAIT_SECONDS = 0.1  # how soon Ctrl-C is noticed; the end of sampling is noticed
 PATIENT_LEVEL_TARGET_ACCEPT = 0.9
 
 _compiled: dict[tuple[Any, ...], Any] = {}
-_latent: dict[str, Any] = {}
-MOST_HELD = 8  # models of the ratings that are kept, each with the constants of its patients
+_patient_level: dict[str, Any] = {}
+MOST_HELD = 8  # patient-level models that are kept, each with its constants
 
 
 def compiled_model(design: Design, priors: Priors) -> Any:
     """Nutpie's compiled model of the design's shape, with the design's data in it.
 
     Exact models differ in their coefficients and therapist effects alone; numbers of patients and
-    therapists, data and prior scales are given to the compiled model. Models of the ratings hold
-    all but outcome and ratings, as trials simulated for one set of patients do. Other patient-level
-    models are compiled for each outcome.
+    therapists, data and prior scales are given to the compiled model. Patient-level models hold
+    therapists and priors, and those of the ratings all but outcome and ratings: both serve trials
+    that are simulated for one set of patients.
 
     Parameters
     ----------
@@ -62,15 +62,13 @@ def compiled_model(design: Design, priors: Priors) -> Any:
 
 
 def _written_out(design: Design, priors: Priors) -> Any:
-    written_out = latent_gaussian_model if design.integrated else patient_level_model
-    if not design.moderator.latent:
-        return compile_model(written_out(design, priors))
     held = held_constants(design, priors)
-    if held not in _latent:
-        if len(_latent) == MOST_HELD:
-            _latent.pop(next(iter(_latent)))
-        _latent[held] = compile_model(written_out(design, priors))
-    return _latent[held].with_data(**latent_data(design))
+    if held not in _patient_level:
+        written_out = latent_gaussian_model if design.integrated else patient_level_model
+        if len(_patient_level) == MOST_HELD:
+            _patient_level.pop(next(iter(_patient_level)))
+        _patient_level[held] = compile_model(written_out(design, priors))
+    return _patient_level[held].with_data(**given_data(design))
 
 
 def sample_outcome(

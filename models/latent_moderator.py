@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,13 +12,7 @@ from numpy.typing import NDArray
 from models.design import Design
 from models.marginal import alliance_terms
 from models.priors import Priors
-from models.ratings import (
-    PREDICTOR_SCALE,
-    RatingKinds,
-    kinds_of_rating,
-    needs_model,
-    predictor_columns,
-)
+from models.ratings import PREDICTOR_SCALE, RatingKinds, kinds_of_rating, predictor_columns
 
 Array = NDArray[np.float64]
 
@@ -56,7 +49,8 @@ def latent_moderator(design: Design, priors: Priors) -> LatentModerator:
     Parameters
     ----------
     design : Design
-        Its ratings and outcome are data of the model (`pymc.Data`), all else of it constants.
+        One whose alliance needs a model. Its ratings are data of the model (`pymc.Data`), all else
+        of it constants.
     priors : Priors
 
     Returns
@@ -65,8 +59,6 @@ def latent_moderator(design: Design, priors: Priors) -> LatentModerator:
     """
     spec = design.moderator
     observed = design.X[:, design.coefficients.index("moderator")]
-    if not needs_model(design):
-        return LatentModerator(pm.Data("moderator", observed), None)
     columns = predictor_columns(design)
     given = pm.Data("moderator", observed)
     gamma = pm.Normal(
@@ -94,55 +86,8 @@ def latent_moderator(design: Design, priors: Priors) -> LatentModerator:
     return LatentModerator(value, mean)
 
 
-def latent_data(design: Design) -> dict[str, Array]:
-    """What a compiled model with latent ratings is given: outcome and ratings.
-
-    Parameters
-    ----------
-    design : Design
-        With some latent ratings.
-    """
-    outcome = design.y.astype(int) if design.family.discrete else design.y
-    return {"outcome": outcome, "moderator": design.X[:, design.coefficients.index("moderator")]}
-
-
-def held_constants(design: Design, priors: Priors) -> str:
-    """Key of all that a compiled model with latent ratings holds: not `latent_data`.
-
-    Parameters
-    ----------
-    design : Design
-    priors : Priors
-    """
-    at_ceiling = kinds_of_rating(design, latent_data(design)["moderator"]).at_ceiling
-    digest = hashlib.sha256()
-    for array in (
-        design.unmoderated(),
-        design.therapist_index,
-        design.moderator_missing,
-        design.count,
-        at_ceiling,
-        design.prior_sd(priors),
-    ):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    for fact in (
-        design.coefficients,
-        design.effects,
-        design.therapists,
-        design.family.name,
-        design.moderator,
-        design.scale,
-        design.scaling.moderator,
-        priors,
-    ):
-        digest.update(repr(fact).encode())
-    return digest.hexdigest()
-
-
 def moderated_columns(design: Design, moderator: pt.TensorVariable) -> pt.TensorVariable:
-    """X with the moderator, where it is latent, in its own columns and the interactions."""
-    if not design.moderator.latent:
-        return pm.Data("X", design.X)
+    """X with the moderator of the model in its own columns and the interactions."""
     X = pt.constant(design.unmoderated())
     arm_columns = [k for k, name in enumerate(design.coefficients) if name.startswith("arm[")]
     factors = [np.ones(len(design.y)), *design.X[:, arm_columns].T]

@@ -10,7 +10,7 @@ from models.exact_gaussian import therapist_factor
 from models.family_parameters import SYMBOLS, family_parameters
 from models.latent_moderator import latent_moderator, moderated_columns
 from models.priors import Priors
-from models.ratings import latent_patients, predictor_columns
+from models.ratings import latent_patients, needs_model, predictor_columns
 
 
 def patient_level_model(design: Design, priors: Priors) -> pm.Model:
@@ -47,17 +47,20 @@ def patient_level_model(design: Design, priors: Priors) -> pm.Model:
     }
     with pm.Model(coords=coords) as model:
         beta = pm.Normal("beta", 0, design.prior_sd(priors)[used], dims="coefficient")
-        moderator = latent_moderator(design, priors)
-        X = moderated_columns(design, moderator.value)[:, used]
-        predictor = X @ beta
+        moderator = latent_moderator(design, priors) if needs_model(design) else None
+        if moderator is None:
+            X = pm.Data("X", design.X)
+        else:
+            X = moderated_columns(design, moderator.value)
+        predictor = X[:, used] @ beta
         if design.effects:
-            predictor = predictor + _therapist_part(design, priors, moderator.value)
-        if moderator.therapist_mean is not None:
+            predictor = predictor + _therapist_part(design, priors, X)
+        if moderator is not None and moderator.therapist_mean is not None:
             between = pm.Normal("moderator_slope_between", 0, priors.moderator_slope)
             within = beta[names.index("moderator")]
             means = moderator.therapist_mean[design.therapist_index]
             predictor = predictor + (between - within) * means
-        if len(latent):
+        if moderator is not None and latent:
             pm.Deterministic("moderator_latent", moderator.value[latent], dims="latent_patient")
         eta = design.scale.link_location + design.scale.link_unit * predictor
         auxiliary = family_parameters(design.family, design.scale, priors)
@@ -72,9 +75,7 @@ def _is_used(design: Design, name: str) -> bool:
     return name != "intercept" or design.family.has_intercept
 
 
-def _therapist_part(
-    design: Design, priors: Priors, moderator: pt.TensorVariable
-) -> pt.TensorVariable:
+def _therapist_part(design: Design, priors: Priors, X: pt.TensorVariable) -> pt.TensorVariable:
     """What each row's therapist adds to the predictor."""
     scales = [
         priors.therapist_sd,
@@ -90,9 +91,8 @@ def _therapist_part(
     effect = pm.Deterministic(
         "therapist_effect", pt.stack(columns, axis=1), dims=("therapist", "effect")
     )
-    rows = effect[design.therapist_index]
-    part = pt.zeros(len(design.y))
-    for k, (name, column) in enumerate(zip(design.effects, design.effect_columns, strict=True)):
-        multiplier = moderator if name == "slope" else pt.constant(design.X[:, column])
-        part = part + rows[:, k] * multiplier
-    return part
+    therapist = design.therapist_index
+    if not needs_model(design):
+        therapist = pm.Data("therapist_index", therapist)
+    rows = effect[therapist]
+    return sum(rows[:, k] * X[:, column] for k, column in enumerate(design.effect_columns))

@@ -219,3 +219,19 @@ def test_the_demo_leaves_a_folder_of_the_user_alone(tmp_path: Path) -> None:
     assert answer.code == 2
     assert "exists and holds no demo" in answer.said
     assert contents(tmp_path) == before
+
+
+def test_an_instant_fit_loads_neither_compiler_nor_scheduler(tmp_path: Path) -> None:
+    made = alliance("simulate", tmp_path / "trial.csv", "--patients", "120")
+    assert made.code == 0, made.stderr
+    given = ("fit", tmp_path / "study.toml", tmp_path / "trial.csv", "--engine", "instant")
+    heavy = ("pymc", "pytensor", "nutpie", "arviz", "distributed", "dask.dataframe")
+    ended = subprocess.run(
+        [sys.executable, "-c", PROBE.format(heavy=heavy), *given, "--out", tmp_path / "run"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode in (0, 3), ended.stderr
+    assert ended.stdout.splitlines()[-1] == "LOADED"
+    assert len(list((tmp_path / "run").glob("*.nc"))) == 4

@@ -1,4 +1,4 @@
-"""A compiled model with latent ratings serves every trial that has the same key."""
+"""A compiled patient-level model serves every trial that has the same key."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from inference.datatree import posterior
 from inference.profiles import SamplerProfile
 from inference.simulated_trials import simulated_trial
 from models.design import Design, build_design
+from models.held_constants import given_data, held_constants
 from models.latent_gaussian import latent_gaussian_model
-from models.latent_moderator import held_constants, latent_data
 from models.patient_level import patient_level_model
 from models.priors import Priors
 
@@ -44,9 +44,33 @@ def log_likelihood(model: pm.Model, at: dict[str, NDArray]) -> NDArray:
 @pytest.mark.parametrize("option", ["impute", "reliability"])
 def test_another_trial_of_the_same_patients_is_data_alone(option: str, family: str) -> None:
     one, other = (trial(option, family, seed) for seed in (1, 2))
+    assert not np.array_equal(*(given_data(own)["moderator"] for own in (one, other)))
+    require_same_model(one, other, family)
+
+
+@pytest.mark.parametrize("family", ["student_t", "ordinal", "beta_binomial"])
+@pytest.mark.parametrize("option", ["complete_case", "therapist_by_arm"])
+def test_patients_without_a_model_of_their_ratings_are_data(option: str, family: str) -> None:
+    """Not only outcomes: other baselines, other therapists' patients, identical ones together."""
+    one, other = (trial(option, family, seed).aggregated() for seed in (1, 2))
+    kept = np.random.default_rng(5).permutation(len(other.y))[: len(other.y) - 20]
+    X = other.X[kept]
+    X[:, other.coefficients.index("baseline")] += 0.1
+    other = replace(
+        other,
+        X=X,
+        y=other.y[kept],
+        therapist_index=other.therapist_index[kept],
+        moderator_missing=other.moderator_missing[kept],
+        count=other.count[kept] + 1.0,
+    )
+    require_same_model(one, other, family)
+
+
+def require_same_model(one: Design, other: Design, family: str) -> None:
+    """The first one's model, given the other's data, is the other's."""
     assert held_constants(one, PRIORS) == held_constants(other, PRIORS)
     assert not np.array_equal(one.y, other.y)
-    assert not np.array_equal(*(latent_data(own)["moderator"] for own in (one, other)))
     written_out = latent_gaussian_model if family == "gaussian" else patient_level_model
     given, fresh = written_out(one, PRIORS), written_out(other, PRIORS)
     generator = np.random.default_rng(4)
@@ -56,7 +80,7 @@ def test_another_trial_of_the_same_patients_is_data_alone(option: str, family: s
     }
     before = log_likelihood(given, at)
     with given:
-        pm.set_data(latent_data(other))
+        pm.set_data(given_data(other))
     assert np.array_equal(log_likelihood(given, at), log_likelihood(fresh, at))
     assert not np.isclose(before, log_likelihood(fresh, at)).any()
 
@@ -85,21 +109,26 @@ def test_ratings_at_the_ceiling_are_held() -> None:
 
 
 @pytest.mark.mcmc
-def test_draws_do_not_depend_on_the_trial_compiled_for(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("option", "family"), [("impute", "gaussian"), ("complete_case", "ordinal")]
+)
+def test_draws_do_not_depend_on_the_trial_compiled_for(
+    option: str, family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     profile = SamplerProfile("ci", chains=1, draws=50, tune=50)
-    one, other = (trial("impute", "gaussian", seed) for seed in (1, 2))
+    one, other = (trial(option, family, seed) for seed in (1, 2))
     compiled: list[pm.Model] = []
 
     def compile_model(model: pm.Model) -> Any:
         compiled.append(model)
         return compilation.compile_model(model)
 
-    monkeypatch.setattr(sampling, "_latent", {})
+    monkeypatch.setattr(sampling, "_patient_level", {})
     monkeypatch.setattr(sampling, "compile_model", compile_model)
     sampling.sample_outcome(one, PRIORS, profile, 1, cores=1)
     second, _ = sampling.sample_outcome(other, PRIORS, profile, 2, cores=1)
     assert len(compiled) == 1
-    sampling._latent.clear()
+    sampling._patient_level.clear()
     fresh, _ = sampling.sample_outcome(other, PRIORS, profile, 2, cores=1)
     assert len(compiled) == 2
     assert posterior(second).equals(posterior(fresh))
