@@ -26,7 +26,8 @@ from inference.calibration import (
 )
 from inference.engines import default_engine, require_engine
 from inference.fit import installed_versions
-from inference.joint_calibration import JointQuestion, join_data, ranked_joint_trial
+from inference.joint_calibration import JointQuestion, ranked_joint_trial
+from inference.joint_designs import join_data
 from inference.profiles import Engine, SamplerProfile, seed_sequence
 from inference.task_runner import run_tasks
 from inference.task_store import TaskStore

@@ -18,6 +18,7 @@ from data_prep.trial import Trial, check_estimable
 from inference.datatree import add_moments, add_patients, engine_facts
 from inference.engines import fit_outcome, require_engine
 from inference.fit import Fit, installed_versions
+from inference.joint_designs import join_data, joint_facts
 from inference.machine import this_machine
 from inference.missing_outcomes import MISSING_OUTCOMES, missing_outcome_counts
 from inference.profiles import Engine, SamplerProfile
@@ -217,10 +218,10 @@ def _together(
     trial: Trial, specs: Mapping[str, ModelSpec], settings: _Settings
 ) -> tuple[dict[str, xr.DataTree], xr.DataTree, dict[str, dict[str, float]], dict[str, Any]]:
     """Draws of every outcome and of what they share, the seconds, and facts for the manifest."""
-    from inference.joint import join_trial, joint_facts, sample_joint  # loads PyMC
+    from inference.joint import sample_joint  # loads PyMC
 
     trees, shared, seconds = sample_joint(
-        join_trial(trial, specs),
+        join_data(trial.study, trial.data, specs),
         next(iter(specs.values())).priors,
         settings.profile,
         settings.seed,
@@ -229,4 +230,4 @@ def _together(
     )
     for outcome, tree in trees.items():
         add_patients(tree, trial.analysed(outcome))
-    return trees, shared, {JOINT: asdict(seconds)}, joint_facts(trial, specs)
+    return trees, shared, {JOINT: asdict(seconds)}, joint_facts(trial.data, specs)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from data_prep.trial import Trial
 from inference.compilation import compile_model
 from inference.datatree import joint_trees
 from inference.profiles import SamplerProfile, seed_sequence
@@ -22,76 +20,16 @@ from inference.sampling import (
 )
 from inference.timings import Timings
 from models.correlations import correlation_factor
-from models.design import build_design, centre_and_sd
-from models.joint import JointDesign, join_designs
+from models.joint import JointDesign
 from models.joint_draws import JointDraws, draw_joint_effects
 from models.joint_model import PREFIXES, SIGNED, joint_data, joint_model
 from models.priors import Priors
-from models.spec import JOINT, ModelSpec
+from models.spec import JOINT
 
 # The slopes' spread between outcomes has a funnel at zero: shorter steps enter it.
 TARGET_ACCEPT = 0.95
 
 _compiled: dict[tuple[Any, ...], Any] = {}
-
-
-def joint_facts(trial: Trial, outcomes: Iterable[str]) -> dict[str, Any]:
-    """What a run keeps of a joint model beside the outcomes' own patients.
-
-    Returns
-    -------
-    dict
-        ``patients``, those with any outcome; ``moderator_scale``, the mean and SD of their
-        moderator, with which every outcome's is standardised; and ``without``, by outcome, which
-        of them (counted from 0) lack it: see `joint_positions`.
-    """
-    own = {name: trial.positions(name) for name in outcomes}
-    positions = np.unique(np.concatenate(list(own.values())))
-    scale = centre_and_sd(trial.data["moderator"].values[positions])
-    return {
-        "patients": len(positions),
-        "moderator_scale": list(scale),
-        "without": {
-            name: np.flatnonzero(~np.isin(positions, rows)).tolist() for name, rows in own.items()
-        },
-    }
-
-
-def joint_positions(
-    facts: Mapping[str, Any], sizes: Mapping[str, int]
-) -> dict[str, list[int]] | None:
-    """Which of the patients with any outcome the analysed patients of each outcome are.
-
-    Parameters
-    ----------
-    facts : mapping
-        As of `joint_facts`, from a run's manifest.
-    sizes : mapping of str to int
-        Analysed patients of each outcome.
-
-    Returns
-    -------
-    dict of str to list of int, or None
-        None if the run does not tell: one of an earlier version, with outcomes that some lack.
-    """
-    everybody = range(facts["patients"])
-    without = facts.get("without", dict.fromkeys(sizes, ()))
-    found = {name: sorted(set(everybody).difference(without.get(name, ()))) for name in sizes}
-    return found if {name: len(rows) for name, rows in found.items()} == dict(sizes) else None
-
-
-def join_trial(trial: Trial, specs: Mapping[str, ModelSpec]) -> JointDesign:
-    """The designs of all outcomes side by side, on one scale of the moderator."""
-    scale = joint_facts(trial, specs)["moderator_scale"]
-    designs = {
-        name: build_design(trial.analysed(name), spec, trial.study.outcomes[name].range, scale)
-        for name, spec in specs.items()
-    }
-    return join_designs(
-        designs,
-        {name: trial.positions(name).tolist() for name in specs},
-        {name: trial.study.outcomes[name].better for name in specs},
-    )
 
 
 def sample_joint(
@@ -108,7 +46,7 @@ def sample_joint(
     Parameters
     ----------
     joint : JointDesign
-        As of `join_trial`.
+        As of `inference.joint_designs.join_data`.
     priors : Priors
     profile : SamplerProfile
     seed : int

@@ -11,18 +11,16 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from data_prep.flow import analysed_patients, complete_patients
-from data_prep.study import Study
 from inference.calibration import rank_numbers
 from inference.datatree import divergences, posterior
 from inference.estimands import estimand_draws, shared_estimands
 from inference.prior_predictive import family_draws
 from inference.profiles import SamplerProfile, seed_sequence
 from models.correlations import correlation_factor, lkj_powers
-from models.design import Design, build_design, centre_and_sd
-from models.joint import CORRELATION_SHAPE, JointDesign, join_designs, slope_scales
+from models.design import Design
+from models.joint import CORRELATION_SHAPE, JointDesign, slope_scales
 from models.priors import Priors
-from models.spec import JOINT, ModelSpec
+from models.spec import JOINT
 
 Array = NDArray[np.float64]
 
@@ -44,31 +42,6 @@ class JointQuestion:
     priors: Priors
     profile: SamplerProfile
     seed: int = 0
-
-
-def join_data(study: Study, data: xr.Dataset, specs: Mapping[str, ModelSpec]) -> JointDesign:
-    """The designs of all outcomes side by side, of a trial's data or of imagined patients.
-
-    Parameters
-    ----------
-    study : Study
-    data : xarray.Dataset
-        As `data_prep.trial.Trial.data`.
-    specs : mapping of str to ModelSpec
-
-    Returns
-    -------
-    JointDesign
-    """
-    positions = {name: np.flatnonzero(complete_patients(data, name)) for name in specs}
-    rows = np.unique(np.concatenate(list(positions.values())))
-    scale = centre_and_sd(data["moderator"].values[rows])
-    designs = {
-        name: build_design(analysed_patients(data, name), spec, study.outcomes[name].range, scale)
-        for name, spec in specs.items()
-    }
-    better = {name: study.outcomes[name].better for name in specs}
-    return join_designs(designs, {name: own.tolist() for name, own in positions.items()}, better)
 
 
 def ranked_joint_trial(question: JointQuestion, number: int) -> dict[str, dict[str, Any]]:

@@ -24,7 +24,8 @@ from inference.engines import fit_outcome
 from inference.estimands import shared_estimands
 from inference.fit import Fit
 from inference.fitting import LARGEST_SEED
-from inference.joint import joint_positions, sample_joint
+from inference.joint import sample_joint
+from inference.joint_designs import joint_positions
 from inference.machine import this_machine
 from inference.missing_outcomes import MISSING_OUTCOMES, missing_outcome_counts
 from inference.profiles import SamplerProfile

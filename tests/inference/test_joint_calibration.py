@@ -12,7 +12,8 @@ from data_prep.errors import InputError
 from data_prep.imagined import imagined_patients
 from data_prep.study import Study, find_study, narrowed, read_study
 from inference.calibration_runs import calibration_questions, ranked
-from inference.joint_calibration import JointQuestion, join_data, simulated_joint_trial
+from inference.joint_calibration import JointQuestion, simulated_joint_trial
+from inference.joint_designs import join_data
 from inference.profiles import SamplerProfile
 from models.joint import JointDesign
 from models.priors import Priors

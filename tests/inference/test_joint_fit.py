@@ -16,7 +16,7 @@ from data_prep.trial import Trial, trial_from_frame
 from diagnostics.fit_gate import check_draws
 from inference.fit import Fit
 from inference.fitting import fit_trial
-from inference.joint import join_trial
+from inference.joint_designs import join_data
 from inference.profiles import find_profile
 from inference.run_folder import load_fit, save_fit
 from models.spec import JOINT, specify
@@ -67,7 +67,7 @@ class TestJointFit:
         assert means["residual_correlation", "function-pain"] < -0.2
 
     def test_patients_with_some_outcomes_stay_in(self, joint_trial: Trial, joint_fit: Fit) -> None:
-        joint = join_trial(joint_trial, joint_fit.specs)
+        joint = join_data(joint_trial.study, joint_trial.data, joint_fit.specs)
         positions = [set(joint_trial.positions(name).tolist()) for name in joint_fit.outcomes]
         anybody = set().union(*positions)
         assert joint_fit.manifest[JOINT]["patients"] == len(anybody) == len(joint.seen)

@@ -20,7 +20,7 @@ from inference import reproduction
 from inference.datatree import posterior
 from inference.fit import Fit
 from inference.fitting import fit_trial
-from inference.joint import joint_positions
+from inference.joint_designs import joint_positions
 from inference.profiles import SamplerProfile
 from inference.reproduction import reproduce
 from inference.run_folder import load_fit, save_fit
