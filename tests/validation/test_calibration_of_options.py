@@ -26,7 +26,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "missing_alliance": "impute",
     },
 }
-TRIALS = 60  # 2 to 10 minutes each; docs/calibration.md has more
+TRIALS = 60  # one minute each or less; docs/calibration.md has more
 
 
 @pytest.mark.parametrize("name", OPTIONS)
