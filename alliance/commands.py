@@ -17,7 +17,6 @@ from alliance.reporting import REPORT, write_report
 from alliance.running import GATE_FAILED, command, load_run
 from data_prep.errors import DataError, InputError
 from data_prep.shifts import read_shifts
-from data_prep.simulation import simulate_trial, write_simulated
 from data_prep.study import find_study, narrowed, read_study
 from data_prep.trial import Trial, check_estimable
 
@@ -91,6 +90,7 @@ def _published_beside(study_path: Path) -> Path | None:
 @command
 def demo(out: Path, profile: str, seed: int, table_format: str) -> None:
     """Run the whole way on a simulated trial."""
+    from data_prep.simulation import simulate_trial, write_simulated
     from inference.choices import model_choices
     from inference.comparison import compare as compared
     from inference.published import read_published
@@ -127,6 +127,8 @@ def simulate(
     out: Path, patients: int, therapists: int, seed: int, nested: bool, overwrite: bool
 ) -> None:
     """Write a simulated trial."""
+    from data_prep.simulation import simulate_trial, write_simulated
+
     simulated = simulate_trial(
         seed=seed, patients=patients, therapists=therapists, crossed=not nested
     )

@@ -4,18 +4,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import xarray as xr
 
 from diagnostics.gate import GateReport, check_convergence
-from diagnostics.model_checks import DRAWS_FAILED, ModelChecks
 from diagnostics.verdicts import CheckResult, Verdict
 from inference.datatree import posterior
 from inference.estimands import shared_estimands
 from inference.fit import Fit
 from inference.rowless import refuse_rows
 from models.spec import JOINT
+
+if TYPE_CHECKING:
+    from diagnostics.model_checks import ModelChecks
+
+DRAWS_FAILED = CheckResult(
+    check="model_checks",
+    verdict=Verdict.REVIEW,
+    value=None,
+    review=None,
+    fail=None,
+    worst="",
+    message="Not made: draws that failed say nothing of the model.",
+    recommendation="Mend the sampling first.",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +51,8 @@ class FitChecks:
         """Checks of the model, by outcome; they need patients' rows."""
         if self.fit.rowless:
             raise refuse_rows()
+        from diagnostics.model_checks import ModelChecks  # more than the draws alone need
+
         return {name: ModelChecks(self.fit, name) for name in self.fit.outcomes}
 
     @cached_property

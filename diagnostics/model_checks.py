@@ -28,17 +28,6 @@ MOST_NUMBERS = 20_000_000
 """Patients times draws up to which patients are replicated and left out unasked: 5,000 patients of
 4,000 draws, some 5 seconds and 1 GiB. Beyond it the commands do so on request."""
 
-DRAWS_FAILED = CheckResult(
-    check="model_checks",
-    verdict=Verdict.REVIEW,
-    value=None,
-    review=None,
-    fail=None,
-    worst="",
-    message="Not made: draws that failed say nothing of the model.",
-    recommendation="Mend the sampling first.",
-)
-
 
 @dataclass(frozen=True, eq=False)
 class ModelChecks:

@@ -275,7 +275,7 @@ class TestPlaces:
     ) -> None:
         """Two runs with one name: the second to finish does not replace the first."""
 
-        def meanwhile(tree: xr.DataTree) -> memoryview:
+        def meanwhile(tree: xr.DataTree) -> bytes:
             (tmp_path / "run").mkdir(exist_ok=True)
             (tmp_path / "run" / "manifest.json").write_text("of another process")
             return netcdf_bytes(tree)

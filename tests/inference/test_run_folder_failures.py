@@ -48,7 +48,7 @@ class TestFailureWhileWriting:
     ) -> None:
         calls: list[xr.DataTree] = []
 
-        def second_fails(tree: xr.DataTree) -> memoryview:
+        def second_fails(tree: xr.DataTree) -> bytes:
             calls.append(tree)
             if len(calls) == 2:
                 raise failure
