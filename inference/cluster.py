@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 
 import dask
 from distributed import Client, LocalCluster
@@ -49,18 +51,16 @@ def open_cluster(address: str | None = None, workers: int | None = None) -> Iter
         result.
     """
     if address is None:
-        number = workers or _cores()
-        with (
-            dask.config.set(SETTINGS),
-            LocalCluster(
-                n_workers=number,
-                threads_per_worker=1,
-                dashboard_address=":0",
-                silence_logs=logging.CRITICAL,
-            ) as cluster,
-            Client(cluster, set_as_default=False) as client,
-        ):
-            yield client
+        with dask.config.set(SETTINGS):
+            with _interrupts_withheld():
+                started = LocalCluster(
+                    n_workers=workers or _cores(),
+                    threads_per_worker=1,
+                    dashboard_address=":0",
+                    silence_logs=logging.CRITICAL,
+                )
+            with started as cluster, Client(cluster, set_as_default=False) as client:
+                yield client
         return
     try:
         # Not the default: one that fails to connect would stay it, for all that Dask computes
@@ -73,6 +73,23 @@ def open_cluster(address: str | None = None, workers: int | None = None) -> Iter
     with client:
         _require_workers(client, address)
         yield client
+
+
+@contextmanager
+def _interrupts_withheld() -> Iterator[None]:
+    """Keep Ctrl-C from all processes that are started meanwhile; this one gets it afterwards.
+
+    A terminal sends it to all of them, and workers would answer with tracebacks.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # started later, it would let the signal through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _require_workers(client: Client, address: str) -> None:

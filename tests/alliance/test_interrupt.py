@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from command_line import alliance, contents
 
@@ -105,6 +107,35 @@ def test_ctrl_c_while_sampling(run_folder: Path, trial_files: Path, tmp_path: Pa
     assert "Traceback" not in said
     assert contents(tmp_path) == before
     assert alliance("summary", old).code == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="groups of processes are those of Unix")
+@pytest.mark.parametrize("moment", [0, 3], ids=["at the start", "at work"])
+def test_ctrl_c_at_a_terminal_reaches_the_workers_too(moment: float, tmp_path: Path) -> None:
+    store = tmp_path / "store.sqlite"
+    arguments = ["ferreira2013", "--outcome", "pain", "--trials", "100000", "--workers", "2"]
+    command = [sys.executable, "-c", "from alliance.cli import main; main()", "calibrate"]
+    with subprocess.Popen(
+        [*command, *arguments, "--store", store],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        watchdog = threading.Timer(HANGING, os.killpg, (process.pid, signal.SIGKILL))
+        watchdog.start()
+        own = psutil.Process(process.pid)
+        while len(started := own.children(recursive=True)) < 3:  # two workers and their tracker
+            time.sleep(0.02)
+        time.sleep(moment)
+        os.killpg(process.pid, signal.SIGINT)
+        said, _ = process.communicate()
+        watchdog.cancel()
+    assert process.returncode == INTERRUPTED, said
+    assert "Traceback" not in said
+    assert said.count(f"What is done is kept in {store}") == 1, said
+    _, left = psutil.wait_procs(started, timeout=PATIENCE)
+    assert all(child.status() == psutil.STATUS_ZOMBIE for child in left)  # nobody to bury them
 
 
 @either_way
