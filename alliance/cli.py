@@ -303,4 +303,7 @@ app.command()(multiverse_command.multiverse)
 
 def main() -> None:
     """Run the command line."""
-    app()
+    try:
+        app()
+    finally:
+        gc.freeze()  # or the end of the process looks at everything once more
