@@ -261,7 +261,7 @@ def _more_draws(found: GateDraws, worst: int, factor: float) -> str:
             f"{LONGER_TUNING}; more draws alone will not mend so strong an autocorrelation. "
             f"If it stays, {SIMPLER}."
         )
-    if len(found.chains) > 1 and not array_stats.rhat(found.values[worst]) <= AGREEMENT:
+    if len(found.chains) > 1 and not found.ranks.r_hat[worst] <= AGREEMENT:
         return "See r_hat first: while the chains disagree, more draws do not help."
     needed = int(np.ceil(found.draws * factor / 500) * 500)
     return f"Draw more: about {needed:,} draws in each chain instead of {found.draws:,}."

@@ -111,7 +111,8 @@ def test_ctrl_c_while_sampling(run_folder: Path, trial_files: Path, tmp_path: Pa
 
 @pytest.mark.skipif(sys.platform == "win32", reason="groups of processes are those of Unix")
 @pytest.mark.parametrize("moment", [0, 3], ids=["at the start", "at work"])
-def test_ctrl_c_at_a_terminal_reaches_the_workers_too(moment: float, tmp_path: Path) -> None:
+def test_ctrl_c_at_a_terminal_ends_the_workers_in_silence(moment: float, tmp_path: Path) -> None:
+    """A terminal sends it to the whole group of processes."""
     store = tmp_path / "store.sqlite"
     arguments = ["ferreira2013", "--outcome", "pain", "--trials", "100000", "--workers", "2"]
     command = [sys.executable, "-c", "from alliance.cli import main; main()", "calibrate"]
