@@ -353,7 +353,7 @@ class TestClusterRobust:
 
     @pytest.mark.parametrize("nested", [False, True])
     def test_is_that_of_the_definition(self, nested: bool) -> None:
-        """Also where therapists treat in one arm only, a cluster then has no residuals somewhere."""
+        """Also where therapists treat in one arm only, and leave no residuals."""
         patients = example_patients(8, patients=100, therapists=9)
         if nested:
             patients["arm_index"] = ("patient", patients["therapist_index"].values % 3)
