@@ -12,6 +12,9 @@ from inference.refits import refit
 
 KEY = ["outcome", "quantity", "level"]
 MODELS = ("ols_main", "ols", "ols_robust", "reml")
+# Degrees of freedom; with fewer a robust interval holds too little (Tipton 2015,
+# doi:10.1037/met0000011).
+FEW = 4
 VERDICT_COLUMNS = (
     "claim",
     "published_estimate",
@@ -83,6 +86,31 @@ def compare(
     refitted = [name for name in table.columns if name.startswith(MODELS)]
     back = list(VERDICT_COLUMNS[5:])
     return table[[*KEY, *front, *refitted, *POSTERIOR.values(), *back, "refit_note"]]
+
+
+def refit_words(table: pd.DataFrame) -> list[str]:
+    """What the intervals of a comparison's refits are, in sentences.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As from `compare`.
+    """
+    lines = []
+    if table["reml_estimate"].notna().any():
+        lines.append(
+            "REML: intervals from Student's t with Satterthwaite's degrees of freedom; in a "
+            "singular fit what is estimated as zero counts as known."
+        )
+    if "ols_robust_df" in table:
+        line = (
+            "OLS, robust: standard errors that allow for therapists (CR2), t with Bell and "
+            "McCaffrey's degrees of freedom."
+        )
+        if (table["ols_robust_df"] < FEW).any():
+            line += f" Some have fewer than {FEW}: such an interval is not to be trusted."
+        lines.append(line)
+    return lines
 
 
 def _notes(fit: Fit, outcome: str, refits: pd.DataFrame) -> str:

@@ -18,6 +18,7 @@ from diagnostics.report.parts import (
     ReportTable,
     Section,
 )
+from inference.digits import decimals
 
 SHOWN = ("moderator_slope", "arm_contrast", "interaction")
 SOURCES = {
@@ -90,7 +91,7 @@ def _table(material: Material, outcome: str, rows: list[dict[Any, Any]]) -> Repo
     fit, share = material.fit, words.share(material.interval)
     shown = []
     for row in rows:
-        digits = words.decimals(row["posterior_sd"])
+        digits = decimals(row["posterior_sd"])
         cells = {"Quantity": words.plain(row["quantity"]), "Level": row["level"] or words.NONE}
         cells |= {head: _cell(row, source, digits) for source, head in SOURCES.items()}
         if cells["Published"] == words.NONE and isinstance(row["claim"], str):

@@ -62,8 +62,7 @@ class Rows:
         """The least criterion of so many searches from random starts.
 
         In SDs and a correlation within a box, with differences of values for a gradient: another
-        parametrisation and another formula than those of the search that is tested. Scores of each
-        cluster are turned by their own eigenvectors once for all where only intercepts vary.
+        parametrisation than that of the search that is tested.
         """
         q, (n, p) = len(self.varying), self.X.shape
         parts = [

@@ -171,7 +171,7 @@ class TestSatterthwaite:
 class TestSearch:
     @pytest.mark.parametrize("seed", range(8))
     def test_no_other_search_finds_better(self, seed: int) -> None:
-        """Eight trials here; the 260 of the validation lane below are the acceptance."""
+        """Eight trials here; the 260 of the test below are the acceptance."""
         size = (182, 12) if seed < 4 else (60, 6)
         assert excess(trial(seed, *size), seed) < 1e-4
 
@@ -186,13 +186,11 @@ class TestSearch:
         print(f"n {patients}: at most {max(found):.1e} above the best of 20 searches")
         assert max(found) < 1e-4
 
-    def test_the_same_on_a_saddle(self) -> None:
-        """A start without variance is a stationary point in the factor: it is left."""
+    def test_a_saddle_is_left(self) -> None:
+        """In the factor, no variance at all is a stationary point of the criterion."""
         likelihood = trial(3, 182, 12).likelihood()
-        S = likelihood._search(np.zeros((2, 2)))
-        assert likelihood.at(S).criterion == pytest.approx(
-            likelihood.maximise().criterion, abs=1e-7
-        )
+        found = likelihood.at(likelihood._search(np.zeros((2, 2))))
+        assert found.criterion == pytest.approx(likelihood.maximise().criterion, abs=1e-7)
 
     def test_units_change_nothing_but_units(self) -> None:
         """A slope's column in units of 1e6 or 1e-6: the same model."""
