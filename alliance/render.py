@@ -121,7 +121,8 @@ def outcome_title(fit: Fit, outcome: str) -> str:
     described = fit.study.outcomes[outcome]
     low, high = described.range
     text = (
-        f"{outcome}: {described.label} ({low:g} to {high:g}, {described.better} is better), "
+        f"{outcome}: {described.label} ({figures(low)} to {figures(high)}, {described.better} is "
+        "better), "
         f"{_patients(fit, outcome)} patients"
     )
     return marked_title(fit.study.simulated, text)
