@@ -18,6 +18,7 @@ from diagnostics.report.parts import (
     ReportTable,
     Section,
 )
+from inference.comparison import refit_words
 from inference.digits import decimals
 
 SHOWN = ("moderator_slope", "arm_contrast", "interaction")
@@ -45,7 +46,8 @@ def comparison(material: Material) -> Section:
         Paragraph(
             "OLS: ordinary least squares with all interactions of the arms; OLS, main effects: "
             "without them; REML: the linear mixed model with the posterior's therapist effects. "
-            "Published numbers are turned to later arm minus earlier arm."
+            "Published numbers are turned to later arm minus earlier arm. "
+            + " ".join(refit_words(material.comparison))
         )
     ]
     if material.findings:
