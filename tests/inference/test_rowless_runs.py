@@ -24,6 +24,7 @@ from inference.netcdf import compression, netcdf_bytes
 from inference.predictions import predict
 from inference.profiles import MANY_THERAPISTS, SamplerProfile, find_profile
 from inference.run_folder import load_fit, save_fit
+from inference.unseen_improvement import unseen_improvement
 from models.design import build_design
 from models.moments_design import moments_design
 from models.spec import specify
@@ -104,6 +105,7 @@ def test_what_needs_rows_says_so(rowless: Fit) -> None:
         lambda: rowless.patients("pain"),
         lambda: FitChecks(rowless).model,
         lambda: predict(rowless, "pain"),
+        lambda: unseen_improvement(rowless, "pain"),
     ):
         with pytest.raises(InputError, match=r"no patients' rows.*--sample-therapists"):
             ask()
