@@ -58,10 +58,13 @@ def comparison(fit: Fit, table: pd.DataFrame, table_format: str, *, interval: fl
         (str(outcome), part.to_dict("records"))
         for outcome, part in rows.groupby("outcome", sort=False)
     ]
-    beside = [_side_by_side(fit, *part, sources) for part in parts]
-    if any(needed(shown) > console.width for shown in beside):
-        beside = [_one_below_the_other(fit, *part, sources) for part in parts]
-    for shown in beside:
+    tables = [_side_by_side(fit, *part, sources) for part in parts]
+    if any(needed(shown) > console.width for shown in tables):
+        for shown in tables:
+            shown.columns[0].max_width = len("interaction")
+    if any(needed(shown) > console.width for shown in tables):
+        tables = [_one_below_the_other(fit, *part, sources) for part in parts]
+    for shown in tables:
         print_whole(console, shown)
     for outcome, notes in table.groupby("outcome", sort=False)["refit_note"]:
         for note in dict.fromkeys(notes):
