@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from rich.table import Table
 
 from alliance import render
 from alliance.many_fits import many_fits
-from alliance.narrow import print_fitting
+from alliance.narrow import Table, print_fitting
 from alliance.running import command
 from alliance.value_lists import read_values
 from data_prep.errors import InputError
 from data_prep.study import find_study, narrowed, read_study
+from inference.digits import decimals, number
 
 if TYPE_CHECKING:
     from inference.planned_trials import AssuranceQuestion
@@ -131,15 +131,16 @@ def _print(table: pd.DataFrame, question: AssuranceQuestion) -> None:
     ):
         shown.add_column(name, justify="right", no_wrap=True)
     for row in table.to_dict("records"):
+        digits = max(2, decimals(row["mean_width"] / 4))
         shown.add_row(
             f"{row['patients']:,}",
             f"{row['therapists']:,}",
             f"{row['interaction']:g}",
             f"{100 * row['convincing']:.0f}% ± {100 * row['convincing_error']:.0f}",
-            f"{row['mean_width']:.2f}",
+            number(row["mean_width"], digits),
             "" if math.isnan(row["wrong_sign"]) else f"{100 * row['wrong_sign']:.0f}%",
             "" if math.isnan(row["exaggeration"]) else f"x {row['exaggeration']:.1f}",
-            f"{row['mean_estimate']:+.2f}",
+            f"{'+' * (row['mean_estimate'] > 0)}{number(row['mean_estimate'], digits)}",
             f"{row['trials']}",
         )
     console = render.out()

@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from rich.markup import escape
 
-from alliance.render import decimals, frame, note, number, out, outcome_table, words
+from alliance.narrow import print_fitting
+from alliance.render import frame, note, out, outcome_table, words
+from inference.digits import decimals, number
 from models.spec import JOINT
 
 if TYPE_CHECKING:
     from inference.fit import Fit
+
+FEWEST_COLUMNS = 3  # quantity, level and one run
 
 
 def runs_beside(
@@ -42,9 +46,9 @@ def runs_beside(
                 if pd.isna(mean):
                     cells.append("")
                     continue
-                digits = decimals(sd)
+                digits = decimals(sd, mean)
                 ends = (number(row[f"{name}_{end}"], digits) for end in ("lower", "upper"))
                 cells.append(f"{number(mean, digits)} ({', '.join(ends)})")
             shown.add_row(words(row["quantity"]), escape(row["level"]), *cells)
-        out().print(shown)
+        print_fitting(out(), shown, FEWEST_COLUMNS)
     out().print(f"Posterior means and {100 * interval:g}% equal-tailed intervals.")

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from alliance import render
 from alliance.many_fits import many_fits
-from alliance.narrow import print_fitting
+from alliance.narrow import Table, print_fitting
 from alliance.running import GATE_FAILED, command
 from data_prep.study import find_study, narrowed, read_study
 from data_prep.trial import check_estimable, load_trial

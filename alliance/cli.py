@@ -277,13 +277,20 @@ def compare(
         typer.Option(help="A published.toml, instead of the one that was kept with the run."),
     ] = None,
     interval: IntervalOption = 0.95,
+    robust: Annotated[
+        bool,
+        typer.Option(
+            "--robust",
+            help="OLS with cluster-robust standard errors by therapist (CR2), too.",
+        ),
+    ] = False,
     figure: Annotated[
         Path | None, typer.Option(help="Also draw a forest plot: FILE.png, .svg or .pdf.")
     ] = None,
     table_format: FormatOption = TableFormat.TABLE,
 ) -> None:
     """Set published findings, OLS, REML and the posterior side by side."""
-    _commands().compare(run, published, interval, figure, table_format.value)
+    _commands().compare(run, published, interval, robust, figure, table_format.value)
 
 
 app.command()(effect_commands.effects)

@@ -293,6 +293,7 @@ def compare(
     run: Path,
     published: Path | None,
     interval: float,
+    robust: bool,
     figure: Path | None,
     table_format: str,
 ) -> None:
@@ -301,7 +302,7 @@ def compare(
     from inference.comparison import compare as compared
     from inference.published import read_published
 
-    fitted = load_run(run)
+    fitted = load_run(run, rows=False)
     path = _published_beside(run / "study.toml") if published is None else published
     if path is None:
         render.note("No published.toml is kept with this run: refits and posterior only.")
@@ -309,7 +310,7 @@ def compare(
     if path is not None:
         left_out = fitted.manifest.get("left_out", ())
         findings = read_published(path, fitted.study, left_out=left_out)
-    table = compared(fitted, findings, interval=interval)
+    table = compared(fitted, findings, interval=interval, robust=robust)
     comparison(fitted, table, table_format, interval=interval)
     if table_format == "table":
         run_facts.choices(model_choices(fitted))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from rich.markup import escape
 
-from alliance.render import coloured, decimals, frame, number, out, outcome_table, words
+from alliance.narrow import Table, needed, print_whole
+from alliance.render import coloured, frame, out, outcome_table, words
+from inference.comparison import refit_words
+from inference.digits import decimals, number, shared_decimals
 
 if TYPE_CHECKING:
     from inference.fit import Fit
@@ -19,11 +22,11 @@ SOURCES = {
     "published": "Published",
     "ols_main": "OLS, main effects",
     "ols": "OLS",
+    "ols_robust": "OLS, robust",
     "reml": "REML",
     "posterior": "Posterior",
 }
-SIDE_BY_SIDE = 150  # columns that estimates and intervals of five sources need beside each other
-ONE_LINE = 95  # columns that need no broken lines where sources stand one below the other
+VERDICT = len("undetermined")  # columns of the longest word of a verdict
 
 
 def comparison(fit: Fit, table: pd.DataFrame, table_format: str, *, interval: float) -> None:
@@ -46,27 +49,43 @@ def comparison(fit: Fit, table: pd.DataFrame, table_format: str, *, interval: fl
     overall = (table["quantity"] != "moderator_slope") | (table["level"] == "average")
     table = table.rename(columns={"posterior_mean": "posterior_estimate"})
     rows = table[(table["quantity"].isin(SHOWN) & overall) | claimed]
-    show = _side_by_side if console.width >= SIDE_BY_SIDE else _one_below_the_other
-    for outcome, part in rows.groupby("outcome", sort=False):
-        console.print(show(fit, str(outcome), part.to_dict("records")))
+    sources = {
+        name: head
+        for name, head in SOURCES.items()
+        if f"{name}_estimate" in table and (name != "published" or claimed.any())
+    }
+    parts = [
+        (str(outcome), part.to_dict("records"))
+        for outcome, part in rows.groupby("outcome", sort=False)
+    ]
+    tables = [_side_by_side(fit, *part, sources) for part in parts]
+    if any(needed(shown) > console.width for shown in tables):
+        for shown in tables:
+            shown.columns[0].max_width = len("interaction")
+    if any(needed(shown) > console.width for shown in tables):
+        tables = [_one_below_the_other(fit, *part, sources) for part in parts]
+    for shown in tables:
+        print_whole(console, shown)
     for outcome, notes in table.groupby("outcome", sort=False)["refit_note"]:
         for note in dict.fromkeys(notes):
             if note:
                 console.print(escape(f"{outcome}: {note}."))
-    console.print(_legend(fit, interval))
+    console.print(_legend(fit, table, interval, published="published" in sources))
 
 
-def _cells(row: dict[Any, Any]) -> list[str]:
+def _cells(row: dict[Any, Any], sources: Mapping[str, str]) -> list[str]:
     """Estimate and interval of each source, or the claim where only that is published."""
-    digits = decimals(row["posterior_sd"])
-    cells = [_estimate(row, source, digits) for source in SOURCES]
-    if not cells[0] and isinstance(row["claim"], str):
+    cells = [_estimate(row, source) for source in sources]
+    if "published" in sources and not cells[0] and isinstance(row["claim"], str):
         cells[0] = row["claim"]
     return cells
 
 
-def _estimate(row: dict[Any, Any], source: str, digits: int) -> str:
+def _estimate(row: dict[Any, Any], source: str) -> str:
     value, lower, upper = (row[f"{source}_{name}"] for name in ("estimate", "lower", "upper"))
+    # As many digits as the posterior has, and at least one of an interval of its own
+    spread = row["posterior_sd"]
+    digits = max(decimals(spread), shared_decimals([spread, (upper - lower) / 4]))
     if math.isnan(value) or math.isnan(lower):
         return number(value, digits)
     return f"{number(value, digits)} ({number(lower, digits)}, {number(upper, digits)})"
@@ -76,33 +95,37 @@ def _verdict(row: dict[Any, Any]) -> str:
     return coloured(row["verdict"]) if isinstance(row["verdict"], str) else ""
 
 
-def _side_by_side(fit: Fit, outcome: str, rows: Sequence[dict[Any, Any]]) -> Any:
-    shown = outcome_table(fit, outcome, ": published and refitted")
-    for name in SOURCES.values():
+def _side_by_side(
+    fit: Fit, outcome: str, rows: Sequence[dict[Any, Any]], sources: Mapping[str, str]
+) -> Table:
+    shown = outcome_table(fit, outcome, _about(sources))
+    for name in sources.values():
         shown.add_column(name, justify="right", no_wrap=True)
-    shown.add_column("P(> 0)", justify="right")
-    shown.add_column("Verdict")
+    shown.add_column("P(> 0)", justify="right", no_wrap=True)
+    if "published" in sources:
+        shown.add_column("Verdict")
     for row in rows:
         shown.add_row(
             words(row["quantity"]),
             escape(row["level"]),
-            *_cells(row),
+            *_cells(row, sources),
             number(row["prob_positive"], 3),
-            _verdict(row),
+            *([_verdict(row)] if "published" in sources else []),
         )
     return shown
 
 
-def _one_below_the_other(fit: Fit, outcome: str, rows: Sequence[dict[Any, Any]]) -> Any:
-    shown = outcome_table(fit, outcome, ": published and refitted")
+def _one_below_the_other(
+    fit: Fit, outcome: str, rows: Sequence[dict[Any, Any]], sources: Mapping[str, str]
+) -> Table:
+    shown = outcome_table(fit, outcome, _about(sources))
     shown.add_column("Source")
     shown.add_column("Estimate (interval)", justify="right", no_wrap=True)
-    shown.add_column("Verdict", min_width=len("undetermined"))
-    if out().width < ONE_LINE:  # else rich cuts words rather than break lines between them
-        shown.columns[0].max_width = len("interaction")
-        shown.columns[2].max_width = len("Published")
+    if "published" in sources:
+        shown.add_column("Verdict", min_width=VERDICT)
     for row in rows:
-        filled = [pair for pair in zip(SOURCES.values(), _cells(row), strict=True) if pair[1]]
+        pairs = zip(sources.values(), _cells(row, sources), strict=True)
+        filled = [pair for pair in pairs if pair[1]]
         for position, (source, cell) in enumerate(filled):
             first, last = position == 0, position == len(filled) - 1
             shown.add_row(
@@ -110,21 +133,35 @@ def _one_below_the_other(fit: Fit, outcome: str, rows: Sequence[dict[Any, Any]])
                 escape(row["level"]) if first else "",
                 source,
                 cell,
-                _verdict(row) if last else "",
+                *([_verdict(row) if last else ""] if "published" in sources else []),
                 end_section=last,
             )
+    if needed(shown) > out().width:  # lines are broken between words where that is enough
+        shown.columns[0].max_width = len("interaction")
+        shown.columns[2].max_width = len("Published")
     return shown
 
 
-def _legend(fit: Fit, interval: float) -> str:
+def _about(sources: Mapping[str, str]) -> str:
+    return ": published and refitted" if "published" in sources else ": refitted"
+
+
+def _legend(fit: Fit, table: pd.DataFrame, interval: float, *, published: bool) -> str:
+    as_printed = " Published numbers as later arm minus earlier arm." if published else ""
     lines = [
-        f"Refits and posterior: estimate and {100 * interval:g}% interval. Published numbers as "
-        "later arm minus earlier arm. OLS, main effects: without the interaction.",
-        "undetermined: the interval includes zero, or overlaps the published one without holding "
-        "its estimate; it shows neither presence nor absence.",
-        "Each verdict's explanation and source, and all quantities: --format csv.",
+        f"Refits and posterior: estimate and {100 * interval:g}% interval.{as_printed} OLS, main "
+        "effects: without the interaction.",
+        *refit_words(table),
     ]
-    if fit.study.simulated:
+    if published:
+        lines += [
+            "undetermined: the interval includes zero, or overlaps the published one without "
+            "holding its estimate; it shows neither presence nor absence.",
+            "Each verdict's explanation and source, and all quantities: --format csv.",
+        ]
+    else:
+        lines.append("All quantities: --format csv.")
+    if fit.study.simulated and published:
         lines.append(
             "SIMULATED: the verdicts speak of a simulated trial, not of the study's patients."
         )

@@ -8,19 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from rich.markup import escape
-from rich.table import Table
 
 from alliance.effect_table import (
     FEWEST_COLUMNS,
     MARK,
     at_value,
-    fewest_decimals,
     per_cent,
     place,
     span,
 )
-from alliance.narrow import print_fitting
-from alliance.render import number, out, outcome_title
+from alliance.narrow import Table, print_fitting
+from alliance.render import out, outcome_title
+from inference.digits import interval_decimals, number, shared_decimals
 
 if TYPE_CHECKING:
     from inference.decisions import Decisions
@@ -129,7 +128,7 @@ def _effects(fit: Fit, part: pd.DataFrame, share: str, outcome: str) -> Table:
     table = _empty(outcome_title(fit, outcome), "Contrast", headings)
     for _, section in part.groupby("level", sort=False):
         rows = section.to_dict("records")
-        digits = fewest_decimals(rows)
+        digits = shared_decimals(row["sd"] for row in rows)
         for k, row in enumerate(rows):
             table.add_row(
                 place(rows, k),
@@ -153,11 +152,12 @@ def _shares(fit: Fit, part: pd.DataFrame, share: str, outcome: str) -> Table:
     for _, section in part.groupby("level", sort=False):
         rows = section.to_dict("records")
         for k, row in enumerate(rows):
+            digits = max(2, interval_decimals(row["lower"], row["upper"]))
             table.add_row(
                 place(rows, k),
                 _at(row),
-                number(row["mean"], 2),
-                span(row, "lower", "upper", 2),
+                number(row["mean"], digits),
+                span(row, "lower", "upper", digits),
                 number(row["prob_better"], 3),
                 end_section=k + 1 == len(rows),
             )
@@ -174,7 +174,7 @@ def _lifts(fit: Fit, part: pd.DataFrame, share: str, outcome: str) -> Table:
     for section in (part[own], part[~own]):
         rows = section.to_dict("records")
         for k, row in enumerate(rows):
-            digits = fewest_decimals(rows)
+            digits = shared_decimals(row["sd"] for row in rows)
             means = "" if row["quantity"] == "lift" else ", therapist means too"
             table.add_row(
                 escape(f"{row['level']}{means}"),

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.markup import escape
-from rich.table import Table
 
-from alliance.narrow import print_fitting
-from alliance.render import decimals, number, out, outcome_title
+from alliance.narrow import Table, print_fitting, print_whole
+from alliance.render import out, outcome_title
+from inference.digits import decimals, number, shared_decimals
 from inference.effect_tables import effects_table
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def effects(fit: Fit, answers: Sequence[Effects]) -> None:
         for table in (_contrasts(fit, answer), _scores(fit, answer)):
             print_fitting(console, table, FEWEST_COLUMNS)
         if answer.slopes:
-            console.print(_slopes(fit, answer))
+            print_whole(console, _slopes(fit, answer))
         for line in (*region_lines(fit, answer), *_about(fit, answer)):
             console.print(escape(line))
         console.print()
@@ -81,11 +81,6 @@ def _sections(answer: Effects, quantity: str) -> list[list[dict[Any, Any]]]:
     return [rows.to_dict("records") for _, rows in part.groupby("level", sort=False)]
 
 
-def fewest_decimals(rows: Sequence[dict[Any, Any]]) -> int:
-    """Decimals for rows that stand below one another: those of the widest spread."""
-    return min(decimals(row["sd"]) for row in rows)
-
-
 def place(rows: Sequence[dict[Any, Any]], k: int) -> str:
     """The level of a section's first row; nothing for the others."""
     return escape(rows[k]["level"]) if k == 0 else ""
@@ -100,7 +95,7 @@ def _contrasts(fit: Fit, answer: Effects) -> Table:
     for name in (*headings, f"{share} band"):
         table.add_column(escape(name), justify="right", no_wrap=True)
     for rows in _sections(answer, "arm_contrast"):
-        digits = fewest_decimals(rows)
+        digits = shared_decimals(row["sd"] for row in rows)
         for k, row in enumerate(rows):
             table.add_row(
                 place(rows, k),
@@ -122,7 +117,7 @@ def _scores(fit: Fit, answer: Effects) -> Table:
     for name in headings:
         table.add_column(escape(name), justify="right", no_wrap=True)
     for rows in _sections(answer, "expected_score"):
-        digits = fewest_decimals(rows)
+        digits = shared_decimals(row["sd"] for row in rows)
         for k, row in enumerate(rows):
             table.add_row(
                 place(rows, k),
@@ -143,7 +138,7 @@ def _slopes(fit: Fit, answer: Effects) -> Table:
     for name in (f"For one point of {fit.study.moderator.name}", f"{share} interval", "P(> 0)"):
         table.add_column(escape(name), justify="right", no_wrap=True)
     for (row,) in _sections(answer, "interaction"):
-        digits = decimals(row["sd"])
+        digits = decimals(row["sd"], row["mean"])
         table.add_row(
             escape(row["level"]),
             number(row["mean"], digits),

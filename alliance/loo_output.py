@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from alliance import render
-from alliance.narrow import print_fitting
+from alliance.narrow import Table, print_fitting
 from alliance.running import command, load_run
 from data_prep.errors import InputError
 from inference.asked_patients import require_outcome

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from alliance import render
 from alliance.many_fits import many_fits
-from alliance.narrow import print_fitting
+from alliance.narrow import Table, print_fitting
 from alliance.running import GATE_FAILED, command
 from data_prep.study import find_study, narrowed, read_study
+from inference.digits import decimals, number
 
 if TYPE_CHECKING:
     from inference.multiverse import Multiverse
@@ -100,11 +100,11 @@ def _print(summary: pd.DataFrame, built: Multiverse, interval: float) -> None:
         ):
             shown.add_column(name, justify="right", no_wrap=True)
         for row in own.to_dict("records"):
-            digits = render.decimals(row["sd"])
+            digits = decimals(row["sd"], row["median"])
             shown.add_row(
                 render.words(row["quantity"]),
                 escape(row["level"]),
-                *(render.number(row[name], digits) for name in ("median", "lowest", "highest")),
+                *(number(row[name], digits) for name in ("median", "lowest", "highest")),
                 *("" if pd.isna(row[name]) else str(row[name]) for name in ("above", "below")),
                 str(row["analyses"]),
                 escape(row["hangs_on"]),

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from rich.markup import escape
-from rich.table import Table
 
 from alliance import render
-from alliance.narrow import print_fitting
+from alliance.narrow import Table, print_fitting
 from alliance.running import command, load_run
 from inference.asked_patients import require_outcome
+from inference.digits import decimals, number
 
 if TYPE_CHECKING:
     from diagnostics.predictive_checks import PredictiveCheck
@@ -78,10 +78,8 @@ def _print(fit: Fit, check: PredictiveCheck) -> None:
 
 
 def _cells(row: dict[Any, Any]) -> list[str]:
-    digits = render.decimals(row["upper"] - row["lower"])
-    lower, upper, observed = (
-        render.number(row[name], digits) for name in ("lower", "upper", "observed")
-    )
+    digits = decimals(row["upper"] - row["lower"], row["observed"])
+    lower, upper, observed = (number(row[name], digits) for name in ("lower", "upper", "observed"))
     p = row["p_value"]
     told = "" if p != p else "< 0.001" if p < 0.001 else f"{p:.3f}"
     verdict = render.coloured(row["verdict"])

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from rich.markup import escape
-from rich.table import Table
 
-from alliance.narrow import print_fitting
-from alliance.render import decimals, number, out, outcome_title
+from alliance.narrow import Table, print_fitting
+from alliance.render import out, outcome_title
+from inference.digits import decimals, interval_decimals, number, short
 
 if TYPE_CHECKING:
     from inference.averages import Averages
@@ -122,16 +122,11 @@ def _head_cells(row: Row, heads: dict[str, str]) -> list[str]:
     for name in heads:
         value = row[name]
         if not isinstance(value, str):
-            value = "own" if value != value else _short(value)
+            value = "own" if value != value else short(value)
         if name == "moderator" and row["extrapolated"]:
             value += MARK
         cells.append(escape(value))
     return cells
-
-
-def _short(value: float) -> str:
-    """A number with at most two decimals."""
-    return f"{value:z.2f}".rstrip("0").rstrip(".")
 
 
 def _chances(table: pd.DataFrame, better: str) -> dict[str, str]:
@@ -145,6 +140,11 @@ def _chances(table: pd.DataFrame, better: str) -> dict[str, str]:
         sign = "+" if better == "higher" else "-"
         heads["prob_change"] = f"P(change {sign}{table['change'].iloc[0]:g})"
     return heads
+
+
+def _decimals(table: pd.DataFrame) -> int:
+    """Decimals of scores below one another: two digits of the surest."""
+    return decimals(float(table["expected_sd"].min()), float(table["expected"].iloc[0]))
 
 
 def _span(row: Row, name: str, digits: int) -> str:
@@ -161,7 +161,7 @@ def _prediction_table(fit: Fit, answer: Predictions, of_file: bool) -> Table:
         list(heads.values()),
         ["Expected", level, *chances.values(), f"Outcome, {level}"],
     )
-    digits = decimals(float(table["expected_sd"].min()))
+    digits = _decimals(table)
     for row, last in _rows(table, "arm"):
         shown.add_row(
             *_head_cells(row, heads),
@@ -189,7 +189,7 @@ def _contrast_table(fit: Fit, answer: Predictions, table: pd.DataFrame, of_file:
         list(heads.values()),
         ["Difference", level, *chances.values()],
     )
-    digits = decimals(float(table["expected_sd"].min()))
+    digits = _decimals(table)
     for row, last in _rows(table, "contrast"):
         shown.add_row(
             *_head_cells(row, heads),
@@ -215,11 +215,13 @@ def _average_table(
     if "prob_better_by" in table:
         numbers.append(f"P(by {table['better_by'].iloc[0]:g})")
     shown = _table(f"{outcome_title(fit, answer.outcome)}{about}", list(heads.values()), numbers)
-    digits = decimals(float(table["expected_sd"].min()))
+    digits = _decimals(table)
     for row, last in _rows(table, first):
         cells = [number(row["expected"], digits), _span(row, "expected", digits)]
         for name in chances:
-            cells += [number(row[name], 3), _span(row, name, 3)]
+            lower, upper = row[f"{name}_lower"], row[f"{name}_upper"]
+            own = max(3, interval_decimals(lower, upper))
+            cells += [number(row[name], own), _span(row, name, own)]
         if "prob_better" in row:
             cells.append(number(row["prob_better"], 3))
         if "prob_better_by" in row:
@@ -247,7 +249,7 @@ def _legend(fit: Fit, answer: Predictions, *, contrasts: bool) -> list[str]:
         f"patient. {_percent(answer.interval)} equal-tailed intervals."
     ]
     fixed = [
-        f"{name} {_short(table[name].iloc[0])}"
+        f"{name} {short(table[name].iloc[0])}"
         for name in table.columns[: table.columns.get_loc("therapist")]
         if name not in ("outcome", "patient", "arm", "moderator") and not _differs(table[name])
     ]

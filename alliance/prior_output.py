@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from rich.markup import escape
-from rich.table import Table
 
 from alliance import render
-from alliance.narrow import print_fitting
+from alliance.narrow import Table, print_fitting
 from alliance.running import command
 from data_prep.study import find_study, narrowed, read_study
 from data_prep.trial import check_estimable, load_trial
+from inference.digits import decimals, number
 
 if TYPE_CHECKING:
     from diagnostics.prior_check import PriorCheck
@@ -78,12 +78,12 @@ def _print(check: PriorCheck) -> None:
         shown.add_column(name, justify="right", no_wrap=True)
     for row in check.rows:
         colour = COLOURS[row.verdict]
-        digits = render.decimals(row.upper - row.lower)
+        digits = decimals(row.upper - row.lower, row.upper)
         shown.add_row(
             render.words(row.quantity),
             escape(row.level),
             f"[{colour}]{row.verdict}[/{colour}]",
-            f"{render.number(row.lower, digits)} to {render.number(row.upper, digits)}",
+            f"{number(row.lower, digits)} to {number(row.upper, digits)}",
             _share(row.share_large, row.most_large, "up to"),
             _share(row.share_small, row.least_small, "from"),
             _share(row.share_over_half),

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
+from alliance.narrow import Table, needed, print_whole
 from data_prep.errors import DataError
 from data_prep.study import Study
+from inference.digits import decimals, figures, number
 from models.spec import JOINT
 
 if TYPE_CHECKING:
@@ -120,7 +121,8 @@ def outcome_title(fit: Fit, outcome: str) -> str:
     described = fit.study.outcomes[outcome]
     low, high = described.range
     text = (
-        f"{outcome}: {described.label} ({low:g} to {high:g}, {described.better} is better), "
+        f"{outcome}: {described.label} ({figures(low)} to {figures(high)}, {described.better} is "
+        "better), "
         f"{_patients(fit, outcome)} patients"
     )
     return marked_title(fit.study.simulated, text)
@@ -145,18 +147,6 @@ def _patients(fit: Fit, outcome: str) -> int:
 def words(quantity: str) -> str:
     """A quantity's name as words."""
     return quantity.replace("_", " ")
-
-
-def decimals(spread: float) -> int:
-    """Decimals that show two digits of a spread."""
-    if not math.isfinite(spread) or spread <= 0:
-        return 2
-    return max(0, 1 - math.floor(math.log10(spread)))
-
-
-def number(value: float, decimals: int) -> str:
-    """A number with so many decimals; empty where it is missing, and never a negative zero."""
-    return "" if math.isnan(value) else f"{value:z.{decimals}f}"
 
 
 def coloured(word: str) -> str:
@@ -185,25 +175,20 @@ def summary(
     # All outcomes get the columns that the widest has room for; the last ones are left out first.
     kept = len(columns)
     while kept > FEWEST_COLUMNS and any(
-        _width(_summary_block(fit, *block, columns[:kept])) > console.width for block in blocks
+        needed(_summary_block(fit, *block, columns[:kept])) > console.width for block in blocks
     ):
         kept -= 1
     for outcome, cells in blocks:
-        console.print(_summary_block(fit, outcome, cells, columns[:kept]))
+        print_whole(console, _summary_block(fit, outcome, cells, columns[:kept]))
     console.print(_legend(fit, per_sd))
     if kept < len(columns):
         left_out = ", ".join(columns[kept:])
         console.print(f"No room here for: {left_out}. See --format csv, and --priors.")
 
 
-def _width(table: Table) -> int:
-    """Columns that a table takes where there is room for all of it."""
-    return Console(emoji=False, width=10_000).measure(table).maximum
-
-
 def _summary_cells(row: dict[Any, Any], priors: dict[Any, dict[Any, Any]]) -> list[str]:
     key = (row["outcome"], row["quantity"], row["level"])
-    digits = decimals(row["sd"])
+    digits = decimals(row["sd"], row["mean"])
     return [
         words(row["quantity"]),
         escape(row["level"]),
@@ -229,10 +214,10 @@ def _summary_block(
 
 
 def _prior(row: dict[Any, Any]) -> str:
-    scale = f"{row['scale']:.2g}"
+    scale = figures(row["scale"], 2)
     if row["distribution"] == "half-normal":
         return f"half-N({scale})"
-    return f"N({row['location']:.2g}, {scale})"
+    return f"N({figures(row['location'], 2)}, {scale})"
 
 
 def _legend(fit: Fit, per_sd: bool) -> str:
@@ -262,8 +247,8 @@ def priors(fit: Fit, table: pd.DataFrame, table_format: str, *, per_sd: bool) ->
                 words(row["quantity"]),
                 escape(row["level"]),
                 row["distribution"],
-                f"{row['location']:.3g}",
-                f"{row['scale']:.3g}",
+                figures(row["location"]),
+                figures(row["scale"]),
             )
         console.print(shown)
     console.print(_legend(fit, per_sd))

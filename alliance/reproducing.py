@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from alliance import render
-from alliance.narrow import print_fitting
+from alliance.narrow import Table, print_fitting
 from alliance.progress import sampling_progress
 from alliance.running import command
+from inference.digits import decimals, number
 
 if TYPE_CHECKING:
     from inference.reproduction import Reproduction
@@ -57,17 +57,16 @@ def _print(found: Reproduction, simulated: bool) -> None:
         if row["identical"]:
             shown.add_row(*cells, *[""] * 6)
             continue
-        spread = abs(row["difference"]) or 1.0
-        digits = render.decimals(spread)
+        digits = decimals(abs(row["difference"]), row["mean"])
         shown.add_row(
             cells[0],
             "[yellow]different[/yellow]",
             render.words(row["quantity"]),
             escape(row["level"]),
-            render.number(row["mean"], digits),
-            render.number(row["refitted"], digits),
-            render.number(row["in_mcse"], 2),
-            render.number(row["in_sd"], 3),
+            number(row["mean"], digits),
+            number(row["refitted"], digits),
+            number(row["in_mcse"], 2),
+            number(row["in_sd"], 3),
         )
     if found.reproduced:
         shown.columns = shown.columns[:2]  # nothing is apart

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
-from rich.table import Table
 
+from alliance.narrow import Table
 from alliance.render import out
 
 if TYPE_CHECKING:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from alliance import render
-from alliance.narrow import print_fitting
+from alliance.narrow import Table, print_fitting
 from alliance.running import command, load_run
 from data_prep.errors import InputError
 from inference.asked_patients import require_outcome
+from inference.digits import decimals, number
 
 if TYPE_CHECKING:
     from inference.fit import Fit
@@ -234,13 +234,13 @@ def _moved(fit: Fit, answer: Influence, all_units: bool) -> None:
     for row in answer.table(None if all_units else 5).to_dict("records"):
         size = f"{row['shift_sd']:+.2f}"
         k = f"{row['pareto_k']:.2f}"
-        digits = render.decimals(abs(row["shift"]))
+        digits = decimals(abs(row["shift"]), row["mean"])
         shown.add_row(
             escape(row["unit"]),
             escape(f"{render.words(row['quantity'])} {row['level']}".strip()),
             f"[yellow]{size}[/yellow]" if abs(row["shift_sd"]) > 1 else size,
-            render.number(row["mean"], digits),
-            render.number(row["mean_without"], digits),
+            number(row["mean"], digits),
+            number(row["mean_without"], digits),
             *([str(row["patients"])] if several else []),
             k if row["reliable"] else f"[yellow]{k}[/yellow]",
             row["method"],
@@ -294,9 +294,9 @@ def _strengths(fit: Fit, answer: UnseenImprovement) -> None:
         if pd.isna(row["r2_alliance"]):
             shown.add_row(escape(name), "cannot be so strong")
             continue
-        digits = render.decimals(row["upper"] - row["lower"])
+        digits = decimals(row["upper"] - row["lower"], row["mean"])
         mean, lower, upper, linear = (
-            render.number(row[key], digits) for key in ("mean", "lower", "upper", "linear")
+            number(row[key], digits) for key in ("mean", "lower", "upper", "linear")
         )
         shown.add_row(
             escape(name),

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from rich.markup import escape
-from rich.table import Table
 
-from alliance.narrow import print_fitting
-from alliance.render import decimals, number, out, outcome_title
+from alliance.narrow import Table, print_fitting, print_whole
+from alliance.render import out, outcome_title
+from inference.digits import decimals, interval_decimals, number
 
 if TYPE_CHECKING:
     from inference.fit import Fit
@@ -29,7 +30,7 @@ def therapists(fit: Fit, answer: Therapists) -> None:
     """
     console = out()
     print_fitting(console, _caterpillar(fit, answer), FEWEST_COLUMNS)
-    console.print(_spreads(fit, answer))
+    print_whole(console, _spreads(fit, answer))
     for line in _legend(fit, answer):
         console.print(escape(line))
     console.print()
@@ -48,6 +49,23 @@ def _with_interval(row: Row | None, digits: int) -> str:
     return f"{mean} ({lower} to {upper})" if lower else mean
 
 
+def _narrowest(rows: dict[str, Row]) -> int:
+    """Decimals of numbers below one another: two digits of the surest."""
+    return decimals(min((row["sd"] for row in rows.values()), default=math.nan))
+
+
+def _means_decimals(table: pd.DataFrame) -> int:
+    """Decimals of the therapists' mean ratings, which have an interval or none.
+
+    Without one they are told apart in tenths of what patients of one therapist differ by.
+    """
+    means = _of(table, "alliance_mean")
+    widths = [row["upper"] - row["lower"] for row in means.values()]
+    sure = [width / 4 for width in widths if width > 0]
+    within = [row["mean"] / 10 for row in _of(table, "alliance_sd_within").values()]
+    return decimals(min(sure or within, default=math.nan))
+
+
 def _caterpillar(fit: Fit, answer: Therapists) -> Table:
     table, name = answer.table, fit.study.moderator.name
     effects, slopes, means = (
@@ -62,8 +80,9 @@ def _caterpillar(fit: Fit, answer: Therapists) -> Table:
     heads += [f"Mean {name}"] if means else []
     for head in heads:
         shown.add_column(escape(head), justify="right", no_wrap=True)
-    digits = decimals(min((row["sd"] for row in effects.values()), default=1.0))
-    slope_digits = decimals(min((row["sd"] for row in slopes.values()), default=1.0))
+    digits = _narrowest(effects)
+    slope_digits = _narrowest(slopes)
+    mean_digits = _means_decimals(answer.table)
     for therapist, row in (effects or means).items():
         cells = [escape(therapist), f"{row['patients']:.0f}"]
         if effects:
@@ -76,7 +95,7 @@ def _caterpillar(fit: Fit, answer: Therapists) -> Table:
         if slopes:
             cells.append(_with_interval(slopes[therapist], slope_digits))
         if means:
-            cells.append(_with_interval(means.get(therapist), 1))
+            cells.append(_with_interval(means.get(therapist), mean_digits))
         shown.add_row(*cells)
     return shown
 
@@ -97,7 +116,9 @@ def _spreads(fit: Fit, answer: Therapists) -> Table:
     for quantity, text in words.items():
         rows = _of(answer.table, quantity)
         for level, row in rows.items():
-            digits = 3 if quantity.endswith("share") else 1
+            digits = interval_decimals(row["lower"], row["upper"], row["mean"])
+            if quantity.endswith("share"):
+                digits = max(3, digits)
             arm = "" if len(rows) == 1 else level
             cells = (text, arm, _with_interval(row, digits), row["source"])
             shown.add_row(*map(escape, cells))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from data_prep.errors import InputError
+from diagnostics.figure_page import STYLE, Page
 from inference.fit import Fit
 
 # Okabe and Ito's colours, told apart by colour-blind readers; shapes say the same again.
 SOURCES = {
     "published": ("Published", "#000000", "D"),
     "ols": ("OLS", "#E69F00", "s"),
+    "ols_robust": ("OLS, robust", "#CC79A7", "v"),
     "reml": ("REML", "#009E73", "^"),
     "posterior": ("Posterior", "#0072B2", "o"),
 }
@@ -25,7 +28,8 @@ SHOWN = ("moderator_slope", "arm_contrast", "interaction")
 SLOPES = ("moderator_slope", "interaction")
 FORMATS = (".png", ".svg", ".pdf")
 SPREAD = 0.17  # vertical distance between the sources of one row
-ROW_INCHES, PANEL_INCHES = 0.42, 4.6
+ROW_INCHES, AROUND_INCHES, PANEL_INCHES = 0.42, 0.8, 4.6
+LABEL_CHARACTERS = 28  # of a line of a row's name
 
 
 def comparison_figure(fit: Fit, table: pd.DataFrame, *, interval: float = 0.95) -> Figure:
@@ -51,20 +55,20 @@ def comparison_figure(fit: Fit, table: pd.DataFrame, *, interval: float = 0.95) 
     outcomes = fit.outcomes
     columns = min(2, len(outcomes))
     lines = -(-len(outcomes) // columns)
-    most = max(len(part) for _, part in table.groupby("outcome"))
-    with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        height = lines * (most * ROW_INCHES + 1.1) + 0.9
-        figure = Figure(figsize=(columns * PANEL_INCHES + 1.2, height), layout="constrained")
-        panels = figure.subplots(lines, columns, squeeze=False).ravel()
+    tallest = max(
+        sum(1 + _row_label(fit, row).count("\n") / 2 for row in part.to_dict("records"))
+        for _, part in table.groupby("outcome")
+    )
+    height = lines * (tallest * ROW_INCHES + AROUND_INCHES)
+    page = Page(fit, columns * PANEL_INCHES + 1.2, [height], _caption(fit, interval))
+    with mpl.rc_context(STYLE):
+        panels = page.strips[0].subplots(lines, columns, squeeze=False).ravel()
         for panel, outcome in zip(panels, outcomes, strict=False):
             _draw(panel, fit, outcome, table[table["outcome"] == outcome].to_dict("records"))
         for panel in panels[len(outcomes) :]:
             panel.set_axis_off()
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), frameon=False)
-        figure.suptitle(_title(fit), x=0.01, ha="left", fontsize=11, fontweight="bold")
-        figure.supxlabel(_caption(fit, interval), x=0.01, ha="left", fontsize=8)
-    return figure
+        page.legend(panels[0])
+    return page.figure
 
 
 def require_figure(path: Path) -> None:
@@ -145,15 +149,13 @@ def _draw(panel: Axes, fit: Fit, outcome: str, rows: Sequence[dict[Any, Any]]) -
 
 
 def _row_label(fit: Fit, row: dict[Any, Any]) -> str:
+    """A row's name, over several lines where it is long: the panel keeps its room."""
+    name, told = fit.study.moderator.name, str(row["level"])
     if row["quantity"] == "moderator_slope":
-        return f"{fit.study.moderator.name} slope"
-    if row["quantity"] == "interaction":
-        return f"{fit.study.moderator.name} × {row['level']}"
-    return str(row["level"])
-
-
-def _title(fit: Fit) -> str:
-    return "SIMULATED DATA" if fit.study.simulated else fit.study.title
+        told = f"{name} slope"
+    elif row["quantity"] == "interaction":
+        told = f"{name} × {row['level']}"
+    return textwrap.fill(told, LABEL_CHARACTERS)
 
 
 def _caption(fit: Fit, interval: float) -> str:

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from data_prep.errors import InputError
 from diagnostics.figure_page import COLOURS, STYLE, Page
+from inference.digits import interval_decimals, number
 from inference.fit import Fit
 from inference.missing_outcomes import stated_shifts
 from models.design import arm_pairs
@@ -159,7 +160,9 @@ def _numbers(panel: Axes, rows: list[dict[Any, Any]], share: str) -> None:
         panel.text(place, 1.0, head, transform=panel.transAxes, ha="right", va="bottom", fontsize=8)
     across = panel.get_yaxis_transform()
     for height, row in enumerate(rows):
-        estimate = f"{row['mean']:z.2f} ({row['lower']:z.2f} to {row['upper']:z.2f})"
+        digits = max(2, interval_decimals(row["lower"], row["upper"]))
+        mean, lower, upper = (number(row[name], digits) for name in ("mean", "lower", "upper"))
+        estimate = f"{mean} ({lower} to {upper})"
         chance = _chance(row["prob_better"])
         for place, text in zip(columns, (estimate, chance), strict=True):
             panel.text(place, height, text, transform=across, ha="right", va="center", fontsize=8.5)

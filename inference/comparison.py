@@ -11,7 +11,10 @@ from inference.fit import Fit
 from inference.refits import refit
 
 KEY = ["outcome", "quantity", "level"]
-MODELS = ("ols_main", "ols", "reml")
+MODELS = ("ols_main", "ols", "ols_robust", "reml")
+# Degrees of freedom; with fewer a robust interval holds too little (Tipton 2015,
+# doi:10.1037/met0000011).
+FEW = 4
 VERDICT_COLUMNS = (
     "claim",
     "published_estimate",
@@ -33,7 +36,13 @@ POSTERIOR = {
 }
 
 
-def compare(fit: Fit, findings: Sequence[Finding] = (), *, interval: float = 0.95) -> pd.DataFrame:
+def compare(
+    fit: Fit,
+    findings: Sequence[Finding] = (),
+    *,
+    interval: float = 0.95,
+    robust: bool = False,
+) -> pd.DataFrame:
     """Every reported quantity from each source, with a verdict on what was published.
 
     Parameters
@@ -43,6 +52,8 @@ def compare(fit: Fit, findings: Sequence[Finding] = (), *, interval: float = 0.9
         Published findings; those of outcomes that were not fitted are left out.
     interval : float
         Probability of all intervals but the published ones.
+    robust : bool
+        Whether OLS is given with cluster-robust standard errors by therapist, too.
 
     Returns
     -------
@@ -50,27 +61,64 @@ def compare(fit: Fit, findings: Sequence[Finding] = (), *, interval: float = 0.9
         One row for each quantity and each finding about it, in the order of the tidy table.
         ``outcome, quantity, level``; ``claim, published_estimate, published_lower,
         published_upper, published_p`` (as later arm minus earlier on the outcome's scale);
-        for each model of `inference.refits.refit` ``MODEL_estimate, _se, _lower, _upper,
-        _p_value``; ``posterior_mean, posterior_sd, posterior_lower, posterior_upper,
+        for each model of `inference.refits.refit` ``MODEL_estimate, _se, _df, _lower, _upper,
+        _p_value`` (limits and p from Student's t with ``df`` degrees of freedom);
+        ``posterior_mean, posterior_sd, posterior_lower, posterior_upper,
         prob_positive``; ``verdict, explanation, known_by, source, note, refit_note``.
     """
     summary = fit.summary(interval=interval)
     table = summary[[*KEY, *POSTERIOR]].rename(columns=POSTERIOR)
     refits = pd.concat(
-        [refit(fit.linear_design(outcome), interval=interval) for outcome in fit.outcomes],
+        [
+            refit(fit.linear_design(outcome), interval=interval, robust=robust)
+            for outcome in fit.outcomes
+        ],
         ignore_index=True,
     )
-    for model in MODELS:
+    for model in MODELS if robust else [name for name in MODELS if name != "ols_robust"]:
         part = refits[refits["model"] == model].drop(columns=["model", "note"])
         renamed = {name: f"{model}_{name}" for name in part.columns if name not in KEY}
         table = table.merge(part.rename(columns=renamed), on=KEY, how="left")
-    notes = refits[refits["note"] != ""].groupby("outcome")["note"].first()
+    notes = {outcome: _notes(fit, outcome, refits) for outcome in fit.outcomes}
     table["refit_note"] = [notes.get(outcome, "") for outcome in table["outcome"]]
     table = table.merge(_verdicts(fit, findings, summary, interval), on=KEY, how="left")
     front = list(VERDICT_COLUMNS[:5])
     refitted = [name for name in table.columns if name.startswith(MODELS)]
     back = list(VERDICT_COLUMNS[5:])
     return table[[*KEY, *front, *refitted, *POSTERIOR.values(), *back, "refit_note"]]
+
+
+def refit_words(table: pd.DataFrame) -> list[str]:
+    """What the intervals of a comparison's refits are, in sentences.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As from `compare`.
+    """
+    lines = []
+    if table["reml_estimate"].notna().any():
+        lines.append(
+            "REML: intervals from Student's t with Satterthwaite's degrees of freedom; in a "
+            "singular fit what is estimated as zero counts as known."
+        )
+    if "ols_robust_df" in table:
+        line = (
+            "OLS, robust: standard errors that allow for therapists (CR2), t with Bell and "
+            "McCaffrey's degrees of freedom."
+        )
+        if (table["ols_robust_df"] < FEW).any():
+            line += f" Some have fewer than {FEW}: such an interval is not to be trusted."
+        lines.append(line)
+    return lines
+
+
+def _notes(fit: Fit, outcome: str, refits: pd.DataFrame) -> str:
+    """What a reader must know of an outcome's refits."""
+    found = list(refits.loc[refits["outcome"] == outcome, "note"].unique())
+    if fit.specs[outcome].therapist_by_arm:
+        found.append("REML is without therapists' own arm effects, which the posterior has")
+    return "; ".join(note for note in found if note)
 
 
 def _verdicts(

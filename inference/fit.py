@@ -119,6 +119,9 @@ class Fit:
         """Design of the outcome's linear models: Gaussian, of the patients with a rating."""
         spec = self.specs[outcome]
         linear = ModelSpec(outcome, spec.therapist, spec.interaction, spec.priors)
+        kept = kept_moments(self.trees[outcome])
+        if kept is not None:
+            return design_of_moments(kept, linear)
         patients = self.patients(outcome)
         rated = np.flatnonzero(np.isfinite(patients["moderator"].values))
         return build_design(patients.isel(patient=rated), linear)

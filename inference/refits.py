@@ -1,26 +1,24 @@
 """The linear models again: OLS and REML of the same formula, through the same linear map.
 
 They answer in the names and on the scale of the tidy table, so that a published regression, its
-refit and the posterior stand side by side.
+refit and the posterior stand side by side. Cross-products by therapist are all that they need.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import statsmodels.api as sm
 import xarray as xr
-from numpy.linalg import LinAlgError
 from numpy.typing import NDArray
 from scipy import stats
-from statsmodels.tools.sm_exceptions import ConvergenceWarning
 
 from data_prep.moments import Moments, therapist_moments
+from inference.cluster_robust import cluster_robust
 from inference.estimands import LinearEstimands, linear_estimands, spread_estimands
+from inference.restricted_likelihood import RestrictedLikelihood
 from models.design import Design
 
 Array = NDArray[np.float64]
@@ -32,15 +30,16 @@ COLUMNS = (
     "level",
     "estimate",
     "se",
+    "df",
     "lower",
     "upper",
     "p_value",
     "note",
 )
-# Powell first: on therapist variances near zero the others often fail (see docs/decisions).
-OPTIMISERS = ("powell", "lbfgs", "bfgs", "cg")
-# A therapist SD below this share of the residual SD is a variance estimated as zero.
-BOUNDARY = 1e-3
+BOUNDARY = 1e-3  # an SD between therapists below this share of the residual SD is one of zero
+PERFECT = 0.999  # a correlation beyond this one is one of -1 or 1
+# Least share of the outcome's variance that a fit leaves: rounding leaves less of an exact one.
+LEAST_LEFT = 1e-13
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -52,164 +51,221 @@ class LinearFit:
     beta, covariance : ndarray, shape (p,) and (p, p)
         Of the columns present in the design.
     scales : xarray.Dataset or None
-        Standard deviations as a single draw; None where REML did not converge.
-    degrees_of_freedom : float
-        Of the t distribution for intervals; infinite for REML's normal ones.
+        Standard deviations as a single draw; None where they were not estimated.
+    degrees_of_freedom : callable
+        From linear combinations of the coefficients, shape (m, p), to the degrees of freedom of
+        their t distributions, shape (m,).
     note : str
-        What a reader must know: a boundary, no convergence.
+        What a reader must know: a boundary, no estimate.
     """
 
     beta: Array
     covariance: Array
     scales: xr.Dataset | None
-    degrees_of_freedom: float
+    degrees_of_freedom: Callable[[Array], Array]
     note: str = ""
 
 
-def _single_draw(**values: float) -> xr.Dataset:
-    return xr.Dataset({name: (("chain", "draw"), [[value]]) for name, value in values.items()})
+def refit(design: Design, *, interval: float = 0.95, robust: bool = False) -> pd.DataFrame:
+    """Linear models of one outcome.
+
+    Parameters
+    ----------
+    design : Design
+        With patients' rows, or with nothing but their cross-products.
+    interval : float
+        Probability of the confidence intervals.
+    robust : bool
+        Whether OLS is given with standard errors that allow for therapists, too.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns as in `COLUMNS`; models ``ols`` (with the arm by moderator interaction),
+        ``ols_main`` (without it), ``ols_robust`` (``ols`` with cluster-robust standard errors, see
+        `inference.cluster_robust`) if asked for and, where therapist effects are part of the
+        model, ``reml`` (see `inference.restricted_likelihood`). All intervals are from Student's t
+        with the degrees of freedom ``df``: n - p for OLS, Bell and McCaffrey's for the robust
+        standard errors, Satterthwaite's for REML.
+    """
+    main = [k for k in design.present if not design.coefficients[k].startswith("interaction")]
+    fits = {"ols": (design.present, ols), "ols_main": (main, ols)}
+    if robust:
+        fits["ols_robust"] = (design.present, ols_robust)
+    if design.effects:
+        varying = [design.present.index(column) for column in design.effect_columns]
+        fits["reml"] = (design.present, lambda moments: reml(moments, varying))
+    tables = []
+    for name, (columns, fit_to) in fits.items():
+        beta, moments = _about_least_squares(design, columns)
+        fit = fit_to(moments)
+        tables.append(_table(design, name, columns, beta, fit, interval))
+    return pd.concat(tables, ignore_index=True)
 
 
-def ols(X: Array, y: Array) -> LinearFit:
+def _about_least_squares(design: Design, columns: Sequence[int]) -> tuple[Array, Moments]:
+    """Least squares of some columns, and the moments of these columns and the residuals.
+
+    No digits are lost to the part of the outcome that the columns explain.
+    """
+    if design.given is None:
+        X = design.X[:, columns]
+        beta = np.linalg.lstsq(X, design.y)[0]
+        residuals = design.y - X @ beta
+        count = len(design.therapists)
+        return beta, therapist_moments(X, residuals, design.therapist_index, count)
+    kept = np.array([*columns, len(design.coefficients)])
+    whole = design.given.cross_products[:, kept[:, None], kept]
+    products = whole.sum(axis=0)
+    beta = np.linalg.solve(products[:-1, :-1], products[:-1, -1])
+    A = np.eye(len(kept))
+    A[:-1, -1] = -beta
+    return beta, Moments(A.T @ whole @ A, design.given.count.copy())
+
+
+def ols(moments: Moments) -> LinearFit:
     """Ordinary least squares, therapists ignored.
 
     Parameters
     ----------
-    X : ndarray, shape (n, p)
-    y : ndarray, shape (n,)
+    moments : Moments
+        Of columns and outcome, or of columns and the residuals of least squares; the coefficients
+        are then those of the residuals, which are zero.
     """
-    result = sm.OLS(y, X).fit()
-    scales = _single_draw(residual_sd=float(np.sqrt(result.mse_resid)))
-    return LinearFit(result.params, result.cov_params(), scales, float(result.df_resid))
+    XtX = moments.XtX
+    beta = np.linalg.solve(XtX, moments.Xty)
+    spare = moments.n - len(XtX)
+    variance = max(0.0, float(moments.yty - moments.Xty @ beta) / spare)
+    scales = _single_draw(residual_sd=float(np.sqrt(variance)))
+    inverse = np.linalg.inv(XtX)
+    covariance = variance * (inverse + inverse.T) / 2
+    return LinearFit(beta, covariance, scales, lambda contrasts: np.full(len(contrasts), spare))
 
 
-def reml(
-    X: Array, y: Array, therapist_index: NDArray[np.int64], columns: Sequence[int]
-) -> LinearFit:
+def ols_robust(moments: Moments) -> LinearFit:
+    """Ordinary least squares with standard errors that allow for therapists: CR2.
+
+    Parameters
+    ----------
+    moments : Moments
+        Of columns and the residuals of least squares.
+    """
+    if _therapists(moments) < 2:
+        return _missing(moments, "OLS, robust, has no standard errors: there is one therapist")
+    robust = cluster_robust(moments)
+    beta = np.zeros(len(robust.covariance))  # of residuals
+    return LinearFit(beta, robust.covariance, None, robust.degrees_of_freedom)
+
+
+def reml(moments: Moments, columns: Sequence[int]) -> LinearFit:
     """Linear mixed model by restricted maximum likelihood.
 
     Parameters
     ----------
-    X : ndarray, shape (n, p)
-    y : ndarray, shape (n,)
-    therapist_index : ndarray of int, shape (n,)
+    moments : Moments
+        As for `ols`.
     columns : sequence of int
         Columns of X whose coefficients vary between therapists.
 
     Returns
     -------
     LinearFit
-        With NaN coefficients and a note where no optimiser converged. Standard errors are those
-        of generalised least squares at the estimated variances, as in most software for mixed
-        models (Laird & Ware 1982, doi:10.2307/2529876).
+        Standard errors are those of generalised least squares at the estimated variances, as in
+        most software for mixed models (Laird & Ware 1982, doi:10.2307/2529876). With missing
+        coefficients and a note where the data leave nothing to estimate.
     """
-    model = sm.MixedLM(y, X, groups=therapist_index, exog_re=X[:, list(columns)])
-    for method in OPTIMISERS:
-        with warnings.catch_warnings():
-            # Convergence is judged by the result; a boundary is reported in the note.
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            warnings.simplefilter("ignore", RuntimeWarning)
-            warnings.simplefilter("ignore", UserWarning)
-            try:
-                result = model.fit(reml=True, method=[method])
-            except (LinAlgError, ValueError):
-                continue
-        if result.converged and np.isfinite(result.fe_params).all():
-            break
-    else:
-        size = X.shape[1]
-        return LinearFit(
-            np.full(size, np.nan),
-            np.full((size, size), np.nan),
-            None,
-            np.inf,
-            f"REML did not converge with {', '.join(OPTIMISERS)}",
-        )
-    beta, therapist_covariance = np.asarray(result.fe_params), np.asarray(result.cov_re)
-    # statsmodels' own covariance is the inverse of a Hessian over coefficients and variances
-    # together, which means nothing where a variance stands on its boundary.
-    moments = therapist_moments(X, y, therapist_index, int(therapist_index.max()) + 1)
-    covariance = _gls_covariance(moments, columns, therapist_covariance, result.scale)
-    sds = np.sqrt(np.diag(therapist_covariance).clip(min=0))
-    residual_sd = float(np.sqrt(result.scale))
-    smallest = np.sqrt(max(0.0, np.linalg.eigvalsh(therapist_covariance)[0]))
-    note = ""
-    if smallest < BOUNDARY * residual_sd:
-        note = (
-            "REML estimate on the boundary: a therapist variance is zero"
-            if len(sds) == 1
-            else "REML estimate on the boundary: the therapist covariance is singular"
-        )
+    if why := _nothing_to_estimate(moments, columns):
+        return _missing(moments, why)
+    fit = RestrictedLikelihood(moments, columns).maximise()
+    residual_sd = float(np.sqrt(fit.residual_variance))
+    sds = np.sqrt(np.diag(fit.effect_covariance).clip(min=0))
     names = ("therapist_sd", "therapist_slope_sd")
     scales = _single_draw(**dict(zip(names, sds, strict=False)), residual_sd=residual_sd)
-    return LinearFit(beta, covariance, scales, np.inf, note)
+    note = (
+        _boundary(fit.effect_covariance, residual_sd)
+        if fit.identified
+        else "REML: the data do not tell the variances of the therapists' effects and of the "
+        "residuals apart; what stands here is one of many answers"
+    )
+    return LinearFit(fit.beta, fit.covariance, scales, fit.degrees_of_freedom, note)
 
 
-def _gls_covariance(
-    moments: Moments, columns: Sequence[int], therapist_covariance: Array, residual_variance: float
-) -> Array:
-    """Covariance (X' V^-1 X)^-1 of the coefficients, with V^-1 by Woodbury's identity.
-
-    With LL' the therapist covariance over the residual variance, therapist j takes
-    X'Z L (I + L'Z'Z L)^-1 L'Z'X away from X'X.
-    """
-    values, vectors = np.linalg.eigh(therapist_covariance / residual_variance)
-    L = vectors * np.sqrt(values.clip(min=0))
-    whitened = L.T @ moments.ZtX(columns)
-    inner = np.eye(len(values)) + L.T @ moments.ZtZ(columns) @ L
-    explained = np.einsum("jqp,jqr->pr", whitened, np.linalg.solve(inner, whitened))
-    return np.asarray(residual_variance * np.linalg.inv(moments.XtX - explained))
+def _missing(moments: Moments, why: str) -> LinearFit:
+    """No estimates, and why."""
+    size = len(moments.XtX)
+    nothing = np.full((size, size), np.nan)
+    return LinearFit(
+        nothing[0], nothing, None, lambda contrasts: np.full(len(contrasts), np.nan), why
+    )
 
 
-def refit(design: Design, *, interval: float = 0.95) -> pd.DataFrame:
-    """Linear models of one outcome.
+def _therapists(moments: Moments) -> int:
+    """Therapists with patients."""
+    return int((moments.count > 0).sum())
 
-    Parameters
-    ----------
-    design : Design
-    interval : float
-        Probability of the confidence intervals.
 
-    Returns
-    -------
-    pandas.DataFrame
-        Columns as in `COLUMNS`; models ``ols`` (with the arm by moderator interaction),
-        ``ols_main`` (without it) and, where therapist effects are part of the model, ``reml``.
-        OLS intervals are from Student's t, REML's from the normal distribution.
-    """
-    tables = []
-    main = [k for k in design.present if not design.coefficients[k].startswith("interaction")]
-    y = design.y
-    for name, columns in {"ols": design.present, "ols_main": main}.items():
-        fit = ols(design.X[:, columns], y)
-        tables.append(_table(design, name, columns, fit, interval))
-    if design.effects:
-        columns = design.present
-        varying = [columns.index(column) for column in design.effect_columns]
-        fit = reml(design.X[:, columns], y, design.therapist_index, varying)
-        tables.append(_table(design, "reml", columns, fit, interval))
-    return pd.concat(tables, ignore_index=True)
+def _nothing_to_estimate(moments: Moments, columns: Sequence[int]) -> str:
+    """Why there are no REML estimates; nothing where there are."""
+    if _therapists(moments) < 2:
+        return "REML has no estimate: there is one therapist"
+    if moments.n <= len(moments.XtX) + len(columns):
+        return "REML has no estimate: too few patients for the coefficients"
+    if not moments.yty > LEAST_LEFT * moments.n:
+        return "REML has no estimate: the columns explain the outcome to the last digit"
+    return ""
+
+
+def _boundary(covariance: Array, residual_sd: float) -> str:
+    """What to say of a singular covariance of the therapists' effects; nothing of another."""
+    sds = np.sqrt(np.diag(covariance).clip(min=0))
+    zero = sds < BOUNDARY * residual_sd
+    boundary = "REML estimate on the boundary"
+    if len(sds) == 1:
+        return f"{boundary}: the variance between therapists is zero" if zero[0] else ""
+    singular = f"{boundary}: the covariance of the therapists' effects is singular"
+    if zero.all():
+        return f"{singular} (both variances are zero)"
+    if zero.any():
+        which = ("means", "slopes")[int(np.flatnonzero(zero)[0])]
+        return f"{singular} (the variance of the {which} is zero)"
+    correlation = covariance[0, 1] / (sds[0] * sds[1])
+    if abs(correlation) > PERFECT:
+        return f"{singular} (the correlation of means and slopes is {np.sign(correlation):.0f})"
+    return ""
+
+
+def _single_draw(**values: float) -> xr.Dataset:
+    return xr.Dataset({name: (("chain", "draw"), [[value]]) for name, value in values.items()})
 
 
 def _table(
-    design: Design, model: str, columns: Sequence[int], fit: LinearFit, interval: float
+    design: Design,
+    model: str,
+    columns: Sequence[int],
+    about: Array,
+    fit: LinearFit,
+    interval: float,
 ) -> pd.DataFrame:
     linear = _available(linear_estimands(design), columns, len(design.coefficients))
     matrix = linear.matrix[:, list(columns)]
-    estimate = matrix @ fit.beta + linear.offset
+    estimate = matrix @ (about + fit.beta) + linear.offset
     variance = np.einsum("mp,pq,mq->m", matrix, fit.covariance, matrix)
     se = np.sqrt(variance.clip(min=0))
-    distribution = stats.t(fit.degrees_of_freedom)  # normal where they are infinite
+    df = fit.degrees_of_freedom(matrix)
+    distribution = stats.t(df)
     half = distribution.ppf((1 + interval) / 2) * se
+    with np.errstate(divide="ignore", invalid="ignore"):  # a perfect fit has no standard errors
+        p_value = 2 * distribution.sf(np.abs(estimate) / se)
     table = pd.DataFrame(
         {
             "quantity": [quantity for quantity, _ in linear.labels],
             "level": [level for _, level in linear.labels],
             "estimate": estimate,
             "se": se,
+            "df": df,
             "lower": estimate - half,
             "upper": estimate + half,
-            "p_value": 2 * distribution.sf(np.abs(estimate) / se),
+            "p_value": p_value,
         }
     )
     if fit.scales is not None:

@@ -30,6 +30,7 @@ from scipy import stats
 from data_prep.errors import InputError
 from inference.asked_patients import require_outcome
 from inference.fit import Fit
+from inference.rowless import refuse_rows
 from inference.unseen_improvement_bias import (
     LinearSlope,
     Strength,
@@ -229,6 +230,8 @@ def unseen_improvement(fit: Fit, outcome: str) -> UnseenImprovement:
         ratings' noise is all that baseline, arm and covariates leave of them.
     """
     require_outcome(fit, outcome)
+    if fit.rowless:
+        raise refuse_rows()
     design = fit.linear_design(outcome)
     columns = [design.coefficients[k] for k in design.present]
     X, alliance = design.X[:, design.present], columns.index("moderator")

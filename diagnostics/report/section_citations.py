@@ -28,14 +28,21 @@ ALWAYS = (
         "Hamiltonian Monte Carlo. Journal of Machine Learning Research 2014;15:1593-1623."
     ),
     Reference(
-        "Seabold S, Perktold J. statsmodels: econometric and statistical modeling with Python. "
-        "Proceedings of the 9th Python in Science Conference 2010.",
-        "10.25080/Majora-92bf1922-011",
-    ),
-    Reference(
         "Hoyer S, Hamman J. xarray: N-D labeled arrays and datasets in Python. Journal of Open "
         "Research Software 2017;5:10.",
         "10.5334/jors.148",
+    ),
+)
+MIXED_MODELS = (
+    Reference(
+        "Bates D, Mächler M, Bolker B, Walker S. Fitting linear mixed-effects models using lme4. "
+        "Journal of Statistical Software 2015;67(1).",
+        "10.18637/jss.v067.i01",
+    ),
+    Reference(
+        "Kuznetsova A, Brockhoff PB, Christensen RHB. lmerTest package: tests in linear mixed "
+        "effects models. Journal of Statistical Software 2017;82(13).",
+        "10.18637/jss.v082.i13",
     ),
 )
 UNSEEN = Reference(
@@ -79,6 +86,8 @@ def citations(material: Material) -> Section:
     fit = material.fit
     found = [Reference(fit.study.citation)] if fit.study.citation else []
     found += [*ALWAYS, PRIOR_OF_SLOPE, UNSEEN, EXPLAINED]
+    if any(spec.effects for spec in fit.specs.values()):
+        found += MIXED_MODELS
     if any(len(spec.effects) > 1 for spec in fit.specs.values()) or fit.shared is not None:
         found.append(CORRELATIONS)
     held = {reference.doi for reference in found if reference.doi}

@@ -18,6 +18,8 @@ from diagnostics.report.parts import (
     ReportTable,
     Section,
 )
+from inference.comparison import refit_words
+from inference.digits import decimals
 
 SHOWN = ("moderator_slope", "arm_contrast", "interaction")
 SOURCES = {
@@ -44,7 +46,8 @@ def comparison(material: Material) -> Section:
         Paragraph(
             "OLS: ordinary least squares with all interactions of the arms; OLS, main effects: "
             "without them; REML: the linear mixed model with the posterior's therapist effects. "
-            "Published numbers are turned to later arm minus earlier arm."
+            "Published numbers are turned to later arm minus earlier arm. "
+            + " ".join(refit_words(material.comparison))
         )
     ]
     if material.findings:
@@ -90,7 +93,7 @@ def _table(material: Material, outcome: str, rows: list[dict[Any, Any]]) -> Repo
     fit, share = material.fit, words.share(material.interval)
     shown = []
     for row in rows:
-        digits = words.decimals(row["posterior_sd"])
+        digits = decimals(row["posterior_sd"])
         cells = {"Quantity": words.plain(row["quantity"]), "Level": row["level"] or words.NONE}
         cells |= {head: _cell(row, source, digits) for source, head in SOURCES.items()}
         if cells["Published"] == words.NONE and isinstance(row["claim"], str):

@@ -10,6 +10,9 @@ import pandas as pd
 from diagnostics.report import words
 from diagnostics.report.material import Material
 from diagnostics.report.parts import Facts, Heading, Listing, Paragraph, Part, ReportTable, Section
+from inference.digits import decimals
+
+MANY = 1e4  # from here on a mean has digits enough before the point
 
 FLOW = {
     "rows_read": "Rows in the data file",
@@ -111,10 +114,7 @@ def _described(material: Material) -> ReportTable:
     for key, head in heads.items():
         if f"{key}_mean" in numbers:
             pairs = zip(numbers[f"{key}_mean"], numbers[f"{key}_sd"], strict=True)
-            shown[head] = [
-                words.NONE if np.isnan(mean) else f"{words.number(mean, 1)} ({words.number(sd, 1)})"
-                for mean, sd in pairs
-            ]
+            shown[head] = [_mean_and_sd(mean, sd) for mean, sd in pairs]
     return ReportTable(
         "arms",
         "Analysed patients by arm: numbers, and means (SDs) in points of each scale; of the "
@@ -123,3 +123,11 @@ def _described(material: Material) -> ReportTable:
         numbers,
         row_heads=2,
     )
+
+
+def _mean_and_sd(mean: float, sd: float) -> str:
+    """With one decimal at least, as such tables are used to, unless numbers are long enough."""
+    if np.isnan(mean):
+        return words.NONE
+    digits = max(decimals(sd, mean), 1 if abs(mean) < MANY else 0)
+    return f"{words.number(mean, digits)} ({words.number(sd, digits)})"

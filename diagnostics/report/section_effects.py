@@ -10,6 +10,7 @@ from diagnostics.effect_figures import effect_figure, score_figure
 from diagnostics.report import words
 from diagnostics.report.material import Material
 from diagnostics.report.parts import Heading, Paragraph, Part, Picture, ReportTable, Section
+from inference.digits import decimals
 from inference.effect_tables import effects_table
 from inference.effects import Effects
 
@@ -61,15 +62,15 @@ def _scores(material: Material) -> str:
     told = []
     for outcome, answer in material.effects.items():
         low, high = answer.observed
+        expected = answer.curves.expected
+        digits = decimals(float(expected.std(axis=0).min()))
         ends = [
-            f"{arm} {words.number(curve[0], 1)} to {words.number(curve[-1], 1)}"
-            for arm, curve in zip(
-                answer.curves.arms, answer.curves.expected.mean(axis=0), strict=True
-            )
+            f"{arm} {words.number(curve[0], digits)} to {words.number(curve[-1], digits)}"
+            for arm, curve in zip(answer.curves.arms, expected.mean(axis=0), strict=True)
         ]
         told.append(
-            f"{words.label(material.fit, outcome)}, from {words.number(low, 1)} to "
-            f"{words.number(high, 1)}: {', '.join(ends)}"
+            f"{words.label(material.fit, outcome)}, from {words.figures(low, 4)} to "
+            f"{words.figures(high, 4)}: {', '.join(ends)}"
         )
     return "; ".join(told) + "."
 
@@ -81,7 +82,7 @@ def _table(material: Material, outcome: str, answer: Effects) -> ReportTable:
     kept = found[found["quantity"].isin(QUANTITIES)]
     rows: list[dict[str, Any]] = []
     for row in kept.to_dict("records"):
-        digits = words.decimals(row["sd"])
+        digits = decimals(row["sd"], row["mean"])
         curve = row["quantity"] == "arm_contrast"
         rows.append(
             {

@@ -10,6 +10,7 @@ from diagnostics.prediction_figure import prediction_figure
 from diagnostics.report import words
 from diagnostics.report.material import Material
 from diagnostics.report.parts import Paragraph, Picture, ReportTable, Section
+from inference.digits import decimals
 
 
 def predictions(material: Material) -> Section:
@@ -26,7 +27,7 @@ def predictions(material: Material) -> Section:
     numbers = numbers.drop(columns="patient")
     rows: list[dict[str, Any]] = []
     for row in numbers.to_dict("records"):
-        digits = words.decimals(row["expected_sd"])
+        digits = decimals(row["expected_sd"], row["expected"])
         rows.append(
             {
                 "Outcome": words.label(fit, row["outcome"]),

@@ -10,6 +10,7 @@ from diagnostics.prior_figure import prior_figure
 from diagnostics.report import words
 from diagnostics.report.material import Material
 from diagnostics.report.parts import Notice, Paragraph, Part, Picture, ReportTable, Section
+from inference.digits import interval_decimals
 
 
 def prior(material: Material) -> Section:
@@ -53,7 +54,7 @@ def _table(material: Material) -> ReportTable:
     )
     rows: list[dict[str, Any]] = []
     for row in numbers.to_dict("records"):
-        digits = words.decimals((row["upper"] - row["lower"]) / 4)
+        digits = interval_decimals(row["lower"], row["upper"], row["median"])
         rows.append(
             {
                 "Outcome": words.label(fit, row["outcome"]),

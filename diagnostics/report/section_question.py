@@ -11,6 +11,7 @@ from diagnostics.report import words
 from diagnostics.report.material import Material
 from diagnostics.report.parts import Facts, Notice, Paragraph, Part, ReportTable, Section
 from diagnostics.verdicts import Verdict
+from inference.digits import decimals
 from models.spec import JOINT
 
 
@@ -38,7 +39,7 @@ def question(material: Material) -> Section:
     facts.append(
         (
             "Moderator",
-            f"{study.moderator.label}, {words.number(low, 0)} to {words.number(high, 0)} points",
+            f"{study.moderator.label}, {words.figures(low)} to {words.figures(high)} points",
         )
     )
     if study.citation:
@@ -94,5 +95,5 @@ def _glance(material: Material) -> ReportTable:
 
 
 def _told(row: Mapping[Any, Any] | pd.Series) -> str:
-    digits = words.decimals(row["sd"])
+    digits = decimals(row["sd"], row["mean"])
     return words.estimate(row["mean"], row["lower"], row["upper"], digits)

@@ -10,6 +10,7 @@ from diagnostics.contrast_figure import contrast_figure, standardised_contrasts
 from diagnostics.report import words
 from diagnostics.report.material import Material
 from diagnostics.report.parts import Heading, Paragraph, Part, Picture, ReportTable, Section
+from inference.digits import decimals, interval_decimals
 
 
 def results(material: Material) -> Section:
@@ -40,11 +41,11 @@ def results(material: Material) -> Section:
 def _forest(material: Material) -> Picture:
     fit, share = material.fit, words.share(material.interval)
     shown = standardised_contrasts(fit, material.summary)
-    told = [
-        f"{row['label']}, {row['level'].replace('-', ' minus ')}: "
-        f"{words.estimate(row['mean'], row['lower'], row['upper'], 2)}"
-        for row in shown.to_dict("records")
-    ]
+    told = []
+    for row in shown.to_dict("records"):
+        digits = max(2, interval_decimals(row["lower"], row["upper"]))
+        estimate = words.estimate(row["mean"], row["lower"], row["upper"], digits)
+        told.append(f"{row['label']}, {row['level'].replace('-', ' minus ')}: {estimate}")
     return Picture(
         "contrasts",
         contrast_figure(fit, material.summary, interval=material.interval),
@@ -64,7 +65,7 @@ def _told(material: Material, outcome: str) -> str:
         row, where = material.row(outcome, "moderator_slope", "within"), "within therapists"
     if row is None:
         return f"The model has no slope of the {name}."
-    digits = words.decimals(row["sd"])
+    digits = decimals(row["sd"], row["mean"])
     direction = "higher" if row["mean"] > 0 else "lower"
     better = row["prob_positive"] if described.better == "higher" else 1 - row["prob_positive"]
     return (
@@ -85,7 +86,7 @@ def _table(material: Material, outcome: str) -> ReportTable:
     numbers = material.rows(outcome)
     rows: list[dict[str, Any]] = []
     for row in numbers.to_dict("records"):
-        digits = words.decimals(row["sd"])
+        digits = decimals(row["sd"], row["mean"])
         rows.append(
             {
                 "Quantity": words.plain(row["quantity"]),

@@ -15,6 +15,7 @@ from diagnostics.sensitivity_figures import (
     power_scaling_figure,
     unseen_improvement_figure,
 )
+from inference.digits import decimals, interval_decimals
 
 
 def sensitivity(material: Material) -> Section:
@@ -88,7 +89,7 @@ def _influence(material: Material) -> list[Part]:
     )
     rows: list[dict[str, Any]] = []
     for row in numbers.to_dict("records"):
-        digits = words.decimals(row["shift"] / row["shift_sd"]) if row["shift_sd"] else 3
+        digits = decimals(row["shift"] / row["shift_sd"] if row["shift_sd"] else 0.0, row["mean"])
         units = {each.by: len(each.units) for each in found[row["outcome"]]}
         who = f"{row['unit']} of {units['patient']}" if row["by"] == "patient" else row["unit"]
         rows.append(
@@ -151,7 +152,7 @@ def _unseen(material: Material) -> list[Part]:
     numbers = pd.concat([each.table() for each in found], ignore_index=True)
     rows = []
     for row in numbers.to_dict("records"):
-        digits = words.decimals((row["upper"] - row["lower"]) / 4)
+        digits = interval_decimals(row["lower"], row["upper"], row["mean"])
         many = f"{row['times']:g} times {row['benchmark']}" if row["times"] else "nothing unseen"
         rows.append(
             {

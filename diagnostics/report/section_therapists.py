@@ -10,6 +10,7 @@ from diagnostics.report import words
 from diagnostics.report.material import Material
 from diagnostics.report.parts import Paragraph, Part, Picture, ReportTable, Section
 from diagnostics.therapist_figure import therapist_figure
+from inference.digits import decimals, interval_decimals
 
 WORDS = {
     "therapist_share": "share of the outcome's variance between therapists",
@@ -63,7 +64,9 @@ def _shares(material: Material) -> ReportTable:
     numbers = tables[tables["quantity"].isin(WORDS)]
     rows: list[dict[str, Any]] = []
     for row in numbers.to_dict("records"):
-        digits = 3 if "share" in row["quantity"] else 2
+        digits = interval_decimals(row["lower"], row["upper"], row["mean"])
+        if "share" in row["quantity"]:
+            digits = max(3, digits)
         level = row["level"] if row["level"] not in ("", "average") else ""
         told = WORDS[row["quantity"]].format(moderator=name)
         rows.append(
@@ -93,7 +96,7 @@ def _table(material: Material, outcome: str) -> ReportTable:
     slopes = numbers[numbers["quantity"] == "therapist_slope"].set_index("level")
     rows: list[dict[str, Any]] = []
     for row in numbers[numbers["quantity"] == "therapist_effect"].to_dict("records"):
-        digits = words.decimals(row["sd"])
+        digits = decimals(row["sd"], row["mean"])
         cells = {
             "Therapist": row["level"],
             "Patients": words.number(row["patients"], 0),
@@ -108,7 +111,7 @@ def _table(material: Material, outcome: str) -> ReportTable:
         if len(slopes):
             own = slopes.loc[row["level"]]
             cells[f"Slope ({share} interval)"] = words.estimate(
-                own["mean"], own["lower"], own["upper"], words.decimals(own["sd"])
+                own["mean"], own["lower"], own["upper"], decimals(own["sd"], own["mean"])
             )
         rows.append(cells)
     return ReportTable(

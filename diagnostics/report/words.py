@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,8 @@ import pandas as pd
 
 from data_prep.study import Outcome
 from diagnostics.report.parts import EMPTY
+from inference.digits import figures as significant
+from inference.digits import number as shown
 from inference.fit import Fit
 from models.spec import JOINT
 
@@ -42,13 +43,6 @@ UNITS = {
 }
 
 
-def decimals(spread: float) -> int:
-    """Decimals that show two digits of a spread."""
-    if not math.isfinite(spread) or spread <= 0:
-        return 2
-    return max(0, 1 - math.floor(math.log10(spread)))
-
-
 def number(value: float | None, digits: int) -> str:
     """A number with so many decimals, and a dash where it is missing.
 
@@ -59,7 +53,7 @@ def number(value: float | None, digits: int) -> str:
     """
     if value is None or not np.isfinite(value):
         return NONE
-    return f"{value:z.{digits}f}".replace("-", MINUS)
+    return shown(value, digits).replace("-", MINUS)
 
 
 def figures(value: float | None, digits: int = 3) -> str:
@@ -72,9 +66,7 @@ def figures(value: float | None, digits: int = 3) -> str:
     """
     if value is None or not np.isfinite(value):
         return NONE
-    if abs(value) >= 10 ** (digits - 1):
-        return number(value, 0)
-    return f"{value:.{digits}g}".replace("-", MINUS)
+    return significant(value, digits).replace("-", MINUS)
 
 
 def interval(lower: float, upper: float, digits: int) -> str:
@@ -162,7 +154,7 @@ def scale(outcome: Outcome) -> str:
     outcome : Outcome
     """
     low, high = outcome.range
-    return f"{number(low, 0)} to {number(high, 0)} points, {outcome.better} is better"
+    return f"{figures(low)} to {figures(high)} points, {outcome.better} is better"
 
 
 def label(fit: Fit, outcome: str) -> str:

@@ -18,6 +18,7 @@ from inference.fit import Fit
 from inference.fitting import fit_trial
 from inference.published import read_published
 from inference.refits import refit
+from models.design import Design
 
 KEY = ["outcome", "quantity", "level"]
 COLUMNS = [
@@ -30,7 +31,7 @@ COLUMNS = [
     *(
         f"{model}_{number}"
         for model in ("ols_main", "ols", "reml")
-        for number in ("estimate", "se", "lower", "upper", "p_value")
+        for number in ("estimate", "se", "df", "lower", "upper", "p_value")
     ),
     "posterior_mean",
     "posterior_sd",
@@ -205,15 +206,33 @@ class TestVerdicts:
 def test_trouble_with_a_refit_stands_in_every_row_of_its_outcome(
     made_fit: Fit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import statsmodels.api as sm
+    """All patients of one therapist: there is no REML."""
+    linear_design = Fit.linear_design
 
-    def fails(*_: object, **__: object) -> None:
-        raise ValueError
+    def of_one_therapist(fit: Fit, outcome: str) -> Design:
+        design = linear_design(fit, outcome)
+        return replace(
+            design, therapist_index=np.zeros_like(design.therapist_index), therapists=("T1",)
+        )
 
-    monkeypatch.setattr(sm.MixedLM, "fit", fails)
+    monkeypatch.setattr(Fit, "linear_design", of_one_therapist)
     table = compare(made_fit)
-    assert table["refit_note"].str.startswith("REML did not converge").all()
+    assert set(table["refit_note"]) == {"REML has no estimate: there is one therapist"}
     assert table.filter(like="reml_").isna().all(axis=None)
+    assert table["ols_estimate"].notna().any()
+
+
+def test_robust_standard_errors_stand_there_on_request(made_fit: Fit) -> None:
+    assert not compare(made_fit).columns.str.startswith("ols_robust").any()
+    table = compare(made_fit, robust=True)
+    assert [name for name in table if name.startswith("ols_robust")] == [
+        f"ols_robust_{name}" for name in ("estimate", "se", "df", "lower", "upper", "p_value")
+    ]
+    linear = table["ols_se"].notna()
+    np.testing.assert_allclose(
+        table.loc[linear, "ols_robust_estimate"], table.loc[linear, "ols_estimate"], rtol=1e-9
+    )
+    assert (table.loc[linear, "ols_robust_df"] < table.loc[linear, "ols_df"]).all()
 
 
 def small_study() -> Any:

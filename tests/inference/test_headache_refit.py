@@ -36,3 +36,21 @@ def test_group_by_baseline_interaction(refits: pd.DataFrame) -> None:
     row = refits.loc["ols", "interaction", "1-0"]
     assert (round(row["estimate"], 4), round(row["se"], 4)) == (-0.2406, 0.0804)
     assert round(row["p_value"], 3) == 0.003
+
+
+def test_mixed_model_is_singular_and_says_so(refits: pd.DataFrame) -> None:
+    """lme4 has the correlation 1.0 and the SD 1.846 at its own tolerance; the best SD is 1.8477."""
+    assert refits.loc[("reml", "therapist_sd", ""), "estimate"] == pytest.approx(1.8477, abs=1e-4)
+    note = refits.loc[("reml", "moderator_slope", "average"), "note"]
+    assert note == (
+        "REML estimate on the boundary: the covariance of the therapists' effects is singular (the "
+        "correlation of means and slopes is 1)"
+    )
+
+
+def test_few_therapists_widen_the_interval_of_the_slope(refits: pd.DataFrame) -> None:
+    """Normal limits would be .546 and .830; lmerTest has .522 and .854, 8.6 degrees of freedom."""
+    row = refits.loc["reml", "moderator_slope", "average"]
+    assert row["estimate"] - 1.96 * row["se"] == pytest.approx(0.546, abs=1e-3)
+    assert row["df"] == pytest.approx(8.6, abs=0.1)
+    assert [row["lower"], row["upper"]] == pytest.approx([0.522, 0.854], abs=1e-3)

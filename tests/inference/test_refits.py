@@ -1,7 +1,8 @@
-"""The refits are statsmodels' own answers on the raw data, and never silent about trouble."""
+"""The refits are statsmodels' answers on the raw data, and never silent about trouble."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import statsmodels.api as sm
 import statsmodels.formula.api as smf
 from example_designs import ExampleTruth, example_design, example_patients
-from numpy.linalg import LinAlgError
+from scipy import stats
 
+from data_prep.moments import therapist_moments
 from data_prep.study import Study, narrowed
 from data_prep.trial import load_trial
-from inference.refits import COLUMNS, OPTIMISERS, refit
+from inference.cluster_robust import cluster_robust
+from inference.estimands import linear_estimands
+from inference.refits import COLUMNS, refit
 from models.design import build_design
 from models.spec import specify
 
@@ -163,7 +166,8 @@ class TestRestrictedMaximumLikelihood:
             found = table.loc[key]
             assert abs(found["estimate"] - estimate) < 0.01 * se, key
             assert abs(found["se"] / se - 1) < 0.01, key
-            limits = [estimate - 1.959964 * se, estimate + 1.959964 * se]
+            half = stats.t.ppf(0.975, found["df"]) * se
+            limits = [estimate - half, estimate + half]
             printed = found[["lower", "upper"]].astype(float)
             np.testing.assert_allclose(printed, limits, rtol=0, atol=0.02 * se)
         sds = np.sqrt(np.diag(result.cov_re))
@@ -271,56 +275,132 @@ class TestNoDifferencesBetweenTherapists:
         assert boundary >= 3
 
 
-class TestNoConvergence:
-    def expect_nothing_but_a_note(self, table: pd.DataFrame) -> None:
+class TestNothingToEstimate:
+    def expect_nothing_but_a_note(self, table: pd.DataFrame, why: str) -> None:
         reml = table[table["model"] == "reml"]
-        numbers = ["estimate", "se", "lower", "upper", "p_value"]
         assert len(reml) > 10
-        assert reml[numbers].isna().all(axis=None)
-        assert set(reml["note"]) == {f"REML did not converge with {', '.join(OPTIMISERS)}"}
+        assert reml[["estimate", "se", "df", "lower", "upper", "p_value"]].isna().all(axis=None)
+        assert set(reml["note"]) == {f"REML has no estimate: {why}"}
         assert not reml["quantity"].str.endswith("_sd").any()
         rest = table[table["model"] != "reml"]
         assert rest["estimate"].notna().all()
         assert set(rest["note"]) == {""}
 
-    @pytest.mark.parametrize("error", [LinAlgError("singular"), ValueError("array must not be")])
-    def test_every_optimiser_raises(
-        self, monkeypatch: pytest.MonkeyPatch, error: Exception
-    ) -> None:
-        tried = []
+    def test_one_therapist(self) -> None:
+        patients = example_patients(5, patients=40, therapists=1)
+        self.expect_nothing_but_a_note(refit(example_design(patients)), "there is one therapist")
 
-        def fails(model: Any, reml: bool, method: list[str]) -> None:
-            tried.append(*method)
-            raise error
+    def test_too_few_patients(self) -> None:
+        """9 coefficients and 10 patients: two variances of effects cannot be told."""
+        patients = example_patients(5, patients=10, therapists=3)
+        why = "too few patients for the coefficients"
+        self.expect_nothing_but_a_note(refit(example_design(patients)), why)
 
-        monkeypatch.setattr(sm.MixedLM, "fit", fails)
-        self.expect_nothing_but_a_note(refit(example_design(example_patients(5))))
-        assert tuple(tried) == OPTIMISERS
+    def test_an_outcome_that_is_computed_from_the_columns(self) -> None:
+        patients = example_patients(5, baseline=True)
+        exact = 1 + 2 * patients["baseline"] + 0.1 * patients["arm_index"]
+        table = refit(example_design(patients.assign(outcome=exact)))
+        self.expect_nothing_but_a_note(table, "the columns explain the outcome to the last digit")
+        ols = by_quantity(table, "ols")
+        assert ols.loc[("baseline_slope", ""), "estimate"] == pytest.approx(2)
 
-    def test_every_optimiser_gives_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        fit = sm.MixedLM.fit
+    def test_one_patient_of_each_therapist(self) -> None:
+        patients = example_patients(5, patients=60, therapists=60)
+        patients["therapist_index"] = ("patient", np.arange(60))
+        (note,) = by_quantity(refit(example_design(patients, "intercept")), "reml")["note"].unique()
+        assert note.startswith("REML: the data do not tell the variances")
 
-        def stops_short(model: Any, **settings: Any) -> Any:
-            result = fit(model, **settings)
-            result.converged = False
-            return result
 
-        monkeypatch.setattr(sm.MixedLM, "fit", stops_short)
-        self.expect_nothing_but_a_note(refit(example_design(example_patients(5), "intercept")))
+class TestUnits:
+    @pytest.mark.parametrize("unit", [1e-9, 1e6])
+    def test_of_the_outcome_scale_everything(self, unit: float) -> None:
+        """The same trial in other units, and far from zero: no tolerance is absolute."""
+        patients = example_patients(5)
+        table = refit(example_design(patients), robust=True)
+        other = patients.assign(outcome=unit * (patients["outcome"] + 100))
+        again = refit(example_design(other), robust=True)
+        numbers = ["estimate", "se", "lower", "upper"]
+        kept = table["quantity"].ne("intercept") & table["quantity"].ne("therapist_icc")
+        np.testing.assert_allclose(
+            again.loc[kept, numbers].astype(float),
+            unit * table.loc[kept, numbers].astype(float),
+            rtol=1e-5,
+        )
+        np.testing.assert_allclose(again["df"], table["df"], rtol=1e-4)
+        assert list(again["note"]) == list(table["note"])
 
-    def test_the_next_optimiser_is_tried(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        design = example_design(example_patients(5), "intercept")
-        first = by_quantity(refit(design), "reml")
-        fit, tried = sm.MixedLM.fit, []
 
-        def not_the_first(model: Any, reml: bool, method: list[str]) -> Any:
-            tried.append(*method)
-            if method == [OPTIMISERS[0]]:
-                raise LinAlgError
-            return fit(model, reml=reml, method=method)
+class TestClusterRobust:
+    """CR2 by its definition, n x n matrices and all."""
 
-        monkeypatch.setattr(sm.MixedLM, "fit", not_the_first)
-        second = by_quantity(refit(design), "reml")
-        assert tuple(tried) == OPTIMISERS[: len(tried)]
-        assert len(tried) > 1
-        np.testing.assert_allclose(second["estimate"], first["estimate"], rtol=2e-3, atol=1e-4)
+    def by_definition(
+        self, X: Any, residuals: Any, cluster: Any, contrast: Any
+    ) -> tuple[float, float]:
+        """Standard error and degrees of freedom of one combination of the coefficients."""
+        n = len(X)
+        M = np.linalg.inv(X.T @ X)
+        left = np.eye(n) - X @ M @ X.T
+        variance, forms = 0.0, []
+        for j in np.unique(cluster):
+            own = cluster == j
+            values, vectors = np.linalg.eigh(left[np.ix_(own, own)])
+            powers = np.array([v**-0.5 if v > 1e-10 else 0.0 for v in values])
+            weights = vectors @ np.diag(powers) @ vectors.T @ X[own] @ M @ contrast
+            variance += (weights @ residuals[own]) ** 2
+            forms.append(left[:, own] @ weights)
+        products = np.array(forms) @ np.array(forms).T
+        return np.sqrt(variance), np.trace(products) ** 2 / (products**2).sum()
+
+    @pytest.mark.parametrize("nested", [False, True])
+    def test_is_that_of_the_definition(self, nested: bool) -> None:
+        """Also where therapists treat in one arm only, and leave no residuals."""
+        patients = example_patients(8, patients=100, therapists=9)
+        if nested:
+            patients["arm_index"] = ("patient", patients["therapist_index"].values % 3)
+        design = example_design(patients, "none")
+        table = refit(design, interval=0.9, robust=True)
+        robust, plain = by_quantity(table, "ols_robust"), by_quantity(table, "ols")
+        linear = linear_estimands(design)
+        residuals = design.y - design.X @ np.linalg.lstsq(design.X, design.y)[0]
+        for label, row in zip(linear.labels, linear.matrix, strict=True):
+            se, df = self.by_definition(design.X, residuals, design.therapist_index, row)
+            found = robust.loc[label]
+            np.testing.assert_allclose(found[["se", "df"]].astype(float), [se, df], rtol=1e-7)
+            half = stats.t.ppf(0.95, df) * se
+            np.testing.assert_allclose(found["upper"] - found["estimate"], half, rtol=1e-7)
+            np.testing.assert_allclose(found["estimate"], plain.loc[label, "estimate"], rtol=1e-9)
+        assert ("residual_sd", "") not in robust.index
+
+    def test_balanced_clusters_in_closed_form(self) -> None:
+        """One mean of J clusters of m: the standard error of J means, with J - 1 df."""
+        J, m = 7, 5
+        y = np.random.default_rng(3).normal(size=(J, m)) + np.arange(J)[:, None]
+        X, cluster = np.ones((J * m, 1)), np.repeat(np.arange(J), m)
+        found = cluster_robust(therapist_moments(X, (y - y.mean()).ravel(), cluster, J))
+        np.testing.assert_allclose(found.covariance, [[y.mean(axis=1).var(ddof=1) / J]])
+        np.testing.assert_allclose(found.degrees_of_freedom(np.eye(1)), [J - 1])
+
+    def test_one_cluster_has_no_standard_error(self) -> None:
+        patients = example_patients(5, patients=40, therapists=1)
+        table = refit(example_design(patients, "none"), robust=True)
+        robust = by_quantity(table, "ols_robust")
+        assert robust[["estimate", "se"]].isna().all(axis=None)
+        assert set(robust["note"]) == {
+            "OLS, robust, has no standard errors: there is one therapist"
+        }
+
+
+class TestWithoutRows:
+    def test_cross_products_give_the_same(self) -> None:
+        """A registry's design holds cross-products only."""
+        design = example_design(example_patients(5))
+        rowless = replace(
+            design,
+            X=design.X[:0],
+            y=design.y[:0],
+            therapist_index=design.therapist_index[:0],
+            given=design.moments,
+        )
+        pd.testing.assert_frame_equal(
+            refit(rowless, robust=True), refit(design, robust=True), rtol=1e-6
+        )

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from data_prep.errors import InputError
@@ -14,6 +15,7 @@ from data_prep.simulation import Simulated, simulate_trial
 from data_prep.study import narrowed
 from data_prep.trial import trial_from_frame
 from diagnostics.fit_gate import FitChecks, check_draws
+from inference.comparison import compare
 from inference.datatree import posterior
 from inference.engines import fit_outcome
 from inference.fit import Fit
@@ -22,6 +24,7 @@ from inference.netcdf import compression, netcdf_bytes
 from inference.predictions import predict
 from inference.profiles import MANY_THERAPISTS, SamplerProfile, find_profile
 from inference.run_folder import load_fit, save_fit
+from inference.unseen_improvement import unseen_improvement
 from models.design import build_design
 from models.moments_design import moments_design
 from models.spec import specify
@@ -100,12 +103,22 @@ def test_a_run_without_rows_comes_back(rowless: Fit, tmp_path: Path) -> None:
 def test_what_needs_rows_says_so(rowless: Fit) -> None:
     for ask in (
         lambda: rowless.patients("pain"),
-        lambda: rowless.linear_design("pain"),
         lambda: FitChecks(rowless).model,
         lambda: predict(rowless, "pain"),
+        lambda: unseen_improvement(rowless, "pain"),
     ):
         with pytest.raises(InputError, match=r"no patients' rows.*--sample-therapists"):
             ask()
+
+
+def test_refits_need_no_rows(made: Simulated, rowless: Fit) -> None:
+    """OLS, robust and REML are made of cross-products: the same numbers as of the rows."""
+    fit = fit_trial(trial_from_frame(made.study, made.frame), CI, 5, engine="instant")
+    one, other = compare(fit, robust=True), compare(rowless, robust=True)
+    refits = [name for name in one if name.startswith(("ols", "reml"))]
+    assert one["reml_estimate"].notna().sum() > 20
+    pd.testing.assert_frame_equal(one[refits], other[refits], rtol=1e-5, atol=1e-9)
+    assert one["refit_note"].equals(other["refit_note"])
 
 
 def test_effects_of_many_therapists_are_summed_up(made: Simulated) -> None:
