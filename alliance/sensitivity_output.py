@@ -269,7 +269,7 @@ def _unseen(fit: Fit, outcomes: Sequence[str], figure: Path | None, table_format
             f"Slope for one point of {moderator}, averaged over arms, if an improvement before "
             "its rating explains such shares of what baseline, arm and covariates leave of it, and "
             "of what then remains of the outcome (Cinelli & Hazlett 2020). P: of a slope on the "
-            "side where it is seen."
+            "side where it is seen. Linear model: one slope for all arms."
         )
     )
 

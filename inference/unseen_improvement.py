@@ -7,8 +7,12 @@ strength of the baseline score, which was seen. Strength is stated as two shares
 what remains of the alliance after baseline, arm and covariates, and of what then remains of the
 outcome (`inference.unseen_improvement_bias`; Cinelli & Hazlett 2020, doi:10.1111/rssb.12348).
 
-Two answers stand side by side. For the linear regression the formulas are exact. For the posterior,
-every draw of the slope is moved by the same formula with that draw's residual SD:
+What is unseen acts alike in all arms, so that what it explains of the alliance is a share of what
+baseline, arm and covariates leave: products of arm and alliance are no part of what is removed.
+
+Two answers stand side by side. For the linear regression, which has one slope for all arms, the
+formulas are exact. For the posterior, every draw of the slope averaged over arms is moved by the
+same formula with that draw's residual SD:
 
     slope - residual SD / (remaining SD of the alliance) * sqrt(R2_y R2_a / (1 - R2_a))
 
@@ -81,9 +85,10 @@ class UnseenImprovement:
     patients : int
         Those with a rating, whom the linear regression is of.
     linear : LinearSlope
-        Ordinary least squares, on the outcome's own scale for one point of the alliance.
+        Ordinary least squares with one slope for all arms, on the outcome's own scale for one
+        point of the alliance. It weighs arms by their patients, the posterior weighs them alike.
     slope : ndarray, shape (d,)
-        Posterior draws of the same slope.
+        Posterior draws of the slope averaged over arms.
     unit : ndarray, shape (d,)
         Bias for a `leverage` of one, per draw.
     benchmarks : tuple of Benchmark
@@ -230,13 +235,14 @@ def unseen_improvement(fit: Fit, outcome: str) -> UnseenImprovement:
     """
     require_outcome(fit, outcome)
     design = fit.linear_design(outcome)
-    columns = [design.coefficients[k] for k in design.present]
-    X, alliance = design.X[:, design.present], columns.index("moderator")
+    kept = [k for k in design.present if not design.coefficients[k].startswith("interaction[")]
+    columns = [design.coefficients[k] for k in kept]
+    X, alliance = design.X[:, kept], columns.index("moderator")
     if len(X) <= X.shape[1] + 1 or np.linalg.matrix_rank(X) < X.shape[1]:
         raise InputError(
             f"{outcome}: {len(X)} rated patients do not determine a regression with "
             f"{X.shape[1]} coefficients.",
-            "Leave covariates out, or fit with --no-interaction.",
+            "Fit without some of the covariates.",
         )
     unit = design.scaling.outcome[1] / design.scaling.moderator[1]
     found = least_squares_slope(X, design.y, alliance)
