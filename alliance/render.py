@@ -156,7 +156,9 @@ def decimals(spread: float) -> int:
 
 def number(value: float, decimals: int) -> str:
     """A number with so many decimals; empty where it is missing, and never a negative zero."""
-    return "" if math.isnan(value) else f"{value:z.{decimals}f}"
+    if math.isnan(value):
+        return ""
+    return "infinite" if value == math.inf else f"{value:z.{decimals}f}"
 
 
 def coloured(word: str) -> str:

@@ -263,6 +263,12 @@ def _unseen(fit: Fit, outcomes: Sequence[str], figure: Path | None, table_format
         return
     for answer in answers:
         _strengths(fit, answer)
+    for answer in answers:
+        if answer.infinite:
+            render.note(
+                f"{answer.outcome}: {answer.infinite:.1%} of the draws have two degrees of freedom "
+                "or fewer, and with them no variance; they are left out."
+            )
     moderator = fit.study.moderator.label
     render.out().print(
         escape(

@@ -12,7 +12,8 @@ baseline, arm and covariates leave: products of arm and alliance are no part of 
 
 Two answers stand side by side. For the linear regression, which has one slope for all arms, the
 formulas are exact. For the posterior, every draw of the slope averaged over arms is moved by the
-same formula with that draw's residual SD:
+same formula with that draw's residual SD (Student t: ``scale sqrt(nu / (nu - 2))``, and draws with
+two degrees of freedom or fewer are left out, since nothing is a share of an infinite variance):
 
     slope - residual SD / (remaining SD of the alliance) * sqrt(R2_y R2_a / (1 - R2_a))
 
@@ -54,6 +55,7 @@ Array = NDArray[np.float64]
 TIMES = (1.0, 2.0, 3.0)  # how many times as strong as what was seen
 INTERVAL = 0.95
 GRID = np.linspace(0, 0.6, 61)  # equal shares of both remaining variances, for curves
+FEWEST_FINITE = 0.5  # share of the draws that must have a residual variance
 SLOPE = ("moderator_slope", "average")
 
 
@@ -88,11 +90,13 @@ class UnseenImprovement:
         Ordinary least squares with one slope for all arms, on the outcome's own scale for one
         point of the alliance. It weighs arms by their patients, the posterior weighs them alike.
     slope : ndarray, shape (d,)
-        Posterior draws of the slope averaged over arms.
+        Posterior draws of the slope averaged over arms, those whose residual variance is finite.
     unit : ndarray, shape (d,)
         Bias for a `leverage` of one, per draw.
     benchmarks : tuple of Benchmark
         Empty where the outcome has neither baseline nor covariates.
+    infinite : float
+        Share of the draws that are left out, their residual variance being infinite.
     """
 
     outcome: str
@@ -101,6 +105,7 @@ class UnseenImprovement:
     slope: Array
     unit: Array
     benchmarks: tuple[Benchmark, ...]
+    infinite: float = 0.0
 
     @property
     def direction(self) -> float:
@@ -230,8 +235,9 @@ def unseen_improvement(fit: Fit, outcome: str) -> UnseenImprovement:
     Raises
     ------
     InputError
-        If the run has no such outcome, too few patients have a rating for a regression, or the
-        ratings' noise is all that baseline, arm and covariates leave of them.
+        If the run has no such outcome, too few patients have a rating for a regression, the
+        ratings' noise is all that baseline, arm and covariates leave of them, or the residual
+        variance of a Student-t outcome is infinite in most draws.
     """
     require_outcome(fit, outcome)
     design = fit.linear_design(outcome)
@@ -251,6 +257,14 @@ def unseen_improvement(fit: Fit, outcome: str) -> UnseenImprovement:
         estimands.isel(estimand=_place(estimands, *label)).transpose("chain", "draw").values.ravel()
         for label in (SLOPE, ("residual_sd", ""))
     )
+    finite = np.isfinite(spread)
+    if finite.mean() < FEWEST_FINITE:
+        raise InputError(
+            f"{outcome}: the residual variance is infinite (two degrees of freedom or fewer) in "
+            f"{1 - finite.mean():.0%} of the draws, and nothing is a share of it.",
+            "Fit the outcome with its family gaussian, or with degrees_of_freedom above 2 under "
+            "[priors].",
+        )
     share = _therapist_share(estimands)
     remaining = _remaining_sd(design, X, alliance, share)
     noise = fit.specs[outcome].moderator.reliability
@@ -267,9 +281,10 @@ def unseen_improvement(fit: Fit, outcome: str) -> UnseenImprovement:
         outcome=outcome,
         patients=len(X),
         linear=LinearSlope(found.estimate * unit, found.se * unit, found.degrees_of_freedom),
-        slope=slope,
-        unit=spread / (remaining * design.scaling.moderator[1]),
+        slope=slope[finite],
+        unit=spread[finite] / (remaining * design.scaling.moderator[1]),
         benchmarks=_benchmarks(X, design.y, columns),
+        infinite=float(1 - finite.mean()),
     )
 
 

@@ -57,9 +57,9 @@ def number(value: float | None, digits: int) -> str:
     >>> number(-1.234, 1), number(float("nan"), 1)
     ('−1.2', '—')
     """
-    if value is None or not np.isfinite(value):
+    if value is None or np.isnan(value):
         return NONE
-    return f"{value:z.{digits}f}".replace("-", MINUS)
+    return f"{value:z.{digits}f}".replace("-", MINUS).replace("inf", "\N{INFINITY}")
 
 
 def figures(value: float | None, digits: int = 3) -> str:
@@ -85,7 +85,7 @@ def interval(lower: float, upper: float, digits: int) -> str:
     >>> interval(-0.5, 1.25, 2)
     '−0.50 to 1.25'
     """
-    if not (np.isfinite(lower) and np.isfinite(upper)):
+    if np.isnan(lower) or np.isnan(upper):
         return NONE
     return f"{number(lower, digits)} to {number(upper, digits)}"
 
@@ -99,7 +99,7 @@ def estimate(value: float, lower: float, upper: float, digits: int) -> str:
     '1.0 (−0.5 to 2.5)'
     """
     told = number(value, digits)
-    if told == NONE or not (np.isfinite(lower) and np.isfinite(upper)):
+    if told == NONE or np.isnan(lower) or np.isnan(upper):
         return told
     return f"{told} ({interval(lower, upper, digits)})"
 
