@@ -69,6 +69,7 @@ def notes(fit: Fit, answers: Sequence[Decisions]) -> list[str]:
                 f"{answer.outcome} has no baseline: the share who improve cannot be told; --reach "
                 "SCORE gives the share who reach a score."
             )
+        found += answer.told
         if answer.lift is None:
             continue
         lift = answer.lift

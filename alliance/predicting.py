@@ -103,6 +103,8 @@ def predict(
         from diagnostics.prediction_figure import prediction_figure
 
         _write(prediction_figure(fitted, answers), figure)
+    for note in dict.fromkeys(line for answer in answers for line in answer.told):
+        render.note(note)
     if table_format != "table":
         tables = [answer.contrasts if contrasts else answer.table for answer in answers]
         table = pd.concat(tables, ignore_index=True)
