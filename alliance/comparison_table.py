@@ -122,6 +122,8 @@ def _legend(fit: Fit, interval: float) -> str:
         "later arm minus earlier arm. OLS, main effects: without the interaction.",
         "undetermined: the interval includes zero, or overlaps the published one without holding "
         "its estimate; it shows neither presence nor absence.",
+        "Published and posterior intervals of the same patients share their chance: that they "
+        "overlap is no sign of agreement.",
         "Each verdict's explanation and source, and all quantities: --format csv.",
     ]
     if fit.study.simulated:

@@ -103,7 +103,7 @@ def predict(
         from diagnostics.prediction_figure import prediction_figure
 
         _write(prediction_figure(fitted, answers), figure)
-    for note in dict.fromkeys(line for answer in answers for line in answer.told):
+    for note in dict.fromkeys(line for answer in answers for line in answer.counted.ends):
         render.note(note)
     if table_format != "table":
         tables = [answer.contrasts if contrasts else answer.table for answer in answers]

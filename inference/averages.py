@@ -45,7 +45,7 @@ from inference.predictor import (
 )
 from inference.quadrature import normal_nodes
 from inference.residuals import family_parameters
-from inference.score_ends import chances_in_words
+from inference.score_ends import NOTHING_COUNTED, ChanceWords, chances_in_words
 from inference.score_steps import ScoreSteps, score_steps
 from inference.score_thresholds import Thresholds
 from models.design import Design, arm_pairs
@@ -75,8 +75,8 @@ class Averages:
         ``better_by, prob_better_by``. Shares are then differences of shares.
     draws : xarray.Dataset
         ``expected`` and shares (``prob_at_least``) over chain, draw, row; the rows of `table`.
-    told : tuple of str
-        What shares count, and where they are off; empty where none were asked for.
+    counted : ChanceWords
+        What chances of scores count, and at which ends they are off; empty where none are told.
     """
 
     outcome: str
@@ -84,7 +84,7 @@ class Averages:
     table: pd.DataFrame
     contrasts: pd.DataFrame
     draws: xr.Dataset
-    told: tuple[str, ...] = ()
+    counted: ChanceWords = NOTHING_COUNTED
 
 
 def average(
@@ -163,7 +163,7 @@ def average(
         table=_table(rows, measured, wanted, interval),
         contrasts=_contrasts(rows, measured, len(chosen), wanted, interval, gain),
         draws=_dataset(query.draws, measured),
-        told=chances_in_words(fit, outcome) if wanted.asked else (),
+        counted=chances_in_words(fit, outcome) if wanted.asked else NOTHING_COUNTED,
     )
 
 

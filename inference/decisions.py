@@ -27,7 +27,7 @@ from inference.fit import Fit
 from inference.imagined import Measure, averaged, distinct_patients, expected_measure
 from inference.lift import Lift, lift_alliance
 from inference.predictor import NEW, Rows, therapist_part
-from inference.score_ends import chances_in_words
+from inference.score_ends import NOTHING_COUNTED, ChanceWords, chances_in_words
 from inference.score_steps import ScoreSteps, score_steps
 from inference.yardsticks import Yardstick
 from models.design import Design
@@ -76,8 +76,8 @@ class Decisions:
     improvement : bool
         Whether there is a baseline to improve from.
     lift : Lift or None
-    told : tuple of str
-        What shares of patients count, and where they are off; empty where none are told.
+    counted : ChanceWords
+        What chances of scores count, and at which ends they are off; empty where none are told.
     """
 
     outcome: str
@@ -85,7 +85,7 @@ class Decisions:
     patients: int
     improvement: bool
     lift: Lift | None
-    told: tuple[str, ...] = ()
+    counted: ChanceWords = NOTHING_COUNTED
 
 
 def decisions(
@@ -181,7 +181,7 @@ def decisions(
         len(patients),
         improvement,
         lifted,
-        chances_in_words(fit, outcome) if shares else (),
+        chances_in_words(fit, outcome) if shares else NOTHING_COUNTED,
     )
 
 

@@ -45,7 +45,7 @@ from inference.predictor import (
 )
 from inference.profiles import seed_sequence
 from inference.residuals import family_parameters, residual_draws, scores_at
-from inference.score_ends import chances_in_words
+from inference.score_ends import NOTHING_COUNTED, ChanceWords, chances_in_words
 from inference.score_steps import score_steps
 from inference.score_thresholds import Thresholds
 from models.design import Design
@@ -76,8 +76,8 @@ class Predictions:
     asked : xarray.Dataset
         What the rows are, over row: ``patient, arm, moderator, baseline, covariates, therapist,
         extrapolated``.
-    told : tuple of str
-        What chances of scores count, and where they are off; empty where none were asked for.
+    counted : ChanceWords
+        What chances of scores count, and at which ends they are off; empty where none are told.
     """
 
     outcome: str
@@ -86,7 +86,7 @@ class Predictions:
     contrasts: pd.DataFrame | None
     draws: xr.Dataset | None
     asked: xr.Dataset
-    told: tuple[str, ...] = ()
+    counted: ChanceWords = NOTHING_COUNTED
 
     def tree(self) -> xr.DataTree:
         """The draws in ArviZ's groups ``predictions`` and ``predictions_constant_data``.
@@ -247,7 +247,7 @@ def predict(
         contrasts=contrast_table(design, facts, differences, query.arms_each),
         draws=None if kept is None else kept.dataset(draws),
         asked=facts,
-        told=chances_in_words(fit, outcome) if wanted.of_scores else (),
+        counted=chances_in_words(fit, outcome) if wanted.of_scores else NOTHING_COUNTED,
     )
 
 

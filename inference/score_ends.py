@@ -115,19 +115,33 @@ def heaped_ends(fit: Fit, outcome: str) -> tuple[HeapedEnd, ...]:
     return tuple(found)
 
 
-def chances_in_words(fit: Fit, outcome: str) -> tuple[str, ...]:
+@dataclass(frozen=True, slots=True)
+class ChanceWords:
+    """What must be known beside chances of scores; each a sentence with the outcome's name.
+
+    Attributes
+    ----------
+    steps : str
+        What the chances count; empty where scores have no steps.
+    ends : tuple of str
+        Ends of the scale near which they are off.
+    """
+
+    steps: str = ""
+    ends: tuple[str, ...] = ()
+
+
+NOTHING_COUNTED = ChanceWords()
+
+
+def chances_in_words(fit: Fit, outcome: str) -> ChanceWords:
     """What chances of an outcome's scores count, and at which ends of its scale they are off.
 
     Parameters
     ----------
     fit : Fit
     outcome : str
-
-    Returns
-    -------
-    tuple of str
-        Sentences that begin with the outcome's name.
     """
     steps = score_steps(fit, outcome).words
-    ends = [end.words(outcome) for end in heaped_ends(fit, outcome)]
-    return (*([f"{outcome}: {steps}"] if steps else []), *ends)
+    ends = tuple(end.words(outcome) for end in heaped_ends(fit, outcome))
+    return ChanceWords(f"{outcome}: {steps}" if steps else "", ends)
