@@ -10,7 +10,7 @@ import pandas as pd
 
 from alliance import prediction_table, render, therapist_table
 from alliance.covariate_lists import read_covariates
-from alliance.running import command, load_run
+from alliance.running import command, load_run, typed
 from alliance.value_lists import read_values
 from data_prep.errors import InputError
 from inference.asked_patients import (
@@ -152,7 +152,7 @@ def _require_one_outcome(outcomes: Sequence[str], options: Mapping[str, object])
             raise InputError(
                 f"--{name.replace('_', '-')} is in points of one outcome, and these are asked "
                 f"about: {', '.join(outcomes)}.",
-                f"Choose one, for instance with --outcome {outcomes[0]}.",
+                f"Choose one, for instance with --outcome {typed(outcomes[0])}.",
             )
 
 

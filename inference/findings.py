@@ -198,7 +198,8 @@ def verdict(
         return Verdict(
             "undetermined",
             f"{interval} does not answer the claim: {finding.quantity.replace('_', ' ')} {reason}, "
-            "so that zero tells nothing; a region of practical equivalence (rope) beside the claim would settle it.",
+            "so that zero tells nothing; a region of practical equivalence (rope) beside the claim "
+            "would settle it.",
         )
     if reason is not None and finding.claim == "present":
         return _verdict_on_size(finding, lower, upper, interval)
