@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from data_prep.errors import InputError
+from diagnostics.figure_page import AS_TYPED, STYLE
 from inference.fit import Fit
 
 # Okabe and Ito's colours, told apart by colour-blind readers; shapes say the same again.
@@ -52,7 +53,7 @@ def comparison_figure(fit: Fit, table: pd.DataFrame, *, interval: float = 0.95) 
     columns = min(2, len(outcomes))
     lines = -(-len(outcomes) // columns)
     most = max(len(part) for _, part in table.groupby("outcome"))
-    with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+    with mpl.rc_context(STYLE):
         height = lines * (most * ROW_INCHES + 1.1) + 0.9
         figure = Figure(figsize=(columns * PANEL_INCHES + 1.2, height), layout="constrained")
         panels = figure.subplots(lines, columns, squeeze=False).ravel()
@@ -96,7 +97,8 @@ def save_figure(figure: Figure, path: Path) -> None:
     """
     require_figure(path)
     try:
-        figure.savefig(path, dpi=150)
+        with mpl.rc_context(AS_TYPED):  # ticks may first be made here
+            figure.savefig(path, dpi=150)
     except OSError as error:
         raise InputError(
             f"The figure {str(path)!r} cannot be written: {error.strerror}.", "Name another place."
