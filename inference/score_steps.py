@@ -92,9 +92,9 @@ class ScoreSteps:
             return ""
         half = self.step / 2
         return (
-            f"scores go in steps of {self.step:g}: a chance of at most a score counts up to "
-            f"{half:g} above it, of at least a score from {half:g} below it, and of a change as "
-            "much."
+            f"scores go in steps of {self.step:g}: the chance of at most a score counts up to "
+            f"{half:g} above it, of at least a score from {half:g} below it, and of a change from "
+            f"{half:g} less."
         )
 
     @property
