@@ -26,6 +26,7 @@ from inference.unseen_improvement import unseen_improvement
 from inference.yardsticks import Yardstick
 from models.design import build_design
 from models.priors import Priors
+from models.spec import specify
 
 Array = NDArray[np.float64]
 OUTCOME = "function"
@@ -158,6 +159,16 @@ def test_the_prior_beside_the_sd_is_that_of_the_sd() -> None:
     fixed = fixed_fit(4.0).priors().set_index("quantity")["scale"]
     assert fixed["residual_sd"] == pytest.approx(fixed["residual_scale"] * stats.t(4).std())
     assert fixed["residual_scale"] == pytest.approx(estimated["residual_scale"])
+
+
+@pytest.mark.parametrize("freedom", [1.0, 2.0])
+def test_degrees_of_freedom_are_not_fixed_where_there_is_no_variance(freedom: float) -> None:
+    study = example_fit("student_t").study
+    with pytest.raises(InputError, match="no variance"):
+        specify(study.model_copy(update={"priors": {"degrees_of_freedom": freedom}}))
+    specify(study.model_copy(update={"priors": {"degrees_of_freedom": 2.1}}))
+    gaussian = example_fit().study  # whose outcomes do not have them
+    specify(gaussian.model_copy(update={"priors": {"degrees_of_freedom": freedom}}))
 
 
 def test_a_design_knows_what_its_priors_fix() -> None:
