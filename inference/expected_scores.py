@@ -50,6 +50,12 @@ def auxiliary_draws(draws: xr.Dataset, design: Design) -> dict[str, Array]:
     """The family's own parameters, flat over chains: (d, 1), ordinal cutpoints (d, K - 1).
 
     Those that the priors fix, and no draws hold, are there too.
+
+    Parameters
+    ----------
+    draws : xarray.Dataset
+        Posterior, or draws of the prior.
+    design : Design
     """
     names = [parameter.name for parameter in design.family.parameters if parameter.name in draws]
     found = {name: (values := flat(draws, name)).reshape(len(values), -1) for name in names}

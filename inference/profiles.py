@@ -79,8 +79,9 @@ class SamplerProfile:
 
         Parameters
         ----------
-        draws, tune, max_treedepth : int, optional
+        draws, tune : int, optional
         target_accept : float, optional
+        max_treedepth : int, optional
 
         Raises
         ------
