@@ -67,6 +67,19 @@ ProfileOption = Annotated[
     ProfileName,
     typer.Option(help="How much is sampled: ci 2 x 1000, standard 4 x 1000, publication 4 x 5000."),
 ]
+DrawsOption = Annotated[
+    int | None, typer.Option(help="Draws kept of each chain, instead of the profile's.")
+]
+TuneOption = Annotated[
+    int | None, typer.Option(help="Tuning draws of each chain, instead of the profile's.")
+]
+TargetAcceptOption = Annotated[
+    float | None,
+    typer.Option(help="Target acceptance of NUTS, instead of the profile's 0.8: 0.95, say."),
+]
+MaxTreedepthOption = Annotated[
+    int | None, typer.Option(help="Most doublings of a trajectory, instead of the profile's 10.")
+]
 CoresOption = Annotated[
     int | None, typer.Option(min=1, help="Chains run at a time; never changes a draw.")
 ]
@@ -145,6 +158,10 @@ def fit(
     out: Annotated[Path, typer.Option(help="Folder for the run; must not exist yet.")],
     outcome: OutcomeOption = None,
     profile: ProfileOption = ProfileName.STANDARD,
+    draws: DrawsOption = None,
+    tune: TuneOption = None,
+    target_accept: TargetAcceptOption = None,
+    max_treedepth: MaxTreedepthOption = None,
     seed: SeedOption = DEFAULT_SEED,
     likelihood: LikelihoodOption = None,
     therapist: TherapistOption = None,
@@ -195,6 +212,12 @@ def fit(
         out,
         outcomes=outcome or [],
         profile=profile.value,
+        sampler={
+            "draws": draws,
+            "tune": tune,
+            "target_accept": target_accept,
+            "max_treedepth": max_treedepth,
+        },
         seed=seed,
         engine=engine.value,
         settings={

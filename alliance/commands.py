@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from alliance.comparison_table import comparison
 from alliance.data_files import load_data
 from alliance.progress import sampling_progress
 from alliance.reporting import REPORT, write_report
-from alliance.running import GATE_FAILED, command, load_run
+from alliance.running import GATE_FAILED, command, load_run, typed
 from data_prep.errors import DataError, InputError
 from data_prep.shifts import read_shifts
 from data_prep.study import find_study, narrowed, read_study
@@ -38,6 +38,7 @@ def _sample_and_save(
     cores: int | None = None,
     left_out: Sequence[str] = (),
     therapist_effects: TherapistEffectsKept = "auto",
+    sampler: Mapping[str, Any] | None = None,
 ) -> FitChecks:
     """Fit, judge and write; the fit with its checks."""
     from diagnostics.fit_gate import FitChecks, gate_table
@@ -48,6 +49,7 @@ def _sample_and_save(
 
     names = [JOINT] if trial.study.model.joint else list(trial.study.outcomes)
     chosen = replace(find_profile(profile), therapist_effects=therapist_effects)
+    chosen = chosen.adjusted(**(sampler or {}))
     with sampling_progress(names) as progress:
         settings: dict[str, Any] = {
             "engine": engine,
@@ -118,7 +120,7 @@ def demo(out: Path, profile: str, seed: int, table_format: str) -> None:
         comparison(fitted, compared(fitted, findings), table_format, interval=0.95)
         render.gate_overview(fitted, reports, table_format)
     write_report(judged, findings, run / REPORT)
-    render.say(f"The run is in {run}: try `alliance compare {run} --format csv`.")
+    render.say(f"The run is in {run}: try `alliance compare {typed(run)} --format csv`.")
     _leave_by_gate(reports)
 
 
@@ -166,6 +168,7 @@ def fit(
     *,
     outcomes: list[str],
     profile: str,
+    sampler: Mapping[str, Any],
     seed: int,
     engine: Engine,
     settings: dict[str, Any],
@@ -183,10 +186,12 @@ def fit(
     # Settings are enumerations on the command line, and plain text in the study.
     chosen: dict[str, Any] = {k: str(v) if isinstance(v, str) else v for k, v in settings.items()}
     described = narrowed(whole, outcomes=outcomes, delta=read_shifts(shifts), **chosen)
+    from inference.profiles import find_profile
     from inference.published import read_published
     from inference.run_folder import require_free
 
     require_free(out, overwrite=overwrite)
+    find_profile(profile).adjusted(**sampler)  # refused before the data are read
     published = _published_beside(study_path)
     if published is not None:
         read_published(published, whole)  # its faults are better known before the sampling
@@ -202,6 +207,7 @@ def fit(
         cores=cores,
         left_out=[name for name in whole.outcomes if name not in described.outcomes],
         therapist_effects=therapist_effects,
+        sampler=sampler,
     )
     for name, facts in judged.fit.manifest["engines"].items():
         if "instant_pareto_k" in facts:
@@ -216,8 +222,9 @@ def fit(
             "of the model, says so; --sample-therapists fits some therapists with their rows."
         )
     elif not judged.of_model:
-        render.say(f"The model is not judged yet: `alliance diagnose {out}` does.")
-    render.say(f"Written: {out}. Next: `alliance summary {out}`, `alliance compare {out}`.")
+        render.say(f"The model is not judged yet: `alliance diagnose {typed(out)}` does.")
+    run = typed(out)
+    render.say(f"Written: {out}. Next: `alliance summary {run}`, `alliance compare {run}`.")
     _leave_by_gate(judged.reports)
 
 

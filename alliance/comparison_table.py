@@ -157,6 +157,8 @@ def _legend(fit: Fit, table: pd.DataFrame, interval: float, *, published: bool) 
         lines += [
             "undetermined: the interval includes zero, or overlaps the published one without "
             "holding its estimate; it shows neither presence nor absence.",
+            "Published and posterior intervals of the same patients share their chance: that they "
+            "overlap is no sign of agreement.",
             "Each verdict's explanation and source, and all quantities: --format csv.",
         ]
     else:

@@ -68,6 +68,7 @@ def notes(fit: Fit, answers: Sequence[Decisions]) -> list[str]:
                 f"{answer.outcome} has no baseline: the share who improve cannot be told; --reach "
                 "SCORE gives the share who reach a score."
             )
+        found += answer.counted.ends
         if answer.lift is None:
             continue
         lift = answer.lift
@@ -203,6 +204,7 @@ def _legend(fit: Fit, answers: Sequence[Decisions]) -> str:
         "between therapists, and not the chance of small numbers."
         if shares
         else "",
+        *(answer.counted.steps for answer in answers),
         "Lift: P(better) is the chance that the change is for the better; as treated: every "
         "patient in the arm of the trial."
         if "lift" in quantities

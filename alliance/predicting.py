@@ -10,7 +10,7 @@ import pandas as pd
 
 from alliance import prediction_table, render, therapist_table
 from alliance.covariate_lists import read_covariates
-from alliance.running import command, load_run
+from alliance.running import command, load_run, typed
 from alliance.value_lists import read_values
 from data_prep.errors import InputError
 from inference.asked_patients import (
@@ -103,6 +103,8 @@ def predict(
         from diagnostics.prediction_figure import prediction_figure
 
         _write(prediction_figure(fitted, answers), figure)
+    for note in dict.fromkeys(line for answer in answers for line in answer.counted.ends):
+        render.note(note)
     if table_format != "table":
         tables = [answer.contrasts if contrasts else answer.table for answer in answers]
         table = pd.concat(tables, ignore_index=True)
@@ -150,7 +152,7 @@ def _require_one_outcome(outcomes: Sequence[str], options: Mapping[str, object])
             raise InputError(
                 f"--{name.replace('_', '-')} is in points of one outcome, and these are asked "
                 f"about: {', '.join(outcomes)}.",
-                f"Choose one, for instance with --outcome {outcomes[0]}.",
+                f"Choose one, for instance with --outcome {typed(outcomes[0])}.",
             )
 
 

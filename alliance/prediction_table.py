@@ -83,6 +83,7 @@ def averages(fit: Fit, answer: Averages, *, contrasts: bool, whom: str) -> None:
     ]
     if first["moderator"] != first["moderator"]:  # NaN: nobody's alliance was set
         lines.append(f"Every patient has the {fit.study.moderator.name} of their own.")
+    lines += [answer.counted.steps] if answer.counted.steps else []
     lines += _marked(fit, answer.table)
     for line in lines:
         console.print(escape(line))
@@ -262,6 +263,7 @@ def _legend(fit: Fit, answer: Predictions, *, contrasts: bool) -> list[str]:
             "residual rank (no trial can show that a patient keeps it; expected scores do not "
             f"depend on it). Better is {better}; a tie is not better."
         )
+    lines += [answer.counted.steps] if answer.counted.steps else []
     low, high = fit.study.outcomes[answer.outcome].range
     if table["outcome_lower"].min() < low or table["outcome_upper"].max() > high:
         lines.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -38,6 +39,24 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             raise typer.Exit(INTERRUPTED) from None
 
     return guarded
+
+
+def typed(value: Path | str) -> str:
+    """A path or a name as it is typed in a shell, within a command that a message advises.
+
+    Parameters
+    ----------
+    value : Path or str
+
+    Examples
+    --------
+    >>> typed(Path("runs/pain")), typed(Path("my runs/pain & sleep")), typed(Path("-x"))
+    ('runs/pain', "'my runs/pain & sleep'", './-x')
+    """
+    text = str(value)
+    if isinstance(value, Path) and text.startswith("-"):  # else it would be taken for an option
+        text = f"./{text}"
+    return shlex.quote(text)
 
 
 def load_run(

@@ -263,13 +263,19 @@ def _unseen(fit: Fit, outcomes: Sequence[str], figure: Path | None, table_format
         return
     for answer in answers:
         _strengths(fit, answer)
+    for answer in answers:
+        if answer.infinite:
+            render.note(
+                f"{answer.outcome}: {answer.infinite:.1%} of the draws have two degrees of freedom "
+                "or fewer, and with them no variance; they are left out."
+            )
     moderator = fit.study.moderator.label
     render.out().print(
         escape(
             f"Slope for one point of {moderator}, averaged over arms, if an improvement before "
             "its rating explains such shares of what baseline, arm and covariates leave of it, and "
             "of what then remains of the outcome (Cinelli & Hazlett 2020). P: of a slope on the "
-            "side where it is seen."
+            "side where it is seen. Linear model: one slope for all arms."
         )
     )
 

@@ -20,7 +20,10 @@ INTERVAL = (0.025, 0.975)
 _WORTHWHILE = 10  # more draws are advised up to this many times as many
 _NAMED = 3  # quantities that a message names
 
-LONGER_TUNING = "Run it again with twice as many tuning draws and a higher target_accept (0.95)"
+LONGER_TUNING = (
+    "Fit again with twice as many tuning draws (--tune) and a higher target_accept "
+    "(--target-accept 0.95)"
+)
 SIMPLER = (
     'try a simpler therapist structure ([model] therapist = "intercept" in the study file) '
     "or tighter priors on the therapist SDs"
@@ -86,12 +89,12 @@ def check_variation(found: GateDraws) -> CheckResult:
         verdict, worst = Verdict.FAIL, f"{found.outcome}: {stuck[0]}, chain {found.stuck[0][1]}"
         facts.append(f"{_chains(chains)} never moved from one value, in {_listed(stuck)}")
         recommendation = (
-            f"{LONGER_TUNING}, and with another seed; if a chain sticks again, {SIMPLER}."
+            f"{LONGER_TUNING}, and with another seed (--seed); if a chain sticks again, {SIMPLER}."
         )
     elif not found.labels:
         verdict = Verdict.FAIL
         facts.append("no quantity moves in any chain")
-        recommendation = "Fit the model again with another seed and longer tuning."
+        recommendation = "Fit again with another seed (--seed) and longer tuning (--tune)."
     elif found.constant:
         verdict, worst = Verdict.REVIEW, f"{found.outcome}: {found.constant[0]}"
         recommendation = (
@@ -128,7 +131,9 @@ def check_r_hat(found: GateDraws, threshold: Threshold) -> CheckResult:
             threshold,
             worst=f"{found.outcome}: chain {found.chains[0]}",
             message="One chain only: whether chains agree cannot be judged.",
-            recommendation="Sample four chains; two are the least that can be compared.",
+            recommendation=(
+                "Sample four chains (--profile standard); two are the least that can be compared."
+            ),
         )
     if not found.complete or not found.labels:
         return _not_computed("r_hat", found, threshold)
@@ -264,7 +269,10 @@ def _more_draws(found: GateDraws, worst: int, factor: float) -> str:
     if len(found.chains) > 1 and not found.ranks.r_hat[worst] <= AGREEMENT:
         return "See r_hat first: while the chains disagree, more draws do not help."
     needed = int(np.ceil(found.draws * factor / 500) * 500)
-    return f"Draw more: about {needed:,} draws in each chain instead of {found.draws:,}."
+    return (
+        f"Draw more: about {needed:,} draws in each chain instead of {found.draws:,} "
+        f"(--draws {needed})."
+    )
 
 
 def _odd_chain(draws: NDArray[np.float64], chains: Sequence[str]) -> str:

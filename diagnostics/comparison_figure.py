@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from data_prep.errors import InputError
-from diagnostics.figure_page import STYLE, Page
+from diagnostics.figure_page import AS_TYPED, STYLE, Page
 from inference.fit import Fit
 
 # Okabe and Ito's colours, told apart by colour-blind readers; shapes say the same again.
@@ -100,7 +100,8 @@ def save_figure(figure: Figure, path: Path) -> None:
     """
     require_figure(path)
     try:
-        figure.savefig(path, dpi=150)
+        with mpl.rc_context(AS_TYPED):  # ticks may first be made here
+            figure.savefig(path, dpi=150)
     except OSError as error:
         raise InputError(
             f"The figure {str(path)!r} cannot be written: {error.strerror}.", "Name another place."

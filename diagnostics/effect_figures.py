@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from diagnostics.figure_page import COLOURS, LINES, STYLE, Page, hatch_extrapolated
+from diagnostics.figure_page import COLOURS, LINES, STYLE, Page, hatch_extrapolated, legend_label
 from inference.effect_curves import Contrast
 from inference.effects import Effects
 from inference.fit import Fit
@@ -214,7 +214,7 @@ def _scores(panel: Axes, fit: Fit, answer: Effects) -> None:
             color=colour,
             linestyle=LINES[k % len(LINES)],
             linewidth=1.8,
-            label=fit.study.arms[arm],
+            label=legend_label(fit.study.arms[arm]),
         )
     _rug(panel, answer)
     low, high = described.range
@@ -233,7 +233,7 @@ def _best(panel: Axes, fit: Fit, answer: Effects) -> None:
             color=COLOURS[k % len(COLOURS)],
             linestyle=LINES[k % len(LINES)],
             linewidth=1.8,
-            label=fit.study.arms[arm],
+            label=legend_label(fit.study.arms[arm]),
         )
     panel.set_ylim(-0.06, 1.03)
     panel.set_ylabel("probability of being best")

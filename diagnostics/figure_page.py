@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
@@ -14,7 +15,14 @@ from data_prep.study import Study
 # Okabe and Ito's colours, told apart by colour-blind readers; line styles say the same again.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
 LINES = ("-", "--", "-.", ":")
-STYLE: dict[Any, Any] = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+# Labels are drawn as they were typed: between dollars stand prices, and no mathematics.
+AS_TYPED: dict[Any, Any] = {"text.parse_math": False}
+STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    **AS_TYPED,
+}
 TITLE_INCHES, LEGEND_INCHES, CAPTION_INCHES = 0.2, 0.62, 0.145
 TITLE_CHARACTERS, CAPTION_CHARACTERS = 10.5, 16.5  # to an inch
 WIDE_INCHES = 8  # from here on there is room for four entries of a legend side by side
@@ -31,6 +39,17 @@ class Studied(Protocol):
 def figure_title(fit: Studied) -> str:
     """The study's title; of simulated data that they are simulated."""
     return "SIMULATED DATA" if fit.study.simulated else fit.study.title
+
+
+def legend_label(text: str) -> str:
+    """A text as a legend's entry: matplotlib leaves out those that begin with an underscore.
+
+    Examples
+    --------
+    >>> legend_label("usual care"), legend_label("_control").strip()
+    ('usual care', '_control')
+    """
+    return f"\N{HAIR SPACE}{text}" if text.startswith("_") else text
 
 
 def hatch_extrapolated(
@@ -78,20 +97,22 @@ class Page:
         parts = self.figure.subfigures(
             len(all_heights), 1, squeeze=False, height_ratios=all_heights
         )[:, 0]
-        parts[0].text(0.01, 0.97, title, va="top", fontsize=11, fontweight="bold")
-        parts[-1].text(0.01, 0.9, lines, va="top", fontsize=8)
+        with mpl.rc_context(AS_TYPED):
+            parts[0].text(0.01, 0.97, title, va="top", fontsize=11, fontweight="bold")
+            parts[-1].text(0.01, 0.9, lines, va="top", fontsize=8)
         self._head: SubFigure = parts[0]
         self.strips: list[SubFigure] = list(parts[1:-1])
 
     def legend(self, panel: Axes) -> None:
         """Put a panel's legend into the head."""
         handles, labels = panel.get_legend_handles_labels()
-        self._head.legend(
-            handles,
-            labels,
-            loc="lower left",
-            bbox_to_anchor=(0.0, 0.0),
-            ncols=3 if self.figure.get_figwidth() < WIDE_INCHES else 4,
-            frameon=False,
-            fontsize=8,
-        )
+        with mpl.rc_context(AS_TYPED):
+            self._head.legend(
+                handles,
+                labels,
+                loc="lower left",
+                bbox_to_anchor=(0.0, 0.0),
+                ncols=3 if self.figure.get_figwidth() < WIDE_INCHES else 4,
+                frameon=False,
+                fontsize=8,
+            )

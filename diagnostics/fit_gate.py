@@ -12,7 +12,7 @@ import xarray as xr
 from diagnostics.gate import GateReport, check_convergence
 from diagnostics.verdicts import CheckResult, Verdict
 from inference.datatree import posterior
-from inference.estimands import shared_estimands
+from inference.estimands import shared_estimands, with_moments
 from inference.fit import Fit
 from inference.rowless import refuse_rows
 from models.spec import JOINT
@@ -109,7 +109,7 @@ def check_draws(fit: Fit) -> tuple[GateReport, ...]:
             profile=profile.name,
             chains=profile.chains,
             draws=profile.draws,
-            quantities=by_name(estimands),
+            quantities=by_name(with_moments(estimands)),
         )
         for name, tree, estimands in judged
     )

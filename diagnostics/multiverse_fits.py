@@ -16,7 +16,7 @@ from diagnostics.verdicts import Verdict
 from inference.calibration_runs import design_hash
 from inference.datatree import posterior
 from inference.engines import default_engine, fit_outcome
-from inference.estimands import estimand_draws
+from inference.estimands import estimand_draws, with_moments
 from inference.fit import installed_versions
 from inference.multiverse import CHOICES, Analysis, Multiverse
 from inference.profiles import Engine, SamplerProfile
@@ -58,7 +58,7 @@ def judged_analysis(
         profile=profile.name,
         chains=profile.chains,
         draws=profile.draws,
-        quantities=by_name(draws),
+        quantities=by_name(with_moments(draws)),
     )
     table = summarise(outcome, draws, interval=interval)[list(KEPT)]
     rows = table.astype(object).where(table.notna(), None).to_dict("records")

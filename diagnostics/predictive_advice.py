@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from diagnostics.predictive_statistics import resolution
+from diagnostics.predictive_statistics import ROUNDING, resolution
 from inference.fit import Fit
 from models.design import Design
 
@@ -107,8 +107,10 @@ def _steps(fit: Fit, outcome: str, design: Design) -> float:
 def _bounded_family(fit: Fit, outcome: str, design: Design) -> str | None:
     """The family for bounded whole scores, if that is what these are."""
     low, high = fit.study.outcomes[outcome].range
-    scores = design.scale.offset + design.scale.unit * design.y - low
-    if not (np.allclose(scores, np.round(scores), atol=1e-6) and float(high - low).is_integer()):
+    scores = design.scale.offset + design.scale.unit * design.y
+    rounding = ROUNDING * float(np.abs(scores).max())
+    whole = (np.abs(scores - low - np.round(scores - low)) <= rounding).all()
+    if not (whole and float(high - low).is_integer()):
         return None
     return "ordinal" if high - low < MOST_CATEGORIES else "beta_binomial"
 

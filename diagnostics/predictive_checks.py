@@ -77,7 +77,9 @@ class Realised:
     @property
     def upper_share(self) -> float:
         """Chance of a replicate above the observed value, ties by half (mid-p); never 0 or 1."""
-        ties = np.isclose(self.replicated, self.observed, rtol=1e-9, atol=1e-12)
+        # What both are made of may cancel: rounding is that of the largest of them
+        largest = float(max(np.abs(self.replicated).max(), np.abs(self.observed).max()))
+        ties = np.isclose(self.replicated, self.observed, rtol=1e-9, atol=1e-12 * largest)
         beyond = (self.replicated > self.observed)[~ties].sum() + 0.5 * ties.sum()
         return float((beyond + 0.5) / (len(self.replicated) + 1))
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from diagnostics.figure_page import COLOURS, STYLE, Page
 from diagnostics.predictive_checks import INTERVAL, PredictiveCheck, Realised
-from diagnostics.predictive_statistics import FEWEST_IN_GROUP
+from diagnostics.predictive_statistics import FEWEST_IN_GROUP, ROUNDING, distinct
 from inference.fit import Fit
 
 Array = NDArray[np.float64]
@@ -198,7 +198,7 @@ def _shade_outside(panel: Axes, fit: Fit, check: PredictiveCheck) -> None:
     panel.set_xlim(edges[0], edges[-1])
     label = "outside the range"
     for start, end in ((edges[0], low - half), (high + half, edges[-1])):
-        if end - start > 1e-9:
+        if end - start > ROUNDING * (edges[-1] - edges[0]):
             panel.axvspan(start, end, color=BEYOND, alpha=0.12, linewidth=0, label=label)
             label = "_nolegend_"
 
@@ -257,11 +257,11 @@ def _means(panel: Axes, observed: Array, replicated: Array) -> None:
 
 def _statistic(panel: Axes, item: Realised, limit: float) -> None:
     values = item.replicated
-    distinct = np.unique(np.round(values, 9))
-    if len(distinct) <= MOST_BINS:
-        steps = np.diff(distinct)
-        width = steps.min() if len(steps) else max(abs(distinct[0]), 1.0) / 10
-        edges = np.append(distinct - width / 2, distinct[-1] + width / 2)
+    bars = distinct(values)
+    if len(bars) <= MOST_BINS:
+        steps = np.diff(bars)
+        width = steps.min() if len(steps) else abs(bars[0]) / 10 or 1.0
+        edges = np.append(bars - width / 2, bars[-1] + width / 2)
     else:
         low, high = np.quantile(values, [0.001, 0.999]).tolist()
         edges = np.linspace(low, high, MOST_BINS)

@@ -21,6 +21,8 @@ from models.design import Design
 
 Array = NDArray[np.float64]
 Tail = Literal["both", "upper"]
+ROUNDING = 1e-9  # of an SD, or of what is compared: by so much equal numbers may differ
+DIGITS_LOST = 1e-12  # of the largest number: what differs by less is rounding
 FEWEST_IN_GROUP = 3  # patients of an arm or therapist that an SD or a slope is computed from
 
 
@@ -132,8 +134,23 @@ def statistics_of(design: Design, limits: tuple[float, float]) -> tuple[Statisti
 
 def resolution(design: Design) -> float:
     """The smallest step between observed scores, on the outcome's own scale."""
-    steps = np.diff(np.unique(np.round(design.scale.unit * design.y, 9)))
+    steps = np.diff(distinct(design.scale.unit * design.y))
     return float(steps.min()) if len(steps) else 0.0
+
+
+def distinct(values: Array) -> Array:
+    """Distinct values in ascending order; those are one that differ by rounding alone.
+
+    Whatever the unit: they are rounded to nine digits behind the first one of their spread.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n,)
+    """
+    spread = float(np.ptp(values))
+    if spread <= DIGITS_LOST * float(np.abs(values).max()):
+        return np.asarray(values[:1])
+    return np.unique(np.round(values, 9 - int(np.floor(np.log10(spread)))))
 
 
 def arm_groups(design: Design) -> Any:
@@ -187,9 +204,10 @@ def _moment_ratio(residual: Array, power: int) -> Array:
     return np.divide(moment, variance ** (power / 2), out=np.zeros_like(moment), where=variance > 0)
 
 
-def _share_at(end: float, half: float, _block: Replicates, scores: Array) -> Array:
+def _share_at(end: float, half: float, block: Replicates, scores: Array) -> Array:
     """Share of scores that are recorded as this one: nearer to it than half a step."""
-    return np.asarray((np.abs(scores - end) <= max(half, 1e-9)).mean(axis=1))
+    slack = max(half, ROUNDING * block.design.scale.unit)
+    return np.asarray((np.abs(scores - end) <= slack).mean(axis=1))
 
 
 def _sd_ratio(block: Replicates, scores: Array) -> Array:
@@ -220,7 +238,7 @@ def _slope_variance(block: Replicates, scores: Array, groups: Any) -> Array:
     total = alliance @ groups
     squares = np.square(alliance) @ groups - total**2 / count
     products = (alliance * residual) @ groups - total * (residual @ groups) / count
-    varies = squares > 1e-9
+    varies = squares > ROUNDING  # of a patient who is one SD of the alliance from the mean
     slope = np.divide(products, squares, out=np.zeros_like(products), where=varies)
     weight = np.where(varies, squares, 0.0)
     all_weights = np.maximum(weight.sum(axis=1), np.finfo(float).tiny)

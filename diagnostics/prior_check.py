@@ -38,6 +38,7 @@ from diagnostics.prior_limits import (
 )
 from diagnostics.prior_verdicts import prior_results
 from diagnostics.verdicts import CheckResult
+from inference.expected_scores import auxiliary_draws
 from inference.fit import Fit
 from inference.prior_effects import PriorEffect, prior_effects
 from inference.prior_predictive import DRAWS, PriorPredictive, prior_predictive
@@ -236,7 +237,9 @@ def _score_rows(
             least_small=LEAST_POSSIBLE,
         )
     )
-    residual = sd * predictive.draws["residual_sd"].values[0]
+    auxiliary = auxiliary_draws(predictive.draws, design)
+    flat_line = np.zeros((len(centre), 1))
+    residual = sd * np.sqrt(design.family.variance(flat_line, auxiliary, design.scale)[:, 0])
     rows.append(
         PriorRow(
             "residual_sd",

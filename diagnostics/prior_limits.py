@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.quantiles import quantiles
 from models.design import Design
 from models.priors import Priors
 
@@ -102,7 +103,7 @@ class PriorRow:
 
 def central(values: Array) -> tuple[float, float, float]:
     """Limits of the central 95% of some draws, with their median in between."""
-    lower, median, upper = np.quantile(values, [0.025, 0.5, 0.975])
+    lower, median, upper = quantiles(values, [0.025, 0.5, 0.975])
     return float(lower), float(median), float(upper)
 
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from data_prep.study import Study
-from diagnostics.figure_page import COLOURS, LINES, STYLE, Page
+from diagnostics.figure_page import COLOURS, LINES, STYLE, Page, legend_label
 from inference.calibration import BAND
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _panel(panel: Axes, found: StudyCalibration, quantity: str, level: str) -> N
             linestyle=LINES[k % len(LINES)],
             linewidth=1.3,
             drawstyle="steps-post",
-            label=outcome,
+            label=legend_label(outcome),
         )
     panel.set_xlim(0, 1)
     panel.set_xticks(np.linspace(0, 1, 3), ["0", "0.5", "1"])

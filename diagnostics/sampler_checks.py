@@ -32,8 +32,8 @@ def check_divergences(
         names=DIVERGENCE_NAMES,
         happened="diverged",
         recommendation=(
-            "Run it again with a higher target_accept (0.95, then 0.99); if divergences stay, "
-            f"{SIMPLER}."
+            "Fit again with a higher target_accept (--target-accept 0.95, then 0.99); if "
+            f"divergences stay, {SIMPLER}."
         ),
     )
 
@@ -50,7 +50,8 @@ def check_tree_depth(
         names=TREE_DEPTH_NAMES,
         happened="reached the maximum tree depth",
         recommendation=(
-            "Run it again with twice as many tuning draws, or with a max_treedepth larger by two; "
+            "Fit again with twice as many tuning draws (--tune), or with a max_treedepth larger by "
+            "two (--max-treedepth); "
             f"if trees stay at the maximum, {SIMPLER}."
         ),
     )
@@ -96,7 +97,9 @@ def check_ebfmi(statistics: xr.Dataset | None, outcome: str, threshold: Threshol
             f"{int(np.sum(values < threshold.review))} of {len(chains)} chains are under "
             f"{threshold.review:g}."
         ),
-        recommendation=f"Run it again with twice as many tuning draws; if it stays low, {SIMPLER}.",
+        recommendation=(
+            f"Fit again with twice as many tuning draws (--tune); if it stays low, {SIMPLER}."
+        ),
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from inference.score_steps import ROUNDING, ScoreSteps
 from models.design import arm_pairs
 
 Array = NDArray[np.float64]
@@ -19,6 +20,7 @@ Array = NDArray[np.float64]
 def arm_differences(
     expected: Array,
     scores: Array,
+    steps: ScoreSteps,
     arms: Sequence[str],
     *,
     better: str,
@@ -31,6 +33,8 @@ def arm_differences(
     ----------
     expected, scores : ndarray, shape (d, n, K)
         Expected scores and single outcomes of n patients in K arms.
+    steps : ScoreSteps
+        Chances of the patient's outcomes count scores as they are recorded.
     arms : sequence of str
         Codes in display order.
     better : {"higher", "lower"}
@@ -51,10 +55,13 @@ def arm_differences(
     """
     gain = 1 if better == "higher" else -1
     tails = [(1 - interval) / 2, (1 + interval) / 2]
+    recorded = steps.recorded(scores)
+    slack = ROUNDING * steps.step
     found: list[pd.DataFrame] = []
     for later, earlier in arm_pairs(len(arms)):
         mean = expected[..., later] - expected[..., earlier]
         single = scores[..., later] - scores[..., earlier]
+        told = recorded[..., later] - recorded[..., earlier]
         lower, upper = np.quantile(mean, tails, axis=0)
         outcome_lower, outcome_upper = np.quantile(single, tails, axis=0)
         columns: dict[str, Array | str | float] = {
@@ -67,13 +74,13 @@ def arm_differences(
             "prob_better": (gain * mean > 0).mean(axis=0),
             "outcome_lower": outcome_lower,
             "outcome_upper": outcome_upper,
-            "prob_outcome_better": (gain * single > 0).mean(axis=0),
+            "prob_outcome_better": (gain * told > slack).mean(axis=0),
         }
         if by is not None:
             columns |= {
                 "better_by": by,
                 "prob_better_by": (gain * mean >= by).mean(axis=0),
-                "prob_outcome_better_by": (gain * single >= by).mean(axis=0),
+                "prob_outcome_better_by": (gain * told >= by - slack).mean(axis=0),
             }
         found.append(pd.DataFrame(columns))
     table = pd.concat(found, keys=range(len(found)), names=["pair", "patient"])

@@ -45,6 +45,8 @@ from inference.predictor import (
 )
 from inference.quadrature import normal_nodes
 from inference.residuals import family_parameters
+from inference.score_ends import NOTHING_COUNTED, ChanceWords, chances_in_words
+from inference.score_steps import ScoreSteps, score_steps
 from inference.score_thresholds import Thresholds
 from models.design import Design, arm_pairs
 from models.family import Auxiliary
@@ -73,6 +75,8 @@ class Averages:
         ``better_by, prob_better_by``. Shares are then differences of shares.
     draws : xarray.Dataset
         ``expected`` and shares (``prob_at_least``) over chain, draw, row; the rows of `table`.
+    counted : ChanceWords
+        What chances of scores count, and at which ends they are off; empty where none are told.
     """
 
     outcome: str
@@ -80,6 +84,7 @@ class Averages:
     table: pd.DataFrame
     contrasts: pd.DataFrame
     draws: xr.Dataset
+    counted: ChanceWords = NOTHING_COUNTED
 
 
 def average(
@@ -134,6 +139,7 @@ def average(
         thresholds=wanted,
         better=described.better,
         auxiliary=family_parameters(design, draws, fit.specs[outcome].priors),
+        steps=score_steps(fit, outcome),
     )
     chosen = chosen_arms(query.design, arms)
     rows, measured = [], []
@@ -157,6 +163,7 @@ def average(
         table=_table(rows, measured, wanted, interval),
         contrasts=_contrasts(rows, measured, len(chosen), wanted, interval, gain),
         draws=_dataset(query.draws, measured),
+        counted=chances_in_words(fit, outcome) if wanted.asked else NOTHING_COUNTED,
     )
 
 
@@ -169,6 +176,7 @@ class _Average:
     thresholds: Thresholds
     better: str
     auxiliary: Auxiliary
+    steps: ScoreSteps
 
     def groups(self) -> Iterator[tuple[float, NDArray[np.int64]]]:
         """Values of the alliance, and positions of the patients imagined with each."""
@@ -241,7 +249,7 @@ class _Average:
             values |= {
                 f"prob_{name}": chance
                 for name, chance in self.thresholds.chances(
-                    self.design, self.auxiliary, eta, rows, self.better
+                    self.design, self.auxiliary, eta, rows, self.better, self.steps
                 ).items()
             }
             for name, value in values.items():

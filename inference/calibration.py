@@ -25,7 +25,7 @@ from statsmodels.stats.multitest import multipletests
 from data_prep.errors import InputError
 from inference.datatree import divergences, engine_facts, posterior
 from inference.engines import fit_outcome
-from inference.estimands import estimand_draws
+from inference.estimands import estimand_draws, with_moments
 from inference.profiles import Engine, SamplerProfile, seed_sequence
 from inference.simulated_trials import simulated_trial
 from models.design import Design
@@ -206,8 +206,8 @@ def ranked_trial(question: CalibrationQuestion, number: int) -> dict[str, Any]:
         engine=question.engine,
         cores=1,
     )
-    draws = estimand_draws(trial.design, posterior(tree))
-    truth = estimand_draws(trial.design, trial.draws)
+    draws = with_moments(estimand_draws(trial.design, posterior(tree)))
+    truth = with_moments(estimand_draws(trial.design, trial.draws))
     return rank_numbers(draws, truth, np.random.default_rng(own)) | {
         "divergent": divergences(tree) > 0,
         "fallback": "instant_pareto_k" in engine_facts(tree),

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from data_prep.study import ModelSettings
+from inference.datatree import posterior
+from inference.estimands import infinite_variance
 from inference.missing_outcomes import SHIFTED, stated_shifts, unseen_patients
 from models.priors import Priors
 from models.spec import ModelSpec
@@ -77,7 +79,7 @@ def model_choices(fit: Fit) -> tuple[Choice, ...]:
         return Choice(aspect, _grouped(words), all(map(default, fit.specs.values())))
 
     native = model.likelihood != plain.likelihood
-    family = _grouped({name: _family(spec.family) for name, spec in fit.specs.items()})
+    family = _grouped({name: _family(fit, name) for name in fit.specs})
     return (
         Choice(
             "likelihood",
@@ -141,8 +143,18 @@ def _grouped(words: dict[str, str]) -> str:
     )
 
 
-def _family(name: str) -> str:
-    return FAMILY_WORDS.get(name, name.replace("_", " "))
+def _family(fit: Fit, outcome: str) -> str:
+    name = fit.specs[outcome].family
+    told = FAMILY_WORDS.get(name, name.replace("_", " "))
+    share = 0.0
+    if name == "student_t":
+        share = infinite_variance(fit.design(outcome), posterior(fit.trees[outcome]))
+    if not share:
+        return told
+    return (
+        f"{told}, whose variance is infinite (two degrees of freedom or fewer) in {share:.1%} of "
+        "the draws: residual SD infinite there, therapists' share zero"
+    )
 
 
 def _ratings(reliability: float | None, ceiling: float | None) -> str:

@@ -27,7 +27,8 @@ from inference.fit import Fit
 from inference.imagined import Measure, averaged, distinct_patients, expected_measure
 from inference.lift import Lift, lift_alliance
 from inference.predictor import NEW, Rows, therapist_part
-from inference.residuals import chance_at_least, chance_at_most
+from inference.score_ends import NOTHING_COUNTED, ChanceWords, chances_in_words
+from inference.score_steps import ScoreSteps, score_steps
 from inference.yardsticks import Yardstick
 from models.design import Design
 from models.family import Auxiliary
@@ -75,6 +76,8 @@ class Decisions:
     improvement : bool
         Whether there is a baseline to improve from.
     lift : Lift or None
+    counted : ChanceWords
+        What chances of scores count, and at which ends they are off; empty where none are told.
     """
 
     outcome: str
@@ -82,6 +85,7 @@ class Decisions:
     patients: int
     improvement: bool
     lift: Lift | None
+    counted: ChanceWords = NOTHING_COUNTED
 
 
 def decisions(
@@ -152,6 +156,7 @@ def decisions(
         yardstick=yardstick,
         interval=interval,
         seed=seed,
+        steps=score_steps(fit, outcome),
     )
     rows = asked.effects()
     improvement = yardstick.threshold is not None and patients.baseline is not None
@@ -169,7 +174,15 @@ def decisions(
     table["source"] = table["source"].astype(object).where(~named, yardstick.source)
     too_far = table["lift"].notna() & bool(lifted is not None and lifted.extrapolated)
     table["extrapolated"] = beyond(table["moderator"].to_numpy(float), observed) | too_far
-    return Decisions(outcome, table, len(patients), improvement, lifted)
+    shares = table["quantity"].str.startswith("share").any()
+    return Decisions(
+        outcome,
+        table,
+        len(patients),
+        improvement,
+        lifted,
+        chances_in_words(fit, outcome) if shares else NOTHING_COUNTED,
+    )
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -185,6 +198,7 @@ class _Asked:
     yardstick: Yardstick
     interval: float
     seed: int
+    steps: ScoreSteps
 
     def effects(self) -> list[dict[str, Any]]:
         """Contrasts of expected scores, with an average therapist."""
@@ -246,7 +260,8 @@ class _Asked:
         )
 
     def _chance(self, bound: Array) -> Measure:
-        chance = chance_at_least if self.gain > 0 else chance_at_most
+        steps = self.steps
+        chance = steps.chance_at_least if self.gain > 0 else steps.chance_at_most
 
         def measure(eta: Array, auxiliary: Auxiliary, some: slice) -> Array:
             return chance(self.design, auxiliary, eta, bound[some])

@@ -76,12 +76,16 @@ def number(value: float, decimals: int) -> str:
     ('0.0', '1234', '-1.2e-9', '0')
     >>> number(0.123456789, 8), number(3.21e12, -10)
     ('0.12345679', '3.21e12')
+    >>> number(math.inf, 2)
+    'infinite'
     """
     if math.isnan(value):
         return ""
+    if math.isinf(value):
+        return "infinite" if value > 0 else "-infinite"
     size = abs(value)
     small = decimals > MOST_DECIMALS and size < SMALL
-    if math.isinf(value) or not (small or size >= LARGE):
+    if not (small or size >= LARGE):
         return f"{value:z.{max(0, decimals)}f}"
     if size < 0.5 * 10.0**-decimals:
         return "0"

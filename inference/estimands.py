@@ -14,6 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from inference.expected_scores import (
+    auxiliary_draws,
     average_response,
     coefficients,
     flat,
@@ -34,6 +35,7 @@ SCALE_QUANTITIES = (
     "therapist_icc",
     "therapist_mean_reliability",
     "residual_sd",
+    "residual_scale",
     "degrees_of_freedom",
     "moderator_slope_spread",
 )
@@ -135,8 +137,9 @@ def spread_estimands(
         Change of the expected score for one SD on the predictor's scale: the outcome's SD where
         the link is the identity. Spreads between therapists are to first order in their effects.
     variance : ndarray, shape (d,)
-        Variance of a score given its patient and an average therapist. A Student-t outcome
-        reports the square of its scale instead, since its variance may not exist.
+        Variance of a score given its patient and an average therapist. That of a Student-t
+        outcome is ``scale^2 nu / (nu - 2)``; with two degrees of freedom or fewer it is infinite,
+        so that the SD is infinite too and the therapists' share is zero.
     moderator_unit : float
         SD of the moderator for the slope's SD per point, 1 for that per SD.
 
@@ -222,8 +225,9 @@ def prior_table(design: Design, priors: Priors, *, per_sd: bool = False) -> pd.D
     pandas.DataFrame
         Columns ``outcome, quantity, level, distribution, location, scale``: ``normal`` with mean
         and SD, or ``half-normal`` with its scale. The therapists' share of variance has no prior
-        of its own, nor has an ordinal outcome's intercept. Where the link is curved, scales are
-        to first order: one SD of the predictor counts as one SD of the scores.
+        of its own, nor has an ordinal outcome's intercept, nor the residual SD of a Student-t
+        outcome whose degrees of freedom are estimated (its scale has). Where the link is curved,
+        scales are to first order: one SD of the predictor counts as one SD of the scores.
     """
     linear = linear_estimands(design, per_sd=per_sd)
     sd = np.sqrt(linear.matrix**2 @ design.prior_sd(priors) ** 2)
@@ -247,9 +251,15 @@ def prior_table(design: Design, priors: Priors, *, per_sd: bool = False) -> pd.D
         for name, (effect, scale) in scales.items()
         if effect in design.effects
     ]
-    if design.family.link == "identity":
-        residual = outcome_sd * priors.residual_sd
+    residual = outcome_sd * priors.residual_sd
+    if design.family.name == "gaussian":
         rows.append(("residual_sd", "", "half-normal", 0.0, residual))
+    elif design.family.name == "student_t":
+        nu = priors.degrees_of_freedom
+        if nu > 2:
+            spread = residual * np.sqrt(nu / (nu - 2))
+            rows.append(("residual_sd", "", "half-normal", 0.0, spread))
+        rows.append(("residual_scale", "", "half-normal", 0.0, residual))
     table = pd.DataFrame(rows, columns=["quantity", "level", "distribution", "location", "scale"])
     table.insert(0, "outcome", design.outcome)
     return table
@@ -293,14 +303,48 @@ def estimand_draws(design: Design, draws: xr.Dataset, *, per_sd: bool = False) -
             zip(linear.labels, linear.matrix @ beta.T + linear.offset[:, None], strict=True)
         )
         slope = np.full(len(beta), design.scaling.outcome[1])
-        variance = (slope * flat(draws, "residual_sd")) ** 2
+        auxiliary = auxiliary_draws(draws, design)
+        own = design.family.variance(np.zeros((len(beta), 1)), auxiliary, design.scale)
+        variance = (slope * np.sqrt(own[:, 0])) ** 2
     else:
         response = average_response(design, draws)
         found = response_estimands(design, draws, response, moderator_unit)
         slope, variance = response.slope.mean(axis=1), response.variance
     found |= alliance_estimands(design, draws, slope, moderator_unit)
     found |= spread_estimands(draws, slope, variance, moderator_unit)
+    if design.family.name == "student_t":
+        found["residual_scale", ""] = slope * flat(draws, "residual_sd")
     return _estimands(found, draws)
+
+
+def infinite_variance(design: Design, draws: xr.Dataset) -> float:
+    """Share of the draws whose scores have no variance: Student t, two degrees of freedom at most.
+
+    Parameters
+    ----------
+    design : Design
+    draws : xarray.Dataset
+        Posterior of the outcome.
+    """
+    freedom = auxiliary_draws(draws, design).get("degrees_of_freedom")
+    return 0.0 if freedom is None else float((freedom <= 2).mean())
+
+
+def with_moments(estimands: xr.DataArray) -> xr.DataArray:
+    """The reported quantities without those whose posterior need not have a mean.
+
+    That is the residual SD of a Student-t outcome, which is infinite where the draw has two
+    degrees of freedom or fewer. Scale and degrees of freedom, of which it is made, stay.
+
+    Parameters
+    ----------
+    estimands : xarray.DataArray
+        As from `estimand_draws`.
+    """
+    quantity = estimands["quantity"].values
+    if "residual_scale" not in quantity:
+        return estimands
+    return estimands.isel(estimand=np.flatnonzero(quantity != "residual_sd"))
 
 
 def shared_estimands(draws: xr.Dataset) -> xr.DataArray:

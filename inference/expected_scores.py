@@ -47,9 +47,21 @@ def flat(draws: xr.Dataset, name: str) -> Array:
 
 
 def auxiliary_draws(draws: xr.Dataset, design: Design) -> dict[str, Array]:
-    """The family's own parameters, flat over chains: (d, 1), ordinal cutpoints (d, K - 1)."""
+    """The family's own parameters, flat over chains: (d, 1), ordinal cutpoints (d, K - 1).
+
+    Those that the priors fix, and no draws hold, are there too.
+
+    Parameters
+    ----------
+    draws : xarray.Dataset
+        Posterior, or draws of the prior.
+    design : Design
+    """
     names = [parameter.name for parameter in design.family.parameters if parameter.name in draws]
-    return {name: (values := flat(draws, name)).reshape(len(values), -1) for name in names}
+    found = {name: (values := flat(draws, name)).reshape(len(values), -1) for name in names}
+    total = draws.sizes["chain"] * draws.sizes["draw"]
+    absent = {name: value for name, value in design.fixed.items() if name not in found}
+    return found | {name: np.full((total, 1), value) for name, value in absent.items()}
 
 
 def coefficients(draws: xr.Dataset, design: Design) -> dict[str, Array]:

@@ -19,8 +19,20 @@ QUANTITIES_WITHOUT_LEVELS = (
     "residual_sd",
 )
 QUANTITIES = QUANTITIES_WITH_LEVELS + QUANTITIES_WITHOUT_LEVELS
-# Quantities whose sign says which way an outcome moves; the others are levels or spreads.
+# Quantities whose sign says which way an outcome moves; the others are levels or spreads, of which
+# zero is no value that an interval could hold or leave out.
 SIGNED_QUANTITIES = (*QUANTITIES_WITH_LEVELS, "baseline_slope")
+ZERO_SAYS_NOTHING = {
+    "intercept": "is a level of the scores, whose zero is where the scale has it",
+    "therapist_sd": "cannot be negative",
+    "therapist_slope_sd": "cannot be negative",
+    "therapist_icc": "cannot be negative",
+    "residual_sd": "cannot be negative",
+}
+SAME_PATIENTS = (
+    "where both are of the same patients they share their chance, so that overlap is no sign of "
+    "agreement, and the difference is one of methods"
+)
 
 type Better = Literal["higher", "lower"]
 # A whole number of TOML is a number too; text and truth values are not.
@@ -44,7 +56,8 @@ class Finding(BaseModel):
         Whether the numbers are later arm minus earlier arm (a slope: higher minus lower) on the
         outcome's own scale, or positive where the later arm is better.
     rope : tuple of float or None
-        Region of practical equivalence, as the numbers are oriented; only for the claim "absent".
+        Region of practical equivalence, as the numbers are oriented; for the claim "absent", and
+        for "present" of a quantity of which zero says nothing (`ZERO_SAYS_NOTHING`).
     known_by : {"abstract", "secondary", "derived", "assumed"}
         Read in the abstract, quoted by another publication, computed from quoted numbers, chosen.
     source : str
@@ -86,11 +99,20 @@ class Finding(BaseModel):
             raise ValueError("the estimate must lie between lower and upper")
         if self.rope is not None and not self.rope[0] < self.rope[1]:
             raise ValueError("rope must be [low, high] with low below high")
-        if self.rope is not None and self.claim != "absent":
-            raise ValueError('a rope serves only the claim "absent"')
+        if self.rope is not None and not self.takes_rope:
+            raise ValueError(
+                'a rope serves only the claim "absent", and "present" of standard deviations, '
+                "shares of variance and levels"
+            )
         if self.oriented == "benefit" and self.quantity not in SIGNED_QUANTITIES:
             raise ValueError(f"{self.quantity} cannot be oriented towards benefit")
         return self
+
+    @property
+    def takes_rope(self) -> bool:
+        """Whether a region of practical equivalence has a part in the verdict."""
+        of_level = self.claim == "present" and self.quantity in ZERO_SAYS_NOTHING
+        return self.claim == "absent" or of_level
 
     def as_difference(self, better: Better) -> Finding:
         """Return the finding with its numbers as later minus earlier on the outcome's scale.
@@ -145,7 +167,9 @@ def verdict(
     """Set a published finding against a posterior interval.
 
     An interval that includes zero shows neither presence nor absence. Absence is supported only
-    where the analyst gave a region of practical equivalence and the whole interval lies in it.
+    where the analyst gave a region of practical equivalence and the whole interval lies in it. Of
+    what cannot be negative, or has no meaningful zero, presence too is judged by such a region
+    alone, and without one a claim stays undetermined.
 
     Parameters
     ----------
@@ -169,6 +193,16 @@ def verdict(
     interval = f"The {100 * probability:g}% posterior interval {limits}"
     if finding.claim == "number":
         return _verdict_on_number(finding, lower, upper, interval)
+    reason = ZERO_SAYS_NOTHING.get(finding.quantity)
+    if reason is not None and finding.rope is None:
+        return Verdict(
+            "undetermined",
+            f"{interval} does not answer the claim: {finding.quantity.replace('_', ' ')} {reason}, "
+            "so that zero tells nothing; a region of practical equivalence (rope) beside the claim "
+            "would settle it.",
+        )
+    if reason is not None and finding.claim == "present":
+        return _verdict_on_size(finding, lower, upper, interval)
     if finding.claim == "present":
         return _verdict_on_presence(finding, lower, upper, interval)
     return _verdict_on_absence(finding, lower, upper, interval)
@@ -180,8 +214,9 @@ def _verdict_on_presence(finding: Finding, lower: float, upper: float, interval:
     if not finding.estimate:
         return Verdict(
             "supported",
-            f"{interval} excludes zero; the sign of the published effect is not known here, so "
-            "that its presence alone is compared.",
+            f"{interval} lies {'above' if lower > 0 else 'below'} zero; the sign of the published "
+            "effect is not known here, so that its presence alone is compared, and either sign "
+            "would have counted.",
         )
     published = f"the published estimate {finding.estimate:.3g}"
     if (finding.estimate > 0) == (lower > 0):
@@ -189,6 +224,24 @@ def _verdict_on_presence(finding: Finding, lower: float, upper: float, interval:
             "supported", f"{interval} excludes zero and lies on the same side of it as {published}."
         )
     return Verdict("contradicted", f"{interval} lies on the other side of zero from {published}.")
+
+
+def _verdict_on_size(finding: Finding, lower: float, upper: float, interval: str) -> Verdict:
+    """Presence of what cannot be negative: beyond the region of practical equivalence."""
+    if finding.rope is None:
+        raise ValueError("a presence is judged by a region here")
+    low, high = finding.rope
+    region = f"the region of practical equivalence {low:.3g} to {high:.3g}"
+    if high < lower or upper < low:
+        return Verdict("supported", f"{interval} lies wholly outside {region}.")
+    if low <= lower and upper <= high:
+        return Verdict(
+            "not supported", f"{interval} lies wholly in {region}, where a presence was published."
+        )
+    return Verdict(
+        "undetermined",
+        f"{interval} lies partly in and partly outside {region}, which settles neither.",
+    )
 
 
 def _verdict_on_absence(finding: Finding, lower: float, upper: float, interval: str) -> Verdict:
@@ -221,5 +274,5 @@ def _verdict_on_number(finding: Finding, lower: float, upper: float, interval: s
         return Verdict("undetermined", f"{outside}, which has no published interval beside it.")
     printed = f"the published interval {finding.lower:.3g} to {finding.upper:.3g}"
     if finding.upper < lower or upper < finding.lower:
-        return Verdict("differs", f"{outside}, and does not overlap {printed}.")
-    return Verdict("undetermined", f"{outside}, but overlaps {printed}.")
+        return Verdict("differs", f"{outside}, and does not overlap {printed}; {SAME_PATIENTS}.")
+    return Verdict("undetermined", f"{outside}, but overlaps {printed}; {SAME_PATIENTS}.")

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from data_prep.errors import InputError
 from inference.asked_patients import require_outcome
 from inference.datatree import posterior, power_scaling_tree
-from inference.estimands import SCALE_QUANTITIES
+from inference.estimands import SCALE_QUANTITIES, with_moments
 from inference.fit import Fit
 from inference.log_likelihood import patient_log_likelihood, therapist_log_likelihood
 from inference.log_priors import log_priors, ratings_log_density
@@ -214,7 +214,7 @@ def scaling_tree(fit: Fit, outcome: str) -> tuple[xr.DataTree, tuple[tuple[str, 
             "available.",
         )
     design, draws = fit.design(outcome), posterior(fit.trees[outcome])
-    estimands = fit.estimands(outcome)
+    estimands = with_moments(fit.estimands(outcome))
     pairs = zip(estimands["quantity"].values, estimands["level"].values, strict=True)
     labels = tuple((str(quantity), str(level)) for quantity, level in pairs)
     bare = estimands.drop_vars(["quantity", "level"])

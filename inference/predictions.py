@@ -45,6 +45,8 @@ from inference.predictor import (
 )
 from inference.profiles import seed_sequence
 from inference.residuals import family_parameters, residual_draws, scores_at
+from inference.score_ends import NOTHING_COUNTED, ChanceWords, chances_in_words
+from inference.score_steps import score_steps
 from inference.score_thresholds import Thresholds
 from models.design import Design
 
@@ -74,6 +76,8 @@ class Predictions:
     asked : xarray.Dataset
         What the rows are, over row: ``patient, arm, moderator, baseline, covariates, therapist,
         extrapolated``.
+    counted : ChanceWords
+        What chances of scores count, and at which ends they are off; empty where none are told.
     """
 
     outcome: str
@@ -82,6 +86,7 @@ class Predictions:
     contrasts: pd.DataFrame | None
     draws: xr.Dataset | None
     asked: xr.Dataset
+    counted: ChanceWords = NOTHING_COUNTED
 
     def tree(self) -> xr.DataTree:
         """The draws in ArviZ's groups ``predictions`` and ``predictions_constant_data``.
@@ -207,14 +212,14 @@ def predict(
         chosen = chosen_arms(design, arms, compared=contrasts)
     auxiliary = family_parameters(design, draws, fit.specs[outcome].priors)
     query = _Query(design, draws, asked, chosen, part, generator, auxiliary)
-    rows = query.crossed(slice(None))
+    rows, steps = query.crossed(slice(None)), score_steps(fit, outcome)
     kept = KeptDraws.empty(len(rows), draws) if keep_draws else None
     parts, differences, done = [], [], 0
     for some in query.blocks():
         block = query.answer(some)
         columns = summaries(block, interval)
         for name, chance in wanted.chances(
-            design, auxiliary, block.eta, block.rows, described.better
+            design, auxiliary, block.eta, block.rows, described.better, steps
         ).items():
             columns |= {name: wanted.asked[name], f"prob_{name}": chance.mean(axis=0)}
         parts.append(pd.DataFrame(columns))
@@ -223,6 +228,7 @@ def predict(
                 arm_differences(
                     block.expected.reshape(query.total, -1, query.arms_each),
                     block.scores.reshape(query.total, -1, query.arms_each),
+                    steps,
                     [design.arms[k] for k in chosen or ()],
                     better=described.better,
                     by=wanted.better_by,
@@ -241,6 +247,7 @@ def predict(
         contrasts=contrast_table(design, facts, differences, query.arms_each),
         draws=None if kept is None else kept.dataset(draws),
         asked=facts,
+        counted=chances_in_words(fit, outcome) if wanted.of_scores else NOTHING_COUNTED,
     )
 
 

@@ -20,7 +20,7 @@ from data_prep.errors import InputError
 from inference.asked_patients import require_outcome
 from inference.datatree import posterior
 from inference.engines import fit_outcome
-from inference.estimands import estimand_draws
+from inference.estimands import estimand_draws, with_moments
 from inference.fit import Fit
 from inference.missing_outcomes import contrast_shifts, with_shifted_contrasts
 from models.design import Design
@@ -144,7 +144,7 @@ def prior_refits(
     design, priors = fit.design(outcome), fit.specs[outcome].priors
     kinds = [ALL, *(used_scales(design) if alone else ())]
     grid = tuple((kind, factor) for kind in kinds for factor in wanted)
-    moments, estimands = [], fit.estimands(outcome)
+    moments, estimands = [], with_moments(fit.estimands(outcome))
     shifts = contrast_shifts(fit.study, fit.manifest, outcome)
     for done, (kind, factor) in enumerate(grid):
         if progress is not None:
@@ -158,7 +158,7 @@ def prior_refits(
             cores=cores,
         )
         found = with_shifted_contrasts(estimand_draws(design, posterior(tree)), shifts)
-        moments.append(_moments(found))
+        moments.append(_moments(with_moments(found)))
     if progress is not None:
         progress(len(grid), len(grid))
     pairs = zip(estimands["quantity"].values, estimands["level"].values, strict=True)

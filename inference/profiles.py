@@ -18,6 +18,15 @@ TherapistEffectsKept = Literal["auto", "draws", "summary"]
 # Two effects of 10,000 therapists at 4 x 1,000 draws are 80 million numbers: 640 MB.
 MANY_THERAPISTS = 10_000
 
+# Fewer draws are too few to judge, fewer of tuning find no step size; a trajectory of 2^15 steps
+# takes a second for each draw of a small trial.
+SETTING_LIMITS: dict[str, tuple[float, float]] = {
+    "draws": (100, 1_000_000),
+    "tune": (100, 1_000_000),
+    "target_accept": (0.5, 0.999),
+    "max_treedepth": (1, 15),
+}
+
 # What a random number is drawn for; the position is part of the seed, so new phases go last.
 PHASES = ("sampling", "therapist_effects", "predictions", "replicates", "prior")
 
@@ -57,6 +66,42 @@ class SamplerProfile:
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain values."""
         return asdict(self)
+
+    def adjusted(
+        self,
+        *,
+        draws: int | None = None,
+        tune: int | None = None,
+        target_accept: float | None = None,
+        max_treedepth: int | None = None,
+    ) -> SamplerProfile:
+        """The profile with settings of one's own; its name, and the gate's thresholds, stay.
+
+        Parameters
+        ----------
+        draws, tune : int, optional
+        target_accept : float, optional
+        max_treedepth : int, optional
+
+        Raises
+        ------
+        InputError
+            If a setting is out of range.
+        """
+        given = {
+            "draws": draws,
+            "tune": tune,
+            "target_accept": target_accept,
+            "max_treedepth": max_treedepth,
+        }
+        changes: dict[str, Any] = {k: value for k, value in given.items() if value is not None}
+        for name, value in changes.items():
+            low, high = SETTING_LIMITS[name]
+            if not low <= value <= high:
+                raise InputError(
+                    f"{name} cannot be {value:g}.", f"Give a number from {low:g} to {high:g}."
+                )
+        return replace(self, **changes)
 
     def accepting(self, rate: float) -> SamplerProfile:
         """The profile with at least this target: shorter steps enter a funnel."""

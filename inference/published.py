@@ -26,7 +26,8 @@ def read_published(
 
     The file has one `[[finding]]` table for each finding. A table `[rope.OUTCOME]` with entries
     `QUANTITY = [low, high]`, on the outcome's own scale, gives a region of practical equivalence to
-    the findings with the claim "absent" of that outcome and quantity, unless they have their own.
+    the findings of that outcome and quantity whose claim it judges (`Finding.takes_rope`), unless
+    they have their own.
 
     Parameters
     ----------
@@ -162,7 +163,7 @@ def _is_interval(value: object) -> bool:
 
 def _with_rope(finding: Finding, ropes: Mapping[str, Any], study: Study) -> Finding:
     rope = ropes.get(finding.outcome, {}).get(finding.quantity)
-    if rope is None or finding.rope is not None or finding.claim != "absent":
+    if rope is None or finding.rope is not None or not finding.takes_rope:
         return finding
     low, high = float(rope[0]), float(rope[1])
     # The table is on the outcome's scale; a finding's own region is oriented as its numbers are.

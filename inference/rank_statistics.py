@@ -9,6 +9,8 @@ import numpy as np
 from arviz_stats.base import array_stats
 from numpy.typing import NDArray
 
+from inference.quantiles import LARGEST
+
 TAIL_QUANTILES = (0.05, 0.95)
 """Tail ESS is that of the worse of these; ArviZ's own default follows its 89% intervals."""
 
@@ -47,6 +49,7 @@ def rank_statistics(draws: NDArray[np.float64]) -> RankStatistics:
 @lru_cache(maxsize=_REMEMBERED)
 def _of_one(draws: bytes, chains: int) -> tuple[float, float, float]:
     own = np.frombuffer(draws).reshape(chains, -1)
+    own = np.where(np.isposinf(own), LARGEST, own)  # ranks are the same
     with np.errstate(divide="ignore", invalid="ignore"):  # where no chain moves: infinite
         r_hat = array_stats.rhat(own)
     return (

@@ -211,7 +211,10 @@ def _part(
 
 
 def _spread(design: Design, eta: Array, auxiliary: Auxiliary) -> Array:
-    """SD of a score given the predictor, on the outcome's own scale."""
+    """SD of a score given the predictor, on the outcome's own scale.
+
+    Of a Student-t outcome its scale, which there is with any degrees of freedom.
+    """
     scale = design.scale
     if "residual_sd" in auxiliary and "cutpoint" not in auxiliary:
         return np.asarray(scale.unit * auxiliary["residual_sd"])

@@ -21,7 +21,7 @@ from data_prep.errors import InputError
 from data_prep.trial import Trial, check_estimable
 from inference.datatree import add_patients, posterior
 from inference.engines import fit_outcome
-from inference.estimands import shared_estimands
+from inference.estimands import shared_estimands, with_moments
 from inference.fit import Fit
 from inference.fitting import LARGEST_SEED
 from inference.joint import sample_joint
@@ -266,7 +266,7 @@ def _same(first: xr.Dataset, second: xr.Dataset) -> bool:
 def _reported(fit: Fit, name: str) -> xr.DataArray:
     if name == JOINT and fit.shared is not None:
         return shared_estimands(posterior(fit.shared))
-    return fit.estimands(name)
+    return with_moments(fit.estimands(name))
 
 
 def _compared(

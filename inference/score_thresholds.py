@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from data_prep.errors import InputError
 from data_prep.study import Outcome
 from inference.predictor import Rows
-from inference.residuals import chance_at_least, chance_at_most
+from inference.score_steps import ScoreSteps
 from models.design import Design
 from models.family import Auxiliary
 
@@ -41,6 +41,11 @@ class Thresholds:
         """Thresholds for a patient in one arm, by name."""
         named = {"at_least": self.at_least, "at_most": self.at_most, "change": self.change}
         return {name: value for name, value in named.items() if value is not None}
+
+    @property
+    def of_scores(self) -> bool:
+        """Whether chances of single scores are asked for."""
+        return bool(self.asked) or self.better_by is not None
 
     def require(self, name: str, outcome: Outcome) -> None:
         """Refuse thresholds that the outcome's scale does not have.
@@ -76,7 +81,13 @@ class Thresholds:
             )
 
     def chances(
-        self, design: Design, auxiliary: Auxiliary, eta: Array, rows: Rows, better: str
+        self,
+        design: Design,
+        auxiliary: Auxiliary,
+        eta: Array,
+        rows: Rows,
+        better: str,
+        steps: ScoreSteps,
     ) -> dict[str, Array]:
         """Probability of reaching each threshold, given expected score and parameters.
 
@@ -90,6 +101,8 @@ class Thresholds:
         rows : Rows
             r rows, with the baseline that a change is counted from.
         better : {"higher", "lower"}
+        steps : ScoreSteps
+            Of the outcome's scores.
 
         Returns
         -------
@@ -98,15 +111,15 @@ class Thresholds:
         found = {}
         if self.at_least is not None:
             bound = np.full(len(rows), self.at_least)
-            found["at_least"] = chance_at_least(design, auxiliary, eta, bound)
+            found["at_least"] = steps.chance_at_least(design, auxiliary, eta, bound)
         if self.at_most is not None:
             bound = np.full(len(rows), self.at_most)
-            found["at_most"] = chance_at_most(design, auxiliary, eta, bound)
+            found["at_most"] = steps.chance_at_most(design, auxiliary, eta, bound)
         if self.change is not None and rows.baseline is not None:
             if better == "higher":
                 bound = rows.baseline + self.change
-                found["change"] = chance_at_least(design, auxiliary, eta, bound)
+                found["change"] = steps.chance_at_least(design, auxiliary, eta, bound)
             else:
                 bound = rows.baseline - self.change
-                found["change"] = chance_at_most(design, auxiliary, eta, bound)
+                found["change"] = steps.chance_at_most(design, auxiliary, eta, bound)
         return found

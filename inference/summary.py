@@ -8,6 +8,7 @@ import xarray as xr
 
 from data_prep.errors import InputError
 from inference.estimands import SCALE_QUANTITIES
+from inference.quantiles import quantiles
 from inference.rank_statistics import rank_statistics
 
 COLUMNS = (
@@ -40,7 +41,8 @@ def summarise(outcome: str, estimands: xr.DataArray, *, interval: float = 0.95) 
     -------
     pandas.DataFrame
         Columns as in `COLUMNS`. ``prob_positive`` is missing for standard deviations and shares,
-        which cannot be negative.
+        which cannot be negative. A quantity of which some draws are infinite has an infinite mean
+        and no SD; its limits are quantiles of all draws.
 
     Raises
     ------
@@ -54,16 +56,19 @@ def summarise(outcome: str, estimands: xr.DataArray, *, interval: float = 0.95) 
         )
     tail = (1 - interval) / 2
     sample = ("chain", "draw")
-    lower, upper = estimands.quantile([tail, 1 - tail], dim=sample).values
+    values = estimands.transpose("estimand", *sample).values
+    lower, upper = quantiles(values.reshape(len(values), -1), [tail, 1 - tail], axis=1)
     quantity = estimands["quantity"].values
-    ranks = rank_statistics(estimands.transpose("estimand", *sample).values)
+    ranks = rank_statistics(values)
+    with np.errstate(invalid="ignore"):  # infinite draws have no SD
+        sd = estimands.std(sample, ddof=1).values
     positive = (estimands > 0).mean(sample).values
     columns = {
         "outcome": outcome,
         "quantity": quantity,
         "level": estimands["level"].values,
         "mean": estimands.mean(sample).values,
-        "sd": estimands.std(sample, ddof=1).values,
+        "sd": sd,
         "lower": lower,
         "upper": upper,
         "prob_positive": np.where(np.isin(quantity, SCALE_QUANTITIES), np.nan, positive),

@@ -7,8 +7,13 @@ strength of the baseline score, which was seen. Strength is stated as two shares
 what remains of the alliance after baseline, arm and covariates, and of what then remains of the
 outcome (`inference.unseen_improvement_bias`; Cinelli & Hazlett 2020, doi:10.1111/rssb.12348).
 
-Two answers stand side by side. For the linear regression the formulas are exact. For the posterior,
-every draw of the slope is moved by the same formula with that draw's residual SD:
+What is unseen acts alike in all arms, so that what it explains of the alliance is a share of what
+baseline, arm and covariates leave: products of arm and alliance are no part of what is removed.
+
+Two answers stand side by side. For the linear regression, which has one slope for all arms, the
+formulas are exact. For the posterior, every draw of the slope averaged over arms is moved by the
+same formula with that draw's residual SD (Student t: ``scale sqrt(nu / (nu - 2))``, and draws with
+two degrees of freedom or fewer are left out, since nothing is a share of an infinite variance):
 
     slope - residual SD / (remaining SD of the alliance) * sqrt(R2_y R2_a / (1 - R2_a))
 
@@ -51,6 +56,7 @@ Array = NDArray[np.float64]
 TIMES = (1.0, 2.0, 3.0)  # how many times as strong as what was seen
 INTERVAL = 0.95
 GRID = np.linspace(0, 0.6, 61)  # equal shares of both remaining variances, for curves
+FEWEST_FINITE = 0.5  # share of the draws that must have a residual variance
 SLOPE = ("moderator_slope", "average")
 
 
@@ -82,13 +88,16 @@ class UnseenImprovement:
     patients : int
         Those with a rating, whom the linear regression is of.
     linear : LinearSlope
-        Ordinary least squares, on the outcome's own scale for one point of the alliance.
+        Ordinary least squares with one slope for all arms, on the outcome's own scale for one
+        point of the alliance. It weighs arms by their patients, the posterior weighs them alike.
     slope : ndarray, shape (d,)
-        Posterior draws of the same slope.
+        Posterior draws of the slope averaged over arms, those whose residual variance is finite.
     unit : ndarray, shape (d,)
         Bias for a `leverage` of one, per draw.
     benchmarks : tuple of Benchmark
         Empty where the outcome has neither baseline nor covariates.
+    infinite : float
+        Share of the draws that are left out, their residual variance being infinite.
     """
 
     outcome: str
@@ -97,6 +106,7 @@ class UnseenImprovement:
     slope: Array
     unit: Array
     benchmarks: tuple[Benchmark, ...]
+    infinite: float = 0.0
 
     @property
     def direction(self) -> float:
@@ -226,20 +236,22 @@ def unseen_improvement(fit: Fit, outcome: str) -> UnseenImprovement:
     Raises
     ------
     InputError
-        If the run has no such outcome, too few patients have a rating for a regression, or the
-        ratings' noise is all that baseline, arm and covariates leave of them.
+        If the run has no such outcome, too few patients have a rating for a regression, the
+        ratings' noise is all that baseline, arm and covariates leave of them, or the residual
+        variance of a Student-t outcome is infinite in most draws.
     """
     require_outcome(fit, outcome)
     if fit.rowless:
         raise refuse_rows()
     design = fit.linear_design(outcome)
-    columns = [design.coefficients[k] for k in design.present]
-    X, alliance = design.X[:, design.present], columns.index("moderator")
+    kept = [k for k in design.present if not design.coefficients[k].startswith("interaction[")]
+    columns = [design.coefficients[k] for k in kept]
+    X, alliance = design.X[:, kept], columns.index("moderator")
     if len(X) <= X.shape[1] + 1 or np.linalg.matrix_rank(X) < X.shape[1]:
         raise InputError(
             f"{outcome}: {len(X)} rated patients do not determine a regression with "
             f"{X.shape[1]} coefficients.",
-            "Leave covariates out, or fit with --no-interaction.",
+            "Fit without some of the covariates.",
         )
     unit = design.scaling.outcome[1] / design.scaling.moderator[1]
     found = least_squares_slope(X, design.y, alliance)
@@ -248,6 +260,14 @@ def unseen_improvement(fit: Fit, outcome: str) -> UnseenImprovement:
         estimands.isel(estimand=_place(estimands, *label)).transpose("chain", "draw").values.ravel()
         for label in (SLOPE, ("residual_sd", ""))
     )
+    finite = np.isfinite(spread)
+    if finite.mean() < FEWEST_FINITE:
+        raise InputError(
+            f"{outcome}: the residual variance is infinite (two degrees of freedom or fewer) in "
+            f"{1 - finite.mean():.0%} of the draws, and nothing is a share of it.",
+            "Fit the outcome with its family gaussian, or with degrees_of_freedom above 2 under "
+            "[priors].",
+        )
     share = _therapist_share(estimands)
     remaining = _remaining_sd(design, X, alliance, share)
     noise = fit.specs[outcome].moderator.reliability
@@ -264,9 +284,10 @@ def unseen_improvement(fit: Fit, outcome: str) -> UnseenImprovement:
         outcome=outcome,
         patients=len(X),
         linear=LinearSlope(found.estimate * unit, found.se * unit, found.degrees_of_freedom),
-        slope=slope,
-        unit=spread / (remaining * design.scaling.moderator[1]),
+        slope=slope[finite],
+        unit=spread[finite] / (remaining * design.scaling.moderator[1]),
         benchmarks=_benchmarks(X, design.y, columns),
+        infinite=float(1 - finite.mean()),
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
 
@@ -110,6 +110,8 @@ class Design:
     moderator_missing : ndarray of bool, shape (n,)
     count : ndarray, shape (n,)
         Patients whom a row stands for; one, unless identical rows were brought together.
+    fixed : mapping of str to float
+        The family's own parameters that the priors fix at a value, so that no draws hold them.
     given : Moments, optional
         Of patients whose rows are not there; n is then zero. See `models.moments_design`.
     """
@@ -130,6 +132,7 @@ class Design:
     moderator: ModeratorSpec
     moderator_missing: NDArray[np.bool_]
     count: Array
+    fixed: Mapping[str, float] = field(default_factory=dict)
     given: Moments | None = None
 
     @property
@@ -210,6 +213,23 @@ class Design:
             moderator_missing=self.moderator_missing[first],
             count=np.bincount(back.ravel(), weights=self.count),
         )
+
+
+def fixed_parameters(family: Family, priors: Priors) -> dict[str, float]:
+    """The family's own parameters that the priors fix at a value.
+
+    Parameters
+    ----------
+    family : Family
+    priors : Priors
+    """
+    return {
+        parameter.name: float(getattr(priors, parameter.scale))
+        for parameter in family.parameters
+        if parameter.prior == "gamma"
+        and parameter.scale is not None
+        and getattr(priors, parameter.scale)
+    }
 
 
 def centre_and_sd(values: Array) -> tuple[float, float]:
@@ -322,4 +342,5 @@ def build_design(
         moderator=spec.moderator,
         moderator_missing=np.isnan(analysed["moderator"].values),
         count=np.ones_like(y),
+        fixed=fixed_parameters(family, spec.priors),
     )

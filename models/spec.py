@@ -163,7 +163,25 @@ def specify(study: Study) -> dict[str, ModelSpec]:
     }
     if model.joint:
         _require_joinable(specs)
+    _require_variance(specs)
     return specs
+
+
+def _require_variance(specs: Mapping[str, ModelSpec]) -> None:
+    """Refuse degrees of freedom that are fixed so low that scores have no variance.
+
+    Raises
+    ------
+    InputError
+    """
+    for outcome, spec in specs.items():
+        if spec.family == "student_t" and 0 < spec.priors.degrees_of_freedom <= 2:
+            raise InputError(
+                f"{outcome}: a Student-t distribution with degrees_of_freedom = "
+                f"{spec.priors.degrees_of_freedom:g} has no variance, so that there is no residual "
+                "SD and no therapists' share.",
+                "Fix them above 2 under [priors], or leave the entry out: they are then estimated.",
+            )
 
 
 def _family(own: str, likelihood: str, joint: bool) -> str:

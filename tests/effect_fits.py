@@ -21,6 +21,7 @@ from models.spec import ModelSpec
 
 Array = NDArray[np.float64]
 FAMILIES = {"function": ("gaussian", "student_t", "beta_binomial"), "gpe": ("ordinal",)}
+RANGES = {"function": (3, 30), "gpe": (-5, 5)}
 PAIRS = [(outcome, family) for outcome, each in FAMILIES.items() for family in each]
 
 
@@ -88,10 +89,17 @@ def mean_of(design: Design, draw: xr.Dataset, predictor: float) -> float:
 def chance_of(
     design: Design, draw: xr.Dataset, predictor: float, bound: float, *, upwards: bool
 ) -> float:
-    """Chance of this score, or one beyond it on the better side."""
+    """Chance of this score, or one beyond it on the better side.
+
+    Scores are whole: under a continuous law one of them is what lies within half a point of it, and
+    no score lies beyond the ends of the scale.
+    """
     found = score_distribution(design, draw, predictor)
     if not isinstance(found, tuple):
-        return float(found.sf(bound) if upwards else found.cdf(bound))
+        low, high = RANGES[design.outcome]
+        if upwards:
+            return float(0.0 if bound > high else found.sf(np.ceil(bound) - 0.5))
+        return float(0.0 if bound < low else found.cdf(np.floor(bound) + 0.5))
     distribution, scores = found
     wanted = scores >= bound if upwards else scores <= bound
     return float(distribution.pmf(np.arange(len(scores)))[wanted].sum())

@@ -55,7 +55,9 @@ def likelihood(family: str) -> Formula:
         return Formula(
             display(outcome + is_drawn + drawn),
             "The outcome has a Student-t distribution around the linear predictor, with scale σ "
-            "and ν degrees of freedom, so that single far-off scores weigh less.",
+            "and ν degrees of freedom, so that single far-off scores weigh less. Its SD is "
+            "σ √(ν / (ν − 2)), infinite for ν of 2 or less; residual SD and shares of variance are "
+            "of that SD.",
         )
     if family == "beta_binomial":
         share = called("logistic", predictor)

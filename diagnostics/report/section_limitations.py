@@ -125,7 +125,7 @@ def _about_model(material: Material) -> Iterator[str]:
     if ends:
         yield (
             "A normal or t distribution knows no ends of a scale, and scores pile up there: "
-            f"{', '.join(ends)}."
+            f"{', '.join(ends)}. Chances of scores near such an end are off."
         )
     pairs = len(arm_pairs(len(fit.study.arms)))
     looks = pairs * len(fit.outcomes) * (1 + next(iter(fit.specs.values())).interaction)

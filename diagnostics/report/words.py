@@ -51,7 +51,7 @@ def number(value: float | None, digits: int) -> str:
     >>> number(-1.234, 1), number(float("nan"), 1)
     ('−1.2', '—')
     """
-    if value is None or not np.isfinite(value):
+    if value is None or np.isnan(value):
         return NONE
     return shown(value, digits).replace("-", MINUS)
 
@@ -77,7 +77,7 @@ def interval(lower: float, upper: float, digits: int) -> str:
     >>> interval(-0.5, 1.25, 2)
     '−0.50 to 1.25'
     """
-    if not (np.isfinite(lower) and np.isfinite(upper)):
+    if np.isnan(lower) or np.isnan(upper):
         return NONE
     return f"{number(lower, digits)} to {number(upper, digits)}"
 
@@ -91,7 +91,7 @@ def estimate(value: float, lower: float, upper: float, digits: int) -> str:
     '1.0 (−0.5 to 2.5)'
     """
     told = number(value, digits)
-    if told == NONE or not (np.isfinite(lower) and np.isfinite(upper)):
+    if told == NONE or np.isnan(lower) or np.isnan(upper):
         return told
     return f"{told} ({interval(lower, upper, digits)})"
 

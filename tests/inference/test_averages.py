@@ -42,7 +42,8 @@ def chances(design: Design, draw: xr.Dataset, predictor: Array, threshold: float
     eta = scale.link_location + scale.link_unit * predictor
     if design.family.name == "gaussian":
         score = scale.offset + scale.unit * eta
-        return stats.norm.sf(threshold, score, scale.unit * float(draw["residual_sd"]))
+        # Scores are whole: this one begins half a point below
+        return stats.norm.sf(threshold - 0.5, score, scale.unit * float(draw["residual_sd"]))
     if design.family.name == "beta_binomial":
         share, precision = special.expit(eta), float(draw["precision"])
         law = stats.betabinom(scale.top, share * precision, (1 - share) * precision)

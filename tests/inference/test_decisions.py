@@ -88,8 +88,8 @@ def test_shares_of_new_therapists_hold_the_therapists_variance() -> None:
     residual, spread, total = 0.6, 0.8, 20_000
     posterior = fixed(total, beta={"arm[1]": 0.5}, residual_sd=residual, therapist_sd=spread)
     fit = fit_of(posterior=posterior, therapist="intercept")
-    design, reach = fit.design("function"), 25.0
-    answer = decisions(fit, "function", Yardstick(reach=reach), values=[VALUE], seed=3)
+    design, reach = fit.design("function"), 24.5  # where a whole score of 25 begins
+    answer = decisions(fit, "function", Yardstick(reach=25), values=[VALUE], seed=3)
     mean, sd = design.scaling.outcome
     predictor = 0.5 / np.sqrt(2)  # the first arm of the orthonormal basis
     standard = (predictor - (reach - mean) / sd) / np.hypot(residual, spread)

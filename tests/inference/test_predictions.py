@@ -88,6 +88,11 @@ def test_expected_scores_are_those_of_loops_over_draws_and_patients(
         assert (line["expected_lower"], line["expected_upper"]) == pytest.approx((lower, upper))
 
 
+def recorded(scores: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Drawn scores as whole ones within the scale, as those of the trial are."""
+    return np.clip(np.round(scores), low, high)
+
+
 # Single outcomes ----------------------------------------------------------------------------------
 
 
@@ -103,7 +108,7 @@ def test_chances_are_shares_of_the_drawn_outcomes(likelihood: str, outcome: str)
     patients = patients_of(outcome, fit.design(outcome))
     found = predict(fit, outcome, patients, thresholds=thresholds, therapist="new")
     assert found.draws is not None
-    scores = found.draws["outcome"].values.reshape(-1, 5)
+    scores = recorded(found.draws["outcome"].values.reshape(-1, 5), low, high)
     shares = {"at_least": scores >= middle, "at_most": scores <= middle - 1}
     if change is not None:
         shares["change"] = scores >= patients.rows.baseline + change
@@ -122,7 +127,8 @@ def test_improvement_counts_downwards_where_lower_is_better() -> None:
     patients = patients_of("function", fit.design("function"))
     found = predict(turned, "function", patients, thresholds=Thresholds(change=3.0))
     assert found.draws is not None
-    reached = found.draws["outcome"].values.reshape(-1, 5) <= patients.rows.baseline - 3.0
+    scores = recorded(found.draws["outcome"].values.reshape(-1, 5), *described.range)
+    reached = scores <= patients.rows.baseline - 3.0
     chance = found.table["prob_change"]
     error = np.sqrt(chance * (1 - chance) / 4000)
     assert (np.abs(chance - reached.mean(axis=0)) < ERRORS * error).all()
@@ -174,6 +180,7 @@ def test_arms_are_compared_for_the_same_patient(likelihood: str, better: str) ->
     expected, scores = (
         found.draws[name].values.reshape(-1, 2, 3) for name in ("expected", "outcome")
     )
+    whole = recorded(scores, *described.range)
     gain = 1 if better == "higher" else -1
     lines = found.contrasts.to_dict("records")
     assert [line["contrast"] for line in lines] == 2 * ["MCE-GE", "SMT-GE", "SMT-MCE"]
@@ -192,6 +199,7 @@ def test_arms_are_compared_for_the_same_patient(likelihood: str, better: str) ->
         assert line["prob_positive"] == np.mean(mean > 0)
         assert line["prob_better"] == np.mean(gain * mean > 0)
         assert line["prob_better_by"] == np.mean(gain * mean >= 1)
+        single = whole[:, patient, later] - whole[:, patient, earlier]
         assert line["prob_outcome_better"] == np.mean(gain * single > 0)
         assert line["prob_outcome_better_by"] == np.mean(gain * single >= 1)
     # The same rank: the arm with the better expected score is never the worse one for a patient.

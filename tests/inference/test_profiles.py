@@ -90,3 +90,23 @@ class TestProfiles:
     def test_a_name_like_none_is_refused_with_all(self) -> None:
         with pytest.raises(InputError, match="'ci', 'standard', 'publication'"):
             find_profile("quick")
+
+    def test_settings_of_ones_own_keep_the_name(self) -> None:
+        found = find_profile("ci").adjusted(
+            draws=1500, tune=2000, target_accept=0.95, max_treedepth=12
+        )
+        assert (found.name, found.chains) == ("ci", 2)
+        assert (found.draws, found.tune) == (1500, 2000)
+        assert (found.target_accept, found.max_treedepth) == (0.95, 12)
+        assert find_profile("ci").adjusted() == find_profile("ci")
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            *(("target_accept", 1.0), ("target_accept", 0.0)),
+            *(("tune", 0), ("draws", -5), ("max_treedepth", 0), ("max_treedepth", 40)),
+        ],
+    )
+    def test_settings_out_of_range_are_refused(self, name: str, value: float) -> None:
+        with pytest.raises(InputError, match=f"{name} cannot be"):
+            find_profile("ci").adjusted(**{name: value})  # type: ignore[arg-type]

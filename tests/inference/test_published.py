@@ -268,6 +268,68 @@ class TestVerdict:
         assert result.explanation.endswith(".")
         assert result.explanation.count(". ") == 0
 
+    @pytest.mark.parametrize(
+        "quantity", ["therapist_sd", "therapist_slope_sd", "therapist_icc", "residual_sd"]
+    )
+    @pytest.mark.parametrize("claim", ["present", "absent"])
+    def test_of_what_cannot_be_negative_zero_says_nothing(self, quantity: str, claim: str) -> None:
+        """Positive draws exclude zero, were the SD 0.00002: no evidence for it or against it."""
+        for lower, upper in ((1e-6, 4e-5), (0.5, 2.0)):
+            result = verdict(
+                finding(claim, quantity=quantity, level=""),
+                lower=lower,
+                upper=upper,
+                estimate=(lower + upper) / 2,
+                better="higher",
+            )
+            assert result.word == "undetermined"
+            assert "cannot be negative" in result.explanation
+            assert "region of practical equivalence" in result.explanation
+
+    def test_a_level_has_its_zero_where_the_scale_has_it(self) -> None:
+        published = finding("present", quantity="intercept", level="")
+        result = verdict(published, lower=14, upper=16, estimate=15, better="higher")
+        assert result.word == "undetermined"
+        assert "level of the scores" in result.explanation
+
+    @pytest.mark.parametrize(
+        ("claim", "lower", "upper", "word"),
+        [
+            ("present", 0.6, 1.4, "supported"),
+            ("present", 0.1, 0.4, "not supported"),
+            ("present", 0.4, 0.6, "undetermined"),
+            ("absent", 0.6, 1.4, "not supported"),
+            ("absent", 0.1, 0.4, "supported (practically equivalent)"),
+            ("absent", 0.4, 0.6, "undetermined"),
+        ],
+    )
+    def test_a_region_decides_on_a_standard_deviation(
+        self, claim: str, lower: float, upper: float, word: str
+    ) -> None:
+        published = finding(claim, quantity="therapist_sd", level="", rope=[0.0, 0.5])
+        result = verdict(published, lower=lower, upper=upper, estimate=lower, better="higher")
+        assert result.word == word
+
+    def test_a_number_of_a_standard_deviation_is_compared(self) -> None:
+        published = finding("number", quantity="residual_sd", level="", estimate=2.0)
+        result = verdict(published, lower=1.5, upper=2.5, estimate=2.0, better="higher")
+        assert result.word == "agrees"
+
+    @pytest.mark.parametrize(("sign", "side"), [(1, "above"), (-1, "below")])
+    def test_a_presence_of_unknown_sign_says_which_was_found(self, sign: int, side: str) -> None:
+        lower, upper = sorted((sign * 0.1, sign * 0.9))
+        result = verdict(
+            finding("present"), lower=lower, upper=upper, estimate=sign * 0.5, better="higher"
+        )
+        assert result.word == "supported"
+        assert f"lies {side} zero" in result.explanation
+
+    @pytest.mark.parametrize(("lower", "upper"), [(3.0, 5.0), (5.0, 6.0)])
+    def test_intervals_of_the_same_patients_are_no_test(self, lower: float, upper: float) -> None:
+        published = finding("number", estimate=2.9, lower=0.9, upper=4.8)
+        result = verdict(published, lower=lower, upper=upper, estimate=lower, better="higher")
+        assert "same patients" in result.explanation
+
     def test_including_zero_shows_neither(self) -> None:
         for claim in ("present", "absent"):
             result = verdict(finding(claim), lower=-1, upper=1, estimate=0, better="higher")

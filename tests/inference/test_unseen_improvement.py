@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
 import xarray as xr
 from planted_misfits import ARMS, OUTCOME, QUICK, THERAPISTS, described
 
@@ -30,14 +31,17 @@ SHARE = 0.2  # of the alliance, and of what then remains of the outcome, that it
 ALLIANCE_SD = 12.0
 
 
-def improved_trial(seed: int) -> tuple[xr.Dataset, np.ndarray]:
+def improved_trial(seed: int, first_arms: float = 0.0) -> tuple[xr.Dataset, np.ndarray]:
     """The alliance does nothing; an improvement before its rating raises it and the score.
 
     With z and e of variance 1, alliance sqrt(.2) z + sqrt(.8) e has a share .2 of z; the score
     b z + c f has, given the alliance, b^2 .8 of z, and .2 of all with c^2 = 3.2 b^2.
+    Such a share of the patients, if one is given, is in the first arm, the rest in the second.
     """
     random = np.random.default_rng([seed, 7])
     arm = random.permutation(PATIENTS) % ARMS
+    if first_arms:
+        arm = (random.permutation(PATIENTS) >= first_arms * PATIENTS).astype(int)
     therapist = random.permutation(PATIENTS) % THERAPISTS
     improvement, own, noise, baseline = random.standard_normal((4, PATIENTS))
     alliance = np.sqrt(SHARE) * improvement + np.sqrt(1 - SHARE) * own
@@ -53,7 +57,7 @@ def improved_trial(seed: int) -> tuple[xr.Dataset, np.ndarray]:
             "covariates": (("patient", "covariate"), np.empty((PATIENTS, 0))),
         },
         coords={
-            "arm": ["GE", "MCE", "SMT"],
+            "arm": ["GE", "MCE", "SMT"][: arm.max() + 1],
             "therapist": [f"T{j}" for j in range(THERAPISTS)],
             "covariate": np.array([], dtype=str),
         },
@@ -61,8 +65,10 @@ def improved_trial(seed: int) -> tuple[xr.Dataset, np.ndarray]:
     return found, improvement
 
 
-def improved_fit(seed: int, spec: ModelSpec | None = None) -> tuple[Fit, np.ndarray]:
-    data, improvement = improved_trial(seed)
+def improved_fit(
+    seed: int, spec: ModelSpec | None = None, first_arms: float = 0.0
+) -> tuple[Fit, np.ndarray]:
+    data, improvement = improved_trial(seed, first_arms)
     limits, spec = (-100.0, 200.0), spec or ModelSpec(OUTCOME)
     tree, _ = sample_outcome(build_design(data, spec, limits), spec.priors, QUICK, seed)
     add_patients(tree, data)
@@ -113,8 +119,9 @@ def test_the_linear_answer_is_the_regression_with_the_improvement() -> None:
     fit, improvement = improved_fit(3)
     answer = unseen_improvement(fit, OUTCOME)
     design = fit.linear_design(OUTCOME)
-    X = design.X[:, design.present]
-    column = [design.coefficients[k] for k in design.present].index("moderator")
+    names = ["intercept", "arm[1]", "arm[2]", "baseline", "moderator"]  # one slope for all arms
+    X = design.X[:, [design.coefficients.index(name) for name in names]]
+    column = names.index("moderator")
     whole = np.column_stack([X, improvement])
     of_alliance = partial_r2(X[:, column], np.delete(whole, column, axis=1), [X.shape[1] - 1])
     of_outcome = partial_r2(design.y, whole, [X.shape[1]])
@@ -126,6 +133,33 @@ def test_the_linear_answer_is_the_regression_with_the_improvement() -> None:
     assert float(adjusted_se(answer.linear, of_alliance, of_outcome)) == pytest.approx(
         long.se * unit, rel=1e-9
     )
+
+
+@pytest.mark.mcmc
+def test_only_what_is_named_is_taken_from_the_alliance() -> None:
+    """Baseline and arm leave nearly all of it: the SD is the regression's on these two alone.
+
+    With 85% of the patients in one arm the product of arm and alliance, were it removed too, would
+    leave 1 - (.85 - .15)^2 = .51 of the variance.
+    """
+    fit, _ = improved_fit(4, ModelSpec(OUTCOME, therapist="none"), first_arms=0.85)
+    answer = unseen_improvement(fit, OUTCOME)
+    data = fit.patients(OUTCOME)
+    named = np.column_stack(
+        [np.ones(PATIENTS), data["arm_index"].values == 1, data["baseline"].values]
+    )
+    alliance = data["moderator"].values
+    left = alliance - named @ np.linalg.lstsq(named, alliance, rcond=None)[0]
+    remaining = np.sqrt(left @ left / (PATIENTS - 4))
+    assert remaining > 0.97 * alliance.std(ddof=1)
+    estimands = fit.estimands(OUTCOME)
+    spread = estimands.isel(estimand=list(estimands["quantity"].values).index("residual_sd"))
+    np.testing.assert_allclose(answer.unit, spread.values.ravel() / remaining, rtol=1e-9)
+    # And the regression is the one with these columns and the alliance
+    model = sm.OLS(data["outcome"].values, np.column_stack([named, alliance])).fit()
+    assert answer.linear.estimate == pytest.approx(model.params[-1], rel=1e-9)
+    assert answer.linear.se == pytest.approx(model.bse[-1], rel=1e-9)
+    assert answer.linear.degrees_of_freedom == PATIENTS - 4
 
 
 @pytest.mark.mcmc
