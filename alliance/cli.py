@@ -40,8 +40,10 @@ from alliance.model_options import (
 )
 from alliance.options import (
     DEFAULT_SEED,
+    AtOption,
     EffectsKept,
     EngineName,
+    ExtrapolateAtOption,
     FigureOption,
     FormatOption,
     IntervalOption,
@@ -251,6 +253,8 @@ def summary(
         list[Path] | None,
         typer.Option(help="Another run, to be put beside this one; may be repeated."),
     ] = None,
+    at: AtOption = None,
+    extrapolate: ExtrapolateAtOption = False,
     figure: FigureOption = None,
     table_format: FormatOption = TableFormat.TABLE,
 ) -> None:
@@ -264,9 +268,20 @@ def summary(
             param_hint="--figure",
         )
     if beside:
-        _commands().summaries_beside([run, *beside], interval, table_format.value)
+        _commands().summaries_beside(
+            [run, *beside], interval, table_format.value, at=at, extrapolate=extrapolate
+        )
         return
-    _commands().summary(run, interval, per_sd, priors, figure, table_format.value)
+    _commands().summary(
+        run,
+        interval,
+        per_sd,
+        priors,
+        figure,
+        table_format.value,
+        at=at,
+        extrapolate=extrapolate,
+    )
 
 
 @app.command()
@@ -277,13 +292,17 @@ def compare(
         typer.Option(help="A published.toml, instead of the one that was kept with the run."),
     ] = None,
     interval: IntervalOption = 0.95,
+    at: AtOption = None,
+    extrapolate: ExtrapolateAtOption = False,
     figure: Annotated[
         Path | None, typer.Option(help="Also draw a forest plot: FILE.png, .svg or .pdf.")
     ] = None,
     table_format: FormatOption = TableFormat.TABLE,
 ) -> None:
     """Set published findings, OLS, REML and the posterior side by side."""
-    _commands().compare(run, published, interval, figure, table_format.value)
+    _commands().compare(
+        run, published, interval, figure, table_format.value, at=at, extrapolate=extrapolate
+    )
 
 
 app.command()(effect_commands.effects)

@@ -26,7 +26,14 @@ SIDE_BY_SIDE = 150  # columns that estimates and intervals of five sources need 
 ONE_LINE = 95  # columns that need no broken lines where sources stand one below the other
 
 
-def comparison(fit: Fit, table: pd.DataFrame, table_format: str, *, interval: float) -> None:
+def comparison(
+    fit: Fit,
+    table: pd.DataFrame,
+    table_format: str,
+    *,
+    interval: float,
+    at: float | None = None,
+) -> None:
     """Print the comparison of `inference.comparison.compare`.
 
     Parameters
@@ -37,6 +44,8 @@ def comparison(fit: Fit, table: pd.DataFrame, table_format: str, *, interval: fl
     table_format : {"table", "csv", "json"}
     interval : float
         Probability of the table's intervals.
+    at : float, optional
+        The alliance that was named for the contrasts of arms.
     """
     if table_format != "table":
         frame(table, table_format, simulated=fit.study.simulated)
@@ -53,7 +62,7 @@ def comparison(fit: Fit, table: pd.DataFrame, table_format: str, *, interval: fl
         for note in dict.fromkeys(notes):
             if note:
                 console.print(escape(f"{outcome}: {note}."))
-    console.print(_legend(fit, interval))
+    console.print(_legend(fit, interval, at))
 
 
 def _cells(row: dict[Any, Any]) -> list[str]:
@@ -116,10 +125,13 @@ def _one_below_the_other(fit: Fit, outcome: str, rows: Sequence[dict[Any, Any]])
     return shown
 
 
-def _legend(fit: Fit, interval: float) -> str:
+def _legend(fit: Fit, interval: float, at: float | None) -> str:
+    from inference.compared_at import comparison_places
+
     lines = [
         f"Refits and posterior: estimate and {100 * interval:g}% interval. Published numbers as "
         "later arm minus earlier arm. OLS, main effects: without the interaction.",
+        *comparison_places(fit, at),
         "undetermined: the interval includes zero, or overlaps the published one without holding "
         "its estimate; it shows neither presence nor absence.",
         "Each verdict's explanation and source, and all quantities: --format csv.",

@@ -189,7 +189,7 @@ def simulate_trial(
         },
         "alliance": population,
         "outcomes": {
-            name: truth_record(true, study.outcomes[name].baseline is not None)
+            name: truth_record(true, study.outcomes[name].baseline is not None, population["mean"])
             | {"therapist_effects": effects_by_id(therapist_ids, *effects[name])}
             for name, true in parameters.items()
         },

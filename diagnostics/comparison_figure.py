@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import matplotlib as mpl
@@ -12,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from data_prep.errors import InputError
+from inference.compared_at import comparison_places
 from inference.fit import Fit
 
 # Okabe and Ito's colours, told apart by colour-blind readers; shapes say the same again.
@@ -26,9 +28,12 @@ SLOPES = ("moderator_slope", "interaction")
 FORMATS = (".png", ".svg", ".pdf")
 SPREAD = 0.17  # vertical distance between the sources of one row
 ROW_INCHES, PANEL_INCHES = 0.42, 4.6
+LINE_CHARACTERS = 17  # of the caption, for each inch of the figure's width
 
 
-def comparison_figure(fit: Fit, table: pd.DataFrame, *, interval: float = 0.95) -> Figure:
+def comparison_figure(
+    fit: Fit, table: pd.DataFrame, *, interval: float = 0.95, at: float | None = None
+) -> Figure:
     """Draw slopes, contrasts and interactions of every outcome, each outcome on its own scale.
 
     Parameters
@@ -38,6 +43,8 @@ def comparison_figure(fit: Fit, table: pd.DataFrame, *, interval: float = 0.95) 
         As from `inference.comparison.compare`.
     interval : float
         Probability of the table's intervals, for the caption.
+    at : float, optional
+        The alliance that was named for the table, for the caption.
 
     Returns
     -------
@@ -63,7 +70,7 @@ def comparison_figure(fit: Fit, table: pd.DataFrame, *, interval: float = 0.95) 
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), frameon=False)
         figure.suptitle(_title(fit), x=0.01, ha="left", fontsize=11, fontweight="bold")
-        figure.supxlabel(_caption(fit, interval), x=0.01, ha="left", fontsize=8)
+        figure.supxlabel(_caption(fit, interval, at), x=0.01, ha="left", fontsize=8)
     return figure
 
 
@@ -156,9 +163,11 @@ def _title(fit: Fit) -> str:
     return "SIMULATED DATA" if fit.study.simulated else fit.study.title
 
 
-def _caption(fit: Fit, interval: float) -> str:
-    return (
+def _caption(fit: Fit, interval: float, at: float | None) -> str:
+    columns = min(2, len(fit.outcomes))
+    text = (
         f"Estimates and {100 * interval:g}% intervals (published: as printed). "
         f"Slopes and interactions for one SD of the {fit.study.moderator.name}; "
-        "contrasts, later arm minus earlier, at its mean."
+        f"contrasts, later arm minus earlier. {' '.join(comparison_places(fit, at))}"
     )
+    return fill(text, int(LINE_CHARACTERS * (columns * PANEL_INCHES + 1.2)))

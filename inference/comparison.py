@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from inference.compared_at import mean_alliance
 from inference.findings import Finding, verdict
 from inference.fit import Fit
 from inference.refits import refit
@@ -33,7 +34,14 @@ POSTERIOR = {
 }
 
 
-def compare(fit: Fit, findings: Sequence[Finding] = (), *, interval: float = 0.95) -> pd.DataFrame:
+def compare(
+    fit: Fit,
+    findings: Sequence[Finding] = (),
+    *,
+    interval: float = 0.95,
+    at: float | None = None,
+    extrapolate: bool = False,
+) -> pd.DataFrame:
     """Every reported quantity from each source, with a verdict on what was published.
 
     Parameters
@@ -43,6 +51,10 @@ def compare(fit: Fit, findings: Sequence[Finding] = (), *, interval: float = 0.9
         Published findings; those of outcomes that were not fitted are left out.
     interval : float
         Probability of all intervals but the published ones.
+    at, extrapolate
+        Where arms are compared, as of `inference.fit.Fit.summary`. Refits, which have the
+        patients with a rating alone, compare them at the same value: by default the mean over
+        all whom the posterior analyses. Published numbers stand as printed.
 
     Returns
     -------
@@ -52,12 +64,20 @@ def compare(fit: Fit, findings: Sequence[Finding] = (), *, interval: float = 0.9
         published_upper, published_p`` (as later arm minus earlier on the outcome's scale);
         for each model of `inference.refits.refit` ``MODEL_estimate, _se, _lower, _upper,
         _p_value``; ``posterior_mean, posterior_sd, posterior_lower, posterior_upper,
-        prob_positive``; ``verdict, explanation, known_by, source, note, refit_note``.
+        prob_positive``; ``verdict, explanation, known_by, source, note, refit_note``; and ``at``,
+        the alliance to which intercept, contrasts and the SD between therapists of the posterior
+        belong, missing for averages over the patients at their own alliance.
+        Under a curved link the posterior speaks of an average therapist, and the refits are linear
+        models of the scores, whose contrasts are averages over therapists as well.
     """
-    summary = fit.summary(interval=interval)
-    table = summary[[*KEY, *POSTERIOR]].rename(columns=POSTERIOR)
+    summary = fit.summary(interval=interval, at=at, extrapolate=extrapolate)
+    table = summary[[*KEY, *POSTERIOR, "at"]].rename(columns=POSTERIOR)
+    places = {name: mean_alliance(fit, name) if at is None else at for name in fit.outcomes}
     refits = pd.concat(
-        [refit(fit.linear_design(outcome), interval=interval) for outcome in fit.outcomes],
+        [
+            refit(fit.linear_design(outcome), interval=interval, at=place)
+            for outcome, place in places.items()
+        ],
         ignore_index=True,
     )
     for model in MODELS:
@@ -70,7 +90,7 @@ def compare(fit: Fit, findings: Sequence[Finding] = (), *, interval: float = 0.9
     front = list(VERDICT_COLUMNS[:5])
     refitted = [name for name in table.columns if name.startswith(MODELS)]
     back = list(VERDICT_COLUMNS[5:])
-    return table[[*KEY, *front, *refitted, *POSTERIOR.values(), *back, "refit_note"]]
+    return table[[*KEY, *front, *refitted, *POSTERIOR.values(), *back, "refit_note", "at"]]
 
 
 def _verdicts(

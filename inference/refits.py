@@ -141,7 +141,10 @@ def reml(
             else "REML estimate on the boundary: the therapist covariance is singular"
         )
     names = ("therapist_sd", "therapist_slope_sd")
-    scales = _single_draw(**dict(zip(names, sds, strict=False)), residual_sd=residual_sd)
+    spreads = dict(zip(names, sds, strict=False)) | {"residual_sd": residual_sd}
+    if len(sds) > 1 and sds[:2].all():
+        spreads["therapist_correlation"] = float(therapist_covariance[0, 1] / sds[0] / sds[1])
+    scales = _single_draw(**spreads)
     return LinearFit(beta, covariance, scales, np.inf, note)
 
 
@@ -161,7 +164,7 @@ def _gls_covariance(
     return np.asarray(residual_variance * np.linalg.inv(moments.XtX - explained))
 
 
-def refit(design: Design, *, interval: float = 0.95) -> pd.DataFrame:
+def refit(design: Design, *, interval: float = 0.95, at: float | None = None) -> pd.DataFrame:
     """Linear models of one outcome.
 
     Parameters
@@ -169,6 +172,9 @@ def refit(design: Design, *, interval: float = 0.95) -> pd.DataFrame:
     design : Design
     interval : float
         Probability of the confidence intervals.
+    at : float, optional
+        Alliance, in its own points, at which arms are compared; by default the mean of the
+        design's patients.
 
     Returns
     -------
@@ -178,24 +184,31 @@ def refit(design: Design, *, interval: float = 0.95) -> pd.DataFrame:
         OLS intervals are from Student's t, REML's from the normal distribution.
     """
     tables = []
+    centre, sd = design.scaling.moderator
+    alliance = 0.0 if at is None else (at - centre) / sd
     main = [k for k in design.present if not design.coefficients[k].startswith("interaction")]
     y = design.y
     for name, columns in {"ols": design.present, "ols_main": main}.items():
         fit = ols(design.X[:, columns], y)
-        tables.append(_table(design, name, columns, fit, interval))
+        tables.append(_table(design, name, columns, fit, interval, alliance))
     if design.effects:
         columns = design.present
         varying = [columns.index(column) for column in design.effect_columns]
         fit = reml(design.X[:, columns], y, design.therapist_index, varying)
-        tables.append(_table(design, "reml", columns, fit, interval))
+        tables.append(_table(design, "reml", columns, fit, interval, alliance))
     return pd.concat(tables, ignore_index=True)
 
 
 def _table(
-    design: Design, model: str, columns: Sequence[int], fit: LinearFit, interval: float
+    design: Design,
+    model: str,
+    columns: Sequence[int],
+    fit: LinearFit,
+    interval: float,
+    alliance: float,
 ) -> pd.DataFrame:
     linear = _available(linear_estimands(design), columns, len(design.coefficients))
-    matrix = linear.matrix[:, list(columns)]
+    matrix = linear.at(alliance)[:, list(columns)]
     estimate = matrix @ fit.beta + linear.offset
     variance = np.einsum("mp,pq,mq->m", matrix, fit.covariance, matrix)
     se = np.sqrt(variance.clip(min=0))
@@ -215,7 +228,9 @@ def _table(
     if fit.scales is not None:
         outcome_sd, moderator_sd = design.scaling.outcome[1], design.scaling.moderator[1]
         variance = (outcome_sd * fit.scales["residual_sd"].values.ravel()) ** 2
-        scales = spread_estimands(fit.scales, np.array([outcome_sd]), variance, moderator_sd)
+        scales = spread_estimands(
+            fit.scales, np.array([outcome_sd]), variance, moderator_sd, alliance
+        )
         rows = [
             {"quantity": name, "level": level, "estimate": float(value[0])}
             for (name, level), value in scales.items()
@@ -237,5 +252,6 @@ def _available(linear: LinearEstimands, columns: Sequence[int], size: int) -> Li
     return LinearEstimands(
         labels=tuple(linear.labels[row] for row in keep),
         matrix=linear.matrix[keep],
+        along=linear.along[keep],
         offset=linear.offset[keep],
     )

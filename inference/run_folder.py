@@ -18,6 +18,7 @@ import xarray as xr
 from data_prep.errors import InputError
 from data_prep.files import file_bytes
 from data_prep.study import Study, read_study, study_text
+from inference.compared_at import compared_at
 from inference.datatree import GROUPS, SAMPLED
 from inference.fit import Fit, installed_versions
 from inference.netcdf import netcdf_bytes
@@ -144,7 +145,8 @@ def _write(
             table = table.assign(**{SIMULATED: "SIMULATED"})
         table.to_csv(folder / name, index=False)
     hashes = {entry.name: _sha256(entry) for entry in sorted(folder.iterdir())}
-    manifest = {"format": FORMAT, **fit.manifest, "files": hashes}
+    places = {"compared_at": compared_at(fit)}
+    manifest = {"format": FORMAT, **fit.manifest, **places, "files": hashes}
     text = json.dumps(manifest, indent=2, ensure_ascii=False)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
     for entry in folder.iterdir():

@@ -22,6 +22,7 @@ COLUMNS = (
     "ess_bulk",
     "ess_tail",
     "r_hat",
+    "at",
 )
 
 
@@ -40,7 +41,8 @@ def summarise(outcome: str, estimands: xr.DataArray, *, interval: float = 0.95) 
     -------
     pandas.DataFrame
         Columns as in `COLUMNS`. ``prob_positive`` is missing for standard deviations and shares,
-        which cannot be negative.
+        which cannot be negative; ``at``, the alliance to which intercept, arm contrasts and the
+        SD between therapists belong, for what belongs to no single one.
 
     Raises
     ------
@@ -70,5 +72,6 @@ def summarise(outcome: str, estimands: xr.DataArray, *, interval: float = 0.95) 
         "ess_bulk": ranks.ess_bulk,
         "ess_tail": ranks.ess_tail,
         "r_hat": ranks.r_hat,
+        "at": estimands["at"].values if "at" in estimands.coords else np.nan,
     }
     return pd.DataFrame(columns, columns=list(COLUMNS))

@@ -18,6 +18,7 @@ from diagnostics.report.parts import (
     ReportTable,
     Section,
 )
+from inference.compared_at import comparison_places
 
 SHOWN = ("moderator_slope", "arm_contrast", "interaction")
 SOURCES = {
@@ -44,7 +45,8 @@ def comparison(material: Material) -> Section:
         Paragraph(
             "OLS: ordinary least squares with all interactions of the arms; OLS, main effects: "
             "without them; REML: the linear mixed model with the posterior's therapist effects. "
-            "Published numbers are turned to later arm minus earlier arm."
+            "Published numbers are turned to later arm minus earlier arm. "
+            + " ".join(comparison_places(fit, material.at))
         )
     ]
     if material.findings:
@@ -60,7 +62,7 @@ def comparison(material: Material) -> Section:
     parts.append(
         Picture(
             "comparison",
-            comparison_figure(fit, material.comparison, interval=material.interval),
+            comparison_figure(fit, material.comparison, interval=material.interval, at=material.at),
             "Published, refitted and posterior estimates",
             f"Forest plots by outcome: estimates with {share} intervals from OLS, REML and the "
             "posterior, and from the publication where it states numbers. The numbers stand in "

@@ -43,6 +43,7 @@ COLUMNS = [
     "source",
     "note",
     "refit_note",
+    "at",
 ]
 
 
