@@ -121,6 +121,7 @@ def _print(summary: pd.DataFrame, built: Multiverse, interval: float, at: float 
                 escape(row["hangs_on"]),
             )
         print_fitting(render.out(), shown, FEWEST_COLUMNS)
+    places = pd.concat([summary["at_lowest"], summary["at_highest"]])
     render.out().print(
         "Median, lowest and highest posterior mean of the analyses whose draws passed the gate, "
         f"each as good as the others; how many have a {100 * interval:g}% interval above or below "
