@@ -127,11 +127,7 @@ def _print(summary: pd.DataFrame, built: Multiverse, interval: float, at: float 
         f"each as good as the others; how many have a {100 * interval:g}% interval above or below "
         "zero. Hangs most on: the choice that explains the largest share of the variance of these "
         "means. No analysis is added up with another: they share the patients. "
-        + escape(
-            compared_places(
-                summary[["at_lowest", "at_highest"]].stack(), built.study.moderator.name, at
-            )
-        )
+        + escape(compared_places(places, built.study.moderator.name, at))
     )
 
 
