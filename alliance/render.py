@@ -249,7 +249,8 @@ def _legend(fit: Fit, per_sd: bool, at: float | None) -> str:
     arms = ", ".join(f"{code} = {label}" for code, label in fit.study.arms.items())
     return escape(
         f"Moderator slopes and interactions: outcome points for one {unit} of {moderator.label}.\n"
-        f"{places_in_words(fit, at)} Intercept, therapist SD and ICC likewise.\nEqual-tailed intervals; ESS the smaller of bulk and tail; "
+        f"{places_in_words(fit, at)} Intercept, therapist SD and ICC likewise.\n"
+        "Equal-tailed intervals; ESS the smaller of bulk and tail; "
         f"N(mean, SD). Arms: {arms}."
     )
 

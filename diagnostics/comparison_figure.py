@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from data_prep.errors import InputError
+from data_prep.files import AnyPath, as_path
 from inference.compared_at import comparison_places
 from inference.fit import Fit
 
@@ -87,13 +88,13 @@ def require_figure(path: Path) -> None:
         )
 
 
-def save_figure(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: AnyPath) -> None:
     """Write a figure as PNG, SVG or PDF.
 
     Parameters
     ----------
     figure : matplotlib.figure.Figure
-    path : Path
+    path : str or path-like
         The ending says the format.
 
     Raises
@@ -101,6 +102,7 @@ def save_figure(figure: Figure, path: Path) -> None:
     InputError
         If the ending is another one, or the file cannot be written.
     """
+    path = as_path(path)
     require_figure(path)
     try:
         figure.savefig(path, dpi=150)
