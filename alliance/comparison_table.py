@@ -128,10 +128,17 @@ def _one_below_the_other(fit: Fit, outcome: str, rows: Sequence[dict[Any, Any]])
 def _legend(fit: Fit, interval: float, at: float | None) -> str:
     from inference.compared_at import comparison_places
 
+    curved: tuple[str, ...] = ()
+    if any(fit.design(outcome).family.link != "identity" for outcome in fit.outcomes):
+        curved = (
+            "Posterior means over therapists: `alliance predict RUN --average-over trial "
+            "--contrasts`.",
+        )
     lines = [
         f"Refits and posterior: estimate and {100 * interval:g}% interval. Published numbers as "
         "later arm minus earlier arm. OLS, main effects: without the interaction.",
         *comparison_places(fit, at),
+        *curved,
         "undetermined: the interval includes zero, or overlaps the published one without holding "
         "its estimate; it shows neither presence nor absence.",
         "Each verdict's explanation and source, and all quantities: --format csv.",

@@ -126,7 +126,7 @@ def compared_places(places: pd.Series, name: str, at: float | None) -> str:
     if at is not None:
         return (
             f"Arms are compared at {name} {at:g}; where the link is curved, averaged over the "
-            f"analysed patients, each with {name} {at:g}, and an average therapist."
+            f"analysed patients, each with {name} {at:g}, under an average therapist."
         )
     low, high = places.min(), places.max()
     own = "Arms are compared at the mean of each analysis's own patients"
@@ -135,7 +135,7 @@ def compared_places(places: pd.Series, name: str, at: float | None) -> str:
         own += f" ({name} {low:.4g})" if same else f" ({name} {low:.4g} to {high:.4g})"
     return (
         f"{own}; where the link is curved, averaged over these patients, each with their own "
-        f"{name}, and an average therapist."
+        f"{name}, under an average therapist."
     )
 
 

@@ -128,13 +128,13 @@ def place_in_words(fit: Fit, outcome: str, at: float | None = None) -> str:
                 value += f" (extrapolated: ratings run from {low:g} to {high:g})"
         if straight:
             return f"at {value}, as named"
-        return f"averaged over the analysed patients, each with {value}, and an average therapist"
+        return f"averaged over the analysed patients, each with {value}, under an average therapist"
     mean = f"{mean_alliance(fit, outcome):.4g}"
     if straight:
         return f"at {name} {mean}, the mean of the analysed patients{_latent(design, name)}"
     return (
         f"averaged over the analysed patients, each with their own {name} (mean "
-        f"{mean}{_latent(design, name)}), and an average therapist"
+        f"{mean}{_latent(design, name)}), under an average therapist"
     )
 
 
@@ -192,7 +192,7 @@ def comparison_places(fit: Fit, at: float | None = None) -> list[str]:
         told.append(
             f"{', '.join(curved)}: the link is curved. The posterior speaks of an average "
             "therapist, OLS and REML of the mean over therapists, as a rule some percent nearer "
-            "zero; `alliance predict RUN --average-over trial --contrasts` gives such a mean."
+            "zero."
         )
     return told
 
