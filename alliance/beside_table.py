@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from alliance.narrow import print_fitting
 from alliance.render import frame, note, out, outcome_table, words
+from inference.compared_at import places_in_words
 from inference.digits import decimals, number
 from models.spec import JOINT
 
@@ -20,7 +21,12 @@ FEWEST_COLUMNS = 3  # quantity, level and one run
 
 
 def runs_beside(
-    runs: Mapping[str, Fit], table: pd.DataFrame, table_format: str, *, interval: float
+    runs: Mapping[str, Fit],
+    table: pd.DataFrame,
+    table_format: str,
+    *,
+    interval: float,
+    at: float | None = None,
 ) -> None:
     """Print the table of `inference.beside.runs_beside`, by outcome."""
     first = next(iter(runs.values()))
@@ -52,3 +58,11 @@ def runs_beside(
             shown.add_row(words(row["quantity"]), escape(row["level"]), *cells)
         print_fitting(out(), shown, FEWEST_COLUMNS)
     out().print(f"Posterior means and {100 * interval:g}% equal-tailed intervals.")
+    places = {name: places_in_words(fit, at) for name, fit in runs.items()}
+    if len(set(places.values())) == 1:
+        out().print(escape(next(iter(places.values()))))
+    else:
+        for name, told in places.items():
+            out().print(escape(f"{name}: {told[0].lower()}{told[1:]}"))
+        if at is None:
+            out().print("--at VALUE compares the arms of all runs at one alliance.")

@@ -40,8 +40,10 @@ from alliance.model_options import (
 )
 from alliance.options import (
     DEFAULT_SEED,
+    AtOption,
     EffectsKept,
     EngineName,
+    ExtrapolateAtOption,
     FigureOption,
     FormatOption,
     IntervalOption,
@@ -274,6 +276,8 @@ def summary(
         list[Path] | None,
         typer.Option(help="Another run, to be put beside this one; may be repeated."),
     ] = None,
+    at: AtOption = None,
+    extrapolate: ExtrapolateAtOption = False,
     figure: FigureOption = None,
     table_format: FormatOption = TableFormat.TABLE,
 ) -> None:
@@ -287,9 +291,20 @@ def summary(
             param_hint="--figure",
         )
     if beside:
-        _commands().summaries_beside([run, *beside], interval, table_format.value)
+        _commands().summaries_beside(
+            [run, *beside], interval, table_format.value, at=at, extrapolate=extrapolate
+        )
         return
-    _commands().summary(run, interval, per_sd, priors, figure, table_format.value)
+    _commands().summary(
+        run,
+        interval,
+        per_sd,
+        priors,
+        figure,
+        table_format.value,
+        at=at,
+        extrapolate=extrapolate,
+    )
 
 
 @app.command()
@@ -307,13 +322,17 @@ def compare(
             help="OLS with cluster-robust standard errors by therapist (CR2), too.",
         ),
     ] = False,
+    at: AtOption = None,
+    extrapolate: ExtrapolateAtOption = False,
     figure: Annotated[
         Path | None, typer.Option(help="Also draw a forest plot: FILE.png, .svg or .pdf.")
     ] = None,
     table_format: FormatOption = TableFormat.TABLE,
 ) -> None:
     """Set published findings, OLS, REML and the posterior side by side."""
-    _commands().compare(run, published, interval, robust, figure, table_format.value)
+    _commands().compare(
+        run, published, interval, robust, figure, table_format.value, at=at, extrapolate=extrapolate
+    )
 
 
 app.command()(effect_commands.effects)

@@ -255,29 +255,41 @@ def summary(
     priors: bool,
     figure: Path | None,
     table_format: str,
+    *,
+    at: float | None = None,
+    extrapolate: bool = False,
 ) -> None:
     """Print the tidy table, or the priors."""
     from inference.choices import model_choices
 
     fitted = load_run(run, rows=False)
+    places: dict[str, Any] = {"at": at, "extrapolate": extrapolate}
     if priors:
-        render.priors(fitted, fitted.priors(per_sd=per_sd), table_format, per_sd=per_sd)
+        table = fitted.priors(per_sd=per_sd, **places)
+        render.priors(fitted, table, table_format, per_sd=per_sd, at=at)
         return
-    table = fitted.summary(interval=interval, per_sd=per_sd)
+    table = fitted.summary(interval=interval, per_sd=per_sd, **places)
     if figure is not None:
         from diagnostics.comparison_figure import save_figure
         from diagnostics.contrast_figure import contrast_figure
 
-        save_figure(contrast_figure(fitted, table, interval=interval), figure)
+        save_figure(contrast_figure(fitted, table, interval=interval, at=at), figure)
         render.say(f"Written: {figure}")
-    render.summary(fitted, table, table_format, interval=interval, per_sd=per_sd)
+    render.summary(fitted, table, table_format, interval=interval, per_sd=per_sd, at=at)
     if table_format == "table":  # a machine reads one table
         run_facts.patients(fitted)
         run_facts.choices(model_choices(fitted))
 
 
 @command
-def summaries_beside(paths: list[Path], interval: float, table_format: str) -> None:
+def summaries_beside(
+    paths: list[Path],
+    interval: float,
+    table_format: str,
+    *,
+    at: float | None = None,
+    extrapolate: bool = False,
+) -> None:
     """Print the quantities of several runs side by side."""
     from alliance.beside_table import runs_beside as print_runs
     from inference.beside import runs_beside
@@ -289,7 +301,8 @@ def summaries_beside(paths: list[Path], interval: float, table_format: str) -> N
     if len(set(names)) < len(names):
         raise InputError("A run cannot stand beside itself.", "Name another run with --beside.")
     runs = dict(zip(names, (load_run(path, rows=False) for path in paths), strict=True))
-    print_runs(runs, runs_beside(runs, interval=interval), table_format, interval=interval)
+    table = runs_beside(runs, interval=interval, at=at, extrapolate=extrapolate)
+    print_runs(runs, table, table_format, interval=interval, at=at)
     if table_format == "table":
         for name, fitted in runs.items():
             run_facts.choices(model_choices(fitted), title=f"Model of {name}")
@@ -303,6 +316,9 @@ def compare(
     robust: bool,
     figure: Path | None,
     table_format: str,
+    *,
+    at: float | None = None,
+    extrapolate: bool = False,
 ) -> None:
     """Print the comparison."""
     from inference.choices import model_choices
@@ -317,12 +333,14 @@ def compare(
     if path is not None:
         left_out = fitted.manifest.get("left_out", ())
         findings = read_published(path, fitted.study, left_out=left_out)
-    table = compared(fitted, findings, interval=interval, robust=robust)
-    comparison(fitted, table, table_format, interval=interval)
+    table = compared(
+        fitted, findings, interval=interval, robust=robust, at=at, extrapolate=extrapolate
+    )
+    comparison(fitted, table, table_format, interval=interval, at=at)
     if table_format == "table":
         run_facts.choices(model_choices(fitted))
     if figure is not None:
         from diagnostics.comparison_figure import comparison_figure, save_figure
 
-        save_figure(comparison_figure(fitted, table, interval=interval), figure)
+        save_figure(comparison_figure(fitted, table, interval=interval, at=at), figure)
         render.say(f"Written: {figure}")

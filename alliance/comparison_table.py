@@ -29,7 +29,14 @@ SOURCES = {
 VERDICT = len("undetermined")  # columns of the longest word of a verdict
 
 
-def comparison(fit: Fit, table: pd.DataFrame, table_format: str, *, interval: float) -> None:
+def comparison(
+    fit: Fit,
+    table: pd.DataFrame,
+    table_format: str,
+    *,
+    interval: float,
+    at: float | None = None,
+) -> None:
     """Print the comparison of `inference.comparison.compare`.
 
     Parameters
@@ -40,6 +47,8 @@ def comparison(fit: Fit, table: pd.DataFrame, table_format: str, *, interval: fl
     table_format : {"table", "csv", "json"}
     interval : float
         Probability of the table's intervals.
+    at : float, optional
+        The alliance that was named for the contrasts of arms.
     """
     if table_format != "table":
         frame(table, table_format, simulated=fit.study.simulated)
@@ -70,7 +79,7 @@ def comparison(fit: Fit, table: pd.DataFrame, table_format: str, *, interval: fl
         for note in dict.fromkeys(notes):
             if note:
                 console.print(escape(f"{outcome}: {note}."))
-    console.print(_legend(fit, table, interval, published="published" in sources))
+    console.print(_legend(fit, table, interval, at, published="published" in sources))
 
 
 def _cells(row: dict[Any, Any], sources: Mapping[str, str]) -> list[str]:
@@ -146,11 +155,23 @@ def _about(sources: Mapping[str, str]) -> str:
     return ": published and refitted" if "published" in sources else ": refitted"
 
 
-def _legend(fit: Fit, table: pd.DataFrame, interval: float, *, published: bool) -> str:
+def _legend(
+    fit: Fit, table: pd.DataFrame, interval: float, at: float | None, *, published: bool
+) -> str:
+    from inference.compared_at import comparison_places
+
+    curved: tuple[str, ...] = ()
+    if any(fit.design(outcome).family.link != "identity" for outcome in fit.outcomes):
+        curved = (
+            "Posterior means over therapists: `alliance predict RUN --average-over trial "
+            "--contrasts`.",
+        )
     as_printed = " Published numbers as later arm minus earlier arm." if published else ""
     lines = [
         f"Refits and posterior: estimate and {100 * interval:g}% interval.{as_printed} OLS, main "
         "effects: without the interaction.",
+        *comparison_places(fit, at),
+        *curved,
         *refit_words(table),
     ]
     if published:

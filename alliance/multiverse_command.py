@@ -11,7 +11,9 @@ import typer
 from alliance.model_options import DataArgument, OutcomeOption, StudyArgument
 from alliance.options import (
     DEFAULT_SEED,
+    AtOption,
     EngineName,
+    ExtrapolateAtOption,
     FigureOption,
     FormatOption,
     IntervalOption,
@@ -49,6 +51,8 @@ def multiverse(
         ),
     ] = None,
     interval: IntervalOption = 0.95,
+    at: AtOption = None,
+    extrapolate: ExtrapolateAtOption = False,
     profile: Annotated[
         ProfileName, typer.Option(help="How much is sampled for each analysis.")
     ] = ProfileName.CI,
@@ -77,6 +81,8 @@ def multiverse(
         full=full,
         quantities=quantity or [],
         interval=interval,
+        at=at,
+        extrapolate=extrapolate,
         profile=profile.value,
         engine=None if engine is None else engine.value,
         store=store,

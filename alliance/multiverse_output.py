@@ -33,6 +33,8 @@ def multiverse(
     full: bool,
     quantities: list[str],
     interval: float,
+    at: float | None,
+    extrapolate: bool,
     profile: str,
     engine: Engine | None,
     store: Path,
@@ -64,25 +66,34 @@ def multiverse(
         f"Fitting {len(built.analyses)} analyses that differ in {', '.join(built.varied)}; results "
         f"are kept in {store}."
     )
-    settings: dict[str, Any] = {"engine": engine, "interval": interval}
+    settings: dict[str, Any] = {"engine": engine, "interval": interval, "at": at}
     facts = multiverse_facts(built, find_profile(profile), seed, **settings)
     with many_fits(store, facts, dask, workers) as (client, kept, progress):
         table = fit_multiverse(
-            client, kept, built, find_profile(profile), seed, progress=progress, **settings
+            client,
+            kept,
+            built,
+            find_profile(profile),
+            seed,
+            extrapolate=extrapolate,
+            progress=progress,
+            **settings,
         )
     if figure is not None:
         from diagnostics.multiverse_figure import multiverse_figure
 
-        save_figure(multiverse_figure(built, curves_of(table, wanted), interval), figure)
+        save_figure(multiverse_figure(built, curves_of(table, wanted), interval, at), figure)
         render.say(f"Written: {figure}")
     if table_format == "table":
-        _print(multiverse_summary(table), built, interval)
+        _print(multiverse_summary(table), built, interval, at)
     else:
         render.frame(table, table_format, simulated=described.simulated)
     _tell_failures(table)
 
 
-def _print(summary: pd.DataFrame, built: Multiverse, interval: float) -> None:
+def _print(summary: pd.DataFrame, built: Multiverse, interval: float, at: float | None) -> None:
+    from diagnostics.multiverse_table import compared_places
+
     for outcome, own in summary.groupby("outcome", sort=False):
         label = built.study.outcomes[str(outcome)].label
         text = f"{outcome}: {label}, over {own['analyses'].max()} analyses"
@@ -110,11 +121,13 @@ def _print(summary: pd.DataFrame, built: Multiverse, interval: float) -> None:
                 escape(row["hangs_on"]),
             )
         print_fitting(render.out(), shown, FEWEST_COLUMNS)
+    places = pd.concat([summary["at_lowest"], summary["at_highest"]])
     render.out().print(
         "Median, lowest and highest posterior mean of the analyses whose draws passed the gate, "
         f"each as good as the others; how many have a {100 * interval:g}% interval above or below "
         "zero. Hangs most on: the choice that explains the largest share of the variance of these "
-        "means. No analysis is added up with another: they share the patients."
+        "means. No analysis is added up with another: they share the patients. "
+        + escape(compared_places(places, built.study.moderator.name, at))
     )
 
 

@@ -55,3 +55,16 @@ FigureOption = Annotated[
 IntervalOption = Annotated[
     float, typer.Option(help="Probability of the equal-tailed intervals, between 0 and 1.")
 ]
+AtOption = Annotated[
+    float | None,
+    typer.Option(
+        "--at",
+        metavar="VALUE",
+        help="Compare the arms at this alliance, in its own points; by default at the mean of the "
+        "analysed patients.",
+    ),
+]
+ExtrapolateAtOption = Annotated[
+    bool,
+    typer.Option("--extrapolate", help="Allow an alliance that was not observed, and mark it."),
+]

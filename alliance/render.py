@@ -156,7 +156,13 @@ def coloured(word: str) -> str:
 
 
 def summary(
-    fit: Fit, table: pd.DataFrame, table_format: str, *, interval: float, per_sd: bool = False
+    fit: Fit,
+    table: pd.DataFrame,
+    table_format: str,
+    *,
+    interval: float,
+    per_sd: bool = False,
+    at: float | None = None,
 ) -> None:
     """Print the tidy table, by outcome, with the prior of each quantity beside it."""
     if table_format != "table":
@@ -164,7 +170,7 @@ def summary(
         return
     priors = {
         (row["outcome"], row["quantity"], row["level"]): row
-        for row in fit.priors(per_sd=per_sd).to_dict("records")
+        for row in fit.priors(per_sd=per_sd, at=at, extrapolate=True).to_dict("records")
     }
     console = out()
     columns = ["Mean", "SD", f"{100 * interval:g}% interval", "P(> 0)", "ESS", "R-hat", "Prior"]
@@ -180,7 +186,7 @@ def summary(
         kept -= 1
     for outcome, cells in blocks:
         print_whole(console, _summary_block(fit, outcome, cells, columns[:kept]))
-    console.print(_legend(fit, per_sd))
+    console.print(_legend(fit, per_sd, at))
     if kept < len(columns):
         left_out = ", ".join(columns[kept:])
         console.print(f"No room here for: {left_out}. See --format csv, and --priors.")
@@ -220,18 +226,23 @@ def _prior(row: dict[Any, Any]) -> str:
     return f"N({figures(row['location'], 2)}, {scale})"
 
 
-def _legend(fit: Fit, per_sd: bool) -> str:
+def _legend(fit: Fit, per_sd: bool, at: float | None) -> str:
+    from inference.compared_at import places_in_words
+
     unit = "SD" if per_sd else "point"
     moderator = fit.study.moderator
     arms = ", ".join(f"{code} = {label}" for code, label in fit.study.arms.items())
     return escape(
-        f"Moderator slopes and interactions: outcome points for one {unit} of {moderator.label}; "
-        f"arm contrasts at its mean.\nEqual-tailed intervals; ESS the smaller of bulk and tail; "
+        f"Moderator slopes and interactions: outcome points for one {unit} of {moderator.label}.\n"
+        f"{places_in_words(fit, at)} Intercept, therapist SD and ICC likewise.\n"
+        "Equal-tailed intervals; ESS the smaller of bulk and tail; "
         f"N(mean, SD). Arms: {arms}."
     )
 
 
-def priors(fit: Fit, table: pd.DataFrame, table_format: str, *, per_sd: bool) -> None:
+def priors(
+    fit: Fit, table: pd.DataFrame, table_format: str, *, per_sd: bool, at: float | None = None
+) -> None:
     """Print the priors on the outcome's scale."""
     if table_format != "table":
         frame(table, table_format, simulated=fit.study.simulated)
@@ -251,7 +262,7 @@ def priors(fit: Fit, table: pd.DataFrame, table_format: str, *, per_sd: bool) ->
                 figures(row["scale"]),
             )
         console.print(shown)
-    console.print(_legend(fit, per_sd))
+    console.print(_legend(fit, per_sd, at))
 
 
 def gate(fit: Fit, reports: Sequence[GateReport], table_format: str) -> None:

@@ -30,6 +30,8 @@ def report(
     *,
     interval: float,
     overwrite: bool,
+    at: float | None = None,
+    extrapolate: bool = False,
 ) -> None:
     """Write the report, and its tables if they are asked for."""
     from diagnostics.fit_gate import worst_verdict
@@ -38,14 +40,18 @@ def report(
     from diagnostics.report.page import report_html, require_writable
     from diagnostics.report.sections import write_sections
     from diagnostics.verdicts import Verdict
+    from inference.compared_at import require_place
     from inference.prediction_tables import require_interval
     from inference.whole_files import write_whole
 
     path = run / REPORT if out is None else out
     require_interval(interval)
     fitted = load_run(run)
+    for outcome in fitted.outcomes:
+        require_place(fitted, outcome, at, extrapolate=extrapolate)
     require_writable(path, overwrite=overwrite)
-    material = Material(fitted, read_findings(fitted, run, published), interval)
+    findings = read_findings(fitted, run, published)
+    material = Material(fitted, findings, interval, at=at, extrapolate=extrapolate)
     sections = write_sections(material)
     page = report_html(fitted, sections)
     if tables is not None:  # first, since it may be refused

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from alliance.options import IntervalOption, RunArgument
+from alliance.options import AtOption, ExtrapolateAtOption, IntervalOption, RunArgument
 
 
 def report(
@@ -27,6 +27,8 @@ def report(
         typer.Option(help="A published.toml, instead of the one that was kept with the run."),
     ] = None,
     interval: IntervalOption = 0.95,
+    at: AtOption = None,
+    extrapolate: ExtrapolateAtOption = False,
     overwrite: Annotated[
         bool,
         typer.Option(
@@ -41,5 +43,12 @@ def report(
     """
     # Imported when the command runs: help and usage errors must not wait for pandas and PyMC.
     import_module("alliance.reporting").report(
-        run, out, tables, published, interval=interval, overwrite=overwrite
+        run,
+        out,
+        tables,
+        published,
+        interval=interval,
+        overwrite=overwrite,
+        at=at,
+        extrapolate=extrapolate,
     )

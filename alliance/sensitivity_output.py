@@ -79,7 +79,7 @@ def _priors(
             f"Sensitivity by power-scaling: from {SENSITIVE:g} on a quantity is sensitive. A prior "
             f"rules a quantity that is sensitive to it from {RULED:g} on, and a coefficient that "
             "is more sensitive to it than to the data: prior-data conflict where the data move it "
-            "too, else weak likelihood."
+            f"too, else weak likelihood. {_places(fit)}"
         )
     )
 
@@ -143,7 +143,7 @@ def _refits(
     render.out().print(
         "Shifts of the posterior mean against the fit itself: in its posterior SDs, and in "
         "brackets on the outcome's own scale. A shift has a Monte Carlo error of about 0.02 to "
-        "0.05 SD."
+        f"0.05 SD. {escape(_places(fit))}"
     )
 
 
@@ -219,7 +219,7 @@ def _influence(
             _moved(fit, each, all_units)
     render.out().print(
         "Change of the posterior mean of a slope, interaction or arm contrast, the one that moves "
-        "most; patients by position among those analysed."
+        f"most; patients by position among those analysed. {escape(_places(fit))}"
     )
 
 
@@ -322,6 +322,12 @@ def _strengths(fit: Fit, answer: UnseenImprovement) -> None:
         f"{100 * answer.robustness_value:.0f}% and {100 * answer.robustness_value_interval:.0f}% "
         "(robustness values)."
     )
+
+
+def _places(fit: Fit) -> str:
+    from inference.compared_at import places_in_words
+
+    return places_in_words(fit)
 
 
 def _frame(fit: Fit, tables: Sequence[pd.DataFrame], table_format: str) -> None:

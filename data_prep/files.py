@@ -2,14 +2,44 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
 from data_prep.errors import InputError
 
+type AnyPath = str | os.PathLike[str]
+"""How a caller of the Python interface may name a file or a folder."""
+
 # So many places are named in one message.
 NAMED_PLACES = 10
+
+
+def as_path(named: AnyPath) -> Path:
+    """The path of a file or a folder that a caller named.
+
+    Parameters
+    ----------
+    named : str or path-like
+        A leading ``~`` is not the home folder; a shell turns it into that.
+
+    Raises
+    ------
+    InputError
+        If it is neither text nor a path, such as an open file.
+
+    Examples
+    --------
+    >>> as_path("trial.csv").suffix
+    '.csv'
+    """
+    if not isinstance(named, str | os.PathLike):
+        raise InputError(
+            f"A {type(named).__name__} is given where a file or folder is meant.",
+            'Give its path, as text ("trial.csv") or as a pathlib.Path.',
+        )
+    return Path(named)
 
 
 def file_bytes(path: Path, kind: str) -> bytes:

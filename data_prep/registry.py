@@ -24,6 +24,7 @@ from data_prep.covariates import MOST_LEVELS
 from data_prep.crossing import TherapistsInArms, crossing_of
 from data_prep.errors import DataError, InputError, Problem
 from data_prep.estimability import PATIENTS_PER_ARM
+from data_prep.files import AnyPath, as_path
 from data_prep.flow import counted
 from data_prep.partition import TEXT
 from data_prep.registry_part import Faults, Part, merged_parts, read_part
@@ -113,14 +114,14 @@ def registry_files(data: Path) -> list[Path]:
     return found
 
 
-def load_registry(study: Study, data: Path, compute: Compute | None = None) -> Registry:
+def load_registry(study: Study, data: AnyPath, compute: Compute | None = None) -> Registry:
     """Read many files in one pass, and check them against the study.
 
     Parameters
     ----------
     study : Study
         The moderator neither imputed nor with a reliability or a ceiling.
-    data : Path
+    data : str or path-like
         A pattern or a folder.
     compute : callable, optional
         Computes a Dask value; on local threads by default.
@@ -136,6 +137,7 @@ def load_registry(study: Study, data: Path, compute: Compute | None = None) -> R
     DataError
         With the problems of all files.
     """
+    data = as_path(data)
     require_moments(study)
     files = registry_files(data)
     parts = [dask.delayed(read_part, pure=False)(study, path) for path in files]

@@ -15,6 +15,7 @@ import tomli_w
 
 from data_prep import simulation_draws as draws
 from data_prep.errors import InputError
+from data_prep.files import AnyPath, as_path
 from data_prep.simulation_draws import Floats
 from data_prep.simulation_inputs import ARMS, SimulationInputs, read_inputs
 from data_prep.simulation_truth import (
@@ -189,7 +190,7 @@ def simulate_trial(
         },
         "alliance": population,
         "outcomes": {
-            name: truth_record(true, study.outcomes[name].baseline is not None)
+            name: truth_record(true, study.outcomes[name].baseline is not None, population["mean"])
             | {"therapist_effects": effects_by_id(therapist_ids, *effects[name])}
             for name, true in parameters.items()
         },
@@ -255,7 +256,7 @@ def _describe(
 
 
 def write_simulated(
-    simulated: Simulated, csv_path: Path, *, overwrite: bool = False
+    simulated: Simulated, csv_path: AnyPath, *, overwrite: bool = False
 ) -> tuple[Path, ...]:
     """Write a simulated trial as CSV, with its description and its true values beside it.
 
@@ -266,7 +267,7 @@ def write_simulated(
     ----------
     simulated : Simulated
         The trial.
-    csv_path : Path
+    csv_path : str or path-like
         Where the table goes; its folder is made where needed.
     overwrite : bool
         Whether files that exist may be replaced.
@@ -281,6 +282,7 @@ def write_simulated(
     InputError
         If the name does not end in .csv, a file exists already, or the folder is not writable.
     """
+    csv_path = as_path(csv_path)
     if csv_path.suffix.lower() != ".csv":
         raise InputError(
             f"A simulated trial is written as CSV, but {csv_path} does not end in .csv.",

@@ -137,12 +137,18 @@ def checked_parameters(
     return {name: given[name] for name in study.outcomes}
 
 
-def truth_record(true: OutcomeTruth, has_baseline: bool) -> dict[str, Any]:
-    """Return true values under the tidy table's names; arm contrasts at the mean alliance."""
+def truth_record(true: OutcomeTruth, has_baseline: bool, alliance: float) -> dict[str, Any]:
+    """Return true values under the tidy table's names.
+
+    Intercept, arm contrasts and the SD between therapists are those ``at`` the population's mean
+    alliance, and not at the mean of the trial's own patients: `alliance summary RUN --at VALUE`
+    estimates the same.
+    """
     pairs = {f"{later}-{earlier}": (later, earlier) for earlier, later in combinations(ARMS, 2)}
     slope, effect = true.moderator_slope, true.arm_effect
     baseline = {"baseline_slope": true.baseline_slope} if has_baseline else {}
     return {
+        "at": alliance,
         "intercept": true.intercept + sum(effect.values()) / len(ARMS),
         **baseline,
         "moderator_slope": {"average": sum(slope.values()) / len(ARMS)}

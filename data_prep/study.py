@@ -10,7 +10,7 @@ from typing import Annotated, Any, Self, get_args
 from pydantic import Field, ValidationError, model_validator
 
 from data_prep.errors import InputError, nearest
-from data_prep.files import file_bytes
+from data_prep.files import AnyPath, as_path, file_bytes
 from data_prep.model_rules import model_faults
 from data_prep.shifts import shifted_outcomes
 from data_prep.study_messages import did_you_mean, translated_faults
@@ -205,12 +205,12 @@ def _raise_faults(source: str, faults: Sequence[Fault]) -> None:
     raise InputError(f"{source} has {len(faults)} faults:\n{listed}\n", "Correct them all.")
 
 
-def read_study(path: Path) -> Study:
+def read_study(path: AnyPath) -> Study:
     """Study described by a TOML file.
 
     Parameters
     ----------
-    path : Path
+    path : str or path-like
         The ``study.toml``.
 
     Returns
@@ -224,6 +224,7 @@ def read_study(path: Path) -> Study:
         The file cannot be read, is not TOML, or says what it may not; every fault of the file
         stands in the one message, a line each.
     """
+    path = as_path(path)
     content = parse_toml(file_bytes(path, "study file"), path.name)
     faults = _hoist_covariates(content)
     try:
@@ -287,12 +288,12 @@ def bundled_studies() -> dict[str, Path]:
     return {path.parent.name: path for path in sorted(STUDIES_FOLDER.glob(f"*/{STUDY_FILE}"))}
 
 
-def find_study(name_or_path: str) -> Path:
+def find_study(name_or_path: AnyPath) -> Path:
     """Path of a study file.
 
     Parameters
     ----------
-    name_or_path : str
+    name_or_path : str or path-like
         A study file, a folder that holds a ``study.toml``, or the name of a bundled study; what
         exists on the disk comes first.
 
@@ -306,7 +307,8 @@ def find_study(name_or_path: str) -> Path:
     InputError
         There is neither such a file nor such a bundled study.
     """
-    path = Path(name_or_path)
+    path = as_path(name_or_path)
+    name_or_path = os.fspath(name_or_path)
     # os.path answers "no" where a Path raises, for instance for a name that is too long.
     if os.path.isfile(path):
         return path

@@ -11,6 +11,7 @@ import pandas as pd
 
 from data_prep.cells import natural_key, parse_codes
 from data_prep.errors import DataError, InputError, Problem
+from data_prep.files import AnyPath, as_path
 from data_prep.partition import arrow_table, codes_of
 from data_prep.parts import study_parts
 from data_prep.registry import Compute, on_threads, registry_files
@@ -21,14 +22,14 @@ from data_prep.validation import validate
 
 
 def sample_therapists(
-    study: Study, data: Path, number: int, seed: int, compute: Compute | None = None
+    study: Study, data: AnyPath, number: int, seed: int, compute: Compute | None = None
 ) -> Trial:
     """Take so many therapists at random, with all their patients.
 
     Parameters
     ----------
     study : Study
-    data : Path
+    data : str or path-like
         A pattern or a folder.
     number : int
         Of therapists; all of them if there are not more.
@@ -48,6 +49,7 @@ def sample_therapists(
     DataError
         With the problems of the chosen therapists' rows.
     """
+    data = as_path(data)
     files = registry_files(data)
     run = on_threads if compute is None else compute
     found = run([dask.delayed(therapists_of, pure=False)(study, path) for path in files])

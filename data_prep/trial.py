@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -16,6 +15,7 @@ from data_prep.covariates import covariate_columns
 from data_prep.crossing import TherapistsInArms, therapists_in_arms
 from data_prep.errors import DataError, InputError, Problem, nearest
 from data_prep.estimability import outcome_problems, therapist_problems, trial_problems
+from data_prep.files import AnyPath, as_path
 from data_prep.flow import (
     MISSING_ALLIANCE,
     analysed_patients,
@@ -150,14 +150,15 @@ class Trial:
             )
 
 
-def load_trial(study: Study, path: Path) -> Trial:
+def load_trial(study: Study, path: AnyPath | pd.DataFrame) -> Trial:
     """Read a trial's file and check it against its study.
 
     Parameters
     ----------
     study : Study
-    path : pathlib.Path
-        A table in one of the formats of `data_prep.tables.read_table`.
+    path : str, path-like or pandas.DataFrame
+        A table in one of the formats of `data_prep.tables.read_table`, or a data frame as
+        `trial_from_frame` takes it.
 
     Returns
     -------
@@ -170,7 +171,9 @@ def load_trial(study: Study, path: Path) -> Trial:
     DataError
         If cells or columns are wrong, or the data cannot answer the study's question.
     """
-    table = read_table(path)
+    if isinstance(path, pd.DataFrame):
+        return trial_from_frame(study, path)
+    table = read_table(as_path(path))
     return _build(study, table.frame, table.path.name, table.sha256, table.notes)
 
 

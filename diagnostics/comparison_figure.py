@@ -13,7 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from data_prep.errors import InputError
+from data_prep.files import AnyPath, as_path
 from diagnostics.figure_page import AS_TYPED, STYLE, Page
+from inference.compared_at import comparison_places
 from inference.fit import Fit
 
 # Okabe and Ito's colours, told apart by colour-blind readers; shapes say the same again.
@@ -32,7 +34,9 @@ ROW_INCHES, AROUND_INCHES, PANEL_INCHES = 0.42, 0.8, 4.6
 LABEL_CHARACTERS = 28  # of a line of a row's name
 
 
-def comparison_figure(fit: Fit, table: pd.DataFrame, *, interval: float = 0.95) -> Figure:
+def comparison_figure(
+    fit: Fit, table: pd.DataFrame, *, interval: float = 0.95, at: float | None = None
+) -> Figure:
     """Draw slopes, contrasts and interactions of every outcome, each outcome on its own scale.
 
     Parameters
@@ -42,6 +46,8 @@ def comparison_figure(fit: Fit, table: pd.DataFrame, *, interval: float = 0.95) 
         As from `inference.comparison.compare`.
     interval : float
         Probability of the table's intervals, for the caption.
+    at : float, optional
+        The alliance that was named for the table, for the caption.
 
     Returns
     -------
@@ -60,7 +66,7 @@ def comparison_figure(fit: Fit, table: pd.DataFrame, *, interval: float = 0.95) 
         for _, part in table.groupby("outcome")
     )
     height = lines * (tallest * ROW_INCHES + AROUND_INCHES)
-    page = Page(fit, columns * PANEL_INCHES + 1.2, [height], _caption(fit, interval))
+    page = Page(fit, columns * PANEL_INCHES + 1.2, [height], _caption(fit, interval, at))
     with mpl.rc_context(STYLE):
         panels = page.strips[0].subplots(lines, columns, squeeze=False).ravel()
         for panel, outcome in zip(panels, outcomes, strict=False):
@@ -84,13 +90,13 @@ def require_figure(path: Path) -> None:
         )
 
 
-def save_figure(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: AnyPath) -> None:
     """Write a figure as PNG, SVG or PDF.
 
     Parameters
     ----------
     figure : matplotlib.figure.Figure
-    path : Path
+    path : str or path-like
         The ending says the format.
 
     Raises
@@ -98,6 +104,7 @@ def save_figure(figure: Figure, path: Path) -> None:
     InputError
         If the ending is another one, or the file cannot be written.
     """
+    path = as_path(path)
     require_figure(path)
     try:
         with mpl.rc_context(AS_TYPED):  # ticks may first be made here
@@ -159,9 +166,9 @@ def _row_label(fit: Fit, row: dict[Any, Any]) -> str:
     return textwrap.fill(told, LABEL_CHARACTERS)
 
 
-def _caption(fit: Fit, interval: float) -> str:
+def _caption(fit: Fit, interval: float, at: float | None) -> str:
     return (
         f"Estimates and {100 * interval:g}% intervals (published: as printed). "
         f"Slopes and interactions for one SD of the {fit.study.moderator.name}; "
-        "contrasts, later arm minus earlier, at its mean."
+        f"contrasts, later arm minus earlier. {' '.join(comparison_places(fit, at))}"
     )

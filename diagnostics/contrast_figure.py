@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from data_prep.errors import InputError
 from diagnostics.figure_page import COLOURS, STYLE, Page
+from inference.compared_at import places_in_words
 from inference.digits import interval_decimals, number
 from inference.fit import Fit
 from inference.missing_outcomes import stated_shifts
@@ -65,7 +66,9 @@ def standardised_contrasts(fit: Fit, table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def contrast_figure(fit: Fit, table: pd.DataFrame, *, interval: float = 0.95) -> Figure:
+def contrast_figure(
+    fit: Fit, table: pd.DataFrame, *, interval: float = 0.95, at: float | None = None
+) -> Figure:
     """Draw every arm contrast with the outcomes below one another.
 
     Parameters
@@ -75,6 +78,8 @@ def contrast_figure(fit: Fit, table: pd.DataFrame, *, interval: float = 0.95) ->
         As `Fit.summary` gives it.
     interval : float
         Probability of the table's intervals.
+    at : float, optional
+        The alliance that was named for the table, for the caption.
 
     Returns
     -------
@@ -95,7 +100,7 @@ def contrast_figure(fit: Fit, table: pd.DataFrame, *, interval: float = 0.95) ->
     codes = list(fit.study.arms)
     pairs = {f"{codes[k]}-{codes[j]}": (codes[k], codes[j]) for k, j in arm_pairs(len(codes))}
     height = AROUND_INCHES + ROW_INCHES * len(fit.outcomes)
-    page = Page(fit, WIDTH, [height * len(pairs) + AXIS_INCHES], _caption(fit, interval))
+    page = Page(fit, WIDTH, [height * len(pairs) + AXIS_INCHES], _caption(fit, interval, at))
     share = f"{100 * interval:g}%"
     reach = 1.08 * max(0.1, np.abs(shown[["lower", "upper"]].to_numpy()).max())
     with mpl.rc_context(STYLE):
@@ -172,19 +177,14 @@ def _chance(value: float) -> str:
     return "> 0.999" if value > 0.9995 else "< 0.001" if value < 0.0005 else f"{value:.3f}"
 
 
-def _caption(fit: Fit, interval: float) -> str:
-    name = fit.study.moderator.name
-    straight = {fit.design(outcome).family.link == "identity" for outcome in fit.outcomes}
-    places = {True: f"at the mean of the {name}", False: "averaged over the analysed patients"}
-    where = " or, where the link is curved, ".join(
-        places[kind] for kind in sorted(straight, reverse=True)
-    )
+def _caption(fit: Fit, interval: float, at: float | None) -> str:
     arms = ", ".join(f"{code} = {label}" for code, label in fit.study.arms.items())
     shifted = any(stated_shifts(fit.study, outcome) for outcome in fit.outcomes)
     stated = " Unseen outcomes are shifted as the study file states." if shifted else ""
     return (
-        f"Arm contrasts {where}, divided by the SD of the outcome among its n analysed patients; "
-        "signs are turned where a lower score is better. P(better): posterior probability that "
-        f"the first arm is better than the second. {100 * interval:g}% equal-tailed intervals; an "
-        f"interval that includes zero does not show that there is no effect.{stated} {arms}."
+        f"{places_in_words(fit, at)} They are divided by the SD of the outcome among its n "
+        "analysed patients; signs are turned where a lower score is better. P(better): posterior "
+        "probability that the first arm is better than the second. "
+        f"{100 * interval:g}% equal-tailed intervals; an interval that "
+        f"includes zero does not show that there is no effect.{stated} {arms}."
     )

@@ -134,7 +134,7 @@ def by_name(estimands: xr.DataArray) -> xr.Dataset:
     estimands : xarray.DataArray
         As from `inference.estimands.estimand_draws`.
     """
-    bare = estimands.drop_vars(["quantity", "level"])
+    bare = estimands.drop_vars(["quantity", "level", "at"], errors="ignore")
     names = [
         f"{quantity}[{level}]" if level else str(quantity)
         for quantity, level in zip(

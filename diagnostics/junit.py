@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from xml.etree import ElementTree as ET
 
+from data_prep.files import AnyPath, as_path
 from diagnostics.gate import GateReport
 from diagnostics.verdicts import CheckResult, Verdict
 from inference.whole_files import write_whole
@@ -57,14 +57,14 @@ def junit_xml(reports: Sequence[GateReport], *, title: str, simulated: bool = Fa
 
 
 def write_junit(
-    reports: Sequence[GateReport], path: Path, *, title: str, simulated: bool = False
+    reports: Sequence[GateReport], path: AnyPath, *, title: str, simulated: bool = False
 ) -> None:
     """Write the gate's reports as a JUnit XML file, whole or not at all.
 
     Parameters
     ----------
     reports : sequence of GateReport
-    path : Path
+    path : str or path-like
         An earlier file there is replaced.
     title : str
     simulated : bool
@@ -74,7 +74,7 @@ def write_junit(
     InputError
         If the file cannot be written.
     """
-    write_whole(path, junit_xml(reports, title=title, simulated=simulated))
+    write_whole(as_path(path), junit_xml(reports, title=title, simulated=simulated))
 
 
 def _case(suite: ET.Element, outcome: str, result: CheckResult) -> None:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from diagnostics.figure_page import COLOURS, STYLE, Page
-from diagnostics.multiverse_table import USABLE
+from diagnostics.multiverse_table import USABLE, compared_places
 from inference.multiverse import Multiverse
 
 LABEL_INCHES, LEAST_INCHES, EACH_INCHES = 1.6, 8.0, 5.0
@@ -20,7 +20,10 @@ USED, UNUSED = COLOURS[0], COLOURS[5]
 
 
 def multiverse_figure(
-    multiverse: Multiverse, curves: Sequence[pd.DataFrame], interval: float
+    multiverse: Multiverse,
+    curves: Sequence[pd.DataFrame],
+    interval: float,
+    at: float | None = None,
 ) -> Figure:
     """Draw a strip for each quantity, a column for each outcome: intervals, and what was chosen.
 
@@ -31,6 +34,8 @@ def multiverse_figure(
         As from `diagnostics.multiverse_table.curves_of`.
     interval : float
         Probability of the intervals.
+    at : float, optional
+        The alliance that was named for the contrasts of arms.
 
     Returns
     -------
@@ -44,7 +49,10 @@ def multiverse_figure(
     rows = sum(len(values) for values in options.values()) + len(options)
     below = ROW_INCHES * rows + 0.2
     width = LABEL_INCHES + max(LEAST_INCHES, EACH_INCHES * columns)
-    page = Page(multiverse, width, [CURVE_INCHES + below] * len(strips), _caption(interval))
+    together = pd.concat([curve["at"] for curve in curves])
+    places = compared_places(together, multiverse.study.moderator.name, at)
+    caption = f"{_caption(interval)} {places}"
+    page = Page(multiverse, width, [CURVE_INCHES + below] * len(strips), caption)
     with mpl.rc_context(STYLE):
         for strip, own in zip(page.strips, strips.values(), strict=True):
             panels = strip.subplots(

@@ -15,8 +15,10 @@ from diagnostics.gate import check_convergence
 from diagnostics.verdicts import Verdict
 from inference.calibration_runs import design_hash
 from inference.datatree import posterior
+from inference.effect_curves import require_on_scale
 from inference.engines import default_engine, fit_outcome
 from inference.estimands import estimand_draws, with_moments
+from inference.extrapolation import require_observed
 from inference.fit import installed_versions
 from inference.multiverse import CHOICES, Analysis, Multiverse
 from inference.profiles import Engine, SamplerProfile
@@ -24,20 +26,21 @@ from inference.summary import summarise
 from inference.task_runner import run_tasks
 from inference.task_store import TaskStore
 
-KEPT = ("quantity", "level", "mean", "sd", "lower", "upper", "prob_positive")
+KEPT = ("quantity", "level", "mean", "sd", "lower", "upper", "prob_positive", "at")
 FAILED_FIT = "ERROR"  # instead of a verdict, where a fit ended with an error
 
 
 def judged_analysis(
-    shared: tuple[dict[str, Analysis], SamplerProfile, int, Engine | None, float], name: str
+    shared: tuple[dict[str, Analysis], SamplerProfile, int, Engine | None, float, float | None],
+    name: str,
 ) -> dict[str, Any]:
     """Fit one analysis and judge its draws.
 
     Parameters
     ----------
     shared : tuple
-        Analyses by name, profile, seed, engine (None for the default of each), and the intervals'
-        probability.
+        Analyses by name, profile, seed, engine (None for the default of each), the intervals'
+        probability, and the alliance at which arms are compared (None for each analysis's mean).
     name : str
 
     Returns
@@ -46,12 +49,12 @@ def judged_analysis(
         Plain values: ``verdict`` of the gate, ``failed`` checks, ``analysed`` patients, ``engine``
         and ``rows`` with `KEPT`; missing numbers are None.
     """
-    analyses, profile, seed, engine, interval = shared
+    analyses, profile, seed, engine, interval, at = shared
     analysis = analyses[name]
     design, outcome = analysis.design, analysis.universe.outcome
     chosen = engine if engine == "nuts" else default_engine(design)
     tree, _ = fit_outcome(design, analysis.priors, profile, seed, engine=chosen, cores=1)
-    draws = estimand_draws(design, posterior(tree))
+    draws = estimand_draws(design, posterior(tree), at=at)
     report = check_convergence(
         tree,
         outcome=outcome,
@@ -80,6 +83,8 @@ def fit_multiverse(
     *,
     engine: Engine | None = None,
     interval: float = 0.95,
+    at: float | None = None,
+    extrapolate: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
     """Fit every analysis that the store does not have yet.
@@ -97,6 +102,11 @@ def fit_multiverse(
         Instead of ``instant`` where that fits.
     interval : float
         Probability of the intervals.
+    at : float, optional
+        Alliance at which every analysis compares the arms; by default the mean of its own
+        patients.
+    extrapolate : bool
+        Allow an alliance outside the range that an analysis observed.
     progress : callable, optional
         Called with the fits done and the fits to do.
 
@@ -107,8 +117,9 @@ def fit_multiverse(
         ``engine``, ``verdict`` (of the gate on the draws, or `FAILED_FIT`), ``reason``, and
         `KEPT`. An analysis whose fit ended with an error has one row without a quantity.
     """
+    _require_place(multiverse, at, extrapolate)
     analyses = {each.universe.name: each for each in multiverse.analyses}
-    shared = (analyses, profile, seed, engine, interval)
+    shared = (analyses, profile, seed, engine, interval, at)
     tasks = {name: (name,) for name in analyses}
     found = run_tasks(client, store, judged_analysis, shared, tasks, progress=progress)
     rows: list[dict[str, Any]] = []
@@ -136,6 +147,7 @@ def multiverse_facts(
     *,
     engine: Engine | None = None,
     interval: float = 0.95,
+    at: float | None = None,
 ) -> dict[str, Any]:
     """All that decides the results, for the store.
 
@@ -145,7 +157,7 @@ def multiverse_facts(
     profile : SamplerProfile
     seed : int
     engine : {"nuts"}, optional
-    interval : float
+    interval, at
         As of `fit_multiverse`.
     """
     digest = hashlib.sha256()
@@ -162,4 +174,19 @@ def multiverse_facts(
         "seed": seed,
         "engine": engine,
         "interval": interval,
+        "at": at,
     }
+
+
+def _require_place(multiverse: Multiverse, at: float | None, extrapolate: bool) -> None:
+    """Refuse an alliance that is not on the scale, or that an analysis did not observe."""
+    if at is None:
+        return
+    moderator = multiverse.study.moderator
+    require_on_scale([at], moderator.range, moderator.label)
+    for each in multiverse.analyses:
+        design = each.design
+        centre, sd = design.scaling.moderator
+        rated = design.X[~design.moderator_missing, design.coefficients.index("moderator")]
+        observed = (float(centre + sd * rated.min()), float(centre + sd * rated.max()))
+        require_observed([at], observed, moderator.label, extrapolate=extrapolate)

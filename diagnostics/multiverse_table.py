@@ -84,8 +84,10 @@ def multiverse_summary(table: pd.DataFrame) -> pd.DataFrame:
     -------
     pandas.DataFrame
         Columns ``outcome, quantity, level, analyses, median, lowest, highest`` (of posterior
-        means), ``sd`` (median posterior SD), ``above`` and ``below`` (analyses whose interval
-        excludes zero; missing for what cannot be negative), ``hangs_on``.
+        means), ``sd`` (median posterior SD), ``at_lowest`` and ``at_highest`` (alliance to which
+        the analyses' quantities belong, missing where it is the patients' own), ``above`` and
+        ``below`` (analyses whose interval excludes zero; missing for what cannot be negative),
+        ``hangs_on``.
     """
     usable = table[table["verdict"].isin(USABLE)]
     rows = []
@@ -99,12 +101,42 @@ def multiverse_summary(table: pd.DataFrame) -> pd.DataFrame:
             "lowest": own["mean"].min(),
             "highest": own["mean"].max(),
             "sd": own["sd"].median(),
+            "at_lowest": own["at"].min(),
+            "at_highest": own["at"].max(),
             "above": (own["lower"] > 0).sum() if signed else pd.NA,
             "below": (own["upper"] < 0).sum() if signed else pd.NA,
             "hangs_on": hangs_on(own),
         }
         rows.append(row)
     return pd.DataFrame(rows).astype({"above": "Int64", "below": "Int64"})
+
+
+def compared_places(places: pd.Series, name: str, at: float | None) -> str:
+    """A sentence on where the analyses compare the arms.
+
+    Parameters
+    ----------
+    places : pandas.Series
+        The column ``at`` of the analyses.
+    name : str
+        What messages call the moderator.
+    at : float or None
+        The alliance that was named.
+    """
+    if at is not None:
+        return (
+            f"Arms are compared at {name} {at:g}; where the link is curved, averaged over the "
+            f"analysed patients, each with {name} {at:g}, under an average therapist."
+        )
+    low, high = places.min(), places.max()
+    own = "Arms are compared at the mean of each analysis's own patients"
+    if not pd.isna(low):
+        same = f"{low:.4g}" == f"{high:.4g}"
+        own += f" ({name} {low:.4g})" if same else f" ({name} {low:.4g} to {high:.4g})"
+    return (
+        f"{own}; where the link is curved, averaged over these patients, each with their own "
+        f"{name}, under an average therapist."
+    )
 
 
 def hangs_on(rows: pd.DataFrame) -> str:

@@ -151,5 +151,5 @@ def _caption(checks: Sequence[PriorCheck]) -> str:
         f"are looked at (but for the mean and SD that the priors are stated in). Dashed: the ends "
         f"of the outcome's range. Right: 95% prior intervals of what the {moderator.name}, the "
         "baseline and covariates do from their lowest to their highest observed value, and of arm "
-        f"contrasts at the mean {moderator.name}. Arrows: beyond the panel."
+        f"contrasts at the mean of the {moderator.name} ratings. Arrows: beyond the panel."
     )

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure, SubFigure
 
 from diagnostics.figure_page import COLOURS, STYLE, Page
 from diagnostics.sensitivity_checks import MOST_MOVED, OUT_OF_PROPORTION, most_moved
+from inference.compared_at import places_in_words
 from inference.fit import Fit
 from inference.influence import Influence
 from inference.power_scaling import SENSITIVE, PowerScaling
@@ -35,7 +36,8 @@ def power_scaling_figure(fit: Fit, answers: Sequence[PowerScaling]) -> Figure:
     caption = (
         "Power-scaling sensitivity (Kallioinen et al. 2024): distance that the posterior moves "
         "when prior or likelihood is weighed a little more. Left of the dashed line a quantity is "
-        "not sensitive; where a prior rules a quantity, its name stands beside it."
+        "not sensitive; where a prior rules a quantity, its name stands beside it. "
+        f"{places_in_words(fit)}"
     )
     heights = [AROUND_INCHES + ROW_INCHES * len(each.labels) for each in answers]
     page = Page(fit, 7.4, heights, caption)
@@ -93,7 +95,8 @@ def prior_refits_figure(fit: Fit, answers: Sequence[PriorRefits]) -> Figure:
     """
     caption = (
         "Fits with every prior scale multiplied: change of the posterior mean in SDs of the "
-        "posterior as fitted. Lines: two Monte Carlo standard errors to each side."
+        "posterior as fitted. Lines: two Monte Carlo standard errors to each side. "
+        f"{places_in_words(fit)}"
     )
     heights = [AROUND_INCHES + ROW_INCHES * len(each.labels) for each in answers]
     page = Page(fit, 7.4, heights, caption)
@@ -138,7 +141,8 @@ def influence_figure(fit: Fit, answers: Sequence[Sequence[Influence]]) -> Figure
         "one patient (left, by position) or all patients of one therapist (right) are left out. "
         f"Dashed: where the gate asks for a look, {MOST_MOVED:g} SD and "
         f"{OUT_OF_PROPORTION:g} times what so many move by themselves. The largest names what "
-        "moves. Crosses: Pareto k too high for the change to be exact."
+        "moves. Crosses: Pareto k too high for the change to be exact. "
+        f"{places_in_words(fit)}"
     )
     page = Page(fit, 9.2, [2.7] * len(answers), caption)
     columns = max(len(each) for each in answers)

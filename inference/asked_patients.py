@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from data_prep.errors import InputError, nearest
 from inference.asked_covariates import covariate_values, empty_grid, require_covariates
+from inference.compared_at import mean_alliance
 from inference.extrapolation import observed_range, require_observed
 from inference.fit import Fit
 from inference.predictor import Rows
@@ -105,7 +106,8 @@ def patient_grid(
     fit : Fit
     outcome : str
     alliance, baseline : sequence of float, optional
-        Values in their own points; by default the mean of the analysed patients.
+        Values in their own points; by default the mean of the analysed patients, of the alliance
+        with latent ratings as the model has them.
     covariates : mapping of str to sequence, optional
         Values by name: numbers, or levels of a categorical covariate. Those left out stand at
         the analysed patients' means, a categorical one at the shares of its levels.
@@ -125,7 +127,7 @@ def patient_grid(
     """
     require_outcome(fit, outcome)
     design, trial = fit.design(outcome), trial_rows(fit, outcome)
-    ratings = _listed("alliance", alliance, float(np.nanmean(trial.moderator)))
+    ratings = _listed("alliance", alliance, mean_alliance(fit, outcome))
     before = _listed("baseline", baseline, design.scaling.baseline[0])
     if baseline is not None:
         _require_baseline(fit, outcome, before)
@@ -152,7 +154,10 @@ def patient_grid(
         own_arm=False,
         therapists=None,
         extrapolated=require_observed(
-            moderator, observed_range(trial), fit.study.moderator.label, extrapolate=extrapolate
+            moderator,
+            observed_range(trial),
+            fit.study.moderator.label,
+            extrapolate=extrapolate or alliance is None,
         ),
         alliance_named=alliance is not None,
     )

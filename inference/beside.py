@@ -10,10 +10,16 @@ from data_prep.errors import InputError
 from inference.fit import Fit
 
 KEY = ["outcome", "quantity", "level"]
-SHOWN = ("mean", "sd", "lower", "upper")
+SHOWN = ("mean", "sd", "lower", "upper", "at")
 
 
-def runs_beside(runs: Mapping[str, Fit], *, interval: float = 0.95) -> pd.DataFrame:
+def runs_beside(
+    runs: Mapping[str, Fit],
+    *,
+    interval: float = 0.95,
+    at: float | None = None,
+    extrapolate: bool = False,
+) -> pd.DataFrame:
     """Posterior summaries of several runs, on the outcome's own scale, in one table.
 
     Parameters
@@ -22,12 +28,16 @@ def runs_beside(runs: Mapping[str, Fit], *, interval: float = 0.95) -> pd.DataFr
         By the name that the columns bear; at least two, with an outcome in common.
     interval : float
         Probability of the equal-tailed intervals.
+    at, extrapolate
+        Where arms are compared in every run, as of `inference.fit.Fit.summary`; by default at
+        the mean of each run's own analysed patients.
 
     Returns
     -------
     pandas.DataFrame
         Columns ``outcome, quantity, level`` and for each run ``RUN_mean, RUN_sd, RUN_lower,
-        RUN_upper``, missing where a run has no such quantity. Rows of the first run come first.
+        RUN_upper, RUN_at``, missing where a run has no such quantity. Rows of the first run come
+        first.
 
     Raises
     ------
@@ -37,7 +47,10 @@ def runs_beside(runs: Mapping[str, Fit], *, interval: float = 0.95) -> pd.DataFr
     first, *others = runs
     for name in others:
         _require_comparable(first, runs[first], name, runs[name])
-    summaries = {name: fit.summary(interval=interval) for name, fit in runs.items()}
+    summaries = {
+        name: fit.summary(interval=interval, at=at, extrapolate=extrapolate)
+        for name, fit in runs.items()
+    }
     table = pd.concat([summary[KEY] for summary in summaries.values()]).drop_duplicates()
     outcomes = table["outcome"].unique().tolist()
     table = table.sort_values("outcome", key=lambda names: names.map(outcomes.index), kind="stable")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from inference.compared_at import mean_alliance
 from inference.findings import Finding, verdict
 from inference.fit import Fit
 from inference.refits import refit
@@ -42,6 +43,8 @@ def compare(
     *,
     interval: float = 0.95,
     robust: bool = False,
+    at: float | None = None,
+    extrapolate: bool = False,
 ) -> pd.DataFrame:
     """Every reported quantity from each source, with a verdict on what was published.
 
@@ -54,6 +57,10 @@ def compare(
         Probability of all intervals but the published ones.
     robust : bool
         Whether OLS is given with cluster-robust standard errors by therapist, too.
+    at, extrapolate
+        Where arms are compared, as of `inference.fit.Fit.summary`. Refits, which have the
+        patients with a rating alone, compare them at the same value: by default the mean over
+        all whom the posterior analyses. Published numbers stand as printed.
 
     Returns
     -------
@@ -63,15 +70,20 @@ def compare(
         published_upper, published_p`` (as later arm minus earlier on the outcome's scale);
         for each model of `inference.refits.refit` ``MODEL_estimate, _se, _df, _lower, _upper,
         _p_value`` (limits and p from Student's t with ``df`` degrees of freedom);
-        ``posterior_mean, posterior_sd, posterior_lower, posterior_upper,
-        prob_positive``; ``verdict, explanation, known_by, source, note, refit_note``.
+        ``posterior_mean, posterior_sd, posterior_lower, posterior_upper, prob_positive``;
+        ``verdict, explanation, known_by, source, note, refit_note``; and ``at``, the alliance to
+        which intercept, contrasts and the SD between therapists of the posterior belong, missing
+        for averages over the patients at their own alliance.
+        Under a curved link the posterior speaks of an average therapist, and the refits are linear
+        models of the scores, whose contrasts are averages over therapists as well.
     """
-    summary = fit.summary(interval=interval)
-    table = summary[[*KEY, *POSTERIOR]].rename(columns=POSTERIOR)
+    summary = fit.summary(interval=interval, at=at, extrapolate=extrapolate)
+    table = summary[[*KEY, *POSTERIOR, "at"]].rename(columns=POSTERIOR)
+    places = {name: mean_alliance(fit, name) if at is None else at for name in fit.outcomes}
     refits = pd.concat(
         [
-            refit(fit.linear_design(outcome), interval=interval, robust=robust)
-            for outcome in fit.outcomes
+            refit(fit.linear_design(outcome), interval=interval, robust=robust, at=place)
+            for outcome, place in places.items()
         ],
         ignore_index=True,
     )
@@ -85,7 +97,7 @@ def compare(
     front = list(VERDICT_COLUMNS[:5])
     refitted = [name for name in table.columns if name.startswith(MODELS)]
     back = list(VERDICT_COLUMNS[5:])
-    return table[[*KEY, *front, *refitted, *POSTERIOR.values(), *back, "refit_note"]]
+    return table[[*KEY, *front, *refitted, *POSTERIOR.values(), *back, "refit_note", "at"]]
 
 
 def refit_words(table: pd.DataFrame) -> list[str]:

@@ -6,6 +6,7 @@ coefficients to reported quantities, so that they can be set side by side.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from inference.compared_at import BELONG, own_points, standard_alliance
 from inference.expected_scores import (
     auxiliary_draws,
     average_response,
@@ -49,13 +51,35 @@ class LinearEstimands:
     ----------
     labels : tuple of (quantity, level)
     matrix : ndarray, shape (m, p)
+    along : ndarray, shape (m, p)
+        What one SD more of the alliance, at which arms are compared, adds to the matrix.
     offset : ndarray, shape (m,)
-        ``matrix @ beta + offset`` is on the outcome's own scale.
+        ``(matrix + a * along) @ beta + offset`` is on the outcome's own scale, for arms compared
+        at the standardised alliance a.
     """
 
     labels: tuple[tuple[str, str], ...]
     matrix: Array
+    along: Array
     offset: Array
+
+    def at(self, alliance: float) -> Array:
+        """The matrix for arms compared at one standardised alliance, shape (m, p)."""
+        return self.matrix + alliance * self.along
+
+    def drawn(self, beta: Array, alliance: Array) -> Array:
+        """The quantities of d draws, shape (m, d).
+
+        Parameters
+        ----------
+        beta : ndarray, shape (d, p)
+        alliance : ndarray, shape (d,)
+            Standardised, at which arms are compared.
+        """
+        found = self.matrix @ beta.T + self.offset[:, None]
+        if alliance.any():
+            found = found + alliance * (self.along @ beta.T)
+        return np.asarray(found)
 
 
 def linear_estimands(design: Design, *, per_sd: bool = False) -> LinearEstimands:
@@ -70,22 +94,34 @@ def linear_estimands(design: Design, *, per_sd: bool = False) -> LinearEstimands
     Returns
     -------
     LinearEstimands
-        ``intercept`` (mean outcome at the mean baseline, moderator and covariates, arms weighted
-        equally), ``baseline_slope``, ``moderator_slope`` (``average`` over arms, and each arm),
-        ``arm_contrast`` at the mean of the moderator and ``interaction`` (all pairs, later arm
-        minus earlier), ``covariate_slope``. Means are those of the analysed patients.
+        ``intercept`` (mean outcome at the mean baseline and covariates, arms weighted equally),
+        ``baseline_slope``, ``moderator_slope`` (``average`` over arms, and each arm),
+        ``arm_contrast`` and ``interaction`` (all pairs, later arm minus earlier),
+        ``covariate_slope``. Intercept and contrasts are those at a standardised moderator of
+        zero, and move ``along`` it: see `inference.compared_at`.
     """
     scaling, arms = design.scaling, design.arms
     outcome_mean, outcome_sd = scaling.outcome
     position = {name: column for column, name in enumerate(design.coefficients)}
     basis = sum_to_zero_basis(len(arms))
     rows: list[tuple[str, str, Array]] = []
+    moved: list[Array] = []
 
-    def add(quantity: str, level: str, weights: dict[str, float], unit: float) -> None:
+    def weighted(weights: dict[str, float], unit: float) -> Array:
         row = np.zeros(len(position))
         for name, weight in weights.items():
             row[position[name]] = weight * outcome_sd / unit
-        rows.append((quantity, level, row))
+        return row
+
+    def add(
+        quantity: str,
+        level: str,
+        weights: dict[str, float],
+        unit: float,
+        along: dict[str, float] | None = None,
+    ) -> None:
+        rows.append((quantity, level, weighted(weights, unit)))
+        moved.append(weighted(along or {}, unit))
 
     def on_basis(kind: str, weights: Array) -> dict[str, float]:
         return {f"{kind}[{k + 1}]": float(weight) for k, weight in enumerate(weights)}
@@ -93,7 +129,7 @@ def linear_estimands(design: Design, *, per_sd: bool = False) -> LinearEstimands
     moderator_unit = 1.0 if per_sd else scaling.moderator[1]
     interaction = "interaction[1]" in position
     pairs = arm_pairs(len(arms))
-    add("intercept", "", {"intercept": 1.0}, 1.0)
+    add("intercept", "", {"intercept": 1.0}, 1.0, {"moderator": 1.0})
     if design.has_baseline:
         add("baseline_slope", "", {"baseline": 1.0}, scaling.baseline[1])
     add("moderator_slope", "average", {"moderator": 1.0}, moderator_unit)
@@ -102,8 +138,9 @@ def linear_estimands(design: Design, *, per_sd: bool = False) -> LinearEstimands
             slope = {"moderator": 1.0} | on_basis("interaction", basis[k])
             add("moderator_slope", arm, slope, moderator_unit)
     for later, earlier in pairs:
-        level = f"{arms[later]}-{arms[earlier]}"
-        add("arm_contrast", level, on_basis("arm", basis[later] - basis[earlier]), 1.0)
+        level, weights = f"{arms[later]}-{arms[earlier]}", basis[later] - basis[earlier]
+        along = on_basis("interaction", weights) if interaction else None
+        add("arm_contrast", level, on_basis("arm", weights), 1.0, along)
     if interaction:
         for later, earlier in pairs:
             level = f"{arms[later]}-{arms[earlier]}"
@@ -117,6 +154,7 @@ def linear_estimands(design: Design, *, per_sd: bool = False) -> LinearEstimands
     return LinearEstimands(
         labels=tuple((quantity, level) for quantity, level, _ in rows),
         matrix=np.stack([row for _, _, row in rows]),
+        along=np.stack(moved),
         offset=offset,
     )
 
@@ -126,6 +164,7 @@ def spread_estimands(
     slope: Array,
     variance: Array,
     moderator_unit: float,
+    alliance: Array | float = 0.0,
 ) -> dict[tuple[str, str], Array]:
     """Standard deviations and the therapists' share of variance, on the outcome's own scale.
 
@@ -142,17 +181,19 @@ def spread_estimands(
         so that the SD is infinite too and the therapists' share is zero.
     moderator_unit : float
         SD of the moderator for the slope's SD per point, 1 for that per SD.
+    alliance : ndarray, shape (d,), or float
+        Standardised, at which arms and therapists are compared.
 
     Returns
     -------
     dict of (quantity, level) to ndarray, shape (d,)
-        ``therapist_sd`` and ``therapist_icc`` at the mean of the moderator,
-        ``therapist_slope_sd``, ``therapist_arm_sd`` (of arm effects between therapists),
-        ``residual_sd``, ``degrees_of_freedom``; those that the model has.
+        ``therapist_sd`` and ``therapist_icc`` at this alliance, ``therapist_slope_sd``,
+        ``therapist_arm_sd`` (of arm effects between therapists), ``residual_sd``,
+        ``degrees_of_freedom``; those that the model has.
     """
     found: dict[tuple[str, str], Array] = {}
     if "therapist_sd" in draws:
-        between = slope * flat(draws, "therapist_sd")
+        between = slope * _therapist_sd(draws, alliance)
         found["therapist_sd", ""] = between
         if "therapist_slope_sd" in draws:
             found["therapist_slope_sd", ""] = (
@@ -165,6 +206,19 @@ def spread_estimands(
     if "degrees_of_freedom" in draws:
         found["degrees_of_freedom", ""] = flat(draws, "degrees_of_freedom")
     return found
+
+
+def _therapist_sd(draws: xr.Dataset, alliance: Array | float) -> Array:
+    """SD between therapists at a standardised alliance a, on the predictor's scale.
+
+    ``sqrt(sd_u^2 + 2 rho sd_u sd_v a + sd_v^2 a^2)``, as slopes may vary along with intercepts.
+    """
+    own = flat(draws, "therapist_sd")
+    if "therapist_slope_sd" not in draws or not np.any(alliance):
+        return own
+    turned = alliance * flat(draws, "therapist_slope_sd")
+    rho = flat(draws, "therapist_correlation") if "therapist_correlation" in draws else 0.0
+    return np.sqrt(np.maximum(own**2 + 2 * rho * own * turned + turned**2, 0.0))
 
 
 def alliance_estimands(
@@ -210,7 +264,9 @@ def alliance_estimands(
     }
 
 
-def prior_table(design: Design, priors: Priors, *, per_sd: bool = False) -> pd.DataFrame:
+def prior_table(
+    design: Design, priors: Priors, *, per_sd: bool = False, alliance: float = 0.0
+) -> pd.DataFrame:
     """Prior of every reported quantity on the outcome's own scale.
 
     Parameters
@@ -219,18 +275,22 @@ def prior_table(design: Design, priors: Priors, *, per_sd: bool = False) -> pd.D
     priors : Priors
     per_sd : bool
         Moderator slopes and interactions for one SD of the moderator instead of one point.
+    alliance : float
+        Standardised, at which arms are compared.
 
     Returns
     -------
     pandas.DataFrame
         Columns ``outcome, quantity, level, distribution, location, scale``: ``normal`` with mean
-        and SD, or ``half-normal`` with its scale. The therapists' share of variance has no prior
-        of its own, nor has an ordinal outcome's intercept, nor the residual SD of a Student-t
-        outcome whose degrees of freedom are estimated (its scale has). Where the link is curved,
-        scales are to first order: one SD of the predictor counts as one SD of the scores.
+        and SD, or ``half-normal`` with its scale. Away from a standardised alliance of zero the
+        SD between therapists is about half-normal: the scale is right for its mean square.
+        The therapists' share of variance has no prior of its own, nor has an ordinal outcome's
+        intercept, nor the residual SD of a Student-t outcome whose degrees of freedom are estimated
+        (its scale has). Where the link is curved, scales are to first order: one SD of the
+        predictor counts as one SD of the scores.
     """
     linear = linear_estimands(design, per_sd=per_sd)
-    sd = np.sqrt(linear.matrix**2 @ design.prior_sd(priors) ** 2)
+    sd = np.sqrt(linear.at(alliance) ** 2 @ design.prior_sd(priors) ** 2)
     rows = [
         (*label, "normal", location, scale)
         for label, location, scale in zip(linear.labels, linear.offset, sd, strict=True)
@@ -241,8 +301,11 @@ def prior_table(design: Design, priors: Priors, *, per_sd: bool = False) -> pd.D
     if design.moderator.structure == "within_between":
         between = slope_unit * priors.moderator_slope
         rows.append(("moderator_slope", "between", "normal", 0.0, between))
+    therapist_sd = priors.therapist_sd
+    if "slope" in design.effects:
+        therapist_sd = float(np.hypot(therapist_sd, alliance * priors.therapist_slope_sd))
     scales = {
-        "therapist_sd": ("intercept", outcome_sd * priors.therapist_sd),
+        "therapist_sd": ("intercept", outcome_sd * therapist_sd),
         "therapist_slope_sd": ("slope", slope_unit * priors.therapist_slope_sd),
         "therapist_arm_sd": ("arm[1]", outcome_sd * priors.therapist_arm_sd),
     }
@@ -279,7 +342,9 @@ def shared_prior_table(priors: Priors) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def estimand_draws(design: Design, draws: xr.Dataset, *, per_sd: bool = False) -> xr.DataArray:
+def estimand_draws(
+    design: Design, draws: xr.Dataset, *, per_sd: bool = False, at: float | None = None
+) -> xr.DataArray:
     """Posterior draws of every reported quantity.
 
     Parameters
@@ -289,32 +354,39 @@ def estimand_draws(design: Design, draws: xr.Dataset, *, per_sd: bool = False) -
         Posterior of the outcome on the standardised scale.
     per_sd : bool
         Moderator slopes and interactions for one SD of the moderator instead of one point.
+    at : float, optional
+        Alliance, in its own points, at which arms are compared; by default the mean over the
+        analysed patients, latent ratings included. See `inference.compared_at`.
 
     Returns
     -------
     xarray.DataArray
-        Dims ``chain, draw, estimand``; coords ``quantity`` and ``level`` along ``estimand``.
+        Dims ``chain, draw, estimand``; coords ``quantity``, ``level`` and ``at`` along
+        ``estimand``. The last is the (posterior mean) alliance to which a quantity belongs, in
+        its own points; missing where it belongs to none, or to the patients' own.
     """
     moderator_unit = 1.0 if per_sd else design.scaling.moderator[1]
-    if design.family.link == "identity":
+    alliance, straight = standard_alliance(design, draws, at), design.family.link == "identity"
+    if straight:
         beta = np.stack(list(coefficients(draws, design).values()), axis=1)
         linear = linear_estimands(design, per_sd=per_sd)
-        found = dict(
-            zip(linear.labels, linear.matrix @ beta.T + linear.offset[:, None], strict=True)
-        )
+        found = dict(zip(linear.labels, linear.drawn(beta, alliance), strict=True))
         slope = np.full(len(beta), design.scaling.outcome[1])
         auxiliary = auxiliary_draws(draws, design)
         own = design.family.variance(np.zeros((len(beta), 1)), auxiliary, design.scale)
         variance = (slope * np.sqrt(own[:, 0])) ** 2
     else:
-        response = average_response(design, draws)
+        set_to = None if at is None else alliance[:1, None]
+        response = average_response(design, draws, set_to)
         found = response_estimands(design, draws, response, moderator_unit)
         slope, variance = response.slope.mean(axis=1), response.variance
     found |= alliance_estimands(design, draws, slope, moderator_unit)
-    found |= spread_estimands(draws, slope, variance, moderator_unit)
+    found |= spread_estimands(draws, slope, variance, moderator_unit, alliance)
     if design.family.name == "student_t":
         found["residual_scale", ""] = slope * flat(draws, "residual_sd")
-    return _estimands(found, draws)
+    place = own_points(design, alliance) if at is None else at
+    belong = BELONG if straight else () if at is None else {quantity for quantity, _ in found}
+    return _estimands(found, draws, dict.fromkeys(belong, place))
 
 
 def infinite_variance(design: Design, draws: xr.Dataset) -> float:
@@ -369,10 +441,12 @@ def shared_estimands(draws: xr.Dataset) -> xr.DataArray:
         parts = values.transpose("chain", "draw", ...).values.reshape(*values.shape[:2], -1)
         for number, level in enumerate(levels):
             found[str(name), str(level)] = parts[..., number]
-    return _estimands(found, draws)
+    return _estimands(found, draws, {})
 
 
-def _estimands(found: dict[tuple[str, str], Array], draws: xr.Dataset) -> xr.DataArray:
+def _estimands(
+    found: dict[tuple[str, str], Array], draws: xr.Dataset, places: Mapping[str, float]
+) -> xr.DataArray:
     """Draws of reported quantities, flat or by chain, under their names."""
     shape = (draws.sizes["chain"], draws.sizes["draw"], len(found))
     return xr.DataArray(
@@ -383,6 +457,7 @@ def _estimands(found: dict[tuple[str, str], Array], draws: xr.Dataset) -> xr.Dat
             "draw": draws["draw"],
             "quantity": ("estimand", [quantity for quantity, _ in found]),
             "level": ("estimand", [level for _, level in found]),
+            "at": ("estimand", [places.get(quantity, np.nan) for quantity, _ in found]),
         },
         name="estimand",
     )

@@ -82,7 +82,7 @@ def arm_slopes(beta: dict[str, Array], arms: int) -> Array:
     return slope
 
 
-def average_response(design: Design, draws: xr.Dataset) -> Response:
+def average_response(design: Design, draws: xr.Dataset, moderator: Array | None = None) -> Response:
     """Average expected scores, their slopes and variances over the trial's patients.
 
     Parameters
@@ -90,6 +90,8 @@ def average_response(design: Design, draws: xr.Dataset) -> Response:
     design : Design
     draws : xarray.Dataset
         Posterior of the outcome; where the alliance is latent, with ``moderator_latent``.
+    moderator : ndarray, shape (1, 1), (1, n) or (d, n), optional
+        Standardised alliance that the patients are imagined with; their own by default.
 
     Returns
     -------
@@ -103,7 +105,8 @@ def average_response(design: Design, draws: xr.Dataset) -> Response:
     common = np.stack([beta[design.coefficients[k]] for k in kept], axis=1)
     arm_parts = np.stack([beta[f"arm[{k}]"] for k in range(1, arms)], axis=1) @ basis.T
     slopes = arm_slopes(beta, arms)
-    moderator = patient_moderator(design, draws)
+    if moderator is None:
+        moderator = patient_moderator(design, draws)
     weights = design.count / design.count.sum()
     total, patients = len(common), len(design.y)
     expected, slope = np.empty((total, arms)), np.empty((total, arms))

@@ -12,6 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from data_prep.study import Study
+from inference.compared_at import require_place, standard_alliance
 from inference.datatree import analysed_patients, kept_moments, posterior
 from inference.estimands import estimand_draws, prior_table, shared_estimands, shared_prior_table
 from inference.missing_outcomes import (
@@ -24,6 +25,7 @@ from inference.rowless import design_of_moments, refuse_rows
 from inference.summary import summarise
 from models.design import Design, build_design
 from models.joint import outcome_priors
+from models.priors import Priors
 from models.spec import JOINT, ModelSpec
 
 # Packages whose version can move a draw or a digit of a table.
@@ -126,27 +128,51 @@ class Fit:
         rated = np.flatnonzero(np.isfinite(patients["moderator"].values))
         return build_design(patients.isel(patient=rated), linear)
 
-    def estimands(self, outcome: str, *, per_sd: bool = False) -> xr.DataArray:
+    def estimands(
+        self,
+        outcome: str,
+        *,
+        per_sd: bool = False,
+        at: float | None = None,
+        extrapolate: bool = False,
+    ) -> xr.DataArray:
         """Draws of the outcome's reported quantities; see `inference.estimands.estimand_draws`.
 
         With arm contrasts under the study's shifts of unseen outcomes, if there are any; see
         `inference.missing_outcomes`.
+
+        Parameters
+        ----------
+        outcome : str
+        per_sd, at, extrapolate
+            As of `summary`.
         """
+        require_place(self, outcome, at, extrapolate=extrapolate)
         draws = posterior(self.trees[outcome])
-        found = estimand_draws(self.design(outcome), draws, per_sd=per_sd)
+        found = estimand_draws(self.design(outcome), draws, per_sd=per_sd, at=at)
         return with_shifted_contrasts(found, contrast_shifts(self.study, self.manifest, outcome))
 
-    def priors(self, *, per_sd: bool = False) -> pd.DataFrame:
+    def priors(
+        self, *, per_sd: bool = False, at: float | None = None, extrapolate: bool = False
+    ) -> pd.DataFrame:
         """Priors of the reported quantities on the outcome's own scale, as normal distributions.
 
-        See `inference.estimands.prior_table`.
+        See `inference.estimands.prior_table`. Arms are compared at the same alliance as in the
+        summary, a mean over latent ratings being the posterior one.
+
+        Parameters
+        ----------
+        per_sd, at, extrapolate
+            As of `summary`.
         """
+        for outcome in self.outcomes:
+            require_place(self, outcome, at, extrapolate=extrapolate)
         own = {name: spec.priors for name, spec in self.specs.items()}
         if self.shared is not None:
             own = {name: outcome_priors(priors) for name, priors in own.items()}
         tables = [
             with_shifted_priors(
-                prior_table(self.design(outcome), own[outcome], per_sd=per_sd),
+                self._prior_table(outcome, own[outcome], per_sd, at),
                 contrast_shifts(self.study, self.manifest, outcome),
             )
             for outcome in self.outcomes
@@ -155,7 +181,21 @@ class Fit:
             tables.append(shared_prior_table(next(iter(self.specs.values())).priors))
         return pd.concat(tables, ignore_index=True)
 
-    def summary(self, *, interval: float = 0.95, per_sd: bool = False) -> pd.DataFrame:
+    def _prior_table(
+        self, outcome: str, priors: Priors, per_sd: bool, at: float | None
+    ) -> pd.DataFrame:
+        design, draws = self.design(outcome), posterior(self.trees[outcome])
+        alliance = float(standard_alliance(design, draws, at).mean())
+        return prior_table(design, priors, per_sd=per_sd, alliance=alliance)
+
+    def summary(
+        self,
+        *,
+        interval: float = 0.95,
+        per_sd: bool = False,
+        at: float | None = None,
+        extrapolate: bool = False,
+    ) -> pd.DataFrame:
         """The tidy table of all outcomes; see `inference.summary.summarise`.
 
         Parameters
@@ -164,9 +204,20 @@ class Fit:
             Probability of the equal-tailed intervals.
         per_sd : bool
             Moderator slopes and interactions for one SD of the moderator instead of one point.
+        at : float, optional
+            Value of the moderator, in its own points, at which arms are compared; by default its
+            mean over the analysed patients, as the column ``at`` says.
+        extrapolate : bool
+            Allow a value outside the range observed among the analysed patients.
+
+        Raises
+        ------
+        InputError
+            If `at` is not on the moderator's scale, or outside the observed range.
         """
+        places: dict[str, Any] = {"at": at, "extrapolate": extrapolate}
         tables = [
-            summarise(outcome, self.estimands(outcome, per_sd=per_sd), interval=interval)
+            summarise(outcome, self.estimands(outcome, per_sd=per_sd, **places), interval=interval)
             for outcome in self.outcomes
         ]
         if self.shared is not None:

@@ -13,10 +13,12 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
 from data_prep.errors import DataError, InputError, nearest
+from data_prep.files import AnyPath, as_path
 from data_prep.study import Study, narrowed
 from data_prep.tables import Table, read_table
 from data_prep.trial import Trial, check_estimable, trial_from_frame
@@ -124,7 +126,7 @@ class Multiverse:
 
 
 def build_multiverse(
-    study: Study, data: Path, vary: Sequence[str] = (), *, full: bool = False
+    study: Study, data: AnyPath | pd.DataFrame, vary: Sequence[str] = (), *, full: bool = False
 ) -> Multiverse:
     """Every analysis of a trial that its data allow.
 
@@ -132,7 +134,7 @@ def build_multiverse(
     ----------
     study : Study
         With all outcomes that are wanted; its own settings hold for what is not varied.
-    data : Path
+    data : str, path-like or pandas.DataFrame
     vary : sequence of str
         Some of `CHOICES`; all by default.
     full : bool
@@ -154,7 +156,10 @@ def build_multiverse(
             raise InputError(f"There is no choice {choice!r}.", nearest(choice, CHOICES))
     if study.model.joint:
         raise InputError("A joint model has no multiverse.", "Leave --joint out.")
-    table = read_table(data)
+    if isinstance(data, pd.DataFrame):
+        table = Table(Path("data frame"), data, (), "")
+    else:
+        table = read_table(as_path(data))
     analyses: list[Analysis] = []
     left_out: dict[str, str] = {}
     for outcome in study.outcomes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,10 +11,12 @@ from numpy.typing import NDArray
 
 from data_prep.cells import canonical_code, number_fault, parse_codes, parse_numbers
 from data_prep.errors import DataError, InputError, Problem, nearest
+from data_prep.files import AnyPath, as_path
 from data_prep.scoring import score_items
 from data_prep.tables import read_table
 from inference.asked_covariates import covariate_values
 from inference.asked_patients import AskedPatients, require_outcome, trial_rows
+from inference.compared_at import mean_alliance
 from inference.extrapolation import beyond, observed_range
 from inference.fit import Fit
 from inference.rows import Rows
@@ -27,7 +28,12 @@ MISSING = ("a prediction needs a value in every cell", "Fill the cell, or leave 
 
 
 def patients_from_file(
-    fit: Fit, outcome: str, path: Path, *, alliance_named: bool = False, extrapolate: bool = False
+    fit: Fit,
+    outcome: str,
+    path: AnyPath | pd.DataFrame,
+    *,
+    alliance_named: bool = False,
+    extrapolate: bool = False,
 ) -> AskedPatients:
     """Patients in a file of any format of `data_prep.tables.read_table`.
 
@@ -35,7 +41,8 @@ def patients_from_file(
     ----------
     fit : Fit
     outcome : str
-    path : Path
+    path : str, path-like or pandas.DataFrame
+        A data frame as `patients_from_frame` takes it.
     alliance_named, extrapolate : bool
         As in `patients_from_frame`.
 
@@ -48,12 +55,16 @@ def patients_from_file(
     InputError
         If the file cannot be read, or as `patients_from_frame`.
     """
-    frame = read_table(path).frame
+    if isinstance(path, pd.DataFrame):
+        frame, source = path, "data frame"
+    else:
+        table = read_table(as_path(path))
+        frame, source = table.frame, table.path.name
     return patients_from_frame(
         fit,
         outcome,
         frame,
-        source=path.name,
+        source=source,
         alliance_named=alliance_named,
         extrapolate=extrapolate,
     )
@@ -109,7 +120,7 @@ def patients_from_frame(
     design, trial = fit.design(outcome), trial_rows(fit, outcome)
     own_arm = fit.study.columns.arm in named
     arm_index = reader.arms() if own_arm else np.zeros(len(named), dtype=np.int64)
-    moderator = np.full(len(named), np.nanmean(trial.moderator))
+    moderator = np.full(len(named), mean_alliance(fit, outcome))
     outside = np.zeros(len(named), dtype=bool)
     if not alliance_named:
         moderator = reader.moderator()

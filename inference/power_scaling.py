@@ -217,7 +217,7 @@ def scaling_tree(fit: Fit, outcome: str) -> tuple[xr.DataTree, tuple[tuple[str, 
     estimands = with_moments(fit.estimands(outcome))
     pairs = zip(estimands["quantity"].values, estimands["level"].values, strict=True)
     labels = tuple((str(quantity), str(level)) for quantity, level in pairs)
-    bare = estimands.drop_vars(["quantity", "level"])
+    bare = estimands.drop_vars(["quantity", "level", "at"], errors="ignore")
     quantities = xr.Dataset({f"quantity_{k}": bare.isel(estimand=k) for k in range(len(labels))})
     integrated = design.family.name == "gaussian"
     likelihood = (therapist_log_likelihood if integrated else patient_log_likelihood)(fit, outcome)

@@ -193,7 +193,7 @@ def _alliance(asked: _Asked) -> list[PriorEffect]:
 
 
 def _arms(asked: _Asked) -> list[PriorEffect]:
-    """Contrasts of the arms at the mean of the alliance."""
+    """Contrasts of the arms at the mean of the ratings that there are."""
     arms = asked.design.arms
     rows = [asked.patients(k) for k in range(len(arms))]
     expected, predictor = [asked.expected(X) for X in rows], [asked.predictor(X) for X in rows]

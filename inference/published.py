@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from pydantic import ValidationError
 
 from data_prep.errors import InputError, nearest
-from data_prep.files import file_bytes
+from data_prep.files import AnyPath, as_path, file_bytes
 from data_prep.study import Study
 from data_prep.study_toml import parse_toml
 from inference.findings import QUANTITIES, Finding, Verdict, verdict
@@ -20,7 +19,7 @@ __all__ = ["Finding", "Verdict", "published_frame", "read_published", "valid_lev
 
 
 def read_published(
-    path: Path, study: Study, *, left_out: Collection[str] = ()
+    path: AnyPath, study: Study, *, left_out: Collection[str] = ()
 ) -> tuple[Finding, ...]:
     """Read the published findings that stand beside a study.
 
@@ -31,7 +30,7 @@ def read_published(
 
     Parameters
     ----------
-    path : Path
+    path : str or path-like
         The `published.toml`.
     study : Study
         The study whose outcomes, arms and covariates the findings name.
@@ -49,6 +48,7 @@ def read_published(
         If the file cannot be read, or a finding has an unknown name or impossible numbers; all
         faults are listed.
     """
+    path = as_path(path)
     content = parse_toml(file_bytes(path, "file of published findings"), path.name)
     entries, ropes = content.get("finding"), content.get("rope", {})
     faults = [

@@ -66,7 +66,9 @@ class LinearFit:
     note: str = ""
 
 
-def refit(design: Design, *, interval: float = 0.95, robust: bool = False) -> pd.DataFrame:
+def refit(
+    design: Design, *, interval: float = 0.95, robust: bool = False, at: float | None = None
+) -> pd.DataFrame:
     """Linear models of one outcome.
 
     Parameters
@@ -77,6 +79,9 @@ def refit(design: Design, *, interval: float = 0.95, robust: bool = False) -> pd
         Probability of the confidence intervals.
     robust : bool
         Whether OLS is given with standard errors that allow for therapists, too.
+    at : float, optional
+        Alliance, in its own points, at which arms are compared; by default the mean of the
+        design's patients.
 
     Returns
     -------
@@ -88,6 +93,8 @@ def refit(design: Design, *, interval: float = 0.95, robust: bool = False) -> pd
         with the degrees of freedom ``df``: n - p for OLS, Bell and McCaffrey's for the robust
         standard errors, Satterthwaite's for REML.
     """
+    centre, sd = design.scaling.moderator
+    alliance = 0.0 if at is None else (at - centre) / sd
     main = [k for k in design.present if not design.coefficients[k].startswith("interaction")]
     fits = {"ols": (design.present, ols), "ols_main": (main, ols)}
     if robust:
@@ -99,7 +106,7 @@ def refit(design: Design, *, interval: float = 0.95, robust: bool = False) -> pd
     for name, (columns, fit_to) in fits.items():
         beta, moments = _about_least_squares(design, columns)
         fit = fit_to(moments)
-        tables.append(_table(design, name, columns, beta, fit, interval))
+        tables.append(_table(design, name, columns, beta, fit, interval, alliance))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -180,7 +187,10 @@ def reml(moments: Moments, columns: Sequence[int]) -> LinearFit:
     residual_sd = float(np.sqrt(fit.residual_variance))
     sds = np.sqrt(np.diag(fit.effect_covariance).clip(min=0))
     names = ("therapist_sd", "therapist_slope_sd")
-    scales = _single_draw(**dict(zip(names, sds, strict=False)), residual_sd=residual_sd)
+    spreads = dict(zip(names, sds, strict=False)) | {"residual_sd": residual_sd}
+    if len(sds) > 1 and sds[:2].all():
+        spreads["therapist_correlation"] = float(fit.effect_covariance[0, 1] / sds[0] / sds[1])
+    scales = _single_draw(**spreads)
     note = (
         _boundary(fit.effect_covariance, residual_sd)
         if fit.identified
@@ -245,9 +255,10 @@ def _table(
     about: Array,
     fit: LinearFit,
     interval: float,
+    alliance: float,
 ) -> pd.DataFrame:
     linear = _available(linear_estimands(design), columns, len(design.coefficients))
-    matrix = linear.matrix[:, list(columns)]
+    matrix = linear.at(alliance)[:, list(columns)]
     estimate = matrix @ (about + fit.beta) + linear.offset
     variance = np.einsum("mp,pq,mq->m", matrix, fit.covariance, matrix)
     se = np.sqrt(variance.clip(min=0))
@@ -271,7 +282,9 @@ def _table(
     if fit.scales is not None:
         outcome_sd, moderator_sd = design.scaling.outcome[1], design.scaling.moderator[1]
         variance = (outcome_sd * fit.scales["residual_sd"].values.ravel()) ** 2
-        scales = spread_estimands(fit.scales, np.array([outcome_sd]), variance, moderator_sd)
+        scales = spread_estimands(
+            fit.scales, np.array([outcome_sd]), variance, moderator_sd, alliance
+        )
         rows = [
             {"quantity": name, "level": level, "estimate": float(value[0])}
             for (name, level), value in scales.items()
@@ -293,5 +306,6 @@ def _available(linear: LinearEstimands, columns: Sequence[int], size: int) -> Li
     return LinearEstimands(
         labels=tuple(linear.labels[row] for row in keep),
         matrix=linear.matrix[keep],
+        along=linear.along[keep],
         offset=linear.offset[keep],
     )

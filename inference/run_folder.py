@@ -16,9 +16,11 @@ import pandas as pd
 import xarray as xr
 
 from data_prep.errors import InputError
-from data_prep.files import file_bytes
+from data_prep.files import AnyPath, as_path, file_bytes
 from data_prep.study import Study, read_study, study_text
-from inference.datatree import GROUPS, SAMPLED
+from data_prep.trial import trial_from_frame
+from inference.compared_at import compared_at
+from inference.datatree import GROUPS, SAMPLED, analysed_patients, kept_moments
 from inference.fit import Fit, installed_versions
 from inference.netcdf import netcdf_bytes
 from inference.whole_files import current_umask
@@ -82,10 +84,10 @@ def require_free(path: Path, *, overwrite: bool = False) -> None:
 
 def save_fit(
     fit: Fit,
-    path: Path,
+    path: AnyPath,
     *,
     overwrite: bool = False,
-    published: Path | None = None,
+    published: AnyPath | None = None,
     tables: Mapping[str, pd.DataFrame] | None = None,
 ) -> None:
     """Write a fit's run folder.
@@ -96,10 +98,10 @@ def save_fit(
     Parameters
     ----------
     fit : Fit
-    path : Path
+    path : str or path-like
     overwrite : bool
         Replace an earlier run.
-    published : Path, optional
+    published : str or path-like, optional
         A ``published.toml`` to keep with the run.
     tables : mapping of str to DataFrame, optional
         Further tables by file name, such as the gate's.
@@ -109,13 +111,15 @@ def save_fit(
     InputError
         If the place is taken or cannot be written to.
     """
+    path = as_path(path)
+    kept = None if published is None else as_path(published)
     require_free(path, overwrite=overwrite)
     target = path.absolute()
     partial = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
-        _write(fit, partial, published, tables or {})
+        _write(fit, partial, kept, tables or {})
         partial.chmod(0o777 & ~current_umask())  # mkdtemp's own mode shuts out everybody else
         require_free(path, overwrite=overwrite)  # another run may have come there meanwhile
         _move_into_place(partial, target)
@@ -144,7 +148,8 @@ def _write(
             table = table.assign(**{SIMULATED: "SIMULATED"})
         table.to_csv(folder / name, index=False)
     hashes = {entry.name: _sha256(entry) for entry in sorted(folder.iterdir())}
-    manifest = {"format": FORMAT, **fit.manifest, "files": hashes}
+    places = {"compared_at": compared_at(fit)}
+    manifest = {"format": FORMAT, **fit.manifest, **places, "files": hashes}
     text = json.dumps(manifest, indent=2, ensure_ascii=False)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
     for entry in folder.iterdir():
@@ -241,16 +246,19 @@ def _read_flow(file: Path) -> pd.DataFrame:
     return flow.drop(columns=SIMULATED, errors="ignore")
 
 
-def load_fit(path: Path, *, study: Study | None = None, data: Path | None = None) -> Fit:
+def load_fit(
+    path: AnyPath, *, study: Study | None = None, data: AnyPath | pd.DataFrame | None = None
+) -> Fit:
     """Read a run folder.
 
     Parameters
     ----------
-    path : Path
+    path : str or path-like
     study : Study, optional
         Study to hold against the one that was fitted.
-    data : Path, optional
-        Data file to hold against the one that was fitted.
+    data : str, path-like or pandas.DataFrame, optional
+        Data file to hold against the one that was fitted, byte for byte; or a data frame, whose
+        analysed patients are held against those of the run.
 
     Returns
     -------
@@ -262,6 +270,7 @@ def load_fit(path: Path, *, study: Study | None = None, data: Path | None = None
     InputError
         If there is no run, or one of its files is missing or damaged.
     """
+    path = as_path(path)
     manifest = read_manifest(path)
     specs = _specifications(path, manifest)
     joint = JOINT in manifest
@@ -269,13 +278,20 @@ def load_fit(path: Path, *, study: Study | None = None, data: Path | None = None
         if not (path / name).is_file():
             raise InputError(f"The run at {str(path)!r} lacks {name}.", "Fit again.")
     kept = read_study(path / STUDY)
+    trees = {outcome: _read_tree(path / f"{outcome}.nc") for outcome in specs}
+    if isinstance(data, pd.DataFrame):
+        differences = _differences(path, manifest, kept, study, None)
+        differences += _other_patients(kept, trees, data)
+    else:
+        file = None if data is None else as_path(data)
+        differences = _differences(path, manifest, kept, study, file)
     return Fit(
         study=kept,
         specs=specs,
-        trees={outcome: _read_tree(path / f"{outcome}.nc") for outcome in specs},
+        trees=trees,
         flow=_read_flow(path / FLOW),
         manifest=manifest,
-        differences=_differences(path, manifest, kept, study, data),
+        differences=differences,
         shared=_read_tree(path / f"{JOINT}.nc", SAMPLED) if joint else None,
     )
 
@@ -306,3 +322,16 @@ def _differences(
                 f"its SHA-256 is {digest[:12]}..., not {manifest['data']['sha256'][:12]}...."
             )
     return tuple(found)
+
+
+def _other_patients(
+    study: Study, trees: Mapping[str, xr.DataTree], frame: pd.DataFrame
+) -> tuple[str, ...]:
+    """A sentence for each outcome whose analysed patients in the data frame are not the run's."""
+    trial = trial_from_frame(study, frame)
+    return tuple(
+        f"The data frame's analysed patients of {outcome} are not those that were fitted."
+        for outcome, tree in trees.items()
+        if kept_moments(tree) is not None
+        or not analysed_patients(tree).drop_attrs().equals(trial.analysed(outcome).drop_attrs())
+    )

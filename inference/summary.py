@@ -23,6 +23,7 @@ COLUMNS = (
     "ess_bulk",
     "ess_tail",
     "r_hat",
+    "at",
 )
 
 
@@ -41,8 +42,10 @@ def summarise(outcome: str, estimands: xr.DataArray, *, interval: float = 0.95) 
     -------
     pandas.DataFrame
         Columns as in `COLUMNS`. ``prob_positive`` is missing for standard deviations and shares,
-        which cannot be negative. A quantity of which some draws are infinite has an infinite mean
-        and no SD; its limits are quantiles of all draws.
+        which cannot be negative; ``at``, the alliance to which intercept, arm contrasts and the
+        SD between therapists belong, is missing for what belongs to no single one. A quantity of
+        which some draws are infinite has an infinite mean and no SD; its limits are quantiles of
+        all draws.
 
     Raises
     ------
@@ -75,5 +78,6 @@ def summarise(outcome: str, estimands: xr.DataArray, *, interval: float = 0.95) 
         "ess_bulk": ranks.ess_bulk,
         "ess_tail": ranks.ess_tail,
         "r_hat": ranks.r_hat,
+        "at": estimands["at"].values if "at" in estimands.coords else np.nan,
     }
     return pd.DataFrame(columns, columns=list(COLUMNS))

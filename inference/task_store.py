@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.errors import InputError
+from data_prep.files import AnyPath, as_path
 
 FORMAT = 1
 _TABLES = """
@@ -69,12 +70,12 @@ class TaskStore:
 
 
 @contextmanager
-def open_store(path: Path, facts: Mapping[str, Any]) -> Iterator[TaskStore]:
+def open_store(path: AnyPath, facts: Mapping[str, Any]) -> Iterator[TaskStore]:
     """Open a store, or make one; nobody else can meanwhile.
 
     Parameters
     ----------
-    path : Path
+    path : str or path-like
         The file; written beside the results of no other study.
     facts : mapping of str to plain values
         All that decides the results. A store of other facts is refused.
@@ -90,6 +91,7 @@ def open_store(path: Path, facts: Mapping[str, Any]) -> Iterator[TaskStore]:
     """
     written = {name: json.dumps(value, sort_keys=True) for name, value in facts.items()}
     written["format"] = json.dumps(FORMAT)
+    path = as_path(path)
     if not path.parent.is_dir():
         raise InputError(f"{str(path.parent)!r} is not a folder.", "Make it, or name another.")
     try:

@@ -46,7 +46,8 @@ def one_outcome(fit: Fit, **manifest: Any) -> Fit:
 
 def written(manifest: dict[str, Any]) -> dict[str, Any]:
     """A manifest without what the writing itself adds."""
-    return {key: value for key, value in manifest.items() if key not in ("format", "files")}
+    added = ("format", "files", "compared_at")
+    return {key: value for key, value in manifest.items() if key not in added}
 
 
 def refused(path: Path) -> str:

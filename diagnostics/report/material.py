@@ -40,22 +40,28 @@ class Material:
         Probability of all intervals and bands.
     judged : FitChecks, optional
         Of the same fit, where it has been judged before.
+    at : float, optional
+        Alliance at which arms are compared; by default its mean over the analysed patients.
+    extrapolate : bool
+        Whether this may lie outside the observed range.
     """
 
     fit: Fit
     findings: Sequence[Finding] = ()
     interval: float = 0.95
     judged: FitChecks | None = None
+    at: float | None = None
+    extrapolate: bool = False
 
     @cached_property
     def summary(self) -> pd.DataFrame:
         """The tidy table of all outcomes."""
-        return self.fit.summary(interval=self.interval)
+        return self.fit.summary(interval=self.interval, at=self.at, extrapolate=self.extrapolate)
 
     @cached_property
     def priors(self) -> pd.DataFrame:
         """Priors on the outcome's own scale."""
-        return self.fit.priors()
+        return self.fit.priors(at=self.at, extrapolate=self.extrapolate)
 
     @cached_property
     def checks(self) -> FitChecks:
@@ -70,7 +76,13 @@ class Material:
     @cached_property
     def comparison(self) -> pd.DataFrame:
         """Published, refitted and posterior estimates."""
-        return compare(self.fit, self.findings, interval=self.interval)
+        return compare(
+            self.fit,
+            self.findings,
+            interval=self.interval,
+            at=self.at,
+            extrapolate=self.extrapolate,
+        )
 
     @cached_property
     def effects(self) -> dict[str, Effects]:

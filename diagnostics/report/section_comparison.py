@@ -18,6 +18,7 @@ from diagnostics.report.parts import (
     ReportTable,
     Section,
 )
+from inference.compared_at import comparison_places
 from inference.comparison import refit_words
 from inference.digits import decimals
 
@@ -47,7 +48,7 @@ def comparison(material: Material) -> Section:
             "OLS: ordinary least squares with all interactions of the arms; OLS, main effects: "
             "without them; REML: the linear mixed model with the posterior's therapist effects. "
             "Published numbers are turned to later arm minus earlier arm. "
-            + " ".join(refit_words(material.comparison))
+            + " ".join([*comparison_places(fit, material.at), *refit_words(material.comparison)])
         )
     ]
     if material.findings:
@@ -63,7 +64,7 @@ def comparison(material: Material) -> Section:
     parts.append(
         Picture(
             "comparison",
-            comparison_figure(fit, material.comparison, interval=material.interval),
+            comparison_figure(fit, material.comparison, interval=material.interval, at=material.at),
             "Published, refitted and posterior estimates",
             f"Forest plots by outcome: estimates with {share} intervals from OLS, REML and the "
             "posterior, and from the publication where it states numbers. The numbers stand in "

@@ -10,6 +10,7 @@ from diagnostics.report import formulas, words
 from diagnostics.report.material import Material
 from diagnostics.report.parts import Facts, Heading, Paragraph, Part, ReportTable, Section
 from inference.choices import model_choices
+from inference.compared_at import places_in_words
 from models.priors import Priors
 from models.spec import ModelSpec
 
@@ -97,6 +98,7 @@ def _prior_table(material: Material) -> ReportTable:
     return ReportTable(
         "priors",
         f"Priors in points of each outcome; slopes for one point of {fit.study.moderator.name}. "
+        f"{places_in_words(fit, material.at)} "
         "N(mean, SD): normal; half-N(scale): half-normal. Contrasts of two arms follow from arm "
         "effects that sum to zero, so that no arm is privileged.",
         words.text_of(shown),

@@ -11,6 +11,7 @@ from diagnostics.report import words
 from diagnostics.report.material import Material
 from diagnostics.report.parts import Facts, Notice, Paragraph, Part, ReportTable, Section
 from diagnostics.verdicts import Verdict
+from inference.compared_at import places_in_words
 from inference.digits import decimals
 from models.spec import JOINT
 
@@ -86,8 +87,8 @@ def _glance(material: Material) -> ReportTable:
     return ReportTable(
         "glance",
         f"Posterior means with {share} equal-tailed intervals, in points of each outcome. Slope: "
-        f"for one point of {fit.study.moderator.name}. Contrasts of arms: at its mean, or averaged "
-        "over the analysed patients where the link is curved. Gate: FAIL where draws may not be "
+        f"for one point of {fit.study.moderator.name}. {places_in_words(fit, material.at)} "
+        "Gate: FAIL where draws may not be "
         "used, REVIEW where a check of draws or model asks for a look (section 5).",
         table,
         material.summary,

@@ -10,6 +10,7 @@ from diagnostics.contrast_figure import contrast_figure, standardised_contrasts
 from diagnostics.report import words
 from diagnostics.report.material import Material
 from diagnostics.report.parts import Heading, Paragraph, Part, Picture, ReportTable, Section
+from inference.compared_at import places_in_words
 from inference.digits import decimals, interval_decimals
 
 
@@ -26,7 +27,8 @@ def results(material: Material) -> Section:
             f"Posterior means, SDs and {share} equal-tailed intervals, on the outcome's own scale. "
             "P(> 0) is the posterior probability that the quantity is above zero; for an outcome "
             "on which lower scores are better, above zero is worse. ESS is the smaller of the "
-            "effective numbers of draws in the bulk and in the tails."
+            f"effective numbers of draws in the bulk and in the tails. "
+            f"{places_in_words(fit, material.at)}"
         ),
         _forest(material),
     ]
@@ -48,7 +50,7 @@ def _forest(material: Material) -> Picture:
         told.append(f"{row['label']}, {row['level'].replace('-', ' minus ')}: {estimate}")
     return Picture(
         "contrasts",
-        contrast_figure(fit, material.summary, interval=material.interval),
+        contrast_figure(fit, material.summary, interval=material.interval, at=material.at),
         "Contrasts of the arms in SDs of each outcome",
         f"Forest plot. Posterior mean and {share} interval, positive where the first arm is "
         f"better. {'; '.join(told)}.",

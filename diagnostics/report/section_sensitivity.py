@@ -15,6 +15,7 @@ from diagnostics.sensitivity_figures import (
     power_scaling_figure,
     unseen_improvement_figure,
 )
+from inference.compared_at import places_in_words
 from inference.digits import decimals, interval_decimals
 
 
@@ -25,7 +26,7 @@ def sensitivity(material: Material) -> Section:
     ----------
     material : Material
     """
-    parts: list[Part] = []
+    parts: list[Part] = [Paragraph(places_in_words(material.fit))]
     for title, write in (
         ("Priors and likelihood", _scaled),
         ("Single patients and therapists", _influence),

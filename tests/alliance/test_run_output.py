@@ -13,7 +13,7 @@ pytestmark = pytest.mark.mcmc
 
 TIDY = (
     *("outcome", "quantity", "level", "mean", "sd", "lower", "upper"),
-    *("prob_positive", "ess_bulk", "ess_tail", "r_hat"),
+    *("prob_positive", "ess_bulk", "ess_tail", "r_hat", "at"),
 )
 PRIORS = ("outcome", "quantity", "level", "distribution", "location", "scale")
 GATE = (
@@ -29,7 +29,7 @@ COMPARISON = (
         for name in ("estimate", "se", "df", "lower", "upper", "p_value")
     ),
     *(f"posterior_{name}" for name in ("mean", "sd", "lower", "upper")),
-    *("prob_positive", "verdict", "explanation", "known_by", "source", "note", "refit_note"),
+    *("prob_positive", "verdict", "explanation", "known_by", "source", "note", "refit_note", "at"),
 )
 SLOPES = ("moderator_slope", "interaction", "therapist_slope_sd")
 

@@ -182,6 +182,7 @@ class TestTruth:
         )
         simulated = simulate_trial(seed=1, respect_ranges=False, truth={"function": true})
         recorded = simulated.truth["outcomes"]["function"]
+        assert recorded["at"] == simulated.truth["alliance"]["mean"]  # where contrasts belong
         assert recorded["intercept"] == pytest.approx(8.0)
         assert recorded["moderator_slope"]["average"] == pytest.approx(0.3)
         assert recorded["arm_contrast"] == pytest.approx(

@@ -23,6 +23,7 @@ from diagnostics.contrast_figure import contrast_figure, standardised_contrasts
 from diagnostics.prediction_figure import prediction_figure
 from diagnostics.therapist_figure import MOST_NAMED, therapist_figure
 from inference.asked_patients import patient_grid
+from inference.compared_at import mean_alliance
 from inference.predictions import Predictions, predict
 from inference.therapists import therapists
 
@@ -130,7 +131,10 @@ def test_averages_are_named_where_the_link_is_curved() -> None:
     curved = fit_of(family="beta_binomial")
     assert "averaged over the analysed patients" in words(contrast_figure(curved, curved.summary()))
     straight = fit_of()
-    assert "at the mean of the alliance" in words(contrast_figure(straight, straight.summary()))
+    told = words(contrast_figure(straight, straight.summary()))
+    assert f"at alliance {mean_alliance(straight, 'function'):.4g}, the mean of the" in told
+    named = words(contrast_figure(straight, straight.summary(at=90), at=90))
+    assert "at alliance 90, as named" in named
 
 
 # Therapists ---------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,8 +15,19 @@ from data_prep.errors import InputError
 from data_prep.simulation import simulate_trial, write_simulated
 from data_prep.study import narrowed, read_study
 from diagnostics.multiverse_figure import multiverse_figure
-from diagnostics.multiverse_fits import FAILED_FIT, fit_multiverse, multiverse_facts
-from diagnostics.multiverse_table import curves_of, hangs_on, multiverse_summary, wanted_quantities
+from diagnostics.multiverse_fits import (
+    FAILED_FIT,
+    fit_multiverse,
+    judged_analysis,
+    multiverse_facts,
+)
+from diagnostics.multiverse_table import (
+    compared_places,
+    curves_of,
+    hangs_on,
+    multiverse_summary,
+    wanted_quantities,
+)
 from inference.multiverse import CHOICES, Multiverse, build_multiverse
 from inference.profiles import find_profile
 from inference.task_store import TaskOutcome, open_store
@@ -140,3 +152,47 @@ def test_quantities_that_are_not_there_are_refused(built: Multiverse) -> None:
         wanted_quantities(built, ["interactions"])
     with pytest.raises(InputError, match="interaction has no level 'MCE-SMT'"):
         wanted_quantities(built, ["interaction:MCE-SMT"])
+
+
+def test_each_analysis_says_where_it_compares_the_arms(
+    built: Multiverse, fitted: tuple[pd.DataFrame, pd.DataFrame]
+) -> None:
+    """At the mean of its own patients, unless one alliance is named for all."""
+    table, _ = fitted
+    for outcome, own in table.groupby("outcome"):
+        (place,) = {
+            each.design.scaling.moderator[0]
+            for each in built.analyses
+            if each.universe.outcome == outcome
+        }
+        contrasts = own[own["quantity"] == "arm_contrast"]
+        np.testing.assert_allclose(contrasts["at"], place)
+        assert own.loc[own["quantity"] == "interaction", "at"].isna().all()
+    summed = multiverse_summary(table)
+    lowest = summed.loc[summed["quantity"] == "arm_contrast", "at_lowest"]
+    assert f"(alliance {lowest.min():.4g}" in compared_places(lowest, "alliance", None)
+    assert "each with alliance 90" in compared_places(lowest, "alliance", 90)
+    assert multiverse_facts(built, PROFILE, 1) != multiverse_facts(built, PROFILE, 1, at=90)
+
+
+def test_one_alliance_may_be_named_for_all_analyses(built: Multiverse) -> None:
+    """The contrast at 90 is that at the mean, moved by the interaction times the distance."""
+    analysis = next(each for each in built.analyses if each.universe.therapist == "none")
+    name, shared = analysis.universe.name, {analysis.universe.name: analysis}
+    found = [
+        pd.DataFrame(judged_analysis((shared, PROFILE, 1, None, 0.95, at), name)["rows"])
+        for at in (None, 90.0)
+    ]
+    mean = [table.set_index(["quantity", "level"])["mean"] for table in found]
+    distance = 90 - analysis.design.scaling.moderator[0]
+    for level in ("MCE-GE", "SMT-GE"):
+        moved = mean[0]["arm_contrast", level] + distance * mean[0]["interaction", level]
+        assert mean[1]["arm_contrast", level] == pytest.approx(moved)
+
+
+@pytest.mark.parametrize(("at", "problem"), [(17, "outside what was observed"), (500, "its scale")])
+def test_an_alliance_that_nobody_had_is_refused(built: Multiverse, at: float, problem: str) -> None:
+    """Before anything is fitted: neither cluster nor store is touched."""
+    nothing: Any = None
+    with pytest.raises(InputError, match=problem):
+        fit_multiverse(nothing, nothing, built, PROFILE, 1, at=at)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -29,9 +30,10 @@ def test_every_run_has_its_own_summary(made_fit: Fit) -> None:
     summary = made_fit.summary(interval=0.9)
     pd.testing.assert_frame_equal(table[KEY], summary[KEY])
     for column in SHOWN:
-        assert table[f"plain_{column}"].tolist() == summary[column].tolist()
+        plain, other = table[f"plain_{column}"], table[f"other_{column}"]
+        np.testing.assert_array_equal(plain, summary[column])
         own = table["outcome"] == last
-        assert table.loc[own, f"other_{column}"].tolist() == summary.loc[own, column].tolist()
+        np.testing.assert_array_equal(other[own], summary.loc[own, column])
         assert table.loc[~own, f"other_{column}"].isna().all()
 
 

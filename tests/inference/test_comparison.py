@@ -44,6 +44,7 @@ COLUMNS = [
     "source",
     "note",
     "refit_note",
+    "at",
 ]
 
 

@@ -32,6 +32,7 @@ COLUMNS = [
     "ess_bulk",
     "ess_tail",
     "r_hat",
+    "at",
 ]
 
 

@@ -120,7 +120,7 @@ def simulated(number: int) -> SimulatedTrial:
                 ("baseline_slope", ""): beta[0, k],
                 ("moderator_slope", "average"): beta[2, k],
                 ("arm_contrast", "B-A"): -np.sqrt(2) * beta[1, k]
-                - np.sqrt(2) * beta[3, k] * scale[0],
+                - np.sqrt(2) * beta[3, k] * moderator[rows].mean(),
                 ("interaction", "B-A"): -np.sqrt(2) * beta[3, k],
                 ("residual_sd", ""): residual_sd[k],
             }

@@ -1,0 +1,190 @@
+"""Every code block of the README and of the documents runs as it is printed.
+
+Shell blocks run in one folder with the files that they speak of: a simulated trial with its study,
+a folder of many files, a table like that of the headache trial, and runs of them that the instant
+engine makes in a second. What would take minutes is reduced here, in the open, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from command_line import alliance
+
+ROOT = Path(__file__).resolve().parents[2]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
+# What installs, clones, tests or measures, and what needs other machines.
+EXEMPT = {
+    "pip install uv",
+    "git clone ...",
+    "cd alliance",
+    "uv run pytest",
+    "uv run pre-commit install",
+    "bash .ci/run",
+    "uv run python benchmarks/against_bambi.py --out benchmarks/results/against_bambi.json",
+    "uv run python benchmarks/scale.py --out benchmarks/results/scale.json",
+    "uv run python benchmarks/cold_and_warm.py --out benchmarks/results/cold_and_warm.json",
+    "dask scheduler --host 10.0.0.1",
+    "dask worker tcp://10.0.0.1:8786 --nthreads 1",
+    "alliance fit study.toml registry/ --dask tcp://10.0.0.1:8786 --out cluster",
+    "alliance calibrate study.toml --dask tcp://10.0.0.1:8786",
+}
+# Commands that fit hundreds of trials or analyses: what is appended, a later option ruling.
+REDUCED = {
+    "calibrate": "--trials 2 --workers 1 --outcome pain",
+    "assurance": "--trials 2 --workers 1 --patients 60 --therapists 6 --interaction 0.3",
+    "multiverse": "--vary therapist --workers 1",
+}
+SLOW = ("demo", "alliance fit headache", "alliance report", *REDUCED, "fit_trial")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a document."""
+
+    document: str
+    number: int
+    language: str
+    text: str
+
+    @property
+    def slow(self) -> bool:
+        return any(words in self.text for words in SLOW)
+
+    @property
+    def commands(self) -> list[str]:
+        """Commands of a shell block, without comments, a blank between words."""
+        lines = self.text.replace("\\\n", " ").splitlines()
+        bare = [part for line in lines for part in re.sub(r"\s#.*", "", line).split("&&")]
+        return [" ".join(part.split()) for part in bare if part.strip()]
+
+
+def blocks() -> list[Block]:
+    """All blocks of all documents, in their order."""
+    documents = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "benchmarks" / "README.md"]
+    documents += sorted((ROOT / "docs").rglob("*.md"))
+    return [
+        Block(str(document.relative_to(ROOT)), number, language, text)
+        for document in documents
+        for number, (language, text) in enumerate(
+            FENCE.findall(document.read_text(encoding="utf-8")), start=1
+        )
+    ]
+
+
+def chosen(*languages: str) -> list[Any]:
+    """Blocks in these languages as cases of a test; those that take long bear the mark mcmc."""
+    return [
+        pytest.param(
+            block,
+            id=f"{block.document}-{block.number}",
+            marks=[pytest.mark.mcmc] if block.slow else [],
+        )
+        for block in blocks()
+        if block.language in languages
+    ]
+
+
+def headache_table() -> pd.DataFrame:
+    """A table with the columns of the headache trial: 400 patients, 12 acupuncturists, made up."""
+    random = np.random.default_rng(2004)
+    count = 400
+    group, therapist = np.arange(count) % 2, np.arange(count) // 2 % 12
+    before = np.clip(random.gamma(2.8, 9.5, count), 7, 95)
+    shift = random.normal(0, 1, 12)[therapist]
+    table = pd.DataFrame(
+        {
+            "id": np.arange(100, 100 + count),
+            "age": random.integers(20, 65, count),
+            "sex": random.integers(0, 2, count),
+            "migraine": random.integers(0, 2, count),
+            "chronicity": random.integers(1, 40, count),
+            "acupuncturist": therapist + 1,
+            "group": group,
+            "pk1": before.round(2),
+        }
+    )
+    for name in ("pk2", "pk5"):
+        slope = 0.8 - 0.2 * group
+        score = 2 + shift + slope * before - 1.0 * group + random.normal(0, 8, count)
+        table[name] = np.clip(score, 0, 99).round(2)
+    return table
+
+
+def run_made(*arguments: object) -> None:
+    answer = alliance(*arguments, "--engine", "instant", "--profile", "ci")
+    assert answer.code == 0, answer.stderr
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which commands run."""
+    from data_prep.simulation import simulate_trial, write_simulated
+
+    folder = tmp_path_factory.mktemp("workshop")
+    made = simulate_trial(seed=2013)
+    write_simulated(made, folder / "trial.csv")
+    (folder / "registry").mkdir()
+    for k, rows in enumerate(np.array_split(np.arange(len(made.frame)), 3)):
+        made.frame.iloc[rows].to_parquet(folder / "registry" / f"{k}.parquet", index=False)
+    headache_table().to_csv(folder / "headache.csv", index=False)
+    run_made("fit", "headache", folder / "headache.csv", "--out", folder / "headache")
+    own = (folder / "study.toml", folder / "trial.csv")
+    run_made("fit", *own, "--out", folder / "alliance-demo" / "run")
+    for name, options in {"RUN": (), "WITH": (), "WITHOUT": ("--no-interaction",)}.items():
+        run_made("fit", *own, "--outcome", "pain", *options, "--out", folder / name)
+    return folder
+
+
+@pytest.mark.parametrize("block", chosen("sh", ""))
+def test_commands_run(
+    block: Block, workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each ends with exit code 0 and prints something; what is installed or cloned is left out."""
+    place = workshop
+    if any(words in block.text for words in ("fit headache", "alliance demo")):
+        # They make the runs that elsewhere are there already.
+        place = tmp_path
+        headache_table().to_csv(place / "headache.csv", index=False)
+    monkeypatch.chdir(place)
+    for command in block.commands:
+        if command in EXEMPT:
+            continue
+        words = shlex.split(command.removeprefix("uv run "))
+        assert words[0] == "alliance", f"neither run nor exempt: {command}"
+        answer = alliance(*words[1:], *shlex.split(REDUCED.get(words[1], "")))
+        assert answer.code == 0, f"{command}\n{answer.stderr}"
+        assert answer.stdout or answer.stderr, command
+        if "--figure" in words:
+            assert Path(words[words.index("--figure") + 1]).stat().st_size > 0
+
+
+@pytest.mark.parametrize("block", chosen("python"))
+def test_python_runs(block: Block, workshop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workshop)
+    exec(compile(block.text, block.document, "exec"), {})
+
+
+@pytest.mark.parametrize("block", chosen("toml", "json"))
+def test_examples_of_files_can_be_read(block: Block) -> None:
+    """What they mean is a matter of `tests/test_house.py` and of the tests of the gate."""
+    assert (tomllib.loads if block.language == "toml" else json.loads)(block.text)
+
+
+def test_no_block_is_passed_over() -> None:
+    """A block in another language needs a test here; printed output has one in the tutorial's."""
+    languages = {block.language for block in blocks()}
+    assert languages <= {"sh", "", "python", "toml", "json", "text"}
+    printed = [block.document for block in blocks() if block.language == "text"]
+    assert printed == ["docs/tutorials/first_questions.md"]
+    commands = {command for block in blocks() for command in block.commands}
+    assert commands >= EXEMPT  # none is left over from an earlier text
