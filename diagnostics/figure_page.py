@@ -58,8 +58,8 @@ def save(figure: Figure, target: Any, **options: Any) -> str:
     Parameters
     ----------
     figure : matplotlib.figure.Figure
-    target, **options
-        As `matplotlib.figure.Figure.savefig` takes them.
+    target : path or file
+        Like the options, as `matplotlib.figure.Figure.savefig` takes it.
 
     Returns
     -------

@@ -22,8 +22,8 @@ def choose_therapist(
     therapist : str or TherapistChoice, optional
         ``new``, ``average``, ``own`` (the therapists that the patients come with), or the id of a
         therapist of the trial, in double quotes if it is such a word itself. By default ``own``
-        where patients come with therapists, else ``new``. Patients of one new therapist share that therapist's draw: those of the same id
-        where patients come with ids, otherwise all.
+        where patients come with therapists, else ``new``. Patients of one new therapist share that
+        therapist's draw: those of the same id where patients come with ids, otherwise all.
 
     Returns
     -------
