@@ -273,7 +273,8 @@ def summary(
         from diagnostics.comparison_figure import save_figure
         from diagnostics.contrast_figure import contrast_figure
 
-        save_figure(contrast_figure(fitted, table, interval=interval, at=at), figure)
+        drawn = contrast_figure(fitted, table, interval=interval, at=at)
+        render.letters(save_figure(drawn, figure))
         render.say(f"Written: {figure}")
     render.summary(fitted, table, table_format, interval=interval, per_sd=per_sd, at=at)
     if table_format == "table":  # a machine reads one table
@@ -342,5 +343,6 @@ def compare(
     if figure is not None:
         from diagnostics.comparison_figure import comparison_figure, save_figure
 
-        save_figure(comparison_figure(fitted, table, interval=interval, at=at), figure)
+        drawn = comparison_figure(fitted, table, interval=interval, at=at)
+        render.letters(save_figure(drawn, figure))
         render.say(f"Written: {figure}")

@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from alliance.narrow import Table, needed, print_whole
 from alliance.render import coloured, frame, out, outcome_table, words
+from data_prep.levels import AVERAGE
 from inference.comparison import refit_words
 from inference.digits import decimals, number, shared_decimals
 
@@ -55,7 +56,7 @@ def comparison(
         return
     console = out()
     claimed = table["claim"].notna()
-    overall = (table["quantity"] != "moderator_slope") | (table["level"] == "average")
+    overall = (table["quantity"] != "moderator_slope") | (table["level"] == AVERAGE)
     table = table.rename(columns={"posterior_mean": "posterior_estimate"})
     rows = table[(table["quantity"].isin(SHOWN) & overall) | claimed]
     sources = {

@@ -53,7 +53,8 @@ def predict(
         list[str] | None,
         typer.Option(
             metavar="NAME=VALUES",
-            help="Values of a covariate, as age=40:70:10 or sex=F,M; may be repeated.",
+            help="Values of a covariate, as age=40:70:10 or sex=F,M; a level with commas in it in "
+            "double quotes; may be repeated.",
         ),
     ] = None,
     patients: Annotated[
@@ -65,7 +66,8 @@ def predict(
     therapist: Annotated[
         str | None,
         typer.Option(
-            help="new, average, or a therapist's id; with --average-over also known (all of the "
+            help="new, average, or a therapist's id (in double quotes if it is such a word); "
+            "with --average-over also known (all of the "
             "run) and own. By default the file's therapists, otherwise new.",
         ),
     ] = None,
@@ -95,7 +97,11 @@ def predict(
     ] = None,
     extrapolate: Annotated[
         bool,
-        typer.Option("--extrapolate", help="Allow an alliance that was not observed, and mark it."),
+        typer.Option(
+            "--extrapolate",
+            help="Allow an alliance, a baseline or a covariate beyond what was observed, and mark "
+            "it.",
+        ),
     ] = False,
     interval: IntervalOption = 0.95,
     seed: Annotated[

@@ -12,10 +12,12 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from data_prep.covariates import LABELLED
 from data_prep.errors import InputError
 from data_prep.files import first_of
 
@@ -196,13 +198,32 @@ def read_stata(content: bytes, path: Path) -> tuple[pd.DataFrame, list[str]]:
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            frame = pd.read_stata(io.BytesIO(content), convert_categoricals=False)
+            opened: Any = pd.read_stata(
+                io.BytesIO(content), convert_categoricals=False, iterator=True
+            )
+            with opened as reader:
+                frame = reader.read()
+                labels = _stata_labels(reader, frame)
     except STATA_DAMAGE as error:
         raise _damaged(path.name, "a Stata file", error) from error
     notes = []
     if any(issubclass(warning.category, UnicodeWarning) for warning in caught):
         notes.append(f"{path.name}: some text is not UTF-8 and was read as Latin-1.")
-    return _numbered(frame), notes
+    table = _numbered(frame)
+    table.attrs[LABELLED] = labels
+    return table, notes
+
+
+def _stata_labels(reader: Any, frame: pd.DataFrame) -> dict[str, dict[str, str]]:
+    """Labels of the columns that have a set of them, by the text of the code."""
+    sets = reader.value_labels()
+    # pandas tells which column has which set nowhere but in this list.
+    used = zip(frame.columns, getattr(reader, "_lbllist", []), strict=False)
+    return {str(column): _label_texts(sets[name]) for column, name in used if name in sets}
+
+
+def _label_texts(labels: dict[Any, Any]) -> dict[str, str]:
+    return {str(cell_text(code)): str(label) for code, label in labels.items()}
 
 
 def read_spss(content: bytes, path: Path) -> tuple[pd.DataFrame, list[str]]:
@@ -212,7 +233,13 @@ def read_spss(content: bytes, path: Path) -> tuple[pd.DataFrame, list[str]]:
     """
     pyreadstat = _package("pyreadstat", "spss", path.name)
     try:
-        frame, _ = pyreadstat.read_sav(str(path), apply_value_formats=False, user_missing=False)
+        frame, told = pyreadstat.read_sav(str(path), apply_value_formats=False, user_missing=False)
     except (pyreadstat.ReadstatError, pyreadstat.PyreadstatError, OSError, ValueError) as error:
         raise _damaged(path.name, "an SPSS file", error) from error
-    return _numbered(frame), []
+    table = _numbered(frame)
+    labels = told.variable_value_labels
+    nominal = [name for name, measure in told.variable_measure.items() if measure == "nominal"]
+    table.attrs[LABELLED] = {
+        name: _label_texts(labels.get(name, {})) for name in dict.fromkeys([*labels, *nominal])
+    }
+    return table, []

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from data_prep.covariates import covariates_of, seen_levels
 from data_prep.errors import Problem
 from data_prep.flow import MISSING, analysed_patients, counted, rated_patients
 from data_prep.study import Study
@@ -16,6 +17,10 @@ SPARE_PATIENTS = 2  # beyond one for each coefficient: without them no residual 
 # Smallest eigenvalue of the columns' correlation matrix: 0 where one column can be computed from
 # the others, and about 1e-16 in floating point; nearly collinear real columns stay far above.
 COLLINEAR = 1e-10
+# SD of what least squares leaves of an outcome, in its own SDs, from which on it is computed from
+# other columns, rounding and all. No measured outcome is explained so well; chains mix badly from
+# a tenth of a millionth on.
+PERFECT = 1e-4
 INVOLVED = 1e-6  # share of a column in the null direction from which on a message names it
 
 
@@ -103,7 +108,12 @@ def outcome_problems(study: Study, source: str, name: str, data: xr.Dataset) -> 
             remedy = f"Fill in the column, or name another {variable} in [outcomes.{name}]."
             return [Problem(source, None, column, None, rule, remedy)]
     rows = rated_patients(analysed_patients(data, name))
-    found = _too_few(study, rows) or _constant(study, name, rows) or _collinear(study, name, rows)
+    found = (
+        _too_few(study, name, data, rows)
+        or _constant(study, name, rows)
+        or _collinear(study, name, rows)
+        or _computed(study, name, rows)
+    )
     return [
         Problem(source, None, column or outcome.followup, None, f"outcome {name!r}: {rule}", remedy)
         for column, rule, remedy in found
@@ -182,12 +192,12 @@ def _with_moderator(study: Study) -> str:
 
 def coefficient_count(study: Study, rows: xr.Dataset) -> int:
     """Count the coefficients of an outcome's linear model, its intercept included."""
-    arms, covariates = rows.sizes["arm"], rows.sizes["covariate"]
+    arms, covariates = rows.sizes["arm"], len(_covariates(rows))
     interactions = arms - 1 if study.model.interaction else 0
     return 1 + int("baseline" in rows) + (arms - 1) + 1 + interactions + covariates
 
 
-def _too_few(study: Study, rows: xr.Dataset) -> list[_Fault]:
+def _too_few(study: Study, name: str, data: xr.Dataset, rows: xr.Dataset) -> list[_Fault]:
     """Arms, and the trial, with too few analysed patients."""
     analysed = rows.sizes["patient"]
     if not analysed:
@@ -196,14 +206,14 @@ def _too_few(study: Study, rows: xr.Dataset) -> list[_Fault]:
         return [(None, rule, remedy)]
     patients = np.bincount(rows["arm_index"].to_numpy(), minlength=rows.sizes["arm"])
     found: list[_Fault] = []
-    for code, count in zip(study.arms, patients.tolist(), strict=True):
+    for position, (code, count) in enumerate(zip(study.arms, patients.tolist(), strict=True)):
         if count < PATIENTS_PER_ARM:
             rule = (
                 f"the arm {code!r} has {counted(count, 'analysed patient')}"
                 f"{_with_moderator(study)}, and it needs {PATIENTS_PER_ARM}"
             )
-            remedy = "Fill in what is missing, or take the arm out of [arms] and out of the file."
-            found.append((None, rule, remedy))
+            column, why, remedy = _lacking(study, name, data, position)
+            found.append((column, f"{rule}{why}", remedy))
     coefficients = coefficient_count(study, rows)
     if analysed < coefficients + SPARE_PATIENTS:
         rule = (
@@ -214,6 +224,42 @@ def _too_few(study: Study, rows: xr.Dataset) -> list[_Fault]:
     return found
 
 
+def _lacking(study: Study, name: str, data: xr.Dataset, arm: int) -> tuple[str | None, str, str]:
+    """What most patients of an arm lack: its column, the words for it, and what to do."""
+    own = data["arm_index"].to_numpy() == arm
+    total = int(own.sum())
+    if total < PATIENTS_PER_ARM:
+        remedy = "Give the file of the whole trial, or take the arm out of [arms] and of the file."
+        return study.columns.arm, f"; the file has {counted(total, 'row')} of it", remedy
+    missing = {column: own & lacks for column, lacks in _gaps(study, name, data).items()}
+    column = max(missing, key=lambda each: int(missing[each].sum()))
+    count = int(missing[column].sum())
+    why = f": {count} of its {total} rows have no value in the column {column!r}"
+    if column == study.columns.therapist:
+        remedy = (
+            "Fill in the therapists: the models need one for each patient, so that an arm without "
+            "therapists cannot be analysed beside arms with them."
+        )
+        return column, why, remedy
+    return column, why, "Fill in what is missing, or name another column."
+
+
+def _gaps(study: Study, name: str, data: xr.Dataset) -> dict[str, np.ndarray]:
+    """Whether each patient lacks a column that the outcome's analysis needs, by column."""
+    outcome, moderator = study.outcomes[name], study.moderator
+    gaps = {
+        study.columns.therapist: data["therapist_index"].to_numpy() == MISSING,
+        moderator.column or moderator.items[0]: np.isnan(data["moderator"].to_numpy()),
+        outcome.followup: np.isnan(data[f"{name}_followup"].to_numpy()),
+    }
+    if outcome.baseline is not None:
+        gaps[outcome.baseline] = np.isnan(data[f"{name}_baseline"].to_numpy())
+    sources = [column.covariate for each in covariates_of(data) for column in each.columns]
+    for position, source in enumerate(sources):
+        gaps[source] = np.isnan(data["covariates"].to_numpy()[:, position])
+    return gaps
+
+
 def _columns(study: Study, name: str, rows: xr.Dataset) -> list[_Column]:
     """Columns of an outcome's linear model that are read off the data."""
     moderator, outcome = study.moderator, study.outcomes[name]
@@ -221,11 +267,20 @@ def _columns(study: Study, name: str, rows: xr.Dataset) -> list[_Column]:
     columns = [_Column(moderator.name, source, rows["moderator"].to_numpy())]
     if outcome.baseline is not None:
         columns.append(_Column("baseline", outcome.baseline, rows["baseline"].to_numpy()))
-    for position, label in enumerate(rows["covariate"].to_numpy().tolist()):
-        values = rows["covariates"].to_numpy()[:, position]
-        source = next(c for c in study.covariates if label == c or label.startswith(f"{c}["))
-        columns.append(_Column(label, source, values))
-    return columns
+    return [*columns, *_covariates(rows)]
+
+
+def _covariates(rows: xr.Dataset) -> list[_Column]:
+    """Columns of the covariates but those of levels that nobody here has."""
+    values = rows["covariates"].to_numpy()
+    covariates = covariates_of(rows)
+    _, absent = seen_levels(covariates, values.sum(axis=0).tolist(), len(values))
+    sources = [column.covariate for each in covariates for column in each.columns]
+    return [
+        _Column(str(label), sources[k], values[:, k])
+        for k, label in enumerate(rows["covariate"].to_numpy())
+        if k not in absent
+    ]
 
 
 def _constant(study: Study, name: str, rows: xr.Dataset) -> list[_Fault]:
@@ -253,8 +308,8 @@ def _constant(study: Study, name: str, rows: xr.Dataset) -> list[_Fault]:
     return found
 
 
-def _collinear(study: Study, name: str, rows: xr.Dataset) -> list[_Fault]:
-    """Columns that can be computed from others, so that their coefficients have no meaning."""
+def _all_columns(study: Study, name: str, rows: xr.Dataset) -> list[_Column]:
+    """Columns of an outcome's linear model, its intercept excepted."""
     columns = _columns(study, name, rows)
     arm, moderator = rows["arm_index"].to_numpy(), columns[0]
     centred = _unit(moderator.values) - _unit(moderator.values).mean()
@@ -264,6 +319,12 @@ def _collinear(study: Study, name: str, rows: xr.Dataset) -> list[_Fault]:
         if study.model.interaction:
             label = f"{moderator.label} in arm {code!r}"
             columns.append(_Column(label, moderator.source, np.where(in_arm, centred, 0.0)))
+    return columns
+
+
+def _collinear(study: Study, name: str, rows: xr.Dataset) -> list[_Fault]:
+    """Columns that can be computed from others, so that their coefficients have no meaning."""
+    columns = _all_columns(study, name, rows)
     correlations = np.corrcoef(np.array([_unit(column.values) for column in columns]))
     eigenvalues, eigenvectors = np.linalg.eigh(correlations)
     if eigenvalues[0] > COLLINEAR:
@@ -276,6 +337,62 @@ def _collinear(study: Study, name: str, rows: xr.Dataset) -> list[_Fault]:
         f"others: {listed}"
     )
     return [(involved[0].source, rule, "Leave one of them out of the study file.")]
+
+
+def _computed(study: Study, name: str, rows: xr.Dataset) -> list[_Fault]:
+    """An outcome that can be computed from other columns leaves nothing to be explained."""
+    columns, outcome = _all_columns(study, name, rows), study.outcomes[name]
+    y = rows["outcome"].to_numpy()
+    X = np.column_stack([_standard(column.values) for column in columns])
+    left, weights = _explained(X, _standard(y))
+    from_therapist = ""
+    if left >= PERFECT and study.model.therapist != "none":
+        therapist = rows["therapist_index"].to_numpy()
+        spare = len(y) - len(np.unique(therapist)) - X.shape[1]
+        if spare >= SPARE_PATIENTS:
+            within, weights = _explained(
+                _less_means(X, therapist), _less_means(_standard(y)[:, None], therapist)[:, 0]
+            )
+            left = within if within < PERFECT else left
+            from_therapist = study.columns.therapist
+    if left >= PERFECT:
+        return []
+    used = [column for column, share in zip(columns, weights, strict=True) if share]
+    sources = [
+        each.label if each.source in each.label else f"{each.label} ({each.source})"
+        for each in used
+    ]
+    listed = ", ".join([*sources, *([from_therapist] if from_therapist else [])])
+    rule = (
+        f"among the analysed patients{_with_moderator(study)} it can be computed from {listed}, "
+        "so that no model has anything left to explain"
+    )
+    remedy = (
+        "Check that the column holds what was measured after treatment, and not a copy or a sum "
+        "of other columns."
+    )
+    return [(outcome.followup, rule, remedy)]
+
+
+def _standard(values: np.ndarray) -> np.ndarray:
+    """Values with mean 0 and SD 1, by way of 0 to 1 so that no scale is lost in rounding."""
+    unit = _unit(values)
+    return (unit - unit.mean()) / unit.std()
+
+
+def _less_means(columns: np.ndarray, therapist: np.ndarray) -> np.ndarray:
+    """Columns (n, p) less the mean of each therapist's patients."""
+    _, index, count = np.unique(therapist, return_inverse=True, return_counts=True)
+    sums = np.zeros((len(count), columns.shape[1]))
+    np.add.at(sums, index, columns)
+    return columns - (sums / count[:, None])[index]
+
+
+def _explained(X: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
+    """SD of what least squares leaves of y, and which columns it uses."""
+    weights, *_ = np.linalg.lstsq(X, y, rcond=COLLINEAR)
+    left = float(np.sqrt(np.mean((y - X @ weights) ** 2)))
+    return left, np.abs(weights) > PERFECT
 
 
 def _unit(values: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from data_prep.covariates import covariates_of
 from data_prep.flow import MISSING, complete_patients, counted
 from data_prep.scoring import ROUNDING
 from data_prep.study import Study
@@ -70,6 +71,42 @@ def ceiling_notes(data: xr.Dataset, study: Study) -> list[str]:
         f"No analysed patient has the highest possible {study.moderator.name} ({high:g}), so that "
         "ceiling = true has nothing to act on."
     ]
+
+
+def level_notes(data: xr.Dataset, study: Study) -> list[str]:
+    """Say which levels of covariates no analysed patient of an outcome has.
+
+    Parameters
+    ----------
+    data : xarray.Dataset
+        Data of a `Trial`.
+    study : Study
+
+    Returns
+    -------
+    list of str
+        One note for each covariate and outcome with such levels.
+    """
+    covariates, notes = covariates_of(data), []
+    for name in study.outcomes:
+        rows = data["covariates"].to_numpy()[complete_patients(data, name)]
+        patients, start = rows.sum(axis=0), 0
+        for covariate in covariates:
+            levels, first = covariate.levels or (), start
+            start += len(covariate.columns)
+            counts = patients[first:start].astype(int).tolist()
+            counts.insert(0, len(rows) - sum(counts))
+            seen = [level for level, count in zip(levels, counts, strict=False) if count]
+            if len(seen) == len(levels):
+                continue
+            empty = ", ".join(repr(level) for level in levels if level not in seen)
+            note = f"Outcome {name!r}: no analysed patient has the {covariate.name} {empty}"
+            if len(seen) == 1:
+                note += f", so that all have {seen[0]!r} and the covariate says nothing"
+            elif levels[0] not in seen:
+                note += f"; {seen[0]!r} is the reference in its place"
+            notes.append(f"{note}.")
+    return notes
 
 
 def _analysed(data: xr.Dataset, study: Study) -> np.ndarray:

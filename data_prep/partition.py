@@ -15,6 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from data_prep.cells import LARGEST_NUMBER, canonical_code, parse_numbers
+from data_prep.covariates import CovariateColumn, column_names
 from data_prep.errors import InputError
 from data_prep.flow import MISSING_ALLIANCE
 from data_prep.parts import (
@@ -64,6 +65,8 @@ class Partition:
     data : xarray.Dataset
         As `data_prep.trial.Trial.data`, but with therapists by position, and categorical covariates
         without a level of reference.
+    columns : tuple of CovariateColumn
+        What the columns of its covariates stand for.
     therapists : list of str
         Ids, in no order.
     levels : dict of str to tuple of str, or None
@@ -72,6 +75,7 @@ class Partition:
     """
 
     data: xr.Dataset
+    columns: tuple[CovariateColumn, ...]
     therapists: list[str]
     levels: dict[str, tuple[str, ...] | None]
     sha256: str
@@ -186,7 +190,8 @@ def _quick_column(part: Part, column: Any, arms: list[str]) -> Column | None:
 
     kind = column.type
     numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)
-    if part.kind == "number" or (part.kind == "covariate" and numeric):
+    numbers = part.kind == "covariate" and numeric and part.declared != "categorical"
+    if part.kind == "number" or numbers:
         return _numbers(part, column) if numeric else None
     if not (numeric or pa.types.is_string(kind) or pa.types.is_dictionary(kind)
             or pa.types.is_large_string(kind)):  # fmt: skip
@@ -206,9 +211,9 @@ def _quick_column(part: Part, column: Any, arms: list[str]) -> Column | None:
             return None
         places = np.array([*(spelling[label] for label in codes.labels), -1], dtype=np.int64)
         return Codes(places[codes.index], arms)
-    if part.kind == "covariate" and len(codes.labels):
+    if part.kind == "covariate" and part.declared != "categorical" and len(codes.labels):
         values, _ = parse_numbers(pd.Series(codes.labels, dtype=object))
-        if np.isfinite(values).any():
+        if part.declared == "continuous" or np.isfinite(values).any():
             return None
     return codes
 
@@ -268,7 +273,7 @@ def _partition(study: Study, columns: dict[str, Column], sha256: str) -> Partiti
         "therapist_index": (("patient",), therapist.index),
         "moderator": (("patient",), np.asarray(columns[MODERATOR])),
     }
-    covariates: dict[str, Array] = {}
+    covariates: dict[CovariateColumn, Array] = {}
     levels: dict[str, tuple[str, ...] | None] = {}
     for name in study.covariates:
         column = columns[covariate_column(name)]
@@ -277,10 +282,10 @@ def _partition(study: Study, columns: dict[str, Column], sha256: str) -> Partiti
             missing = column.index < 0
             for place, label in enumerate(column.labels):
                 indicator = (column.index == place).astype(float)
-                covariates[f"{name}[{label}]"] = np.where(missing, np.nan, indicator)
+                covariates[CovariateColumn(name, label)] = np.where(missing, np.nan, indicator)
         else:
             levels[name] = None
-            covariates[name] = column
+            covariates[CovariateColumn(name)] = column
     rows = len(arm.index)
     stacked = np.stack(list(covariates.values()), axis=1) if covariates else np.empty((rows, 0))
     variables["covariates"] = (("patient", "covariate"), stacked)
@@ -293,8 +298,8 @@ def _partition(study: Study, columns: dict[str, Column], sha256: str) -> Partiti
     coords = {
         "arm": np.array(list(study.arms), dtype=str),
         "therapist": np.arange(len(therapist.labels)),
-        "covariate": np.array(list(covariates), dtype=object),
+        "covariate": np.array(column_names(list(covariates)), dtype=object),
     }
     attributes = {MISSING_ALLIANCE: study.model.missing_alliance}
     data = xr.Dataset(variables, coords=coords, attrs=attributes)
-    return Partition(data, therapist.labels, levels, sha256)
+    return Partition(data, tuple(covariates), therapist.labels, levels, sha256)

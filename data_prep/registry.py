@@ -18,9 +18,9 @@ import dask
 import numpy as np
 import pandas as pd
 
-from data_prep.cell_moments import CellMoments
+from data_prep.cell_moments import CellMoments, Column
 from data_prep.cells import natural_key
-from data_prep.covariates import MOST_LEVELS
+from data_prep.covariates import MOST_LEVELS, Covariate
 from data_prep.crossing import TherapistsInArms, crossing_of
 from data_prep.errors import DataError, InputError, Problem
 from data_prep.estimability import PATIENTS_PER_ARM
@@ -46,7 +46,8 @@ class Registry:
     study : Study
     moments : dict of str to CellMoments
         By outcome, of the analysed patients: columns ``moderator``, ``baseline`` (where the
-        outcome has one), the covariates as in `data_prep.trial.Trial.data`, ``outcome``.
+        outcome has one), those of the covariates, ``outcome``.
+    covariates : tuple of Covariate
     flow : pandas.DataFrame
         As `data_prep.trial.Trial.flow`.
     therapists_in_arms : {"crossed", "partly crossed", "nested"}
@@ -61,6 +62,7 @@ class Registry:
 
     study: Study
     moments: dict[str, CellMoments]
+    covariates: tuple[Covariate, ...]
     flow: pd.DataFrame
     therapists_in_arms: TherapistsInArms
     notes: tuple[str, ...]
@@ -186,11 +188,13 @@ def on_threads(value: Any) -> Any:
 
 
 def _registry(study: Study, whole: Part, source: str, files: list[Path]) -> Registry:
-    columns = _covariate_columns(study, whole, source)
+    covariates = _covariates(study, whole, source)
+    columns = [column for each in covariates for column in each.columns]
     moments, problems = {}, []
     for name, found in whole.moments.items():
         has_baseline = study.outcomes[name].baseline is not None
-        wanted = ["moderator", *(["baseline"] if has_baseline else []), *columns, "outcome"]
+        baseline = ["baseline"] if has_baseline else []
+        wanted: list[Column] = ["moderator", *baseline, *columns, "outcome"]
         own = _sorted(found)
         centre = [0.0 if name not in own.columns else own.centre[own.columns.index(name)]
                   for name in wanted]  # fmt: skip
@@ -214,6 +218,7 @@ def _registry(study: Study, whole: Part, source: str, files: list[Path]) -> Regi
     return Registry(
         study=study,
         moments=moments,
+        covariates=covariates,
         flow=pd.DataFrame(flow),
         therapists_in_arms=kind,
         notes=(*told, *notes),
@@ -242,14 +247,14 @@ def _sorted(found: CellMoments) -> CellMoments:
     )
 
 
-def _covariate_columns(study: Study, whole: Part, source: str) -> list[str]:
-    """Columns of the covariates, categories without their level of reference."""
-    columns: list[str] = []
+def _covariates(study: Study, whole: Part, source: str) -> tuple[Covariate, ...]:
+    """The covariates with the levels of all files."""
+    covariates: list[Covariate] = []
     problems = []
     for name in study.covariates:
         levels = whole.levels[name]
         if levels is None:
-            columns.append(name)
+            covariates.append(Covariate(name))
             continue
         rule = ""
         if name in whole.numbers:
@@ -261,10 +266,10 @@ def _covariate_columns(study: Study, whole: Part, source: str) -> list[str]:
         if rule:
             remedy = "Correct the files, or remove it from `covariates` in the study file."
             problems.append(Problem(source, None, name, None, rule, remedy))
-        columns += [f"{name}[{level}]" for level in sorted(levels, key=natural_key)[1:]]
+        covariates.append(Covariate(name, tuple(sorted(levels, key=natural_key))))
     if problems:
         raise DataError(problems)
-    return columns
+    return tuple(covariates)
 
 
 def _outcome_problems(study: Study, name: str, found: CellMoments, source: str) -> list[Problem]:
@@ -289,9 +294,14 @@ def _outcome_problems(study: Study, name: str, found: CellMoments, source: str) 
     squares = np.einsum("cqq->q", found.products)
     return [
         problem(
-            f"the {column} is {found.centre[k]:g} for every analysed patient",
+            f"the {_told(column)} is {found.centre[k]:g} for every analysed patient",
             "Fill in missing cells, or leave the column out of the study file.",
         )
         for k, column in enumerate(found.columns)
-        if not squares[k] > 0
+        # A level that all or none of them have has no coefficient, see `models.encoding`.
+        if not squares[k] > 0 and (isinstance(column, str) or column.level is None)
     ]
+
+
+def _told(column: Column) -> str:
+    return column if isinstance(column, str) else column.covariate

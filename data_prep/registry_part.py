@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.cell_moments import CellMoments, cell_moments, merged
+from data_prep.cell_moments import CellMoments, Column, cell_moments, merged
+from data_prep.covariates import CovariateColumn
 from data_prep.errors import DataError, InputError, Problem
 from data_prep.flow import analysed_patients, flow_counts
 from data_prep.partition import Partition, read_partition
@@ -94,11 +95,11 @@ def part_of(study: Study, partition: Partition) -> Part:
     moments, flow = {}, {}
     for name in study.outcomes:
         rows = analysed_patients(data, name)
-        columns = {"moderator": rows["moderator"].values}
+        columns: dict[Column, np.ndarray] = {"moderator": rows["moderator"].values}
         if "baseline" in rows:
             columns["baseline"] = rows["baseline"].values
         covariates = rows["covariates"].values.T
-        columns |= dict(zip(map(str, rows["covariate"].values), covariates, strict=True))
+        columns |= dict(zip(partition.columns, covariates, strict=True))
         columns["outcome"] = rows["outcome"].values
         moments[name] = cell_moments(
             list(columns),
@@ -112,7 +113,10 @@ def part_of(study: Study, partition: Partition) -> Part:
     numbers = {
         name
         for name, levels in partition.levels.items()
-        if levels is None and np.isfinite(data["covariates"].sel(covariate=name).values).any()
+        if levels is None
+        and np.isfinite(
+            data["covariates"].values[:, partition.columns.index(CovariateColumn(name))]
+        ).any()
     }
     return Part(
         known=cell_moments([], np.empty((0, len(known))), ids, therapist[known], arm[known]),

@@ -16,6 +16,7 @@ from data_prep.shifts import shifted_outcomes
 from data_prep.study_messages import did_you_mean, translated_faults
 from data_prep.study_parts import (
     Columns,
+    CovariateKind,
     ModelSettings,
     Moderator,
     Number,
@@ -24,7 +25,7 @@ from data_prep.study_parts import (
     Text,
     raise_between,
 )
-from data_prep.study_rules import Fault, study_faults
+from data_prep.study_rules import Fault, kinds_apart, study_faults
 from data_prep.study_toml import parse_toml, toml_text
 
 __all__ = [
@@ -66,6 +67,8 @@ class Study(Table):
         The alliance, or the measure that takes its place.
     covariates : tuple of str
         Columns to adjust for.
+    covariate_kinds : dict of str to {"categorical", "continuous"}
+        By covariate, where the study says it; the others' kinds are read off the data.
     outcomes : dict of str to Outcome
         Outcomes by name, at least one; the names serve as file and variable names.
     model : ModelSettings
@@ -95,6 +98,11 @@ class Study(Table):
     covariates: tuple[Text, ...] = Field(
         default=(), description="the columns to adjust for", examples=[["age"]]
     )
+    covariate_kinds: dict[str, CovariateKind] = Field(
+        default={},
+        description="what covariates are: categorical or continuous",
+        examples=["categorical"],
+    )
     outcomes: dict[str, Outcome] = Field(
         min_length=1, description="a table for each outcome, one at least"
     )
@@ -104,6 +112,14 @@ class Study(Table):
     priors: dict[str, Number] = Field(
         default={}, description="numbers that replace the default priors", examples=[0.3]
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _kinds_apart(cls, content: Any) -> Any:
+        if isinstance(content, dict):
+            content = dict(content)
+            raise_between(kinds_apart(content))
+        return content
 
     @model_validator(mode="after")
     def _keys_fit(self) -> Self:
@@ -226,7 +242,7 @@ def read_study(path: AnyPath) -> Study:
     """
     path = as_path(path)
     content = parse_toml(file_bytes(path, "study file"), path.name)
-    faults = _hoist_covariates(content)
+    faults = [*_hoist_covariates(content), *kinds_apart(content)]
     try:
         study = Study.model_validate(content)
     except ValidationError as error:

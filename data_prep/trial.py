@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from data_prep.cells import natural_key
-from data_prep.covariates import covariate_columns
+from data_prep.covariates import coded, column_coordinates, kind_notes
 from data_prep.crossing import TherapistsInArms, therapists_in_arms
 from data_prep.errors import DataError, InputError, Problem, nearest
 from data_prep.estimability import outcome_problems, therapist_problems, trial_problems
@@ -25,7 +25,7 @@ from data_prep.flow import (
     read_only,
     unseen_counts,
 )
-from data_prep.notes import ceiling_notes, missing_notes
+from data_prep.notes import ceiling_notes, level_notes, missing_notes
 from data_prep.parts import (
     ARM,
     MODERATOR,
@@ -56,8 +56,8 @@ class Trial:
         (patient), ``covariates`` (patient, covariate) and for each outcome ``NAME_followup`` and,
         if it has one, ``NAME_baseline`` (patient); floats with NaN where missing, on the scales
         of the file. Coordinates arm (codes in display order), therapist (ids in natural order)
-        and covariate (names). Attribute ``missing_alliance``: the study's setting. The arrays are
-        read-only.
+        and those of `data_prep.covariates.column_coordinates`. Attribute ``missing_alliance``: the
+        study's setting. The arrays are read-only.
     flow : pandas.DataFrame
         One row for each outcome: outcome, rows_read, without_arm, without_therapist,
         without_alliance, without_covariate, without_baseline, without_followup, analysed,
@@ -248,6 +248,8 @@ def _build(
     if problems:
         raise DataError(problems)
     kind, therapist_notes = therapists_in_arms(data)
+    raw = frame.set_axis([str(name) for name in frame.columns], axis="columns")
+    values = {name: typed[covariate_column(name)].to_numpy() for name in study.covariates}
     return Trial(
         study=study,
         data=data,
@@ -255,9 +257,11 @@ def _build(
         therapists_in_arms=kind,
         notes=(
             *notes,
+            *kind_notes(raw, values, study.covariate_kinds),
             *missing_notes(data, study),
             *scoring_notes,
             *ceiling_notes(data, study),
+            *level_notes(data, study),
             *therapist_notes,
         ),
         source=source,
@@ -323,12 +327,9 @@ def scored_moderator(
 
 def _dataset(typed: pd.DataFrame, moderator: np.ndarray, study: Study) -> xr.Dataset:
     therapists = sorted(typed[THERAPIST].dropna().unique(), key=natural_key)
-    covariates: dict[str, np.ndarray] = {}
-    for name in study.covariates:
-        covariates |= covariate_columns(name, typed[covariate_column(name)].to_numpy())
-    columns = np.empty((len(typed), len(covariates)))
-    for position, values in enumerate(covariates.values()):
-        columns[:, position] = values
+    values = {name: typed[covariate_column(name)].to_numpy() for name in study.covariates}
+    covariates = [coded(name, own) for name, own in values.items()]
+    columns = [each.encoded(values[each.name]) for each in covariates]
     arms = list(study.arms)
     variables: dict[str, tuple[tuple[str, ...], np.ndarray]] = {
         "arm_index": (("patient",), pd.Index(arms).get_indexer(pd.Index(typed[ARM]))),
@@ -337,7 +338,10 @@ def _dataset(typed: pd.DataFrame, moderator: np.ndarray, study: Study) -> xr.Dat
             pd.Index(therapists).get_indexer(pd.Index(typed[THERAPIST])),
         ),
         "moderator": (("patient",), moderator.copy()),
-        "covariates": (("patient", "covariate"), columns),
+        "covariates": (
+            ("patient", "covariate"),
+            np.column_stack([np.empty((len(typed), 0)), *columns]),
+        ),
     }
     for name, outcome in study.outcomes.items():
         followup = typed[followup_column(name)].to_numpy(dtype=float, copy=True)
@@ -345,10 +349,10 @@ def _dataset(typed: pd.DataFrame, moderator: np.ndarray, study: Study) -> xr.Dat
         if outcome.baseline is not None:
             baseline = typed[baseline_column(name)].to_numpy(dtype=float, copy=True)
             variables[f"{name}_baseline"] = (("patient",), baseline)
-    coords = {
+    coords: dict[str, Any] = {
         "arm": np.array(arms, dtype=str),
         "therapist": np.array(therapists, dtype=str),
-        "covariate": np.array(list(covariates), dtype=str),
+        **column_coordinates(covariates),
     }
     attributes = {MISSING_ALLIANCE: study.model.missing_alliance}
     return read_only(xr.Dataset(variables, coords=coords, attrs=attributes))

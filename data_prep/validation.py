@@ -11,7 +11,7 @@ import pandera.pandas as pa
 from pandera.errors import SchemaErrors
 
 from data_prep.cells import canonical_code, number_fault, parse_codes, parse_numbers
-from data_prep.covariates import column_faults, is_continuous
+from data_prep.covariates import column_faults, found_kind
 from data_prep.errors import DataError, Problem, nearest
 from data_prep.parts import ARM, PATIENT, THERAPIST, Part, study_parts
 from data_prep.study import Study
@@ -209,7 +209,8 @@ class _Check:
 
     def _covariate(self, cells: pd.Series, part: Part) -> np.ndarray:
         values, wrong = parse_numbers(cells)
-        if is_continuous(cells, values, wrong):
+        kind = part.declared or found_kind(cells, values, wrong, self.raw.attrs)
+        if kind == "continuous":
             self._add(self.problems, part, np.flatnonzero(wrong), number_fault)
         else:
             values = parse_codes(cells)

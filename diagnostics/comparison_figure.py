@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 
 from data_prep.errors import InputError
 from data_prep.files import AnyPath, as_path
-from diagnostics.figure_page import AS_TYPED, STYLE, Page
+from data_prep.levels import AVERAGE
+from diagnostics.figure_page import STYLE, Page, save
 from inference.compared_at import comparison_places
 from inference.fit import Fit
 
@@ -56,7 +57,7 @@ def comparison_figure(
         so that they share the axis of the contrasts: points of the outcome.
     """
     table = table.rename(columns={"posterior_mean": "posterior_estimate"})
-    overall = (table["quantity"] != "moderator_slope") | (table["level"] == "average")
+    overall = (table["quantity"] != "moderator_slope") | (table["level"] == AVERAGE)
     table = table[table["quantity"].isin(SHOWN) & overall]
     outcomes = fit.outcomes
     columns = min(2, len(outcomes))
@@ -90,7 +91,7 @@ def require_figure(path: Path) -> None:
         )
 
 
-def save_figure(figure: Figure, path: AnyPath) -> None:
+def save_figure(figure: Figure, path: AnyPath) -> str:
     """Write a figure as PNG, SVG or PDF.
 
     Parameters
@@ -98,6 +99,11 @@ def save_figure(figure: Figure, path: AnyPath) -> None:
     figure : matplotlib.figure.Figure
     path : str or path-like
         The ending says the format.
+
+    Returns
+    -------
+    str
+        Characters of its texts that no installed font has.
 
     Raises
     ------
@@ -107,8 +113,7 @@ def save_figure(figure: Figure, path: AnyPath) -> None:
     path = as_path(path)
     require_figure(path)
     try:
-        with mpl.rc_context(AS_TYPED):  # ticks may first be made here
-            figure.savefig(path, dpi=150)
+        return save(figure, path, dpi=150)
     except OSError as error:
         raise InputError(
             f"The figure {str(path)!r} cannot be written: {error.strerror}.", "Name another place."

@@ -5,7 +5,7 @@ Both arms have the same therapist effects and the same residual rank (`inference
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ def arm_differences(
     expected: Array,
     scores: Array,
     steps: ScoreSteps,
-    arms: Sequence[str],
+    names: Mapping[tuple[int, int], str],
     *,
     better: str,
     by: float | None,
@@ -35,8 +35,8 @@ def arm_differences(
         Expected scores and single outcomes of n patients in K arms.
     steps : ScoreSteps
         Chances of the patient's outcomes count scores as they are recorded.
-    arms : sequence of str
-        Codes in display order.
+    names : mapping of (int, int) to str
+        Of the contrasts, by the positions of their arms among the K.
     better : {"higher", "lower"}
         Which scores are better.
     by : float or None
@@ -58,14 +58,14 @@ def arm_differences(
     recorded = steps.recorded(scores)
     slack = ROUNDING * steps.step
     found: list[pd.DataFrame] = []
-    for later, earlier in arm_pairs(len(arms)):
+    for later, earlier in arm_pairs(expected.shape[-1]):
         mean = expected[..., later] - expected[..., earlier]
         single = scores[..., later] - scores[..., earlier]
         told = recorded[..., later] - recorded[..., earlier]
         lower, upper = np.quantile(mean, tails, axis=0)
         outcome_lower, outcome_upper = np.quantile(single, tails, axis=0)
         columns: dict[str, Array | str | float] = {
-            "contrast": f"{arms[later]}-{arms[earlier]}",
+            "contrast": names[later, earlier],
             "expected": mean.mean(axis=0),
             "expected_sd": mean.std(axis=0, ddof=1),
             "expected_lower": lower,

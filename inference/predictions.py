@@ -14,6 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from data_prep.errors import InputError
+from data_prep.levels import names_among
 from inference.arm_differences import arm_differences
 from inference.asked_patients import (
     AskedPatients,
@@ -229,7 +230,7 @@ def predict(
                     block.expected.reshape(query.total, -1, query.arms_each),
                     block.scores.reshape(query.total, -1, query.arms_each),
                     steps,
-                    [design.arms[k] for k in chosen or ()],
+                    names_among(design.arms, chosen or ()),
                     better=described.better,
                     by=wanted.better_by,
                     interval=interval,

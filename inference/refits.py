@@ -15,6 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import stats
 
+from data_prep.levels import AVERAGE
 from data_prep.moments import Moments, therapist_moments
 from inference.cluster_robust import cluster_robust
 from inference.estimands import LinearEstimands, linear_estimands, spread_estimands
@@ -95,7 +96,8 @@ def refit(
     """
     centre, sd = design.scaling.moderator
     alliance = 0.0 if at is None else (at - centre) / sd
-    main = [k for k in design.present if not design.coefficients[k].startswith("interaction")]
+    interactions = design.encoding.places("interaction")
+    main = [k for k in design.present if k not in interactions]
     fits = {"ols": (design.present, ols), "ols_main": (main, ols)}
     if robust:
         fits["ols_robust"] = (design.present, ols_robust)
@@ -297,7 +299,7 @@ def _table(
 def _available(linear: LinearEstimands, columns: Sequence[int], size: int) -> LinearEstimands:
     """The quantities that a model with only some of the columns speaks of."""
     left_out = [column for column in range(size) if column not in columns]
-    average = ("moderator_slope", "average")
+    average = ("moderator_slope", AVERAGE)
     keep = [
         row
         for row, label in enumerate(linear.labels)

@@ -24,6 +24,7 @@ Where both shares are equal, and those are the curve, the slope's posterior keep
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from data_prep.errors import InputError
+from data_prep.levels import AVERAGE
 from inference.asked_patients import require_outcome
 from inference.fit import Fit
 from inference.rowless import refuse_rows
@@ -57,7 +59,7 @@ TIMES = (1.0, 2.0, 3.0)  # how many times as strong as what was seen
 INTERVAL = 0.95
 GRID = np.linspace(0, 0.6, 61)  # equal shares of both remaining variances, for curves
 FEWEST_FINITE = 0.5  # share of the draws that must have a residual variance
-SLOPE = ("moderator_slope", "average")
+SLOPE = ("moderator_slope", AVERAGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,9 +246,10 @@ def unseen_improvement(fit: Fit, outcome: str) -> UnseenImprovement:
     if fit.rowless:
         raise refuse_rows()
     design = fit.linear_design(outcome)
-    kept = [k for k in design.present if not design.coefficients[k].startswith("interaction[")]
-    columns = [design.coefficients[k] for k in kept]
-    X, alliance = design.X[:, kept], columns.index("moderator")
+    (moderator,) = design.encoding.places("moderator")
+    interactions = design.encoding.places("interaction")
+    kept = [k for k in design.present if k not in interactions]
+    X, alliance = design.X[:, kept], kept.index(moderator)
     if len(X) <= X.shape[1] + 1 or np.linalg.matrix_rank(X) < X.shape[1]:
         raise InputError(
             f"{outcome}: {len(X)} rated patients do not determine a regression with "
@@ -286,7 +289,7 @@ def unseen_improvement(fit: Fit, outcome: str) -> UnseenImprovement:
         linear=LinearSlope(found.estimate * unit, found.se * unit, found.degrees_of_freedom),
         slope=slope[finite],
         unit=spread[finite] / (remaining * design.scaling.moderator[1]),
-        benchmarks=_benchmarks(X, design.y, columns),
+        benchmarks=_benchmarks(design, X, kept, alliance),
         infinite=float(1 - finite.mean()),
     )
 
@@ -320,16 +323,18 @@ def _remaining_sd(design: Design, X: Array, alliance: int, share: float) -> floa
     return float(np.sqrt(left @ left / (len(X) - X.shape[1])))
 
 
-def _benchmarks(X: Array, y: Array, columns: list[str]) -> tuple[Benchmark, ...]:
-    seen = [name for name in columns if name.split("[")[0] in ("baseline", "covariate")]
-    alliance = columns.index("moderator")
-    without = [k for k in range(len(columns)) if k != alliance]
+def _benchmarks(
+    design: Design, X: Array, columns: Sequence[int], alliance: int
+) -> tuple[Benchmark, ...]:
+    without = [k for k in range(X.shape[1]) if k != alliance]
     found = []
-    for name in seen:
-        place = columns.index(name)
+    for place, column in enumerate(columns):
+        term = design.encoding.terms[column]
+        if term.kind not in ("baseline", "covariate"):
+            continue
         of_alliance = partial_r2(X[:, alliance], X[:, without], [without.index(place)])
-        of_outcome = partial_r2(y, X, [place])
-        label = name.removeprefix("covariate[").removesuffix("]")
+        of_outcome = partial_r2(design.y, X, [place])
+        label = design.covariates[term.number] if term.kind == "covariate" else "baseline"
         found += [
             Benchmark(label, times, benchmark(of_alliance, of_outcome, times)) for times in TIMES
         ]

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from data_prep.levels import AVERAGE, WITHIN
 from diagnostics.contrast_figure import contrast_figure, standardised_contrasts
 from diagnostics.report import words
 from diagnostics.report.material import Material
@@ -47,7 +48,7 @@ def _forest(material: Material) -> Picture:
     for row in shown.to_dict("records"):
         digits = max(2, interval_decimals(row["lower"], row["upper"]))
         estimate = words.estimate(row["mean"], row["lower"], row["upper"], digits)
-        told.append(f"{row['label']}, {row['level'].replace('-', ' minus ')}: {estimate}")
+        told.append(f"{row['label']}, {words.contrast(fit, row['level'])}: {estimate}")
     return Picture(
         "contrasts",
         contrast_figure(fit, material.summary, interval=material.interval, at=material.at),
@@ -61,10 +62,10 @@ def _told(material: Material, outcome: str) -> str:
     """The slope of the moderator in a sentence."""
     fit = material.fit
     described, name = fit.study.outcomes[outcome], fit.study.moderator.name
-    row = material.row(outcome, "moderator_slope", "average")
+    row = material.row(outcome, "moderator_slope", AVERAGE)
     where = "averaged over the arms"
     if row is None:
-        row, where = material.row(outcome, "moderator_slope", "within"), "within therapists"
+        row, where = material.row(outcome, "moderator_slope", WITHIN), "within therapists"
     if row is None:
         return f"The model has no slope of the {name}."
     digits = decimals(row["sd"], row["mean"])

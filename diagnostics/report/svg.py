@@ -10,7 +10,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from diagnostics.figure_page import AS_TYPED
+from diagnostics.figure_page import save
 
 # Outlines look the same on every machine: no font is missing there, none has to be loaded.
 STYLE: dict[Any, Any] = {"svg.fonttype": "path", "svg.image_inline": True}
@@ -39,8 +39,8 @@ def inline_svg(figure: Figure, name: str, title: str, description: str) -> str:
         what figures share: joins of lines, and widths from ``--width`` (inches).
     """
     buffer = io.StringIO()
-    with mpl.rc_context(STYLE | AS_TYPED | {"svg.hashsalt": name}):
-        figure.savefig(buffer, format="svg", metadata=_NO_METADATA)
+    with mpl.rc_context(STYLE | {"svg.hashsalt": name}):
+        save(figure, buffer, format="svg", metadata=_NO_METADATA)
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     body = text[text.index(">") + 1 : text.rindex("</svg>")]

@@ -71,7 +71,10 @@ def test_an_arm_with_one_analysed_patient_is_named_with_the_outcome() -> None:
     frame = a_frame()
     frame.loc[frame.index[frame["arm"] == "SMT"][1:], "gpe_8"] = NAN
     _, rule, _ = problem_of(frame, a_study())
-    assert rule == "outcome 'gpe': the arm 'SMT' has 1 analysed patient, and it needs 2"
+    assert rule == (
+        "outcome 'gpe': the arm 'SMT' has 1 analysed patient, and it needs 2: 11 of its 12 rows "
+        "have no value in the column 'gpe_8'"
+    )
 
 
 def test_nobody_left_is_said_though_no_column_is_empty() -> None:
@@ -117,13 +120,12 @@ def test_a_nearly_collinear_covariate_is_allowed() -> None:
     assert trial_from_frame(study, frame).flow["analysed"].to_list() == [24]
 
 
-def test_a_level_that_only_excluded_patients_have_is_refused() -> None:
+def test_a_level_that_only_excluded_patients_have_is_left_out_and_noted() -> None:
     frame = a_frame()
     frame.loc[25, ["sex", "gpe_8"]] = ["X", NAN]
     study = only("gpe").model_copy(update={"covariates": ("sex",)})
-    column, rule, _ = problem_of(frame, study)
-    assert column == "sex"
-    assert "the sex[X] is 0 for every analysed patient" in rule
+    notes = trial_from_frame(study, frame).notes
+    assert "Outcome 'gpe': no analysed patient has the sex 'X'." in notes
 
 
 def test_therapist_effects_need_two_therapists() -> None:

@@ -60,7 +60,9 @@ def assert_same(trial: Trial, registry: Registry) -> None:
     assert registry.notes == trial.notes
     for name, spec in specify(trial.study).items():
         one = build_design(trial.analysed(name), spec)
-        other = moments_design(registry.moments[name], spec, list(trial.study.arms))
+        other = moments_design(
+            registry.moments[name], spec, list(trial.study.arms), registry.covariates
+        )
         for fact in ("coefficients", "therapists", "covariates", "has_baseline", "effects"):
             assert getattr(one, fact) == getattr(other, fact)
         np.testing.assert_array_equal(one.moments.count, other.moments.count)
@@ -182,7 +184,7 @@ def test_columns_without_spread_and_empty_arms_are_refused(
     registry = load_registry(twice, folder)
     spec = specify(twice)["pain"]
     with pytest.raises(InputError, match=r"each of these follows.*covariate\[age\]"):
-        moments_design(registry.moments["pain"], spec, list(twice.arms))
+        moments_design(registry.moments["pain"], spec, list(twice.arms), registry.covariates)
 
 
 def test_models_that_need_rows_are_refused(whole: tuple[Study, pd.DataFrame]) -> None:
