@@ -145,7 +145,8 @@ class RestrictedLikelihood:
         inner = np.eye(self.q) + self._ZtZ @ S
         solved = np.linalg.solve(inner, np.concatenate([self._ZtZ, self._ZtW], axis=2))
         weighted, half = solved[..., : self.q], solved[..., self.q :]
-        products = self._WtW - np.einsum("jqa,qr,jrb->ab", self._ZtW, S, half)
+        # Sums over clusters as products of long matrices: there may be thousands of clusters
+        products = self._WtW - _long(self._ZtW).T @ _long(S @ half)
         precision, Xty = (products[:-1, :-1] + products[:-1, :-1].T) / 2, products[:-1, -1]
         beta = np.linalg.solve(precision, Xty)
         squares = float(products[-1, -1] - Xty @ beta)
@@ -162,7 +163,8 @@ class RestrictedLikelihood:
             )
         H = half[..., :-1]
         u = half[..., -1] - H @ beta
-        K = (weighted - H @ np.linalg.solve(precision, H.mT)).sum(axis=0)
+        explained = (H @ np.linalg.inv(precision)).transpose(1, 0, 2).reshape(self.q, -1)
+        K = weighted.sum(axis=0) - explained @ H.transpose(1, 0, 2).reshape(self.q, -1).T
         K = (K + K.T) / 2
         slope = K - u.T @ u / variance
         return _Point(criterion, slope, beta, variance, precision, H, u, K)
@@ -307,7 +309,7 @@ class RestrictedLikelihood:
             change = np.zeros_like(F)
             change[row, column] = self.unit[row]
             dS = change @ F.T + F @ change.T
-            inside = np.einsum("jqa,qr,jrb->ab", point.on_columns, dS, point.on_columns)
+            inside = _long(point.on_columns).T @ _long(dS @ point.on_columns)
             slopes.append(covariance @ inside @ covariance / variance)
         slopes.append(covariance)
         information = self._differences(F)
@@ -329,6 +331,11 @@ class RestrictedLikelihood:
             slopes=np.array(slopes),
             information=information,
         )
+
+
+def _long(matrices: Array) -> Array:
+    """The rows of all matrices below one another."""
+    return matrices.reshape(-1, matrices.shape[-1])
 
 
 def _triangular(S: Array) -> Array:

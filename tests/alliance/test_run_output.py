@@ -26,7 +26,7 @@ COMPARISON = (
     *(
         f"{model}_{name}"
         for model in ("ols_main", "ols", "reml")
-        for name in ("estimate", "se", "lower", "upper", "p_value")
+        for name in ("estimate", "se", "df", "lower", "upper", "p_value")
     ),
     *(f"posterior_{name}" for name in ("mean", "sd", "lower", "upper")),
     *("prob_positive", "verdict", "explanation", "known_by", "source", "note", "refit_note"),

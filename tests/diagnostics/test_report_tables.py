@@ -16,6 +16,7 @@ from diagnostics.report.material import Material
 from diagnostics.report.parts import Anchor, ReportTable, Section
 from diagnostics.report.section_citations import named_by_arviz
 from diagnostics.report.sections import SECTIONS
+from inference.digits import decimals
 from inference.fit import Fit
 
 SHOWN = pd.DataFrame(
@@ -92,7 +93,7 @@ def test_the_tables_of_results_are_the_tidy_table(made_fit: Fit):
     # and what is read is the same number, to two digits of its SD
     for shown, row in zip(table.shown.to_dict("records"), wanted.to_dict("records"), strict=True):
         read_mean = float(shown["Mean"].replace(words.MINUS, "-"))
-        digits = words.decimals(row["sd"])
+        digits = decimals(row["sd"])
         assert abs(read_mean - row["mean"]) <= 0.5 * 10**-digits + 1e-12
         assert shown["Unit"]
 
@@ -127,6 +128,6 @@ def test_numbers_in_words():
         "> 0.999",
         "> 0.999",
     ]
-    assert [words.decimals(sd) for sd in (12.0, 1.2, 0.012, 0.0)] == [0, 1, 3, 2]
+    assert [decimals(sd) for sd in (12.0, 1.2, 0.012, 0.0)] == [0, 1, 3, 2]
     assert words.plain("therapist_slope_sd") == "therapist slope SD"
     assert words.figures(0.000123456) == "0.000123"
