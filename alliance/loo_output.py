@@ -16,6 +16,7 @@ from alliance.narrow import Table, print_fitting
 from alliance.running import command, load_run
 from data_prep.errors import InputError
 from inference.asked_patients import require_outcome
+from inference.digits import decimals, interval_decimals, number
 from inference.leave_one_out import TARGETS, By, LeaveOneOut
 from inference.leave_therapist_out import Refits, leave_therapist_out
 
@@ -99,8 +100,9 @@ def _patients(
     for check, share in zip(checks, explained, strict=True):
         cells = _cells(check.left_out)
         r2 = share.table().iloc[0]
-        cells += [f"{check.pit.p_value:.2g}", f"{r2['mean']:.2f}"]
-        cells[-1] += f" ({r2['lower']:.2f} to {r2['upper']:.2f})"
+        digits = max(2, interval_decimals(r2["lower"], r2["upper"]))
+        mean, lower, upper = (number(r2[name], digits) for name in ("mean", "lower", "upper"))
+        cells += [f"{check.pit.p_value:.2g}", f"{mean} ({lower} to {upper})"]
         shown.add_row(*cells)
     print_fitting(console, shown, FEWEST_COLUMNS)
     _tripped(console, checks)
@@ -262,10 +264,11 @@ def _comparison(fit: Fit, comparison: LooComparison) -> None:
         shown.add_column(name, justify="right", no_wrap=True)
     table = comparison.table()
     for position, row in enumerate(table.to_dict("records")):
-        difference = f"{row['elpd_difference']:.1f} ({row['se_difference']:.1f})"
+        digits = max(1, decimals(row["se_difference"], row["elpd_difference"]))
+        apart, error = (number(row[f"{name}_difference"], digits) for name in ("elpd", "se"))
         shown.add_row(
             escape(row["fit"]),
-            difference if position else "",
+            f"{apart} ({error})" if position else "",
             f"{row['elpd']:.1f} ({row['se']:.1f})",
             f"{row['p_loo']:.1f}",
             str(row["k_too_high"]),

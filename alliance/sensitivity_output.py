@@ -16,7 +16,7 @@ from alliance.narrow import Table, print_fitting
 from alliance.running import command, load_run
 from data_prep.errors import InputError
 from inference.asked_patients import require_outcome
-from inference.digits import decimals, number
+from inference.digits import decimals, figures, number
 
 if TYPE_CHECKING:
     from inference.fit import Fit
@@ -179,7 +179,8 @@ def _largest_shifts(fit: Fit, answer: PriorRefits) -> None:
 
 
 def _shift(row: dict[Any, Any]) -> str:
-    text = f"{row['shift_sd']:+.2f} ({row['shift']:+.2g})"
+    sign = "+" if row["shift"] > 0 else ""
+    text = f"{row['shift_sd']:+.2f} ({sign}{figures(row['shift'], 2)})"
     return f"[yellow]{text}[/yellow]" if abs(row["shift_sd"]) > 1 else text
 
 
