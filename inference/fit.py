@@ -124,7 +124,7 @@ class Fit:
         linear = ModelSpec(outcome, spec.therapist, spec.interaction, spec.priors)
         kept = kept_moments(self.trees[outcome])
         if kept is not None:
-            return design_of_moments(kept, linear)
+            return design_of_moments(kept, linear, self.study.covariates)
         patients = self.patients(outcome)
         rated = np.flatnonzero(np.isfinite(patients["moderator"].values))
         return build_design(patients.isel(patient=rated), linear)
