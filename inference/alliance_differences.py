@@ -82,8 +82,7 @@ def _from_model(design: Design, draws: xr.Dataset, interval: float) -> list[Esti
     within = unit * flat(draws, "moderator_residual_sd")
     found = {}
     if "moderator_therapist_mean" in draws:
-        location = flat(draws, "moderator_coefficient").reshape(len(between), -1)[:, 0]
-        means = centre + unit * (location[:, None] + flat(draws, "moderator_therapist_mean"))
+        means = centre + unit * flat(draws, "moderator_therapist_mean")
         found = {("alliance_mean", name): means[:, k] for k, name in enumerate(design.therapists)}
     found |= {
         ("alliance_sd_between", ""): between,

@@ -181,9 +181,10 @@ def alliance_estimands(
     -------
     dict of (quantity, level) to ndarray, shape (d,)
         ``moderator_slope`` of level ``within`` and ``between``, their difference
-        ``contextual_effect``, and ``therapist_mean_reliability``: the share of the variance of
-        observed therapist means that is true, averaged over the therapists (Snijders & Bosker
-        2012, section 3.5). Empty unless the alliance is taken apart.
+        ``contextual_effect``, where the slope between differs between arms
+        ``interaction_between`` (all pairs), and ``therapist_mean_reliability``: the share of the
+        variance of observed therapist means that is true, averaged over the therapists (Snijders &
+        Bosker 2012, section 3.5). Empty unless the alliance is taken apart.
     """
     if "moderator_slope_between" not in draws:
         return {}
@@ -199,12 +200,20 @@ def alliance_estimands(
             design.therapist_index[~design.moderator_missing], minlength=len(design.therapists)
         )
     seen = rated[rated > 0]
-    return {
+    found = {
         ("moderator_slope", "within"): within,
         ("moderator_slope", "between"): between,
         ("contextual_effect", ""): between - within,
-        ("therapist_mean_reliability", ""): (true / (true + noise / seen)).mean(axis=1),
     }
+    if "moderator_interaction_between" in draws:
+        own = flat(draws, "moderator_interaction_between")
+        basis, arms = sum_to_zero_basis(len(design.arms)), design.arms
+        for later, earlier in arm_pairs(len(arms)):
+            difference = own @ (basis[later] - basis[earlier])
+            level = f"{arms[later]}-{arms[earlier]}"
+            found["interaction_between", level] = slope * difference / moderator_unit
+    found["therapist_mean_reliability", ""] = (true / (true + noise / seen)).mean(axis=1)
+    return found
 
 
 def prior_table(design: Design, priors: Priors, *, per_sd: bool = False) -> pd.DataFrame:
@@ -237,6 +246,12 @@ def prior_table(design: Design, priors: Priors, *, per_sd: bool = False) -> pd.D
     if design.moderator.structure == "within_between":
         between = slope_unit * priors.moderator_slope
         rows.append(("moderator_slope", "between", "normal", 0.0, between))
+    if design.moderator.between_interaction:
+        basis = sum_to_zero_basis(len(design.arms))
+        for later, earlier in arm_pairs(len(design.arms)):
+            scale = slope_unit * priors.interaction * np.linalg.norm(basis[later] - basis[earlier])
+            level = f"{design.arms[later]}-{design.arms[earlier]}"
+            rows.append(("interaction_between", level, "normal", 0.0, float(scale)))
     scales = {
         "therapist_sd": ("intercept", outcome_sd * priors.therapist_sd),
         "therapist_slope_sd": ("slope", slope_unit * priors.therapist_slope_sd),
