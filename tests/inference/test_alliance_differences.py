@@ -107,8 +107,7 @@ def test_where_the_model_has_a_part_for_the_alliance_it_answers() -> None:
     assert found["alliance_sd_between", ""].mean == pytest.approx(between.mean())
     assert share.mean == pytest.approx((between**2 / (between**2 + within**2)).mean())
     assert share.source == "posterior"
-    own = flat(draws, "moderator_therapist_mean")[:, 2]
-    means = centre + unit * (flat(draws, "moderator_coefficient") + own)
+    means = centre + unit * flat(draws, "moderator_therapist_mean")[:, 2]
     mean = found["alliance_mean", design.therapists[2]]
     assert (mean.mean, mean.sd) == pytest.approx((means.mean(), means.std(ddof=1)))
     assert (mean.lower, mean.upper) == pytest.approx(np.quantile(means, [0.025, 0.975]))

@@ -280,9 +280,7 @@ def test_means_and_covariances_of_the_draws(design: Design) -> None:
     assert np.abs(z_covariance[np.triu_indices(len(mean))]).max() < LARGEST_Z
 
 
-def test_many_draws_are_taken_in_blocks(
-    design: Design, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_many_draws_are_taken_in_blocks(design: Design, monkeypatch: pytest.MonkeyPatch) -> None:
     draws = parameters(design, 7, seed=5)
     whole = therapist_log_likelihood(design, draws)
     monkeypatch.setattr("models.gaussian_draws.BLOCK_NUMBERS", 1)
