@@ -158,6 +158,7 @@ def specify(study: Study) -> dict[str, ModelSpec]:
         missing=model.missing_alliance,
         reliability=study.moderator.reliability if model.reliability else None,
         ceiling=study.moderator.range[1] if model.ceiling else None,
+        between_interaction=model.between_interaction,
     )
     specs = {
         name: ModelSpec(
