@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import inference.calibration
 import inference.sampling
@@ -58,6 +60,11 @@ def intercept_alone(design: Design) -> list[int]:
     return [design.coefficients.index("intercept")]
 
 
+def no_caseload(_design: Design, arms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of the planted fault: therapists' means are expected to be the same in all arms."""
+    return np.ones((len(arms), 1))
+
+
 @contextmanager
 def fitted_without_predictors() -> Iterator[None]:
     """Fit, but do not simulate, with an alliance that nothing predicts."""
@@ -69,6 +76,7 @@ def fitted_without_predictors() -> Iterator[None]:
         with pytest.MonkeyPatch.context() as patch:
             for module in modules:
                 patch.setattr(module, "predictor_columns", intercept_alone)
+            patch.setattr(models.ratings, "_predictors", no_caseload)
             return fitted(*arguments, **options)
 
     for cache in caches:
