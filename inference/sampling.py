@@ -115,7 +115,7 @@ def sample_outcome(
         On Ctrl-C; the chains are stopped and their draws dropped.
     """
     started = time.perf_counter()
-    if not design.exact:
+    if not design.exact or taken_apart(design):  # a parameter for each therapist or patient
         profile = profile.accepting(PATIENT_LEVEL_TARGET_ACCEPT)
     model = compiled_model(design, priors)
     compiled = time.perf_counter()

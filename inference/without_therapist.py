@@ -64,6 +64,7 @@ class WithoutTherapist:
             )
             if taken_apart(self._design):  # ratings stay
                 model = model.with_data(**rating_data(self._design))
+                profile = profile.accepting(PATIENT_LEVEL_TARGET_ACCEPT)
         else:
             profile = profile.accepting(PATIENT_LEVEL_TARGET_ACCEPT)
             rows = self._rows_of_model
