@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from alliance.model_options import (
+    BetweenInteractionOption,
     CeilingOption,
     InteractionOption,
     JointOption,
@@ -41,12 +42,16 @@ def calibrate(
     trials: Annotated[int, typer.Option(min=1, help="Simulated trials of each outcome.")] = 200,
     patients: Annotated[int, typer.Option(min=1, help="Patients imagined.")] = 182,
     therapists: Annotated[int, typer.Option(min=1, help="Therapists imagined.")] = 12,
+    nested: Annotated[
+        bool, typer.Option("--nested", help="Each imagined therapist treats in one arm only.")
+    ] = False,
     outcome: OutcomeOption = None,
     likelihood: LikelihoodOption = None,
     therapist: TherapistOption = None,
     therapist_by_arm: TherapistByArmOption = None,
     interaction: InteractionOption = None,
     structure: StructureOption = None,
+    between_interaction: BetweenInteractionOption = None,
     missing_alliance: MissingAllianceOption = None,
     reliability: ReliabilityOption = None,
     ceiling: CeilingOption = None,
@@ -74,6 +79,7 @@ def calibrate(
         trials=trials,
         patients=patients,
         therapists=therapists,
+        nested=nested,
         outcomes=outcome or [],
         settings={
             "likelihood": likelihood,
@@ -81,6 +87,7 @@ def calibrate(
             "therapist_by_arm": therapist_by_arm,
             "interaction": interaction,
             "alliance": structure,
+            "between_interaction": between_interaction,
             "missing_alliance": missing_alliance,
             "reliability": reliability,
             "ceiling": ceiling,

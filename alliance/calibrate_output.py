@@ -32,6 +32,7 @@ def calibrate(
     trials: int,
     patients: int,
     therapists: int,
+    nested: bool,
     outcomes: list[str],
     settings: dict[str, Any],
     engine: Engine | None,
@@ -63,6 +64,7 @@ def calibrate(
         therapists=therapists,
         seed=seed,
         engine=engine,
+        nested=nested,
     )
     if figure is not None:
         from diagnostics.comparison_figure import require_figure

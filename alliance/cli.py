@@ -25,6 +25,7 @@ from alliance import (
 )
 from alliance._version import __version__
 from alliance.model_options import (
+    BetweenInteractionOption,
     CeilingOption,
     DataArgument,
     InteractionOption,
@@ -170,6 +171,7 @@ def fit(
     therapist_by_arm: TherapistByArmOption = None,
     interaction: InteractionOption = None,
     structure: StructureOption = None,
+    between_interaction: BetweenInteractionOption = None,
     missing_alliance: MissingAllianceOption = None,
     reliability: ReliabilityOption = None,
     ceiling: CeilingOption = None,
@@ -228,6 +230,7 @@ def fit(
             "therapist_by_arm": therapist_by_arm,
             "interaction": interaction,
             "alliance": structure,
+            "between_interaction": between_interaction,
             "missing_alliance": missing_alliance,
             "reliability": reliability,
             "ceiling": ceiling,

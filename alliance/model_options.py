@@ -76,6 +76,13 @@ StructureOption = Annotated[
     AllianceStructure | None,
     typer.Option("--alliance", help="One slope, or one within and one between therapists."),
 ]
+BetweenInteractionOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--between-interaction/--no-between-interaction",
+        help="Whether the slope between therapists differs between arms too.",
+    ),
+]
 MissingAllianceOption = Annotated[
     MissingAlliance | None,
     typer.Option(help="Patients without a rating: left out, or imputed inside the model."),

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from alliance.model_options import (
+    BetweenInteractionOption,
     CeilingOption,
     DataArgument,
     InteractionOption,
@@ -33,6 +34,7 @@ def prior(
     therapist_by_arm: TherapistByArmOption = None,
     interaction: InteractionOption = None,
     structure: StructureOption = None,
+    between_interaction: BetweenInteractionOption = None,
     missing_alliance: MissingAllianceOption = None,
     reliability: ReliabilityOption = None,
     ceiling: CeilingOption = None,
@@ -61,6 +63,7 @@ def prior(
             "therapist_by_arm": therapist_by_arm,
             "interaction": interaction,
             "alliance": structure,
+            "between_interaction": between_interaction,
             "missing_alliance": missing_alliance,
             "reliability": reliability,
             "ceiling": ceiling,

@@ -143,6 +143,7 @@ def _legend(fit: Fit, answer: Therapists) -> list[str]:
     if "ratings" in set(sources):
         lines.append(
             f"The {fit.study.moderator.name} as observed among the analysed patients: means, and "
-            "variance components of a one-way analysis of variance."
+            "the spread between and within therapists given what stands beside it in the model "
+            "(arm, baseline, covariates)."
         )
     return lines

@@ -59,6 +59,14 @@ def model_faults(study: Mapping[str, Any]) -> list[Fault]:
                 "under [model].",
             )
         )
+    if model.get("between_interaction") is True and model.get("alliance") != "within_between":
+        faults.append(
+            Fault(
+                "model.between_interaction",
+                "the slope between therapists differs between arms only where there is one.",
+                'Set alliance = "within_between", or between_interaction = false, under [model].',
+            )
+        )
     if model.get("joint") is True and len(outcomes) == 1:
         faults.append(
             Fault(

@@ -136,6 +136,7 @@ def narrowed(
     interaction: bool | None = None,
     likelihood: str | None = None,
     alliance: str | None = None,
+    between_interaction: bool | None = None,
     missing_alliance: str | None = None,
     reliability: bool | None = None,
     ceiling: bool | None = None,
@@ -155,6 +156,7 @@ def narrowed(
     interaction : bool, optional
     likelihood : {"published", "native"}, optional
     alliance : {"total", "within_between"}, optional
+    between_interaction : bool, optional
     missing_alliance : {"complete_case", "impute"}, optional
     reliability : bool, optional
         Whether the moderator's reliability is used, not its value.
@@ -180,6 +182,7 @@ def narrowed(
         "interaction": interaction,
         "likelihood": likelihood,
         "alliance": alliance,
+        "between_interaction": between_interaction,
         "missing_alliance": missing_alliance,
         "reliability": reliability,
         "ceiling": ceiling,

@@ -202,6 +202,8 @@ class ModelSettings(Table):
         Gaussian for every outcome, as linear models are, or each outcome's own family.
     alliance : {"total", "within_between"}
         One slope of the moderator, or one within therapists and one between their true means.
+    between_interaction : bool
+        Whether the slope between therapists differs between arms too.
     missing_alliance : {"complete_case", "impute"}
         Patients without the moderator are left out, or it is imputed inside the model.
     reliability : bool
@@ -229,6 +231,11 @@ class ModelSettings(Table):
     )
     alliance: Literal["total", "within_between"] = Field(
         default="total", description="how the moderator is taken apart", examples=["total"]
+    )
+    between_interaction: Annotated[bool, Field(strict=True)] = Field(
+        default=False,
+        description="whether the slope between therapists differs between arms too",
+        examples=[False],
     )
     missing_alliance: Literal["complete_case", "impute"] = Field(
         default="complete_case",

@@ -14,7 +14,7 @@ therapist, whose deviation stays in the interval, is a matter of `inference.pred
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,9 +40,9 @@ from inference.predictor import (
     TherapistPart,
     column_blocks,
     link_scale,
+    new_therapists,
     predictor_at,
     therapist_part,
-    therapist_variance,
 )
 from inference.quadrature import normal_nodes
 from inference.residuals import family_parameters
@@ -234,11 +234,13 @@ class _Average:
             block, value = rows.block(some), moderator[:, some]
             therapists = None if part is None else part.block(some)
             predictor = predictor_at(self.design, self.draws, block, value, therapists)
-            spread = np.zeros((1, 1))
+            mixture: Iterable[tuple[float, Array | float, Array]] = [(1.0, 0.0, np.zeros((1, 1)))]
             if self.therapist == "new":
-                spread = np.sqrt(therapist_variance(self.design, self.draws, block, value))
-            for name, values in self._integrated(predictor, spread, block).items():
-                found[name] = found.get(name, 0.0) + values.sum(axis=1) / len(rows)
+                mixture = new_therapists(self.design, self.draws, block, value)
+            for weight, shift, spread in mixture:
+                for name, values in self._integrated(predictor + shift, spread, block).items():
+                    own = weight * values.sum(axis=1) / len(rows)
+                    found[name] = found.get(name, 0.0) + own
         return found
 
     def _integrated(self, predictor: Array, spread: Array, rows: Rows) -> dict[str, Array]:

@@ -77,6 +77,7 @@ def calibration_questions(
     therapists: int,
     seed: int,
     engine: Engine | None,
+    nested: bool = False,
 ) -> dict[str, Question]:
     """What is to be calibrated, for each outcome.
 
@@ -90,6 +91,8 @@ def calibration_questions(
     seed : int
     engine : {"nuts", "instant"}, optional
         ``instant`` by default where it fits the outcome, NUTS for the others.
+    nested : bool
+        Whether each imagined therapist treats in one arm only.
 
     Returns
     -------
@@ -103,7 +106,7 @@ def calibration_questions(
     """
     if data is None:
         generator = np.random.default_rng(seed_sequence(seed, "prior", "imagined patients"))
-        data = imagined_patients(study, patients, therapists, generator)
+        data = imagined_patients(study, patients, therapists, generator, nested=nested)
     specs = specify(study)
     if study.model.joint:
         require_engine([], engine or "nuts", joint=True)

@@ -27,6 +27,7 @@ THERAPIST_WORDS = {
     "intercept": "intercept",
     "intercept+slope": "intercept and slope",
 }
+BETWEEN_WORDS = ", both slopes by arm"
 ALLIANCE_WORDS = {"total": "total", "within_between": "within and between therapists"}
 MISSING_WORDS = {"complete_case": "patients left out", "impute": "imputed inside the model"}
 
@@ -102,7 +103,10 @@ def model_choices(fit: Fit) -> tuple[Choice, ...]:
         ),
         by_outcome(
             "alliance",
-            lambda spec: ALLIANCE_WORDS[spec.moderator.structure],
+            lambda spec: (
+                ALLIANCE_WORDS[spec.moderator.structure]
+                + BETWEEN_WORDS * spec.moderator.between_interaction
+            ),
             lambda spec: spec.moderator.structure == plain.alliance,
         ),
         by_outcome(

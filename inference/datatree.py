@@ -28,7 +28,7 @@ SAMPLED = ("posterior", "sample_stats")
 GROUPS = (*SAMPLED, "observed_data", "constant_data")
 # Parameters that only serve the sampler, by the end of their names.
 INTERNAL = ("_standard", "_above_ceiling", "_half", "category_share")
-SCALARS = tuple(field.name for field in fields(GaussianDraws) if field.name != "beta")
+PARAMETERS = tuple(field.name for field in fields(GaussianDraws) if field.name != "beta")
 
 
 def sampled_tree(sampled: xr.DataTree, design: Design, sampling_time: float) -> xr.DataTree:
@@ -215,6 +215,8 @@ def add_therapist_effects(
             if values is not None and values.size:
                 moments = values.mean(axis=0), values.var(axis=0)
                 found.setdefault(field, []).append(moments)
+    sampled = tree["posterior"].to_dataset().drop_vars(names.values(), errors="ignore")
+    tree["posterior"] = xr.DataTree(sampled)
     summary = xr.Dataset(coords=labels)
     for field, chains_moments in found.items():
         means, variances = (np.stack(parts) for parts in zip(*chains_moments, strict=True))
@@ -231,7 +233,8 @@ def require_effect_draws(draws: xr.Dataset) -> None:
     ------
     InputError
     """
-    if "therapist_sd" in draws and "therapist_effect" not in draws:
+    apart = "moderator_slope_between" in draws and "moderator_therapist_mean" not in draws
+    if apart or ("therapist_sd" in draws and "therapist_effect" not in draws):
         raise InputError(
             "This run keeps means and SDs of its therapists' effects, not their draws.",
             "Ask about new therapists or an average one, or fit again with "
@@ -327,12 +330,12 @@ def gaussian_draws(draws: Mapping[str, xr.DataArray] | xr.Dataset, design: Desig
     beta = np.asarray(draws["beta"].transpose("chain", "draw", "coefficient"))
     full = np.zeros((beta.shape[0] * beta.shape[1], len(design.coefficients)))
     full[:, design.present] = beta.reshape(len(full), -1)
-    scalars = {
-        name: np.asarray(draws[name].transpose("chain", "draw")).ravel()
-        for name in SCALARS
-        if name in draws and set(draws[name].dims) == {"chain", "draw"}
-    }
-    return GaussianDraws(beta=full, **scalars)
+    own = {}
+    for name in PARAMETERS:
+        if name in draws:
+            values = np.asarray(draws[name].transpose("chain", "draw", ...))
+            own[name] = values.reshape(len(full), *values.shape[2:])
+    return GaussianDraws(beta=full, **own)
 
 
 def predictions_tree(draws: xr.Dataset, asked: xr.Dataset) -> xr.DataTree:

@@ -240,9 +240,10 @@ def alliance_estimands(
     -------
     dict of (quantity, level) to ndarray, shape (d,)
         ``moderator_slope`` of level ``within`` and ``between``, their difference
-        ``contextual_effect``, and ``therapist_mean_reliability``: the share of the variance of
-        observed therapist means that is true, averaged over the therapists (Snijders & Bosker
-        2012, section 3.5). Empty unless the alliance is taken apart.
+        ``contextual_effect``, where the slope between differs between arms
+        ``interaction_between`` (all pairs), and ``therapist_mean_reliability``: the share of the
+        variance of observed therapist means that is true, averaged over the therapists (Snijders &
+        Bosker 2012, section 3.5). Empty unless the alliance is taken apart.
     """
     if "moderator_slope_between" not in draws:
         return {}
@@ -258,12 +259,21 @@ def alliance_estimands(
             design.therapist_index[~design.moderator_missing], minlength=len(design.therapists)
         )
     seen = rated[rated > 0]
-    return {
+    found = {
         ("moderator_slope", WITHIN): within,
         ("moderator_slope", BETWEEN): between,
         ("contextual_effect", ""): between - within,
-        ("therapist_mean_reliability", ""): (true / (true + noise / seen)).mean(axis=1),
     }
+    if "moderator_interaction_between" in draws:
+        own = flat(draws, "moderator_interaction_between")
+        basis, names = sum_to_zero_basis(len(design.arms)), contrast_names(design.arms)
+        for later, earlier in arm_pairs(len(design.arms)):
+            difference = own @ (basis[later] - basis[earlier])
+            found["interaction_between", names[later, earlier]] = (
+                slope * difference / moderator_unit
+            )
+    found["therapist_mean_reliability", ""] = (true / (true + noise / seen)).mean(axis=1)
+    return found
 
 
 def prior_table(
@@ -303,6 +313,11 @@ def prior_table(
     if design.moderator.structure == "within_between":
         between = slope_unit * priors.moderator_slope
         rows.append(("moderator_slope", BETWEEN, "normal", 0.0, between))
+    if design.moderator.between_interaction:
+        basis, names = sum_to_zero_basis(len(design.arms)), contrast_names(design.arms)
+        for later, earlier in arm_pairs(len(design.arms)):
+            scale = slope_unit * priors.interaction * np.linalg.norm(basis[later] - basis[earlier])
+            rows.append(("interaction_between", names[later, earlier], "normal", 0.0, float(scale)))
     therapist_sd = priors.therapist_sd
     if "slope" in design.effects:
         therapist_sd = float(np.hypot(therapist_sd, alliance * priors.therapist_slope_sd))

@@ -10,7 +10,15 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from inference.expected_scores import auxiliary_draws
-from inference.predictor import Rows, TherapistPart, column_blocks, link_scale, predictor_at
+from inference.predictor import (
+    Rows,
+    TherapistPart,
+    column_blocks,
+    link_scale,
+    mean_slopes,
+    predictor_at,
+    row_matrix,
+)
 from models.design import Design
 from models.family import Auxiliary
 
@@ -45,7 +53,7 @@ def averaged(
     *,
     weights: Array | None = None,
     therapists: TherapistPart | None = None,
-    shift: Array | None = None,
+    means: Array | None = None,
 ) -> ArmMeans:
     """Average a measure over patients in every arm.
 
@@ -63,8 +71,8 @@ def averaged(
         Patients that each row stands for; one by default.
     therapists : TherapistPart, optional
         By default an average therapist.
-    shift : ndarray, shape (d, n), optional
-        Added to the predictor, on the scale of the coefficients.
+    means : ndarray, shape (d, n), optional
+        Added to the mean alliance of each patient's therapist, standardised.
 
     Returns
     -------
@@ -81,9 +89,11 @@ def averaged(
         part = None if therapists is None else therapists.block(some)
         value = moderator[:, some]
         for arm in range(arms):
-            predictor = predictor_at(design, draws, rows.in_arm(arm), value, part)
-            if shift is not None:
-                predictor = predictor + shift[:, some]
+            there = rows.in_arm(arm)
+            predictor = predictor_at(design, draws, there, value, part)
+            if means is not None:
+                slopes = mean_slopes(design, draws, row_matrix(design, there))
+                predictor = predictor + slopes * means[:, some]
             found = measure(link_scale(design, predictor), auxiliary, some)
             by_arm[:, arm] += found @ share[some]
             as_treated += found @ (share[some] * (rows.arm_index == arm))

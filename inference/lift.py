@@ -20,7 +20,6 @@ from inference.expected_scores import patient_moderator
 from inference.extrapolation import ROUNDING, observed_range
 from inference.fit import Fit
 from inference.imagined import ArmMeans, averaged, expected_measure
-from inference.predictor import contextual_slope
 from models.design import Design
 
 Array = NDArray[np.float64]
@@ -94,14 +93,14 @@ def lift_alliance(fit: Fit, outcome: str, points: float, *, extrapolate: bool = 
     outside = after > high + slack if points > 0 else after < low - slack
     measure = expected_measure(design)
 
-    def expected(moderator: Array, shift: Array | None = None) -> ArmMeans:
-        return averaged(design, draws, patients, moderator, measure, shift=shift)
+    def expected(moderator: Array, means: Array | None = None) -> ArmMeans:
+        return averaged(design, draws, patients, moderator, measure, means=means)
 
     at_first = expected(before)
     means = None
     if "moderator_slope_between" in draws:
-        shift = contextual_slope(design, draws)[:, None] * _risen_means(design, after - before)
-        means = _difference(expected(after, shift), at_first)
+        risen = _risen_means(design, after - before)
+        means = _difference(expected(after, risen), at_first)
     return Lift(
         points=points,
         limit=limit,

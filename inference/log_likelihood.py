@@ -32,9 +32,7 @@ from inference.predictor import (
 from inference.residuals import family_parameters
 from models.design import Design
 from models.family import ARRAYS
-from models.gaussian_draws import GaussianDraws
 from models.gaussian_draws import therapist_log_likelihood as exact_log_likelihood
-from models.marginal import alliance_terms
 from models.priors import Priors
 
 Array = NDArray[np.float64]
@@ -114,8 +112,7 @@ def therapist_log_likelihood(fit: Fit, outcome: str) -> xr.DataArray:
         Dims chain, draw, therapist; zero for a therapist without patients. On the outcome's own
         scale, given the parameters and the patients' alliance, with the therapist's effects
         integrated out: in closed form for Gaussian outcomes, by adaptive quadrature for others.
-        Where the alliance is taken apart into within and between, given the ratings; where it is
-        a parameter, or the outcome not Gaussian, given that draw's alliance and true means.
+        Where the alliance has a model of its own, given that draw's alliance and true means.
 
     Raises
     ------
@@ -176,45 +173,12 @@ def therapist_likelihood(
     numbers = BLOCK_NUMBERS if design.family.name == "gaussian" else QUADRATURE_NUMBERS
     for chain, some, part in draw_blocks(draws, numbers // max(1, len(design.y))):
         if design.exact:
-            flat = gaussian_draws(part, design)
-            found[chain, some] = exact_log_likelihood(design, flat)
-            if design.moderator.structure == "within_between":
-                found[chain, some] -= ratings_log_likelihood(design, flat)
+            found[chain, some] = exact_log_likelihood(design, gaussian_draws(part, design))
         else:
             found[chain, some] = _integrated(design, part, rows, priors)
     if not design.family.discrete:
         found -= np.log(design.scale.unit) * count
     return _labelled(found, draws, "therapist", np.array(design.therapists))
-
-
-def ratings_log_likelihood(design: Design, draws: GaussianDraws) -> Array:
-    """Log density of each therapist's ratings, standardised, true means integrated out, (d, J).
-
-    Parameters
-    ----------
-    design : Design
-        With the alliance taken apart, every rating observed.
-    draws : GaussianDraws
-    """
-    intercept, moderator = map(design.coefficients.index, ("intercept", "moderator"))
-    location, between, within = (
-        np.asarray(values)[:, None]
-        for values in (
-            draws.moderator_coefficient,
-            draws.moderator_therapist_sd,
-            draws.moderator_residual_sd,
-        )
-    )
-    terms = alliance_terms(
-        count=design.moments.count,
-        total=design.moments.cross_products[:, intercept, moderator],
-        squares=design.moments.cross_products[:, moderator, moderator],
-        location=location,
-        therapist_variance=between**2,
-        residual_variance=within**2,
-        log=np.log,
-    )
-    return np.asarray(terms.log_likelihood)
 
 
 def own_predictor(design: Design, draws: xr.Dataset, rows: Rows) -> Array:
@@ -259,8 +223,9 @@ def _integrated(design: Design, draws: xr.Dataset, rows: Rows, priors: Priors) -
     moderator = patient_moderator(design, draws)
     centre = predictor_at(design, draws, rows, moderator, part)
     auxiliary = family_parameters(design, draws, priors)
+    within = moderator if part is None else moderator - part.own_mean()
     Z = [
-        moderator if name == "slope" else design.X[None, :, column]
+        within if name == "slope" else design.X[None, :, column]
         for name, column in zip(design.effects, design.effect_columns, strict=True)
     ]
     factor = therapist_factor(design, draws)

@@ -67,6 +67,9 @@ def log_priors(design: Design, draws: xr.Dataset, priors: Priors) -> xr.Dataset:
     if "moderator_slope_between" in draws:
         between = flat(draws, "moderator_slope_between")
         add("moderator_slope", stats.norm.logpdf(between, 0, priors.moderator_slope))
+    if "moderator_interaction_between" in draws:
+        own = flat(draws, "moderator_interaction_between")
+        add("interaction", stats.norm.logpdf(own, 0, priors.interaction))
     for name in HALF_NORMAL:
         if name in draws:
             add(name, stats.halfnorm.logpdf(flat(draws, name), 0, getattr(priors, name)))

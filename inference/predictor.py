@@ -17,7 +17,8 @@ from inference.therapist_parts import (
     NEW,
     TherapistChoice,
     TherapistPart,
-    contextual_slope,
+    mean_slopes,
+    new_therapists,
     require_therapists,
     therapist_factor,
     therapist_part,
@@ -32,10 +33,11 @@ __all__ = [
     "TherapistChoice",
     "TherapistPart",
     "column_blocks",
-    "contextual_slope",
     "expected_scores",
     "linear_predictor",
     "link_scale",
+    "mean_slopes",
+    "new_therapists",
     "predictor_at",
     "require_therapists",
     "row_matrix",
@@ -71,11 +73,12 @@ def linear_predictor(
     predictor = beta @ X.T
     if therapists is None:
         return predictor
-    Z = X[:, design.effect_columns]
-    for k in range(len(design.effects)):
-        predictor += therapists.effect[:, therapists.index, k] * Z[:, k]
-    if therapists.shift is not None:
-        predictor += therapists.shift[:, therapists.index]
+    mean = therapists.own_mean()
+    for k, column in enumerate(design.effect_columns):
+        times = X[:, column] - mean if design.effects[k] == "slope" else X[:, column]
+        predictor += therapists.effect[:, therapists.index, k] * times
+    if therapists.mean is not None:
+        predictor += mean * mean_slopes(design, draws, X)
     return predictor
 
 

@@ -19,6 +19,7 @@ from inference.predictor import (
     TherapistChoice,
     column_blocks,
     link_scale,
+    mean_slopes,
     therapist_factor,
     therapist_part,
 )
@@ -28,7 +29,14 @@ from models.design import Design
 from models.family import EDGE, GAMMA, Parameter
 from models.joint import slope_scales
 from models.priors import Priors
-from models.ratings import PREDICTOR_SCALE, latent_patients, predictor_columns
+from models.ratings import (
+    PREDICTOR_SCALE,
+    caseload,
+    latent_patients,
+    needs_model,
+    predictor_columns,
+)
+from models.within_between import between_columns
 
 Array = NDArray[np.float64]
 
@@ -137,6 +145,10 @@ def prior_draws(
     labels |= {"therapist": list(design.therapists), "effect": list(design.effects)}
     if "moderator_latent" in found:
         labels["latent_patient"] = _latent_patients(design)
+    if needs_model(design):
+        names = design.coefficients
+        labels["moderator_predictor"] = [names[k] for k in predictor_columns(design)]
+        labels["between"] = [names[k] for k in between_columns(design)[1:]]
     known = {dim for dims, _ in numbered.values() for dim in dims}
     dataset = xr.Dataset(numbered, {dim: labels[dim] for dim in labels if dim in known})
     if not design.effects:
@@ -242,24 +254,37 @@ def _alliance(
         return {}
     therapist_sd = _half_normal(priors.moderator_therapist_sd, draws, generator)
     residual_sd = _half_normal(1.0, draws, generator)
-    means = therapist_sd[:, None] * generator.standard_normal((draws, len(design.therapists)))
+    own = therapist_sd[:, None] * generator.standard_normal((draws, len(design.therapists)))
+    columns = predictor_columns(design)
+    gamma = generator.normal(0, PREDICTOR_SCALE, (draws, len(columns)))
     found: dict[str, tuple[tuple[str, ...], Array]] = {
         "moderator_therapist_sd": ((), therapist_sd),
         "moderator_residual_sd": ((), residual_sd),
-        "moderator_therapist_mean": (("therapist",), means),
+        "moderator_coefficient": (("moderator_predictor",), gamma),
+        "moderator_therapist_mean": (("therapist",), gamma @ caseload(design).T + own),
     }
     if taken_apart:
-        between = generator.normal(0, priors.moderator_slope, draws)
-        found["moderator_slope_between"] = ((), between)
+        found |= between_draws(design, priors, draws, generator)
     latent = _latent_patients(design)
     if not latent:
         return found
-    columns = predictor_columns(design)
-    gamma = generator.normal(0, PREDICTOR_SCALE, (draws, len(columns)))
     location = gamma @ design.X[np.ix_(latent, columns)].T
-    location += means[:, design.therapist_index[latent]]
+    location += own[:, design.therapist_index[latent]]
     value = _latent_alliance(design, np.array(latent), location, residual_sd[:, None], generator)
     found["moderator_latent"] = (("latent_patient",), value)
+    return found
+
+
+def between_draws(
+    design: Design, priors: Priors, draws: int, generator: np.random.Generator
+) -> AllianceDraws:
+    """Slopes of the part between therapists from their priors; see `models.within_between`."""
+    found: AllianceDraws = {
+        "moderator_slope_between": ((), generator.normal(0, priors.moderator_slope, draws))
+    }
+    if further := len(between_columns(design)) - 1:
+        own = generator.normal(0, priors.interaction, (draws, further))
+        found["moderator_interaction_between"] = (("between",), own)
     return found
 
 
@@ -322,10 +347,13 @@ def prior_predictor(design: Design, draws: xr.Dataset) -> Array:
         unused = np.random.default_rng(0)  # known therapists are not drawn
         part = therapist_part(design, draws, own, len(design.y), unused)
         if part is not None:
+            if part.mean is not None:
+                mean = part.own_mean()
+                predictor += mean * mean_slopes(design, draws, design.X)
+                if "slope" in design.effects:
+                    Z[..., design.effects.index("slope")] -= mean
             for k in range(len(design.effects)):
                 predictor += part.effect[:, part.index, k] * Z[..., k]
-            if part.shift is not None:
-                predictor += part.shift[:, part.index]
     return np.asarray(predictor)
 
 

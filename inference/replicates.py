@@ -25,6 +25,7 @@ from inference.predictor import (
     TherapistPart,
     linear_predictor,
     link_scale,
+    mean_slopes,
     predictor_at,
     therapist_part,
 )
@@ -164,12 +165,14 @@ def _block(
         else linear_predictor(design, draws, rows)
     )
 
-    def linked(effect: Array, shift: Array | None) -> Array:
-        total = average.copy()
-        if shift is not None:
-            total += np.take(shift, design.therapist_index, axis=1)
+    def linked(effect: Array, means: Array | None) -> Array:
+        total, own = average.copy(), moderator
+        if means is not None:
+            mean = np.take(means, design.therapist_index, axis=1)
+            total += mean * mean_slopes(design, draws, design.X)
+            own = moderator - mean
         for k, column in enumerate(design.effect_columns[: effect.shape[2]]):
-            times = moderator if design.effects[k] == "slope" else design.X[:, column]
+            times = own if design.effects[k] == "slope" else design.X[:, column]
             total += np.take(effect[:, :, k], design.therapist_index, axis=1) * times
         return link_scale(design, total)
 
@@ -181,14 +184,14 @@ def _block(
         return scores_at(design, auxiliary, eta, residual)
 
     known = _part(design, draws, TherapistChoice.known(*design.therapists), generator)
-    eta = linked(known.effect, known.shift)
+    eta = linked(known.effect, known.mean)
     drawn = random(eta)
     typical = new = None
     if design.effects:
-        typical = expected(linked(known.effect[:, :, :0], known.shift))
+        typical = expected(linked(known.effect[:, :, :0], known.mean))
         fresh = _part(design, draws, TherapistChoice("new", design.therapists), generator)
         # Their patients' alliance is given, and with it the therapists' mean alliance.
-        new = random(linked(fresh.effect, known.shift))
+        new = random(linked(fresh.effect, known.mean))
     return Replicates(
         design=design,
         observed=scale.offset + scale.unit * design.y,

@@ -217,11 +217,25 @@ def _damaged(file: Path, why: object) -> InputError:
 
 def _specifications(path: Path, manifest: Mapping[str, Any]) -> dict[str, ModelSpec]:
     try:
-        return {
+        found = {
             name: ModelSpec.from_dict(values) for name, values in manifest["specifications"].items()
         }
+        # Written since the alliance's own model holds arm, baseline and covariates
+        written = manifest["specifications"].values()
+        whole = all("between_interaction" in each["moderator"] for each in written)
     except (KeyError, TypeError, InputError) as error:
         raise _damaged(path / MANIFEST, f"a specification is not one ({error})") from error
+    modelled = [
+        spec.moderator.latent or spec.moderator.structure == "within_between"
+        for spec in found.values()
+    ]
+    if any(modelled) and not whole:
+        raise InputError(
+            f"The run at {str(path)!r} has the alliance's own model of an earlier version, which "
+            "left out what stands beside the alliance (arm, baseline, covariates).",
+            "Fit again.",
+        )
+    return found
 
 
 def _read_tree(file: Path, groups: Sequence[str] = GROUPS) -> xr.DataTree:

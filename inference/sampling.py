@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from data_prep.errors import IncompleteSamplingError
 from inference.compilation import compile_model
 from inference.datatree import add_therapist_effects, gaussian_draws, posterior, sampled_tree
-from inference.expected_scores import flat, patient_moderator
+from inference.expected_scores import patient_moderator
 from inference.profiles import SamplerProfile, seed_sequence
 from inference.timings import Timings
 from models.design import Design
@@ -24,6 +24,8 @@ from models.held_constants import given_data, held_constants
 from models.latent_gaussian import draw_latent_effects, latent_gaussian_model
 from models.patient_level import patient_level_model
 from models.priors import Priors
+from models.ratings import predictor_columns
+from models.within_between import taken_apart
 
 Progress = Callable[[int, int], None]
 WAIT_SECONDS = 0.1  # how soon Ctrl-C is noticed; the end of sampling is noticed at once
@@ -40,9 +42,10 @@ def compiled_model(design: Design, priors: Priors) -> Any:
     """Nutpie's compiled model of the design's shape, with the design's data in it.
 
     Exact models differ in their coefficients and therapist effects alone; numbers of patients and
-    therapists, data and prior scales are given to the compiled model. Patient-level models hold
-    therapists and priors, and those of the ratings all but outcome and ratings: both serve trials
-    that are simulated for one set of patients.
+    therapists, data and prior scales are given to the compiled model. With the alliance taken apart
+    they have a parameter for each therapist, and differ in their number too. Patient-level models
+    hold therapists and priors, and those of the ratings all but outcome and ratings: both serve
+    trials that are simulated for one set of patients.
 
     Parameters
     ----------
@@ -55,7 +58,9 @@ def compiled_model(design: Design, priors: Priors) -> Any:
     """
     if not design.exact:
         return _written_out(design.aggregated(), priors)
-    shape = (design.coefficients, design.effects, design.moderator.structure)
+    shape: tuple[Any, ...] = (design.coefficients, design.effects)
+    if taken_apart(design):
+        shape += (design.moderator, len(design.therapists), tuple(predictor_columns(design)))
     if shape not in _compiled:
         _compiled[shape] = compile_model(exact_gaussian_model(design, priors))
     return _compiled[shape].with_data(**model_data(design, priors))
@@ -110,7 +115,7 @@ def sample_outcome(
         On Ctrl-C; the chains are stopped and their draws dropped.
     """
     started = time.perf_counter()
-    if not design.exact:
+    if not design.exact or taken_apart(design):  # a parameter for each therapist or patient
         profile = profile.accepting(PATIENT_LEVEL_TARGET_ACCEPT)
     model = compiled_model(design, priors)
     compiled = time.perf_counter()
@@ -214,8 +219,5 @@ def _therapist_effects(tree: xr.DataTree, design: Design, seed: int) -> Iterator
         moderator = np.broadcast_to(
             patient_moderator(design, own), (len(parameters.beta), len(design.y))
         )
-        means = None
-        if design.moderator.structure == "within_between":
-            means = flat(own, "moderator_therapist_mean")
-        effects = draw_latent_effects(design, parameters, moderator, means, generator)
-        yield TherapistDraws(effects, None)
+        effects = draw_latent_effects(design, parameters, moderator, generator)
+        yield TherapistDraws(effects, parameters.moderator_therapist_mean)

@@ -13,10 +13,16 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from inference.prior_predictive import AllianceDraws, prior_draws, prior_scores
+from inference.prior_predictive import AllianceDraws, between_draws, prior_draws, prior_scores
 from models.design import Design
 from models.priors import Priors
-from models.ratings import PREDICTOR_SCALE, latent_patients, needs_model, predictor_columns
+from models.ratings import (
+    PREDICTOR_SCALE,
+    caseload,
+    latent_patients,
+    needs_model,
+    predictor_columns,
+)
 
 Array = NDArray[np.float64]
 
@@ -69,10 +75,10 @@ def _with_ratings(
     spec = design.moderator
     therapist_sd = abs(generator.normal(0, priors.moderator_therapist_sd))
     residual_sd = abs(generator.normal(0, 1))
-    means = therapist_sd * generator.standard_normal(len(design.therapists))
+    own = therapist_sd * generator.standard_normal(len(design.therapists))
     columns = predictor_columns(design)
     gamma = generator.normal(0, PREDICTOR_SCALE, len(columns))
-    true = design.X[:, columns] @ gamma + means[design.therapist_index]
+    true = design.X[:, columns] @ gamma + own[design.therapist_index]
     true = true + residual_sd * generator.standard_normal(len(true))
     noise = 0.0 if spec.reliability is None else np.sqrt(1 - spec.reliability)
     rating = true + noise * generator.standard_normal(len(true))
@@ -84,11 +90,11 @@ def _with_ratings(
     found: AllianceDraws = {
         "moderator_therapist_sd": ((), np.array([therapist_sd])),
         "moderator_residual_sd": ((), np.array([residual_sd])),
-        "moderator_therapist_mean": (("therapist",), means[None]),
+        "moderator_coefficient": (("moderator_predictor",), gamma[None]),
+        "moderator_therapist_mean": (("therapist",), (caseload(design) @ gamma + own)[None]),
     }
     if spec.structure == "within_between":
-        between = generator.normal(0, priors.moderator_slope, 1)
-        found["moderator_slope_between"] = ((), between)
+        found |= between_draws(design, priors, 1, generator)
     if latent := latent_patients(rated):
         found["moderator_latent"] = (("latent_patient",), true[None, latent])
     return rated, found

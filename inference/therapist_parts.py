@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,11 +14,16 @@ from data_prep.errors import InputError, nearest
 from data_prep.levels import quoted
 from inference.datatree import require_effect_draws
 from inference.expected_scores import coefficients, flat
+from inference.quadrature import normal_nodes
 from inference.rows import Rows, row_matrix
 from models.design import Design
+from models.ratings import trial_caseload
+from models.within_between import between_columns
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
+
+MEAN_NODES = 7  # for a therapist's mean alliance, in which the predictor is nearly linear
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,24 +64,30 @@ class TherapistPart:
     ----------
     effect : ndarray, shape (d, g, q)
         Effects of g therapists in the order of the design's effects.
-    shift : ndarray, shape (d, g), or None
-        What a therapist's true mean alliance adds to the intercept: ``(between - within) m``.
-        None unless the alliance is taken apart.
+    mean : ndarray, shape (d, g), or None
+        Their true mean alliance, standardised: see `models.within_between`. None unless the
+        alliance is taken apart.
     index : ndarray of int, shape (r,)
         Position of each row's therapist among the g.
     """
 
     effect: Array
-    shift: Array | None
+    mean: Array | None
     index: Index
 
     def block(self, some: slice) -> TherapistPart:
         """The part for a part of the rows."""
-        return TherapistPart(self.effect, self.shift, self.index[some])
+        return TherapistPart(self.effect, self.mean, self.index[some])
 
     def repeated(self, times: int) -> TherapistPart:
         """The part for rows that are each repeated so many times."""
-        return TherapistPart(self.effect, self.shift, np.repeat(self.index, times))
+        return TherapistPart(self.effect, self.mean, np.repeat(self.index, times))
+
+    def own_mean(self) -> Array:
+        """Each row's therapist's mean alliance, (d, r); zero where it is not taken apart."""
+        if self.mean is None:
+            return np.zeros((1, 1))
+        return np.take(self.mean, self.index, axis=1)
 
 
 def therapist_part(
@@ -156,11 +167,10 @@ def _known(design: Design, draws: xr.Dataset, known: Sequence[int], index: Index
     require_effect_draws(draws)
     if design.effects:
         effect = flat(draws, "therapist_effect")[:, list(known)]
-    shift = None
+    mean = None
     if "moderator_slope_between" in draws:
         mean = flat(draws, "moderator_therapist_mean")[:, list(known)]
-        shift = contextual_slope(design, draws)[:, None] * mean
-    return TherapistPart(effect, shift, index)
+    return TherapistPart(effect, mean, index)
 
 
 def _new(
@@ -173,19 +183,45 @@ def _new(
     factor = therapist_factor(design, draws)
     standard = generator.standard_normal((len(factor), therapists, factor.shape[1]))
     effect = np.einsum("dab,dgb->dga", factor, standard)
-    shift = None
+    mean = None
     if "moderator_slope_between" in draws:
-        spread = contextual_slope(design, draws) * flat(draws, "moderator_therapist_sd")
-        shift = spread[:, None] * generator.standard_normal((len(factor), therapists))
-    return TherapistPart(effect, shift, index)
+        centre, spread = _new_means(design, draws)
+        mean = centre + spread * generator.standard_normal((len(factor), therapists))
+    return TherapistPart(effect, mean, index)
 
 
-def contextual_slope(design: Design, draws: xr.Dataset) -> Array:
-    """What a therapist's true mean alliance adds beyond the patients' own, shape (d,).
+def _new_means(design: Design, draws: xr.Dataset) -> tuple[Array, Array]:
+    """Mean and SD (d, 1) of new therapists' mean alliance, their patients in arms as the trial's.
 
-    The slope between therapists minus that within them, on the standardised scale.
+    An average therapist's is zero, the mean of the analysed ratings.
     """
-    return flat(draws, "moderator_slope_between") - coefficients(draws, design)["moderator"]
+    gamma = flat(draws, "moderator_coefficient")
+    return gamma @ trial_caseload(design).T, flat(draws, "moderator_therapist_sd")[:, None]
+
+
+def mean_slopes(design: Design, draws: xr.Dataset, X: Array) -> Array:
+    """What a therapist's mean alliance adds beyond the patient's own, by row, shape (d, r).
+
+    The slope between therapists minus the one within them, each in the row's arm, on the
+    standardised scale.
+
+    Parameters
+    ----------
+    design : Design
+    draws : xarray.Dataset
+    X : ndarray, shape (r, p)
+        Columns as of the design; the moderator's are not looked at.
+    """
+    beta = coefficients(draws, design)
+    between = [flat(draws, "moderator_slope_between")[:, None]]
+    if "moderator_interaction_between" in draws:
+        between.append(flat(draws, "moderator_interaction_between"))
+    columns = design.moderator_columns
+    within = np.stack([beta[design.coefficients[k]] for k in columns], axis=1)
+    factors = [design.coefficients.index("intercept"), *design.arm_columns][: len(columns)]
+    return np.asarray(
+        np.hstack(between) @ X[:, between_columns(design)].T - within @ X[:, factors].T
+    )
 
 
 def therapist_factor(design: Design, draws: xr.Dataset) -> Array:
@@ -218,7 +254,7 @@ def therapist_variance(
 
     ``z' S z``, with z what the row multiplies the effects by: at an alliance a (standardised) with
     intercept and slope, ``sd_u^2 + 2 rho sd_u sd_v a + sd_v^2 a^2``. Where the alliance is taken
-    apart, the variance that true mean alliances bring is added.
+    apart, with the variance that true mean alliances bring.
 
     Parameters
     ----------
@@ -232,16 +268,57 @@ def therapist_variance(
     -------
     ndarray, shape (d, r)
     """
+    parts = list(new_therapists(design, draws, rows, moderator))
+    mean = sum(weight * shift for weight, shift, _ in parts)
+    found = sum(weight * (spread**2 + (shift - mean) ** 2) for weight, shift, spread in parts)
+    return np.asarray(found)
+
+
+def new_therapists(
+    design: Design, draws: xr.Dataset, rows: Rows, moderator: Array | None = None
+) -> Iterator[tuple[float, Array | float, Array]]:
+    """How new therapists scatter around an average one: normal distributions, mixed by weight.
+
+    One, but where therapist slopes multiply what the alliance differs from the therapist's own
+    mean: then one for each node of a quadrature over that mean.
+
+    Parameters
+    ----------
+    design : Design
+    draws : xarray.Dataset
+    rows : Rows
+    moderator : ndarray, shape (1, r) or (d, r), optional
+        Standardised alliance in place of the rows' own.
+
+    Returns
+    -------
+    iterator of (weight, mean, SD)
+        Mean and SD (d, r) of the predictor's distance to that of an average therapist.
+    """
     factor = therapist_factor(design, draws)
-    Z = row_matrix(design, rows)[:, design.effect_columns]
-    z = [Z[None, :, a] for a in range(Z.shape[1])]
-    if moderator is not None and "slope" in design.effects:
-        z[design.effects.index("slope")] = moderator
-    variance = np.zeros((len(factor), len(rows)))
+    X = row_matrix(design, rows)
+    own = X[None, :, design.coefficients.index("moderator")] if moderator is None else moderator
+    if "moderator_slope_between" not in draws:
+        yield 1.0, 0.0, np.sqrt(_variance(design, factor, X, own))
+        return
+    slopes, (centre, spread) = mean_slopes(design, draws, X), _new_means(design, draws)
+    if "slope" not in design.effects:
+        variance = _variance(design, factor, X, own) + np.square(slopes * spread)
+        yield 1.0, slopes * centre, np.sqrt(variance)
+        return
+    for node, weight in normal_nodes(MEAN_NODES):
+        mean = centre + node * spread
+        yield weight, slopes * mean, np.sqrt(_variance(design, factor, X, own - mean))
+
+
+def _variance(design: Design, factor: Array, X: Array, moderator: Array) -> Array:
+    """``z' S z`` (d, r) of the therapists' effects, at an alliance (1, r) or (d, r)."""
+    z = [
+        moderator if name == "slope" else X[None, :, column]
+        for name, column in zip(design.effects, design.effect_columns, strict=True)
+    ]
+    variance = np.zeros((len(factor), len(X)))
     for b in range(len(z)):
         spread = sum(factor[:, a, b, None] * z[a] for a in range(b, len(z)))
         variance += np.square(spread)
-    if "moderator_slope_between" in draws:
-        shift = contextual_slope(design, draws) * flat(draws, "moderator_therapist_sd")
-        variance += np.square(shift)[:, None]
     return variance

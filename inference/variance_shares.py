@@ -15,7 +15,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from inference.predictor import Rows, linear_predictor, link_scale, therapist_variance
+from inference.predictor import (
+    Rows,
+    linear_predictor,
+    link_scale,
+    new_therapists,
+    therapist_variance,
+)
 from inference.quadrature import normal_nodes
 from models.design import Design
 from models.family import Auxiliary
@@ -70,19 +76,21 @@ def variance_parts(
     """
     family, scale = design.family, design.scale
     predictor = linear_predictor(design, draws, rows)
-    spread = np.sqrt(therapist_variance(design, draws, rows))
     if family.link == "identity":
         # Exact in closed form
         eta = link_scale(design, predictor)
         within = family.variance(eta, auxiliary, scale)
-        return VarianceParts((scale.unit * spread) ** 2, scale.unit**2 * within)
+        between = scale.unit**2 * therapist_variance(design, draws, rows)
+        return VarianceParts(between, scale.unit**2 * within)
     centre = family.expected(link_scale(design, predictor), auxiliary, scale)
     mean, square, within = (np.zeros_like(predictor) for _ in range(3))
-    for node, weight in normal_nodes():
-        eta = link_scale(design, predictor + node * spread)
-        deviation = family.expected(eta, auxiliary, scale) - centre
-        mean += weight * deviation
-        square += weight * deviation**2
-        within += weight * family.variance(eta, auxiliary, scale)
+    for share, shift, spread in new_therapists(design, draws, rows):
+        for node, own in normal_nodes():
+            weight = share * own
+            eta = link_scale(design, predictor + shift + node * spread)
+            deviation = family.expected(eta, auxiliary, scale) - centre
+            mean += weight * deviation
+            square += weight * deviation**2
+            within += weight * family.variance(eta, auxiliary, scale)
     between = np.maximum(square - mean**2, 0.0)
     return VarianceParts(scale.unit**2 * between, scale.unit**2 * within)

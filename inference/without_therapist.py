@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from inference.asked_patients import trial_rows
 from inference.compilation import compile_model
-from inference.datatree import gaussian_draws, posterior, sampled_tree
+from inference.datatree import posterior, sampled_tree
 from inference.fit import Fit
 from inference.leave_one_out import flat_draws, log_mean_exp
 from inference.leave_therapist_out import without_patients
-from inference.log_likelihood import ratings_log_likelihood, therapist_likelihood
+from inference.log_likelihood import therapist_likelihood
 from inference.sampling import (
     PATIENT_LEVEL_TARGET_ACCEPT,
     compiled_model,
@@ -24,7 +24,9 @@ from inference.sampling import (
     run_chains,
 )
 from models.design import Design
+from models.exact_gaussian import rating_data
 from models.patient_level import patient_level_model
+from models.within_between import taken_apart
 
 Array = NDArray[np.float64]
 
@@ -60,6 +62,9 @@ class WithoutTherapist:
             model = compiled_model(
                 without_patients(self._design, self._of(therapist)), self._priors
             )
+            if taken_apart(self._design):  # ratings stay
+                model = model.with_data(**rating_data(self._design))
+                profile = profile.accepting(PATIENT_LEVEL_TARGET_ACCEPT)
         else:
             profile = profile.accepting(PATIENT_LEVEL_TARGET_ACCEPT)
             rows = self._rows_of_model
@@ -71,31 +76,15 @@ class WithoutTherapist:
         require_complete(draws, label, profile)
         return draws
 
-    def log_densities(self, therapist: int) -> tuple[Array, Array | None]:
-        """What the elpd of one therapist is taken from, for every draw without him or her.
-
-        Returns
-        -------
-        ndarray, shape (d, 1)
-            Log density of the outcomes; where a second one is given, of outcomes and ratings.
-        ndarray, shape (d, 1), or None
-            Log density of the ratings. The exact model with the alliance taken apart loses a
-            therapist's ratings together with the outcomes; given the others' data, the density of
-            outcomes given ratings is that of both over that of the ratings.
-        """
-        design, draws = self._design, self.draws(therapist)
-        found = therapist_likelihood(design, draws, self._rows, self._priors)
-        own = flat_draws(found, "therapist")[:, [therapist]]
-        if not (design.exact and design.moderator.structure == "within_between"):
-            return own, None
-        ratings = ratings_log_likelihood(design, gaussian_draws(draws, design))[:, [therapist]]
-        return own + ratings, ratings
+    def log_densities(self, therapist: int) -> Array:
+        """Log density of a therapist's outcomes, for every draw without them, shape (d, 1)."""
+        draws = self.draws(therapist)
+        found = therapist_likelihood(self._design, draws, self._rows, self._priors)
+        return flat_draws(found, "therapist")[:, [therapist]]
 
     def elpd(self, therapist: int) -> float:
         """Log predictive density of all outcomes of one therapist's patients."""
-        both, ratings = self.log_densities(therapist)
-        given = 0.0 if ratings is None else log_mean_exp(ratings)[0]
-        return float(log_mean_exp(both)[0] - given)
+        return float(log_mean_exp(self.log_densities(therapist))[0])
 
     def _of(self, therapist: int) -> NDArray[np.int64]:
         return np.flatnonzero(self._design.therapist_index == therapist)

@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 
 from models.design import Design
 from models.generalised_squares import GeneralisedSquares, packed
-from models.marginal import (
-    AllianceTerms,
-    alliance_terms,
-    covariance_factor,
-    with_independent,
-    with_intercept_loading,
-)
+from models.marginal import alliance_terms, covariance_factor, with_independent
 from models.priors import Priors
-from models.ratings import PREDICTOR_SCALE
+from models.ratings import PREDICTOR_SCALE, caseload, predictor_columns, rating_products
+from models.within_between import (
+    between_columns,
+    change_of_columns,
+    moved_products,
+    taken_apart,
+)
 
 Array = NDArray[np.float64]
 
@@ -39,15 +39,15 @@ def model_data(design: Design, priors: Priors) -> dict[str, Array]:
     -------
     dict
         ``cross_products`` (p + 1, p + 1), W'W over all patients; ``therapist_cross_products``
-        (q, J, p + 1), Z_j'W_j (only where something is integrated out); ``moderator_squares``
-        (J,), each therapist's sum of squares of the moderator (only where it is taken apart);
-        ``prior_scale`` (p + 7,), the coefficients' scales and then those of residual SD, therapist
-        SD, therapist slope SD, the shape of their correlation, and the scales of therapist arm SD,
-        of the therapists' mean moderator, and of the slope between them.
+        (q, J, p + 1), Z_j'W_j (only where something is integrated out). Where the alliance is taken
+        apart, ``therapist_cross_products`` (J, p + 1, p + 1), all of W_j'W_j, and what
+        `rating_data` gives, instead. ``prior_scale`` (p + 8,), the coefficients' scales and then
+        those of residual SD, therapist SD, therapist slope SD, the shape of their correlation, and
+        the scales of therapist arm SD, of the therapists' mean moderator, and of slope and
+        interaction between them.
     """
     within = design.moments.cross_products
     data = {
-        "cross_products": within.sum(axis=0),
         "prior_scale": np.append(
             design.prior_sd(priors),
             [
@@ -58,25 +58,35 @@ def model_data(design: Design, priors: Priors) -> dict[str, Array]:
                 priors.therapist_arm_sd,
                 priors.moderator_therapist_sd,
                 priors.moderator_slope,
+                priors.interaction,
             ],
         ),
     }
-    if columns := integrated_columns(design):
-        data["therapist_cross_products"] = within[:, columns].transpose(1, 0, 2)
-    if design.moderator.structure == "within_between":
-        moderator = design.coefficients.index("moderator")
-        data["moderator_squares"] = within[:, moderator, moderator]
+    if taken_apart(design):
+        data |= {"therapist_cross_products": within, **rating_data(design)}
+    else:
+        data["cross_products"] = within.sum(axis=0)
+        if design.effects:
+            columns = design.effect_columns
+            data["therapist_cross_products"] = within[:, columns].transpose(1, 0, 2)
     return {name: np.ascontiguousarray(values) for name, values in data.items()}
 
 
-def integrated_columns(design: Design) -> list[int]:
-    """Columns of X whose coefficients are integrated out, therapist by therapist.
+def rating_data(design: Design) -> dict[str, Array]:
+    """What the alliance's own model is given: the ratings, with what predicts them.
 
-    The therapists' true mean alliance moves their intercepts, even without other effects.
+    Parameters
+    ----------
+    design : Design
+        Every rating observed; a predictors of the alliance.
+
+    Returns
+    -------
+    dict
+        ``rating_products`` (J, a + 1, a + 1), cross-products of the predictors and the rating
+        within therapists; ``caseload`` (J, a), see `models.ratings.caseload`.
     """
-    if not design.effects and design.moderator.structure == "within_between":
-        return [design.coefficients.index("intercept")]
-    return design.effect_columns
+    return {"rating_products": rating_products(design), "caseload": caseload(design)}
 
 
 def therapist_factor(effects: tuple[str, ...], prior_scale: pt.TensorLike) -> list[list[Any]]:
@@ -127,45 +137,81 @@ def exact_gaussian_model(design: Design, priors: Priors) -> pm.Model:
         and with the alliance taken apart those of `models.latent_moderator`, all on the
         standardised scale. The likelihood is the potential ``log_likelihood_sum``. Every array
         enters as ``pm.Data``, so that one compilation serves all designs with the same
-        coefficients and effects, whatever their patients and therapists.
+        coefficients and effects, whatever their patients and therapists; with the alliance taken
+        apart, with the same predictors of it and as many therapists.
 
     Notes
     -----
     The mathematics stands in `models.marginal`, its sums over therapists in
-    `models.generalised_squares`. With b = (-beta, 1), the residual sum of squares is b'W'W b.
+    `models.generalised_squares`, the alliance within and between in `models.within_between`. With
+    b = (-beta, 1), the residual sum of squares is b'W'W b.
     """
-    with pm.Model(coords={"coefficient": list(design.coefficients)}) as model:
+    with pm.Model(coords=_coords(design)) as model:
         data = {name: pm.Data(name, values) for name, values in model_data(design, priors).items()}
         size = len(design.coefficients)
-        scale, cross_products = data["prior_scale"], data["cross_products"]
+        scale, apart = data["prior_scale"], taken_apart(design)
         beta = pm.Normal("beta", 0, scale[:size], dims="coefficient")
         residual_sd = pm.HalfNormal("residual_sd", scale[size])
+        L = therapist_factor(design.effects, scale[size + 1 : size + 5])
+        within = data.get("therapist_cross_products")
+        if apart:
+            means = _therapist_means(data, scale[size + 5])
+            slopes = between_slopes(design, scale[size + 6], scale[size + 7])
+            moved = moved_products(within, means, change_of_columns(design, slopes))
+            cross_products = moved.sum(axis=0)
+            within = moved[:, design.effect_columns].transpose(1, 0, 2)
+        else:
+            cross_products = data["cross_products"]
         patients = cross_products[0, 0]  # the intercept's column of ones, squared
         log_density = -patients * (0.5 * np.log(2 * np.pi) + pt.log(residual_sd))
-        if columns := integrated_columns(design):
-            within = data["therapist_cross_products"]
-            L = therapist_factor(design.effects, scale[size + 1 : size + 5])
-            shift = pt.zeros(0)
-            if "moderator_squares" in data:
-                moderator = design.coefficients.index("moderator")
-                alliance = _alliance(
-                    within[0], data["moderator_squares"], moderator, scale[size + 5]
-                )
-                between = pm.Normal("moderator_slope_between", 0, scale[size + 6])
-                contextual = between - beta[moderator]
-                L = with_intercept_loading(L, contextual * pt.sqrt(alliance.variance), pt.sqrt)
-                shift = contextual * alliance.mean
-                log_density = log_density + alliance.log_likelihood.sum()
+        if design.effects:
             elements, places = packed(L)
-            squares, log_determinant, *_ = GeneralisedSquares(columns, places)(
-                beta, matrix_of(elements) / residual_sd, shift, cross_products, within
-            )
+            squares, log_determinant, *_ = GeneralisedSquares(
+                design.effect_columns, places, latent=apart
+            )(beta, matrix_of(elements) / residual_sd, cross_products, within)
             log_density = log_density - 0.5 * log_determinant
         else:
             b = pt.concatenate([-beta, [1.0]])
             squares = b @ cross_products @ b
         pm.Potential("log_likelihood_sum", log_density - 0.5 * squares / residual_sd**2)
     return model
+
+
+def _coords(design: Design) -> dict[str, list[str]]:
+    coords = {"coefficient": list(design.coefficients)}
+    if taken_apart(design):
+        coords |= moderator_coords(design) | {"therapist": list(design.therapists)}
+    return coords
+
+
+def moderator_coords(design: Design) -> dict[str, list[str]]:
+    """Labels of what the alliance's own model, and its part of the outcome's, has several of."""
+    return {
+        "moderator_predictor": [design.coefficients[k] for k in predictor_columns(design)],
+        "between": [design.coefficients[k] for k in between_columns(design)[1:]],
+    }
+
+
+def between_slopes(
+    design: Design, slope_scale: pt.TensorLike, interaction_scale: pt.TensorLike
+) -> list[pt.TensorVariable]:
+    """Priors of the part between therapists, inside a model: see `models.within_between`.
+
+    Parameters
+    ----------
+    design : Design
+    slope_scale, interaction_scale : scalar
+
+    Returns
+    -------
+    list
+        Slopes in the order of `models.within_between.between_columns`.
+    """
+    slopes = [pm.Normal("moderator_slope_between", 0, slope_scale)]
+    if further := len(between_columns(design)) - 1:
+        own = pm.Normal("moderator_interaction_between", 0, interaction_scale, dims="between")
+        slopes += [own[k] for k in range(further)]
+    return slopes
 
 
 def matrix_of(elements: list[pt.TensorVariable]) -> pt.TensorVariable:
@@ -176,22 +222,31 @@ def matrix_of(elements: list[pt.TensorVariable]) -> pt.TensorVariable:
     return pt.stack([element + together for element in elements])
 
 
-def _alliance(
-    intercept_rows: pt.TensorVariable,
-    squares: pt.TensorVariable,
-    moderator: int,
-    scale: pt.TensorVariable,
-) -> AllianceTerms:
-    """The alliance's own model, from each therapist's count, sum and sum of squares of ratings."""
-    location = pm.Normal("moderator_coefficient", 0, PREDICTOR_SCALE)
+def _therapist_means(
+    data: dict[str, pt.TensorVariable], scale: pt.TensorVariable
+) -> pt.TensorVariable:
+    """The alliance's own model, from cross-products within therapists; their true means.
+
+    As `models.latent_moderator` has them, from the rows.
+    """
+    products = data["rating_products"]
+    gamma = pm.Normal("moderator_coefficient", 0, PREDICTOR_SCALE, dims="moderator_predictor")
     therapist_sd = pm.HalfNormal("moderator_therapist_sd", scale)
     residual_sd = pm.HalfNormal("moderator_residual_sd", 1)
-    return alliance_terms(
-        count=intercept_rows[:, 0],
-        total=intercept_rows[:, moderator],
-        squares=squares,
-        location=location,
+    g = pt.concatenate([-gamma, [1.0]])
+    deviations = products @ g
+    terms = alliance_terms(
+        count=products[:, 0, 0],
+        total=deviations[:, 0],
+        squares=deviations @ g,
+        location=0.0,
         therapist_variance=therapist_sd**2,
         residual_variance=residual_sd**2,
         log=pt.log,
+    )
+    pm.Potential("moderator_likelihood", terms.log_likelihood.sum())
+    standard = pm.Normal("moderator_therapist_standard", 0, 1, dims="therapist")
+    own = terms.mean + pt.sqrt(terms.variance) * standard
+    return pm.Deterministic(
+        "moderator_therapist_mean", data["caseload"] @ gamma + own, dims="therapist"
     )

@@ -10,16 +10,14 @@ from numpy.typing import NDArray
 
 from models.design import Design
 from models.marginal import (
-    AllianceTerms,
     TherapistTerms,
-    alliance_terms,
     covariance_factor,
     scaled,
     solve_transposed,
     therapist_terms,
     with_independent,
-    with_intercept_loading,
 )
+from models.within_between import change_of_columns, moved_products, taken_apart
 
 Array = NDArray[np.float64]
 
@@ -37,9 +35,11 @@ class GaussianDraws:
     residual_sd : ndarray, shape (d,)
     therapist_sd, therapist_slope_sd, therapist_correlation, therapist_arm_sd : (d,), or None
         None where the model has no such effect.
-    moderator_coefficient, moderator_therapist_sd, moderator_residual_sd : (d,), or None
-        The alliance's own model: its mean, and its SDs between and within therapists.
     moderator_slope_between : ndarray, shape (d,), or None
+        Where the alliance is taken apart: see `models.within_between`.
+    moderator_interaction_between : ndarray, shape (d, K - 1), or None
+    moderator_therapist_mean : ndarray, shape (d, J), or None
+        The therapists' true mean alliance.
     """
 
     beta: Array
@@ -48,10 +48,17 @@ class GaussianDraws:
     therapist_slope_sd: Array | None = None
     therapist_correlation: Array | None = None
     therapist_arm_sd: Array | None = None
-    moderator_coefficient: Array | None = None
-    moderator_therapist_sd: Array | None = None
-    moderator_residual_sd: Array | None = None
     moderator_slope_between: Array | None = None
+    moderator_interaction_between: Array | None = None
+    moderator_therapist_mean: Array | None = None
+
+    @property
+    def between_slopes(self) -> Array:
+        """Of the part between therapists, (d, 1 or K), as `models.within_between` orders them."""
+        slope = np.asarray(self.moderator_slope_between)[:, None]
+        if self.moderator_interaction_between is None:
+            return slope
+        return np.hstack([slope, self.moderator_interaction_between])
 
     def factor(self, effects: int) -> list[list[Array]]:
         """Elements (d, 1) of the lower Cholesky factor of the covariance of so many effects."""
@@ -78,63 +85,44 @@ class GaussianDraws:
         return GaussianDraws(**parts)
 
 
-@dataclass(frozen=True, slots=True)
-class _Integrated:
-    """The therapists' part of the likelihood, and what their effects are drawn from."""
+def _products(design: Design, draws: GaussianDraws) -> Array:
+    """Cross-products within therapists, (J, P, P), or (d, J, P, P) where draws change them."""
+    products = design.moments.cross_products
+    if not taken_apart(design):
+        return products
+    slopes = [slope[:, None, None, None] for slope in draws.between_slopes.T]
+    means = np.asarray(draws.moderator_therapist_mean)
+    return np.asarray(moved_products(products, means, change_of_columns(design, slopes)))
 
-    terms: TherapistTerms
-    L: list[list[Array]]
-    alliance: AllianceTerms | None
-    contextual: Array | None  # (d, 1)
-    squares: Array | float  # what a moved intercept adds to the residual sum of squares, (d, J)
 
-
-def _integrate(design: Design, draws: GaussianDraws) -> _Integrated:
-    moments = design.moments
-    intercept = design.coefficients.index("intercept")
-    columns = design.effect_columns or [intercept]
-    ZtZ, ZtX, Zty = moments.ZtZ(columns), moments.ZtX(columns), moments.Zty(columns)
+def _integrate(
+    design: Design, draws: GaussianDraws, products: Array
+) -> tuple[TherapistTerms, list[list[Array]]]:
+    """The therapists' part of the likelihood, and the lower factor of their effects."""
+    columns = design.effect_columns
     q = range(len(columns))
-    Ztr = [Zty[:, a] - draws.beta @ ZtX[:, a].T for a in q]
-    L = draws.factor(len(design.effects))
-    alliance, contextual, squares = None, None, 0.0
-    if design.moderator.structure == "within_between":
-        alliance, contextual = _alliance(design, draws)
-        L = with_intercept_loading(L, contextual * np.sqrt(alliance.variance), np.sqrt)
-        shift = contextual * alliance.mean
-        squares = shift * (shift * ZtX[:, 0, intercept] - 2 * Ztr[0])
-        Ztr = [Ztr[a] - shift * ZtX[:, a, intercept] for a in q]
+    rows = products[..., columns, :]
+    if products.ndim == 3:
+        Ztr = [rows[:, a, -1] - draws.beta @ rows[:, a, :-1].T for a in q]
+    else:
+        Ztr = [rows[..., a, -1] - np.einsum("djp,dp->dj", rows[..., a, :-1], draws.beta) for a in q]
+    L = draws.factor(len(columns))
     terms = therapist_terms(
-        ZtZ=[[ZtZ[:, a, b] for b in q] for a in q],
+        ZtZ=[[rows[..., a, column] for column in columns] for a in q],
         Ztr=Ztr,
         G=scaled(L, draws.residual_sd[:, None]),
     )
-    return _Integrated(terms, L, alliance, contextual, squares)
+    return terms, L
 
 
-def _alliance(design: Design, draws: GaussianDraws) -> tuple[AllianceTerms, Array]:
-    """The alliance's own model, and the contextual effect (d, 1)."""
-    moderator = design.coefficients.index("moderator")
-    within = design.moments.cross_products
-    location, between, spread, slope = (
-        np.asarray(values)[:, None]
-        for values in (
-            draws.moderator_coefficient,
-            draws.moderator_therapist_sd,
-            draws.moderator_residual_sd,
-            draws.moderator_slope_between,
-        )
-    )
-    terms = alliance_terms(
-        count=design.moments.count,
-        total=within[:, design.coefficients.index("intercept"), moderator],
-        squares=within[:, moderator, moderator],
-        location=location,
-        therapist_variance=between**2,
-        residual_variance=spread**2,
-        log=np.log,
-    )
-    return terms, slope - draws.beta[:, moderator, None]
+def _blocks(design: Design, draws: GaussianDraws) -> list[slice]:
+    """Blocks of draws whose arrays stay near so many numbers."""
+    therapists, total = len(design.therapists), len(draws.residual_sd)
+    numbers = max(1, len(design.effects))
+    if taken_apart(design):
+        numbers = 4 * (len(design.coefficients) + 1) ** 2  # the products, and what they are made of
+    step = max(1, BLOCK_NUMBERS // (therapists * numbers))
+    return [slice(start, start + step) for start in range(0, total, step)]
 
 
 def therapist_log_likelihood(design: Design, draws: GaussianDraws) -> Array:
@@ -151,21 +139,31 @@ def therapist_log_likelihood(design: Design, draws: GaussianDraws) -> Array:
     -------
     ndarray, shape (d, J)
         Sums over therapists to the exact log likelihood; zero for a therapist without patients.
-        Where the alliance is taken apart, that of ratings and outcomes together.
+        Where the alliance is taken apart, given each draw's true means of the therapists.
     """
+    if not taken_apart(design):
+        return _log_likelihood(design, draws)
+    blocks = _blocks(design, draws)
+    return np.concatenate([_log_likelihood(design, draws.block(some)) for some in blocks])
+
+
+def _log_likelihood(design: Design, draws: GaussianDraws) -> Array:
     moments, beta = design.moments, draws.beta
-    columns = list(range(beta.shape[1]))
-    XtX, Xty = moments.ZtZ(columns), moments.Zty(columns)
-    yty = moments.cross_products[:, -1, -1]
-    squares = yty - 2 * beta @ Xty.T + np.einsum("dp,jpq,dq->dj", beta, XtX, beta, optimize=True)
+    products = _products(design, draws)
+    XtX, Xty, yty = products[..., :-1, :-1], products[..., :-1, -1], products[..., -1, -1]
+    if products.ndim == 3:
+        linear = beta @ Xty.T
+        quadratic = np.einsum("dp,jpq,dq->dj", beta, XtX, beta, optimize=True)
+    else:
+        linear = np.einsum("dp,djp->dj", beta, Xty)
+        quadratic = np.einsum("djp,dp->dj", np.einsum("djpq,dq->djp", XtX, beta), beta)
+    squares = yty - 2 * linear + quadratic
     variance = draws.residual_sd[:, None] ** 2
     log_density = -0.5 * moments.count * np.log(2 * np.pi * variance)
-    if design.effects or design.moderator.structure == "within_between":
-        integrated = _integrate(design, draws)
-        squares = squares + integrated.squares - integrated.terms.explained
-        log_density = log_density - 0.5 * integrated.terms.log_determinant
-        if integrated.alliance is not None:
-            log_density = log_density + integrated.alliance.log_likelihood
+    if design.effects:
+        terms, _ = _integrate(design, draws, products)
+        squares = squares - terms.explained
+        log_density = log_density - 0.5 * terms.log_determinant
     return np.asarray(log_density - 0.5 * squares / variance)
 
 
@@ -178,7 +176,7 @@ class TherapistDraws:
     effect : ndarray, shape (d, J, q)
         In the order of the design's effects.
     moderator_mean : ndarray, shape (d, J), or None
-        The therapists' true mean alliance, as a deviation; None unless it is taken apart.
+        The therapists' true mean alliance; None unless it is taken apart.
     """
 
     effect: Array
@@ -205,24 +203,13 @@ def draw_therapist_effects(
         `models.marginal`). A therapist without patients is drawn from the population.
     """
     total, therapists = len(draws.residual_sd), len(design.therapists)
-    size = max(1, len(design.effects))
-    effects = np.empty((total, therapists, size))
-    taken_apart = design.moderator.structure == "within_between"
-    means = np.empty((total, therapists)) if taken_apart else None
-    if not design.effects and means is None:
-        return TherapistDraws(effects[..., :0], None)
-    block = max(1, BLOCK_NUMBERS // (therapists * size))
-    for start in range(0, total, block):
-        some = slice(start, start + block)
-        part = draws.block(some)
-        integrated = _integrate(design, part)
-        terms, L = integrated.terms, integrated.L
-        effects[some] = effects_given(terms, L, part.residual_sd[:, None], generator)
-        if means is not None:
-            means[some], effects[some, :, 0] = _take_apart(
-                part, integrated, effects[some], generator
-            )
-    return TherapistDraws(effects[..., : len(design.effects)], means)
+    effects = np.empty((total, therapists, len(design.effects)))
+    if design.effects:
+        for some in _blocks(design, draws):
+            part = draws.block(some)
+            terms, L = _integrate(design, part, _products(design, part))
+            effects[some] = effects_given(terms, L, part.residual_sd[:, None], generator)
+    return TherapistDraws(effects, draws.moderator_therapist_mean)
 
 
 def effects_given(
@@ -252,32 +239,3 @@ def effects_given(
     return np.stack(
         [sum(L[a][b] * standard[b] for b in range(a + 1)) for a in range(size)], axis=-1
     )
-
-
-def _take_apart(
-    draws: GaussianDraws, integrated: _Integrated, effects: Array, generator: np.random.Generator
-) -> tuple[Array, Array]:
-    """Split moved intercepts into the therapists' true mean alliance and their own intercepts.
-
-    A moved intercept is ``u + c (m - mean of m)``, with c the contextual effect; given it, and the
-    slope that u is correlated with, the two parts are normal.
-    """
-    alliance, contextual = integrated.alliance, integrated.contextual
-    if alliance is None or contextual is None:
-        raise ValueError("the alliance is not taken apart")
-    moved = effects[..., 0]
-    spread = alliance.variance
-    own = np.zeros((len(moved), 1))  # variance and mean of u given the slope
-    expected = np.zeros_like(moved)
-    if draws.therapist_sd is not None:
-        own = draws.therapist_sd[:, None] ** 2
-        if draws.therapist_slope_sd is not None and draws.therapist_correlation is not None:
-            correlation = draws.therapist_correlation[:, None]
-            ratio = draws.therapist_sd[:, None] / draws.therapist_slope_sd[:, None]
-            expected = correlation * ratio * effects[..., 1]
-            own = own * (1 - correlation**2)
-    both = contextual**2 * spread + own
-    centre = contextual * spread / both * (moved - expected)
-    noise = np.sqrt(spread * own / both) * generator.standard_normal(moved.shape)
-    deviation = centre + noise
-    return alliance.mean + deviation, moved - contextual * deviation

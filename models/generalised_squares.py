@@ -55,16 +55,15 @@ def packed(G: Elements) -> tuple[list[Any], Places]:
 def _sums(
     beta: Array,
     elements: Array,
-    shift: Array,
     cross_products: Array,
     within: Array,
     columns: NDArray[np.int64],
     places: NDArray[np.int64],
     latent: bool,
-) -> tuple[float, float, Array, Array, Array, Array, Array, Array]:
+) -> tuple[float, float, Array, Array, Array, Array, Array]:
     """Sums and gradients; loops that numba compiles, and that Python understands."""
     size, effects, therapists = len(beta), within.shape[0], within.shape[1]
-    moved, varying = len(shift) > 0, elements.shape[1] > 1
+    varying = elements.shape[1] > 1
     squares, log_determinant, left = cross_products[size, size], 0.0, 0.0
     beta_gradient = np.empty(size)
     for a in range(size):
@@ -75,7 +74,6 @@ def _sums(
         squares += beta[a] * (product - cross_products[a, size])
     elements_gradient = np.zeros_like(elements)
     determinant_gradient = np.zeros_like(elements)
-    shift_gradient = np.zeros_like(shift)
     changing = within.shape if latent else (0, 0, 0)
     within_gradient, within_determinant = np.zeros(changing), np.zeros(changing)
     G = np.zeros((effects, effects))
@@ -91,14 +89,6 @@ def _sums(
             s[a] = within[a, j, size]
             for b in range(size):
                 s[a] -= within[a, j, b] * beta[b]
-        if moved:
-            patients = within[0, j, 0]
-            squares += shift[j] * (shift[j] * patients - 2 * s[0])
-            shift_gradient[j] = 2 * (shift[j] * patients - s[0])
-            for b in range(size):
-                beta_gradient[b] += 2 * shift[j] * within[0, j, b]
-            for a in range(effects):
-                s[a] -= shift[j] * within[a, j, 0]
         for a in range(effects):
             for b in range(effects):
                 AG[a, b] = 0.0
@@ -137,8 +127,6 @@ def _sums(
                 v[a] += G[a, b] * x[b]
             for b in range(size):
                 beta_gradient[b] += 2 * v[a] * within[a, j, b]
-            if moved:
-                shift_gradient[j] += 2 * v[a] * within[a, j, 0]
         solved = -1
         for i in range(places.shape[0]):
             a, b, number = places[i]
@@ -179,7 +167,6 @@ def _sums(
         beta_gradient,
         elements_gradient,
         determinant_gradient,
-        shift_gradient,
         within_gradient,
         within_determinant,
     )
@@ -195,14 +182,13 @@ class GeneralisedSquares(Op):
     places : sequence of (int, int, int)
         Row, column and number of each element of the factor; see `packed`.
     latent : bool
-        Whether the cross-products depend on parameters; ``shift`` is then empty.
+        Whether the cross-products depend on parameters.
 
     Notes
     -----
     With p coefficients and J therapists, the inputs are ``beta`` (p,); ``elements`` (m, 1) or
-    (m, J), those of ``G_j = L_j / sigma``, common to all therapists or one set for each; ``shift``
-    (J,), by which therapists' intercepts are moved, or (0,); ``cross_products`` (p + 1, p + 1),
-    W'W with W = [X, y]; ``within`` (q, J, p + 1), Z_j'W_j, its first column that of the intercept.
+    (m, J), those of ``G_j = L_j / sigma``, common to all therapists or one set for each;
+    ``cross_products`` (p + 1, p + 1), W'W with W = [X, y]; ``within`` (q, J, p + 1), Z_j'W_j.
 
     The first two outputs are ``r'r - sum_j w_j' M_j^-1 w_j`` and ``sum_j log|M_j|``, with
     ``M_j = I + G_j'Z_j'Z_j G_j`` and ``w_j = G_j'Z_j'r_j`` (see `models.marginal`); they alone can
@@ -220,16 +206,16 @@ class GeneralisedSquares(Op):
         self.places = tuple(tuple(int(number) for number in place) for place in places)
 
     def make_node(self, *inputs: Any) -> Apply[Any, Any]:
-        """Apply the operation to its five inputs."""
-        beta, elements, shift, *data = map(pt.as_tensor_variable, inputs)
+        """Apply the operation to its four inputs."""
+        beta, elements, *data = map(pt.as_tensor_variable, inputs)
         outputs = [pt.dscalar(), pt.dscalar(), beta.type(), elements.type(), elements.type()]
         changing = [pt.dtensor3(), pt.dtensor3()]
-        return Apply(self, [beta, elements, shift, *data], [*outputs, shift.type(), *changing])
+        return Apply(self, [beta, elements, *data], [*outputs, *changing])
 
     def perform(self, node: Any, inputs: Sequence[Any], output_storage: Any) -> None:
         """Compute the outputs where nothing is compiled."""
-        beta, elements, shift, cross_products, within = inputs
-        found = _sums(beta, elements, shift, cross_products, within, *self._fixed(), self.latent)
+        beta, elements, cross_products, within = inputs
+        found = _sums(beta, elements, cross_products, within, *self._fixed(), self.latent)
         for storage, value in zip(output_storage, found, strict=True):
             storage[0] = np.asarray(value)
 
@@ -246,15 +232,14 @@ class GeneralisedSquares(Op):
         gradients = [
             squares * outputs[2],
             squares * outputs[3] + determinant * outputs[4],
-            squares * outputs[5],
         ]
         if not self.latent:
-            return [*gradients, *(grad_not_implemented(self, k, inputs[k]) for k in (3, 4))]
+            return [*gradients, *(grad_not_implemented(self, k, inputs[k]) for k in (2, 3))]
         b = pt.concatenate([-inputs[0], [1.0]])
         return [
             *gradients,
             squares * pt.outer(b, b),
-            squares * outputs[6] + determinant * outputs[7],
+            squares * outputs[5] + determinant * outputs[6],
         ]
 
     def _fixed(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -270,13 +255,11 @@ def _compiled_sums(op: GeneralisedSquares, **_: Any) -> tuple[Any, int]:
 
     # Without annotations: numba takes the types of what it is given.
     @numba_njit
-    def generalised_squares(beta, elements, shift, cross_products, within):  # type: ignore[no-untyped-def]
-        found = sums(beta, elements, shift, cross_products, within, columns, places, latent)
-        squares, determinant, by_beta, by_elements, of_elements, by_shift, by_within, of_within = (
-            found
-        )
+    def generalised_squares(beta, elements, cross_products, within):  # type: ignore[no-untyped-def]
+        found = sums(beta, elements, cross_products, within, columns, places, latent)
+        squares, determinant, by_beta, by_elements, of_elements, by_within, of_within = found
         totals = np.asarray(squares), np.asarray(determinant)
-        return (*totals, by_beta, by_elements, of_elements, by_shift, by_within, of_within)
+        return (*totals, by_beta, by_elements, of_elements, by_within, of_within)
 
     text = inspect.getsource(_sums)
     return generalised_squares, int(hashlib.sha256(text.encode()).hexdigest()[:15], 16)

@@ -68,7 +68,8 @@ def held_constants(design: Design, priors: Priors) -> str:
             design.count,
             kinds_of_rating(design, ratings).at_ceiling,
         ]
-        facts.append(design.scaling.moderator)  # where the ceiling lies
+        if design.moderator.ceiling is not None:
+            facts.append(design.scaling.moderator)  # where it lies
     digest = hashlib.sha256(repr(facts).encode())
     for array in arrays:
         digest.update(np.ascontiguousarray(array).tobytes())

@@ -13,13 +13,14 @@ import pytensor.tensor as pt
 from numpy.typing import NDArray
 
 from models.design import Design
-from models.exact_gaussian import matrix_of, therapist_factor
+from models.exact_gaussian import matrix_of, moderator_coords, therapist_factor
 from models.gaussian_draws import BLOCK_NUMBERS, GaussianDraws, effects_given
 from models.generalised_squares import GeneralisedSquares, packed
-from models.latent_moderator import latent_moderator, moderated_columns
+from models.latent_moderator import between_part, latent_moderator, moderated_columns
 from models.marginal import scaled, therapist_terms
 from models.priors import Priors
-from models.ratings import latent_patients, predictor_columns
+from models.ratings import latent_patients
+from models.within_between import between_columns, taken_apart
 
 Array = NDArray[np.float64]
 
@@ -43,7 +44,7 @@ def latent_gaussian_model(design: Design, priors: Priors) -> pm.Model:
         "coefficient": list(design.coefficients),
         "therapist": list(design.therapists),
         "latent_patient": latent,
-        "moderator_predictor": [design.coefficients[k] for k in predictor_columns(design)],
+        **moderator_coords(design),
     }
     with pm.Model(coords=coords) as model:
         beta = pm.Normal("beta", 0, design.prior_sd(priors), dims="coefficient")
@@ -51,12 +52,10 @@ def latent_gaussian_model(design: Design, priors: Priors) -> pm.Model:
         moderator = latent_moderator(design, priors)
         y = pm.Data("outcome", design.y)
         if moderator.therapist_mean is not None:
-            between = pm.Normal("moderator_slope_between", 0, priors.moderator_slope)
-            contextual = between - beta[design.coefficients.index("moderator")]
-            y = y - contextual * moderator.therapist_mean[design.therapist_index]
+            y = y - between_part(design, priors, moderator.therapist_mean)
         if latent:
             pm.Deterministic("moderator_latent", moderator.value[latent], dims="latent_patient")
-        X = moderated_columns(design, moderator.value)
+        X = moderated_columns(design, moderator)
         W = pt.concatenate([X, y[:, None]], axis=1)
         belongs = pt.constant(_belongs(design))
         within = pt.stack([belongs @ (W[:, [k]] * W) for k in design.effect_columns])
@@ -69,7 +68,7 @@ def latent_gaussian_model(design: Design, priors: Priors) -> pm.Model:
         elements, places = packed(therapist_factor(design.effects, pt.constant(scales)))
         sums = GeneralisedSquares(design.effect_columns, places, latent=True)
         squares, log_determinant, *_ = sums(
-            beta, matrix_of(elements) / residual_sd, np.zeros(0), W.T @ W, within
+            beta, matrix_of(elements) / residual_sd, W.T @ W, within
         )
         constant = len(design.y) * (0.5 * np.log(2 * np.pi) + pt.log(residual_sd))
         density = -constant - 0.5 * (log_determinant + squares / residual_sd**2)
@@ -87,7 +86,6 @@ def draw_latent_effects(
     design: Design,
     draws: GaussianDraws,
     moderator: Array,
-    therapist_mean: Array | None,
     generator: np.random.Generator,
 ) -> Array:
     """Draw every therapist's effects given the other parameters and all alliances.
@@ -100,8 +98,6 @@ def draw_latent_effects(
         d draws.
     moderator : ndarray, shape (d, n)
         Every patient's alliance, standardised.
-    therapist_mean : ndarray, shape (d, J), or None
-        The therapists' true mean alliance, where slopes differ within and between.
     generator : numpy.random.Generator
 
     Returns
@@ -118,13 +114,16 @@ def draw_latent_effects(
         some = slice(start, start + block)
         part = draws.block(some)
         X = np.repeat(design.X[None], len(part.residual_sd), axis=0)
+        own, means = moderator[some], None
+        if taken_apart(design):
+            means = np.asarray(part.moderator_therapist_mean)[:, design.therapist_index]
+            between = part.between_slopes @ design.X[:, between_columns(design)].T
+            own = own - means
         for column, factor in zip(design.moderator_columns, factors, strict=False):
-            X[:, :, column] = moderator[some] * factor
+            X[:, :, column] = own * factor
         residual = design.y - np.einsum("dnp,dp->dn", X, part.beta)
-        if therapist_mean is not None and part.moderator_slope_between is not None:
-            within = part.beta[:, design.coefficients.index("moderator")]
-            contextual = (part.moderator_slope_between - within)[:, None]
-            residual -= contextual * therapist_mean[some][:, design.therapist_index]
+        if means is not None:
+            residual -= between * means
         Z = [X[:, :, column] for column in design.effect_columns]
         L = part.factor(size)
         terms = therapist_terms(

@@ -10,9 +10,17 @@ import pytensor.tensor as pt
 from numpy.typing import NDArray
 
 from models.design import Design
+from models.exact_gaussian import between_slopes
 from models.marginal import alliance_terms
 from models.priors import Priors
-from models.ratings import PREDICTOR_SCALE, RatingKinds, kinds_of_rating, predictor_columns
+from models.ratings import (
+    PREDICTOR_SCALE,
+    RatingKinds,
+    caseload,
+    kinds_of_rating,
+    predictor_columns,
+)
+from models.within_between import between_columns
 
 Array = NDArray[np.float64]
 
@@ -26,7 +34,7 @@ class LatentModerator:
     value : tensor, shape (n,)
         Observed or latent.
     therapist_mean : tensor, shape (J,), or None
-        Each therapist's true mean, as a deviation from the overall one.
+        Each therapist's true mean, on the same scale; None unless the alliance is taken apart.
     """
 
     value: pt.TensorVariable
@@ -40,7 +48,9 @@ def latent_moderator(design: Design, priors: Priors) -> LatentModerator:
 
         x_i ~ Normal(A_i gamma + m_j, sd of x),     m_j ~ Normal(0, moderator_therapist_sd)
 
-    with A the intercept, and for imputation also baseline, arm and covariates. A missing x is a
+    with A all that stands beside the alliance in the outcome's model: intercept, baseline, arms and
+    covariates (`models.ratings.predictor_columns`). The true mean of therapist j is m_j and what
+    the arms of his or her caseload predict (`models.ratings.caseload`). A missing x is a
     parameter; one at the ceiling is known to lie there or above (Tobin 1958, doi:10.2307/1907382).
     With a reliability r the rating is the true alliance plus noise of variance 1 - r (in observed
     variances), and the outcome depends on the true one (classical measurement error; Carroll et
@@ -71,10 +81,11 @@ def latent_moderator(design: Design, priors: Priors) -> LatentModerator:
     noise_variance = 0.0 if spec.reliability is None else 1 - spec.reliability
     rating_variance = residual_sd**2 + noise_variance
     kinds = kinds_of_rating(design, observed)
-    therapist_mean = _therapist_means(
-        design, kinds.seen, given - fixed, therapist_sd**2, rating_variance
+    own = _therapist_deviations(design, kinds.seen, given - fixed, therapist_sd**2, rating_variance)
+    therapist_mean = pm.Deterministic(
+        "moderator_therapist_mean", pt.constant(caseload(design)) @ gamma + own, dims="therapist"
     )
-    location = fixed + therapist_mean[design.therapist_index]
+    location = fixed + own[design.therapist_index]
     rating = _rating(given, kinds, location, pt.sqrt(rating_variance))
     value = rating
     if noise_variance > 0:
@@ -86,8 +97,15 @@ def latent_moderator(design: Design, priors: Priors) -> LatentModerator:
     return LatentModerator(value, mean)
 
 
-def moderated_columns(design: Design, moderator: pt.TensorVariable) -> pt.TensorVariable:
-    """X with the moderator of the model in its own columns and the interactions."""
+def moderated_columns(design: Design, alliance: LatentModerator) -> pt.TensorVariable:
+    """X with the alliance of the model in its own columns and the interactions.
+
+    Where it is taken apart, with what a patient's differs from the therapist's mean: see
+    `models.within_between`.
+    """
+    moderator = alliance.value
+    if alliance.therapist_mean is not None:
+        moderator = moderator - alliance.therapist_mean[design.therapist_index]
     X = pt.constant(design.unmoderated())
     factors = [np.ones(len(design.y)), *design.X[:, design.arm_columns].T]
     for column, factor in zip(design.moderator_columns, factors, strict=False):
@@ -95,16 +113,25 @@ def moderated_columns(design: Design, moderator: pt.TensorVariable) -> pt.Tensor
     return X
 
 
-def _therapist_means(
+def between_part(
+    design: Design, priors: Priors, therapist_mean: pt.TensorVariable
+) -> pt.TensorVariable:
+    """What each patient's therapist's mean alliance adds to the predictor, inside a model, (n,)."""
+    slopes = between_slopes(design, priors.moderator_slope, priors.interaction)
+    own = pt.constant(design.X[:, between_columns(design)]) @ pt.stack(slopes)
+    return own * therapist_mean[design.therapist_index]
+
+
+def _therapist_deviations(
     design: Design,
     seen: NDArray[np.int64],
     deviation: pt.TensorVariable,
     therapist_variance: pt.TensorVariable,
     rating_variance: pt.TensorVariable,
 ) -> pt.TensorVariable:
-    """Therapists' true means, as normal deviates around what the ratings that are there say.
+    """Therapists' deviations, as normal deviates around what the ratings that are there say.
 
-    The ratings' likelihood has the means integrated out; what is left of a mean given its ratings
+    The ratings' likelihood has them integrated out; what is left of a deviation given the ratings
     is standard normal, which samples well for therapists with few patients and with many.
     """
     therapists = np.arange(len(design.therapists))
@@ -121,11 +148,7 @@ def _therapist_means(
     )
     pm.Potential("moderator_likelihood", terms.log_likelihood.sum())
     standard = pm.Normal("moderator_therapist_standard", 0, 1, dims="therapist")
-    return pm.Deterministic(
-        "moderator_therapist_mean",
-        terms.mean + pt.sqrt(terms.variance) * standard,
-        dims="therapist",
-    )
+    return terms.mean + pt.sqrt(terms.variance) * standard
 
 
 def _rating(

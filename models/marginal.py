@@ -49,33 +49,6 @@ def with_independent(L: Elements, sd: Any, number: int) -> list[list[Any]]:
     return rows + [[*[0.0] * (size + k), sd, *[0.0] * (number - 1 - k)] for k in range(number)]
 
 
-def with_intercept_loading(
-    L: Elements, loading: Any, sqrt: Callable[[Any], Any]
-) -> list[list[Any]]:
-    """Lower factor after an independent normal variable is added to the first effect.
-
-    Parameters
-    ----------
-    L : q x q nested sequence
-        Lower factor; of its rows only the second may depend on the first effect. May be empty.
-    loading : array
-        The added variable's SD, of either sign, over therapists.
-    sqrt : callable
-
-    Returns
-    -------
-    nested list, at least 1 x 1
-    """
-    if not L:
-        return [[loading]]
-    first = sqrt(L[0][0] ** 2 + loading**2)
-    factor = [[first, *L[0][1:]], *(list(row) for row in L[1:])]
-    if len(L) > 1 and not is_zero(L[1][0]):
-        factor[1][0] = L[0][0] * L[1][0] / first
-        factor[1][1] = sqrt(L[1][1] ** 2 + L[1][0] ** 2 - factor[1][0] ** 2)
-    return factor
-
-
 def is_zero(element: Any) -> bool:
     """Whether an element is the number zero, and not an array or symbol."""
     return isinstance(element, float) and element == 0.0
@@ -175,14 +148,14 @@ def solve_transposed(factor: Elements, right: Sequence[Any]) -> list[Any]:
 
 @dataclass(frozen=True, slots=True)
 class AllianceTerms:
-    """The therapists' true mean alliance given their patients' ratings, for all therapists at once.
+    """Therapists' deviations in the alliance given their patients' ratings, for all at once.
 
     Attributes
     ----------
     log_likelihood : array
-        Of the ratings, the true means integrated out.
+        Of the ratings, the deviations integrated out.
     mean, variance : array
-        Of each therapist's true mean, as a deviation from the overall one.
+        Of each therapist's deviation from what is expected of the patients.
     """
 
     log_likelihood: Any
@@ -199,7 +172,7 @@ def alliance_terms(
     residual_variance: Any,
     log: Callable[[Any], Any],
 ) -> AllianceTerms:
-    """Therapists' true means with ``a_ij ~ N(location + m_j, residual variance)``, m_j normal.
+    """Therapists' deviations m_j with ``a_ij ~ N(location + m_j, residual variance)``, m_j normal.
 
     Parameters
     ----------
@@ -211,12 +184,6 @@ def alliance_terms(
     Returns
     -------
     AllianceTerms
-
-    Notes
-    -----
-    Given the ratings, a true mean is normal and independent of the outcome's other parameters.
-    With a contextual effect c, the outcome's therapist intercept then has mean ``c * mean`` and
-    additional variance ``c^2 * variance``: the model stays Gaussian, and exact.
     """
     deviation = total - count * location
     denominator = residual_variance + count * therapist_variance

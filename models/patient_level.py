@@ -6,11 +6,11 @@ import pymc as pm
 import pytensor.tensor as pt
 
 from models.design import Design
-from models.exact_gaussian import therapist_factor
+from models.exact_gaussian import moderator_coords, therapist_factor
 from models.family_parameters import SYMBOLS, family_parameters
-from models.latent_moderator import latent_moderator, moderated_columns
+from models.latent_moderator import between_part, latent_moderator, moderated_columns
 from models.priors import Priors
-from models.ratings import latent_patients, needs_model, predictor_columns
+from models.ratings import latent_patients, needs_model
 
 
 def patient_level_model(design: Design, priors: Priors) -> pm.Model:
@@ -43,23 +43,17 @@ def patient_level_model(design: Design, priors: Priors) -> pm.Model:
         "latent_patient": latent,
         "threshold": list(range(1, design.scale.top + 1)),
         "category": list(range(design.scale.top + 1)),
-        "moderator_predictor": [design.coefficients[k] for k in predictor_columns(design)],
+        **moderator_coords(design),
     }
     with pm.Model(coords=coords) as model:
         beta = pm.Normal("beta", 0, design.prior_sd(priors)[used], dims="coefficient")
         moderator = latent_moderator(design, priors) if needs_model(design) else None
-        if moderator is None:
-            X = pm.Data("X", design.X)
-        else:
-            X = moderated_columns(design, moderator.value)
+        X = pm.Data("X", design.X) if moderator is None else moderated_columns(design, moderator)
         predictor = X[:, used] @ beta
         if design.effects:
             predictor = predictor + _therapist_part(design, priors, X)
         if moderator is not None and moderator.therapist_mean is not None:
-            between = pm.Normal("moderator_slope_between", 0, priors.moderator_slope)
-            within = beta[names.index("moderator")]
-            means = moderator.therapist_mean[design.therapist_index]
-            predictor = predictor + (between - within) * means
+            predictor = predictor + between_part(design, priors, moderator.therapist_mean)
         if moderator is not None and latent:
             pm.Deterministic("moderator_latent", moderator.value[latent], dims="latent_patient")
         eta = design.scale.link_location + design.scale.link_unit * predictor

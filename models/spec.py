@@ -33,12 +33,22 @@ class ModeratorSpec:
     ceiling : float or None
         Score at which the rating is cut off: the alliance of patients who have it lies there or
         above. None takes the rating as it is.
+    between_interaction : bool
+        Whether the slope between therapists differs between arms, as the one within them does.
     """
 
     structure: AllianceStructure = "total"
     missing: MissingAlliance = "complete_case"
     reliability: float | None = None
     ceiling: float | None = None
+    between_interaction: bool = False
+
+    def __post_init__(self) -> None:
+        if self.between_interaction and self.structure != "within_between":
+            raise InputError(
+                "An interaction between therapists needs a slope between therapists.",
+                'Set alliance = "within_between", or between_interaction = false.',
+            )
 
     @property
     def latent(self) -> bool:
@@ -148,6 +158,7 @@ def specify(study: Study) -> dict[str, ModelSpec]:
         missing=model.missing_alliance,
         reliability=study.moderator.reliability if model.reliability else None,
         ceiling=study.moderator.range[1] if model.ceiling else None,
+        between_interaction=model.between_interaction,
     )
     specs = {
         name: ModelSpec(

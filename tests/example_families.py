@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from models.design import Design, build_design, sum_to_zero_basis
 from models.families import FAMILIES
-from models.ratings import latent_patients
+from models.ratings import latent_patients, predictor_columns
 from models.spec import ModelSpec, ModeratorSpec, TherapistEffects
 
 Array = NDArray[np.float64]
@@ -24,10 +24,11 @@ CEILING = 92.0  # of the alliance, whose mean is 80 and SD 12
 OPTIONS: dict[str, ModeratorSpec] = {
     "total": ModeratorSpec(),
     "within_between": ModeratorSpec(structure="within_between"),
+    "between by arm": ModeratorSpec("within_between", between_interaction=True),
     "impute": ModeratorSpec(missing="impute"),
     "reliability": ModeratorSpec(reliability=0.7),
     "ceiling": ModeratorSpec(ceiling=CEILING),
-    "all": ModeratorSpec("within_between", "impute", 0.7, CEILING),
+    "all": ModeratorSpec("within_between", "impute", 0.7, CEILING, between_interaction=True),
 }
 
 
@@ -133,6 +134,12 @@ def made_posterior(design: Design, seed: int = 9, *, chains: int = 2, draws: int
         found["moderator_slope_between"] = (("chain", "draw"), random.normal(size=shape))
         found["moderator_therapist_sd"] = positive(0.5)
         found["moderator_residual_sd"] = positive(1)
+        predictors = len(predictor_columns(design))
+        gamma = 0.3 * random.normal(size=(*shape, predictors))
+        found["moderator_coefficient"] = (("chain", "draw", "moderator_predictor"), gamma)
+        if design.moderator.between_interaction:
+            own = random.normal(size=(*shape, len(design.arms) - 1))
+            found["moderator_interaction_between"] = (("chain", "draw", "between"), own)
     if design.moderator.latent:
         latent = latent_patients(design)
         values = random.normal(size=(*shape, len(latent)))

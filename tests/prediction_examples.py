@@ -39,7 +39,6 @@ def therapist_posterior(
     if design.moderator.structure == "within_between":
         means = random.normal(size=(*shape, len(design.therapists)))
         found["moderator_therapist_mean"] = (("chain", "draw", "therapist"), 0.5 * means)
-        found["moderator_coefficient"] = (("chain", "draw"), 0.1 * random.normal(size=shape))
     return found
 
 
@@ -59,6 +58,9 @@ def posterior_of(
             columns = [np.broadcast_to(given.get(key, 0.0), total) for key in names]
             array = np.stack(columns, axis=1).reshape(chains, draws, -1)
             values[name] = (("chain", "draw", "coefficient"), array)
+        elif name == "moderator_coefficient":
+            array = np.broadcast_to(np.asarray(given, float), (chains, draws, len(given)))
+            values[name] = (("chain", "draw", "moderator_predictor"), array)
         elif name == "cutpoint":
             array = np.broadcast_to(np.asarray(given, float), (chains, draws, design.scale.top))
             values[name] = (("chain", "draw", "threshold"), array)
@@ -81,9 +83,17 @@ def some_rows(design: Design, count: int = 5, seed: int = 3) -> Rows:
 
 
 def one_predictor(
-    design: Design, draw: xr.Dataset, rows: Rows, row: int, therapist: str | None = None
+    design: Design,
+    draw: xr.Dataset,
+    rows: Rows,
+    row: int,
+    therapist: str | None = None,
+    own_mean: float = 0.0,
 ) -> float:
-    """A row's predictor at one draw, term by term; an average therapist's, or a known one's."""
+    """A row's predictor at one draw, term by term; an average therapist's, or a known one's.
+
+    Where the alliance is taken apart an average therapist may have any mean alliance.
+    """
     arms, scaling = len(design.arms), design.scaling
     basis = sum_to_zero_basis(arms)[rows.arm_index[row]]
     alliance = (rows.moderator[row] - scaling.moderator[0]) / scaling.moderator[1]
@@ -98,17 +108,23 @@ def one_predictor(
     for k, name in enumerate(design.covariates):
         mean, sd = scaling.covariates[k]
         total += beta[f"covariate[{name}]"] * (rows.covariates[row, k] - mean) / sd
+    if "moderator_slope_between" in draw:
+        if therapist is not None:
+            own_mean = float(draw["moderator_therapist_mean"].sel(therapist=therapist))
+        within, between = beta["moderator"], float(draw["moderator_slope_between"])
+        for k in range(arms - 1):
+            within += beta.get(f"interaction[{k + 1}]", 0.0) * basis[k]
+            if "moderator_interaction_between" in draw:
+                between += float(draw["moderator_interaction_between"][k]) * basis[k]
+        total += (between - within) * own_mean
     if therapist is None:
         return float(total)
     for effect in design.effects:
-        multiplier = {"intercept": 1.0, "slope": alliance}.get(effect)
+        multiplier = {"intercept": 1.0, "slope": alliance - own_mean}.get(effect)
         if multiplier is None:
             multiplier = basis[int(effect[4:-1]) - 1]
         own = draw["therapist_effect"].sel(therapist=therapist, effect=effect)
         total += float(own) * multiplier
-    if "moderator_slope_between" in draw:
-        contextual = float(draw["moderator_slope_between"]) - beta["moderator"]
-        total += contextual * float(draw["moderator_therapist_mean"].sel(therapist=therapist))
     return float(total)
 
 

@@ -118,8 +118,19 @@ def predictor(spec: ModelSpec, *, baseline: bool, covariates: bool) -> Formula:
     if spec.moderator.structure == "within_between":
         within = "<mtext>alliance within the therapist</mtext>"
         terms.append(times + operator("·") + within)
-        terms.append(indexed("λ", "between") + operator("·") + "<mtext>therapist’s mean</mtext>")
+        between = indexed("λ", "between")
+        if spec.moderator.between_interaction:
+            departure = indexed("λ", "between", "arm")
+            between = f"{operator('(')}{between}{plus}{departure}{operator(')')}"
+        terms.append(between + operator("·") + "<mtext>therapist’s mean</mtext>")
+        told.append(
+            "the alliance within the therapist is what a patient's alliance differs from the "
+            "therapist's true mean, which is estimated; all slopes in brackets with it are slopes "
+            "within therapists"
+        )
         told.append("λ between the slope of the therapists' mean alliance")
+        if spec.moderator.between_interaction:
+            told.append("with an arm its departure from that, which sums to zero over arms")
     else:
         terms.append(times + operator("·") + "<mtext>alliance</mtext>")
     if "intercept" in spec.effects:

@@ -81,6 +81,7 @@ def _about_moderator(material: Material) -> Iterator[str]:
             "improvement, may already have influenced it."
         )
     spec = next(iter(fit.specs.values()))
+    yield from _about_alliance_model(material)
     if spec.moderator.reliability is None:
         yield (
             f"The {moderator.name} is taken as measured without error; noise in it draws slopes "
@@ -100,6 +101,47 @@ def _about_moderator(material: Material) -> Iterator[str]:
             "nothing can be told apart."
         )
     yield f"Along the {moderator.name} the predictor is a straight line."
+
+
+def _about_alliance_model(material: Material) -> Iterator[str]:
+    """What is assumed of the moderator where it has a model of its own."""
+    fit = material.fit
+    name, spec = fit.study.moderator.name, next(iter(fit.specs.values())).moderator
+    if not (spec.latent or spec.structure == "within_between"):
+        return
+    beside = [
+        *(["baseline"] if any("baseline" in fit.patients(each) for each in fit.outcomes) else []),
+        "arm",
+        *(["covariates"] if fit.study.covariates else []),
+    ]
+    yield (
+        f"The {name} has a model of its own: normal around what {', '.join(beside)} and therapist "
+        "predict, along straight lines, with the same spread for all patients; therapists' "
+        "deviations are normal too."
+    )
+    if spec.missing == "impute":
+        yield (
+            f"Ratings of the {name} that are missing are taken as missing at random given this "
+            "model and the outcome: among patients alike in these, those without a rating are like "
+            "those with one."
+        )
+    if spec.reliability is not None:
+        yield (
+            f"The reliability of {spec.reliability:g} is taken as known and as that of these "
+            "patients: noise in ratings is normal, the same for all, and has nothing to do with "
+            "outcome, arm, baseline or therapist."
+        )
+    if spec.ceiling is not None:
+        yield (
+            f"Above the ceiling of {spec.ceiling:g} the {name} is taken to go on as the normal "
+            "distribution does below it."
+        )
+    if spec.structure == "within_between":
+        yield (
+            f"A therapist's mean {name} is what the arms of his or her patients predict, and the "
+            "therapist's own deviation; what patients differ in by baseline and covariates counts "
+            "as a difference within the therapist."
+        )
 
 
 def _about_model(material: Material) -> Iterator[str]:

@@ -31,6 +31,8 @@ ABBREVIATED = {
 UNITS = {
     "moderator_slope": "points for one point of {moderator}",
     "interaction": "points for one point of {moderator}",
+    "interaction_between": "points for one point of {moderator}",
+    "contextual_effect": "points for one point of {moderator}",
     "therapist_slope": "points for one point of {moderator}",
     "therapist_slope_sd": "points for one point of {moderator}",
     "therapist_icc": "share of variance",

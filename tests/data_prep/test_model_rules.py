@@ -64,6 +64,12 @@ REFUSED: dict[str, tuple[Any, list[str], dict[str, Any], list[str]]] = {
         {"therapist_by_arm": True, "therapist": "none"},
         ["model.therapist_by_arm: ", 'model.therapist is "none"', "therapist_by_arm = false"],
     ),
+    "interaction between no therapists": (
+        a_study,
+        ["between_interaction = true"],
+        {"between_interaction": True},
+        ["model.between_interaction: ", 'Set alliance = "within_between"'],
+    ),
     "joint": (
         only_gpe,
         ["joint = true"],
@@ -137,6 +143,7 @@ def test_options_replace_the_settings_of_the_file_and_survive_writing(tmp_path: 
         "interaction": False,
         "likelihood": "native",
         "alliance": "within_between",
+        "between_interaction": True,
         "missing_alliance": "impute",
         "reliability": True,
         "ceiling": True,

@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import combinations
+from typing import Any
 
 import html5lib
 import numpy as np
@@ -15,7 +16,7 @@ import pytest
 from effect_fits import PAIRS, fit_of
 from made_draws import PATIENT_ID
 from matplotlib.figure import Figure
-from prediction_examples import therapist_posterior
+from prediction_examples import example_fit, therapist_posterior
 
 from data_prep.errors import InputError
 from diagnostics.report import sections as report_sections
@@ -23,6 +24,7 @@ from diagnostics.report.exports import table_files
 from diagnostics.report.material import Material
 from diagnostics.report.page import report_html, require_writable
 from diagnostics.report.parts import Notice, Section
+from diagnostics.report.section_limitations import _about_alliance_model
 from diagnostics.report.sections import SECTIONS, write_sections
 from diagnostics.report.svg import inline_svg
 from inference.datatree import add_patients
@@ -281,6 +283,22 @@ def test_limitations_follow_from_the_run(planted: Fit) -> None:
     assert "simulated" in told
     assert "not allotted by chance" in told
     assert "second treatment session" in told  # the study is the one of 2013
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"missing_alliance": "impute"}, "missing at random given this model and the outcome"),
+        ({"reliability": True}, "reliability of 0.77 is taken as known"),
+        ({"ceiling": True}, "Above the ceiling of 112"),
+        ({"alliance": "within_between"}, "therapist's own deviation"),
+    ],
+)
+def test_what_is_assumed_of_the_alliance_is_said(settings: dict[str, Any], said: str) -> None:
+    assert not list(_about_alliance_model(Material(example_fit())))
+    told = " ".join(_about_alliance_model(Material(example_fit(**settings))))
+    assert "normal around what baseline, arm and therapist predict" in told
+    assert said in told
 
 
 def words_of(section: Section) -> str:

@@ -54,6 +54,7 @@ def chances(design: Design, draw: xr.Dataset, predictor: Array, threshold: float
 # The trapezoidal rule is exact to machine precision for smooth functions under a normal density.
 STANDARD = np.linspace(-8, 8, 401)
 WEIGHTS = stats.norm.pdf(STANDARD) / stats.norm.pdf(STANDARD).sum()
+COARSE = stats.norm.pdf(STANDARD[::8]) / stats.norm.pdf(STANDARD[::8]).sum()
 
 
 def brute_force(
@@ -68,9 +69,12 @@ def brute_force(
         found = []
         for k in range(len(rows)):
             if therapist == "new":
-                spread = np.sqrt(therapist_spread(design, draw, rows, k))
-                predictors = one_predictor(design, draw, rows, k) + spread * STANDARD
-                weights = WEIGHTS
+                parts = []
+                for alliance, weight in new_means(design, draw):
+                    spread = np.sqrt(therapist_spread(design, draw, rows, k, alliance))
+                    centre = one_predictor(design, draw, rows, k, own_mean=alliance)
+                    parts.append((centre + spread * STANDARD, weight * WEIGHTS))
+                predictors, weights = (np.concatenate(part) for part in zip(*parts, strict=True))
             else:
                 known = {
                     "average": [None],
@@ -93,17 +97,32 @@ def brute_force(
     return np.array(means), np.array(shares)
 
 
-def therapist_spread(design: Design, draw: xr.Dataset, rows: Any, row: int) -> float:
-    """Variance of the predictor between new therapists, entry by entry."""
+def new_means(design: Design, draw: xr.Dataset) -> list[tuple[float, float]]:
+    """Mean alliances of new therapists with their weights; their patients in arms as the trial's.
+
+    The first predictor of the alliance is the intercept, and all but the arms are zero on average.
+    """
+    if "moderator_slope_between" not in draw:
+        return [(0.0, 1.0)]
+    names = [name for name in design.coefficients if name != "baseline" or design.has_baseline]
+    names = [name for name in names if name.split("[")[0] not in ("moderator", "interaction")]
+    gamma = dict(zip(names, draw["moderator_coefficient"].values, strict=True))
+    centre = gamma["intercept"]
+    for name in names:
+        if name.startswith("arm["):
+            centre += gamma[name] * design.X[:, design.coefficients.index(name)].mean()
+    sd = float(draw["moderator_therapist_sd"])
+    return [(centre + sd * z, w) for z, w in zip(STANDARD[::8], COARSE, strict=True)]
+
+
+def therapist_spread(
+    design: Design, draw: xr.Dataset, rows: Any, row: int, alliance: float = 0.0
+) -> float:
+    """Variance of the predictor between new therapists of one mean alliance, entry by entry."""
     mean, sd = design.scaling.moderator
-    at = (rows.moderator[row] - mean) / sd
+    at = (rows.moderator[row] - mean) / sd - alliance
     u, v = float(draw["therapist_sd"]), float(draw["therapist_slope_sd"])
-    total = u**2 + 2 * float(draw["therapist_correlation"]) * u * v * at + v**2 * at**2
-    if "moderator_slope_between" in draw:
-        within = float(draw["beta"].sel(coefficient="moderator"))
-        contextual = float(draw["moderator_slope_between"]) - within
-        total += (contextual * float(draw["moderator_therapist_sd"])) ** 2
-    return total
+    return u**2 + 2 * float(draw["therapist_correlation"]) * u * v * at + v**2 * at**2
 
 
 THERAPISTS = ("new", "known", "average")

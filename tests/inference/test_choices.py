@@ -57,6 +57,11 @@ SETTINGS: dict[str, tuple[Any, str, str]] = {
     "therapist": ("intercept", "therapist effects", "intercept"),
     "interaction": (False, "alliance slope", "the same in all arms"),
     "alliance": ("within_between", "alliance", "within and between therapists"),
+    "between_interaction": (
+        True,
+        "alliance",
+        "within and between therapists, both slopes by arm",
+    ),
     "missing_alliance": ("impute", "missing alliance", "imputed inside the model"),
     "reliability": (True, "alliance ratings", "true score plus noise, reliability 0.77"),
     "ceiling": (True, "alliance ratings", "cut off at the ceiling 112"),
@@ -69,10 +74,11 @@ SETTINGS: dict[str, tuple[Any, str, str]] = {
 def test_every_setting_is_seen_where_it_departs(setting: str, made_fit: Fit) -> None:
     """Each in one place alone; a setting that is added without words here fails."""
     value, aspect, words = SETTINGS[setting]
-    changed = fitted(made_fit, **{setting: value})
+    needed = {"alliance": "within_between"} if setting == "between_interaction" else {}
+    changed = fitted(made_fit, **needed, **{setting: value})
     assert departures(changed) == {aspect: words}
     assert [choice.aspect for choice in model_choices(changed)] == list(DEFAULTS)
-    back = fitted(changed, **{setting: getattr(ModelSettings(), setting)})
+    back = fitted(changed, **{key: getattr(ModelSettings(), key) for key in (*needed, setting)})
     assert departures(back) == {}
 
 

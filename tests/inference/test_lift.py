@@ -78,22 +78,18 @@ def test_a_curved_link_gives_the_loop_over_patients(outcome: str, family: str) -
 
 
 def test_therapists_means_may_rise_with_their_patients() -> None:
-    """Then the slope between therapists counts where the one within them did."""
+    """Then the slope between therapists counts where each arm's within them did."""
     fit = fit_of(moderator=ModeratorSpec(structure="within_between"))
     design, draws = fit.design("function"), posterior(fit.trees["function"])
     found = lift_alliance(fit, "function", 5.0)
     assert found.with_means is not None
     rise = rises(fit, 5.0, trial_rows(fit, "function").moderator.max())
-    within = coefficients(draws, design)["moderator"]
-    contextual = flat(draws, "moderator_slope_between") - within
+    within = arm_slopes(coefficients(draws, design), 3)
+    contextual = flat(draws, "moderator_slope_between")[:, None] - within
     unit = design.scaling.outcome[1] / design.scaling.moderator[1]
     # The mean over patients of their therapists' mean rises is the mean rise.
     extra = unit * contextual * rise.mean()
-    np.testing.assert_allclose(
-        found.with_means.by_arm - found.change.by_arm,
-        np.repeat(extra[:, None], 3, axis=1),
-        rtol=1e-8,
-    )
+    np.testing.assert_allclose(found.with_means.by_arm - found.change.by_arm, extra, rtol=1e-8)
 
 
 def test_a_latent_alliance_is_lifted_from_where_each_draw_has_it() -> None:

@@ -76,7 +76,10 @@ def test_every_prior_is_pymcs(family: str, option: str) -> None:
             else:
                 density = pymc_density(variable, values)
             kind = KINDS.get(variable.name, variable.name)
-            kind = "moderator_slope" if kind == "moderator_slope_between" else kind
+            kind = {
+                "moderator_slope_between": "moderator_slope",
+                "moderator_interaction_between": "interaction",
+            }.get(kind, kind)
             expected.setdefault(kind, np.zeros(shape))[place] += density
     assert set(found.data_vars) == set(expected)
     for kind, density in expected.items():

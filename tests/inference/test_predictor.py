@@ -115,6 +115,7 @@ def test_averages_over_the_patients_are_those_of_the_reported_quantities(family)
 def test_new_therapists_have_the_covariance_of_the_population():
     design = family_design("gaussian", "within_between", therapist_by_arm=True)
     sd, slope, correlation, arm, between, within, spread = 0.5, 0.3, -0.6, 0.2, 0.7, 0.2, 0.4
+    centre = 0.3
     draws = posterior_of(
         design,
         2,
@@ -127,12 +128,14 @@ def test_new_therapists_have_the_covariance_of_the_population():
             "therapist_arm_sd": arm,
             "moderator_slope_between": between,
             "moderator_therapist_sd": spread,
+            # Of intercept, baseline, arms and covariates: a mean of the trial's mixture of arms
+            "moderator_coefficient": [centre, 0.5, 0.0, 0.0, -0.4, 0.6],
         },
     )
     part = therapist_part(design, draws, NEW, 1, np.random.default_rng(2))
     assert part is not None
-    drawn = np.column_stack([part.effect[:, 0], part.shift])
-    expected = np.diag([sd**2, slope**2, arm**2, arm**2, ((between - within) * spread) ** 2])
+    drawn = np.column_stack([part.effect[:, 0], part.mean])
+    expected = np.diag([sd**2, slope**2, arm**2, arm**2, spread**2])
     expected[0, 1] = expected[1, 0] = correlation * sd * slope
     # An entry of the covariance of n draws has an error of sqrt((s_ii s_jj + s_ij^2) / n).
     error = np.sqrt((np.outer(np.diag(expected), np.diag(expected)) + expected**2) / 40_000)
@@ -145,12 +148,18 @@ def test_new_therapists_have_the_covariance_of_the_population():
     # Variance of the predictor, at two SDs above the mean alliance, from the covariance's entries
     mean, unit = design.scaling.moderator
     row = Rows(np.array([0]), np.array([mean + 2 * unit]), np.array([10.0]), np.zeros((1, 2)))
-    z = np.array([1, 2, *row_matrix(design, row)[0, 2:4], 1])
+    # ... and what the slope multiplies, the distance to the therapist's own mean, varies as well
+    z = np.array([1, 2 - centre, *row_matrix(design, row)[0, 2:4], between - within])
+    exact = z @ expected @ z + slope**2 * spread**2
     variance = therapist_variance(design, draws, row)
-    np.testing.assert_allclose(variance[:, 0], z @ expected @ z, rtol=1e-12)
+    np.testing.assert_allclose(variance[:, 0], exact, rtol=1e-12)
     predictor = linear_predictor(design, draws, row, part)[:, 0]
-    share = predictor.var(ddof=1) / (z @ expected @ z)
-    assert abs(share - 1) < 4 * np.sqrt(2 / 40_000)  # SD of a sample variance of normal draws
+    # SD of a sample variance of nearly normal draws, whose kurtosis is at most some 3.5
+    assert abs(predictor.var(ddof=1) / exact - 1) < 4 * np.sqrt(2.5 / 40_000)
+    shift = (between - within) * centre
+    error = np.sqrt(exact / 40_000)
+    average = linear_predictor(design, draws, row)[:, 0]
+    assert abs((predictor - average).mean() - shift) < 4 * error
 
 
 def test_a_run_without_the_correlation_has_independent_effects():

@@ -268,9 +268,14 @@ class TestLatentAlliance:
         k, index = 11, design.therapist_index
         beta = draws["beta"].values[0, k]
         effect = draws["therapist_effect"].values[0, k][index]
-        contextual = draws["moderator_slope_between"].values[0, k] - beta[moderator]
-        expected = design.X @ beta + effect[:, 0] + effect[:, 1] * design.X[:, moderator]
-        expected += contextual * draws["moderator_therapist_mean"].values[0, k][index]
+        means = draws["moderator_therapist_mean"].values[0, k][index]
+        X = design.X.copy()
+        X[:, moderator] -= means
+        for name in (name for name in design.coefficients if name.startswith("interaction")):
+            arm = X[:, design.coefficients.index(name.replace("interaction", "arm"))]
+            X[:, design.coefficients.index(name)] = X[:, moderator] * arm
+        expected = X @ beta + effect[:, 0] + effect[:, 1] * X[:, moderator]
+        expected += draws["moderator_slope_between"].values[0, k] * means
         np.testing.assert_allclose(prior_predictor(design, draws)[k], expected, rtol=1e-10)
 
 

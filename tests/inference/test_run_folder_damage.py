@@ -79,6 +79,19 @@ class TestDamagedRuns:
         self.edit(run, lambda manifest: manifest["specifications"].update(gpe=specification))
         assert "manifest.json' is damaged: a specification" in refused(run)
 
+    def test_an_earlier_model_of_the_alliance_is_not_read_as_this_one(self, run: Path) -> None:
+        """It left arm, baseline and covariates out; a run without such a model is the same."""
+
+        def earlier(manifest: dict[str, Any], structure: str) -> None:
+            for specification in manifest["specifications"].values():
+                specification["moderator"].pop("between_interaction", None)
+                specification["moderator"]["structure"] = structure
+
+        self.edit(run, lambda manifest: earlier(manifest, "total"))
+        assert load_fit(run).outcomes
+        self.edit(run, lambda manifest: earlier(manifest, "within_between"))
+        assert "alliance's own model of an earlier version" in refused(run)
+
     @pytest.mark.parametrize("number", [0, 2, "1", None])
     def test_another_format_is_said(self, run: Path, number: object) -> None:
         self.edit(run, lambda manifest: manifest.update(format=number))

@@ -1,14 +1,14 @@
 """Arm effects between therapists, alliance within and between: exact against dense matrices.
 
-Given the parameters, everything that differs between therapists (their effects u and, where the
-alliance is taken apart, their true mean alliance m) is normal, and outcomes and ratings depend on
-it linearly. One dense normal distribution of all outcomes and ratings is therefore the reference,
-and conditioning it gives that of u and m.
+Given the parameters, the therapists' true mean alliance among them, the therapists' effects u are
+normal, and outcomes depend on them linearly. A dense normal distribution of all outcomes is
+therefore the reference, with columns written out patient by patient, and conditioning it gives that
+of u. Ratings are another dense normal distribution, of their own.
 """
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,6 @@ from example_designs import (
     example_design,
     example_patients,
     prior_draws,
-    random_effects_matrix,
     therapist_covariance,
     unconstrained,
 )
@@ -33,6 +32,7 @@ from models.priors import Priors
 from models.spec import ModeratorSpec
 
 APART = {"moderator": ModeratorSpec(structure="within_between")}
+BY_ARM_BETWEEN = {"moderator": ModeratorSpec("within_between", between_interaction=True)}
 BY_ARM = {"therapist_by_arm": True}
 OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "intercept, by arm": ("intercept", BY_ARM),
@@ -40,7 +40,8 @@ OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "none, alliance apart": ("none", APART),
     "intercept, alliance apart": ("intercept", APART),
     "intercept and slope, alliance apart": ("intercept+slope", APART),
-    "everything": ("intercept+slope", APART | BY_ARM),
+    "no interaction, alliance apart": ("intercept+slope", APART | {"interaction": False}),
+    "everything": ("intercept+slope", BY_ARM_BETWEEN | BY_ARM),
 }
 DRAWS = 20_000
 LARGEST_Z = 4.5  # of some 300 z-scores, one exceeds it in 500 runs
@@ -54,8 +55,78 @@ def design(request: pytest.FixtureRequest) -> Design:
     return example_design(patients, therapist, **options)
 
 
+def taken_apart(design: Design) -> bool:
+    return design.moderator.structure == "within_between"
+
+
+@dataclass(frozen=True)
+class Alliance:
+    """Parameters of the alliance's own model, and its ratings with what predicts them."""
+
+    coefficient: NDArray
+    therapist_sd: float
+    residual_sd: float
+    standard: NDArray  # the therapists' deviations as the models have them
+
+    @classmethod
+    def drawn(cls, design: Design, random: np.random.Generator) -> Alliance:
+        predictors = alliance_predictors(design).shape[1]
+        return cls(
+            0.5 * random.normal(size=predictors),
+            0.2 + abs(random.normal()),
+            0.3 + abs(random.normal()),
+            random.normal(size=len(design.therapists)),
+        )
+
+    def point(self) -> dict[str, NDArray]:
+        return {
+            "moderator_coefficient": self.coefficient,
+            "moderator_therapist_sd_log__": np.asarray(np.log(self.therapist_sd)),
+            "moderator_residual_sd_log__": np.asarray(np.log(self.residual_sd)),
+            "moderator_therapist_standard": self.standard,
+        }
+
+    def ratings(self, design: Design) -> tuple[float, NDArray, NDArray]:
+        """Log density of all ratings; mean and covariance of the deviations given them."""
+        belongs = np.eye(len(design.therapists))[design.therapist_index]
+        deviation = rating(design) - alliance_predictors(design) @ self.coefficient
+        noise = self.residual_sd**2 * np.eye(len(deviation))
+        prior = self.therapist_sd**2 * np.eye(len(design.therapists))
+        covariance = belongs @ prior @ belongs.T + noise
+        gain = prior @ belongs.T @ np.linalg.inv(covariance)
+        density = stats.multivariate_normal.logpdf(deviation, np.zeros(len(deviation)), covariance)
+        return float(density), gain @ deviation, prior - gain @ belongs @ prior
+
+    def therapist_means(self, design: Design) -> NDArray:
+        """What the arms of the caseload predict, all else average, and the own deviation."""
+        _, mean, covariance = self.ratings(design)
+        own = mean + np.sqrt(np.diag(covariance)) * self.standard  # independent given ratings
+        names = design.coefficients
+        expected = alliance_predictors(design) * [
+            name == "intercept" or name.startswith("arm[") for name in names_of_predictors(names)
+        ]
+        for j in range(len(own)):
+            rows = design.therapist_index == j
+            chosen = rows if rows.any() else np.ones_like(rows)
+            own[j] += expected[chosen].mean(axis=0) @ self.coefficient
+        return own
+
+
+def names_of_predictors(names: tuple[str, ...]) -> list[str]:
+    return [name for name in names if name.split("[")[0] not in ("moderator", "interaction")]
+
+
+def alliance_predictors(design: Design) -> NDArray:
+    names = design.coefficients
+    return design.X[:, [names.index(name) for name in names_of_predictors(names)]]
+
+
+def rating(design: Design) -> NDArray:
+    return design.X[:, design.coefficients.index("moderator")]
+
+
 def parameters(design: Design, count: int, seed: int) -> GaussianDraws:
-    """Draws from the prior, of the options' parameters too."""
+    """Draws from the prior, of the options' parameters too; true means are those of anybody."""
     random, priors = np.random.default_rng(seed), Priors()
     draws = prior_draws(design, priors, count, random)
     draws = replace(draws, residual_sd=np.maximum(draws.residual_sd, 0.2))
@@ -64,17 +135,14 @@ def parameters(design: Design, count: int, seed: int) -> GaussianDraws:
         draws = replace(draws, therapist_arm_sd=arm_sd)
     if not taken_apart(design):
         return draws
+    if design.moderator.between_interaction:
+        own = priors.interaction * random.normal(size=(count, len(design.arms) - 1))
+        draws = replace(draws, moderator_interaction_between=own)
     return replace(
         draws,
-        moderator_coefficient=0.5 * random.normal(size=count),
-        moderator_therapist_sd=priors.moderator_therapist_sd * np.abs(random.normal(size=count)),
-        moderator_residual_sd=0.2 + np.abs(random.normal(size=count)),
         moderator_slope_between=priors.moderator_slope * random.normal(size=count),
+        moderator_therapist_mean=random.normal(size=(count, len(design.therapists))),
     )
-
-
-def taken_apart(design: Design) -> bool:
-    return design.moderator.structure == "within_between"
 
 
 def effects_covariance(design: Design, draw: GaussianDraws) -> NDArray:
@@ -85,25 +153,35 @@ def effects_covariance(design: Design, draw: GaussianDraws) -> NDArray:
     return block_diag(correlated, arm_sd**2 * np.eye(arms)) if arms else correlated
 
 
-def dense(design: Design, draw: GaussianDraws) -> tuple[float, NDArray, NDArray]:
-    """Log density of outcomes and ratings; mean and covariance of u and m given them.
+def columns(design: Design, draw: GaussianDraws) -> tuple[NDArray, NDArray]:
+    """X with the alliance within the therapist, and the part between therapists, by patient."""
+    X, between = design.X.copy(), np.zeros(len(design.y))
+    if not taken_apart(design):
+        return X, between
+    mean = draw.moderator_therapist_mean[0][design.therapist_index]
+    within = rating(design) - mean
+    for k, name in enumerate(design.coefficients):
+        if name == "moderator":
+            X[:, k] = within
+        elif name.startswith("interaction["):
+            X[:, k] = within * X[:, design.coefficients.index(name.replace("interaction", "arm"))]
+    between += draw.moderator_slope_between[0] * mean
+    if draw.moderator_interaction_between is not None:
+        arms = [k for k, name in enumerate(design.coefficients) if name.startswith("arm[")]
+        between += X[:, arms] @ draw.moderator_interaction_between[0] * mean
+    return X, between
 
-    The effects come first, therapist by therapist, then the means.
-    """
-    therapists, n = len(design.therapists), len(design.y)
+
+def dense(design: Design, draw: GaussianDraws) -> tuple[float, NDArray, NDArray]:
+    """Log density of the outcomes; mean and covariance of u given them, by therapist."""
+    therapists = len(design.therapists)
+    X, between = columns(design, draw)
+    belongs = np.eye(therapists)[design.therapist_index]
+    Z = X[:, design.effect_columns]
+    loading = (belongs[:, :, None] * Z[:, None, :]).reshape(len(X), -1)
     prior = np.kron(np.eye(therapists), effects_covariance(design, draw))
-    loading, noise = random_effects_matrix(design), np.full(n, draw.residual_sd[0] ** 2)
-    residual = design.y - design.X @ draw.beta[0]
-    if taken_apart(design):
-        moderator = design.coefficients.index("moderator")
-        belongs = np.eye(therapists)[design.therapist_index]
-        contextual = draw.moderator_slope_between[0] - draw.beta[0, moderator]
-        loading = np.block([[loading, contextual * belongs], [np.zeros_like(loading), belongs]])
-        prior = block_diag(prior, draw.moderator_therapist_sd[0] ** 2 * np.eye(therapists))
-        rating = design.X[:, moderator] - draw.moderator_coefficient[0]
-        residual = np.concatenate([residual, rating])
-        noise = np.append(noise, np.full(n, draw.moderator_residual_sd[0] ** 2))
-    covariance = loading @ prior @ loading.T + np.diag(noise)
+    residual = design.y - X @ draw.beta[0] - between
+    covariance = loading @ prior @ loading.T + draw.residual_sd[0] ** 2 * np.eye(len(X))
     gain = prior @ loading.T @ np.linalg.inv(covariance)
     density = stats.multivariate_normal.logpdf(residual, np.zeros(len(residual)), covariance)
     return float(density), gain @ residual, prior - gain @ loading @ prior
@@ -111,26 +189,37 @@ def dense(design: Design, draw: GaussianDraws) -> tuple[float, NDArray, NDArray]
 
 def point(draw: GaussianDraws) -> dict[str, NDArray]:
     values = unconstrained(draw)
-    for name in ("therapist_arm_sd", "moderator_therapist_sd", "moderator_residual_sd"):
-        if getattr(draw, name) is not None:
-            values[f"{name}_log__"] = np.asarray(np.log(getattr(draw, name)[0]))
-    for name in ("moderator_coefficient", "moderator_slope_between"):
+    if draw.therapist_arm_sd is not None:
+        values["therapist_arm_sd_log__"] = np.asarray(np.log(draw.therapist_arm_sd[0]))
+    for name in ("moderator_slope_between", "moderator_interaction_between"):
         if getattr(draw, name) is not None:
             values[name] = np.asarray(getattr(draw, name)[0])
     return values
 
 
+def complete(design: Design, draw: GaussianDraws, seed: int) -> tuple[GaussianDraws, dict, float]:
+    """The draw with true means of the alliance's model; its point; the ratings' log density."""
+    if not taken_apart(design):
+        return draw, point(draw), 0.0
+    alliance = Alliance.drawn(design, np.random.default_rng(seed))
+    draw = replace(draw, moderator_therapist_mean=alliance.therapist_means(design)[None])
+    return draw, point(draw) | alliance.point(), alliance.ratings(design)[0]
+
+
 def test_log_likelihood_is_that_of_the_dense_normal(design: Design) -> None:
     model = exact_gaussian_model(design, Priors())
-    (likelihood,) = model.replace_rvs_by_values([model["log_likelihood_sum"]])
-    compiled = model.compile_fn(likelihood, mode="FAST_COMPILE")
+    names = ["log_likelihood_sum", *(["moderator_likelihood"] if taken_apart(design) else [])]
+    likelihoods = model.replace_rvs_by_values([model[name] for name in names])
+    compiled = model.compile_fn(likelihoods, inputs=model.value_vars, mode="FAST_COMPILE")
     draws = parameters(design, 6, seed=1)
-    in_numpy = therapist_log_likelihood(design, draws).sum(axis=1)
     for d in range(6):
-        draw = draws.block(slice(d, d + 1))
+        draw, at, ratings = complete(design, draws.block(slice(d, d + 1)), seed=d)
         expected = dense(design, draw)[0]
-        np.testing.assert_allclose(compiled(point(draw)), expected, rtol=1e-10, atol=1e-8)
-        np.testing.assert_allclose(in_numpy[d], expected, rtol=1e-10, atol=1e-8)
+        found = compiled(at)
+        np.testing.assert_allclose(found[0], expected, rtol=1e-10, atol=1e-8)
+        np.testing.assert_allclose(found[1:], [ratings] * (len(names) - 1), rtol=1e-10)
+        in_numpy = therapist_log_likelihood(design, draw).sum()
+        np.testing.assert_allclose(in_numpy, expected, rtol=1e-10, atol=1e-8)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +228,7 @@ def test_log_likelihood_is_that_of_the_dense_normal(design: Design) -> None:
     indirect=True,
 )
 def test_densities_agree_with_the_patient_level_model(design: Design) -> None:
-    """log p(y, u, m) - log p(u, m | y) = log p(y), whatever u and m are."""
+    """log p(y, u) - log p(u | y) = log p(y), whatever u is."""
     exact, patient_level = (
         model.compile_logp(jacobian=False, mode="FAST_COMPILE")
         for model in (
@@ -149,36 +238,18 @@ def test_densities_agree_with_the_patient_level_model(design: Design) -> None:
     )
     random = np.random.default_rng(2)
     therapists, size = len(design.therapists), len(design.effects)
-    patients = np.bincount(design.therapist_index, minlength=therapists)
     draws = parameters(design, 4, seed=3)
     for d in range(4):
-        draw = draws.block(slice(d, d + 1))
-        at = point(draw)
-        standard = random.normal(size=(therapists, size))
-        latent, log_jacobian, joint_point = np.zeros(0), 0.0, dict(at)
+        draw, at, _ = complete(design, draws.block(slice(d, d + 1)), seed=d)
+        conditional, joint_point = 0.0, dict(at)
         if size:
+            standard = random.normal(size=(therapists, size))
             L = np.linalg.cholesky(effects_covariance(design, draw))
-            latent = (standard @ L.T).ravel()
-            log_jacobian += therapists * np.log(np.diag(L)).sum()
             joint_point["therapist_standard"] = standard
-        if taken_apart(design):
-            # The patient-level model has each mean as a deviate around what its ratings say.
-            between, within = (
-                draw.moderator_therapist_sd[0] ** 2,
-                draw.moderator_residual_sd[0] ** 2,
-            )
-            variance = 1 / (1 / between + patients / within)
-            rating = design.X[:, design.coefficients.index("moderator")]
-            deviation = rating - draw.moderator_coefficient[0]
-            totals = np.bincount(design.therapist_index, deviation, therapists)
-            deviates = random.normal(size=therapists)
-            means = variance * totals / within + np.sqrt(variance) * deviates
-            latent = np.concatenate([latent, means])
-            log_jacobian += 0.5 * np.log(variance).sum()
-            joint_point["moderator_therapist_standard"] = deviates
-            joint_point["moderator_coefficient"] = at["moderator_coefficient"][None]
-        _, mean, covariance = dense(design, draw)
-        conditional = stats.multivariate_normal.logpdf(latent, mean, covariance) + log_jacobian
+            _, mean, covariance = dense(design, draw)
+            effects = (standard @ L.T).ravel()
+            conditional = stats.multivariate_normal.logpdf(effects, mean, covariance)
+            conditional += therapists * np.log(np.diag(L)).sum()
         np.testing.assert_allclose(
             patient_level(joint_point) - conditional, exact(at), rtol=1e-8, atol=1e-7
         )
@@ -192,16 +263,14 @@ def test_means_and_covariances_of_the_draws(design: Design) -> None:
         for field in fields(draw)
         for value in [getattr(draw, field.name)]
     }
-    drawn = draw_therapist_effects(
-        design, GaussianDraws(**repeated), np.random.default_rng(20040320)
-    )
+    given = GaussianDraws(**repeated)
+    drawn = draw_therapist_effects(design, given, np.random.default_rng(20040320))
+    assert drawn.moderator_mean is given.moderator_therapist_mean
     flat = drawn.effect.reshape(DRAWS, -1)
-    if taken_apart(design):
-        flat = np.column_stack([flat, drawn.moderator_mean])
-    else:
-        assert drawn.moderator_mean is None
     _, mean, covariance = dense(design, draw)
     assert flat.shape[1] == len(mean)
+    if not len(mean):
+        return
     variance = np.diag(covariance)
     z_mean = (flat.mean(axis=0) - mean) / np.sqrt(variance / DRAWS)
     assert np.abs(z_mean).max() < LARGEST_Z
@@ -209,3 +278,10 @@ def test_means_and_covariances_of_the_draws(design: Design) -> None:
     spread = np.sqrt((np.outer(variance, variance) + covariance**2) / DRAWS)
     z_covariance = (deviations.T @ deviations / DRAWS - covariance) / spread
     assert np.abs(z_covariance[np.triu_indices(len(mean))]).max() < LARGEST_Z
+
+
+def test_many_draws_are_taken_in_blocks(design: Design, monkeypatch: pytest.MonkeyPatch) -> None:
+    draws = parameters(design, 7, seed=5)
+    whole = therapist_log_likelihood(design, draws)
+    monkeypatch.setattr("models.gaussian_draws.BLOCK_NUMBERS", 1)
+    np.testing.assert_allclose(therapist_log_likelihood(design, draws), whole, rtol=1e-12)

@@ -29,23 +29,22 @@ class Case:
     therapist: NDArray
     beta: NDArray
     elements: NDArray
-    shift: NDArray
 
     @property
     def inputs(self) -> list[NDArray]:
         W = np.column_stack([self.X, self.y])
         own = [W[self.therapist == j] for j in range(THERAPISTS)]
         within = np.array([[w[:, column] @ w for w in own] for column in COLUMNS])
-        return [self.beta, self.elements, self.shift, W.T @ W, within]
+        return [self.beta, self.elements, W.T @ W, within]
 
 
-@pytest.fixture(params=["common", "own", "moved"])
+@pytest.fixture(params=["common", "own"])
 def case(request: pytest.FixtureRequest) -> Case:
     return a_case(request.param)
 
 
 def a_case(kind: str) -> Case:
-    """Elements common to all therapists, one set for each, and moved intercepts besides."""
+    """Elements common to all therapists, or one set for each."""
     generator = np.random.default_rng(3)
     patients = 40
     X = np.column_stack([np.ones(patients), generator.normal(size=(patients, COEFFICIENTS - 1))])
@@ -58,15 +57,12 @@ def a_case(kind: str) -> Case:
         therapist=therapist,
         beta=generator.normal(size=COEFFICIENTS),
         elements=generator.normal(size=(3, sets)),
-        shift=generator.normal(size=THERAPISTS if kind == "moved" else 0),
     )
 
 
 def dense(case: Case) -> tuple[float, float]:
     """r'V^-1 r and log|V| with V = I + Z G G' Z', rows and all."""
     residual = case.y - case.X @ case.beta
-    if len(case.shift):
-        residual = residual - case.shift[case.therapist]
     V = np.eye(len(residual))
     for j in range(THERAPISTS):
         rows = np.flatnonzero(case.therapist == j)
@@ -100,21 +96,17 @@ def test_machine_code_gives_what_python_gives(case: Case, latent: bool) -> None:
 @pytest.mark.parametrize("output", [0, 1])
 def test_gradients_are_those_of_finite_differences(case: Case, output: int) -> None:
     *_, cross_products, within = case.inputs
-    moved = [case.shift] if len(case.shift) else []
 
-    def value(beta, elements, *shift):  # type: ignore[no-untyped-def]  # symbols of any shape
-        shift = shift[0] if shift else np.zeros(0)
+    def value(beta, elements):  # type: ignore[no-untyped-def]  # symbols of any shape
         operation = GeneralisedSquares(COLUMNS, PLACES)
-        return operation(beta, elements, shift, cross_products, within)[output]
+        return operation(beta, elements, cross_products, within)[output]
 
     # verify_grad's own tolerance: 1e-4 of relative or absolute error in double precision.
-    verify_grad(
-        value, [case.beta, case.elements, *moved], rng=np.random.default_rng(4), mode=PYTHON
-    )
+    verify_grad(value, [case.beta, case.elements], rng=np.random.default_rng(4), mode=PYTHON)
 
 
 @pytest.mark.parametrize("output", [0, 1])
-@pytest.mark.parametrize("kind", ["common", "own"])  # rows that move take a shift into the outcome
+@pytest.mark.parametrize("kind", ["common", "own"])
 def test_gradients_in_rows_that_depend_on_parameters(kind: str, output: int) -> None:
     """A column of X is unknown, as a latent moderator is: its products move with it."""
     case = a_case(kind)
@@ -125,7 +117,7 @@ def test_gradients_in_rows_that_depend_on_parameters(kind: str, output: int) -> 
         W = pt.set_subtensor(rows[:, 2], column)
         within = pt.stack([belongs.astype(float) @ (W[:, [k]] * W) for k in COLUMNS])
         operation = GeneralisedSquares(COLUMNS, PLACES, latent=True)
-        return operation(beta, elements, np.zeros(0), W.T @ W, within)[output]
+        return operation(beta, elements, W.T @ W, within)[output]
 
     parts = [case.beta, case.elements, case.X[:, 2]]
     verify_grad(value, parts, rng=np.random.default_rng(5), mode=PYTHON)
@@ -134,7 +126,7 @@ def test_gradients_in_rows_that_depend_on_parameters(kind: str, output: int) -> 
 def test_gradients_have_no_gradients() -> None:
     beta = pt.dvector("beta")
     outputs = GeneralisedSquares((0,), ((0, 0, 0),))(
-        beta, np.ones((1, 1)), np.zeros(0), np.eye(2), np.ones((1, 3, 2))
+        beta, np.ones((1, 1)), np.eye(2), np.ones((1, 3, 2))
     )
     with pytest.raises(NotImplementedError, match="have none themselves"):
         pytensor.grad(outputs[2].sum(), beta)

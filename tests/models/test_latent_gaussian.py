@@ -17,7 +17,8 @@ from models.patient_level import patient_level_model
 from models.priors import Priors
 
 NAMES = ("beta", "residual_sd", "therapist_sd", "therapist_slope_sd", "therapist_correlation")
-ALLIANCE = ("moderator_latent", "moderator_therapist_mean", "moderator_slope_between")
+BETWEEN = ("moderator_therapist_mean", "moderator_slope_between", "moderator_interaction_between")
+ALLIANCE = ("moderator_latent", *BETWEEN)
 
 
 @pytest.fixture(params=["impute", "reliability", "ceiling", "within_between", "therapist_by_arm"])
@@ -27,7 +28,7 @@ def design(request: pytest.FixtureRequest) -> Design:
     patients = patients_of(option)
     moderator = patients.spec.moderator
     if request.param == "within_between":
-        moderator = replace(moderator, structure="within_between")
+        moderator = replace(moderator, structure="within_between", between_interaction=True)
     spec = replace(
         patients.spec,
         therapist="intercept+slope",
@@ -65,13 +66,14 @@ def dense(design: Design, at: dict[str, NDArray]) -> tuple[NDArray, NDArray, NDA
     """Residuals, their covariance, the effects' loadings (n, J q) and prior covariance."""
     moderator, X = moderator_of(design, at), design.X.copy()
     arms = [k for k, name in enumerate(design.coefficients) if name.startswith("arm[")]
+    between = np.zeros(len(X))
+    if "moderator_slope_between" in at:
+        means = at["moderator_therapist_mean"][design.therapist_index]
+        slopes = at["moderator_slope_between"] + X[:, arms] @ at["moderator_interaction_between"]
+        moderator, between = moderator - means, slopes * means
     for column, factor in zip(design.moderator_columns, [1.0, *design.X[:, arms].T], strict=True):
         X[:, column] = moderator * factor
-    residual = design.y - X @ at["beta"]
-    if "moderator_slope_between" in at:
-        within = at["beta"][design.coefficients.index("moderator")]
-        means = at["moderator_therapist_mean"][design.therapist_index]
-        residual = residual - (at["moderator_slope_between"] - within) * means
+    residual = design.y - X @ at["beta"] - between
     sd, slope_sd, correlation = (float(at[name]) for name in NAMES[2:])
     own = np.zeros((len(design.effects),) * 2)
     own[:2, :2] = [[sd**2, sd * slope_sd * correlation], [sd * slope_sd * correlation, slope_sd**2]]
@@ -100,15 +102,12 @@ def test_effects_are_drawn_from_their_conditional_normal(design: Design) -> None
     mean, spread = weight @ residual, prior - weight @ loadings @ prior
     repeated = {
         name: np.repeat(np.asarray(at[name])[None], draws, axis=0)
-        for name in (*NAMES, "therapist_arm_sd", "moderator_slope_between")
+        for name in (*NAMES, "therapist_arm_sd", *BETWEEN)
         if name in at
     }
     moderator = np.repeat(moderator_of(design, at)[None], draws, axis=0)
-    means = None
-    if "moderator_slope_between" in at:
-        means = np.repeat(at["moderator_therapist_mean"][None], draws, axis=0)
     drawn = draw_latent_effects(
-        design, GaussianDraws(**repeated), moderator, means, np.random.default_rng(3)
+        design, GaussianDraws(**repeated), moderator, np.random.default_rng(3)
     ).reshape(draws, -1)
     sd = np.sqrt(np.diag(spread))
     z = (drawn.mean(axis=0) - mean) / (sd / np.sqrt(draws))

@@ -1,0 +1,90 @@
+"""Calibration of the models of the ratings where the alliance goes with what stands beside it.
+
+True values come from the priors, those of the alliance's own model too: in the simulated trials the
+alliance differs between arms and goes with the baseline and with a covariate. A model that leaves
+these out of the alliance's own is kept as a planted fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import inference.calibration
+import inference.sampling
+import models.exact_gaussian
+import models.latent_moderator
+import models.ratings
+from data_prep.study import find_study, narrowed, read_study
+from inference.calibration import CalibrationQuestion
+from inference.calibration_runs import calibration_questions
+from models.design import Design
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "mismeasured": {"reliability": True},
+    "at the ceiling": {"ceiling": True},
+    "imputed": {"missing_alliance": "impute"},
+    "within and between": {"alliance": "within_between"},
+    "within and between, therapists in one arm each": {"alliance": "within_between"},
+    "within and between, also by arm": {"alliance": "within_between", "between_interaction": True},
+}
+PATIENTS, THERAPISTS = 182, 12
+COVARIATE = "age"
+
+
+def question_of(name: str, seed: int = 13) -> CalibrationQuestion:
+    """An option's question, of imagined patients who have a baseline and a covariate."""
+    study = narrowed(read_study(find_study("ferreira2013")), outcomes=["pain"], **OPTIONS[name])
+    study = study.model_copy(update={"covariates": (COVARIATE,)})
+    questions = calibration_questions(
+        study,
+        None,
+        patients=PATIENTS,
+        therapists=THERAPISTS,
+        seed=seed,
+        engine=None,
+        nested="one arm" in name,
+    )
+    (question,) = questions.values()
+    assert isinstance(question, CalibrationQuestion)
+    return question
+
+
+def intercept_alone(design: Design) -> list[int]:
+    """The planted fault: nothing predicts the alliance."""
+    return [design.coefficients.index("intercept")]
+
+
+def no_caseload(_design: Design, arms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of the planted fault: therapists' means are expected to be the same in all arms."""
+    return np.ones((len(arms), 1))
+
+
+@contextmanager
+def fitted_without_predictors() -> Iterator[None]:
+    """Fit, but do not simulate, with an alliance that nothing predicts."""
+    fitted = inference.calibration.fit_outcome
+    caches = (inference.sampling._compiled, inference.sampling._patient_level)
+    modules = (models.exact_gaussian, models.latent_moderator, models.ratings, inference.sampling)
+
+    def faulty(*arguments: Any, **options: Any) -> Any:
+        with pytest.MonkeyPatch.context() as patch:
+            for module in modules:
+                patch.setattr(module, "predictor_columns", intercept_alone)
+            patch.setattr(models.ratings, "_predictors", no_caseload)
+            return fitted(*arguments, **options)
+
+    for cache in caches:
+        cache.clear()
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(inference.calibration, "fit_outcome", faulty)
+            yield
+    finally:
+        for cache in caches:
+            cache.clear()
