@@ -39,6 +39,7 @@ STATA_DAMAGE = (
     ValueError,
 )
 
+
 def cell_text(value: object) -> str | None:
     """Text of one cell; None where it is missing.
 

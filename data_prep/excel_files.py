@@ -161,8 +161,10 @@ def _check_size(content: bytes, name: str) -> None:
                     without_row = 0 if b"row" in chunk else without_row + len(chunk)
                     strings = "sharedStrings" in member.filename
                     most = MOST_TAGS if sheet or strings else MOST_OTHER_TAGS
-                    if tags > most or texts > MOST_STRINGS or without_row > (
-                        MOST_BYTES_WITHOUT_ROW if sheet else most * 100
+                    if (
+                        tags > most
+                        or texts > MOST_STRINGS
+                        or without_row > (MOST_BYTES_WITHOUT_ROW if sheet else most * 100)
                     ):
                         raise InputError(
                             f"{name} unpacks to more than is read of a workbook: "
@@ -171,9 +173,7 @@ def _check_size(content: bytes, name: str) -> None:
                         )
 
 
-def _sheet_rows(
-    sheet: Any, name: str
-) -> tuple[dict[int, dict[int, str]], list[Merged], list[str]]:
+def _sheet_rows(sheet: Any, name: str) -> tuple[dict[int, dict[int, str]], list[Merged], list[str]]:
     """Filled cells by row and column, merged cells, and formulas that were never computed."""
     parser, uncomputed = _parser(sheet)
     rows: dict[int, dict[int, str]] = {}
@@ -215,10 +215,9 @@ def _parser(sheet: Any) -> tuple[Any, list[str]]:
     class Parser(WorkSheetParser):
         def parse_cell(self, element: Any) -> dict[str, Any]:
             cell = super().parse_cell(element)
-            if cell["value"] is None and element.find(FORMULA_TAG) is not None:
-                # An empty text is what some formulas are meant to give.
-                if element.get("t") != "str":
-                    uncomputed.append(str(element.get("r", "a cell")))
+            empty = cell["value"] is None and element.find(FORMULA_TAG) is not None
+            if empty and element.get("t") != "str":  # some formulas are meant to give no text
+                uncomputed.append(str(element.get("r", "a cell")))
             return dict(cell)
 
     book = sheet.parent
@@ -234,7 +233,8 @@ def _parser(sheet: Any) -> tuple[Any, list[str]]:
 
 def _merged(parser: Any, rows: dict[int, dict[int, str]]) -> Iterator[Merged]:
     """Ranges of merged cells whose first cell holds a value."""
-    for found in getattr(parser.merged_cells, "mergeCell", ()):
+    ranges = getattr(parser.merged_cells, "mergeCell", ())
+    for found in sorted(ranges, key=lambda found: (found.min_col, found.min_row)):
         if found.min_col in rows.get(found.min_row, {}):
             yield Merged(
                 str(found.ref), (found.min_row, found.max_row), (found.min_col, found.max_col)

@@ -244,7 +244,7 @@ def _spelled(value: Any) -> str:
 
 def _careful(study: Study, frame: pd.DataFrame, source: str) -> dict[str, Column]:
     typed = validate(frame, study, source, whole=False)
-    moderator, _ = scored_moderator(typed, study, source)
+    moderator = scored_moderator(typed, study, source)
     found: dict[str, Column] = {MODERATOR: moderator}
     for name in typed.columns:
         values = typed[name].to_numpy()

@@ -16,6 +16,7 @@ from data_prep.shifts import shifted_outcomes
 from data_prep.study_messages import did_you_mean, translated_faults
 from data_prep.study_parts import (
     Columns,
+    MissingCode,
     ModelSettings,
     Moderator,
     Number,
@@ -66,6 +67,9 @@ class Study(Table):
         The alliance, or the measure that takes its place.
     covariates : tuple of str
         Columns to adjust for.
+    missing_values : dict of str to tuple of str
+        By column: what stands there for a missing value besides the empty cell and NA; under
+        ``*``, in every column but that of the patients.
     outcomes : dict of str to Outcome
         Outcomes by name, at least one; the names serve as file and variable names.
     model : ModelSettings
@@ -94,6 +98,11 @@ class Study(Table):
     moderator: Moderator = Field(description="the alliance")
     covariates: tuple[Text, ...] = Field(
         default=(), description="the columns to adjust for", examples=[["age"]]
+    )
+    missing_values: dict[str, tuple[MissingCode, ...]] = Field(
+        default={},
+        description="what stands for a missing value, by column",
+        examples=[[999, "."]],
     )
     outcomes: dict[str, Outcome] = Field(
         min_length=1, description="a table for each outcome, one at least"

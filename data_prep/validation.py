@@ -13,6 +13,7 @@ from pandera.errors import SchemaErrors
 from data_prep.cells import canonical_code, number_fault, parse_codes, parse_numbers
 from data_prep.covariates import column_faults, is_continuous
 from data_prep.errors import DataError, Problem, nearest
+from data_prep.missing_values import declaring, looks_missing, without_declared
 from data_prep.parts import ARM, PATIENT, THERAPIST, Part, study_parts
 from data_prep.study import Study
 
@@ -49,7 +50,7 @@ def validate(frame: pd.DataFrame, study: Study, source: str, *, whole: bool = Tr
         order of rows.
     """
     parts = study_parts(study)
-    raw = _numbered(frame)
+    raw = without_declared(_numbered(frame), study)
     problems = list(_column_problems(raw, parts, source, whole=whole))
     if problems:
         raise DataError(problems)
@@ -235,6 +236,8 @@ class _Check:
             if value not in faults:
                 faults[value] = fault(cell)
             rule, remedy = faults[value]
+            if value is not None and looks_missing(value):
+                remedy += f" If it means a missing value: {declaring(part.column, [value])}."
             problems.append(Problem(self.source, row, part.column, value, rule, remedy))
 
 

@@ -17,6 +17,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from data_prep.errors import DataError, InputError, nearest
+from data_prep.parts import study_columns
 from data_prep.study import Study, narrowed
 from data_prep.tables import Table, read_table
 from data_prep.trial import Trial, check_estimable, trial_from_frame
@@ -155,6 +156,7 @@ def build_multiverse(
     if study.model.joint:
         raise InputError("A joint model has no multiverse.", "Leave --joint out.")
     table = read_table(data)
+    table.require(study_columns(study))
     analyses: list[Analysis] = []
     left_out: dict[str, str] = {}
     for outcome in study.outcomes:

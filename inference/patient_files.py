@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from data_prep.cells import canonical_code, number_fault, parse_codes, parse_numbers
 from data_prep.errors import DataError, InputError, Problem, nearest
+from data_prep.missing_values import without_declared
+from data_prep.parts import study_columns
 from data_prep.scoring import score_items
 from data_prep.tables import read_table
 from inference.asked_covariates import covariate_values
@@ -48,11 +50,12 @@ def patients_from_file(
     InputError
         If the file cannot be read, or as `patients_from_frame`.
     """
-    frame = read_table(path).frame
+    table = read_table(path)
+    table.require(study_columns(fit.study))
     return patients_from_frame(
         fit,
         outcome,
-        frame,
+        table.frame,
         source=path.name,
         alliance_named=alliance_named,
         extrapolate=extrapolate,
@@ -104,6 +107,7 @@ def patients_from_frame(
     named = frame.set_axis([str(name) for name in frame.columns], axis="columns")
     if not pd.api.types.is_integer_dtype(named.index.dtype):
         named = named.reset_index(drop=True)
+    named = without_declared(named, fit.study)
     reader = _Reader(fit, outcome, named, source)
     reader.require_columns(alliance_named)
     design, trial = fit.design(outcome), trial_rows(fit, outcome)
