@@ -217,7 +217,8 @@ def fit(
         )
     elif not judged.of_model:
         render.say(f"The model is not judged yet: `alliance diagnose {out}` does.")
-    render.say(f"Written: {out}. Next: `alliance summary {out}`, `alliance compare {out}`.")
+    second = "diagnose" if judged.fit.rowless else "compare"  # which needs patients' rows
+    render.say(f"Written: {out}. Next: `alliance summary {out}`, `alliance {second} {out}`.")
     _leave_by_gate(judged.reports)
 
 

@@ -107,17 +107,17 @@ def damaged(name: str, kind: str, error: BaseException | str) -> InputError:
     )
 
 
-def check_cells(name: str, rows: int, columns: int) -> None:
+def check_cells(name: str, rows: int, columns: int, most: int = MOST_CELLS) -> None:
     """Refuse a file that tells of more cells than are read, before they are given any room.
 
     Raises
     ------
     InputError
     """
-    if rows * columns > MOST_CELLS:
+    if rows * columns > most:
         raise InputError(
             f"{name} has {rows:,} rows of {columns:,} columns, it says, and at most "
-            f"{MOST_CELLS:,} cells of one file are read.",
+            f"{most:,} cells of one file are read.",
             "Keep the columns that the study needs; divide what is still larger into several "
             "files, and name their folder.",
         )
@@ -139,6 +139,11 @@ def _with_text(table: Any, name: str) -> Any:
                 "Store text or numbers in the column.",
             ) from error
     return table
+
+
+def as_cells(table: Any) -> pd.DataFrame:
+    """Cells of an Arrow table, as text."""
+    return numbered(table.to_pandas(ignore_metadata=True, integer_object_nulls=True))
 
 
 def read_parquet(content: bytes, path: Path) -> tuple[pd.DataFrame, list[str]]:

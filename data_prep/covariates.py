@@ -23,14 +23,25 @@ def is_continuous(cells: pd.Series, values: np.ndarray, wrong: np.ndarray) -> bo
     values, wrong : numpy.ndarray, shape (patients,)
         What `data_prep.cells.parse_numbers` made of them.
     """
+    numbers, text_only = numbers_and_texts(cells, values, wrong)
+    return numbers >= CONTINUOUS_SHARE * (numbers + text_only)
+
+
+def numbers_and_texts(cells: pd.Series, values: np.ndarray, wrong: np.ndarray) -> tuple[int, int]:
+    """Count the cells that are numbers, in a wrong spelling or not, and those that are no numbers.
+
+    Parameters
+    ----------
+    cells, values, wrong
+        As of `is_continuous`.
+    """
     numbers = int(np.isfinite(values).sum())
     others = cells.iloc[np.flatnonzero(wrong)]
     text_only = 0
     for cell, count in others.map(str).value_counts().items():
         if number_fault(cell)[0] == NOT_A_NUMBER:
             text_only += count
-    numbers += len(others) - text_only
-    return numbers >= CONTINUOUS_SHARE * (numbers + text_only)
+    return numbers + len(others) - text_only, text_only
 
 
 def column_faults(values: np.ndarray) -> list[tuple[str, str]]:

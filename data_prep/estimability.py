@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,13 +49,35 @@ def trial_problems(study: Study, source: str, data: xr.Dataset) -> list[Problem]
     list of Problem
         Empty if nothing stands against an analysis.
     """
+    arm = data["arm_index"].to_numpy()
+    return absent_parts(
+        study,
+        source,
+        np.bincount(arm[arm != MISSING], minlength=data.sizes["arm"]),
+        therapists=bool(data.sizes["therapist"]),
+        rated=not np.isnan(data["moderator"].to_numpy()).all(),
+    )
+
+
+def absent_parts(
+    study: Study, source: str, patients: np.ndarray, *, therapists: bool, rated: bool
+) -> list[Problem]:
+    """Find arms without patients, and say if there are no therapists, or no moderator.
+
+    Parameters
+    ----------
+    study : Study
+    source : str
+    patients : numpy.ndarray of int, shape (arms,)
+        In each arm of the study.
+    therapists, rated : bool
+        Whether there are any.
+    """
     problems: list[Problem] = []
 
     def say(column: str, rule: str, remedy: str) -> None:
         problems.append(Problem(source, None, column, None, rule, remedy))
 
-    arm = data["arm_index"].to_numpy()
-    patients = np.bincount(arm[arm != MISSING], minlength=data.sizes["arm"])
     present = [str(code) for code, count in zip(study.arms, patients, strict=True) if count]
     absent = [str(code) for code, count in zip(study.arms, patients, strict=True) if not count]
     if not present:
@@ -66,10 +89,10 @@ def trial_problems(study: Study, source: str, data: xr.Dataset) -> list[Problem]
         for code in absent:
             rule = f"no row has the arm {code!r}"
             say(study.columns.arm, rule, "Remove the arm from [arms], or correct the column.")
-    if not data.sizes["therapist"]:
+    if not therapists:
         rule = "no row has a therapist"
         say(study.columns.therapist, rule, "Fill in the therapists, or name another column.")
-    if np.isnan(data["moderator"].to_numpy()).all():
+    if not rated:
         rule = f"no row has a value of the {study.moderator.name}"
         column = study.moderator.column or study.moderator.items[0]
         say(column, rule, "Fill in the column, or name another one in [moderator].")
@@ -99,15 +122,20 @@ def outcome_problems(study: Study, source: str, name: str, data: xr.Dataset) -> 
     outcome = study.outcomes[name]
     for column, variable in ((outcome.followup, "followup"), (outcome.baseline, "baseline")):
         if column is not None and np.isnan(data[f"{name}_{variable}"].to_numpy()).all():
-            rule = f"outcome {name!r}: no row has a value"
-            remedy = f"Fill in the column, or name another {variable} in [outcomes.{name}]."
-            return [Problem(source, None, column, None, rule, remedy)]
+            return [no_value(name, variable, column, source)]
     rows = rated_patients(analysed_patients(data, name))
     found = _too_few(study, rows) or _constant(study, name, rows) or _collinear(study, name, rows)
     return [
         Problem(source, None, column or outcome.followup, None, f"outcome {name!r}: {rule}", remedy)
         for column, rule, remedy in found
     ]
+
+
+def no_value(name: str, variable: str, column: str, source: str) -> Problem:
+    """What to say of a follow-up or baseline that nobody has."""
+    rule = f"outcome {name!r}: no row has a value"
+    remedy = f"Fill in the column, or name another {variable} in [outcomes.{name}]."
+    return Problem(source, None, column, None, rule, remedy)
 
 
 def therapist_problems(
@@ -189,25 +217,44 @@ def coefficient_count(study: Study, rows: xr.Dataset) -> int:
 
 def _too_few(study: Study, rows: xr.Dataset) -> list[_Fault]:
     """Arms, and the trial, with too few analysed patients."""
-    analysed = rows.sizes["patient"]
+    patients = np.bincount(rows["arm_index"].to_numpy(), minlength=rows.sizes["arm"])
+    return too_few(study, patients, coefficient_count(study, rows), _with_moderator(study))
+
+
+def too_few(study: Study, patients: np.ndarray, coefficients: int, which: str) -> list[_Fault]:
+    """Arms, and the trial, with too few analysed patients.
+
+    Parameters
+    ----------
+    study : Study
+    patients : numpy.ndarray of int, shape (arms,)
+        Analysed.
+    coefficients : int
+        Of the outcome's linear model.
+    which : str
+        What else is said of the patients.
+
+    Returns
+    -------
+    list of (None, rule, remedy)
+    """
+    analysed = int(patients.sum())
     if not analysed:
         rule = "every row lacks the arm, the therapist, or a value that the analysis needs"
         remedy = "Compare the missing cells of these columns; leave out covariates with gaps."
         return [(None, rule, remedy)]
-    patients = np.bincount(rows["arm_index"].to_numpy(), minlength=rows.sizes["arm"])
     found: list[_Fault] = []
     for code, count in zip(study.arms, patients.tolist(), strict=True):
         if count < PATIENTS_PER_ARM:
             rule = (
                 f"the arm {code!r} has {counted(count, 'analysed patient')}"
-                f"{_with_moderator(study)}, and it needs {PATIENTS_PER_ARM}"
+                f"{which}, and it needs {PATIENTS_PER_ARM}"
             )
             remedy = "Fill in what is missing, or take the arm out of [arms] and out of the file."
             found.append((None, rule, remedy))
-    coefficients = coefficient_count(study, rows)
     if analysed < coefficients + SPARE_PATIENTS:
         rule = (
-            f"{counted(analysed, 'analysed patient')}{_with_moderator(study)} cannot bear "
+            f"{counted(analysed, 'analysed patient')}{which} cannot bear "
             f"{coefficients} coefficients; {coefficients + SPARE_PATIENTS} patients are the least"
         )
         found.append((None, rule, "Give more patients, or fewer covariates."))
@@ -235,22 +282,30 @@ def _constant(study: Study, name: str, rows: xr.Dataset) -> list[_Fault]:
     found: list[_Fault] = []
     for column in (_Column("follow-up", followup, rows["outcome"].to_numpy()), *columns):
         if np.ptp(column.values) == 0:
-            rule = f"the {column.label} is {column.values[0]:g} for every analysed patient{which}"
-            remedy = "Fill in missing cells, or leave the column out of the study file."
-            found.append((column.source, rule, remedy))
+            found.append(constant(column.label, column.source, column.values[0], which))
     if found or not study.model.interaction:
         return found
     moderator, arm = columns[0], rows["arm_index"].to_numpy()
     for position, code in enumerate(study.arms):
         values = moderator.values[arm == position]
         if np.ptp(values) == 0:
-            rule = (
-                f"the {moderator.label} is {values[0]:g} for every analysed patient{which} of "
-                f"the arm {code!r}, which leaves this arm without a slope"
-            )
-            remedy = "Set interaction = false in [model], or remove the arm."
-            found.append((moderator.source, rule, remedy))
+            found.append(no_slope(moderator.label, moderator.source, values[0], which, code))
     return found
+
+
+def constant(label: str, source: str, value: float, which: str) -> _Fault:
+    """What to say of a column of the model that has one value."""
+    rule = f"the {label} is {value:g} for every analysed patient{which}"
+    return source, rule, "Fill in missing cells, or leave the column out of the study file."
+
+
+def no_slope(label: str, source: str, value: float, which: str, code: str) -> _Fault:
+    """What to say of a moderator that has one value in an arm."""
+    rule = (
+        f"the {label} is {value:g} for every analysed patient{which} of the arm {code!r}, which "
+        "leaves this arm without a slope"
+    )
+    return source, rule, "Set interaction = false in [model], or remove the arm."
 
 
 def _collinear(study: Study, name: str, rows: xr.Dataset) -> list[_Fault]:
@@ -265,17 +320,31 @@ def _collinear(study: Study, name: str, rows: xr.Dataset) -> list[_Fault]:
             label = f"{moderator.label} in arm {code!r}"
             columns.append(_Column(label, moderator.source, np.where(in_arm, centred, 0.0)))
     correlations = np.corrcoef(np.array([_unit(column.values) for column in columns]))
+    named = [(column.label, column.source) for column in columns]
+    return following(named, correlations, _with_moderator(study))
+
+
+def following(
+    columns: Sequence[tuple[str, str]], correlations: np.ndarray, which: str
+) -> list[_Fault]:
+    """Columns that follow from each other, by their correlations.
+
+    Parameters
+    ----------
+    columns : sequence of (str, str)
+        Label, and column of the file.
+    correlations : numpy.ndarray, shape (columns, columns)
+    which : str
+        What else is said of the patients.
+    """
     eigenvalues, eigenvectors = np.linalg.eigh(correlations)
     if eigenvalues[0] > COLLINEAR:
         return []
     shares = np.abs(eigenvectors[:, 0])
     involved = [column for column, share in zip(columns, shares, strict=True) if share > INVOLVED]
-    listed = ", ".join(column.label for column in involved)
-    rule = (
-        f"among the analysed patients{_with_moderator(study)} each of these follows from the "
-        f"others: {listed}"
-    )
-    return [(involved[0].source, rule, "Leave one of them out of the study file.")]
+    listed = ", ".join(label for label, _ in involved)
+    rule = f"among the analysed patients{which} each of these follows from the others: {listed}"
+    return [(involved[0][1], rule, "Leave one of them out of the study file.")]
 
 
 def _unit(values: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -47,6 +48,12 @@ def file_bytes(path: Path, kind: str) -> bytes:
             f"The {kind} {str(path)!r} is empty.", "Check that it was saved and copied in full."
         )
     return content
+
+
+def file_sha256(path: Path) -> str:
+    """Hash of a file's content, in hexadecimal, without holding the content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _other_names(path: Path) -> str:

@@ -104,6 +104,11 @@ class Numbers:
         }
         return Numbers(min(self.low, other.low), max(self.high, other.high), counts)
 
+    def ends(self) -> list[float]:
+        """Return the lowest and the highest number, sentinels included, if there are any."""
+        numbers = [*self.counts, *(end for end in (self.low, self.high) if np.isfinite(end))]
+        return [min(numbers), max(numbers)] if numbers else []
+
     def apart(self) -> list[float]:
         """Return the sentinels that stand apart from the other numbers, in ascending order."""
         if not self.low < self.high:

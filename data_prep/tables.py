@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from data_prep.binary_files import read_parquet, read_stata
@@ -234,17 +235,15 @@ def _cleaned(
     unnamed: list[tuple[int, int, str]] = []
     for place, title in enumerate(titles, start=1):
         column = cells.iloc[:, place - 1]
-        if column.isna().all():
-            column = column if title else None
-        else:
+        if not column.isna().all():
             column = column.str.strip()
             column = column.mask(column.isin(["", MISSING]))
         if not title:
-            filled = None if column is None else column.first_valid_index()
-            if filled is None:
-                skipped.append(place)
+            filled = np.flatnonzero(column.notna())
+            if len(filled):
+                unnamed.append((place, int(column.index[filled[0]]), str(column.iloc[filled[0]])))
             else:
-                unnamed.append((place, filled, str(column[filled])))
+                skipped.append(place)
         elif title in columns:
             if looks_like_data(titles, cells):
                 raise no_header(name, row)
@@ -260,9 +259,9 @@ def _cleaned(
             raise title_fault(name, row, len(columns), len(columns) + len(unnamed))
         if looks_like_data(titles, cells):
             raise no_header(name, row)
-        place, filled, cell = unnamed[0]
+        place, first, cell = unnamed[0]
         raise InputError(
-            f"{name}: column {place} has no name, but data, first in row {filled}: {cell!r}.",
+            f"{name}: column {place} has no name, but data, first in row {first}: {cell!r}.",
             "Name it in the header, or delete it.",
         )
     notes = [f"{name}: {_listed(skipped)} empty and skipped."] if skipped else []
