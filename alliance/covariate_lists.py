@@ -2,47 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from alliance.value_lists import read_values
-from data_prep.errors import InputError
+from data_prep.errors import InputError, nearest
+from data_prep.levels import quoted
 
 
-def read_covariates(texts: Sequence[str]) -> dict[str, list[float | str]]:
+def read_covariates(
+    texts: Sequence[str], known: Mapping[str, Sequence[str] | None]
+) -> dict[str, list[float | str]]:
     """Values of covariates, each as ``NAME=VALUES``.
 
     Parameters
     ----------
     texts : sequence of str
+    known : mapping of str to sequence of str, or None
+        The run's covariates with their levels; None where a covariate is numbers.
 
     Returns
     -------
     dict of str to list
-        Numbers where START:END:STEP was written, else the text of each value: only the run knows
-        whether a covariate has numbers or levels.
+        Numbers, or levels. Levels stand between commas; a level with commas in it is found as a
+        whole, and one in double quotes is always one level.
 
     Raises
     ------
     InputError
-        If there is no name or no value, or a covariate is given twice.
+        If there is no name or no value, or a covariate is given twice or is none of the run.
 
     Examples
     --------
-    >>> read_covariates(["age=40:60:10", "sex=F,M"])
+    >>> read_covariates(["age=40:60:10", "sex=F,M"], {"age": None, "sex": ("F", "M")})
     {'age': [40.0, 50.0, 60.0], 'sex': ['F', 'M']}
+    >>> read_covariates(["sex=w, female,m"], {"sex": ("m", "w, female")})
+    {'sex': ['w, female', 'm']}
     """
     found: dict[str, list[float | str]] = {}
     for text in texts:
-        name, _, values = (part.strip() for part in text.partition("="))
-        if not name or not values:
-            raise InputError(
-                f"--covariate {text!r} does not name a covariate and its values.",
-                "Write NAME=VALUES, as age=40:70:10 or sex=F,M.",
-            )
+        name, values = _named(text, known)
         if name in found:
             raise InputError(f"--covariate {name} is given twice.", "Give all its values in one.")
-        if ":" in values:
+        levels = known[name]
+        if levels is not None:
+            found[name] = [*_levels(values, levels)]
+        elif ":" in values:
             found[name] = list(read_values(f"--covariate {name}", [values]))
         else:
             found[name] = [value.strip() for value in values.split(",") if value.strip()]
     return found
+
+
+def _named(text: str, known: Mapping[str, object]) -> tuple[str, str]:
+    """Name and values; names with an equals sign in them are found as a whole."""
+    for name in sorted(known, key=len, reverse=True):
+        rest = text.strip().removeprefix(name).lstrip()
+        if text.strip().startswith(name) and rest.startswith("=") and rest[1:].strip():
+            return name, rest[1:].strip()
+    name, equals, values = (part.strip() for part in text.partition("="))
+    if not (name and equals and values) or name in known:
+        raise InputError(
+            f"--covariate {text!r} does not name a covariate and its values.",
+            "Write NAME=VALUES, as age=40:70:10 or sex=F,M.",
+        )
+    remedy = nearest(name, list(known)) if known else "The study names no covariates."
+    raise InputError(f"The run has no covariate {name!r}.", remedy)
+
+
+def _levels(text: str, levels: Sequence[str]) -> Iterator[str]:
+    spelled = {quoted(level): level for level in levels} | {level: level for level in levels}
+    pieces = text.split(",")
+    while pieces:
+        for end in range(len(pieces), 0, -1):
+            whole = ",".join(pieces[:end]).strip()
+            if whole in spelled:
+                yield spelled[whole]
+                break
+        else:
+            end = 1
+            if pieces[0].strip():
+                yield pieces[0].strip()
+        pieces = pieces[end:]

@@ -53,7 +53,8 @@ def predict(
         list[str] | None,
         typer.Option(
             metavar="NAME=VALUES",
-            help="Values of a covariate, as age=40:70:10 or sex=F,M; may be repeated.",
+            help="Values of a covariate, as age=40:70:10 or sex=F,M; a level with commas in it in "
+            "double quotes; may be repeated.",
         ),
     ] = None,
     patients: Annotated[
@@ -95,7 +96,11 @@ def predict(
     ] = None,
     extrapolate: Annotated[
         bool,
-        typer.Option("--extrapolate", help="Allow an alliance that was not observed, and mark it."),
+        typer.Option(
+            "--extrapolate",
+            help="Allow an alliance, a baseline or a covariate beyond what was observed, and mark "
+            "it.",
+        ),
     ] = False,
     interval: IntervalOption = 0.95,
     seed: Annotated[

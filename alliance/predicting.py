@@ -59,13 +59,12 @@ def predict(
             "arms' averages over the trial's patients.",
         )
     values = _values(alliance, "--alliance")
-    grid = {
-        "baseline": _values(baseline, "--baseline"),
-        "covariates": read_covariates(covariates),
-    }
+    before = _values(baseline, "--baseline")
     wanted = Thresholds(**thresholds)
     fitted = load_run(run)
     chosen = _chosen(fitted, outcomes)
+    known = {} if not covariates else _levels(fitted, chosen[0])
+    grid = {"baseline": before, "covariates": read_covariates(covariates, known)}
     _require_one_outcome(chosen, {"baseline": baseline or None, **thresholds})
     answers: list[Any] = []
     for outcome in chosen:
@@ -162,6 +161,11 @@ def _chosen(fit: Fit, outcomes: Sequence[str]) -> list[str]:
     for outcome in outcomes:
         require_outcome(fit, outcome)
     return [name for name in fit.outcomes if not outcomes or name in outcomes]
+
+
+def _levels(fit: Fit, outcome: str) -> dict[str, tuple[str, ...] | None]:
+    """Levels of the run's covariates; None where one is numbers."""
+    return {each.name: each.levels for each in fit.design(outcome).encoding.covariates}
 
 
 def _asked(

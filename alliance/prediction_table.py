@@ -11,6 +11,8 @@ from rich.table import Table
 
 from alliance.narrow import print_fitting
 from alliance.render import decimals, number, out, outcome_title
+from inference.extrapolation import beyond
+from inference.prediction_tables import unseen_columns
 
 if TYPE_CHECKING:
     from inference.averages import Averages
@@ -18,8 +20,9 @@ if TYPE_CHECKING:
     from inference.predictions import Predictions
 
 FEWEST_COLUMNS = 4
-MARK = "*"  # beside an alliance that is extrapolated
+MARK = "*"  # beside a value that is extrapolated
 Row = dict[Any, Any]
+Unseen = dict[str, tuple[float, float]]
 
 THERAPISTS = {
     "new": "a new therapist, drawn for each draw of the posterior",
@@ -83,7 +86,7 @@ def averages(fit: Fit, answer: Averages, *, contrasts: bool, whom: str) -> None:
     ]
     if first["moderator"] != first["moderator"]:  # NaN: nobody's alliance was set
         lines.append(f"Every patient has the {fit.study.moderator.name} of their own.")
-    lines += _marked(fit, answer.table)
+    lines += _marked(fit, answer.outcome, answer.table)
     for line in lines:
         console.print(escape(line))
     console.print()
@@ -117,13 +120,13 @@ def _differs(values: pd.Series) -> bool:
     return bool((values != values.iloc[0]).any())
 
 
-def _head_cells(row: Row, heads: dict[str, str]) -> list[str]:
+def _head_cells(row: Row, heads: dict[str, str], unseen: Unseen) -> list[str]:
     cells = []
     for name in heads:
         value = row[name]
         if not isinstance(value, str):
             value = "own" if value != value else _short(value)
-        if name == "moderator" and row["extrapolated"]:
+        if name in unseen and beyond([row[name]], unseen[name])[0]:
             value += MARK
         cells.append(escape(value))
     return cells
@@ -161,10 +164,11 @@ def _prediction_table(fit: Fit, answer: Predictions, of_file: bool) -> Table:
         list(heads.values()),
         ["Expected", level, *chances.values(), f"Outcome, {level}"],
     )
+    unseen = _unseen(fit, answer.outcome, table)
     digits = decimals(float(table["expected_sd"].min()))
     for row, last in _rows(table, "arm"):
         shown.add_row(
-            *_head_cells(row, heads),
+            *_head_cells(row, heads, unseen),
             number(row["expected"], digits),
             _span(row, "expected", digits),
             *(number(row[name], 3) for name in chances),
@@ -189,10 +193,11 @@ def _contrast_table(fit: Fit, answer: Predictions, table: pd.DataFrame, of_file:
         list(heads.values()),
         ["Difference", level, *chances.values()],
     )
+    unseen = _unseen(fit, answer.outcome, table)
     digits = decimals(float(table["expected_sd"].min()))
     for row, last in _rows(table, "contrast"):
         shown.add_row(
-            *_head_cells(row, heads),
+            *_head_cells(row, heads, unseen),
             number(row["expected"], digits),
             _span(row, "expected", digits),
             *(number(row[name], 3) for name in chances),
@@ -215,6 +220,7 @@ def _average_table(
     if "prob_better_by" in table:
         numbers.append(f"P(by {table['better_by'].iloc[0]:g})")
     shown = _table(f"{outcome_title(fit, answer.outcome)}{about}", list(heads.values()), numbers)
+    unseen = _unseen(fit, answer.outcome, table)
     digits = decimals(float(table["expected_sd"].min()))
     for row, last in _rows(table, first):
         cells = [number(row["expected"], digits), _span(row, "expected", digits)]
@@ -224,7 +230,7 @@ def _average_table(
             cells.append(number(row["prob_better"], 3))
         if "prob_better_by" in row:
             cells.append(number(row["prob_better_by"], 3))
-        shown.add_row(*_head_cells(row, heads), *cells, end_section=last)
+        shown.add_row(*_head_cells(row, heads, unseen), *cells, end_section=last)
     return shown
 
 
@@ -246,8 +252,9 @@ def _legend(fit: Fit, answer: Predictions, *, contrasts: bool) -> list[str]:
         f"Expected: the mean outcome of such patients with {therapist}. Outcome: that of a single "
         f"patient. {_percent(answer.interval)} equal-tailed intervals."
     ]
+    unseen = _unseen(fit, answer.outcome, table)
     fixed = [
-        f"{name} {_short(table[name].iloc[0])}"
+        f"{name} {_short(table[name].iloc[0])}{MARK * (name in unseen)}"
         for name in table.columns[: table.columns.get_loc("therapist")]
         if name not in ("outcome", "patient", "arm", "moderator") and not _differs(table[name])
     ]
@@ -266,11 +273,21 @@ def _legend(fit: Fit, answer: Predictions, *, contrasts: bool) -> list[str]:
             f"The family fitted ({fit.specs[answer.outcome].family}) knows no ends of the scale, "
             "and some intervals of outcomes pass them."
         )
-    return lines + _marked(fit, table)
+    return lines + _marked(fit, answer.outcome, table)
 
 
-def _marked(fit: Fit, table: pd.DataFrame) -> list[str]:
+def _unseen(fit: Fit, outcome: str, table: pd.DataFrame) -> Unseen:
+    return unseen_columns(fit.design(outcome), table) if table["extrapolated"].any() else {}
+
+
+def _marked(fit: Fit, outcome: str, table: pd.DataFrame) -> list[str]:
+    """What the marks mean; averages do not show whose baseline or covariate it is."""
     if not table["extrapolated"].any():
         return []
-    label = fit.study.moderator.label
-    return [f"{MARK} {label} outside the range observed among the analysed patients."]
+    names = {"moderator": fit.study.moderator.label}
+    told = [
+        f"{names.get(name, name)} ({low:g} to {high:g})"
+        for name, (low, high) in _unseen(fit, outcome, table).items()
+    ]
+    what = ", ".join(told) or "the baseline or a covariate of some patients"
+    return [f"{MARK} Extrapolated, outside the range observed among the analysed patients: {what}."]

@@ -7,6 +7,7 @@ import importlib
 import io
 import struct
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from data_prep.covariates import LABELLED
 from data_prep.errors import InputError
 
 # Whole numbers up to here are exact in a double, and lose their ".0" as codes and ids should.
@@ -175,10 +177,30 @@ def read_stata(content: bytes, path: Path) -> tuple[pd.DataFrame, list[str]]:
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            frame = pd.read_stata(io.BytesIO(content), convert_categoricals=False)
+            opened: Any = pd.read_stata(
+                io.BytesIO(content), convert_categoricals=False, iterator=True
+            )
+            with opened as reader:
+                frame = reader.read()
+                labels = _stata_labels(reader, frame)
     except STATA_DAMAGE as error:
         raise damaged(path.name, "a Stata file", error) from error
     notes = []
     if any(issubclass(warning.category, UnicodeWarning) for warning in caught):
         notes.append(f"{path.name}: some text is not UTF-8 and was read as Latin-1.")
-    return numbered(frame), notes
+    table = numbered(frame)
+    table.attrs[LABELLED] = labels
+    return table, notes
+
+
+def _stata_labels(reader: Any, frame: pd.DataFrame) -> dict[str, dict[str, str]]:
+    """Labels of the columns that have a set of them, by the text of the code."""
+    sets = reader.value_labels()
+    # pandas tells which column has which set nowhere but in this list.
+    used = zip(frame.columns, getattr(reader, "_lbllist", []), strict=False)
+    return {str(column): label_texts(sets[name]) for column, name in used if name in sets}
+
+
+def label_texts(labels: Mapping[Any, Any]) -> dict[str, str]:
+    """Labels of values, by the text of the code."""
+    return {str(cell_text(code)): str(label) for code, label in labels.items()}

@@ -14,6 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.covariates import CovariateColumn
+
+type Column = str | CovariateColumn
+"""``moderator``, ``baseline``, ``outcome``, or a column of a covariate."""
+
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
@@ -24,7 +29,7 @@ class CellMoments:
 
     Attributes
     ----------
-    columns : tuple of str
+    columns : tuple of Column
     therapists : tuple of str
         Ids, each once.
     therapist_index, arm_index : ndarray of int, shape (c,)
@@ -38,7 +43,7 @@ class CellMoments:
         Sums of products of the centred columns.
     """
 
-    columns: tuple[str, ...]
+    columns: tuple[Column, ...]
     therapists: tuple[str, ...]
     therapist_index: Index
     arm_index: Index
@@ -52,12 +57,12 @@ class CellMoments:
         """Patients of all cells."""
         return int(self.count.sum())
 
-    def moved(self, columns: Sequence[str], centre: Array) -> CellMoments:
+    def moved(self, columns: Sequence[Column], centre: Array) -> CellMoments:
         """The same with other columns, and another centre.
 
         Parameters
         ----------
-        columns : sequence of str
+        columns : sequence of Column
             Those that are not there are zero for every patient.
         centre : ndarray
             Of these columns.
@@ -80,7 +85,7 @@ class CellMoments:
 
 
 def cell_moments(
-    columns: Sequence[str],
+    columns: Sequence[Column],
     values: Array,
     therapists: Sequence[str],
     therapist_index: Index,
@@ -90,7 +95,7 @@ def cell_moments(
 
     Parameters
     ----------
-    columns : sequence of q str
+    columns : sequence of q Column
     values : ndarray, shape (q, n)
         Finite.
     therapists : sequence of str
@@ -183,5 +188,5 @@ def merged(parts: Sequence[CellMoments]) -> CellMoments:
     )
 
 
-def _place(columns: Sequence[str], name: str) -> int:
+def _place(columns: Sequence[Column], name: Column) -> int:
     return columns.index(name) if name in columns else -1

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from data_prep.covariates import covariates_of, seen_levels
 from data_prep.errors import Problem
 from data_prep.flow import MISSING, analysed_patients, counted, rated_patients
 from data_prep.study import Study
@@ -210,7 +211,7 @@ def _with_moderator(study: Study) -> str:
 
 def coefficient_count(study: Study, rows: xr.Dataset) -> int:
     """Count the coefficients of an outcome's linear model, its intercept included."""
-    arms, covariates = rows.sizes["arm"], rows.sizes["covariate"]
+    arms, covariates = rows.sizes["arm"], len(_covariates(rows))
     interactions = arms - 1 if study.model.interaction else 0
     return 1 + int("baseline" in rows) + (arms - 1) + 1 + interactions + covariates
 
@@ -268,11 +269,20 @@ def _columns(study: Study, name: str, rows: xr.Dataset) -> list[_Column]:
     columns = [_Column(moderator.name, source, rows["moderator"].to_numpy())]
     if outcome.baseline is not None:
         columns.append(_Column("baseline", outcome.baseline, rows["baseline"].to_numpy()))
-    for position, label in enumerate(rows["covariate"].to_numpy().tolist()):
-        values = rows["covariates"].to_numpy()[:, position]
-        source = next(c for c in study.covariates if label == c or label.startswith(f"{c}["))
-        columns.append(_Column(label, source, values))
-    return columns
+    return [*columns, *_covariates(rows)]
+
+
+def _covariates(rows: xr.Dataset) -> list[_Column]:
+    """Columns of the covariates but those of levels that nobody here has."""
+    values = rows["covariates"].to_numpy()
+    covariates = covariates_of(rows)
+    _, absent = seen_levels(covariates, values.sum(axis=0).tolist(), len(values))
+    sources = [column.covariate for each in covariates for column in each.columns]
+    return [
+        _Column(str(label), sources[k], values[:, k])
+        for k, label in enumerate(rows["covariate"].to_numpy())
+        if k not in absent
+    ]
 
 
 def _constant(study: Study, name: str, rows: xr.Dataset) -> list[_Fault]:

@@ -21,6 +21,7 @@ from data_prep.cells import (
     number_of,
     parse_codes,
 )
+from data_prep.covariates import LABELLED, CovariateColumn, column_names
 from data_prep.errors import DataError, Problem
 from data_prep.files import file_sha256
 from data_prep.flow import MISSING_ALLIANCE
@@ -78,6 +79,8 @@ class TypedFile:
     ids : IdHashes
     notes : tuple of str
         Of the reader.
+    labels : dict of str to dict of str to str
+        Of values, by column.
     """
 
     name: str
@@ -92,6 +95,7 @@ class TypedFile:
     seen: dict[str, Column]
     ids: IdHashes
     notes: tuple[str, ...]
+    labels: dict[str, dict[str, str]]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -103,6 +107,8 @@ class Partition:
     data : xarray.Dataset
         As `data_prep.trial.Trial.data`, but with therapists by position, and categorical covariates
         without a level of reference.
+    columns : tuple of CovariateColumn
+        What the columns of its covariates stand for.
     therapists : list of str
         Ids, in no order.
     levels : dict of str to tuple of str, or None
@@ -110,6 +116,7 @@ class Partition:
     """
 
     data: xr.Dataset
+    columns: tuple[CovariateColumn, ...]
     therapists: list[str]
     levels: dict[str, tuple[str, ...] | None]
 
@@ -168,6 +175,7 @@ def read_typed(study: Study, path: Path, continuous: Mapping[str, bool]) -> Type
         seen=columns,
         ids=ids,
         notes=table.notes,
+        labels=table.frame.attrs.get(LABELLED, {}),
     )
 
 
@@ -207,6 +215,7 @@ def _quick(study: Study, path: Path, continuous: Mapping[str, bool]) -> TypedFil
         seen=found,
         ids=ids,
         notes=(),
+        labels={},
     )
 
 
@@ -288,8 +297,9 @@ def _quick_column(
 
     kind = column.type
     numeric = pa.types.is_integer(kind) or pa.types.is_float64(kind)
-    if part.kind == "number" or (part.kind == "covariate" and numeric):
-        if not numeric or (part.kind == "covariate" and not continuous.get(part.column, True)):
+    as_number = continuous.get(part.column, numeric) if part.kind == "covariate" else False
+    if part.kind == "number" or as_number:
+        if not numeric:
             return None
         return _numbers(part, column, declared(study, part.column))
     text = pa.types.is_dictionary(kind) and pa.types.is_string(kind.value_type)
@@ -304,8 +314,8 @@ def _quick_column(
             return None
         places = np.array([*(spelling[label] for label in codes.labels), -1], dtype=np.int64)
         return Codes(places[codes.index], arms)
-    is_text = not (continuous.get(part.column, False) or any(map(_is_number, codes.labels)))
-    return codes if is_text or part.kind != "covariate" else None
+    judged = part.kind == "covariate" and part.column not in continuous
+    return None if judged and any(map(_is_number, codes.labels)) else codes
 
 
 def rows_of_ids(study: Study, path: Path, suspects: IdHashes) -> list[tuple[str, int]]:
@@ -389,7 +399,7 @@ def partition_of(study: Study, columns: Mapping[str, Column]) -> Partition:
         "therapist_index": (("patient",), therapist.index),
         "moderator": (("patient",), np.asarray(columns[MODERATOR])),
     }
-    covariates: dict[str, Array] = {}
+    covariates: dict[CovariateColumn, Array] = {}
     levels: dict[str, tuple[str, ...] | None] = {}
     for name in study.covariates:
         column = columns[covariate_column(name)]
@@ -398,10 +408,10 @@ def partition_of(study: Study, columns: Mapping[str, Column]) -> Partition:
             missing = column.index < 0
             for place, label in enumerate(column.labels):
                 indicator = (column.index == place).astype(float)
-                covariates[f"{name}[{label}]"] = np.where(missing, np.nan, indicator)
+                covariates[CovariateColumn(name, label)] = np.where(missing, np.nan, indicator)
         else:
             levels[name] = None
-            covariates[name] = column
+            covariates[CovariateColumn(name)] = column
     rows = len(arm.index)
     stacked = np.stack(list(covariates.values()), axis=1) if covariates else np.empty((rows, 0))
     variables["covariates"] = (("patient", "covariate"), stacked)
@@ -414,8 +424,8 @@ def partition_of(study: Study, columns: Mapping[str, Column]) -> Partition:
     coords = {
         "arm": np.array(list(study.arms), dtype=str),
         "therapist": np.arange(len(therapist.labels)),
-        "covariate": np.array(list(covariates), dtype=object),
+        "covariate": np.array(column_names(list(covariates)), dtype=object),
     }
     attributes = {MISSING_ALLIANCE: study.model.missing_alliance}
     data = xr.Dataset(variables, coords=coords, attrs=attributes)
-    return Partition(data, therapist.labels, levels)
+    return Partition(data, tuple(covariates), therapist.labels, levels)

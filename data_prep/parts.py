@@ -7,6 +7,7 @@ from typing import Literal
 
 from data_prep.model_rules import CONTINUOUS, WHOLE_SCORES
 from data_prep.study import Study
+from data_prep.study_parts import CovariateKind
 
 # Columns of the typed frame; one column of the file may play several parts.
 PATIENT = "patient"
@@ -58,6 +59,8 @@ class Part:
         Entry of study.toml that holds the limits.
     whole : tuple of str or None
         Rule and remedy for a number that is not whole; None where it need not be.
+    declared : {"categorical", "continuous"}, optional
+        What the study says of a covariate; None where it is read off the cells.
     """
 
     name: str
@@ -66,6 +69,7 @@ class Part:
     limits: tuple[float, float] | None = None
     setting: str = ""
     whole: tuple[str, str] | None = None
+    declared: CovariateKind | None = None
 
 
 def study_parts(study: Study) -> tuple[Part, ...]:
@@ -85,7 +89,9 @@ def study_parts(study: Study) -> tuple[Part, ...]:
         whole = WHOLE_ANSWERS if on_whole_scale else None
         parts.append(Part(item_column(item), item, "number", limits, setting, whole))
     for covariate in study.covariates:
-        parts.append(Part(covariate_column(covariate), covariate, "covariate"))
+        declared = study.covariate_kinds.get(covariate)
+        part = Part(covariate_column(covariate), covariate, "covariate", declared=declared)
+        parts.append(part)
     for name, outcome in study.outcomes.items():
         setting = f"`range` in [outcomes.{name}]"
         if outcome.baseline is not None:

@@ -19,17 +19,25 @@ import dask
 import numpy as np
 import pandas as pd
 
-from data_prep.cell_moments import CellMoments
+from data_prep.cell_moments import CellMoments, Column
 from data_prep.cells import natural_key
+from data_prep.covariates import Covariate
 from data_prep.crossing import TherapistsInArms, crossing_of
 from data_prep.errors import DataError, InputError, Problem
 from data_prep.flow import counted
+from data_prep.notes import empty_level_notes
 from data_prep.partition import rows_of_ids
 from data_prep.parts import covariate_column
 from data_prep.patient_ids import IdHashes
 from data_prep.registry_part import MOST_PROBLEMS, Part, read_part
-from data_prep.registry_rules import analysis_problems, column_problems, kinds, refuse_copies
-from data_prep.seen import code_notes, scoring_notes
+from data_prep.registry_rules import (
+    analysis_problems,
+    column_problems,
+    column_sums,
+    kinds,
+    refuse_copies,
+)
+from data_prep.seen import category_notes, code_notes, scoring_notes
 from data_prep.spelling import spelled_apart
 from data_prep.study import Study
 from data_prep.tables import READERS, split_sheet
@@ -55,7 +63,8 @@ class Registry:
     study : Study
     moments : dict of str to CellMoments
         By outcome, of the analysed patients: columns ``moderator``, ``baseline`` (where the
-        outcome has one), the covariates as in `data_prep.trial.Trial.data`, ``outcome``.
+        outcome has one), those of the covariates, ``outcome``.
+    covariates : tuple of Covariate
     flow : pandas.DataFrame
         As `data_prep.trial.Trial.flow`.
     therapists_in_arms : {"crossed", "partly crossed", "nested"}
@@ -70,6 +79,7 @@ class Registry:
 
     study: Study
     moments: dict[str, CellMoments]
+    covariates: tuple[Covariate, ...]
     flow: pd.DataFrame
     therapists_in_arms: TherapistsInArms
     notes: tuple[str, ...]
@@ -160,8 +170,9 @@ def load_registry(study: Study, data: Path, compute: Compute | None = None) -> R
     require_moments(study)
     files = registry_files(data)
     run = on_threads if compute is None else compute
-    whole = _one_pass(study, files, {}, run)
-    found = kinds(whole)
+    declared = {name: kind == "continuous" for name, kind in study.covariate_kinds.items()}
+    whole = _one_pass(study, files, declared, run)
+    found = kinds(study, whole)
     taken = {name: cells.continuous for name, cells in whole.covariates.items()}
     if any(taken[name] - {continuous} for name, continuous in found.items()):
         # Mostly numbers in some files, and mostly text in others: the whole decides.
@@ -289,17 +300,25 @@ def on_threads(value: Any) -> Any:
 def _registry(study: Study, whole: Part, source: str, spelled: list[str]) -> Registry:
     facts = whole.facts
     assert facts is not None  # nothing was wrong
-    columns = _covariate_columns(study, whole)
+    covariates = _covariates(study, whole)
+    columns = [column for each in covariates for column in each.columns]
     moments = {}
     for name, found in facts.moments.items():
         has_baseline = study.outcomes[name].baseline is not None
-        wanted = ["moderator", *(["baseline"] if has_baseline else []), *columns, "outcome"]
+        baseline = ["baseline"] if has_baseline else []
+        wanted: list[Column] = ["moderator", *baseline, *columns, "outcome"]
         own = _sorted(found)
         centre = [0.0 if name not in own.columns else own.centre[own.columns.index(name)]
                   for name in wanted]  # fmt: skip
         moments[name] = own.moved(wanted, np.array(centre))
-    if problems := analysis_problems(study, replace(facts, moments=moments), source):
+    facts = replace(facts, moments=moments)
+    if problems := analysis_problems(study, facts, covariates, source):
         raise DataError(problems)
+    empty = [
+        note
+        for name, found in moments.items()
+        for note in empty_level_notes(name, covariates, column_sums(found, columns), found.n)
+    ]
     known = facts.known
     patients = np.zeros((len(known.therapists), len(study.arms)), dtype=np.int64)
     patients[known.therapist_index, known.arm_index] = known.count
@@ -316,12 +335,15 @@ def _registry(study: Study, whole: Part, source: str, spelled: list[str]) -> Reg
     return Registry(
         study=study,
         moments=moments,
+        covariates=covariates,
         flow=pd.DataFrame(flow),
         therapists_in_arms=kind,
         notes=(
             *whole.notes,
+            *category_notes(study, whole.seen),
             *told,
             *scoring_notes(study, whole.seen, files=True),
+            *empty,
             *notes,
             *code_notes(study, whole.seen, files=True),
             *spelled,
@@ -351,11 +373,10 @@ def _sorted(found: CellMoments) -> CellMoments:
     )
 
 
-def _covariate_columns(study: Study, whole: Part) -> list[str]:
-    """Columns of the covariates, categories without their level of reference."""
-    columns: list[str] = []
+def _covariates(study: Study, whole: Part) -> tuple[Covariate, ...]:
+    """The covariates with the levels of all files."""
+    found = []
     for name in study.covariates:
-        levels = whole.seen.codes.get(covariate_column(name), {})
-        columns += [f"{name}[{level}]" for level in sorted(levels, key=natural_key)[1:]]
-        columns += [] if levels else [name]
-    return columns
+        levels = whole.seen.codes.get(covariate_column(name))
+        found.append(Covariate(name, tuple(sorted(levels, key=natural_key)) if levels else None))
+    return tuple(found)

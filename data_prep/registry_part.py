@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.cell_moments import CellMoments, cell_moments, merged
+from data_prep.cell_moments import CellMoments, Column, cell_moments, merged
 from data_prep.errors import DataError, InputError, Problem
 from data_prep.flow import analysed_patients, flow_counts
 from data_prep.partition import TypedFile, partition_of, read_typed
@@ -49,8 +49,8 @@ class Facts:
         No columns: patients whose therapist and arm are known.
     moments : dict of str to CellMoments
         By outcome, of its analysed patients.
-    ends : dict of str to dict of str to Ends
-        By outcome and column of numbers, of its analysed patients.
+    ends : dict of str to dict of Column to Ends
+        By outcome and column, of its analysed patients.
     flow : dict of str to dict
         By outcome, as of `data_prep.flow.flow_counts`.
     given : dict of str to dict
@@ -63,7 +63,7 @@ class Facts:
 
     known: CellMoments
     moments: dict[str, CellMoments]
-    ends: dict[str, dict[str, Ends]]
+    ends: dict[str, dict[Column, Ends]]
     flow: dict[str, dict[str, int]]
     given: dict[str, dict[str, int]]
     lacking: dict[str, int]
@@ -143,7 +143,7 @@ class Part:
         )
 
 
-NOTHING_SEEN = Seen({}, {}, {}, Places(0, ()), None)
+NOTHING_SEEN = Seen({}, {}, {}, Places(0, ()), None, {}, {})
 
 
 def read_part(study: Study, path: Path, continuous: Mapping[str, bool]) -> Part:
@@ -164,7 +164,7 @@ def read_part(study: Study, path: Path, continuous: Mapping[str, bool]) -> Part:
         return _unusable(path, unread=((path.name, error.problem, error.remedy),))
     seen = NOTHING_SEEN
     if found.seen:
-        seen = seen_in(study, found.seen, found.rows, found.name)
+        seen = seen_in(study, found.seen, found.rows, found.name, found.labels)
     return Part(
         sources=(Source(found.name, found.sha256, len(found.rows)),),
         unread=(),
@@ -222,15 +222,15 @@ def facts_of(study: Study, found: TypedFile) -> Facts:
         study.moderator.name: int(np.isnan(data["moderator"].values).sum()),
     }
     moments: dict[str, CellMoments] = {}
-    ends: dict[str, dict[str, Ends]] = {}
+    ends: dict[str, dict[Column, Ends]] = {}
     flow, given = {}, {}
     for name in study.outcomes:
         rows = analysed_patients(data, name)
-        columns = {"moderator": rows["moderator"].values}
+        columns: dict[Column, np.ndarray] = {"moderator": rows["moderator"].values}
         if "baseline" in rows:
             columns["baseline"] = rows["baseline"].values
         covariates = rows["covariates"].values.T
-        columns |= dict(zip(map(str, rows["covariate"].values), covariates, strict=True))
+        columns |= dict(zip(partition.columns, covariates, strict=True))
         columns["outcome"] = rows["outcome"].values
         values = np.array(list(columns.values()), dtype=float)
         moments[name] = cell_moments(
@@ -265,7 +265,7 @@ def _ends(values: NDArray[np.float64], arm: NDArray[np.int64], arms: int) -> End
     return found
 
 
-def _wider(one: dict[str, Ends], other: dict[str, Ends]) -> dict[str, Ends]:
+def _wider(one: dict[Column, Ends], other: dict[Column, Ends]) -> dict[Column, Ends]:
     """Ends of both; a column that one does not have is zero for its patients, as in moments."""
     found = {}
     for name in (*one, *(name for name in other if name not in one)):

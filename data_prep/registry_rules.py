@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.cell_moments import CellMoments
-from data_prep.covariates import CONTINUOUS_SHARE, column_faults
+from data_prep.cell_moments import CellMoments, Column
+from data_prep.covariates import (
+    CONTINUOUS_SHARE,
+    Covariate,
+    column_faults,
+    column_names,
+    seen_levels,
+)
 from data_prep.errors import InputError, Problem
 from data_prep.estimability import (
     absent_parts,
@@ -19,7 +25,7 @@ from data_prep.estimability import (
     too_few,
 )
 from data_prep.parts import covariate_column
-from data_prep.registry_part import Facts, Part, Source
+from data_prep.registry_part import Ends, Facts, Part, Source
 from data_prep.study import Study
 from data_prep.validation import UNKNOWN_ARM, CovariateCells, no_arm_known
 
@@ -50,13 +56,20 @@ def refuse_copies(sources: Iterable[Source]) -> None:
         )
 
 
-def kinds(whole: Part) -> dict[str, bool]:
+def kinds(study: Study, whole: Part) -> dict[str, bool]:
     """Whether each covariate is continuous, by the cells of all files."""
-    return {name: kind_of(cells) for name, cells in whole.covariates.items()}
+    return {
+        name: kind_of(cells, study.covariate_kinds.get(name))
+        for name, cells in whole.covariates.items()
+    }
 
 
-def kind_of(cells: CovariateCells) -> bool:
-    """Whether a covariate with these cells is continuous."""
+def kind_of(cells: CovariateCells, declared: str | None) -> bool:
+    """Whether a covariate with these cells is continuous, unless the study says what it is."""
+    if declared is not None:
+        return declared == "continuous"
+    if cells.labelled and cells.numbers + cells.texts:
+        return False
     return cells.numbers >= CONTINUOUS_SHARE * (cells.numbers + cells.texts)
 
 
@@ -89,7 +102,15 @@ def column_problems(study: Study, whole: Part, source: str) -> list[Problem]:
     return problems
 
 
-def analysis_problems(study: Study, facts: Facts, source: str) -> list[Problem]:
+def column_sums(found: CellMoments, columns: Sequence[Column]) -> NDArray[np.float64]:
+    """Sum over all patients of each of these columns."""
+    places = [found.columns.index(column) for column in columns]
+    return np.asarray(found.centre[places] * found.n + found.sums[:, places].sum(axis=0))
+
+
+def analysis_problems(
+    study: Study, facts: Facts, covariates: Sequence[Covariate], source: str
+) -> list[Problem]:
     """Find why outcomes cannot be analysed, by the rules of `data_prep.estimability`.
 
     Parameters
@@ -97,6 +118,7 @@ def analysis_problems(study: Study, facts: Facts, source: str) -> list[Problem]:
     study : Study
     facts : Facts
         Of all files; moments with the columns of the model.
+    covariates : sequence of Covariate
     source : str
     """
     rows = facts.lacking["row"]
@@ -110,11 +132,13 @@ def analysis_problems(study: Study, facts: Facts, source: str) -> list[Problem]:
     if problems:
         return problems
     for name in study.outcomes:
-        problems += _outcome_problems(study, facts, name, source)
+        problems += _outcome_problems(study, facts, covariates, name, source)
     return problems
 
 
-def _outcome_problems(study: Study, facts: Facts, name: str, source: str) -> list[Problem]:
+def _outcome_problems(
+    study: Study, facts: Facts, covariates: Sequence[Covariate], name: str, source: str
+) -> list[Problem]:
     outcome, moments = study.outcomes[name], facts.moments[name]
     for column, which in ((outcome.followup, "followup"), (outcome.baseline, "baseline")):
         if column is not None and not facts.given[name][which]:
@@ -122,59 +146,61 @@ def _outcome_problems(study: Study, facts: Facts, name: str, source: str) -> lis
     patients = np.bincount(
         moments.arm_index, weights=moments.count, minlength=len(study.arms)
     ).astype(np.int64)
-    covariates = [column for column in moments.columns if _is_covariate(column)]
+    columns = _columns(study, moments, covariates, name)
     arms = len(study.arms)
-    coefficients = 1 + (outcome.baseline is not None) + (arms - 1) + 1 + len(covariates)
-    coefficients += arms - 1 if study.model.interaction else 0
+    # The intercept, the other arms and their slopes; the outcome is among the columns.
+    coefficients = 1 + (arms - 1) + (arms - 1 if study.model.interaction else 0) + len(columns) - 1
     found = (
         too_few(study, patients, coefficients, "")
-        or _constant(study, facts, name)
-        or _collinear(study, moments, name)
+        or _constant(study, facts.ends[name], columns)
+        or _collinear(study, moments, columns)
     )
     return [
-        Problem(source, None, column or outcome.followup, None, f"outcome {name!r}: {rule}", remedy)
-        for column, rule, remedy in found
+        Problem(source, None, file or outcome.followup, None, f"outcome {name!r}: {rule}", remedy)
+        for file, rule, remedy in found
     ]
 
 
-def _is_covariate(column: str) -> bool:
-    return column not in ("moderator", "baseline", "outcome")
-
-
-def _named(study: Study, name: str, column: str) -> tuple[str, str]:
-    """Label of a column in messages, and the column of the file."""
+def _columns(
+    study: Study, moments: CellMoments, covariates: Sequence[Covariate], name: str
+) -> dict[Column, tuple[str, str]]:
+    """Columns of an outcome's model, the outcome first: labels, and columns of the file."""
     moderator, outcome = study.moderator, study.outcomes[name]
-    if column == "moderator":
-        return moderator.name, moderator.column or moderator.items[0]
-    if column == "baseline":
-        return "baseline", str(outcome.baseline)
-    if column == "outcome":
-        return "follow-up", outcome.followup
-    return column, next(c for c in study.covariates if column == c or column.startswith(f"{c}["))
+    found: dict[Column, tuple[str, str]] = {"outcome": ("follow-up", outcome.followup)}
+    found["moderator"] = (moderator.name, moderator.column or moderator.items[0])
+    if outcome.baseline is not None:
+        found["baseline"] = ("baseline", outcome.baseline)
+    own = [column for each in covariates for column in each.columns]
+    _, absent = seen_levels(covariates, column_sums(moments, own).tolist(), moments.n)
+    for k, (column, label) in enumerate(zip(own, column_names(own), strict=True)):
+        if k not in absent:
+            found[column] = (label, column.covariate)
+    return found
 
 
-def _constant(study: Study, facts: Facts, name: str) -> list[_Fault]:
+def _constant(
+    study: Study, ends: Mapping[Column, Ends], columns: Mapping[Column, tuple[str, str]]
+) -> list[_Fault]:
     """Columns without any spread among the analysed patients."""
     found: list[_Fault] = []
-    ends = facts.ends[name]
-    order = ["outcome", *(c for c in facts.moments[name].columns if c != "outcome")]
-    for column in order:
+    for column, named in columns.items():
         low, high = ends[column][:, 0].min(), ends[column][:, 1].max()
         if low == high:
-            found.append(constant(*_named(study, name, column), low, ""))
+            found.append(constant(*named, low, ""))
     if found or not study.model.interaction:
         return found
-    label, source = _named(study, name, "moderator")
     return [
-        no_slope(label, source, low, "", code)
+        no_slope(*columns["moderator"], low, "", code)
         for code, (low, high) in zip(study.arms, ends["moderator"], strict=True)
         if low == high
     ]
 
 
-def _collinear(study: Study, moments: CellMoments, name: str) -> list[_Fault]:
+def _collinear(
+    study: Study, moments: CellMoments, named: Mapping[Column, tuple[str, str]]
+) -> list[_Fault]:
     """Columns that can be computed from others."""
-    arms, own = len(study.arms), [c for c in moments.columns if c != "outcome"]
+    arms, own = len(study.arms), [column for column in named if column != "outcome"]
     places = [moments.columns.index(column) for column in own]
     within = np.zeros((arms, len(own) + 1, len(own) + 1))  # of a one and the columns, by arm
     np.add.at(within[:, 0, 0], moments.arm_index, moments.count)
@@ -184,7 +210,7 @@ def _collinear(study: Study, moments: CellMoments, name: str) -> list[_Fault]:
     products = moments.products[:, places][:, :, places]
     np.add.at(within[:, 1:, 1:], moments.arm_index, products)
     moderator = 1 + own.index("moderator")
-    columns = [_named(study, name, column) for column in own]
+    columns = [named[column] for column in own]
     made = [np.tile(np.eye(len(own) + 1)[k + 1], (arms, 1)) for k in range(len(own))]
     label, source = columns[own.index("moderator")]
     for arm, code in list(enumerate(study.arms))[1:]:

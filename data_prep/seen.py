@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from data_prep.cell_moments import CellMoments, cell_moments, merged
 from data_prep.cells import natural_key
+from data_prep.covariates import FEW_VALUES, LABELLED, kind_notes
 from data_prep.flow import counted
 from data_prep.item_direction import direction_notes
 from data_prep.missing_values import (
@@ -75,6 +79,10 @@ class Seen:
         Patients who left too many items unanswered.
     items : CellMoments or None
         Of the items of those who answered all.
+    few : dict of str to frozenset of float, or None
+        By covariate of numbers: its different values; None where there are many.
+    labels : dict of str to dict of str to str
+        Of values, by column of the file.
     """
 
     codes: dict[str, dict[str, int]]
@@ -82,6 +90,8 @@ class Seen:
     places: dict[tuple[str, str], Places]
     unscored: Places
     items: CellMoments | None
+    few: dict[str, frozenset[float] | None]
+    labels: dict[str, dict[str, str]]
 
     def __add__(self, other: Seen) -> Seen:
         codes = {name: dict(own) for name, own in self.codes.items()}
@@ -96,6 +106,14 @@ class Seen:
             _added(self.places, other.places),
             self.unscored + other.unscored,
             merged(items) if items else None,
+            {
+                name: _few(self.few.get(name, frozenset()), other.few.get(name, frozenset()))
+                for name in (*self.few, *other.few)
+            },
+            {
+                name: {**self.labels.get(name, {}), **other.labels.get(name, {})}
+                for name in (*self.labels, *other.labels)
+            },
         )
 
 
@@ -106,8 +124,24 @@ def _added[K, V: (Numbers, Places)](one: Mapping[K, V], other: Mapping[K, V]) ->
     return both
 
 
+def _few(one: frozenset[float] | None, other: frozenset[float] | None) -> frozenset[float] | None:
+    both = None if one is None or other is None else one | other
+    return None if both is None or len(both) > FEW_VALUES[1] else both
+
+
+def _few_of(values: NDArray[np.float64]) -> frozenset[float] | None:
+    some = np.unique(values[: 100 * FEW_VALUES[1]])  # the usual column tells itself here
+    if len(some) <= FEW_VALUES[1] + 1:
+        some = np.unique(values)
+    return _few(frozenset(some[np.isfinite(some)].tolist()), frozenset())
+
+
 def seen_in(
-    study: Study, columns: Mapping[str, Column], rows: NDArray[np.int64], source: str
+    study: Study,
+    columns: Mapping[str, Column],
+    rows: NDArray[np.int64],
+    source: str,
+    labels: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
 ) -> Seen:
     """Keep of one table what the notes need.
 
@@ -120,6 +154,8 @@ def seen_in(
         Number of each row.
     source : str
         Name of the file.
+    labels : mapping of str to mapping of str to str
+        Of values, by column of the file.
     """
     codes, numbers, places = {}, {}, {}
 
@@ -147,7 +183,36 @@ def seen_in(
         complete = answers[:, unanswered == 0]
         nowhere = np.zeros(complete.shape[1], dtype=np.int64)
         items = cell_moments(study.moderator.items, complete, ["all"], nowhere, nowhere)
-    return Seen(codes, numbers, places, unscored, items)
+    few = {
+        name: _few_of(column)
+        for name in study.covariates
+        if not isinstance(column := columns[covariate_column(name)], Codes)
+    }
+    own = {name: dict(labels[name]) for name in study.covariates if name in labels}
+    return Seen(codes, numbers, places, unscored, items, few, own)
+
+
+def category_notes(study: Study, seen: Seen) -> list[str]:
+    """Say what was made of covariates of codes; see `data_prep.covariates.kind_notes`.
+
+    Parameters
+    ----------
+    study : Study
+    seen : Seen
+    """
+    notes = []
+    for name in study.covariates:
+        levels = list(seen.codes.get(covariate_column(name), {}))
+        values: NDArray[Any] = np.array(levels, dtype=object)
+        if not levels:
+            few = seen.few.get(name)
+            if few is None:
+                continue
+            values = np.array(sorted(few))
+        raw = pd.DataFrame({name: pd.Series(levels, dtype="str")})
+        raw.attrs[LABELLED] = seen.labels
+        notes += kind_notes(raw, {name: values}, study.covariate_kinds)
+    return notes
 
 
 def scoring_notes(study: Study, seen: Seen, *, files: bool) -> list[str]:

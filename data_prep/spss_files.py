@@ -16,7 +16,8 @@ from typing import Any
 
 import pandas as pd
 
-from data_prep.binary_files import MOST_CELLS, check_cells, damaged, numbered, package
+from data_prep.binary_files import MOST_CELLS, check_cells, damaged, label_texts, numbered, package
+from data_prep.covariates import LABELLED
 
 SPSS_DAMAGE = (ArithmeticError, LookupError, MemoryError, OSError, TypeError, ValueError)
 BEGINNINGS = (b"$FL2", b"$FL3", b"\xf0\xf0\xf0\xf0\xd6\xc6\xd3")  # the last one in EBCDIC
@@ -68,6 +69,11 @@ def read_spss(content: bytes, path: Path) -> tuple[pd.DataFrame, list[str]]:
     check_cells(path.name, *found.size)
     if found.frame is None:
         raise damaged(path.name, "an SPSS file", found.fault)
+    nominal = [name for name, measure in found.measures.items() if measure == "nominal"]
+    found.frame.attrs[LABELLED] = {
+        name: label_texts(found.labels.get(name, {}))
+        for name in dict.fromkeys([*found.labels, *nominal])
+    }
     return found.frame, []
 
 

@@ -16,6 +16,7 @@ from data_prep.shifts import shifted_outcomes
 from data_prep.study_messages import did_you_mean, translated_faults
 from data_prep.study_parts import (
     Columns,
+    CovariateKind,
     MissingCode,
     ModelSettings,
     Moderator,
@@ -25,7 +26,7 @@ from data_prep.study_parts import (
     Text,
     raise_between,
 )
-from data_prep.study_rules import Fault, study_faults
+from data_prep.study_rules import Fault, kinds_apart, study_faults
 from data_prep.study_toml import parse_toml, toml_text
 
 __all__ = [
@@ -67,6 +68,8 @@ class Study(Table):
         The alliance, or the measure that takes its place.
     covariates : tuple of str
         Columns to adjust for.
+    covariate_kinds : dict of str to {"categorical", "continuous"}
+        By covariate, where the study says it; the others' kinds are read off the data.
     missing_values : dict of str to tuple of str
         By column: what stands there for a missing value besides the empty cell and NA; under
         ``*``, in every column but that of the patients.
@@ -99,6 +102,11 @@ class Study(Table):
     covariates: tuple[Text, ...] = Field(
         default=(), description="the columns to adjust for", examples=[["age"]]
     )
+    covariate_kinds: dict[str, CovariateKind] = Field(
+        default={},
+        description="what covariates are: categorical or continuous",
+        examples=["categorical"],
+    )
     missing_values: dict[str, tuple[MissingCode, ...]] = Field(
         default={},
         description="what stands for a missing value, by column",
@@ -113,6 +121,14 @@ class Study(Table):
     priors: dict[str, Number] = Field(
         default={}, description="numbers that replace the default priors", examples=[0.3]
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _kinds_apart(cls, content: Any) -> Any:
+        if isinstance(content, dict):
+            content = dict(content)
+            raise_between(kinds_apart(content))
+        return content
 
     @model_validator(mode="after")
     def _keys_fit(self) -> Self:
@@ -234,7 +250,7 @@ def read_study(path: Path) -> Study:
         stands in the one message, a line each.
     """
     content = parse_toml(file_bytes(path, "study file"), path.name)
-    faults = _hoist_covariates(content)
+    faults = [*_hoist_covariates(content), *kinds_apart(content)]
     try:
         study = Study.model_validate(content)
     except ValidationError as error:

@@ -40,6 +40,7 @@ def raise_between(faults: list[Fault]) -> None:
         raise PydanticCustomError("between_keys", "{text}", {"text": text})
 
 
+type CovariateKind = Literal["categorical", "continuous"]
 Text = Annotated[str, Field(strict=True), AfterValidator(_trimmed)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 MissingCode = Annotated[Any, AfterValidator(_missing_code)]  # kept as text

@@ -188,10 +188,57 @@ def _roles(study: Mapping[str, Any]) -> list[tuple[str, str]]:
     return roles
 
 
+def kinds_apart(study: dict[str, Any]) -> list[Fault]:
+    """Take covariates written as ``{column = "site", kind = "categorical"}`` apart, in place.
+
+    Parameters
+    ----------
+    study : dict
+        The file as read. Its ``covariates`` become names, and what they say of kinds goes to the
+        table ``covariate_kinds``.
+
+    Returns
+    -------
+    list of Fault
+        One entry for each rule broken.
+    """
+    covariates, kinds = study.get("covariates"), study.get("covariate_kinds", {})
+    if not isinstance(covariates, list | tuple) or not isinstance(kinds, Mapping):
+        return []
+    kinds, names, faults = dict(kinds), [], []
+    for number, entry in enumerate(covariates, start=1):
+        if not isinstance(entry, Mapping):
+            names.append(entry)
+            continue
+        place = f"covariates, entry {number}"
+        example = 'Write {column = "site", kind = "categorical"}.'
+        column, kind = entry.get("column"), entry.get("kind")
+        if set(entry) != {"column", "kind"} or not isinstance(column, str):
+            faults.append(Fault(place, "needs the keys column and kind, and no others.", example))
+            continue
+        if kinds.setdefault(column, kind) != kind:
+            faults.append(Fault(place, f"{column!r} is given two kinds.", "Keep one."))
+        names.append(column)
+    study["covariates"] = names
+    if kinds:
+        study["covariate_kinds"] = kinds
+    return faults
+
+
 def _role_faults(study: Mapping[str, Any]) -> list[Fault]:
     faults = [
         Fault("covariates", f"{covariate!r} is listed twice.", "List each covariate once.")
         for covariate in _repeated(_texts(study, "covariates"))
+    ]
+    covariates = _texts(study, "covariates")
+    faults += [
+        Fault(
+            dotted(["covariate_kinds", name]),
+            "is not among the covariates.",
+            nearest(name, covariates) if covariates else "The study names no covariates.",
+        )
+        for name in subtable(study, "covariate_kinds")
+        if name not in covariates
     ]
     first_place: dict[str, str] = {}
     for column, place in _roles(study):

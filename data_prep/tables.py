@@ -55,7 +55,8 @@ class Table:
     frame : pandas.DataFrame
         One row for each row that is not empty; every cell is text without blanks at its ends, or
         missing, whatever the format. The index, named ``row``, holds the row numbers that a
-        spreadsheet shows: the header is row 1, the first row below it 2.
+        spreadsheet shows: the header is row 1, the first row below it 2. Its attribute
+        `data_prep.covariates.LABELLED` holds the value labels of Stata and SPSS files.
     notes : tuple of str
         What the reader passed over and the user should know.
     sha256 : str
@@ -274,6 +275,7 @@ def _cleaned(
             f"{name} has a header but no rows.", "Check that it was saved and copied in full."
         )
     frame = frame[~empty]
+    frame.attrs = dict(cells.attrs)
     gaps = [str(row) for row in empty.index[empty] if len(frame) and row < frame.index[-1]]
     if gaps:
         notes.append(f"{name}: empty rows were skipped: {first_of(gaps)}.")

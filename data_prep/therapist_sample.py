@@ -85,7 +85,11 @@ def _problems(study: Study, files: Sequence[tuple[str, pd.DataFrame]]) -> list[P
     """Problems of the rows, under the names of their files; what a covariate is, all rows tell."""
     checked = [check_part(frame, study, name, {}) for name, frame in files]
     cells = [each.covariates for each in checked]
-    found = {name: kind_of(reduce(add, [own[name] for own in cells])) for name in study.covariates}
+    declared = study.covariate_kinds
+    found = {
+        name: kind_of(reduce(add, [own[name] for own in cells]), declared.get(name))
+        for name in study.covariates
+    }
     checked = [check_part(frame, study, name, found) for name, frame in files]
     column = study.columns.patient
     ids = [

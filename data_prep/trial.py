@@ -6,14 +6,14 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from data_prep.cells import natural_key
-from data_prep.covariates import covariate_columns
+from data_prep.covariates import LABELLED, coded, column_coordinates
 from data_prep.crossing import TherapistsInArms, therapists_in_arms
 from data_prep.errors import DataError, InputError, Problem, nearest
 from data_prep.estimability import outcome_problems, therapist_problems, trial_problems
@@ -26,7 +26,7 @@ from data_prep.flow import (
     read_only,
     unseen_counts,
 )
-from data_prep.notes import ceiling_notes, missing_notes
+from data_prep.notes import ceiling_notes, level_notes, missing_notes
 from data_prep.parts import (
     ARM,
     MODERATOR,
@@ -39,7 +39,7 @@ from data_prep.parts import (
     study_columns,
 )
 from data_prep.scoring import ROUNDING, score_items
-from data_prep.seen import code_notes, scoring_notes, seen_in
+from data_prep.seen import category_notes, code_notes, scoring_notes, seen_in
 from data_prep.spelling import spelled_apart
 from data_prep.study import ModelSettings, Study
 from data_prep.tables import read_table
@@ -60,8 +60,8 @@ class Trial:
         (patient), ``covariates`` (patient, covariate) and for each outcome ``NAME_followup`` and,
         if it has one, ``NAME_baseline`` (patient); floats with NaN where missing, on the scales
         of the file. Coordinates arm (codes in display order), therapist (ids in natural order)
-        and covariate (names). Attribute ``missing_alliance``: the study's setting. The arrays are
-        read-only.
+        and those of `data_prep.covariates.column_coordinates`. Attribute ``missing_alliance``: the
+        study's setting. The arrays are read-only.
     flow : pandas.DataFrame
         One row for each outcome: outcome, rows_read, without_arm, without_therapist,
         without_alliance, without_covariate, without_baseline, without_followup, analysed,
@@ -251,7 +251,8 @@ def _build(
         raise DataError(problems)
     kind, therapist_notes = therapists_in_arms(data)
     columns = typed_columns(study, typed, moderator)
-    seen = seen_in(study, columns, typed.index.to_numpy(dtype=np.int64), source)
+    labels = frame.attrs.get(LABELLED, {})
+    seen = seen_in(study, columns, typed.index.to_numpy(dtype=np.int64), source, labels)
     return Trial(
         study=study,
         data=data,
@@ -259,9 +260,11 @@ def _build(
         therapists_in_arms=kind,
         notes=(
             *notes,
+            *category_notes(study, seen),
             *missing_notes(data, study),
             *scoring_notes(study, seen, files=False),
             *ceiling_notes(data, study),
+            *level_notes(data, study),
             *therapist_notes,
             *code_notes(study, seen, files=False),
             *patient_spelling_notes(typed),
@@ -342,12 +345,9 @@ def scored_moderator(typed: pd.DataFrame, study: Study, source: str) -> np.ndarr
 
 def _dataset(typed: pd.DataFrame, moderator: np.ndarray, study: Study) -> xr.Dataset:
     therapists = sorted(typed[THERAPIST].dropna().unique(), key=natural_key)
-    covariates: dict[str, np.ndarray] = {}
-    for name in study.covariates:
-        covariates |= covariate_columns(name, typed[covariate_column(name)].to_numpy())
-    columns = np.empty((len(typed), len(covariates)))
-    for position, values in enumerate(covariates.values()):
-        columns[:, position] = values
+    values = {name: typed[covariate_column(name)].to_numpy() for name in study.covariates}
+    covariates = [coded(name, own) for name, own in values.items()]
+    columns = [each.encoded(values[each.name]) for each in covariates]
     arms = list(study.arms)
     variables: dict[str, tuple[tuple[str, ...], np.ndarray]] = {
         "arm_index": (("patient",), pd.Index(arms).get_indexer(pd.Index(typed[ARM]))),
@@ -356,7 +356,10 @@ def _dataset(typed: pd.DataFrame, moderator: np.ndarray, study: Study) -> xr.Dat
             pd.Index(therapists).get_indexer(pd.Index(typed[THERAPIST])),
         ),
         "moderator": (("patient",), moderator.copy()),
-        "covariates": (("patient", "covariate"), columns),
+        "covariates": (
+            ("patient", "covariate"),
+            np.column_stack([np.empty((len(typed), 0)), *columns]),
+        ),
     }
     for name, outcome in study.outcomes.items():
         followup = typed[followup_column(name)].to_numpy(dtype=float, copy=True)
@@ -364,10 +367,10 @@ def _dataset(typed: pd.DataFrame, moderator: np.ndarray, study: Study) -> xr.Dat
         if outcome.baseline is not None:
             baseline = typed[baseline_column(name)].to_numpy(dtype=float, copy=True)
             variables[f"{name}_baseline"] = (("patient",), baseline)
-    coords = {
+    coords: dict[str, Any] = {
         "arm": np.array(arms, dtype=str),
         "therapist": np.array(therapists, dtype=str),
-        "covariate": np.array(list(covariates), dtype=str),
+        **column_coordinates(covariates),
     }
     attributes = {MISSING_ALLIANCE: study.model.missing_alliance}
     return read_only(xr.Dataset(variables, coords=coords, attrs=attributes))

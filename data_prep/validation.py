@@ -12,7 +12,7 @@ import pandera.pandas as pa
 from pandera.errors import SchemaErrors
 
 from data_prep.cells import canonical_code, number_fault, parse_codes, parse_numbers
-from data_prep.covariates import column_faults, is_continuous, numbers_and_texts
+from data_prep.covariates import column_faults, found_kind, labels_of, numbers_and_texts
 from data_prep.errors import DataError, Problem, nearest
 from data_prep.missing_values import declaring, looks_missing, without_declared
 from data_prep.parts import ARM, PATIENT, THERAPIST, Part, study_parts
@@ -34,12 +34,15 @@ class CovariateCells:
         Cells that are no finite number.
     continuous : frozenset of bool
         As what it was taken: numbers (True) or a category; empty if it has no value.
+    labelled : bool
+        Whether its file makes a category of it, by labels.
     """
 
     numbers: int
     texts: int
     wrong: int
     continuous: frozenset[bool]
+    labelled: bool = False
 
     def __add__(self, other: CovariateCells) -> CovariateCells:
         return CovariateCells(
@@ -47,6 +50,7 @@ class CovariateCells:
             self.texts + other.texts,
             self.wrong + other.wrong,
             self.continuous | other.continuous,
+            self.labelled and other.labelled,
         )
 
 
@@ -290,14 +294,18 @@ class _Check:
 
     def _covariate(self, cells: pd.Series, part: Part) -> np.ndarray:
         values, wrong = parse_numbers(cells)
-        continuous = self.continuous.get(part.column)
-        if continuous is None:
-            continuous = is_continuous(cells, values, wrong)
+        known = self.continuous.get(part.column)
+        kind = None if known is None else "continuous" if known else "categorical"
+        kind = part.declared or kind or found_kind(cells, values, wrong, self.raw.attrs)
         numbers, texts = numbers_and_texts(cells, values, wrong)
         self.covariates[part.column] = CovariateCells(
-            numbers, texts, int(wrong.sum()), frozenset([continuous] if numbers + texts else [])
+            numbers,
+            texts,
+            int(wrong.sum()),
+            frozenset([kind == "continuous"] if numbers + texts else []),
+            labelled=labels_of(cells, self.raw.attrs) is not None or not numbers + texts,
         )
-        if continuous:
+        if kind == "continuous":
             self._add(self.problems, part, np.flatnonzero(wrong), number_fault)
         else:
             values = parse_codes(cells)

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure, SubFigure
 from data_prep.errors import InputError
 from diagnostics.figure_page import COLOURS, STYLE, Page, hatch_extrapolated
 from inference.fit import Fit
+from inference.prediction_tables import covariate_heads, unseen_columns
 from inference.predictions import Predictions
 
 PANEL_INCHES, CURVE_INCHES = 3.1, 3.4  # width and height of a panel along the alliance
@@ -227,7 +228,8 @@ def _caption(fit: Fit, answers: Sequence[Predictions]) -> str:
         "value by itself. n: analysed patients."
     ]
     if not _differs(answers[0].table["moderator"]):
-        marked = " (extrapolated: no ratings)" * bool(first["extrapolated"])
+        unseen = unseen_columns(fit.design(answers[0].outcome), answers[0].table)
+        marked = " (extrapolated: no ratings)" * ("moderator" in unseen)
         parts.append(f"{moderator.label}: {first['moderator']:.4g}{marked}.")
     parts += [_fixed(fit, answer, len(answers) > 1) for answer in answers]
     return " ".join(part for part in parts if part)
@@ -235,10 +237,13 @@ def _caption(fit: Fit, answers: Sequence[Predictions]) -> str:
 
 def _fixed(fit: Fit, answer: Predictions, several: bool) -> str:
     """What is the same for all rows: baseline and covariates."""
-    names = [name for name in ("baseline", *fit.study.covariates) if name in answer.table]
-    names += [name for name in fit.design(answer.outcome).covariates if name not in names]
-    row = answer.table.iloc[0]
-    told = ", ".join(f"{name} {row[name]:.4g}" for name in names if name in row)
+    design = fit.design(answer.outcome)
+    names = ["baseline"] * design.has_baseline + [*covariate_heads(design)]
+    names = [name for name in names if name in answer.table]
+    row, unseen = answer.table.iloc[0], unseen_columns(design, answer.table)
+    told = ", ".join(
+        f"{name} {row[name]:.4g}{' (extrapolated)' * (name in unseen)}" for name in names
+    )
     if not told:
         return ""
     whose = f"{fit.study.outcomes[answer.outcome].label}: " if several else "The same in all: "

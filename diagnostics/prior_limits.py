@@ -133,7 +133,7 @@ def main_sources(design: Design, priors: Priors, names: Sequence[str]) -> list[t
     squares = (design.X**2).mean(axis=0) * design.prior_sd(priors) ** 2
     variance: dict[str, float] = {}
     for k in design.present:
-        kind = kinds[design.coefficients[k].split("[")[0]]
+        kind = kinds[design.encoding.terms[k].kind]
         variance[kind] = variance.get(kind, 0.0) + float(squares[k])
     effects = {"intercept": "therapist_sd", "slope": "therapist_slope_sd"}
     for effect, column in zip(design.effects, design.effect_columns, strict=True):

@@ -5,7 +5,7 @@ Both arms have the same therapist effects and the same residual rank (`inference
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 def arm_differences(
     expected: Array,
     scores: Array,
-    arms: Sequence[str],
+    names: Mapping[tuple[int, int], str],
     *,
     better: str,
     by: float | None,
@@ -31,8 +31,8 @@ def arm_differences(
     ----------
     expected, scores : ndarray, shape (d, n, K)
         Expected scores and single outcomes of n patients in K arms.
-    arms : sequence of str
-        Codes in display order.
+    names : mapping of (int, int) to str
+        Of the contrasts, by the positions of their arms among the K.
     better : {"higher", "lower"}
         Which scores are better.
     by : float or None
@@ -52,13 +52,13 @@ def arm_differences(
     gain = 1 if better == "higher" else -1
     tails = [(1 - interval) / 2, (1 + interval) / 2]
     found: list[pd.DataFrame] = []
-    for later, earlier in arm_pairs(len(arms)):
+    for later, earlier in arm_pairs(expected.shape[-1]):
         mean = expected[..., later] - expected[..., earlier]
         single = scores[..., later] - scores[..., earlier]
         lower, upper = np.quantile(mean, tails, axis=0)
         outcome_lower, outcome_upper = np.quantile(single, tails, axis=0)
         columns: dict[str, Array | str | float] = {
-            "contrast": f"{arms[later]}-{arms[earlier]}",
+            "contrast": names[later, earlier],
             "expected": mean.mean(axis=0),
             "expected_sd": mean.std(axis=0, ddof=1),
             "expected_lower": lower,

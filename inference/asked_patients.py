@@ -11,7 +11,11 @@ from numpy.typing import NDArray
 
 from data_prep.errors import InputError, nearest
 from inference.asked_covariates import covariate_values, empty_grid, require_covariates
-from inference.extrapolation import observed_range, require_observed
+from inference.extrapolation import (
+    observed_range,
+    require_observed,
+    require_others_observed,
+)
 from inference.fit import Fit
 from inference.predictor import Rows
 from models.design import Design
@@ -37,7 +41,8 @@ class AskedPatients:
     therapists : tuple of str or None
         Each patient's therapist, where patients come with one.
     extrapolated : ndarray of bool, shape (n,)
-        Whether the alliance lies outside the range observed among the analysed patients.
+        Whether the alliance, the baseline or a covariate lies outside the range observed among
+        the analysed patients.
     alliance_named : bool
         Whether the analyst set the alliance, instead of the patients bringing theirs.
     of_trial : bool
@@ -110,7 +115,8 @@ def patient_grid(
         Values by name: numbers, or levels of a categorical covariate. Those left out stand at
         the analysed patients' means, a categorical one at the shares of its levels.
     extrapolate : bool
-        Allow an alliance outside the range observed among the analysed patients.
+        Allow an alliance, a baseline or a covariate outside the range observed among the analysed
+        patients.
 
     Returns
     -------
@@ -121,7 +127,7 @@ def patient_grid(
     ------
     InputError
         If the outcome, a covariate or a level does not exist, a list of values is empty, a
-        baseline lies outside the scale, or an alliance outside the observed range.
+        baseline lies outside the scale, or a value outside the observed range.
     """
     require_outcome(fit, outcome)
     design, trial = fit.design(outcome), trial_rows(fit, outcome)
@@ -140,20 +146,22 @@ def patient_grid(
         )
     combined = list(product(before, *columns, ratings))
     moderator = np.array([parts[-1] for parts in combined])
+    rows = Rows(
+        arm_index=np.zeros(len(combined), dtype=np.int64),
+        moderator=moderator,
+        baseline=np.array([parts[0] for parts in combined]) if design.has_baseline else None,
+        covariates=np.array([np.concatenate([*parts[1:-1], []]) for parts in combined]),
+    )
+    outside = require_observed(
+        moderator, observed_range(trial), fit.study.moderator.label, extrapolate=extrapolate
+    )
     return AskedPatients(
         outcome=outcome,
         names=tuple(str(number) for number in range(1, len(combined) + 1)),
-        rows=Rows(
-            arm_index=np.zeros(len(combined), dtype=np.int64),
-            moderator=moderator,
-            baseline=np.array([parts[0] for parts in combined]) if design.has_baseline else None,
-            covariates=np.array([np.concatenate([*parts[1:-1], []]) for parts in combined]),
-        ),
+        rows=rows,
         own_arm=False,
         therapists=None,
-        extrapolated=require_observed(
-            moderator, observed_range(trial), fit.study.moderator.label, extrapolate=extrapolate
-        ),
+        extrapolated=outside | others_outside(fit, outcome, rows, extrapolate=extrapolate),
         alliance_named=alliance is not None,
     )
 
@@ -229,6 +237,7 @@ def with_alliance(
     observed = observed_range(trial_rows(fit, patients.outcome))
     outside = require_observed(values, observed, fit.study.moderator.label, extrapolate=extrapolate)
     rows, count = patients.rows, len(values)
+    other = others_outside(fit, patients.outcome, rows, extrapolate=True)
     position = np.repeat(np.arange(len(rows)), count)
     therapists = patients.therapists
     return AskedPatients(
@@ -242,8 +251,34 @@ def with_alliance(
         ),
         own_arm=patients.own_arm,
         therapists=None if therapists is None else tuple(therapists[k] for k in position),
-        extrapolated=np.tile(outside, len(rows)),
+        extrapolated=np.tile(outside, len(rows)) | other[position],
         alliance_named=True,
+    )
+
+
+def others_outside(fit: Fit, outcome: str, rows: Rows, *, extrapolate: bool) -> NDArray[np.bool_]:
+    """Whether a patient's baseline or a covariate was not observed; refused unless it may be.
+
+    Parameters
+    ----------
+    fit : Fit
+    outcome : str
+    rows : Rows
+    extrapolate : bool
+
+    Returns
+    -------
+    ndarray of bool, shape (r,)
+
+    Raises
+    ------
+    InputError
+        Names the first value and the range.
+    """
+    described = fit.study.outcomes[outcome]
+    named = None if described.baseline is None else f"The baseline of {outcome}"
+    return require_others_observed(
+        fit.design(outcome).encoding, rows, baseline=named, extrapolate=extrapolate
     )
 
 

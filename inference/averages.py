@@ -14,7 +14,7 @@ therapist, whose deviation stays in the interval, is a matter of `inference.pred
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from data_prep.levels import names_among
 from inference.asked_patients import (
     AskedPatients,
     chosen_arms,
@@ -155,7 +156,9 @@ def average(
         outcome=outcome,
         interval=interval,
         table=_table(rows, measured, wanted, interval),
-        contrasts=_contrasts(rows, measured, len(chosen), wanted, interval, gain),
+        contrasts=_contrasts(
+            rows, measured, names_among(design.arms, chosen), len(chosen), wanted, interval, gain
+        ),
         draws=_dataset(query.draws, measured),
     )
 
@@ -278,6 +281,7 @@ def _summary(values: dict[str, Array], thresholds: Thresholds, interval: float) 
 def _contrasts(
     rows: list[dict[str, object]],
     measured: list[dict[str, Array]],
+    names: Mapping[tuple[int, int], str],
     arms: int,
     thresholds: Thresholds,
     interval: float,
@@ -289,8 +293,7 @@ def _contrasts(
             first, second = measured[start + later], measured[start + earlier]
             difference = {name: first[name] - second[name] for name in first}
             row = dict(rows[start])
-            codes = (rows[start + later]["arm"], rows[start + earlier].get("arm"))
-            row = {"outcome": row.pop("outcome"), "contrast": f"{codes[0]}-{codes[1]}", **row}
+            row = {"outcome": row.pop("outcome"), "contrast": names[later, earlier], **row}
             del row["arm"]
             row |= _summary(difference, thresholds, interval)
             row["prob_positive"] = (difference["expected"] > 0).mean()

@@ -16,6 +16,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from data_prep.errors import InputError
+from data_prep.levels import code_names
 from inference.asked_patients import require_outcome, trial_rows
 from inference.datatree import posterior
 from inference.effect_curves import Contrast, find_contrasts
@@ -56,6 +57,9 @@ COLUMNS = (
     "lift",
     "extrapolated",
 )
+
+
+AS_TREATED = "as treated"  # level of a lift over all patients, each in the arm of their own
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -234,8 +238,9 @@ class _Asked:
         for quantity, change in parts.items():
             if change is None:
                 continue
-            by_level = {arm: change.by_arm[:, k] for k, arm in enumerate(self.design.arms)}
-            for level, draws in (by_level | {"as treated": change.as_treated}).items():
+            names = code_names(self.design.arms, [AS_TREATED])
+            by_level = {name: change.by_arm[:, k] for k, name in enumerate(names)}
+            for level, draws in (by_level | {AS_TREATED: change.as_treated}).items():
                 row = {"quantity": quantity, "level": level, "lift": lift.points}
                 rows.append(row | self._against(draws))
         return rows

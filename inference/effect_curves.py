@@ -18,14 +18,14 @@ from numpy.polynomial.chebyshev import chebval
 from numpy.typing import NDArray
 from scipy.fft import dct
 
-from data_prep.errors import InputError, nearest
+from data_prep.errors import InputError
+from data_prep.levels import contrast_names, find_contrast
 from inference.expected_scores import auxiliary_draws, coefficients
 from inference.predictor import Rows, TherapistPart, linear_predictor, link_scale, row_matrix
 from models.design import Design, arm_pairs
 
 Array = NDArray[np.float64]
 
-PATIENT_PARTS = ("baseline", "covariate")  # what differs between patients of one arm and alliance
 CACHE_NUMBERS = 200_000  # numbers of an array that a processor's cache holds
 NODES = 32  # of the interpolation: its error is 1e-8 of the scale where slopes are steep, else less
 LARGEST_GRID = 1001  # points; more would show nothing more
@@ -129,7 +129,7 @@ def arm_curves(
 
 def _averaged(design: Design, draws: xr.Dataset, patients: Rows, at_points: Array) -> Array:
     """Expected scores at the points, averaged over the patients: shape (d, points)."""
-    kept = [k for k, name in enumerate(design.coefficients) if name.split("[")[0] in PATIENT_PARTS]
+    kept = design.encoding.places("baseline", "covariate")  # what differs between the patients
     beta = np.stack(list(coefficients(draws, design).values()), axis=1)[:, kept]
     X, weights = _grouped(row_matrix(design, patients)[:, kept])
     family, scale = design.family, design.scale
@@ -261,12 +261,8 @@ def find_contrasts(arms: Sequence[str], wanted: Sequence[str] = ()) -> list[Cont
     Raises
     ------
     InputError
-        If there is no such pair of arms.
+        If there is no such pair of arms, or the name could be two.
     """
-    usual = [Contrast(f"{arms[k]}-{arms[j]}", k, j) for k, j in arm_pairs(len(arms))]
-    turned = [Contrast(f"{arms[j]}-{arms[k]}", j, k) for k, j in arm_pairs(len(arms))]
-    by_level = {contrast.level: contrast for contrast in [*usual, *turned]}
-    for level in wanted:
-        if level not in by_level:
-            raise InputError(f"The run has no contrast {level!r}.", nearest(level, by_level))
-    return [by_level[level] for level in dict.fromkeys(wanted)] if wanted else usual
+    names = contrast_names(tuple(arms))
+    pairs = dict.fromkeys(find_contrast(arms, each) for each in wanted)
+    return [Contrast(names[pair], *pair) for pair in pairs or arm_pairs(len(arms))]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.levels import slope_names
 from inference.asked_patients import require_outcome, trial_rows
 from inference.bands import Bands, Region, bands, regions_excluding_zero
 from inference.datatree import posterior
@@ -211,12 +212,12 @@ def _slopes(fit: Fit, outcome: str, contrasts: Sequence[Contrast]) -> dict[str, 
     if not fit.specs[outcome].interaction:
         return {}
     estimands = fit.estimands(outcome)
-    arms = fit.design(outcome).arms
+    names = slope_names(fit.design(outcome).arms)
     rows = estimands.isel(estimand=estimands["quantity"].values == "moderator_slope")
     by_level = dict(
         zip(rows["level"].values, rows.transpose("estimand", "chain", "draw").values, strict=True)
     )
     return {
-        which.level: (by_level[arms[which.first]] - by_level[arms[which.second]]).ravel()
+        which.level: (by_level[names[which.first]] - by_level[names[which.second]]).ravel()
         for which in contrasts
     }

@@ -13,6 +13,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from data_prep.levels import AVERAGE, BETWEEN, WITHIN, contrast_names, slope_names
 from inference.expected_scores import (
     average_response,
     coefficients,
@@ -89,26 +90,27 @@ def linear_estimands(design: Design, *, per_sd: bool = False) -> LinearEstimands
         return {f"{kind}[{k + 1}]": float(weight) for k, weight in enumerate(weights)}
 
     moderator_unit = 1.0 if per_sd else scaling.moderator[1]
-    interaction = "interaction[1]" in position
+    interaction = design.encoding.interaction
     pairs = arm_pairs(len(arms))
     add("intercept", "", {"intercept": 1.0}, 1.0)
     if design.has_baseline:
         add("baseline_slope", "", {"baseline": 1.0}, scaling.baseline[1])
-    add("moderator_slope", "average", {"moderator": 1.0}, moderator_unit)
+    names = contrast_names(arms)
+    add("moderator_slope", AVERAGE, {"moderator": 1.0}, moderator_unit)
     if interaction:
-        for k, arm in enumerate(arms):
+        for k, name in enumerate(slope_names(arms)):
             slope = {"moderator": 1.0} | on_basis("interaction", basis[k])
-            add("moderator_slope", arm, slope, moderator_unit)
+            add("moderator_slope", name, slope, moderator_unit)
     for later, earlier in pairs:
-        level = f"{arms[later]}-{arms[earlier]}"
-        add("arm_contrast", level, on_basis("arm", basis[later] - basis[earlier]), 1.0)
+        difference = on_basis("arm", basis[later] - basis[earlier])
+        add("arm_contrast", names[later, earlier], difference, 1.0)
     if interaction:
         for later, earlier in pairs:
-            level = f"{arms[later]}-{arms[earlier]}"
             difference = on_basis("interaction", basis[later] - basis[earlier])
-            add("interaction", level, difference, moderator_unit)
-    for name, (_, unit) in zip(design.covariates, scaling.covariates, strict=True):
-        add("covariate_slope", name, {f"covariate[{name}]": 1.0}, unit)
+            add("interaction", names[later, earlier], difference, moderator_unit)
+    columns = design.encoding.places("covariate")
+    for k, name, unit in design.encoding.seen_columns:
+        add("covariate_slope", name, {design.coefficients[columns[k]]: 1.0}, unit)
 
     offset = np.zeros(len(rows))
     offset[0] = outcome_mean
@@ -200,8 +202,8 @@ def alliance_estimands(
         )
     seen = rated[rated > 0]
     return {
-        ("moderator_slope", "within"): within,
-        ("moderator_slope", "between"): between,
+        ("moderator_slope", WITHIN): within,
+        ("moderator_slope", BETWEEN): between,
         ("contextual_effect", ""): between - within,
         ("therapist_mean_reliability", ""): (true / (true + noise / seen)).mean(axis=1),
     }
@@ -236,7 +238,7 @@ def prior_table(design: Design, priors: Priors, *, per_sd: bool = False) -> pd.D
     slope_unit = outcome_sd / (1.0 if per_sd else design.scaling.moderator[1])
     if design.moderator.structure == "within_between":
         between = slope_unit * priors.moderator_slope
-        rows.append(("moderator_slope", "between", "normal", 0.0, between))
+        rows.append(("moderator_slope", BETWEEN, "normal", 0.0, between))
     scales = {
         "therapist_sd": ("intercept", outcome_sd * priors.therapist_sd),
         "therapist_slope_sd": ("slope", slope_unit * priors.therapist_slope_sd),

@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from data_prep.levels import AVERAGE, contrast_names, slope_names
 from models.design import Design, arm_pairs, sum_to_zero_basis
 
 Array = NDArray[np.float64]
@@ -87,7 +88,7 @@ def average_response(design: Design, draws: xr.Dataset) -> Response:
     auxiliary = auxiliary_draws(draws, design)
     arms, family, scale = len(design.arms), design.family, design.scale
     basis = sum_to_zero_basis(arms)
-    kept = [k for k, name in enumerate(design.coefficients) if _common(name)]
+    kept = design.encoding.places("intercept", "baseline", "covariate")
     common = np.stack([beta[design.coefficients[k]] for k in kept], axis=1)
     arm_parts = np.stack([beta[f"arm[{k}]"] for k in range(1, arms)], axis=1) @ basis.T
     slopes = arm_slopes(beta, arms)
@@ -113,10 +114,6 @@ def average_response(design: Design, draws: xr.Dataset) -> Response:
         slope=scale.unit * slope,
         variance=scale.unit**2 * variance,
     )
-
-
-def _common(name: str) -> bool:
-    return name.split("[")[0] in ("intercept", "baseline", "covariate")
 
 
 def patient_moderator(design: Design, draws: xr.Dataset) -> Array:
@@ -149,21 +146,25 @@ def response_estimands(
         expected score.
     """
     beta, arms = coefficients(draws, design), design.arms
-    levels = [(f"{arms[k]}-{arms[j]}", k, j) for k, j in arm_pairs(len(arms))]
+    names = contrast_names(arms)
+    levels = [(names[k, j], k, j) for k, j in arm_pairs(len(arms))]
     slopes = response.slope * arm_slopes(beta, len(arms)) / moderator_unit
     overall = response.slope.mean(axis=1)
     interaction = "interaction[1]" in design.coefficients
     found = {("intercept", ""): response.expected.mean(axis=1)}
     if design.has_baseline:
         found["baseline_slope", ""] = overall * beta["baseline"] / design.scaling.baseline[1]
-    found["moderator_slope", "average"] = slopes.mean(axis=1)
+    found["moderator_slope", AVERAGE] = slopes.mean(axis=1)
     if interaction:
-        found |= {("moderator_slope", arm): slopes[:, k] for k, arm in enumerate(arms)}
+        own = slope_names(arms)
+        found |= {("moderator_slope", name): slopes[:, k] for k, name in enumerate(own)}
     for level, later, earlier in levels:
         found["arm_contrast", level] = response.expected[:, later] - response.expected[:, earlier]
     if interaction:
         for level, later, earlier in levels:
             found["interaction", level] = slopes[:, later] - slopes[:, earlier]
-    for name, (_, unit) in zip(design.covariates, design.scaling.covariates, strict=True):
-        found["covariate_slope", name] = overall * beta[f"covariate[{name}]"] / unit
+    columns = design.encoding.places("covariate")
+    for k, name, unit in design.encoding.seen_columns:
+        slope = beta[design.coefficients[columns[k]]]
+        found["covariate_slope", name] = overall * slope / unit
     return found

@@ -1,4 +1,4 @@
-"""Where the data end: values of the alliance that no analysed patient was rated near."""
+"""Where the data end: values that no analysed patient had anything near."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.errors import InputError
-from inference.predictor import Rows
+from inference.rows import Rows
+from models.encoding import Encoding
 
 Array = NDArray[np.float64]
 
@@ -76,4 +77,66 @@ def require_observed(
             "Ask within this range, or add --extrapolate (extrapolate=True) to have such values "
             "marked.",
         )
+    return outside
+
+
+def other_ranges(
+    encoding: Encoding, baseline: str | None
+) -> list[tuple[str, int | None, tuple[float, float]]]:
+    """What else has a range, beside the alliance: the baseline, and covariates that are numbers.
+
+    Parameters
+    ----------
+    encoding : Encoding
+    baseline : str or None
+        What the baseline is called; None where there is none.
+
+    Returns
+    -------
+    list of (name, column, range)
+        The column among the covariates', None for the baseline. Empty where the analysed patients
+        are not known one by one.
+    """
+    seen = encoding.observed
+    if seen is None:
+        return []
+    found: list[tuple[str, int | None, tuple[float, float]]] = []
+    if seen.baseline is not None and baseline is not None:
+        found.append((baseline, None, seen.baseline))
+    found += [
+        (column.covariate, k, seen.covariates[k])
+        for k, column in enumerate(encoding.columns)
+        if column.level is None
+    ]
+    return found
+
+
+def require_others_observed(
+    encoding: Encoding, rows: Rows, *, baseline: str | None, extrapolate: bool
+) -> NDArray[np.bool_]:
+    """Refuse baselines and covariates outside their ranges, unless extrapolation is asked for.
+
+    Parameters
+    ----------
+    encoding : Encoding
+    rows : Rows
+    baseline : str or None
+        What the baseline is called; None where there is none.
+    extrapolate : bool
+
+    Returns
+    -------
+    ndarray of bool, shape (r,)
+        Whether any of them is extrapolated.
+
+    Raises
+    ------
+    InputError
+        Names the first such value and the range.
+    """
+    outside = np.zeros(len(rows), dtype=bool)
+    for name, column, seen in other_ranges(encoding, baseline):
+        values = rows.baseline if column is None else rows.covariates[:, column]
+        if values is not None:
+            outside |= require_observed(values, seen, name, extrapolate=extrapolate)
     return outside

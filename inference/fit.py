@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from data_prep.covariates import with_columns_told
 from data_prep.study import Study
 from inference.datatree import analysed_patients, kept_moments, posterior
 from inference.estimands import estimand_draws, prior_table, shared_estimands, shared_prior_table
@@ -103,13 +104,13 @@ class Fit:
         """
         if kept_moments(self.trees[outcome]) is not None:
             raise refuse_rows()
-        return analysed_patients(self.trees[outcome])
+        return with_columns_told(analysed_patients(self.trees[outcome]), self.study.covariates)
 
     def design(self, outcome: str) -> Design:
         """The outcome's design, built again from its patients, or from their cross-products."""
         kept = kept_moments(self.trees[outcome])
         if kept is not None:
-            return design_of_moments(kept, self.specs[outcome])
+            return design_of_moments(kept, self.specs[outcome], self.study.covariates)
         limits = self.study.outcomes[outcome].range
         joint = self.manifest.get(JOINT)
         scale = None if joint is None else tuple(joint["moderator_scale"])

@@ -119,7 +119,9 @@ def fit_registry(
     specs = specify(registry.study)
     settings = _Settings(profile, seed, engine, cores, progress)
     designs = {
-        outcome: moments_design(registry.moments[outcome], spec, list(registry.study.arms))
+        outcome: moments_design(
+            registry.moments[outcome], spec, list(registry.study.arms), registry.covariates
+        )
         for outcome, spec in specs.items()
     }
     trees, timings = _sampled(designs, specs, settings)

@@ -59,10 +59,11 @@ def log_priors(design: Design, draws: xr.Dataset, priors: Priors) -> xr.Dataset:
     def add(name: str, density: Array) -> None:
         found[name] = found.get(name, 0.0) + density.reshape(len(density), -1).sum(axis=1)
 
-    scales = dict(zip(design.coefficients, design.prior_sd(priors), strict=True))
-    beta = flat(draws, "beta")
+    scales, beta = design.prior_sd(priors), flat(draws, "beta")
     for k, name in enumerate(map(str, draws["coefficient"].values)):
-        add(COEFFICIENTS[name.split("[")[0]], stats.norm.logpdf(beta[:, k], 0, scales[name]))
+        column = design.coefficients.index(name)
+        kind = design.encoding.terms[column].kind
+        add(COEFFICIENTS[kind], stats.norm.logpdf(beta[:, k], 0, scales[column]))
     if "moderator_slope_between" in draws:
         between = flat(draws, "moderator_slope_between")
         add("moderator_slope", stats.norm.logpdf(between, 0, priors.moderator_slope))

@@ -29,6 +29,7 @@ import pandas as pd
 import xarray as xr
 
 from data_prep.errors import InputError
+from data_prep.levels import contrast_names
 from data_prep.study import Study
 from data_prep.trial import Trial
 from models.design import arm_pairs
@@ -142,10 +143,10 @@ def contrast_shifts(study: Study, manifest: Mapping[str, Any], outcome: str) -> 
         return {}
     counts = unseen_patients(study, manifest, outcome)
     moved = [shift * counts[arm][0] / counts[arm][1] for arm, shift in shifts.items()]
-    arms = list(shifts)
+    names = contrast_names(tuple(shifts))
     return {
-        f"{arms[later]}-{arms[earlier]}": moved[later] - moved[earlier]
-        for later, earlier in arm_pairs(len(arms))
+        names[later, earlier]: moved[later] - moved[earlier]
+        for later, earlier in arm_pairs(len(shifts))
     }
 
 

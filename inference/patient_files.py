@@ -11,14 +11,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from data_prep.cells import canonical_code, number_fault, parse_codes, parse_numbers
-from data_prep.errors import DataError, InputError, Problem, nearest
+from data_prep.errors import DataError, Problem, nearest
 from data_prep.missing_values import without_declared
 from data_prep.parts import study_columns
 from data_prep.scoring import score_items
 from data_prep.tables import read_table
-from inference.asked_covariates import covariate_values
 from inference.asked_patients import AskedPatients, require_outcome, trial_rows
-from inference.extrapolation import beyond, observed_range
+from inference.extrapolation import beyond, observed_range, other_ranges
 from inference.fit import Fit
 from inference.rows import Rows
 from models.design import Design
@@ -87,7 +86,8 @@ def patients_from_frame(
         Whether the alliance is named elsewhere: then its column is not looked for, and the mean
         of the analysed patients stands in its place.
     extrapolate : bool
-        Allow an alliance outside the range observed among the analysed patients.
+        Allow an alliance, a baseline or a covariate outside the range observed among the analysed
+        patients.
 
     Returns
     -------
@@ -120,16 +120,25 @@ def patients_from_frame(
         observed = observed_range(trial)
         outside = beyond(moderator, observed)
         if not extrapolate:
-            reader.not_observed(outside, observed)
+            reader.not_observed(reader.moderator_column, outside, observed)
     baseline = reader.baseline() if design.has_baseline else None
     covariates = [np.empty((len(named), 0))]
     covariates += [reader.covariate(design, name) for name in fit.study.covariates]
+    rows = Rows(arm_index, moderator, baseline, np.column_stack(covariates))
+    column = fit.study.outcomes[outcome].baseline
+    for name, place, seen in other_ranges(design.encoding, column):
+        values = rows.covariates[:, place] if place is not None else rows.baseline
+        if values is not None:
+            unseen = beyond(values, seen)
+            outside |= unseen
+            if not extrapolate:
+                reader.not_observed(name, unseen, seen)
     therapists = reader.codes(fit.study.columns.therapist)
     reader.finish()
     return AskedPatients(
         outcome=outcome,
         names=reader.names(),
-        rows=Rows(arm_index, moderator, baseline, np.column_stack(covariates)),
+        rows=rows,
         own_arm=own_arm,
         therapists=therapists,
         extrapolated=outside,
@@ -224,29 +233,42 @@ class _Reader:
         return self._numbers(str(described.baseline), described.range)
 
     def covariate(self, design: Design, name: str) -> Array:
-        if name in design.covariates:
+        encoding = design.encoding
+        levels = encoding.levels(name)
+        if levels is None:
             return self._numbers(name, (-np.inf, np.inf))[:, None]
         codes = parse_codes(self.frame[name])
         missing = np.array([code is None for code in codes])
         self._missing(name, missing)
-        try:
-            levels = covariate_values(design, name, [code for code in codes if code is not None])
-        except InputError as error:
-            problem = Problem(self.source, None, name, None, error.problem, error.remedy)
-            self.problems.append(problem)
-            return np.zeros((len(codes), 1))
-        found = np.zeros((len(codes), len(levels[0]) if levels else 1))
-        found[~missing] = levels
+        wrong = np.array([code is not None and code not in levels for code in codes])
+
+        def fault(cell: object) -> tuple[str, str]:
+            error = encoding.no_level(name, canonical_code(cell))
+            return error.problem.removesuffix("."), error.remedy
+
+        self._wrong(name, wrong, fault)
+        found = np.zeros((len(codes), len(encoding.own_columns(name))))
+        known = ~(missing | wrong)
+        found[known] = encoding.encoded(name, codes[known].tolist())
         return found
 
-    def not_observed(self, outside: NDArray[np.bool_], observed: tuple[float, float]) -> None:
+    def not_observed(
+        self, column: str, outside: NDArray[np.bool_], observed: tuple[float, float]
+    ) -> None:
         low, high = observed
         fault = (
             f"lies outside what was observed among the analysed patients, {low:g} to {high:g}",
             "Leave the patient out, or add --extrapolate (extrapolate=True) to have such "
             "patients marked.",
         )
-        self._wrong(self._moderator_columns()[0], outside, lambda _: fault)
+        told = {problem.row for problem in self.problems if problem.column == column}
+        new = np.array([int(row) not in told for row in self.frame.index])
+        self._wrong(column, outside & new, lambda _: fault)
+
+    @property
+    def moderator_column(self) -> str:
+        """The first column that the alliance is read from."""
+        return self._moderator_columns()[0]
 
     def _moderator_columns(self) -> list[str]:
         settings = self.fit.study.moderator

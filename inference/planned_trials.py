@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from data_prep.errors import InputError, nearest
+from data_prep.errors import InputError
 from data_prep.flow import analysed_patients
 from data_prep.imagined import imagined_patients
+from data_prep.levels import contrast_names, find_contrast
 from data_prep.study import Study
 from inference.profiles import Engine, seed_sequence
 from models.design import Design, arm_pairs, build_design, sum_to_zero_basis
@@ -100,9 +101,8 @@ class AssuranceQuestion:
 
     @property
     def contrast(self) -> str:
-        """Level of the interaction: the codes of its arms."""
-        codes = list(self.study.arms)
-        return f"{codes[self.pair[0]]}-{codes[self.pair[1]]}"
+        """Level of the interaction."""
+        return contrast_names(tuple(self.study.arms))[self.pair]
 
 
 def assurance_question(
@@ -154,20 +154,16 @@ def assurance_question(
             f"{'with a model of its own' if not spec.exact else spec.moderator.structure!r}.",
             'Leave these settings out, or set likelihood = "published".',
         )
-    codes, pairs = list(study.arms), arm_pairs(len(study.arms))
-    levels = {f"{codes[later]}-{codes[earlier]}": (later, earlier) for later, earlier in pairs}
-    if contrast is None:
-        if len(levels) > 1:
-            raise InputError(
-                f"The interaction of which arms? There are {', '.join(levels)}.",
-                "Choose one with --contrast.",
-            )
-        contrast = next(iter(levels))
-    if contrast not in levels:
-        raise InputError(f"There is no contrast {contrast!r}.", nearest(contrast, levels))
-    return AssuranceQuestion(
-        study, spec, levels[contrast], assumptions, criterion, nested, seed, engine
-    )
+    codes = tuple(study.arms)
+    pairs = arm_pairs(len(codes))
+    if contrast is None and len(pairs) > 1:
+        names = contrast_names(codes)
+        raise InputError(
+            f"The interaction of which arms? There are {', '.join(names[pair] for pair in pairs)}.",
+            "Choose one with --contrast.",
+        )
+    pair = pairs[0] if contrast is None else find_contrast(codes, contrast, pairs)
+    return AssuranceQuestion(study, spec, pair, assumptions, criterion, nested, seed, engine)
 
 
 def planned_trial(
@@ -202,18 +198,19 @@ def planned_trial(
     assumed, arms = question.assumptions, len(design.arms)
     slopes = np.zeros(arms)
     slopes[list(question.pair)] = interaction / 2, -interaction / 2
-    beta = dict.fromkeys(design.coefficients, 0.0)
-    beta["baseline"], beta["moderator"] = assumed.baseline_slope, assumed.alliance_slope
-    for k, weight in enumerate(sum_to_zero_basis(arms).T @ slopes, start=1):
-        beta[f"interaction[{k}]"] = float(weight)
+    beta = np.zeros(len(design.coefficients))
+    beta[design.encoding.places("baseline")] = assumed.baseline_slope
+    beta[design.encoding.places("moderator")] = assumed.alliance_slope
+    beta[design.encoding.places("interaction")] = sum_to_zero_basis(arms).T @ slopes
     own = generator.standard_normal((2, therapists))[:, design.therapist_index]
     alliance = design.X[:, design.coefficients.index("moderator")]
-    y = design.X @ np.array(list(beta.values()))
+    y = design.X @ beta
     y = y + assumed.therapist_sd * own[0] + assumed.therapist_slope_sd * own[1] * alliance
     y = y + generator.standard_normal(patients)
     centre, sd = float(y.mean()), float(y.std(ddof=1))
     scaling = replace(design.scaling, outcome=(centre, sd))
-    return replace(design, y=(y - centre) / sd, scaling=scaling)
+    encoding = replace(design.encoding, scaling=scaling)
+    return replace(design, y=(y - centre) / sd, encoding=encoding)
 
 
 def require_grid(question: AssuranceQuestion, grid: Sequence[tuple[int, int, float]]) -> None:

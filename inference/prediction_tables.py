@@ -10,12 +10,23 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from data_prep.errors import InputError
+from data_prep.levels import code_names
 from inference.asked_patients import AskedPatients
 from inference.columns import by_columns
+from inference.extrapolation import beyond
 from inference.predictor import Rows
 from models.design import Design
 
 Array = NDArray[np.float64]
+
+# Columns of the tables of predictions that are no covariate's.
+OWN_COLUMNS = (
+    *("outcome", "patient", "arm", "contrast", "moderator", "baseline", "therapist"),
+    *("extrapolated", "expected", "expected_sd", "expected_lower", "expected_upper"),
+    *("outcome_sd", "outcome_lower", "outcome_upper", "at_least", "prob_at_least", "at_most"),
+    *("prob_at_most", "change", "prob_change", "prob_positive", "prob_better"),
+    *("prob_outcome_better", "better_by", "prob_better_by", "prob_outcome_better_by"),
+)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -95,10 +106,48 @@ def row_head(design: Design, facts: xr.Dataset) -> pd.DataFrame:
     baseline = ["baseline"] if "baseline" in facts else []
     columns = {"outcome": np.full(facts.sizes["row"], design.outcome)}
     columns |= {name: facts[name].values for name in ("patient", "arm", "moderator", *baseline)}
-    for k, name in enumerate(design.covariates):
-        columns[name] = facts["covariates"].values[:, k]
+    for k, name in enumerate(covariate_heads(design)):
+        if k not in design.encoding.absent:
+            columns[name] = facts["covariates"].values[:, k]
     columns |= {name: facts[name].values for name in ("therapist", "extrapolated")}
     return pd.DataFrame(columns)
+
+
+def covariate_heads(design: Design) -> tuple[str, ...]:
+    """Columns of the tables that hold the covariates: in quotes where one is named like another
+    column.
+    """
+    return code_names(design.covariates, OWN_COLUMNS)
+
+
+def unseen_columns(design: Design, table: pd.DataFrame) -> dict[str, tuple[float, float]]:
+    """Columns of a table with values outside their range among the analysed patients.
+
+    Parameters
+    ----------
+    design : Design
+    table : pandas.DataFrame
+        Of predictions, or of averages.
+
+    Returns
+    -------
+    dict of str to tuple of float
+        The range, by column.
+    """
+    seen = design.encoding.observed
+    if seen is None:
+        return {}
+    ranges = {"moderator": seen.moderator}
+    if seen.baseline is not None:
+        ranges["baseline"] = seen.baseline
+    for k, head in enumerate(covariate_heads(design)):
+        if design.encoding.columns[k].level is None:
+            ranges[head] = seen.covariates[k]
+    return {
+        name: ends
+        for name, ends in ranges.items()
+        if name in table and beyond(table[name].to_numpy(dtype=float), ends).any()
+    }
 
 
 def contrast_table(

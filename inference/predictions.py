@@ -14,6 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from data_prep.errors import InputError
+from data_prep.levels import names_among
 from inference.arm_differences import arm_differences
 from inference.asked_patients import (
     AskedPatients,
@@ -223,7 +224,7 @@ def predict(
                 arm_differences(
                     block.expected.reshape(query.total, -1, query.arms_each),
                     block.scores.reshape(query.total, -1, query.arms_each),
-                    [design.arms[k] for k in chosen or ()],
+                    names_among(design.arms, chosen or ()),
                     better=described.better,
                     by=wanted.better_by,
                     interval=interval,

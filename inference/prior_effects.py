@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from data_prep.levels import AVERAGE, BETWEEN, contrast_names, slope_names
 from inference.predictor import expected_scores
 from models.design import Design, arm_pairs, sum_to_zero_basis
 
@@ -70,8 +71,10 @@ def prior_effects(whole: Design, design: Design, draws: xr.Dataset) -> list[Prio
     scaling = whole.scaling
     if whole.has_baseline:
         found.insert(0, asked.covered("baseline_slope", "", "baseline", scaling.baseline))
-    for name, scale in zip(whole.covariates, scaling.covariates, strict=True):
-        found.append(asked.covered("covariate_slope", name, f"covariate[{name}]", scale))
+    columns = whole.encoding.places("covariate")
+    for k, name, _ in whole.encoding.seen_columns:
+        column = whole.coefficients[columns[k]]
+        found.append(asked.covered("covariate_slope", name, column, scaling.covariates[k]))
     return found
 
 
@@ -162,7 +165,7 @@ def _alliance(asked: _Asked) -> list[PriorEffect]:
     slope, own = ("moderator_slope",), ("moderator_slope", "interaction")
     found = [
         PriorEffect(
-            "moderator_slope", "average", slope, *ends, change.mean(axis=0), standard.mean(axis=0)
+            "moderator_slope", AVERAGE, slope, *ends, change.mean(axis=0), standard.mean(axis=0)
         )
     ]
     if "moderator_slope_between" in asked.draws:
@@ -170,18 +173,19 @@ def _alliance(asked: _Asked) -> list[PriorEffect]:
         X = asked.patients()
         moved = asked.expected(X, between * high) - asked.expected(X, between * low)
         found.append(
-            PriorEffect("moderator_slope", "between", slope, *ends, moved, 2 * between),
+            PriorEffect("moderator_slope", BETWEEN, slope, *ends, moved, 2 * between),
         )
-    if "interaction[1]" not in design.coefficients:
+    if not design.encoding.interaction:
         return found
+    names = contrast_names(design.arms)
     found += [
-        PriorEffect("moderator_slope", design.arms[k], own, *ends, change[k], standard[k])
-        for k in arms
+        PriorEffect("moderator_slope", name, own, *ends, change[k], standard[k])
+        for k, name in enumerate(slope_names(design.arms))
     ]
     found += [
         PriorEffect(
             "interaction",
-            f"{design.arms[k]}-{design.arms[j]}",
+            names[k, j],
             ("interaction",),
             *ends,
             change[k] - change[j],
@@ -194,13 +198,13 @@ def _alliance(asked: _Asked) -> list[PriorEffect]:
 
 def _arms(asked: _Asked) -> list[PriorEffect]:
     """Contrasts of the arms at the mean of the alliance."""
-    arms = asked.design.arms
+    arms, names = asked.design.arms, contrast_names(asked.design.arms)
     rows = [asked.patients(k) for k in range(len(arms))]
     expected, predictor = [asked.expected(X) for X in rows], [asked.predictor(X) for X in rows]
     return [
         PriorEffect(
             "arm_contrast",
-            f"{arms[k]}-{arms[j]}",
+            names[k, j],
             ("arm",),
             np.nan,
             np.nan,

@@ -192,7 +192,7 @@ def used_scales(design: Design) -> tuple[str, ...]:
     ----------
     design : Design
     """
-    parts = {design.coefficients[k].split("[")[0] for k in design.present}
+    parts = {design.encoding.terms[k].kind for k in design.present}
     used = {
         "intercept": "intercept" in parts,
         "baseline_slope": "baseline" in parts,

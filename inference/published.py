@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,11 @@ from pydantic import ValidationError
 
 from data_prep.errors import InputError, nearest
 from data_prep.files import file_bytes
+from data_prep.levels import RESERVED, contrast_names, slope_names
 from data_prep.study import Study
 from data_prep.study_toml import parse_toml
 from inference.findings import QUANTITIES, Finding, Verdict, verdict
+from models.encoding import arm_pairs
 
 __all__ = ["Finding", "Verdict", "published_frame", "read_published", "valid_levels", "verdict"]
 
@@ -103,10 +104,12 @@ def valid_levels(study: Study, quantity: str) -> tuple[str, ...]:
     For `covariate_slope` these are the covariates' names; one of its categories may follow in
     square brackets, as in "sex[M]".
     """
+    codes = tuple(study.arms)
     if quantity == "moderator_slope":
-        return ("average", "within", "between", *study.arms)
+        return (*RESERVED, *slope_names(codes))
     if quantity in ("arm_contrast", "interaction"):
-        return tuple(f"{later}-{earlier}" for earlier, later in combinations(study.arms, 2))
+        names = contrast_names(codes)
+        return tuple(names[pair] for pair in arm_pairs(len(codes)))
     return study.covariates if quantity == "covariate_slope" else ("",)
 
 

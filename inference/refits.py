@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.tools.sm_exceptions import ConvergenceWarning
 
+from data_prep.levels import AVERAGE
 from data_prep.moments import Moments, therapist_moments
 from inference.estimands import LinearEstimands, linear_estimands, spread_estimands
 from models.design import Design
@@ -178,7 +179,8 @@ def refit(design: Design, *, interval: float = 0.95) -> pd.DataFrame:
         OLS intervals are from Student's t, REML's from the normal distribution.
     """
     tables = []
-    main = [k for k in design.present if not design.coefficients[k].startswith("interaction")]
+    interactions = design.encoding.places("interaction")
+    main = [k for k in design.present if k not in interactions]
     y = design.y
     for name, columns in {"ols": design.present, "ols_main": main}.items():
         fit = ols(design.X[:, columns], y)
@@ -228,7 +230,7 @@ def _table(
 def _available(linear: LinearEstimands, columns: Sequence[int], size: int) -> LinearEstimands:
     """The quantities that a model with only some of the columns speaks of."""
     left_out = [column for column in range(size) if column not in columns]
-    average = ("moderator_slope", "average")
+    average = ("moderator_slope", AVERAGE)
     keep = [
         row
         for row, label in enumerate(linear.labels)

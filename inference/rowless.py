@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from data_prep.covariates import covariates_of, with_columns_told
 from data_prep.errors import InputError
 from data_prep.moments import Moments
-from models.design import Design, Scaling
+from models.design import Design
+from models.encoding import Encoding
 from models.families import find_family
 from models.family import Scale
 from models.spec import ModelSpec
 
 FACTS = "design"  # attribute that holds what is no array
+ENCODING = "encoding"
 
 
 def moments_dataset(design: Design) -> xr.Dataset:
@@ -32,16 +37,7 @@ def moments_dataset(design: Design) -> xr.Dataset:
         JSON in an attribute.
     """
     columns = [*design.coefficients, "outcome"]
-    scaling = design.scaling
-    facts = {
-        "has_baseline": design.has_baseline,
-        "arms": design.arms,
-        "covariates": design.covariates,
-        "outcome": scaling.outcome,
-        "moderator": scaling.moderator,
-        "baseline": scaling.baseline,
-        "covariate_scales": scaling.covariates,
-    }
+    facts = {ENCODING: design.encoding.to_dict()}
     return xr.Dataset(
         {
             "cross_products": (
@@ -55,36 +51,31 @@ def moments_dataset(design: Design) -> xr.Dataset:
     )
 
 
-def design_of_moments(kept: xr.Dataset, spec: ModelSpec) -> Design:
+def design_of_moments(kept: xr.Dataset, spec: ModelSpec, covariates: Sequence[str]) -> Design:
     """The design that `moments_dataset` was made of.
 
     Parameters
     ----------
     kept : xarray.Dataset
     spec : ModelSpec
+    covariates : sequence of str
+        The study's.
     """
     facts = json.loads(kept.attrs[FACTS])
-    coefficients = tuple(str(name) for name in kept["column"].values[:-1])
-    arms = [name for name in coefficients if name.startswith("arm[")]
+    told = facts[ENCODING] if ENCODING in facts else _earlier(facts, spec, covariates)
+    encoding = Encoding.from_dict(told)
+    size = len(encoding.terms)
+    arms = [encoding.coefficients[k] for k in encoding.places("arm")]
     return Design(
         outcome=spec.outcome,
-        X=np.empty((0, len(coefficients))),
+        encoding=encoding,
+        X=np.empty((0, size)),
         y=np.empty(0),
         therapist_index=np.empty(0, dtype=np.int64),
-        coefficients=coefficients,
-        has_baseline=facts["has_baseline"],
-        arms=tuple(facts["arms"]),
         therapists=tuple(str(name) for name in kept["therapist"].values),
-        covariates=tuple(facts["covariates"]),
         effects=(*spec.effects, *(arms if spec.therapist_by_arm else ())),
-        scaling=Scaling(
-            tuple(facts["outcome"]),
-            tuple(facts["moderator"]),
-            tuple(facts["baseline"]),
-            tuple(tuple(scale) for scale in facts["covariate_scales"]),
-        ),
         family=find_family(spec.family),
-        scale=Scale(facts["outcome"][0], facts["outcome"][1], 0, 0.0, 1.0),
+        scale=Scale(*encoding.scaling.outcome, 0, 0.0, 1.0),
         moderator=spec.moderator,
         moderator_missing=np.empty(0, dtype=bool),
         count=np.empty(0),
@@ -92,6 +83,32 @@ def design_of_moments(kept: xr.Dataset, spec: ModelSpec) -> Design:
             np.array(kept["cross_products"].values), np.array(kept["count"].values, dtype=np.int64)
         ),
     )
+
+
+def _earlier(
+    facts: Mapping[str, Any], spec: ModelSpec, covariates: Sequence[str]
+) -> dict[str, Any]:
+    """What a run of before there was an encoding tells of it: all but the levels of reference."""
+    names = facts["covariates"]
+    data = xr.Dataset(coords={"covariate": np.array(names, dtype=str)})
+    found = covariates_of(with_columns_told(data, covariates))
+    return {
+        "arms": facts["arms"],
+        "interaction": spec.interaction,
+        "has_baseline": facts["has_baseline"],
+        "covariates": [
+            {"name": each.name, "levels": each.levels, "reference": "" if each.levels else None}
+            for each in found
+        ],
+        "absent": [],
+        "scaling": {
+            "outcome": facts["outcome"],
+            "moderator": facts["moderator"],
+            "baseline": facts["baseline"],
+            "covariates": facts["covariate_scales"],
+        },
+        "observed": None,
+    }
 
 
 def refuse_rows() -> InputError:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from models.design import Design, sum_to_zero_basis
+from models.design import Design
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -82,23 +82,4 @@ def row_matrix(design: Design, rows: Rows) -> Array:
     ndarray, shape (r, p)
         Columns as named in the design's coefficients.
     """
-    scaling = design.scaling
-    arm = sum_to_zero_basis(len(design.arms))[rows.arm_index]
-    moderator = _standardised(rows.moderator, scaling.moderator)
-    columns: dict[str, Array] = {"intercept": np.ones(len(rows)), "moderator": moderator}
-    if rows.baseline is None or not design.has_baseline:
-        columns["baseline"] = np.zeros(len(rows))
-    else:
-        columns["baseline"] = _standardised(rows.baseline, scaling.baseline)
-    for k in range(arm.shape[1]):
-        columns[f"arm[{k + 1}]"] = arm[:, k]
-        columns[f"interaction[{k + 1}]"] = arm[:, k] * moderator
-    for k, name in enumerate(design.covariates):
-        values = _standardised(rows.covariates[:, k], scaling.covariates[k])
-        columns[f"covariate[{name}]"] = values
-    return np.column_stack([columns[name] for name in design.coefficients])
-
-
-def _standardised(values: Array, scaling: tuple[float, float]) -> Array:
-    mean, sd = scaling
-    return np.asarray((values - mean) / sd)
+    return design.encoding.matrix(rows.arm_index, rows.moderator, rows.baseline, rows.covariates)

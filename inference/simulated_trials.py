@@ -103,8 +103,7 @@ def with_moderator(design: Design, moderator: Array) -> Design:
     moderator : ndarray, shape (n,)
     """
     X = design.X.copy()
-    arms = [k for k, name in enumerate(design.coefficients) if name.startswith("arm[")]
-    factors = [np.ones(len(X)), *X[:, arms].T]
+    factors = [np.ones(len(X)), *X[:, design.arm_columns].T]
     for column, factor in zip(design.moderator_columns, factors, strict=False):
         X[:, column] = moderator * factor
     return replace(design, X=X)

@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from data_prep.levels import AVERAGE, slope_names
 from inference.alliance_differences import alliance_differences
 from inference.asked_patients import AskedPatients, patient_grid, require_outcome
 from inference.datatree import posterior
@@ -202,9 +203,10 @@ def _share_rows(
 ) -> pd.DataFrame:
     auxiliary = family_parameters(design, draws, fit.specs[design.outcome].priors)
     parts = variance_parts(design, draws, auxiliary, _in_every_arm(design, asked))
-    levels, values = ["average"], parts.averaged()[:, None]
+    levels, values = [AVERAGE], parts.averaged()[:, None]
     if design.family.link != "identity":  # else one number for all arms
-        levels, values = [*design.arms, "average"], np.column_stack([parts.share, values])
+        levels = [*slope_names(design.arms), AVERAGE]
+        values = np.column_stack([parts.share, values])
     return _summary("therapist_share", levels, values, interval, [len(design.y)] * len(levels))
 
 

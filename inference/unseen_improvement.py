@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from data_prep.errors import InputError
+from data_prep.levels import AVERAGE
 from inference.asked_patients import require_outcome
 from inference.fit import Fit
 from inference.unseen_improvement_bias import (
@@ -50,7 +51,7 @@ Array = NDArray[np.float64]
 TIMES = (1.0, 2.0, 3.0)  # how many times as strong as what was seen
 INTERVAL = 0.95
 GRID = np.linspace(0, 0.6, 61)  # equal shares of both remaining variances, for curves
-SLOPE = ("moderator_slope", "average")
+SLOPE = ("moderator_slope", AVERAGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,8 +231,8 @@ def unseen_improvement(fit: Fit, outcome: str) -> UnseenImprovement:
     """
     require_outcome(fit, outcome)
     design = fit.linear_design(outcome)
-    columns = [design.coefficients[k] for k in design.present]
-    X, alliance = design.X[:, design.present], columns.index("moderator")
+    (moderator,) = design.encoding.places("moderator")
+    X, alliance = design.X[:, design.present], design.present.index(moderator)
     if len(X) <= X.shape[1] + 1 or np.linalg.matrix_rank(X) < X.shape[1]:
         raise InputError(
             f"{outcome}: {len(X)} rated patients do not determine a regression with "
@@ -263,7 +264,7 @@ def unseen_improvement(fit: Fit, outcome: str) -> UnseenImprovement:
         linear=LinearSlope(found.estimate * unit, found.se * unit, found.degrees_of_freedom),
         slope=slope,
         unit=spread / (remaining * design.scaling.moderator[1]),
-        benchmarks=_benchmarks(X, design.y, columns),
+        benchmarks=_benchmarks(design, X, alliance),
     )
 
 
@@ -296,16 +297,16 @@ def _remaining_sd(design: Design, X: Array, alliance: int, share: float) -> floa
     return float(np.sqrt(left @ left / (len(X) - X.shape[1])))
 
 
-def _benchmarks(X: Array, y: Array, columns: list[str]) -> tuple[Benchmark, ...]:
-    seen = [name for name in columns if name.split("[")[0] in ("baseline", "covariate")]
-    alliance = columns.index("moderator")
-    without = [k for k in range(len(columns)) if k != alliance]
+def _benchmarks(design: Design, X: Array, alliance: int) -> tuple[Benchmark, ...]:
+    without = [k for k in range(X.shape[1]) if k != alliance]
     found = []
-    for name in seen:
-        place = columns.index(name)
+    for place, column in enumerate(design.present):
+        term = design.encoding.terms[column]
+        if term.kind not in ("baseline", "covariate"):
+            continue
         of_alliance = partial_r2(X[:, alliance], X[:, without], [without.index(place)])
-        of_outcome = partial_r2(y, X, [place])
-        label = name.removeprefix("covariate[").removesuffix("]")
+        of_outcome = partial_r2(design.y, X, [place])
+        label = design.covariates[term.number] if term.kind == "covariate" else "baseline"
         found += [
             Benchmark(label, times, benchmark(of_alliance, of_outcome, times)) for times in TIMES
         ]

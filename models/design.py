@@ -2,82 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import combinations
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.linalg import helmert
 
+from data_prep.covariates import covariates_of, seen_levels
 from data_prep.errors import InputError
 from data_prep.moments import Moments, therapist_moments
+from models.encoding import (
+    Encoding,
+    Kind,
+    Observed,
+    Scaling,
+    arm_pairs,
+    sum_to_zero_basis,
+)
 from models.families import find_family
 from models.family import Family, Scale
 from models.priors import Priors
 from models.spec import ModelSpec, ModeratorSpec
 
+__all__ = ["Design", "Scaling", "arm_pairs", "build_design", "centre_and_sd", "sum_to_zero_basis"]
+
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Scaling:
-    """Centres and SDs that take each variable to mean 0 and SD 1; kept for predictions.
-
-    Attributes
-    ----------
-    outcome, moderator, baseline : tuple of float
-        Mean and SD (divisor n - 1) among the analysed patients who have it, in the variable's own
-        unit. An absent baseline has (0, 1).
-    covariates : tuple of tuple of float
-        The same for each covariate.
-    """
-
-    outcome: tuple[float, float]
-    moderator: tuple[float, float]
-    baseline: tuple[float, float]
-    covariates: tuple[tuple[float, float], ...]
-
-
-def sum_to_zero_basis(arms: int) -> Array:
-    """Orthonormal basis of the arm effects that sum to zero.
-
-    Parameters
-    ----------
-    arms : int
-        Number of arms K, at least 2.
-
-    Returns
-    -------
-    ndarray, shape (K, K - 1)
-        Columns are orthonormal and each sums to zero (Helmert contrasts). Independent normal
-        coefficients on them are a ``ZeroSumNormal`` over arms.
-    """
-    return np.asarray(helmert(arms).T)
-
-
-def arm_pairs(arms: int) -> list[tuple[int, int]]:
-    """All pairs (later, earlier) of arms in display order, by the earlier one."""
-    return [(later, earlier) for earlier, later in combinations(range(arms), 2)]
-
-
-def coefficient_names(
-    arms: int, covariates: Sequence[str], *, interaction: bool
-) -> tuple[str, ...]:
-    """Columns of X in their order; see `Design.coefficients`.
-
-    Parameters
-    ----------
-    arms : int
-    covariates : sequence of str
-    interaction : bool
-    """
-    names = ["intercept", "baseline", *(f"arm[{k}]" for k in range(1, arms)), "moderator"]
-    if interaction:
-        names += [f"interaction[{k}]" for k in range(1, arms)]
-    return (*names, *(f"covariate[{name}]" for name in covariates))
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,22 +37,20 @@ class Design:
     Attributes
     ----------
     outcome : str
+    encoding : Encoding
+        What made the columns of X from the patients' values, and makes those of new patients.
     X : ndarray, shape (n, p)
-        Columns as named in `coefficients`; the column of an absent baseline is zero, so that all
-        outcomes of a study share one shape. A missing moderator stands as zero.
+        Columns as named in `coefficients`; those of an absent baseline, and of levels without
+        analysed patients, are zero, so that all outcomes of a study share one shape. A missing
+        moderator stands as zero.
     y : ndarray, shape (n,)
         The family's own variable: standardised scores, or whole numbers from zero.
     therapist_index : ndarray of int, shape (n,)
         Position in `therapists`.
-    coefficients : tuple of str
-        ``intercept, baseline, arm[k].., moderator, interaction[k].., covariate[name]..``; arms
-        and interactions stand on the sum-to-zero basis.
-    has_baseline : bool
-    arms, therapists, covariates : tuple of str
-        Codes in display order, ids, names.
+    therapists : tuple of str
+        Ids.
     effects : tuple of str
         What varies between therapists: ``intercept``, ``slope`` (correlated), ``arm[k]``.
-    scaling : Scaling
     family : Family
     scale : Scale
         From the family's own variable to scores, and its link.
@@ -115,22 +63,46 @@ class Design:
     """
 
     outcome: str
+    encoding: Encoding
     X: Array
     y: Array
     therapist_index: NDArray[np.int64]
-    coefficients: tuple[str, ...]
-    has_baseline: bool
-    arms: tuple[str, ...]
     therapists: tuple[str, ...]
-    covariates: tuple[str, ...]
     effects: tuple[str, ...]
-    scaling: Scaling
     family: Family
     scale: Scale
     moderator: ModeratorSpec
     moderator_missing: NDArray[np.bool_]
     count: Array
     given: Moments | None = None
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Codes of the arms in display order."""
+        return self.encoding.arms
+
+    @property
+    def has_baseline(self) -> bool:
+        """Whether the outcome has a baseline."""
+        return self.encoding.has_baseline
+
+    @property
+    def covariates(self) -> tuple[str, ...]:
+        """Names of the covariates' columns."""
+        return self.encoding.column_names
+
+    @property
+    def scaling(self) -> Scaling:
+        """Centres and SDs of the variables."""
+        return self.encoding.scaling
+
+    @property
+    def coefficients(self) -> tuple[str, ...]:
+        """Names of the columns of X: ``intercept, baseline, arm[k].., moderator,
+        interaction[k].., covariate[name]..``; arms and interactions stand on the sum-to-zero
+        basis. What a column is, `Encoding.terms` tells; names are not taken apart.
+        """
+        return self.encoding.coefficients
 
     @property
     def exact(self) -> bool:
@@ -153,18 +125,28 @@ class Design:
     @property
     def moderator_columns(self) -> list[int]:
         """Columns of X that the moderator enters: its own, then the interactions."""
-        names = ("moderator", "interaction")
-        return [k for k, name in enumerate(self.coefficients) if name.split("[")[0] in names]
+        return self.encoding.places("moderator", "interaction")
+
+    @property
+    def arm_columns(self) -> list[int]:
+        """Columns of X of the arms' basis."""
+        return self.encoding.places("arm")
 
     @property
     def present(self) -> list[int]:
-        """Columns of X that the data speak of: not an absent baseline, nor an intercept that the
-        family holds elsewhere.
+        """Columns of X that the data speak of: not an absent baseline or level, nor an intercept
+        that the family holds elsewhere.
         """
-        absent = set() if self.has_baseline else {"baseline"}
-        if not self.family.has_intercept:
-            absent.add("intercept")
-        return [k for k, name in enumerate(self.coefficients) if name not in absent]
+        without_intercept = not self.family.has_intercept
+        return [
+            k
+            for k, term in enumerate(self.encoding.terms)
+            if not (
+                (term.kind == "baseline" and not self.has_baseline)
+                or (term.kind == "covariate" and term.number in self.encoding.absent)
+                or (term.kind == "intercept" and without_intercept)
+            )
+        ]
 
     @cached_property
     def moments(self) -> Moments:
@@ -175,7 +157,7 @@ class Design:
 
     def prior_sd(self, priors: Priors) -> Array:
         """Prior SD of each coefficient, shape (p,)."""
-        scale = {
+        scale: dict[Kind, float] = {
             "intercept": priors.intercept,
             "baseline": priors.baseline_slope,
             "arm": priors.arm,
@@ -183,7 +165,7 @@ class Design:
             "interaction": priors.interaction,
             "covariate": priors.covariate_slope,
         }
-        return np.array([scale[name.split("[")[0]] for name in self.coefficients])
+        return np.array([scale[term.kind] for term in self.encoding.terms])
 
     def unmoderated(self) -> Array:
         """X with zeros in the moderator's own columns and those of its interactions."""
@@ -218,12 +200,8 @@ def centre_and_sd(values: Array) -> tuple[float, float]:
     return float(seen.mean()), float(seen.std(ddof=1))
 
 
-def _standardise(
-    values: Array, scale: tuple[float, float] | None = None
-) -> tuple[Array, tuple[float, float]]:
-    """Centred and scaled values, zero where missing; the centre and SD, their own by default."""
-    mean, sd = centre_and_sd(values) if scale is None else scale
-    return np.nan_to_num((values - mean) / sd, nan=0.0), (mean, sd)
+def _range(values: Array) -> tuple[float, float]:
+    return float(np.nanmin(values)), float(np.nanmax(values))
 
 
 def _family_variable(
@@ -253,7 +231,7 @@ def build_design(
     limits: tuple[float, float] | None = None,
     moderator_scale: tuple[float, float] | None = None,
 ) -> Design:
-    """Design matrix and outcome of the patients that `Trial.analysed` gives.
+    """Encoding, design matrix and outcome of the patients that `Trial.analysed` gives.
 
     Parameters
     ----------
@@ -276,50 +254,49 @@ def build_design(
     InputError
         If a discrete family meets scores that are not whole numbers.
     """
-    arms = tuple(map(str, analysed.coords["arm"].values))
-    covariates = tuple(map(str, analysed.coords["covariate"].values))
-    basis = sum_to_zero_basis(len(arms))
-    arm = basis[analysed["arm_index"].values]
     scores = np.asarray(analysed["outcome"].values, dtype=float)
     family = find_family(spec.family)
     y, scale = _family_variable(scores, family, spec, limits)
-    moderator, moderator_scale = _standardise(analysed["moderator"].values, moderator_scale)
-    has_baseline = "baseline" in analysed
-    if has_baseline:
-        baseline, baseline_scale = _standardise(analysed["baseline"].values)
-    else:
-        baseline, baseline_scale = np.zeros_like(y), (0.0, 1.0)
-
-    names = coefficient_names(len(arms), covariates, interaction=spec.interaction)
-    arm_names = [name for name in names if name.startswith("arm[")]
-    columns = [np.ones_like(y), baseline, *arm.T, moderator]
-    if spec.interaction:
-        columns += [*(arm * moderator[:, None]).T]
-    covariate_scales = []
-    for values in analysed["covariates"].values.T:
-        standardised, covariate_scale = _standardise(values)
-        columns.append(standardised)
-        covariate_scales.append(covariate_scale)
-    return Design(
-        outcome=spec.outcome,
-        X=np.column_stack(columns),
-        y=y,
-        therapist_index=analysed["therapist_index"].values.astype(np.int64),
-        coefficients=names,
-        has_baseline=has_baseline,
-        arms=arms,
-        therapists=tuple(map(str, analysed.coords["therapist"].values)),
+    moderator = np.asarray(analysed["moderator"].values, dtype=float)
+    baseline = np.asarray(analysed["baseline"].values) if "baseline" in analysed else None
+    columns = np.asarray(analysed["covariates"].values, dtype=float)
+    covariates = covariates_of(analysed)
+    references, absent = seen_levels(covariates, columns.sum(axis=0).tolist(), len(scores))
+    encoding = Encoding(
+        arms=tuple(map(str, analysed.coords["arm"].values)),
+        interaction=spec.interaction,
+        has_baseline=baseline is not None,
         covariates=covariates,
-        effects=(*spec.effects, *(arm_names if spec.therapist_by_arm else ())),
+        references=references,
+        absent=absent,
         scaling=Scaling(
             (float(scores.mean()), float(scores.std(ddof=1))),
-            moderator_scale,
-            baseline_scale,
-            tuple(covariate_scales),
+            centre_and_sd(moderator) if moderator_scale is None else moderator_scale,
+            (0.0, 1.0) if baseline is None else centre_and_sd(baseline),
+            tuple(
+                (0.0, 1.0) if k in absent else centre_and_sd(values)
+                for k, values in enumerate(columns.T)
+            ),
         ),
+        observed=Observed(
+            _range(moderator),
+            None if baseline is None else _range(baseline),
+            tuple(map(_range, columns.T)),
+        ),
+    )
+    arm_index = analysed["arm_index"].values
+    arm_effects = [encoding.coefficients[k] for k in encoding.places("arm")]
+    return Design(
+        outcome=spec.outcome,
+        encoding=encoding,
+        X=np.nan_to_num(encoding.matrix(arm_index, moderator, baseline, columns), nan=0.0),
+        y=y,
+        therapist_index=analysed["therapist_index"].values.astype(np.int64),
+        therapists=tuple(map(str, analysed.coords["therapist"].values)),
+        effects=(*spec.effects, *(arm_effects if spec.therapist_by_arm else ())),
         family=family,
         scale=scale,
         moderator=spec.moderator,
-        moderator_missing=np.isnan(analysed["moderator"].values),
+        moderator_missing=np.isnan(moderator),
         count=np.ones_like(y),
     )

@@ -113,8 +113,7 @@ def draw_latent_effects(
     size, belongs = len(design.effects), _belongs(design)
     effects = np.empty((total, len(design.therapists), size))
     block = max(1, BLOCK_NUMBERS // (patients * len(design.coefficients)))
-    arms = [k for k, name in enumerate(design.coefficients) if name.startswith("arm[")]
-    factors = [np.ones(patients), *design.X[:, arms].T]
+    factors = [np.ones(patients), *design.X[:, design.arm_columns].T]
     for start in range(0, total, block):
         some = slice(start, start + block)
         part = draws.block(some)

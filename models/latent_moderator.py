@@ -89,8 +89,7 @@ def latent_moderator(design: Design, priors: Priors) -> LatentModerator:
 def moderated_columns(design: Design, moderator: pt.TensorVariable) -> pt.TensorVariable:
     """X with the moderator of the model in its own columns and the interactions."""
     X = pt.constant(design.unmoderated())
-    arm_columns = [k for k, name in enumerate(design.coefficients) if name.startswith("arm[")]
-    factors = [np.ones(len(design.y)), *design.X[:, arm_columns].T]
+    factors = [np.ones(len(design.y)), *design.X[:, design.arm_columns].T]
     for column, factor in zip(design.moderator_columns, factors, strict=False):
         X = pt.set_subtensor(X[:, column], moderator * factor)
     return X

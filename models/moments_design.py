@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.cell_moments import CellMoments
+from data_prep.cell_moments import CellMoments, Column
+from data_prep.covariates import Covariate, seen_levels
 from data_prep.errors import InputError
 from data_prep.moments import Moments
-from models.design import Design, Scaling, coefficient_names, sum_to_zero_basis
+from models.design import Design
+from models.encoding import Encoding, Scaling, sum_to_zero_basis
 from models.families import find_family
 from models.family import Scale
 from models.spec import ModelSpec
@@ -20,16 +22,20 @@ Array = NDArray[np.float64]
 COLLINEAR = 1e-10  # smallest eigenvalue of the columns' correlations; as in `estimability`
 
 
-def moments_design(found: CellMoments, spec: ModelSpec, arms: Sequence[str]) -> Design:
+def moments_design(
+    found: CellMoments, spec: ModelSpec, arms: Sequence[str], covariates: Sequence[Covariate]
+) -> Design:
     """Design of the patients whose moments these are, without any row of theirs.
 
     Parameters
     ----------
     found : CellMoments
-        Columns ``moderator``, ``baseline`` (or none), covariates, ``outcome``; on their own scales.
+        Columns ``moderator``, ``baseline`` (or none), those of the covariates, ``outcome``; on
+        their own scales.
     spec : ModelSpec
         Exact: Gaussian, with the moderator as rated.
     arms : sequence of str
+    covariates : sequence of Covariate
 
     Returns
     -------
@@ -41,44 +47,47 @@ def moments_design(found: CellMoments, spec: ModelSpec, arms: Sequence[str]) -> 
     InputError
         If a column follows from others.
     """
-    squares = np.einsum("cqq->q", found.products)
-    sds = np.sqrt(squares / (found.n - 1))
-    scales = {
-        name: (float(centre), float(sd))
-        for name, centre, sd in zip(found.columns, found.centre, sds, strict=True)
-    }
-    covariates = tuple(
-        name for name in found.columns if name not in ("moderator", "baseline", "outcome")
-    )
-    names = coefficient_names(len(arms), covariates, interaction=spec.interaction)
-    cross_products = np.zeros((len(found.therapists), len(names) + 1, len(names) + 1))
-    count = np.zeros(len(found.therapists), dtype=np.int64)
-    for arm, weights in enumerate(sum_to_zero_basis(len(arms))):
-        cells = np.flatnonzero(found.arm_index == arm)
-        own = _with_ones(found, cells, sds)
-        A = _columns(names, ("intercept", *found.columns), weights)
-        cross_products[found.therapist_index[cells]] += A.T @ own @ A
-        count[found.therapist_index[cells]] += found.count[cells]
-    design = Design(
-        outcome=spec.outcome,
-        X=np.empty((0, len(names))),
-        y=np.empty(0),
-        therapist_index=np.empty(0, dtype=np.int64),
-        coefficients=names,
-        has_baseline="baseline" in found.columns,
+    sds = np.sqrt(np.einsum("cqq->q", found.products) / (found.n - 1))
+    scales = dict(zip(found.columns, zip(found.centre.tolist(), sds.tolist(), strict=True),
+                      strict=True))  # fmt: skip
+    columns = [column for each in covariates for column in each.columns]
+    patients = [found.n * scales[column][0] for column in columns]
+    references, absent = seen_levels(covariates, patients, found.n)
+    for k in absent:
+        scales[columns[k]] = (0.0, 1.0)
+    encoding = Encoding(
         arms=tuple(arms),
-        therapists=found.therapists,
-        covariates=covariates,
-        effects=(
-            *spec.effects,
-            *(name for name in names if spec.therapist_by_arm and name.startswith("arm[")),
-        ),
+        interaction=spec.interaction,
+        has_baseline="baseline" in found.columns,
+        covariates=tuple(covariates),
+        references=references,
+        absent=absent,
         scaling=Scaling(
             scales["outcome"],
             scales["moderator"],
             scales.get("baseline", (0.0, 1.0)),
-            tuple(scales[name] for name in covariates),
+            tuple(scales[column] for column in columns),
         ),
+    )
+    size = len(encoding.terms) + 1
+    cross_products = np.zeros((len(found.therapists), size, size))
+    count = np.zeros(len(found.therapists), dtype=np.int64)
+    divisors = np.array([scales[column][1] for column in found.columns])
+    for arm, weights in enumerate(sum_to_zero_basis(len(arms))):
+        cells = np.flatnonzero(found.arm_index == arm)
+        own = _with_ones(found, cells, divisors)
+        A = _columns(encoding, ("intercept", *found.columns), weights)
+        cross_products[found.therapist_index[cells]] += A.T @ own @ A
+        count[found.therapist_index[cells]] += found.count[cells]
+    arm_effects = [encoding.coefficients[k] for k in encoding.places("arm")]
+    design = Design(
+        outcome=spec.outcome,
+        encoding=encoding,
+        X=np.empty((0, len(encoding.terms))),
+        y=np.empty(0),
+        therapist_index=np.empty(0, dtype=np.int64),
+        therapists=found.therapists,
+        effects=(*spec.effects, *(arm_effects if spec.therapist_by_arm else ())),
         family=find_family(spec.family),
         scale=Scale(*scales["outcome"], 0, 0.0, 1.0),
         moderator=spec.moderator,
@@ -99,21 +108,26 @@ def _with_ones(found: CellMoments, cells: NDArray[np.int64], sds: Array) -> Arra
     return whole
 
 
-def _columns(names: Sequence[str], own: Sequence[str], weights: Array) -> Array:
+def _columns(encoding: Encoding, own: Sequence[Column], weights: Array) -> Array:
     """What each column of X, and the outcome, is of a patient's columns in one arm."""
-    A = np.zeros((len(own), len(names) + 1))
-    for k, name in enumerate([*names, "outcome"]):
-        kind, _, rest = name.partition("[")
-        if kind in ("arm", "interaction"):
-            source = "intercept" if kind == "arm" else "moderator"
-            A[own.index(source), k] = weights[int(rest[:-1]) - 1]
-        elif (source := rest[:-1] if kind == "covariate" else name) in own:
-            A[own.index(source), k] = 1.0
+    A = np.zeros((len(own), len(encoding.terms) + 1))
+    for k, term in enumerate(encoding.terms):
+        source: Column = term.kind
+        weight = 1.0
+        if term.kind in ("arm", "interaction"):
+            source = "intercept" if term.kind == "arm" else "moderator"
+            weight = weights[term.number - 1]
+        elif term.kind == "covariate":
+            source = encoding.columns[term.number]
+            weight = float(term.number not in encoding.absent)
+        if source in own:  # an absent baseline is not
+            A[own.index(source), k] = weight
+    A[own.index("outcome"), -1] = 1.0
     return A
 
 
 def _require_full_rank(design: Design) -> None:
-    kept = [k for k in design.present if design.coefficients[k] != "intercept"]
+    kept = [k for k in design.present if design.encoding.terms[k].kind != "intercept"]
     XtX = design.moments.XtX
     centred = XtX[np.ix_(kept, kept)] - np.outer(XtX[0, kept], XtX[0, kept]) / XtX[0, 0]
     sd = np.sqrt(np.diag(centred))

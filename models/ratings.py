@@ -18,10 +18,10 @@ PREDICTOR_SCALE = 0.5  # SDs of the alliance for one SD of a predictor: a large 
 def predictor_columns(design: Design) -> list[int]:
     """Columns of X that predict the alliance: intercept; with imputation all but its own."""
     if design.moderator.missing != "impute":
-        return [design.coefficients.index("intercept")]
+        return design.encoding.places("intercept")
     own = set(design.moderator_columns)
-    absent = set() if design.has_baseline else {design.coefficients.index("baseline")}
-    return [k for k in range(len(design.coefficients)) if k not in own | absent]
+    known = {*design.encoding.places("intercept"), *design.present}
+    return sorted(known - own)
 
 
 def needs_model(design: Design) -> bool:

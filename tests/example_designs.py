@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from data_prep.covariates import Covariate, column_coordinates
 from models.design import Design, build_design
 from models.gaussian_draws import GaussianDraws
 from models.priors import Priors
@@ -77,7 +78,7 @@ def example_patients(
     coords = {
         "arm": arms,
         "therapist": [f"T{number:03d}" for number in range(therapists)],
-        "covariate": ["age", "sex[M]"],
+        **column_coordinates([Covariate("age"), Covariate("sex", ("F", "M"))]),
     }
     return xr.Dataset(variables | {"outcome": ("patient", outcome)}, coords=coords)
 

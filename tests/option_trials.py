@@ -23,7 +23,7 @@ from inference.datatree import posterior, sampled_tree
 from inference.estimands import estimand_draws
 from inference.profiles import PROFILES
 from inference.sampling import PATIENT_LEVEL_TARGET_ACCEPT, sample_outcome
-from models.design import Design, Scaling, build_design
+from models.design import Design, build_design
 from models.family import Scale
 from models.latent_gaussian import latent_gaussian_model
 from models.patient_level import patient_level_model
@@ -209,10 +209,10 @@ def _truth(design: Design, latent: Array) -> pd.Series:
     if len(latent) and design.moderator.latent:
         values["moderator_latent"] = ((*one, "latent_patient"), latent[None, None])
         coords["latent_patient"] = latent_patients(design)
-    scaling = design.scaling
+    encoding = design.encoding
     if not design.family.discrete:
-        scaling = Scaling(OUTCOME, scaling.moderator, scaling.baseline, scaling.covariates)
-    found = estimand_draws(replace(design, scaling=scaling), xr.Dataset(values, coords=coords))
+        encoding = replace(encoding, scaling=replace(design.scaling, outcome=OUTCOME))
+    found = estimand_draws(replace(design, encoding=encoding), xr.Dataset(values, coords=coords))
     labels = zip(found["quantity"].values, found["level"].values, strict=True)
     return pd.Series(
         found.values.ravel(), index=pd.MultiIndex.from_tuples(labels, names=["quantity", "level"])

@@ -60,7 +60,9 @@ def assert_same(trial: Trial, registry: Registry) -> None:
     assert registry.notes == trial.notes
     for name, spec in specify(trial.study).items():
         one = build_design(trial.analysed(name), spec)
-        other = moments_design(registry.moments[name], spec, list(trial.study.arms))
+        other = moments_design(
+            registry.moments[name], spec, list(trial.study.arms), registry.covariates
+        )
         for fact in ("coefficients", "therapists", "covariates", "has_baseline", "effects"):
             assert getattr(one, fact) == getattr(other, fact)
         np.testing.assert_array_equal(one.moments.count, other.moments.count)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_prep.cells import canonical_code, natural_key, number_fault, parse_codes, parse_numbers
-from data_prep.covariates import covariate_columns
+from data_prep.covariates import coded, column_names
 from data_prep.errors import DataError, Problem
 from data_prep.study import Study
 from data_prep.validation import validate
@@ -226,10 +226,12 @@ def test_numbers_in_a_wrong_spelling_do_not_make_a_covariate_categorical() -> No
 
 def test_categories_become_indicators_of_all_levels_but_the_first() -> None:
     levels = np.array(["10", "2", None, "2", "x"], dtype=object)
-    columns = covariate_columns("site", levels)
-    assert list(columns) == ["site[10]", "site[x]"]
-    np.testing.assert_array_equal(columns["site[10]"], [1, 0, np.nan, 0, 0])
-    np.testing.assert_array_equal(columns["site[x]"], [0, 0, np.nan, 0, 1])
+    site = coded("site", levels)
+    assert site.levels == ("2", "10", "x")
+    assert column_names(site.columns) == ("site[10]", "site[x]")
+    ten, x = site.encoded(levels).T
+    np.testing.assert_array_equal(ten, [1, 0, np.nan, 0, 0])
+    np.testing.assert_array_equal(x, [0, 0, np.nan, 0, 1])
 
 
 def items_study(item_range: tuple[float, float]) -> Study:

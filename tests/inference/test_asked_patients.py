@@ -9,7 +9,6 @@ import pytest
 from prediction_examples import example_fit
 
 from data_prep.errors import InputError
-from inference.asked_covariates import reference_level
 from inference.asked_patients import patient_grid, trial_patients, trial_rows, with_alliance
 from inference.asked_therapists import choose_therapist, therapist_labels
 from inference.extrapolation import beyond, observed_range, require_observed
@@ -85,20 +84,6 @@ def test_what_is_not_there_is_refused(
 def test_a_study_without_covariates_says_so() -> None:
     with pytest.raises(InputError, match="names no covariates"):
         patient_grid(example_fit(), "function", covariates={"age": [50]})
-
-
-@pytest.mark.parametrize(
-    ("levels", "values", "reference"),
-    [
-        (["M"], ["M", "F", "F"], "F"),
-        (["M"], ["M"], None),
-        (["2", "10"], ["1", "10"], "1"),  # natural order: 1 comes before 2
-    ],
-)
-def test_the_reference_is_the_one_unknown_level_that_comes_first(
-    levels: list[str], values: list[str], reference: str | None
-) -> None:
-    assert reference_level("x", levels, values) == reference
 
 
 def test_the_trials_patients_keep_their_arms_therapists_and_values() -> None:

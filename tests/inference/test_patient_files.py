@@ -116,8 +116,12 @@ def test_every_cell_that_is_wrong_is_named_with_its_row(fit: Fit, tmp_path: Path
 def test_a_wrong_level_is_told_with_the_column(fit: Fit) -> None:
     frame = table()
     frame.loc[1, "sex"] = "m"
-    with pytest.raises(DataError, match="'sex': The covariate sex has no level 'm'"):
+    with pytest.raises(DataError) as refused:
         patients_from_frame(fit, "function", frame)
+    (problem,) = refused.value.problems
+    assert (problem.row, problem.column, problem.value) == (1, "sex", "m")
+    assert problem.rule == "The covariate sex has no level 'm'"
+    assert problem.remedy == "Did you mean 'M'? Valid levels: 'F', 'M'."
 
 
 def test_extrapolated_patients_are_marked_if_they_are_allowed(fit: Fit) -> None:

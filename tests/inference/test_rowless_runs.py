@@ -72,7 +72,7 @@ def test_nuts_needs_no_rows_either(made: Simulated, folder: Path) -> None:
     study = narrowed(made.study, outcomes=["pain"], alliance="within_between")
     registry = load_registry(study, folder)
     spec = specify(study)["pain"]
-    design = moments_design(registry.moments["pain"], spec, list(study.arms))
+    design = moments_design(registry.moments["pain"], spec, list(study.arms), registry.covariates)
     own = build_design(trial_from_frame(study, made.frame).analysed("pain"), spec)
     short = SamplerProfile("ci", 2, 50, 50)
     trees = [

@@ -1,0 +1,189 @@
+"""Names of levels in tables: one place that writes them, and one that reads them.
+
+The key of a contrast is a pair of arms, that of a covariate's column the covariate and its level.
+Joined to text, two keys may look alike: the arms ``A-B`` minus ``C`` and ``A`` minus ``B-C``. Such
+keys are told apart by quotes, so that in the tables of a study two keys never have one name. No
+other module joins codes to a name or takes a name apart.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+from functools import lru_cache
+from itertools import combinations, permutations
+
+from data_prep.errors import InputError, nearest
+
+AVERAGE, WITHIN, BETWEEN = "average", "within", "between"
+RESERVED = (AVERAGE, WITHIN, BETWEEN)  # levels of the moderator's slope that are no arms
+
+
+def quoted(text: str) -> str:
+    """A code in quotes, as JSON writes it: where it ends is never in doubt.
+
+    Examples
+    --------
+    >>> print(quoted("A-B"))
+    "A-B"
+    """
+    return json.dumps(text, ensure_ascii=False)
+
+
+def told_apart[Key: Hashable](
+    plain: Mapping[Key, str], careful: Mapping[Key, str], taken: Sequence[str] = ()
+) -> dict[Key, str]:
+    """A name of its own for every key: the plain one, and the careful one where two look alike.
+
+    Parameters
+    ----------
+    plain, careful : mapping of key to str
+        The same keys; no two careful names are equal.
+    taken : sequence of str
+        Names that are none of these keys'.
+    """
+    count = Counter(plain.values())
+    names = {
+        key: name if count[name] == 1 and name not in taken else careful[key]
+        for key, name in plain.items()
+    }
+    if len(set(names.values())) == len(names):
+        return names
+    return dict(careful)  # a plain name that is written as another's careful one
+
+
+@lru_cache
+def contrast_names(codes: tuple[str, ...]) -> Mapping[tuple[int, int], str]:
+    """Name of every contrast of two arms, ``MCE-GE`` for MCE minus GE, in either direction.
+
+    Parameters
+    ----------
+    codes : tuple of str
+        Of the arms, in display order.
+
+    Returns
+    -------
+    mapping of (int, int) to str
+        By the positions of the two arms, the second taken from the first; no name twice.
+
+    Examples
+    --------
+    >>> contrast_names(("GE", "MCE"))[1, 0]
+    'MCE-GE'
+    >>> names = contrast_names(("C", "B-C", "A", "A-B"))
+    >>> print(names[2, 1], names[3, 0], names[2, 0])
+    "A"-"B-C" "A-B"-"C" A-C
+    """
+    usual = [(later, earlier) for earlier, later in combinations(range(len(codes)), 2)]
+    pairs = [*usual, *((earlier, later) for later, earlier in usual)]
+    return told_apart(
+        {(k, j): f"{codes[k]}-{codes[j]}" for k, j in pairs},
+        {(k, j): f"{quoted(codes[k])}-{quoted(codes[j])}" for k, j in pairs},
+    )
+
+
+def code_names(codes: Sequence[str], taken: Sequence[str]) -> tuple[str, ...]:
+    """Codes as levels beside others that are no codes: in quotes where they look like those.
+
+    Parameters
+    ----------
+    codes : sequence of str
+        Each once.
+    taken : sequence of str
+        The other levels.
+    """
+    plain, careful = dict(enumerate(codes)), {k: quoted(code) for k, code in enumerate(codes)}
+    return tuple(told_apart(plain, careful, taken).values())
+
+
+@lru_cache
+def slope_names(codes: tuple[str, ...]) -> tuple[str, ...]:
+    """Level of each arm's own slope of the moderator, beside `RESERVED`.
+
+    Parameters
+    ----------
+    codes : tuple of str
+        Of the arms.
+
+    Examples
+    --------
+    >>> print(*slope_names(("GE", "average")))
+    GE "average"
+    """
+    return code_names(codes, RESERVED)
+
+
+def names_among(codes: Sequence[str], chosen: Sequence[int]) -> dict[tuple[int, int], str]:
+    """Names of the contrasts of some arms, by their places among these.
+
+    Parameters
+    ----------
+    codes : sequence of str
+        Of all arms: a contrast has one name, whichever others are shown beside it.
+    chosen : sequence of int
+        Positions of the arms.
+    """
+    names = contrast_names(tuple(codes))
+    return {(k, j): names[chosen[k], chosen[j]] for k, j in permutations(range(len(chosen)), 2)}
+
+
+def find_contrast(
+    codes: Sequence[str], named: str, pairs: Sequence[tuple[int, int]] = ()
+) -> tuple[int, int]:
+    """The two arms of a contrast that somebody named.
+
+    Parameters
+    ----------
+    codes : sequence of str
+        Of the arms, in display order.
+    named : str
+        As in the tables, or the two codes with a hyphen between them, each in quotes or not.
+    pairs : sequence of tuple of int
+        Contrasts that can be meant; all of them, in either direction, by default.
+
+    Returns
+    -------
+    tuple of int
+        Positions; the second arm is taken from the first.
+
+    Raises
+    ------
+    InputError
+        If there is no such contrast, or the name could be two.
+    """
+    every = contrast_names(tuple(codes))
+    names = {pair: every[pair] for pair in pairs or every}
+    for pair, name in names.items():
+        if name == named:
+            return pair
+    found = [pair for pair in names if named in _spellings(codes[pair[0]], codes[pair[1]])]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        told = " or ".join(names[pair] for pair in found)
+        raise InputError(
+            f"The contrast {named!r} could be {told}.", "Name it with these quotes in it."
+        )
+    raise InputError(f"There is no contrast {named!r}.", nearest(named, list(names.values())))
+
+
+def _spellings(first: str, second: str) -> set[str]:
+    return {
+        f"{a}-{b}" for a in (first, quoted(first)) for b in (second, quoted(second))
+    }  # fmt: skip
+
+
+def contrast_words(codes: Sequence[str]) -> dict[str, str]:
+    """What each contrast's name says in words, ``MCE minus GE``, by its name.
+
+    Parameters
+    ----------
+    codes : sequence of str
+        Of the arms; or their labels' codes, whatever is to be read.
+    """
+    names = contrast_names(tuple(codes))
+    plain = {pair: f"{codes[pair[0]]} minus {codes[pair[1]]}" for pair in names}
+    careful = {pair: f"{quoted(codes[pair[0]])} minus {quoted(codes[pair[1]])}" for pair in names}
+    words = told_apart(plain, careful)
+    return {name: words[pair] for pair, name in names.items()}
