@@ -111,14 +111,11 @@ class Partition:
         What the columns of its covariates stand for.
     therapists : list of str
         Ids, in no order.
-    levels : dict of str to tuple of str, or None
-        By covariate: the levels that occur, None where it is continuous or has no value.
     """
 
     data: xr.Dataset
     columns: tuple[CovariateColumn, ...]
     therapists: list[str]
-    levels: dict[str, tuple[str, ...] | None]
 
 
 def read_typed(study: Study, path: Path, continuous: Mapping[str, bool]) -> TypedFile:
@@ -394,25 +391,23 @@ def partition_of(study: Study, columns: Mapping[str, Column]) -> Partition:
     therapist, arm = columns[THERAPIST], columns[ARM]
     assert isinstance(therapist, Codes)
     assert isinstance(arm, Codes)
+    rows = len(arm.index)
     variables: dict[str, tuple[tuple[str, ...], np.ndarray]] = {
         "arm_index": (("patient",), arm.index),
         "therapist_index": (("patient",), therapist.index),
         "moderator": (("patient",), np.asarray(columns[MODERATOR])),
     }
     covariates: dict[CovariateColumn, Array] = {}
-    levels: dict[str, tuple[str, ...] | None] = {}
     for name in study.covariates:
         column = columns[covariate_column(name)]
-        if isinstance(column, Codes):
-            levels[name] = tuple(column.labels)
+        if isinstance(column, Codes) and column.labels:
             missing = column.index < 0
             for place, label in enumerate(column.labels):
                 indicator = (column.index == place).astype(float)
                 covariates[CovariateColumn(name, label)] = np.where(missing, np.nan, indicator)
-        else:
-            levels[name] = None
-            covariates[CovariateColumn(name)] = column
-    rows = len(arm.index)
+        else:  # nobody has a level: missing, as a number would be
+            values = np.full(rows, np.nan) if isinstance(column, Codes) else column
+            covariates[CovariateColumn(name)] = values
     stacked = np.stack(list(covariates.values()), axis=1) if covariates else np.empty((rows, 0))
     variables["covariates"] = (("patient", "covariate"), stacked)
     for name, outcome in study.outcomes.items():
@@ -428,4 +423,4 @@ def partition_of(study: Study, columns: Mapping[str, Column]) -> Partition:
     }
     attributes = {MISSING_ALLIANCE: study.model.missing_alliance}
     data = xr.Dataset(variables, coords=coords, attrs=attributes)
-    return Partition(data, tuple(covariates), therapist.labels, levels)
+    return Partition(data, tuple(covariates), therapist.labels)

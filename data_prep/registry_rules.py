@@ -93,10 +93,10 @@ def column_problems(study: Study, whole: Part, source: str) -> list[Problem]:
         numbers = whole.seen.numbers.get(part)
         if codes:
             levels = np.array(list(codes), dtype=object)
-        elif cells.wrong or numbers is None:
+        elif cells.wrong:
             continue  # told by their rows
         else:
-            levels = np.array(numbers.ends())
+            levels = np.array([] if numbers is None else numbers.ends())
         for rule, remedy in column_faults(levels):
             problems.append(Problem(source, None, name, None, rule, remedy))
     return problems
