@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -63,6 +64,7 @@ def without_declared(frame: pd.DataFrame, study: Study) -> pd.DataFrame:
     return changed
 
 
+@lru_cache(maxsize=200_000)  # the same therapists stand in every file of a registry
 def looks_missing(code: str) -> bool:
     """Whether a code is one that programs and people write for a missing value."""
     return code.casefold() in MARKERS | WORDS or number_of(code) in SENTINELS
@@ -154,11 +156,14 @@ def marker_codes(counts: Iterable[tuple[str, int]], *, words: bool) -> list[str]
         Whether no code can be meant to be one of `WORDS`.
     """
     pairs = list(counts)
+    suspects = [code for code, _ in pairs if looks_missing(code)]
     found = [
         code
-        for code, _ in pairs
+        for code in suspects
         if code.casefold() in MARKERS or (words and code.casefold() in WORDS)
     ]
+    if len(suspects) == len(found):
+        return found
     numbers = [number_of(code) for code, _ in pairs if code not in found]
     if numbers and all(number is not None for number in numbers):
         times = np.array([count for code, count in pairs if code not in found])

@@ -48,7 +48,9 @@ class IdHashes:
         IdHashes
             Of ids that occur twice, and of spellings under which there are several ids.
         """
-        exact, alike = _sorted(self.exact), _sorted(self.alike)
+        exact = _sorted(self.exact)
+        same = all(one is other for one, other in zip(self.exact, self.alike, strict=True))
+        alike = exact if same else _sorted(self.alike)
         twice = exact[1:][exact[1:] == exact[:-1]]
         several = alike[1:][alike[1:] == alike[:-1]]
         if len(several) <= len(twice):  # every id has one spelling: it is the same ids twice

@@ -12,7 +12,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from data_prep.cell_moments import CellMoments, cell_moments, merged
-from data_prep.cells import natural_key
 from data_prep.covariates import FEW_VALUES, LABELLED, kind_notes
 from data_prep.flow import counted
 from data_prep.item_direction import direction_notes
@@ -269,8 +268,7 @@ def code_notes(study: Study, seen: Seen, *, files: bool) -> list[str]:
         if found:
             notes.append(_marker_note(column, found, told, part, seen, files=files))
         what = "therapist" if part == THERAPIST else f"category of {column!r}"
-        codes = sorted((code for code in own if code not in found), key=natural_key)
-        notes += spelling_note(what, codes)
+        notes += spelling_note(what, [code for code in own if code not in found])
     return notes
 
 

@@ -6,6 +6,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+from data_prep.cells import natural_key
+
 NAMED_GROUPS = 5
 
 _BLANK = re.compile(r"[\s\u200b-\u200d\ufeff]+")
@@ -45,12 +47,13 @@ def spelled_apart(codes: Iterable[str]) -> list[list[str]]:
     Returns
     -------
     list of list of str
-        Groups of two or more, in the order of their first codes.
+        Groups of two or more, in natural order.
     """
     groups: dict[str, list[str]] = {}
     for code in codes:
         groups.setdefault(folded(code), []).append(code)
-    return [group for group in groups.values() if len(group) > 1]
+    several = [sorted(group, key=natural_key) for group in groups.values() if len(group) > 1]
+    return sorted(several, key=lambda group: natural_key(group[0]))
 
 
 def spelling_note(what: str, codes: Iterable[str]) -> list[str]:
