@@ -69,7 +69,9 @@ class Sheet:
     ----------
     title : str
     frame : pandas.DataFrame
-        As of `data_prep.text_files.read_text`.
+        As of `data_prep.text_files.read_text`, but columns without any cell are left out.
+    places : tuple of int
+        Of the columns in the sheet, from 1.
     merged : tuple of Merged
     others : dict of str to tuple of str
         Titles of the other sheets, and the texts in the first row of each that is not empty.
@@ -77,6 +79,7 @@ class Sheet:
 
     title: str
     frame: pd.DataFrame
+    places: tuple[int, ...]
     merged: tuple[Merged, ...]
     others: dict[str, tuple[str, ...]]
 
@@ -131,7 +134,8 @@ def read_excel(content: bytes, name: str, wanted: str | None = None) -> Sheet:
             where = f"the first sheet, {title!r}, is empty"
         named = f", or name another one: '{name}#{next(iter(others))}'" if others else ""
         raise InputError(f"{name}: {where}.", f"Put the table on it, with a header{named}.")
-    return Sheet(title, _frame(rows), tuple(merged), others)
+    frame, places = _frame(rows)
+    return Sheet(title, frame, tuple(places), tuple(merged), others)
 
 
 def _chosen(titles: list[str], wanted: str | None, name: str) -> str:
@@ -252,24 +256,21 @@ def _first_texts(sheet: Any) -> tuple[str, ...]:
     return ()
 
 
-def _frame(rows: dict[int, dict[int, str]]) -> pd.DataFrame:
-    """Rows below the header, under the numbers that the spreadsheet shows."""
+def _frame(rows: dict[int, dict[int, str]]) -> tuple[pd.DataFrame, list[int]]:
+    """Rows below the header, under the numbers that the spreadsheet shows; the columns' places."""
     numbers = list(rows)
-    width = max(max(row) for row in rows.values())
     header = rows[numbers[0]]
-    columns: list[list[str | None]] = [[] for _ in range(width)]
-    index = range(numbers[0] + 1, numbers[-1] + 1)
+    used = sorted({place for row in rows.values() for place in row})
+    columns: dict[int, list[str | None]] = {place: [] for place in used}
     nothing: dict[int, str] = {}
-    for number in index:
+    for number in range(numbers[0] + 1, numbers[-1] + 1):
         row = rows.get(number, nothing)
-        for position, column in enumerate(columns, start=1):
-            column.append(row.get(position))
-    table = pd.DataFrame(
-        {position: pd.Series(column, index, dtype="str") for position, column in enumerate(columns)}
-    )
-    table.columns = pd.Index([header.get(position, "") for position in range(1, width + 1)])
+        for place, column in columns.items():
+            column.append(row.get(place))
+    table = pd.DataFrame(columns, dtype="str")
+    table.columns = pd.Index([header.get(place, "") for place in used])
     table.index = pd.RangeIndex(numbers[0] + 1, numbers[-1] + 1)
-    return table
+    return table, used
 
 
 def _letters(column: int) -> str:

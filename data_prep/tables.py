@@ -201,7 +201,7 @@ def read_table(path: Path, *, may_be_empty: bool = False) -> Table:
         frame, places, more = _cleaned(cells, file.name, may_be_empty)
         return Table(path, frame, (*notes, *more), digest, _header_row(cells), places)
     sheet = read_excel(content, file.name, wanted)
-    frame, places, more = _cleaned(sheet.frame, path.name, may_be_empty)
+    frame, places, more = _cleaned(sheet.frame, path.name, may_be_empty, sheet.places)
     notes = []
     if sheet.others:
         which = "the first," if wanted is None else "the one named,"
@@ -225,7 +225,7 @@ def _header_row(cells: pd.DataFrame) -> int:
 
 
 def _cleaned(
-    cells: pd.DataFrame, name: str, may_be_empty: bool
+    cells: pd.DataFrame, name: str, may_be_empty: bool, at: Sequence[int] = ()
 ) -> tuple[pd.DataFrame, dict[str, int], list[str]]:
     """Named columns and filled rows of the cells as read; the columns' places."""
     titles = [str(title).strip() for title in cells.columns]
@@ -234,8 +234,9 @@ def _cleaned(
     places: dict[str, int] = {}
     skipped: list[int] = []
     unnamed: list[tuple[int, int, str]] = []
-    for place, title in enumerate(titles, start=1):
-        column = cells.iloc[:, place - 1]
+    for position, title in enumerate(titles):
+        place = at[position] if at else position + 1
+        column = cells.iloc[:, position]
         if not column.isna().all():
             column = column.str.strip()
             column = column.mask(column.isin(["", MISSING]))
