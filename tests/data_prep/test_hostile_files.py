@@ -89,14 +89,16 @@ def test_empty_columns_of_a_text_file_are_one_note(tmp_path: Path) -> None:
 
 
 def repacked(path: Path, member: str, content: bytes) -> Path:
-    """The workbook with one of its members replaced, packed."""
+    """The workbook with one of its members replaced, or added, packed."""
     changed = io.BytesIO()
     with (
         zipfile.ZipFile(path) as book,
         zipfile.ZipFile(changed, "w", zipfile.ZIP_DEFLATED) as copy,
     ):
         for name in book.namelist():
-            copy.writestr(name, content if name == member else book.read(name))
+            if name != member:
+                copy.writestr(name, book.read(name))
+        copy.writestr(member, content)
     path.write_bytes(changed.getvalue())
     return path
 
