@@ -261,7 +261,7 @@ def patients_again(
             problems.append(problem)
     groups = spelled_apart(first)
     told = [
-        " and ".join(f"{file} row {row}" for file, row in (first[code] for code in group))
+        " and ".join(f"{file} row {row}" for file, row in sorted(first[code] for code in group))
         for group in groups
     ]
     return problems, [patient_spelling_note(told)] if told else []

@@ -286,7 +286,7 @@ def patient_spelling_notes(typed: pd.DataFrame) -> list[str]:
     if not groups:
         return []
     row = dict(zip(typed[PATIENT].tolist(), typed.index.tolist(), strict=True))
-    pairs = [" and ".join(str(row[code]) for code in group) for group in groups]
+    pairs = [" and ".join(map(str, sorted(row[code] for code in group))) for group in groups]
     return [patient_spelling_note([f"rows {pair}" for pair in pairs])]
 
 
