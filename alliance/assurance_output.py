@@ -95,7 +95,7 @@ def assurance(
         from diagnostics.assurance_figure import assurance_figure
         from diagnostics.comparison_figure import save_figure
 
-        save_figure(assurance_figure(question, table), figure)
+        render.letters(save_figure(assurance_figure(question, table), figure))
         render.say(f"Written: {figure}")
     if table_format == "table":
         _print(table, question)

@@ -82,7 +82,7 @@ def calibrate(
         from diagnostics.comparison_figure import save_figure
         from diagnostics.rank_figure import rank_figure
 
-        save_figure(rank_figure(described, found), figure)
+        render.letters(save_figure(rank_figure(described, found), figure))
         render.say(f"Written: {figure}")
     if table_format == "table":
         for name in found.outcomes:

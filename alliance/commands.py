@@ -262,7 +262,7 @@ def summary(
         from diagnostics.comparison_figure import save_figure
         from diagnostics.contrast_figure import contrast_figure
 
-        save_figure(contrast_figure(fitted, table, interval=interval), figure)
+        render.letters(save_figure(contrast_figure(fitted, table, interval=interval), figure))
         render.say(f"Written: {figure}")
     render.summary(fitted, table, table_format, interval=interval, per_sd=per_sd)
     if table_format == "table":  # a machine reads one table
@@ -317,5 +317,5 @@ def compare(
     if figure is not None:
         from diagnostics.comparison_figure import comparison_figure, save_figure
 
-        save_figure(comparison_figure(fitted, table, interval=interval), figure)
+        render.letters(save_figure(comparison_figure(fitted, table, interval=interval), figure))
         render.say(f"Written: {figure}")

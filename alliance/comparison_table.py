@@ -10,6 +10,7 @@ import pandas as pd
 from rich.markup import escape
 
 from alliance.render import coloured, decimals, frame, number, out, outcome_table, words
+from data_prep.levels import AVERAGE
 
 if TYPE_CHECKING:
     from inference.fit import Fit
@@ -43,7 +44,7 @@ def comparison(fit: Fit, table: pd.DataFrame, table_format: str, *, interval: fl
         return
     console = out()
     claimed = table["claim"].notna()
-    overall = (table["quantity"] != "moderator_slope") | (table["level"] == "average")
+    overall = (table["quantity"] != "moderator_slope") | (table["level"] == AVERAGE)
     table = table.rename(columns={"posterior_mean": "posterior_estimate"})
     rows = table[(table["quantity"].isin(SHOWN) & overall) | claimed]
     show = _side_by_side if console.width >= SIDE_BY_SIDE else _one_below_the_other

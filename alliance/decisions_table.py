@@ -150,7 +150,7 @@ def _shares(fit: Fit, part: pd.DataFrame, share: str, outcome: str) -> Table:
         words = f"share with a score of {first['reach']:g} or better"
     headings = [fit.study.moderator.name, "Share", f"{share} interval", "P(better)"]
     table = _empty(f"{escape(outcome)}: {words}", "Arm, contrast", headings)
-    for _, section in part.groupby("level", sort=False):
+    for _, section in part.groupby(["quantity", "level"], sort=False):
         rows = section.to_dict("records")
         for k, row in enumerate(rows):
             table.add_row(

@@ -87,7 +87,7 @@ def effects(
         str,
         typer.Option(
             help="Who treats all patients: average, new (bands then hold what differs between "
-            "therapists), or a therapist's id."
+            "therapists), or a therapist's id (in double quotes if it is one of these words)."
         ),
     ] = "average",
     extrapolate: ExtrapolateOption = False,

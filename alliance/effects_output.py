@@ -71,7 +71,7 @@ def effects(
         from diagnostics.comparison_figure import save_figure
         from diagnostics.effect_figures import FIGURES
 
-        save_figure(FIGURES[plot](fit, answers), figure)
+        render.letters(save_figure(FIGURES[plot](fit, answers), figure))
         render.say(f"Written: {figure}")
     if table_format == "table":
         effect_table.effects(fit, answers)

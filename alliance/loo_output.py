@@ -310,5 +310,5 @@ class _Status:
 def _save(drawn: Any, path: Path) -> None:
     from diagnostics.comparison_figure import save_figure
 
-    save_figure(drawn, path)
+    render.letters(save_figure(drawn, path))
     render.say(f"Written: {path}")

@@ -73,7 +73,9 @@ def multiverse(
     if figure is not None:
         from diagnostics.multiverse_figure import multiverse_figure
 
-        save_figure(multiverse_figure(built, curves_of(table, wanted), interval), figure)
+        render.letters(
+            save_figure(multiverse_figure(built, curves_of(table, wanted), interval), figure)
+        )
         render.say(f"Written: {figure}")
     if table_format == "table":
         _print(multiverse_summary(table), built, interval)

@@ -43,7 +43,7 @@ def ppc(
         from diagnostics.comparison_figure import save_figure
         from diagnostics.predictive_figures import FIGURES
 
-        save_figure(FIGURES[plot](fit, checks), figure)
+        render.letters(save_figure(FIGURES[plot](fit, checks), figure))
         render.say(f"Written: {figure}")
     if table_format != "table":
         table = pd.concat([check.table() for check in checks], ignore_index=True)

@@ -66,7 +66,8 @@ def predict(
     therapist: Annotated[
         str | None,
         typer.Option(
-            help="new, average, or a therapist's id; with --average-over also known (all of the "
+            help="new, average, or a therapist's id (in double quotes if it is such a word); "
+            "with --average-over also known (all of the "
             "run) and own. By default the file's therapists, otherwise new.",
         ),
     ] = None,

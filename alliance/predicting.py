@@ -119,7 +119,7 @@ def predict(
 def _write(drawn: Any, path: Path) -> None:
     from diagnostics.comparison_figure import save_figure
 
-    save_figure(drawn, path)
+    render.letters(save_figure(drawn, path))
     render.say(f"Written: {path}")
 
 

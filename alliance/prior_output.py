@@ -50,7 +50,7 @@ def prior(
         from diagnostics.comparison_figure import save_figure
         from diagnostics.prior_figure import prior_figure
 
-        save_figure(prior_figure(checks), figure)
+        render.letters(save_figure(prior_figure(checks), figure))
         render.say(f"Written: {figure}")
     if table_format != "table":
         table = pd.concat([check.table() for check in checks], ignore_index=True)

@@ -62,6 +62,12 @@ def note(text: str) -> None:
     _err().print(f"[yellow]Note:[/yellow] {escape(text)}")
 
 
+def letters(missing: str) -> None:
+    """Say, once for a figure, which characters no installed font has."""
+    if missing:
+        note(f"No installed font has {' '.join(missing)}: drawn as boxes. Install one that has.")
+
+
 def error(text: str) -> None:
     """Tell what is wrong."""
     _err().print(f"[bold red]Error:[/bold red] {escape(text.strip())}")

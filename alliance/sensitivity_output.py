@@ -330,7 +330,7 @@ def _save(
         return
     from diagnostics.comparison_figure import save_figure
 
-    save_figure(draw(fit, answers), path)
+    render.letters(save_figure(draw(fit, answers), path))
     render.say(f"Written: {path}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,10 @@ SPARE_PATIENTS = 2  # beyond one for each coefficient: without them no residual 
 # Smallest eigenvalue of the columns' correlation matrix: 0 where one column can be computed from
 # the others, and about 1e-16 in floating point; nearly collinear real columns stay far above.
 COLLINEAR = 1e-10
+# SD of what least squares leaves of an outcome, in its own SDs, from which on it is computed from
+# other columns, rounding and all. No measured outcome is explained so well; chains mix badly from
+# a tenth of a millionth on.
+PERFECT = 1e-4
 INVOLVED = 1e-6  # share of a column in the null direction from which on a message names it
 
 
@@ -125,7 +129,12 @@ def outcome_problems(study: Study, source: str, name: str, data: xr.Dataset) -> 
         if column is not None and np.isnan(data[f"{name}_{variable}"].to_numpy()).all():
             return [no_value(name, variable, column, source)]
     rows = rated_patients(analysed_patients(data, name))
-    found = _too_few(study, rows) or _constant(study, name, rows) or _collinear(study, name, rows)
+    found = (
+        _too_few(study, name, data, rows)
+        or _constant(study, name, rows)
+        or _collinear(study, name, rows)
+        or _computed(study, name, rows)
+    )
     return [
         Problem(source, None, column or outcome.followup, None, f"outcome {name!r}: {rule}", remedy)
         for column, rule, remedy in found
@@ -216,13 +225,28 @@ def coefficient_count(study: Study, rows: xr.Dataset) -> int:
     return 1 + int("baseline" in rows) + (arms - 1) + 1 + interactions + covariates
 
 
-def _too_few(study: Study, rows: xr.Dataset) -> list[_Fault]:
+def _too_few(study: Study, name: str, data: xr.Dataset, rows: xr.Dataset) -> list[_Fault]:
     """Arms, and the trial, with too few analysed patients."""
     patients = np.bincount(rows["arm_index"].to_numpy(), minlength=rows.sizes["arm"])
-    return too_few(study, patients, coefficient_count(study, rows), _with_moderator(study))
+
+    def what_is_lacking(study: Study, arm: int) -> _Fault:
+        own = data["arm_index"].to_numpy() == arm
+        missing = {
+            column: int((own & lacks).sum()) for column, lacks in _gaps(study, name, data).items()
+        }
+        return lacking(study, int(own.sum()), missing)
+
+    coefficients = coefficient_count(study, rows)
+    return too_few(study, patients, coefficients, _with_moderator(study), what_is_lacking)
 
 
-def too_few(study: Study, patients: np.ndarray, coefficients: int, which: str) -> list[_Fault]:
+def too_few(
+    study: Study,
+    patients: np.ndarray,
+    coefficients: int,
+    which: str,
+    what_is_lacking: Callable[[Study, int], _Fault],
+) -> list[_Fault]:
     """Arms, and the trial, with too few analysed patients.
 
     Parameters
@@ -234,10 +258,12 @@ def too_few(study: Study, patients: np.ndarray, coefficients: int, which: str) -
         Of the outcome's linear model.
     which : str
         What else is said of the patients.
+    what_is_lacking : callable
+        Of the study and the position of an arm: as `lacking`.
 
     Returns
     -------
-    list of (None, rule, remedy)
+    list of (column, rule, remedy)
     """
     analysed = int(patients.sum())
     if not analysed:
@@ -245,14 +271,14 @@ def too_few(study: Study, patients: np.ndarray, coefficients: int, which: str) -
         remedy = "Compare the missing cells of these columns; leave out covariates with gaps."
         return [(None, rule, remedy)]
     found: list[_Fault] = []
-    for code, count in zip(study.arms, patients.tolist(), strict=True):
+    for position, (code, count) in enumerate(zip(study.arms, patients.tolist(), strict=True)):
         if count < PATIENTS_PER_ARM:
             rule = (
                 f"the arm {code!r} has {counted(count, 'analysed patient')}"
                 f"{which}, and it needs {PATIENTS_PER_ARM}"
             )
-            remedy = "Fill in what is missing, or take the arm out of [arms] and out of the file."
-            found.append((None, rule, remedy))
+            column, why, remedy = what_is_lacking(study, position)
+            found.append((column, f"{rule}{why}", remedy))
     if analysed < coefficients + SPARE_PATIENTS:
         rule = (
             f"{counted(analysed, 'analysed patient')}{which} cannot bear "
@@ -260,6 +286,48 @@ def too_few(study: Study, patients: np.ndarray, coefficients: int, which: str) -
         )
         found.append((None, rule, "Give more patients, or fewer covariates."))
     return found
+
+
+def lacking(study: Study, total: int, missing: Mapping[str, int]) -> _Fault:
+    """What most patients of an arm lack: its column, the words for it, and what to do.
+
+    Parameters
+    ----------
+    study : Study
+    total : int
+        Rows of the arm.
+    missing : mapping of str to int
+        By column, how many of them lack it.
+    """
+    if total < PATIENTS_PER_ARM:
+        remedy = "Give the file of the whole trial, or take the arm out of [arms] and of the file."
+        return study.columns.arm, f"; the file has {counted(total, 'row')} of it", remedy
+    column = max(missing, key=lambda each: missing[each])
+    count = missing[column]
+    why = f": {count} of its {total} rows have no value in the column {column!r}"
+    if column == study.columns.therapist:
+        remedy = (
+            "Fill in the therapists: the models need one for each patient, so that an arm without "
+            "therapists cannot be analysed beside arms with them."
+        )
+        return column, why, remedy
+    return column, why, "Fill in what is missing, or name another column."
+
+
+def _gaps(study: Study, name: str, data: xr.Dataset) -> dict[str, np.ndarray]:
+    """Whether each patient lacks a column that the outcome's analysis needs, by column."""
+    outcome, moderator = study.outcomes[name], study.moderator
+    gaps = {
+        study.columns.therapist: data["therapist_index"].to_numpy() == MISSING,
+        moderator.column or moderator.items[0]: np.isnan(data["moderator"].to_numpy()),
+        outcome.followup: np.isnan(data[f"{name}_followup"].to_numpy()),
+    }
+    if outcome.baseline is not None:
+        gaps[outcome.baseline] = np.isnan(data[f"{name}_baseline"].to_numpy())
+    sources = [column.covariate for each in covariates_of(data) for column in each.columns]
+    for position, source in enumerate(sources):
+        gaps[source] = np.isnan(data["covariates"].to_numpy()[:, position])
+    return gaps
 
 
 def _columns(study: Study, name: str, rows: xr.Dataset) -> list[_Column]:
@@ -318,8 +386,8 @@ def no_slope(label: str, source: str, value: float, which: str, code: str) -> _F
     return source, rule, "Set interaction = false in [model], or remove the arm."
 
 
-def _collinear(study: Study, name: str, rows: xr.Dataset) -> list[_Fault]:
-    """Columns that can be computed from others, so that their coefficients have no meaning."""
+def _all_columns(study: Study, name: str, rows: xr.Dataset) -> list[_Column]:
+    """Columns of an outcome's linear model, its intercept excepted."""
     columns = _columns(study, name, rows)
     arm, moderator = rows["arm_index"].to_numpy(), columns[0]
     centred = _unit(moderator.values) - _unit(moderator.values).mean()
@@ -329,6 +397,12 @@ def _collinear(study: Study, name: str, rows: xr.Dataset) -> list[_Fault]:
         if study.model.interaction:
             label = f"{moderator.label} in arm {code!r}"
             columns.append(_Column(label, moderator.source, np.where(in_arm, centred, 0.0)))
+    return columns
+
+
+def _collinear(study: Study, name: str, rows: xr.Dataset) -> list[_Fault]:
+    """Columns that can be computed from others, so that their coefficients have no meaning."""
+    columns = _all_columns(study, name, rows)
     correlations = np.corrcoef(np.array([_unit(column.values) for column in columns]))
     named = [(column.label, column.source) for column in columns]
     return following(named, correlations, _with_moderator(study))
@@ -355,6 +429,80 @@ def following(
     listed = ", ".join(label for label, _ in involved)
     rule = f"among the analysed patients{which} each of these follows from the others: {listed}"
     return [(involved[0][1], rule, "Leave one of them out of the study file.")]
+
+
+def _computed(study: Study, name: str, rows: xr.Dataset) -> list[_Fault]:
+    """An outcome that can be computed from other columns leaves nothing to be explained."""
+    columns, outcome = _all_columns(study, name, rows), study.outcomes[name]
+    y = rows["outcome"].to_numpy()
+    X = np.column_stack([_standard(column.values) for column in columns])
+    left, weights = _explained(X, _standard(y))
+    from_therapist = ""
+    if left >= PERFECT and study.model.therapist != "none":
+        therapist = rows["therapist_index"].to_numpy()
+        spare = len(y) - len(np.unique(therapist)) - X.shape[1]
+        if spare >= SPARE_PATIENTS:
+            within, weights = _explained(
+                _less_means(X, therapist), _less_means(_standard(y)[:, None], therapist)[:, 0]
+            )
+            left = within if within < PERFECT else left
+            from_therapist = study.columns.therapist
+    if left >= PERFECT:
+        return []
+    used = [
+        (column.label, column.source)
+        for column, share in zip(columns, weights, strict=True)
+        if share
+    ]
+    return [computed(used, from_therapist, outcome.followup, _with_moderator(study))]
+
+
+def computed(used: Sequence[tuple[str, str]], therapist: str, followup: str, which: str) -> _Fault:
+    """What to say of an outcome that follows from these columns.
+
+    Parameters
+    ----------
+    used : sequence of (str, str)
+        Label, and column of the file.
+    therapist : str
+        Column of the therapists if they are needed too; empty if not.
+    followup : str
+        The outcome's column.
+    which : str
+        What else is said of the patients.
+    """
+    sources = [label if source in label else f"{label} ({source})" for label, source in used]
+    listed = ", ".join([*sources, *([therapist] if therapist else [])])
+    rule = (
+        f"among the analysed patients{which} it can be computed from {listed}, "
+        "so that no model has anything left to explain"
+    )
+    remedy = (
+        "Check that the column holds what was measured after treatment, and not a copy or a sum "
+        "of other columns."
+    )
+    return followup, rule, remedy
+
+
+def _standard(values: np.ndarray) -> np.ndarray:
+    """Values with mean 0 and SD 1, by way of 0 to 1 so that no scale is lost in rounding."""
+    unit = _unit(values)
+    return (unit - unit.mean()) / unit.std()
+
+
+def _less_means(columns: np.ndarray, therapist: np.ndarray) -> np.ndarray:
+    """Columns (n, p) less the mean of each therapist's patients."""
+    _, index, count = np.unique(therapist, return_inverse=True, return_counts=True)
+    sums = np.zeros((len(count), columns.shape[1]))
+    np.add.at(sums, index, columns)
+    return columns - (sums / count[:, None])[index]
+
+
+def _explained(X: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
+    """SD of what least squares leaves of y, and which columns it uses."""
+    weights, *_ = np.linalg.lstsq(X, y, rcond=COLLINEAR)
+    left = float(np.sqrt(np.mean((y - X @ weights) ** 2)))
+    return left, np.abs(weights) > PERFECT
 
 
 def _unit(values: np.ndarray) -> np.ndarray:

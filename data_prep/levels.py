@@ -65,7 +65,8 @@ def contrast_names(codes: tuple[str, ...]) -> Mapping[tuple[int, int], str]:
     Returns
     -------
     mapping of (int, int) to str
-        By the positions of the two arms, the second taken from the first; no name twice.
+        By the positions of the two arms, the second taken from the first; no name twice, and none
+        that is the code of an arm.
 
     Examples
     --------
@@ -80,6 +81,7 @@ def contrast_names(codes: tuple[str, ...]) -> Mapping[tuple[int, int], str]:
     return told_apart(
         {(k, j): f"{codes[k]}-{codes[j]}" for k, j in pairs},
         {(k, j): f"{quoted(codes[k])}-{quoted(codes[j])}" for k, j in pairs},
+        codes,
     )
 
 

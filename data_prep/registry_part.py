@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from data_prep.cell_moments import CellMoments, Column, cell_moments, merged
 from data_prep.errors import DataError, InputError, Problem
 from data_prep.flow import analysed_patients, flow_counts
-from data_prep.partition import TypedFile, partition_of, read_typed
+from data_prep.partition import Partition, TypedFile, partition_of, read_typed
 from data_prep.patient_ids import IdHashes
 from data_prep.seen import Places, Seen, seen_in
 from data_prep.study import Study
@@ -53,6 +53,8 @@ class Facts:
         By outcome and column, of its analysed patients.
     flow : dict of str to dict
         By outcome, as of `data_prep.flow.flow_counts`.
+    gaps : dict of str to dict of str to ndarray of int, shape (arms,)
+        By outcome and column that its analysis needs, rows in each arm that lack it.
     given : dict of str to dict
         By outcome, how many rows have a follow-up, and a baseline.
     lacking : dict of str to int
@@ -65,6 +67,7 @@ class Facts:
     moments: dict[str, CellMoments]
     ends: dict[str, dict[Column, Ends]]
     flow: dict[str, dict[str, int]]
+    gaps: dict[str, dict[str, NDArray[np.int64]]]
     given: dict[str, dict[str, int]]
     lacking: dict[str, int]
     arms: NDArray[np.int64]
@@ -77,6 +80,10 @@ class Facts:
             },
             ends={name: _wider(own, other.ends[name]) for name, own in self.ends.items()},
             flow={name: _added(own, other.flow[name]) for name, own in self.flow.items()},
+            gaps={
+                name: {column: count + other.gaps[name][column] for column, count in own.items()}
+                for name, own in self.gaps.items()
+            },
             given={name: _added(own, other.given[name]) for name, own in self.given.items()},
             lacking=_added(self.lacking, other.lacking),
             arms=self.arms + other.arms,
@@ -223,7 +230,7 @@ def facts_of(study: Study, found: TypedFile) -> Facts:
     }
     moments: dict[str, CellMoments] = {}
     ends: dict[str, dict[Column, Ends]] = {}
-    flow, given = {}, {}
+    flow, given, gaps = {}, {}, {}
     for name in study.outcomes:
         rows = analysed_patients(data, name)
         columns: dict[Column, np.ndarray] = {"moderator": rows["moderator"].values}
@@ -242,6 +249,7 @@ def facts_of(study: Study, found: TypedFile) -> Facts:
         }
         counts = flow_counts(data, name)
         flow[name] = {key: int(value) for key, value in counts.items() if key != "outcome"}
+        gaps[name] = _gaps(study, name, partition, len(study.arms))
         given[name] = {
             which: int(np.isfinite(data[f"{name}_{which}"].values).sum())
             for which in ("followup", "baseline")
@@ -252,10 +260,30 @@ def facts_of(study: Study, found: TypedFile) -> Facts:
         moments=moments,
         ends=ends,
         flow=flow,
+        gaps=gaps,
         given=given,
         lacking=lacking,
         arms=np.bincount(arm[arm >= 0], minlength=len(study.arms)),
     )
+
+
+def _gaps(study: Study, name: str, partition: Partition, arms: int) -> dict[str, NDArray[np.int64]]:
+    """Rows in each arm that lack a column of the outcome's analysis; see `estimability`."""
+    outcome, moderator, data = study.outcomes[name], study.moderator, partition.data
+    lacks = {
+        study.columns.therapist: data["therapist_index"].values < 0,
+        moderator.column or moderator.items[0]: np.isnan(data["moderator"].values),
+        outcome.followup: np.isnan(data[f"{name}_followup"].values),
+    }
+    if outcome.baseline is not None:
+        lacks[outcome.baseline] = np.isnan(data[f"{name}_baseline"].values)
+    for column, values in zip(partition.columns, data["covariates"].values.T, strict=True):
+        lacks[column.covariate] = np.isnan(values)
+    arm = data["arm_index"].values
+    return {
+        column: np.bincount(arm[missing & (arm >= 0)], minlength=arms)
+        for column, missing in lacks.items()
+    }
 
 
 def _ends(values: NDArray[np.float64], arm: NDArray[np.int64], arms: int) -> Ends:

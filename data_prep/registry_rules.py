@@ -17,9 +17,14 @@ from data_prep.covariates import (
 )
 from data_prep.errors import InputError, Problem
 from data_prep.estimability import (
+    COLLINEAR,
+    PERFECT,
+    SPARE_PATIENTS,
     absent_parts,
+    computed,
     constant,
     following,
+    lacking,
     no_slope,
     no_value,
     too_few,
@@ -150,10 +155,15 @@ def _outcome_problems(
     arms = len(study.arms)
     # The intercept, the other arms and their slopes; the outcome is among the columns.
     coefficients = 1 + (arms - 1) + (arms - 1 if study.model.interaction else 0) + len(columns) - 1
+
+    def what_is_lacking(study: Study, arm: int) -> _Fault:
+        missing = {column: int(count[arm]) for column, count in facts.gaps[name].items()}
+        return lacking(study, int(facts.arms[arm]), missing)
+
     found = (
-        too_few(study, patients, coefficients, "")
+        too_few(study, patients, coefficients, "", what_is_lacking)
         or _constant(study, facts.ends[name], columns)
-        or _collinear(study, moments, columns)
+        or _dependent(study, moments, columns)
     )
     return [
         Problem(source, None, file or outcome.followup, None, f"outcome {name!r}: {rule}", remedy)
@@ -196,39 +206,61 @@ def _constant(
     ]
 
 
-def _collinear(
+def _dependent(
     study: Study, moments: CellMoments, named: Mapping[Column, tuple[str, str]]
 ) -> list[_Fault]:
-    """Columns that can be computed from others."""
-    arms, own = len(study.arms), [column for column in named if column != "outcome"]
-    places = [moments.columns.index(column) for column in own]
-    within = np.zeros((arms, len(own) + 1, len(own) + 1))  # of a one and the columns, by arm
-    np.add.at(within[:, 0, 0], moments.arm_index, moments.count)
-    sums = moments.sums[:, places]
-    np.add.at(within[:, 0, 1:], moments.arm_index, sums)
-    within[:, 1:, 0] = within[:, 0, 1:]
-    products = moments.products[:, places][:, :, places]
-    np.add.at(within[:, 1:, 1:], moments.arm_index, products)
-    moderator = 1 + own.index("moderator")
-    columns = [named[column] for column in own]
-    made = [np.tile(np.eye(len(own) + 1)[k + 1], (arms, 1)) for k in range(len(own))]
-    label, source = columns[own.index("moderator")]
+    """Columns that can be computed from others, or an outcome that can."""
+    columns = [*(column for column in named if column != "outcome"), "outcome"]
+    places = [moments.columns.index(column) for column in columns]
+    labels = [named[column] for column in columns]
+    arms, width = len(study.arms), len(columns) + 1
+    # What each column of the model is of a one and these columns, in each arm: (columns, arms, own)
+    made = [np.tile(np.eye(width)[k + 1], (arms, 1)) for k in range(len(columns))]
+    moderator = columns.index("moderator")
     for arm, code in list(enumerate(study.arms))[1:]:
-        here = (np.arange(arms) == arm).astype(float)
-        columns.append((f"arm {code!r}", study.columns.arm))
-        made.append(_unit_columns(len(own) + 1, 0, here))
+        here = np.arange(arms) == arm
+        labels.insert(-1, (f"arm {code!r}", study.columns.arm))
+        made.insert(-1, np.outer(here, np.eye(width)[0]))
         if study.model.interaction:
-            columns.append((f"{label} in arm {code!r}", source))
-            made.append(_unit_columns(len(own) + 1, moderator, here))
-    weights = np.array(made)  # what each column is of the one and the columns, in each arm
-    whole = np.einsum("kas,ast,lat->kl", weights, within, weights)
-    total = np.einsum("kas,as->k", weights, within[:, 0])
+            label, source = labels[moderator]
+            labels.insert(-1, (f"{label} in arm {code!r}", source))
+            made.insert(-1, np.outer(here, np.eye(width)[moderator + 1]))
+    weights = np.array(made, dtype=float)
+    cells = np.empty((len(moments.count), width, width))
+    cells[:, 0, 0] = moments.count
+    cells[:, 0, 1:] = cells[:, 1:, 0] = moments.sums[:, places]
+    cells[:, 1:, 1:] = moments.products[:, places][:, :, places]
+    by_arm = np.zeros((arms, width, width))
+    np.add.at(by_arm, moments.arm_index, cells)
+    whole = np.einsum("kas,ast,lat->kl", weights, by_arm, weights)
+    total = np.einsum("kas,as->k", weights, by_arm[:, 0])
     centred = whole - np.outer(total, total) / moments.n
     spread = np.sqrt(np.diag(centred))
-    return following(columns, centred / (spread[:, None] * spread), "")
+    scale = spread[:, None] * spread
+    if found := following(labels[:-1], (centred / scale)[:-1, :-1], ""):
+        return found
+    left, used = _explained(centred / scale)
+    therapist = ""
+    if left >= PERFECT and study.model.therapist != "none":
+        sums = np.zeros((len(moments.therapists), len(labels)))
+        own = np.einsum("cks,cs->ck", weights.transpose(1, 0, 2)[moments.arm_index], cells[:, 0])
+        np.add.at(sums, moments.therapist_index, own)
+        patients = np.bincount(moments.therapist_index, weights=moments.count, minlength=len(sums))
+        present = patients > 0
+        if moments.n - present.sum() - (len(labels) - 1) >= SPARE_PATIENTS:
+            means = sums[present].T @ (sums[present] / patients[present, None])
+            within, used = _explained((whole - means) / scale)
+            left = within if within < PERFECT else left
+            therapist = study.columns.therapist
+    if left >= PERFECT:
+        return []
+    involved = [label for label, share in zip(labels[:-1], used, strict=True) if share]
+    return [computed(involved, therapist, named["outcome"][1], "")]
 
 
-def _unit_columns(width: int, place: int, by_arm: NDArray[np.float64]) -> NDArray[np.float64]:
-    made = np.zeros((len(by_arm), width))
-    made[:, place] = by_arm
-    return made
+def _explained(products: NDArray[np.float64]) -> tuple[float, NDArray[np.bool_]]:
+    """SD of what the columns leave of the last one, and which of them it uses."""
+    X, y = products[:-1, :-1], products[:-1, -1]
+    weights = np.linalg.pinv(X, rcond=COLLINEAR, hermitian=True) @ y
+    left = np.sqrt(max(products[-1, -1] - weights @ y, 0.0))
+    return float(left), np.abs(weights) > PERFECT

@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from data_prep.errors import InputError
+from data_prep.levels import AVERAGE
+from diagnostics.figure_page import save
 from inference.fit import Fit
 
 # Okabe and Ito's colours, told apart by colour-blind readers; shapes say the same again.
@@ -46,7 +48,7 @@ def comparison_figure(fit: Fit, table: pd.DataFrame, *, interval: float = 0.95) 
         so that they share the axis of the contrasts: points of the outcome.
     """
     table = table.rename(columns={"posterior_mean": "posterior_estimate"})
-    overall = (table["quantity"] != "moderator_slope") | (table["level"] == "average")
+    overall = (table["quantity"] != "moderator_slope") | (table["level"] == AVERAGE)
     table = table[table["quantity"].isin(SHOWN) & overall]
     outcomes = fit.outcomes
     columns = min(2, len(outcomes))
@@ -80,7 +82,7 @@ def require_figure(path: Path) -> None:
         )
 
 
-def save_figure(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> str:
     """Write a figure as PNG, SVG or PDF.
 
     Parameters
@@ -89,6 +91,11 @@ def save_figure(figure: Figure, path: Path) -> None:
     path : Path
         The ending says the format.
 
+    Returns
+    -------
+    str
+        Characters of its texts that no installed font has.
+
     Raises
     ------
     InputError
@@ -96,7 +103,7 @@ def save_figure(figure: Figure, path: Path) -> None:
     """
     require_figure(path)
     try:
-        figure.savefig(path, dpi=150)
+        return save(figure, path, dpi=150)
     except OSError as error:
         raise InputError(
             f"The figure {str(path)!r} cannot be written: {error.strerror}.", "Name another place."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import matplotlib as mpl
@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from data_prep.errors import InputError
+from data_prep.levels import contrast_names, contrast_words
 from diagnostics.figure_page import COLOURS, STYLE, Page
 from inference.fit import Fit
 from inference.missing_outcomes import stated_shifts
@@ -91,8 +92,9 @@ def contrast_figure(fit: Fit, table: pd.DataFrame, *, interval: float = 0.95) ->
         raise InputError(
             "The table has no arm contrasts to draw.", "Give the summary of all quantities."
         )
-    codes = list(fit.study.arms)
-    pairs = {f"{codes[k]}-{codes[j]}": (codes[k], codes[j]) for k, j in arm_pairs(len(codes))}
+    codes = tuple(fit.study.arms)
+    names = contrast_names(codes)
+    pairs = {names[k, j]: (codes[k], codes[j]) for k, j in arm_pairs(len(codes))}
     height = AROUND_INCHES + ROW_INCHES * len(fit.outcomes)
     page = Page(fit, WIDTH, [height * len(pairs) + AXIS_INCHES], _caption(fit, interval))
     share = f"{100 * interval:g}%"
@@ -101,7 +103,7 @@ def contrast_figure(fit: Fit, table: pd.DataFrame, *, interval: float = 0.95) ->
         panels = page.strips[0].subplots(
             len(pairs), 2, squeeze=False, sharey="row", width_ratios=[1, NUMBERS_WIDE]
         )
-        titles = _named(fit, list(pairs.values()))
+        titles = _named(fit, pairs)
         for level, title, (panel, numbers) in zip(pairs, titles, panels, strict=True):
             rows = shown[shown["level"] == level].to_dict("records")
             _intervals(panel, rows, f"posterior mean and {share} interval")
@@ -119,11 +121,12 @@ def contrast_figure(fit: Fit, table: pd.DataFrame, *, interval: float = 0.95) ->
     return page.figure
 
 
-def _named(fit: Fit, pairs: Sequence[tuple[str, str]]) -> list[str]:
+def _named(fit: Fit, pairs: Mapping[str, tuple[str, str]]) -> list[str]:
     """Contrasts by the arms' labels if there is room for all of them, otherwise by their codes."""
-    words = [" minus ".join(fit.study.arms[code] for code in pair) for pair in pairs]
+    words = [" minus ".join(fit.study.arms[code] for code in pair) for pair in pairs.values()]
     fits = max(map(len, words)) <= TITLE_CHARACTERS
-    return words if fits else [" minus ".join(pair) for pair in pairs]
+    short = contrast_words(tuple(fit.study.arms))
+    return words if fits else [short[level] for level in pairs]
 
 
 def _intervals(panel: Axes, rows: list[dict[Any, Any]], label: str) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
+from data_prep.levels import contrast_words
 from diagnostics.figure_page import COLOURS, LINES, STYLE, Page, hatch_extrapolated
 from inference.effect_curves import Contrast
 from inference.effects import Effects
@@ -170,7 +171,7 @@ def _minus(fit: Fit, answer: Effects, which: Contrast, room: int) -> str:
     """A contrast in words: by the arms' labels where there is room for so many characters."""
     codes = [answer.curves.arms[arm] for arm in (which.first, which.second)]
     words = " minus ".join(fit.study.arms[code] for code in codes)
-    return words if len(words) <= room else " minus ".join(codes)
+    return words if len(words) <= room else contrast_words(answer.curves.arms)[which.level]
 
 
 def _chances(panel: Axes, answer: Effects, level: str) -> None:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import textwrap
+import warnings
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Protocol
 
+import matplotlib as mpl
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.font_manager import FontProperties
+from matplotlib.text import Text
 
 from data_prep.study import Study
 
@@ -44,6 +50,62 @@ def hatch_extrapolated(
                 start, end, facecolor="none", edgecolor="0.6", hatch="///", linewidth=0, label=label
             )
             label = "_nolegend_"
+
+
+def save(figure: Figure, target: Any, **options: Any) -> str:
+    """Write a figure with every letter that the installed fonts have.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    target : path or file
+        Like the options, as `matplotlib.figure.Figure.savefig` takes it.
+
+    Returns
+    -------
+    str
+        Characters that no installed font has; they are drawn as boxes.
+    """
+    texts = [text for text in figure.findobj(Text) if not text.get_text().isascii()]
+    characters = {
+        ord(letter) for text in texts for letter in text.get_text() if letter.isprintable()
+    }
+    families, missing = fonts_of(frozenset(characters))
+    if families:
+        for text in texts:
+            text.set_fontfamily([*mpl.rcParams["font.family"], *families])
+    with warnings.catch_warnings():
+        # Said by the return value, once, and not a letter at a time.
+        warnings.filterwarnings("ignore", r"Glyph \d+", UserWarning)
+        warnings.filterwarnings("ignore", "Matplotlib currently does not support", UserWarning)
+        figure.savefig(target, **options)
+    return "".join(map(chr, sorted(missing)))
+
+
+@lru_cache
+def fonts_of(characters: frozenset[int]) -> tuple[list[str], frozenset[int]]:
+    """Families of installed fonts that have what the usual one lacks, and what none has.
+
+    Parameters
+    ----------
+    characters : frozenset of int
+        Code points.
+    """
+    usual = font_manager.get_font(font_manager.findfont(FontProperties())).get_charmap()
+    missing, families = characters - set(usual), []
+    for font in sorted(font_manager.fontManager.ttflist, key=lambda each: each.name):
+        if not missing:
+            break
+        if "Last Resort" in font.name:  # has a box for each script, and no letters
+            continue
+        try:
+            known = font_manager.get_font(font.fname).get_charmap()
+        except (OSError, RuntimeError):  # a font file that is gone, or of no use
+            continue
+        if missing & set(known):
+            families.append(font.name)
+            missing -= set(known)
+    return list(dict.fromkeys(families)), missing
 
 
 class Page:

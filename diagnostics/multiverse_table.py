@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 
 from data_prep.errors import InputError, nearest
+from data_prep.levels import AVERAGE
 from inference.estimands import SCALE_QUANTITIES, linear_estimands
 from inference.multiverse import CHOICES, Multiverse
 
 USABLE = ("PASS", "REVIEW")
 # What a study is about; an empty level stands for all.
-SHOWN = (("moderator_slope", "average"), ("arm_contrast", ""), ("interaction", ""))
+SHOWN = (("moderator_slope", AVERAGE), ("arm_contrast", ""), ("interaction", ""))
 LEAST_SHARE = 0.05  # of the variance, from which on a choice is said to matter
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from data_prep.errors import InputError
+from data_prep.levels import quoted
 from inference.asked_patients import AskedPatients
 from inference.predictor import TherapistChoice, require_therapists
+from inference.therapist_parts import WORDS, therapist_id
 from models.design import Design
 
 
@@ -19,9 +21,9 @@ def choose_therapist(
     patients : AskedPatients
     therapist : str or TherapistChoice, optional
         ``new``, ``average``, ``own`` (the therapists that the patients come with), or the id of a
-        therapist of the trial. By default ``own`` where patients come with therapists, else
-        ``new``. Patients of one new therapist share that therapist's draw: those of the same id
-        where patients come with ids, otherwise all.
+        therapist of the trial, in double quotes if it is such a word itself. By default ``own``
+        where patients come with therapists, else ``new``. Patients of one new therapist share that
+        therapist's draw: those of the same id where patients come with ids, otherwise all.
 
     Returns
     -------
@@ -48,6 +50,7 @@ def choose_therapist(
             )
         require_therapists(design, patients.therapists)
         return TherapistChoice("known", patients.therapists)
+    therapist = therapist_id(design, therapist)
     require_therapists(design, [therapist])
     return TherapistChoice.known(therapist)
 
@@ -64,9 +67,12 @@ def therapist_labels(choice: TherapistChoice, patients: int) -> list[str]:
     Returns
     -------
     list of str
-        ``average``, ``new``, ``new (id)`` where patients of the same id share one, or an id.
+        ``average``, ``new``, ``new (id)`` where patients of the same id share one, or an id, in
+        quotes if it is one of these words.
     """
     if choice.kind == "average" or not choice.labels:
         return [choice.kind] * patients
     labels = choice.labels * patients if len(choice.labels) == 1 else choice.labels
-    return [f"new ({label})" if choice.kind == "new" else label for label in labels]
+    if choice.kind == "new":
+        return [f"new ({label})" for label in labels]
+    return [quoted(label) if label in WORDS else label for label in labels]

@@ -23,7 +23,9 @@ from inference.effect_curves import (
 from inference.extrapolation import beyond, observed_range, require_observed
 from inference.fit import Fit
 from inference.predictor import AVERAGE, NEW, TherapistChoice, therapist_part
+from inference.therapist_parts import therapist_id
 from inference.yardsticks import Yardstick
+from models.design import Design
 
 Array = NDArray[np.float64]
 
@@ -148,7 +150,7 @@ def effects_along(
     points = value_grid(observed, grid, shown)
     better = fit.study.outcomes[outcome].better
     generator = np.random.default_rng(seed)
-    part = therapist_part(design, draws, _choice(therapist), 1, generator)
+    part = therapist_part(design, draws, _choice(design, therapist), 1, generator)
     curves = arm_curves(design, draws, patients, points, better, part)
     return Effects(
         outcome=outcome,
@@ -201,10 +203,10 @@ def require_askable(
     require_observed(values, observed, moderator.label, extrapolate=extrapolate)
 
 
-def _choice(therapist: str) -> TherapistChoice:
+def _choice(design: Design, therapist: str) -> TherapistChoice:
     if therapist in ("average", "new"):
         return AVERAGE if therapist == "average" else NEW
-    return TherapistChoice.known(therapist)
+    return TherapistChoice.known(therapist_id(design, therapist))
 
 
 def _slopes(fit: Fit, outcome: str, contrasts: Sequence[Contrast]) -> dict[str, Array]:

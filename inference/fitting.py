@@ -6,7 +6,7 @@ Apart from `inference.fit`, so that a run is read back without PyMC.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ from models.spec import JOINT, ModelSpec, specify
 if TYPE_CHECKING:
     from data_prep.registry import Registry
 
+ENCODINGS = "encodings"  # entry of a run's manifest: by outcome, `models.encoding.Encoding`
 LARGEST_SEED = 2**63 - 1
 
 
@@ -84,7 +85,7 @@ def fit_trial(
     own[MISSING_OUTCOMES] = missing_outcome_counts(trial)
     manifest = _manifest(trial, specs, settings, trees, timings) | own
     manifest["left_out"] = list(left_out)
-    return Fit(trial.study, specs, trees, trial.flow, manifest, shared=shared)
+    return _encoded(Fit(trial.study, specs, trees, trial.flow, manifest, shared=shared))
 
 
 def fit_registry(
@@ -130,7 +131,13 @@ def fit_registry(
     manifest = _manifest(registry, specs, settings, trees, timings)
     manifest["left_out"] = list(left_out)
     manifest["data"]["parts"] = list(registry.files)
-    return Fit(registry.study, specs, trees, registry.flow, manifest)
+    return _encoded(Fit(registry.study, specs, trees, registry.flow, manifest))
+
+
+def _encoded(fit: Fit) -> Fit:
+    """The fit with a manifest that tells how its patients were encoded."""
+    encodings = {name: fit.design(name).encoding.to_dict() for name in fit.outcomes}
+    return replace(fit, manifest=fit.manifest | {ENCODINGS: encodings})
 
 
 def _require_seed(seed: int) -> None:

@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from data_prep.errors import InputError, nearest
+from data_prep.levels import quoted
 from inference.datatree import require_effect_draws
 from inference.expected_scores import coefficients, flat
 from inference.rows import Rows, row_matrix
@@ -44,6 +45,8 @@ class TherapistChoice:
         return cls("known", tuple(ids))
 
 
+# What may be said in the place of an id.
+WORDS = ("new", "average", "own", "known")
 AVERAGE = TherapistChoice("average")
 NEW = TherapistChoice("new")
 
@@ -137,6 +140,14 @@ def require_therapists(design: Design, ids: Sequence[str]) -> None:
                 f"There is no therapist {name!r} in the run.",
                 f"{nearest(name, design.therapists)} Or say new or average.",
             )
+
+
+def therapist_id(design: Design, named: str) -> str:
+    """The id that somebody typed: as it stands, or in quotes, as one that is also a word is.
+
+    A therapist whose id is ``new`` is asked for as ``"new"``, quotes included.
+    """
+    return next((name for name in design.therapists if quoted(name) == named), named)
 
 
 def _known(design: Design, draws: xr.Dataset, known: Sequence[int], index: Index) -> TherapistPart:

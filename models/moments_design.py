@@ -19,6 +19,7 @@ from models.spec import ModelSpec
 
 Array = NDArray[np.float64]
 
+PERFECT = 1e-4  # SD of what is left of an outcome, in its own SDs; as in `estimability`
 COLLINEAR = 1e-10  # smallest eigenvalue of the columns' correlations; as in `estimability`
 
 
@@ -96,6 +97,7 @@ def moments_design(
         given=Moments(cross_products, count),
     )
     _require_full_rank(design)
+    _require_something_left(design)
     return design
 
 
@@ -143,4 +145,24 @@ def _require_full_rank(design: Design) -> None:
         f"{design.outcome}: among the analysed patients each of these follows from the others: "
         f"{', '.join(involved)}.",
         "Leave one of them out of the study file.",
+    )
+
+
+def _require_something_left(design: Design) -> None:
+    """Refuse an outcome that can be computed from its columns; see `data_prep.estimability`."""
+    kept, moments = design.present, design.moments
+    weights = np.linalg.solve(moments.XtX[np.ix_(kept, kept)], moments.Xty[kept])
+    left = 1 - weights @ moments.Xty[kept] / moments.yty
+    if left >= PERFECT**2:
+        return
+    used = [
+        design.coefficients[column]
+        for column, weight in zip(kept, weights, strict=True)
+        if abs(weight) > PERFECT
+    ]
+    raise InputError(
+        f"{design.outcome}: among the analysed patients it can be computed from "
+        f"{', '.join(used)}, so that no model has anything left to explain.",
+        "Check that the column holds what was measured after treatment, and not a copy or a sum "
+        "of other columns.",
     )

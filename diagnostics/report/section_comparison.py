@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from data_prep.levels import AVERAGE
 from diagnostics.comparison_figure import comparison_figure
 from diagnostics.report import words
 from diagnostics.report.material import Material
@@ -38,7 +39,7 @@ def comparison(material: Material) -> Section:
     """
     fit, share = material.fit, words.share(material.interval)
     table = material.comparison.rename(columns={"posterior_mean": "posterior_estimate"})
-    overall = (table["quantity"] != "moderator_slope") | (table["level"] == "average")
+    overall = (table["quantity"] != "moderator_slope") | (table["level"] == AVERAGE)
     rows = table[(table["quantity"].isin(SHOWN) & overall) | table["claim"].notna()]
     parts: list[Part] = [
         Paragraph(

@@ -85,7 +85,7 @@ def _table(material: Material, outcome: str, answer: Effects) -> ReportTable:
         curve = row["quantity"] == "arm_contrast"
         rows.append(
             {
-                "Contrast": row["level"].replace("-", " minus "),
+                "Contrast": words.contrast(fit, row["level"]),
                 "What": QUANTITIES[row["quantity"]],
                 name.capitalize(): words.figures(row["moderator"], 4) if curve else "all values",
                 "Mean": words.number(row["mean"], digits),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from data_prep.levels import AVERAGE, WITHIN
 from diagnostics.report import words
 from diagnostics.report.material import Material
 from diagnostics.report.parts import Facts, Notice, Paragraph, Part, ReportTable, Section
@@ -72,14 +73,14 @@ def _glance(material: Material) -> ReportTable:
             "Better": fit.study.outcomes[outcome].better,
             "Patients": str(words.patients(fit, outcome)),
         }
-        slope = material.row(outcome, "moderator_slope", "average")
+        slope = material.row(outcome, "moderator_slope", AVERAGE)
         if slope is None:
-            slope = material.row(outcome, "moderator_slope", "within")
+            slope = material.row(outcome, "moderator_slope", WITHIN)
         if slope is not None:
             shown["Slope"] = _told(slope)
         for row in material.rows(outcome).to_dict("records"):
             if row["quantity"] == "arm_contrast":
-                shown[row["level"].replace("-", " minus ")] = _told(row)
+                shown[words.contrast(fit, row["level"])] = _told(row)
         rows.append(shown | {"Gate": str(gate)})
     table = words.text_of(pd.DataFrame(rows))
     return ReportTable(

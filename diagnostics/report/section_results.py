@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from data_prep.levels import AVERAGE, WITHIN
 from diagnostics.contrast_figure import contrast_figure, standardised_contrasts
 from diagnostics.report import words
 from diagnostics.report.material import Material
@@ -41,7 +42,7 @@ def _forest(material: Material) -> Picture:
     fit, share = material.fit, words.share(material.interval)
     shown = standardised_contrasts(fit, material.summary)
     told = [
-        f"{row['label']}, {row['level'].replace('-', ' minus ')}: "
+        f"{row['label']}, {words.contrast(fit, row['level'])}: "
         f"{words.estimate(row['mean'], row['lower'], row['upper'], 2)}"
         for row in shown.to_dict("records")
     ]
@@ -58,10 +59,10 @@ def _told(material: Material, outcome: str) -> str:
     """The slope of the moderator in a sentence."""
     fit = material.fit
     described, name = fit.study.outcomes[outcome], fit.study.moderator.name
-    row = material.row(outcome, "moderator_slope", "average")
+    row = material.row(outcome, "moderator_slope", AVERAGE)
     where = "averaged over the arms"
     if row is None:
-        row, where = material.row(outcome, "moderator_slope", "within"), "within therapists"
+        row, where = material.row(outcome, "moderator_slope", WITHIN), "within therapists"
     if row is None:
         return f"The model has no slope of the {name}."
     digits = words.decimals(row["sd"])

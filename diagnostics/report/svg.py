@@ -10,6 +10,8 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from diagnostics.figure_page import save
+
 # Outlines look the same on every machine: no font is missing there, none has to be loaded.
 STYLE: dict[Any, Any] = {"svg.fonttype": "path", "svg.image_inline": True}
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
@@ -38,7 +40,7 @@ def inline_svg(figure: Figure, name: str, title: str, description: str) -> str:
     """
     buffer = io.StringIO()
     with mpl.rc_context(STYLE | {"svg.hashsalt": name}):
-        figure.savefig(buffer, format="svg", metadata=_NO_METADATA)
+        save(figure, buffer, format="svg", metadata=_NO_METADATA)
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     body = text[text.index(">") + 1 : text.rindex("</svg>")]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from data_prep.levels import contrast_words
 from data_prep.study import Outcome
 from diagnostics.report.parts import EMPTY
 from inference.fit import Fit
@@ -249,3 +250,8 @@ def counted(count: int, noun: str) -> str:
     noun : str
     """
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def contrast(fit: Fit, level: str) -> str:
+    """A contrast of two arms in words, ``MCE minus GE``, from its name in the tables."""
+    return contrast_words(tuple(fit.study.arms))[level]

@@ -185,7 +185,8 @@ def test_predictions_say_for_whom_they_are(run: Path) -> None:
         "Patient-Specific Functional Scale",
         "a new therapist, drawn for each draw",
         "20*",
-        "* Working alliance (WATOCI total) outside the range observed",
+        "* Extrapolated, outside the range observed among the analysed patients: Working alliance "
+        "(WATOCI total) (",
         "The same in all rows: baseline 1",
         "sex[M] 0.",
         "P(change +3)",

@@ -63,7 +63,7 @@ def table(random: np.random.Generator, rows: int = 60) -> pd.DataFrame:
 def damage(frame: pd.DataFrame, random: np.random.Generator) -> pd.DataFrame:
     """One kind of fault, or of what looks like one."""
     rows, columns = len(frame), list(frame.columns)
-    kind = random.integers(22)
+    kind = random.integers(26)
     if not {"pre", "age", "arm", "site", "id", "wai", "post"} <= set(columns):
         return frame
     column = str(random.choice(columns))
@@ -98,6 +98,16 @@ def damage(frame: pd.DataFrame, random: np.random.Generator) -> pd.DataFrame:
         frame["id"] = [str(k) for k in range(rows)]
     elif kind == 19:
         frame.loc[frame["arm"] == "CBT", "wai"] = "50"
+    elif kind == 22:
+        frame["post"] = frame["pre"]
+    elif kind == 23:
+        effect = frame["ther"].map({"T1": 0.5, "T2": 1.25}).fillna(2)
+        number = pd.to_numeric(frame["pre"], errors="coerce").fillna(10)
+        frame["post"] = (effect + number / 2).astype(str)
+    elif kind == 24:
+        frame.loc[frame["arm"] == "TAU", str(random.choice(["ther", "wai", "age", "pre"]))] = ""
+    elif kind == 25:
+        frame.loc[frame["site"] == "north", "wai"] = ""
     elif kind == 20:
         frame = frame.rename(columns={column: f" {column} "})
     else:

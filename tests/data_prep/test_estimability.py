@@ -71,7 +71,10 @@ def test_an_arm_with_one_analysed_patient_is_named_with_the_outcome() -> None:
     frame = a_frame()
     frame.loc[frame.index[frame["arm"] == "SMT"][1:], "gpe_8"] = NAN
     _, rule, _ = problem_of(frame, a_study())
-    assert rule == "outcome 'gpe': the arm 'SMT' has 1 analysed patient, and it needs 2"
+    assert rule == (
+        "outcome 'gpe': the arm 'SMT' has 1 analysed patient, and it needs 2: 11 of its 12 rows "
+        "have no value in the column 'gpe_8'"
+    )
 
 
 def test_nobody_left_is_said_though_no_column_is_empty() -> None:

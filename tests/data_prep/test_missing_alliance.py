@@ -84,7 +84,8 @@ def test_imputation_does_not_stand_in_for_patients_with_a_rating() -> None:
     frame.loc[frame.index[frame["arm"] == "SMT"][1:], "wai"] = NAN
     rule = problem_of(frame, imputing(only("gpe")))[1]
     assert rule == (
-        "outcome 'gpe': the arm 'SMT' has 1 analysed patient with alliance, and it needs 2"
+        "outcome 'gpe': the arm 'SMT' has 1 analysed patient with alliance, and it needs 2: 11 of "
+        "its 12 rows have no value in the column 'wai'"
     )
     frame = a_frame()
     frame.loc[8:, "wai"] = NAN

@@ -208,7 +208,8 @@ def test_without_therapist_effects_a_known_therapist_is_as_any_other():
 
 
 def test_an_outcome_without_baseline_ignores_one_that_is_given():
-    design = replace(family_design("gaussian"), has_baseline=False)
+    design = family_design("gaussian")
+    design = replace(design, encoding=replace(design.encoding, has_baseline=False))
     draws = therapist_posterior(design)
     rows = some_rows(design)
     with_one = replace(rows, baseline=np.full(len(rows), 7.0))
