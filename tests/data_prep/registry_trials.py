@@ -60,10 +60,15 @@ def table(random: np.random.Generator, rows: int = 60) -> pd.DataFrame:
     return frame.astype(str)
 
 
-def damage(frame: pd.DataFrame, random: np.random.Generator) -> pd.DataFrame:
-    """One kind of fault, or of what looks like one."""
+KINDS = 26
+
+
+def damage(
+    frame: pd.DataFrame, random: np.random.Generator, kind: int | None = None
+) -> pd.DataFrame:
+    """One kind of fault, or of what looks like one; any of them by default."""
     rows, columns = len(frame), list(frame.columns)
-    kind = random.integers(26)
+    kind = int(random.integers(KINDS)) if kind is None else kind
     if not {"pre", "age", "arm", "site", "id", "wai", "post"} <= set(columns):
         return frame
     column = str(random.choice(columns))

@@ -6,8 +6,9 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
-from registry_trials import STUDY, both, damage, notes, table, typed
+from registry_trials import KINDS, STUDY, both, damage, notes, table, typed
 
 from data_prep.registry import Registry
 from data_prep.trial import Trial
@@ -30,36 +31,42 @@ def assert_same_moments(trial: Trial, registry: Registry) -> None:
         assert np.max(np.abs(first - second) / np.where(scale > 0, scale, 1)) < 1e-10
 
 
-def compare(folder: Path, seeds: range) -> Counter[str]:
-    """Hold one file against many for each seed; how often which end came."""
+def compare(frame: pd.DataFrame, random: np.random.Generator, folder: Path, ending: str) -> str:
+    """Hold one file against many; what came of both."""
+    if ending == ".parquet":
+        frame = typed(frame)
+    one, many = both(frame, folder, ending, int(random.integers(2, 5)))
+    assert one[0] == many[0], (one, many)
+    if one[0] != "read":
+        assert one[1] == many[1]
+    else:
+        assert one[1].flow.equals(many[1].flow)
+        assert one[1].therapists_in_arms == many[1].therapists_in_arms
+        assert notes(one[1]) == notes(many[1])
+        assert_same_moments(one[1], many[1])
+    return str(one[0])
+
+
+def compare_many(folder: Path, seeds: range) -> Counter[str]:
     ends: Counter[str] = Counter()
     for seed in seeds:
         random = np.random.default_rng(seed)
         frame = table(random)
         for _ in range(int(random.integers(0, 3))):
             frame = damage(frame, random)
-        ending = ".parquet" if seed % 2 else ".csv"
-        if ending == ".parquet":
-            frame = typed(frame)
-        one, many = both(frame, folder / str(seed), ending, int(random.integers(2, 5)))
-        assert one[0] == many[0], (seed, one, many)
-        ends[one[0]] += 1
-        if one[0] != "read":
-            assert one[1] == many[1], seed
-            continue
-        assert one[1].flow.equals(many[1].flow), seed
-        assert one[1].therapists_in_arms == many[1].therapists_in_arms, seed
-        assert notes(one[1]) == notes(many[1]), seed
-        assert_same_moments(one[1], many[1])
+        ends[compare(frame, random, folder / str(seed), (".csv", ".parquet")[seed % 2])] += 1
     return ends
 
 
-def test_one_file_and_many_say_the_same(tmp_path: Path) -> None:
-    ends = compare(tmp_path, range(60))
-    assert min(ends["read"], ends["problems"]) >= 15  # the tables try both
+@pytest.mark.parametrize("kind", range(KINDS))
+def test_one_file_and_many_say_the_same(tmp_path: Path, kind: int) -> None:
+    """Of each kind of damage, in text and in numbers; seeds as the kinds, to try other cells."""
+    for ending in (".csv", ".parquet"):
+        random = np.random.default_rng(kind)
+        compare(damage(table(random), random, kind), random, tmp_path / ending, ending)
 
 
 @pytest.mark.validation
 def test_one_file_and_many_say_the_same_of_many_tables(tmp_path: Path) -> None:
-    ends = compare(tmp_path, range(1000, 2000))
-    assert min(ends["read"], ends["problems"]) >= 200
+    ends = compare_many(tmp_path, range(1000, 2000))
+    assert min(ends["read"], ends["problems"]) >= 200  # the tables try both
