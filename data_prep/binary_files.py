@@ -1,4 +1,4 @@
-"""Cells of Excel, Parquet, Stata and SPSS files, as the text that a text file would have."""
+"""Cells of Parquet and Stata files, as the text that a text file would have."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import importlib
 import io
 import struct
 import warnings
-import zipfile
-import zlib
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,30 +17,27 @@ import pandas as pd
 
 from data_prep.covariates import LABELLED
 from data_prep.errors import InputError
-from data_prep.files import first_of
 
 # Whole numbers up to here are exact in a double, and lose their ".0" as codes and ids should.
 LARGEST_EXACT_INTEGER = 2**53
 
-# What the libraries raise on damaged files, found by damaging files at random.
-EXCEL_DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    LookupError,
-    NotImplementedError,
-    OSError,
-    SyntaxError,  # what faults of XML are to Python
-    TypeError,
-    ValueError,
-)
+# Of one file that is read cell by cell: text of so many cells takes about 2 GB at most.
+MOST_CELLS = 30_000_000
+
+# What the library raises on damaged files, found by damaging files at random.
 STATA_DAMAGE = (
     struct.error,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
     EOFError,
     LookupError,
+    MemoryError,
+    NotImplementedError,
     OSError,
-    OverflowError,
     StopIteration,
+    TypeError,
+    UnboundLocalError,
     ValueError,
 )
 
@@ -85,7 +80,7 @@ def _as_text(column: pd.Series) -> pd.Series:
     return pd.Series(texts[codes], column.index, dtype="str")
 
 
-def _numbered(frame: pd.DataFrame) -> pd.DataFrame:
+def numbered(frame: pd.DataFrame) -> pd.DataFrame:
     """Cells as text, with the rows numbered as they would be in a spreadsheet."""
     cells = [_as_text(frame.iloc[:, position]) for position in range(frame.shape[1])]
     table = pd.DataFrame(dict(enumerate(cells)), index=frame.index)
@@ -95,7 +90,8 @@ def _numbered(frame: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _package(name: str, extra: str, file: str) -> ModuleType:
+def package(name: str, extra: str, file: str) -> ModuleType:
+    """A package that reads one format; if it is not installed, how to install it."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -103,7 +99,8 @@ def _package(name: str, extra: str, file: str) -> ModuleType:
         raise InputError(problem, f'Install it: pip install "alliance[{extra}]".') from error
 
 
-def _damaged(name: str, kind: str, error: BaseException) -> InputError:
+def damaged(name: str, kind: str, error: BaseException | str) -> InputError:
+    """What to say of a file that a library cannot make sense of."""
     reason = " ".join(str(error).split())
     said = f" ({reason})" if reason else ""
     return InputError(
@@ -112,85 +109,67 @@ def _damaged(name: str, kind: str, error: BaseException) -> InputError:
     )
 
 
-def read_excel(content: bytes, path: Path) -> tuple[pd.DataFrame, list[str]]:
-    """Cells of the first sheet of a workbook; see `read_text` for what is returned and raised."""
-    openpyxl = _package("openpyxl", "excel", path.name)
-    damage = (*EXCEL_DAMAGE, openpyxl.utils.exceptions.InvalidFileException)
+def check_cells(name: str, rows: int, columns: int, most: int = MOST_CELLS) -> None:
+    """Refuse a file that tells of more cells than are read, before they are given any room.
 
-    def rows(stored_values: bool) -> tuple[list[str], list[list]]:
-        with warnings.catch_warnings():
-            # It warns of styles and validations that it leaves out; neither touches a value.
-            warnings.simplefilter("ignore", UserWarning)
-            book = openpyxl.load_workbook(
-                io.BytesIO(content), read_only=True, data_only=stored_values
-            )
-            sheets = book.worksheets
-            if not sheets:
-                return [], []
-            # Some programs write a size smaller than the sheet, and rows would be lost.
-            sheets[0].reset_dimensions()
-            return [sheet.title for sheet in sheets], [list(row) for row in sheets[0].iter_rows()]
-
-    try:
-        titles, cells = rows(stored_values=True)
-        values = [[cell_text(cell.value) for cell in row] for row in cells]
-        _check_formulas(values, lambda: rows(stored_values=False)[1], path.name)
-    except damage as error:
-        raise _damaged(path.name, "an Excel workbook", error) from error
-    start = next((at for at, row in enumerate(values) if any(row)), None)
-    if start is None:
-        where = f"the first sheet, {titles[0]!r}," if titles else "it"
+    Raises
+    ------
+    InputError
+    """
+    if rows * columns > most:
         raise InputError(
-            f"{path.name}: {where} is empty.", "Put the table on the first sheet, with a header."
+            f"{name} has {rows:,} rows of {columns:,} columns, it says, and at most "
+            f"{most:,} cells of one file are read.",
+            "Keep the columns that the study needs; divide what is still larger into several "
+            "files, and name their folder.",
         )
-    notes = []
-    if len(titles) > 1:
-        notes.append(f"{path.name} has {len(titles)} sheets; the first, {titles[0]!r}, was read.")
-    width = max(len(row) for row in values)
-    padded = [[*row, *[None] * (width - len(row))] for row in values[start:]]
-    table = pd.DataFrame(padded[1:], columns=range(width), dtype="str")
-    table.columns = pd.Index([name or "" for name in padded[0]])
-    table.index = pd.RangeIndex(start + 2, start + 2 + len(table))
-    return table, notes
 
 
-def _check_formulas(
-    values: list[list[str | None]], formulas: Callable[[], list[list]], name: str
-) -> None:
-    """Refuse formulas that were never computed: their cells would pass for missing values."""
-    if all(cell is not None for row in values for cell in row):
-        return
-    uncomputed = [
-        cell.coordinate
-        for row, stored in zip(formulas(), values, strict=True)
-        for cell, value in zip(row, stored, strict=True)
-        if value is None and cell.data_type == "f"
-    ]
-    if uncomputed:
-        raise InputError(
-            f"{name}: formulas without a stored value in {first_of(uncomputed)}.",
-            "Open the file in a spreadsheet program and save it, so that they are computed.",
-        )
+def _with_text(table: Any, name: str) -> Any:
+    """Columns of bytes as the text that some programs store in this way."""
+    import pyarrow as pa
+
+    for place, field in enumerate(table.schema):
+        kind = field.type
+        if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+            continue
+        try:
+            table = table.set_column(place, field.name, table.column(place).cast(pa.string()))
+        except pa.ArrowInvalid as error:
+            raise InputError(
+                f"{name}, column {field.name!r}: the cells hold bytes that are not text.",
+                "Store text or numbers in the column.",
+            ) from error
+    return table
+
+
+def as_cells(table: Any) -> pd.DataFrame:
+    """Cells of an Arrow table, as text."""
+    return numbered(table.to_pandas(ignore_metadata=True, integer_object_nulls=True))
 
 
 def read_parquet(content: bytes, path: Path) -> tuple[pd.DataFrame, list[str]]:
     """Cells of a Parquet file; see `read_text` for what is returned and raised."""
-    pyarrow = _package("pyarrow", "parquet", path.name)
-    parquet = _package("pyarrow.parquet", "parquet", path.name)
+    pyarrow = package("pyarrow", "parquet", path.name)
+    parquet = package("pyarrow.parquet", "parquet", path.name)
     try:
-        table = parquet.ParquetFile(io.BytesIO(content)).read()
+        file = parquet.ParquetFile(io.BytesIO(content))
+        check_cells(path.name, file.metadata.num_rows, file.metadata.num_columns)
+        table = file.read()
         table.validate(full=True)
         nested = [field.name for field in table.schema if pyarrow.types.is_nested(field.type)]
         if not nested:
             # Without the metadata of pandas a named index is a column like the others.
-            frame = table.to_pandas(ignore_metadata=True, integer_object_nulls=True)
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise _damaged(path.name, "a Parquet file", error) from error
+            frame = _with_text(table, path.name).to_pandas(
+                ignore_metadata=True, integer_object_nulls=True
+            )
+    except (pyarrow.ArrowException, MemoryError, OSError, OverflowError, ValueError) as error:
+        raise damaged(path.name, "a Parquet file", error) from error
     if nested:
         problem = f"{path.name}, column {nested[0]!r}: the cells hold lists or records."
         raise InputError(problem, "Store one value in each cell.")
     named = [not str(column).startswith("__index_level_") for column in frame.columns]
-    return _numbered(frame.loc[:, named]), []
+    return numbered(frame.loc[:, named]), []
 
 
 def read_stata(content: bytes, path: Path) -> tuple[pd.DataFrame, list[str]]:
@@ -205,11 +184,11 @@ def read_stata(content: bytes, path: Path) -> tuple[pd.DataFrame, list[str]]:
                 frame = reader.read()
                 labels = _stata_labels(reader, frame)
     except STATA_DAMAGE as error:
-        raise _damaged(path.name, "a Stata file", error) from error
+        raise damaged(path.name, "a Stata file", error) from error
     notes = []
     if any(issubclass(warning.category, UnicodeWarning) for warning in caught):
         notes.append(f"{path.name}: some text is not UTF-8 and was read as Latin-1.")
-    table = _numbered(frame)
+    table = numbered(frame)
     table.attrs[LABELLED] = labels
     return table, notes
 
@@ -219,27 +198,9 @@ def _stata_labels(reader: Any, frame: pd.DataFrame) -> dict[str, dict[str, str]]
     sets = reader.value_labels()
     # pandas tells which column has which set nowhere but in this list.
     used = zip(frame.columns, getattr(reader, "_lbllist", []), strict=False)
-    return {str(column): _label_texts(sets[name]) for column, name in used if name in sets}
+    return {str(column): label_texts(sets[name]) for column, name in used if name in sets}
 
 
-def _label_texts(labels: dict[Any, Any]) -> dict[str, str]:
+def label_texts(labels: Mapping[Any, Any]) -> dict[str, str]:
+    """Labels of values, by the text of the code."""
     return {str(cell_text(code)): str(label) for code, label in labels.items()}
-
-
-def read_spss(content: bytes, path: Path) -> tuple[pd.DataFrame, list[str]]:
-    """Cells of an SPSS file, codes rather than labels; see `read_text` for the rest.
-
-    Values that the file declares as missing are missing.
-    """
-    pyreadstat = _package("pyreadstat", "spss", path.name)
-    try:
-        frame, told = pyreadstat.read_sav(str(path), apply_value_formats=False, user_missing=False)
-    except (pyreadstat.ReadstatError, pyreadstat.PyreadstatError, OSError, ValueError) as error:
-        raise _damaged(path.name, "an SPSS file", error) from error
-    table = _numbered(frame)
-    labels = told.variable_value_labels
-    nominal = [name for name, measure in told.variable_measure.items() if measure == "nominal"]
-    table.attrs[LABELLED] = {
-        name: _label_texts(labels.get(name, {})) for name in dict.fromkeys([*labels, *nominal])
-    }
-    return table, []

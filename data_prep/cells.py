@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 from numbers import Real
 
@@ -125,6 +126,41 @@ def canonical_code(value: object) -> str:
     text = str(value).strip()
     whole = _WHOLE_AS_FLOAT.fullmatch(text) if text.endswith("0") else None
     return whole.group(1) if whole else text
+
+
+def number_of(code: str) -> float | None:
+    """Return the number that a code is; None if it is none.
+
+    Examples
+    --------
+    >>> number_of("-99"), number_of("."), number_of("")
+    (-99.0, None, None)
+    """
+    number = _number(code)
+    return None if number is None or math.isnan(number) else number
+
+
+def spelled_alike(cells: pd.Series, codes: Sequence[str]) -> np.ndarray:
+    """Tell which cells hold one of these codes, as text or as a number of the same size.
+
+    Parameters
+    ----------
+    cells : pandas.Series, shape (rows,)
+        Cells as a file or a data frame has them.
+    codes : sequence of str
+        In the spelling of `canonical_code`.
+
+    Returns
+    -------
+    numpy.ndarray of bool, shape (rows,)
+    """
+    numbers = {number_of(code) for code in codes} - {None}
+    positions, distinct = _distinct(cells)
+    alike = [
+        canonical_code(value) in codes or (bool(numbers) and _number(value) in numbers)
+        for value in distinct
+    ]
+    return np.array([*alike, False], dtype=bool)[positions]
 
 
 def natural_key(text: str) -> tuple[list[str | tuple[int, str]], str]:

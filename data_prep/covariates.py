@@ -43,14 +43,25 @@ def found_kind(
     """
     if isinstance(cells.dtype, pd.CategoricalDtype) or labels_of(cells, attributes) is not None:
         return "categorical"
+    numbers, text_only = numbers_and_texts(cells, values, wrong)
+    return "continuous" if numbers >= CONTINUOUS_SHARE * (numbers + text_only) else "categorical"
+
+
+def numbers_and_texts(cells: pd.Series, values: np.ndarray, wrong: np.ndarray) -> tuple[int, int]:
+    """Count the cells that are numbers, in a wrong spelling or not, and those that are no numbers.
+
+    Parameters
+    ----------
+    cells, values, wrong
+        As of `found_kind`.
+    """
     numbers = int(np.isfinite(values).sum())
     others = cells.iloc[np.flatnonzero(wrong)]
     text_only = 0
     for cell, count in others.map(str).value_counts().items():
         if number_fault(cell)[0] == NOT_A_NUMBER:
             text_only += count
-    numbers += len(others) - text_only
-    return "continuous" if numbers >= CONTINUOUS_SHARE * (numbers + text_only) else "categorical"
+    return numbers + len(others) - text_only, text_only
 
 
 def labels_of(cells: pd.Series, attributes: Mapping[Any, Any]) -> dict[str, str] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,13 +54,35 @@ def trial_problems(study: Study, source: str, data: xr.Dataset) -> list[Problem]
     list of Problem
         Empty if nothing stands against an analysis.
     """
+    arm = data["arm_index"].to_numpy()
+    return absent_parts(
+        study,
+        source,
+        np.bincount(arm[arm != MISSING], minlength=data.sizes["arm"]),
+        therapists=bool(data.sizes["therapist"]),
+        rated=not np.isnan(data["moderator"].to_numpy()).all(),
+    )
+
+
+def absent_parts(
+    study: Study, source: str, patients: np.ndarray, *, therapists: bool, rated: bool
+) -> list[Problem]:
+    """Find arms without patients, and say if there are no therapists, or no moderator.
+
+    Parameters
+    ----------
+    study : Study
+    source : str
+    patients : numpy.ndarray of int, shape (arms,)
+        In each arm of the study.
+    therapists, rated : bool
+        Whether there are any.
+    """
     problems: list[Problem] = []
 
     def say(column: str, rule: str, remedy: str) -> None:
         problems.append(Problem(source, None, column, None, rule, remedy))
 
-    arm = data["arm_index"].to_numpy()
-    patients = np.bincount(arm[arm != MISSING], minlength=data.sizes["arm"])
     present = [str(code) for code, count in zip(study.arms, patients, strict=True) if count]
     absent = [str(code) for code, count in zip(study.arms, patients, strict=True) if not count]
     if not present:
@@ -71,10 +94,10 @@ def trial_problems(study: Study, source: str, data: xr.Dataset) -> list[Problem]
         for code in absent:
             rule = f"no row has the arm {code!r}"
             say(study.columns.arm, rule, "Remove the arm from [arms], or correct the column.")
-    if not data.sizes["therapist"]:
+    if not therapists:
         rule = "no row has a therapist"
         say(study.columns.therapist, rule, "Fill in the therapists, or name another column.")
-    if np.isnan(data["moderator"].to_numpy()).all():
+    if not rated:
         rule = f"no row has a value of the {study.moderator.name}"
         column = study.moderator.column or study.moderator.items[0]
         say(column, rule, "Fill in the column, or name another one in [moderator].")
@@ -104,9 +127,7 @@ def outcome_problems(study: Study, source: str, name: str, data: xr.Dataset) -> 
     outcome = study.outcomes[name]
     for column, variable in ((outcome.followup, "followup"), (outcome.baseline, "baseline")):
         if column is not None and np.isnan(data[f"{name}_{variable}"].to_numpy()).all():
-            rule = f"outcome {name!r}: no row has a value"
-            remedy = f"Fill in the column, or name another {variable} in [outcomes.{name}]."
-            return [Problem(source, None, column, None, rule, remedy)]
+            return [no_value(name, variable, column, source)]
     rows = rated_patients(analysed_patients(data, name))
     found = (
         _too_few(study, name, data, rows)
@@ -118,6 +139,13 @@ def outcome_problems(study: Study, source: str, name: str, data: xr.Dataset) -> 
         Problem(source, None, column or outcome.followup, None, f"outcome {name!r}: {rule}", remedy)
         for column, rule, remedy in found
     ]
+
+
+def no_value(name: str, variable: str, column: str, source: str) -> Problem:
+    """What to say of a follow-up or baseline that nobody has."""
+    rule = f"outcome {name!r}: no row has a value"
+    remedy = f"Fill in the column, or name another {variable} in [outcomes.{name}]."
+    return Problem(source, None, column, None, rule, remedy)
 
 
 def therapist_problems(
@@ -199,41 +227,83 @@ def coefficient_count(study: Study, rows: xr.Dataset) -> int:
 
 def _too_few(study: Study, name: str, data: xr.Dataset, rows: xr.Dataset) -> list[_Fault]:
     """Arms, and the trial, with too few analysed patients."""
-    analysed = rows.sizes["patient"]
+    patients = np.bincount(rows["arm_index"].to_numpy(), minlength=rows.sizes["arm"])
+
+    def what_is_lacking(study: Study, arm: int) -> _Fault:
+        own = data["arm_index"].to_numpy() == arm
+        missing = {
+            column: int((own & lacks).sum()) for column, lacks in _gaps(study, name, data).items()
+        }
+        return lacking(study, int(own.sum()), missing)
+
+    coefficients = coefficient_count(study, rows)
+    return too_few(study, patients, coefficients, _with_moderator(study), what_is_lacking)
+
+
+def too_few(
+    study: Study,
+    patients: np.ndarray,
+    coefficients: int,
+    which: str,
+    what_is_lacking: Callable[[Study, int], _Fault],
+) -> list[_Fault]:
+    """Arms, and the trial, with too few analysed patients.
+
+    Parameters
+    ----------
+    study : Study
+    patients : numpy.ndarray of int, shape (arms,)
+        Analysed.
+    coefficients : int
+        Of the outcome's linear model.
+    which : str
+        What else is said of the patients.
+    what_is_lacking : callable
+        Of the study and the position of an arm: as `lacking`.
+
+    Returns
+    -------
+    list of (column, rule, remedy)
+    """
+    analysed = int(patients.sum())
     if not analysed:
         rule = "every row lacks the arm, the therapist, or a value that the analysis needs"
         remedy = "Compare the missing cells of these columns; leave out covariates with gaps."
         return [(None, rule, remedy)]
-    patients = np.bincount(rows["arm_index"].to_numpy(), minlength=rows.sizes["arm"])
     found: list[_Fault] = []
     for position, (code, count) in enumerate(zip(study.arms, patients.tolist(), strict=True)):
         if count < PATIENTS_PER_ARM:
             rule = (
                 f"the arm {code!r} has {counted(count, 'analysed patient')}"
-                f"{_with_moderator(study)}, and it needs {PATIENTS_PER_ARM}"
+                f"{which}, and it needs {PATIENTS_PER_ARM}"
             )
-            column, why, remedy = _lacking(study, name, data, position)
+            column, why, remedy = what_is_lacking(study, position)
             found.append((column, f"{rule}{why}", remedy))
-    coefficients = coefficient_count(study, rows)
     if analysed < coefficients + SPARE_PATIENTS:
         rule = (
-            f"{counted(analysed, 'analysed patient')}{_with_moderator(study)} cannot bear "
+            f"{counted(analysed, 'analysed patient')}{which} cannot bear "
             f"{coefficients} coefficients; {coefficients + SPARE_PATIENTS} patients are the least"
         )
         found.append((None, rule, "Give more patients, or fewer covariates."))
     return found
 
 
-def _lacking(study: Study, name: str, data: xr.Dataset, arm: int) -> tuple[str | None, str, str]:
-    """What most patients of an arm lack: its column, the words for it, and what to do."""
-    own = data["arm_index"].to_numpy() == arm
-    total = int(own.sum())
+def lacking(study: Study, total: int, missing: Mapping[str, int]) -> _Fault:
+    """What most patients of an arm lack: its column, the words for it, and what to do.
+
+    Parameters
+    ----------
+    study : Study
+    total : int
+        Rows of the arm.
+    missing : mapping of str to int
+        By column, how many of them lack it.
+    """
     if total < PATIENTS_PER_ARM:
         remedy = "Give the file of the whole trial, or take the arm out of [arms] and of the file."
         return study.columns.arm, f"; the file has {counted(total, 'row')} of it", remedy
-    missing = {column: own & lacks for column, lacks in _gaps(study, name, data).items()}
-    column = max(missing, key=lambda each: int(missing[each].sum()))
-    count = int(missing[column].sum())
+    column = max(missing, key=lambda each: missing[each])
+    count = missing[column]
     why = f": {count} of its {total} rows have no value in the column {column!r}"
     if column == study.columns.therapist:
         remedy = (
@@ -290,22 +360,30 @@ def _constant(study: Study, name: str, rows: xr.Dataset) -> list[_Fault]:
     found: list[_Fault] = []
     for column in (_Column("follow-up", followup, rows["outcome"].to_numpy()), *columns):
         if np.ptp(column.values) == 0:
-            rule = f"the {column.label} is {column.values[0]:g} for every analysed patient{which}"
-            remedy = "Fill in missing cells, or leave the column out of the study file."
-            found.append((column.source, rule, remedy))
+            found.append(constant(column.label, column.source, column.values[0], which))
     if found or not study.model.interaction:
         return found
     moderator, arm = columns[0], rows["arm_index"].to_numpy()
     for position, code in enumerate(study.arms):
         values = moderator.values[arm == position]
         if np.ptp(values) == 0:
-            rule = (
-                f"the {moderator.label} is {values[0]:g} for every analysed patient{which} of "
-                f"the arm {code!r}, which leaves this arm without a slope"
-            )
-            remedy = "Set interaction = false in [model], or remove the arm."
-            found.append((moderator.source, rule, remedy))
+            found.append(no_slope(moderator.label, moderator.source, values[0], which, code))
     return found
+
+
+def constant(label: str, source: str, value: float, which: str) -> _Fault:
+    """What to say of a column of the model that has one value."""
+    rule = f"the {label} is {value:g} for every analysed patient{which}"
+    return source, rule, "Fill in missing cells, or leave the column out of the study file."
+
+
+def no_slope(label: str, source: str, value: float, which: str, code: str) -> _Fault:
+    """What to say of a moderator that has one value in an arm."""
+    rule = (
+        f"the {label} is {value:g} for every analysed patient{which} of the arm {code!r}, which "
+        "leaves this arm without a slope"
+    )
+    return source, rule, "Set interaction = false in [model], or remove the arm."
 
 
 def _all_columns(study: Study, name: str, rows: xr.Dataset) -> list[_Column]:
@@ -326,17 +404,31 @@ def _collinear(study: Study, name: str, rows: xr.Dataset) -> list[_Fault]:
     """Columns that can be computed from others, so that their coefficients have no meaning."""
     columns = _all_columns(study, name, rows)
     correlations = np.corrcoef(np.array([_unit(column.values) for column in columns]))
+    named = [(column.label, column.source) for column in columns]
+    return following(named, correlations, _with_moderator(study))
+
+
+def following(
+    columns: Sequence[tuple[str, str]], correlations: np.ndarray, which: str
+) -> list[_Fault]:
+    """Columns that follow from each other, by their correlations.
+
+    Parameters
+    ----------
+    columns : sequence of (str, str)
+        Label, and column of the file.
+    correlations : numpy.ndarray, shape (columns, columns)
+    which : str
+        What else is said of the patients.
+    """
     eigenvalues, eigenvectors = np.linalg.eigh(correlations)
     if eigenvalues[0] > COLLINEAR:
         return []
     shares = np.abs(eigenvectors[:, 0])
     involved = [column for column, share in zip(columns, shares, strict=True) if share > INVOLVED]
-    listed = ", ".join(column.label for column in involved)
-    rule = (
-        f"among the analysed patients{_with_moderator(study)} each of these follows from the "
-        f"others: {listed}"
-    )
-    return [(involved[0].source, rule, "Leave one of them out of the study file.")]
+    listed = ", ".join(label for label, _ in involved)
+    rule = f"among the analysed patients{which} each of these follows from the others: {listed}"
+    return [(involved[0][1], rule, "Leave one of them out of the study file.")]
 
 
 def _computed(study: Study, name: str, rows: xr.Dataset) -> list[_Fault]:
@@ -357,21 +449,39 @@ def _computed(study: Study, name: str, rows: xr.Dataset) -> list[_Fault]:
             from_therapist = study.columns.therapist
     if left >= PERFECT:
         return []
-    used = [column for column, share in zip(columns, weights, strict=True) if share]
-    sources = [
-        each.label if each.source in each.label else f"{each.label} ({each.source})"
-        for each in used
+    used = [
+        (column.label, column.source)
+        for column, share in zip(columns, weights, strict=True)
+        if share
     ]
-    listed = ", ".join([*sources, *([from_therapist] if from_therapist else [])])
+    return [computed(used, from_therapist, outcome.followup, _with_moderator(study))]
+
+
+def computed(used: Sequence[tuple[str, str]], therapist: str, followup: str, which: str) -> _Fault:
+    """What to say of an outcome that follows from these columns.
+
+    Parameters
+    ----------
+    used : sequence of (str, str)
+        Label, and column of the file.
+    therapist : str
+        Column of the therapists if they are needed too; empty if not.
+    followup : str
+        The outcome's column.
+    which : str
+        What else is said of the patients.
+    """
+    sources = [label if source in label else f"{label} ({source})" for label, source in used]
+    listed = ", ".join([*sources, *([therapist] if therapist else [])])
     rule = (
-        f"among the analysed patients{_with_moderator(study)} it can be computed from {listed}, "
+        f"among the analysed patients{which} it can be computed from {listed}, "
         "so that no model has anything left to explain"
     )
     remedy = (
         "Check that the column holds what was measured after treatment, and not a copy or a sum "
         "of other columns."
     )
-    return [(outcome.followup, rule, remedy)]
+    return followup, rule, remedy
 
 
 def _standard(values: np.ndarray) -> np.ndarray:

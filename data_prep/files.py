@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -77,6 +78,12 @@ def file_bytes(path: Path, kind: str) -> bytes:
             f"The {kind} {str(path)!r} is empty.", "Check that it was saved and copied in full."
         )
     return content
+
+
+def file_sha256(path: Path) -> str:
+    """Hash of a file's content, in hexadecimal, without holding the content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _other_names(path: Path) -> str:

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from data_prep.cells import LARGEST_NUMBER, canonical_code, parse_numbers
-from data_prep.covariates import CovariateColumn, column_names
-from data_prep.errors import InputError
+from data_prep.binary_files import check_cells, package
+from data_prep.cells import (
+    LARGEST_NUMBER,
+    NOT_A_NUMBER,
+    canonical_code,
+    number_fault,
+    number_of,
+    parse_codes,
+)
+from data_prep.covariates import LABELLED, CovariateColumn, column_names
+from data_prep.errors import DataError, Problem
+from data_prep.files import file_sha256
 from data_prep.flow import MISSING_ALLIANCE
+from data_prep.missing_values import declared, without_declared
 from data_prep.parts import (
     ARM,
     MODERATOR,
@@ -27,33 +35,67 @@ from data_prep.parts import (
     baseline_column,
     covariate_column,
     followup_column,
+    study_columns,
     study_parts,
 )
+from data_prep.patient_ids import IdHashes, hashes_of_arrow, hashes_of_codes, hashes_of_numbers
 from data_prep.study import Study
 from data_prep.tables import MISSING, read_table
 from data_prep.trial import scored_moderator
-from data_prep.validation import validate
+from data_prep.typed_columns import Codes, Column, typed_columns
+from data_prep.validation import CovariateCells, check_part
 
 Array = NDArray[np.float64]
-TEXT = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
+
+# Of one file whose columns are taken as they are: 8 bytes each.
+MOST_QUICK_CELLS = 250_000_000
+# A text that is not spelled as `canonical_code` would spell it.
+_CARE = r"^\s|\s$|^[+-]?\d+\.0+$|^(?:NA)?$"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Codes:
-    """A column of codes.
+class TypedFile:
+    """One file of a registry after a look at all its cells.
 
     Attributes
     ----------
-    index : ndarray of int, shape (n,)
-        Position in `labels`, -1 where missing.
-    labels : list of str
+    name : str
+    sha256 : str
+    rows : ndarray of int, shape (n,)
+        Numbers of the rows.
+    columns : dict of str to Column, or None
+        By part; None where there are problems.
+    problems : tuple of Problem
+        Of columns or cells.
+    totals : tuple of Problem
+        Of totals that were scored from items.
+    complete : bool
+        Whether no column is absent.
+    arms : frozenset of str
+        Codes in the column of the arms.
+    covariates : dict of str to CovariateCells
+    seen : dict of str to Column
+        As `columns`, with faulty cells missing; empty where a column is absent.
+    ids : IdHashes
+    notes : tuple of str
+        Of the reader.
+    labels : dict of str to dict of str to str
+        Of values, by column.
     """
 
-    index: NDArray[np.int64]
-    labels: list[str]
-
-
-Column = Codes | Array
+    name: str
+    sha256: str
+    rows: NDArray[np.int64]
+    columns: dict[str, Column] | None
+    problems: tuple[Problem, ...]
+    totals: tuple[Problem, ...]
+    complete: bool
+    arms: frozenset[str]
+    covariates: dict[str, CovariateCells]
+    seen: dict[str, Column]
+    ids: IdHashes
+    notes: tuple[str, ...]
+    labels: dict[str, dict[str, str]]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -69,173 +111,263 @@ class Partition:
         What the columns of its covariates stand for.
     therapists : list of str
         Ids, in no order.
-    levels : dict of str to tuple of str, or None
-        By covariate: the levels that occur, None where it is continuous or has no value.
-    sha256 : str
     """
 
     data: xr.Dataset
     columns: tuple[CovariateColumn, ...]
     therapists: list[str]
-    levels: dict[str, tuple[str, ...] | None]
-    sha256: str
 
 
-def read_partition(study: Study, path: Path) -> Partition:
-    """Read one file of a registry.
+def read_typed(study: Study, path: Path, continuous: Mapping[str, bool]) -> TypedFile:
+    """Read one file of a registry by the rules of a trial's file.
 
-    Columns of the types that their parts need are checked as they are; any other table, and any
-    with a fault, is read cell by cell like a trial's file.
+    Columns of a Parquet file that have the types which their parts need, and no cell that must be
+    looked at by itself, are taken as they are. Any other table is read cell by cell, like a trial's
+    file; what the quick way does not leave to it comes out the same.
 
     Parameters
     ----------
     study : Study
     path : Path
-        ``.parquet``, ``.csv``, ``.tsv`` or ``.txt``; a file without rows is no fault.
-
-    Returns
-    -------
-    Partition
+        Of any kind that `data_prep.tables.read_table` reads; a file without rows is no fault.
+    continuous : mapping of str to bool
+        As of `data_prep.validation.check_part`.
 
     Raises
     ------
     InputError
         If the file cannot be read.
-    DataError
-        With all problems of the file.
     """
-    columns = _quick(study, path)
-    if columns is None:
-        frame = read_table(path).frame
-        columns = _careful(study, frame, path.name)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return _partition(study, columns, digest)
+    if path.suffix.lower() == ".parquet":
+        quick = _quick(study, path, continuous)
+        if quick is not None:
+            return quick
+    table = read_table(path, may_be_empty=True)
+    table.require(study_columns(study))
+    name = table.path.name
+    checked = check_part(table.frame, study, name, continuous)
+    columns: dict[str, Column] = {}
+    totals: tuple[Problem, ...] = ()
+    ids = IdHashes()
+    if checked.typed is not None:
+        ids = hashes_of_codes(checked.typed[PATIENT].tolist())
+        moderator = np.full(len(checked.typed), np.nan)
+        try:
+            if not checked.problems:
+                moderator = scored_moderator(checked.typed, study, name)
+        except DataError as error:
+            totals = error.problems
+        columns = typed_columns(study, checked.typed, moderator)
+    faulty = bool(checked.problems or totals)
+    return TypedFile(
+        name=name,
+        sha256=table.sha256,
+        rows=table.frame.index.to_numpy(dtype=np.int64),
+        columns=None if faulty else columns,
+        problems=checked.problems,
+        totals=totals,
+        complete=checked.typed is not None,
+        arms=checked.arms,
+        covariates=checked.covariates,
+        seen=columns,
+        ids=ids,
+        notes=table.notes,
+        labels=table.frame.attrs.get(LABELLED, {}),
+    )
 
 
-def _quick(study: Study, path: Path) -> dict[str, Column] | None:
+def _quick(study: Study, path: Path, continuous: Mapping[str, bool]) -> TypedFile | None:
     """Typed columns by part, or None where a cell must be looked at by itself."""
     parts = study_parts(study)
-    table = arrow_table(path, parts)
-    if table is not None and not table.num_rows:
-        return _no_rows(study, parts)
-    if table is None or study.moderator.items:
+    if study.moderator.items or declared(study, study.columns.patient):
+        return None
+    table = arrow_table(path, study_columns(study), [study.columns.therapist, study.columns.arm])
+    if table is None:
         return None
     found: dict[str, Column] = {}
+    ids = None
     for part in parts:
-        column = _quick_column(part, table.column(part.column), list(study.arms))
+        cells = table.column(part.column)
+        if part.name == PATIENT:
+            ids = _quick_ids(cells)
+            continue
+        column = _quick_column(part, cells, study, continuous)
         if column is None:
             return None
         found[part.name] = column
-    return found
+    if ids is None:
+        return None
+    arms = found[ARM]
+    assert isinstance(arms, Codes)
+    return TypedFile(
+        name=path.name,
+        sha256=file_sha256(path),
+        rows=np.arange(2, table.num_rows + 2),  # as in a spreadsheet, whose header is row 1
+        columns=found,
+        problems=(),
+        totals=(),
+        complete=True,
+        arms=frozenset(canonical_code(code) for code, count in arms.counts().items() if count),
+        covariates={name: _counted(found[covariate_column(name)]) for name in study.covariates},
+        seen=found,
+        ids=ids,
+        notes=(),
+        labels={},
+    )
 
 
-def _no_rows(study: Study, parts: Sequence[Part]) -> dict[str, Column]:
-    nobody = np.empty(0, dtype=np.int64)
-    found: dict[str, Column] = {MODERATOR: np.empty(0)}
-    for part in parts:
-        found[part.name] = np.empty(0)
-    return found | {THERAPIST: Codes(nobody, []), ARM: Codes(nobody, list(study.arms))}
+def _counted(column: Column) -> CovariateCells:
+    if isinstance(column, Codes):
+        texts = int((column.index >= 0).sum())
+        return CovariateCells(0, texts, texts, frozenset([False] if texts else []))
+    numbers = int(np.isfinite(column).sum())
+    return CovariateCells(numbers, 0, 0, frozenset([True] if numbers else []))
 
 
-def arrow_table(path: Path, parts: Sequence[Part]) -> Any:
-    """The columns of these parts; None where they are not all there, or the file is damaged.
+def arrow_table(path: Path, columns: Sequence[str], repeated: Sequence[str]) -> Any:
+    """These columns of a Parquet file; None where it needs a careful look.
 
     Parameters
     ----------
     path : Path
-    parts : sequence of Part
+    columns : sequence of str
+    repeated : sequence of str
+        Those of text in which the same values recur.
+
+    Returns
+    -------
+    pyarrow.Table or None
 
     Raises
     ------
     InputError
-        If pyarrow is not installed.
+        If pyarrow is not installed, or there are more cells than are read.
     """
+    pa = package("pyarrow", "parquet", path.name)
+    parquet = package("pyarrow.parquet", "parquet", path.name)
     try:
-        import pyarrow as pa
-        import pyarrow.csv
-        import pyarrow.parquet
-    except ImportError as error:
-        raise InputError(
-            "Tables in many files are read with the package pyarrow, which is not installed.",
-            'Install it: pip install "alliance[parquet]".',
-        ) from error
-    names = list(dict.fromkeys(part.column for part in parts))
-    codes = {part.column: pa.string() for part in parts if part.kind == "code"}
-    try:
-        if path.suffix.lower() == ".parquet":
-            repeated = [part.column for part in parts if part.name in (THERAPIST, ARM)]
-            return pyarrow.parquet.read_table(
-                path, columns=names, use_threads=False, read_dictionary=repeated
+        with parquet.ParquetFile(path, read_dictionary=list(repeated)) as file:
+            titles = [name.strip() for name in file.schema_arrow.names]
+            plain = (
+                all(titles)
+                and len(set(titles)) == len(titles)
+                and not any(pa.types.is_nested(kind) for kind in file.schema_arrow.types)
+                and not any(name.startswith("__index_level_") for name in columns)
+                and set(columns) <= set(file.schema_arrow.names)
             )
-        table = pyarrow.csv.read_csv(
-            path,
-            read_options=pyarrow.csv.ReadOptions(use_threads=False),
-            parse_options=pyarrow.csv.ParseOptions(delimiter=TEXT[path.suffix.lower()]),
-            convert_options=pyarrow.csv.ConvertOptions(
-                include_columns=names,
-                column_types=codes,
-                null_values=["", MISSING],
-                strings_can_be_null=True,
-            ),
-        )
-    except (pa.ArrowException, OSError, KeyError):
+            if not plain:
+                return None
+            check_cells(path.name, file.metadata.num_rows, len(columns), MOST_QUICK_CELLS)
+            table = file.read(columns=list(columns), use_threads=False)
+            table.validate(full=True)
+    except (pa.ArrowException, OSError, KeyError, ValueError):
         return None  # the careful way says what is wrong
-    return table if table.column_names == names else None
+    return table if set(table.column_names) == set(columns) else None
 
 
-def _quick_column(part: Part, column: Any, arms: list[str]) -> Column | None:
+def _quick_ids(column: Any) -> IdHashes | None:
+    """Ids of patients, each of whom has one; None where they need a careful look."""
     import pyarrow as pa
-    import pyarrow.compute
+
+    if column.null_count:
+        return None  # and so that no row is empty
+    if pa.types.is_integer(column.type) and column.type != pa.uint64():
+        return hashes_of_numbers(column.to_numpy())
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return None
+    return None if _needs_care(column) else hashes_of_arrow(column)
+
+
+def _needs_care(column: Any) -> bool:
+    """Whether a text is not spelled as its code is."""
+    import pyarrow.compute as pc
+
+    trimmed = pc.utf8_trim_whitespace(column)
+    changed = pc.any(pc.or_(pc.not_equal(trimmed, column), pc.match_substring_regex(column, _CARE)))
+    return bool(changed.as_py())
+
+
+def _quick_column(
+    part: Part, column: Any, study: Study, continuous: Mapping[str, bool]
+) -> Column | None:
+    import pyarrow as pa
 
     kind = column.type
-    numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)
-    numbers = part.kind == "covariate" and numeric and part.declared != "categorical"
-    if part.kind == "number" or numbers:
-        return _numbers(part, column) if numeric else None
-    if not (numeric or pa.types.is_string(kind) or pa.types.is_dictionary(kind)
-            or pa.types.is_large_string(kind)):  # fmt: skip
-        return None
-    if part.name == PATIENT:  # only that each has an id of his or her own
-        if column.null_count:
+    numeric = pa.types.is_integer(kind) or pa.types.is_float64(kind)
+    as_number = continuous.get(part.column, numeric) if part.kind == "covariate" else False
+    if part.kind == "number" or as_number:
+        if not numeric:
             return None
-        if numeric:
-            once = bool(pd.Index(column.to_numpy()).is_unique)
-        else:
-            once = pyarrow.compute.count_distinct(column).as_py() == len(column)
-        return Codes(np.empty(0, dtype=np.int64), []) if once else None
-    codes = codes_of(column)
+        return _numbers(part, column, declared(study, part.column))
+    text = pa.types.is_dictionary(kind) and pa.types.is_string(kind.value_type)
+    text = text or pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    if not (pa.types.is_integer(kind) or text):
+        return None
+    codes = codes_of(column, declared(study, part.column))
     if part.name == ARM:
+        arms = list(study.arms)
         spelling = {canonical_code(code): place for place, code in enumerate(arms)}
         if any(label not in spelling for label in codes.labels):
             return None
         places = np.array([*(spelling[label] for label in codes.labels), -1], dtype=np.int64)
         return Codes(places[codes.index], arms)
-    if part.kind == "covariate" and part.declared != "categorical" and len(codes.labels):
-        values, _ = parse_numbers(pd.Series(codes.labels, dtype=object))
-        if part.declared == "continuous" or np.isfinite(values).any():
-            return None
-    return codes
+    judged = part.kind == "covariate" and part.column not in continuous
+    return None if judged and any(map(_is_number, codes.labels)) else codes
 
 
-def _numbers(part: Part, column: Any) -> Array | None:
+def rows_of_ids(study: Study, path: Path, suspects: IdHashes) -> list[tuple[str, int]]:
+    """Ids of patients in a file that are among the suspects, and their rows.
+
+    Parameters
+    ----------
+    study : Study
+    path : Path
+    suspects : IdHashes
+        As of `IdHashes.suspects`.
+    """
+    frame = without_declared(read_table(path, may_be_empty=True).frame, study)
+    codes = parse_codes(frame[study.columns.patient])
+    known = np.array([code is not None for code in codes], dtype=bool)
+    texts, rows = codes[known].tolist(), frame.index.to_numpy()[known]
+    own = hashes_of_codes(texts)
+    wanted = np.isin(own.exact[0], suspects.exact[0]) | np.isin(own.alike[0], suspects.alike[0])
+    return [(texts[place], int(rows[place])) for place in np.flatnonzero(wanted)]
+
+
+@lru_cache(maxsize=10_000)
+def _is_number(label: str) -> bool:
+    """Whether a text is a number, in a wrong spelling or not."""
+    return number_of(label) is not None or number_fault(label)[0] != NOT_A_NUMBER
+
+
+def _numbers(part: Part, column: Any, missing: Sequence[str]) -> Array | None:
     """Numbers within their limits, NaN where missing."""
-    import pyarrow as pa
-
-    values = column.cast(pa.float64()).to_numpy()
+    values: Array = np.asarray(column.to_numpy(), dtype=float)
+    if missing:
+        numbers = [number for code in missing if (number := number_of(code)) is not None]
+        values = np.where(np.isin(values, numbers), np.nan, values)
     low, high = part.limits or (-LARGEST_NUMBER, LARGEST_NUMBER)
+    low, high = max(low, -LARGEST_NUMBER), min(high, LARGEST_NUMBER)
     if (values < low).any() or (values > high).any():
         return None
     if part.whole is not None and (values != np.round(values))[~np.isnan(values)].any():
         return None
-    return np.asarray(values, dtype=float)
+    return values
 
 
-def codes_of(column: Any) -> Codes:
-    """Codes of an Arrow column, in one spelling."""
+def codes_of(column: Any, missing: Sequence[str] = ()) -> Codes:
+    """Codes of an Arrow column of text or whole numbers, in one spelling.
+
+    Parameters
+    ----------
+    column : pyarrow.ChunkedArray
+    missing : sequence of str
+        Codes that stand for a missing value.
+    """
     encoded = column.unify_dictionaries().combine_chunks().dictionary_encode()
     spelled = [_spelled(value) for value in encoded.dictionary.to_pylist()]
-    labels = list(dict.fromkeys(label for label in spelled if label not in ("", MISSING)))
+    none = {"", MISSING, *missing}
+    labels = list(dict.fromkeys(label for label in spelled if label not in none))
     place = {label: j for j, label in enumerate(labels)}
     places = np.array([*(place.get(label, -1) for label in spelled), -1], dtype=np.int64)
     index = encoded.indices.fill_null(len(spelled)).to_numpy(zero_copy_only=False)
@@ -244,49 +376,38 @@ def codes_of(column: Any) -> Codes:
 
 @lru_cache(maxsize=200_000)  # the same therapists stand in every file
 def _spelled(value: Any) -> str:
-    return "" if value is None or value != value else canonical_code(value)
+    return "" if value is None else canonical_code(value)
 
 
-def _careful(study: Study, frame: pd.DataFrame, source: str) -> dict[str, Column]:
-    typed = validate(frame, study, source, whole=False)
-    moderator, _ = scored_moderator(typed, study, source)
-    found: dict[str, Column] = {MODERATOR: moderator}
-    for name in typed.columns:
-        values = typed[name].to_numpy()
-        if name == ARM:
-            index = pd.Index(list(study.arms)).get_indexer(pd.Index(values))
-            found[name] = Codes(index.astype(np.int64), list(study.arms))
-        elif values.dtype == object:
-            index, labels = pd.factorize(values)
-            found[name] = Codes(index.astype(np.int64), [str(label) for label in labels])
-        else:
-            found[name] = values.astype(float)
-    return found
+def partition_of(study: Study, columns: Mapping[str, Column]) -> Partition:
+    """Patients of one file as a trial's data.
 
-
-def _partition(study: Study, columns: dict[str, Column], sha256: str) -> Partition:
+    Parameters
+    ----------
+    study : Study
+    columns : mapping of str to Column
+        By part.
+    """
     therapist, arm = columns[THERAPIST], columns[ARM]
     assert isinstance(therapist, Codes)
     assert isinstance(arm, Codes)
+    rows = len(arm.index)
     variables: dict[str, tuple[tuple[str, ...], np.ndarray]] = {
         "arm_index": (("patient",), arm.index),
         "therapist_index": (("patient",), therapist.index),
         "moderator": (("patient",), np.asarray(columns[MODERATOR])),
     }
     covariates: dict[CovariateColumn, Array] = {}
-    levels: dict[str, tuple[str, ...] | None] = {}
     for name in study.covariates:
         column = columns[covariate_column(name)]
-        if isinstance(column, Codes):
-            levels[name] = tuple(column.labels)
+        if isinstance(column, Codes) and column.labels:
             missing = column.index < 0
             for place, label in enumerate(column.labels):
                 indicator = (column.index == place).astype(float)
                 covariates[CovariateColumn(name, label)] = np.where(missing, np.nan, indicator)
-        else:
-            levels[name] = None
-            covariates[CovariateColumn(name)] = column
-    rows = len(arm.index)
+        else:  # nobody has a level: missing, as a number would be
+            values = np.full(rows, np.nan) if isinstance(column, Codes) else column
+            covariates[CovariateColumn(name)] = values
     stacked = np.stack(list(covariates.values()), axis=1) if covariates else np.empty((rows, 0))
     variables["covariates"] = (("patient", "covariate"), stacked)
     for name, outcome in study.outcomes.items():
@@ -302,4 +423,4 @@ def _partition(study: Study, columns: dict[str, Column], sha256: str) -> Partiti
     }
     attributes = {MISSING_ALLIANCE: study.model.missing_alliance}
     data = xr.Dataset(variables, coords=coords, attrs=attributes)
-    return Partition(data, tuple(covariates), therapist.labels, levels, sha256)
+    return Partition(data, tuple(covariates), therapist.labels)

@@ -103,6 +103,11 @@ def study_parts(study: Study) -> tuple[Part, ...]:
     return tuple(parts)
 
 
+def study_columns(study: Study) -> tuple[str, ...]:
+    """List the columns of the file that the study needs, each once."""
+    return tuple(dict.fromkeys(part.column for part in study_parts(study)))
+
+
 def _whole_scores(study: Study, name: str) -> tuple[str, str] | None:
     """Rule and remedy for a follow-up that is not whole though its family asks for it."""
     family = study.outcomes[name].family

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import glob
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +21,35 @@ import pandas as pd
 
 from data_prep.cell_moments import CellMoments, Column
 from data_prep.cells import natural_key
-from data_prep.covariates import MOST_LEVELS, Covariate
+from data_prep.covariates import Covariate
 from data_prep.crossing import TherapistsInArms, crossing_of
 from data_prep.errors import DataError, InputError, Problem
-from data_prep.estimability import PATIENTS_PER_ARM
 from data_prep.files import AnyPath, as_path
 from data_prep.flow import counted
-from data_prep.partition import TEXT
-from data_prep.registry_part import Faults, Part, merged_parts, read_part
+from data_prep.notes import empty_level_notes
+from data_prep.partition import rows_of_ids
+from data_prep.parts import covariate_column
+from data_prep.patient_ids import IdHashes
+from data_prep.registry_part import MOST_PROBLEMS, Part, read_part
+from data_prep.registry_rules import (
+    analysis_problems,
+    column_problems,
+    column_sums,
+    kinds,
+    refuse_copies,
+)
+from data_prep.seen import category_notes, code_notes, scoring_notes
+from data_prep.spelling import spelled_apart
 from data_prep.study import Study
+from data_prep.tables import READERS, split_sheet
+from data_prep.trial import patient_spelling_note
+from data_prep.validation import patient_again
 
-ENDINGS = (".parquet", *TEXT)
+ENDINGS = tuple(READERS)
 MARKS = "*?["
+AFRESH = (
+    "If each file numbers its patients from 1, write the name of its site before them, as in 'A-1'."
+)
 
 Compute = Callable[[Any], Any]
 """What computes a Dask value: `dask.compute` on threads, or a client's."""
@@ -93,19 +111,20 @@ def registry_files(data: Path) -> list[Path]:
     InputError
         If there are none, or one is of another kind.
     """
-    pattern = str(data / "*") if data.is_dir() else str(data)
-    found = [Path(name) for name in sorted(glob.glob(pattern))]
+    named, sheet = split_sheet(data)
+    if named.is_dir():
+        found = [path for path in _entries(named) if path.suffix.lower() in ENDINGS]
+    else:
+        found = [Path(name) for name in sorted(glob.glob(str(named)))]
     found = [path for path in found if path.is_file() and not path.name.startswith(".")]
-    if data.is_dir():
-        found = [path for path in found if path.suffix.lower() in ENDINGS]
-    if not found and data.is_dir():
+    if not found and named.is_dir():
         raise InputError(
-            f"{str(data)!r} is a folder without any file ending in {', '.join(ENDINGS)}.",
+            f"{str(named)!r} is a folder without any file ending in {', '.join(ENDINGS)}.",
             "Name the file, or a folder or pattern of files.",
         )
     if not found:
         raise InputError(
-            f"There are no files {pattern!r}.", f"Name some, ending in {', '.join(ENDINGS)}."
+            f"There are no files {str(named)!r}.", f"Name some, ending in {', '.join(ENDINGS)}."
         )
     for path in found:
         if path.suffix.lower() not in ENDINGS:
@@ -113,7 +132,17 @@ def registry_files(data: Path) -> list[Path]:
                 f"{str(path)!r} cannot be one of many files: its ending is not known.",
                 f"Name files ending in {', '.join(ENDINGS)}.",
             )
-    return found
+    return found if sheet is None else [Path(f"{path}#{sheet}") for path in found]
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(
+            f"The folder {str(folder)!r} cannot be read: {error.strerror}.",
+            "Check the path and the folder's permissions.",
+        ) from error
 
 
 def load_registry(study: Study, data: AnyPath, compute: Compute | None = None) -> Registry:
@@ -124,7 +153,7 @@ def load_registry(study: Study, data: AnyPath, compute: Compute | None = None) -
     study : Study
         The moderator neither imputed nor with a reliability or a ceiling.
     data : str or path-like
-        A pattern or a folder.
+        A pattern or a folder; behind a pattern of workbooks a sheet may be named.
     compute : callable, optional
         Computes a Dask value; on local threads by default.
 
@@ -142,19 +171,102 @@ def load_registry(study: Study, data: AnyPath, compute: Compute | None = None) -
     data = as_path(data)
     require_moments(study)
     files = registry_files(data)
-    parts = [dask.delayed(read_part, pure=False)(study, path) for path in files]
+    run = on_threads if compute is None else compute
+    declared = {name: kind == "continuous" for name, kind in study.covariate_kinds.items()}
+    whole = _one_pass(study, files, declared, run)
+    found = kinds(study, whole)
+    taken = {name: cells.continuous for name, cells in whole.covariates.items()}
+    if any(taken[name] - {continuous} for name, continuous in found.items()):
+        # Mostly numbers in some files, and mostly text in others: the whole decides.
+        whole = _one_pass(study, files, found, run)
+    source = str(data)
+    _refuse_unread(whole)
+    refuse_copies(whole.sources)
+    if not whole.complete:
+        raise DataError(whole.problems)
+    suspects = whole.ids.suspects(MOST_PROBLEMS)
+    again, spelled = _met_twice(study, files, suspects, run)
+    if problems := [*column_problems(study, whole, source), *again]:
+        raise DataError(problems)
+    if whole.totals:
+        raise DataError(whole.totals)
+    return _registry(study, whole, source, spelled)
+
+
+def _one_pass(
+    study: Study, files: Sequence[Path], continuous: Mapping[str, bool], run: Compute
+) -> Part:
+    """Read every file, and add them up in pairs in the order of their names."""
+    parts = [dask.delayed(read_part, pure=False)(study, path, continuous) for path in files]
     while len(parts) > 1:
         pairs = [parts[k : k + 2] for k in range(0, len(parts), 2)]
         parts = [
-            dask.delayed(merged_parts, pure=False)(*pair) if len(pair) == 2 else pair[0]
-            for pair in pairs
+            dask.delayed(add, pure=False)(*pair) if len(pair) == 2 else pair[0] for pair in pairs
         ]
-    whole = on_threads(parts[0]) if compute is None else compute(parts[0])
-    if isinstance(whole, Faults):
-        if whole.problems:
-            raise DataError(whole.problems)
-        raise InputError(whole.unread, "Mend the file, or leave it out.")
-    return _registry(study, whole, str(data), files)
+    whole: Part = run(parts[0])
+    return whole
+
+
+def _refuse_unread(whole: Part) -> None:
+    """Say why files could not be read at all."""
+    if not whole.unread:
+        return
+    if whole.problems:
+        told = [Problem(file, None, None, None, *why) for file, *why in whole.unread]
+        raise DataError([*told, *whole.problems])
+    _, problem, remedy = whole.unread[0]
+    more = len(whole.unread) - 1
+    others = f" {more} more of the files cannot be read, for this or another reason."
+    raise InputError(problem, remedy + (others if more else ""))
+
+
+def _met_twice(
+    study: Study, files: Sequence[Path], suspects: IdHashes, run: Compute
+) -> tuple[list[Problem], list[str]]:
+    """Patients who stand in the files more than once, and rows whose ids are spelled apart."""
+    if not any(len(some) for some in (*suspects.exact, *suspects.alike)):
+        return [], []
+    found = run([dask.delayed(rows_of_ids, pure=False)(study, path, suspects) for path in files])
+    named = [(path.name, rows) for path, rows in zip(files, found, strict=True)]
+    return patients_again(named, study.columns.patient)
+
+
+def patients_again(
+    files: Sequence[tuple[str, Sequence[tuple[str, int]]]], column: str
+) -> tuple[list[Problem], list[str]]:
+    """Find patients who stand in the files more than once, and those whose ids are spelled apart.
+
+    Parameters
+    ----------
+    files : sequence of (str, sequence of (str, int))
+        Names of files, and the ids and rows of patients in them.
+    column : str
+        Of the ids.
+
+    Returns
+    -------
+    problems : list of Problem
+        Without the ids.
+    notes : list of str
+    """
+    first: dict[str, tuple[str, int]] = {}
+    problems = []
+    for name, rows in files:
+        for code, row in rows:
+            if code not in first:
+                first[code] = (name, row)
+                continue
+            file, earlier = first[code]
+            problem = patient_again(name, row, column, f"Row {earlier} of {file}")
+            if file != name:
+                problem = replace(problem, remedy=f"{problem.remedy} {AFRESH}")
+            problems.append(problem)
+    groups = spelled_apart(first)
+    told = [
+        " and ".join(f"{file} row {row}" for file, row in sorted(first[code] for code in group))
+        for group in groups
+    ]
+    return problems, [patient_spelling_note(told)] if told else []
 
 
 def require_moments(study: Study) -> None:
@@ -187,11 +299,13 @@ def on_threads(value: Any) -> Any:
     return dask.compute(value, scheduler="threads")[0]
 
 
-def _registry(study: Study, whole: Part, source: str, files: list[Path]) -> Registry:
-    covariates = _covariates(study, whole, source)
+def _registry(study: Study, whole: Part, source: str, spelled: list[str]) -> Registry:
+    facts = whole.facts
+    assert facts is not None  # nothing was wrong
+    covariates = _covariates(study, whole)
     columns = [column for each in covariates for column in each.columns]
-    moments, problems = {}, []
-    for name, found in whole.moments.items():
+    moments = {}
+    for name, found in facts.moments.items():
         has_baseline = study.outcomes[name].baseline is not None
         baseline = ["baseline"] if has_baseline else []
         wanted: list[Column] = ["moderator", *baseline, *columns, "outcome"]
@@ -199,31 +313,45 @@ def _registry(study: Study, whole: Part, source: str, files: list[Path]) -> Regi
         centre = [0.0 if name not in own.columns else own.centre[own.columns.index(name)]
                   for name in wanted]  # fmt: skip
         moments[name] = own.moved(wanted, np.array(centre))
-        problems += _outcome_problems(study, name, moments[name], source)
-    if problems:
+    facts = replace(facts, moments=moments)
+    if problems := analysis_problems(study, facts, covariates, source):
         raise DataError(problems)
-    known = whole.known
+    empty = [
+        note
+        for name, found in moments.items()
+        for note in empty_level_notes(name, covariates, column_sums(found, columns), found.n)
+    ]
+    known = facts.known
     patients = np.zeros((len(known.therapists), len(study.arms)), dtype=np.int64)
     patients[known.therapist_index, known.arm_index] = known.count
     kind, notes = crossing_of(patients, list(study.arms))
-    lacking = dict(whole.lacking)
+    lacking = dict(facts.lacking)
     rows = lacking.pop("row", 0)
     told = [
         f"{count} of {counted(rows, 'row')} without {what}."
         for what, count in lacking.items()
         if count
     ]
-    flow = [{"outcome": name, **counts} for name, counts in whole.flow.items()]
-    digest = hashlib.sha256("".join(whole.sha256).encode()).hexdigest()
+    flow = [{"outcome": name, **counts} for name, counts in facts.flow.items()]
+    digest = hashlib.sha256("".join(each.sha256 for each in whole.sources).encode()).hexdigest()
     return Registry(
         study=study,
         moments=moments,
         covariates=covariates,
         flow=pd.DataFrame(flow),
         therapists_in_arms=kind,
-        notes=(*told, *notes),
+        notes=(
+            *whole.notes,
+            *category_notes(study, whole.seen),
+            *told,
+            *scoring_notes(study, whole.seen, files=True),
+            *empty,
+            *notes,
+            *code_notes(study, whole.seen, files=True),
+            *spelled,
+        ),
         source=source,
-        files=tuple(path.name for path in files),
+        files=tuple(each.name for each in whole.sources),
         sha256=digest,
     )
 
@@ -247,61 +375,10 @@ def _sorted(found: CellMoments) -> CellMoments:
     )
 
 
-def _covariates(study: Study, whole: Part, source: str) -> tuple[Covariate, ...]:
+def _covariates(study: Study, whole: Part) -> tuple[Covariate, ...]:
     """The covariates with the levels of all files."""
-    covariates: list[Covariate] = []
-    problems = []
+    found = []
     for name in study.covariates:
-        levels = whole.levels[name]
-        if levels is None:
-            covariates.append(Covariate(name))
-            continue
-        rule = ""
-        if name in whole.numbers:
-            rule = "the covariate is numbers in some files and text in others"
-        elif len(levels) > MOST_LEVELS:
-            rule = f"the covariate is text with {len(levels)} different values"
-        elif len(levels) < 2:
-            rule = f"the covariate has the same value ({', '.join(levels)}) in every row"
-        if rule:
-            remedy = "Correct the files, or remove it from `covariates` in the study file."
-            problems.append(Problem(source, None, name, None, rule, remedy))
-        covariates.append(Covariate(name, tuple(sorted(levels, key=natural_key))))
-    if problems:
-        raise DataError(problems)
-    return tuple(covariates)
-
-
-def _outcome_problems(study: Study, name: str, found: CellMoments, source: str) -> list[Problem]:
-    """Too few patients in an arm, or a column without any spread."""
-    followup = study.outcomes[name].followup
-
-    def problem(rule: str, remedy: str) -> Problem:
-        return Problem(source, None, followup, None, f"outcome {name!r}: {rule}", remedy)
-
-    by_arm = np.bincount(found.arm_index, weights=found.count, minlength=len(study.arms))
-    problems = [
-        problem(
-            f"the arm {code!r} has {counted(int(count), 'analysed patient')}, and it needs "
-            f"{PATIENTS_PER_ARM}",
-            "Fill in what is missing, or take the arm out of [arms] and out of the files.",
-        )
-        for code, count in zip(study.arms, by_arm, strict=True)
-        if count < PATIENTS_PER_ARM
-    ]
-    if problems:
-        return problems
-    squares = np.einsum("cqq->q", found.products)
-    return [
-        problem(
-            f"the {_told(column)} is {found.centre[k]:g} for every analysed patient",
-            "Fill in missing cells, or leave the column out of the study file.",
-        )
-        for k, column in enumerate(found.columns)
-        # A level that all or none of them have has no coefficient, see `models.encoding`.
-        if not squares[k] > 0 and (isinstance(column, str) or column.level is None)
-    ]
-
-
-def _told(column: Column) -> str:
-    return column if isinstance(column, str) else column.covariate
+        levels = whole.seen.codes.get(covariate_column(name))
+        found.append(Covariate(name, tuple(sorted(levels, key=natural_key)) if levels else None))
+    return tuple(found)

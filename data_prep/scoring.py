@@ -77,21 +77,3 @@ def score_items(
     scored = answered >= count - max_missing
     prorated = total * count / np.where(scored, answered, 1)
     return pd.Series(np.where(scored, prorated, np.nan), index=items.index, dtype=float)
-
-
-def partly_answered_rows(items: pd.DataFrame, *, max_missing: int) -> pd.Index:
-    """Rows with some items answered but too many unanswered for a total.
-
-    Parameters
-    ----------
-    items : pandas.DataFrame, shape (patients, k)
-    max_missing : int
-        Largest number of unanswered items that is prorated.
-
-    Returns
-    -------
-    pandas.Index
-        Labels of these rows.
-    """
-    missing = items.isna().sum(axis=1)
-    return items.index[(missing > max_missing) & (missing < items.shape[1])]

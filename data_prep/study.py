@@ -17,6 +17,7 @@ from data_prep.study_messages import did_you_mean, translated_faults
 from data_prep.study_parts import (
     Columns,
     CovariateKind,
+    MissingCode,
     ModelSettings,
     Moderator,
     Number,
@@ -69,6 +70,9 @@ class Study(Table):
         Columns to adjust for.
     covariate_kinds : dict of str to {"categorical", "continuous"}
         By covariate, where the study says it; the others' kinds are read off the data.
+    missing_values : dict of str to tuple of str
+        By column: what stands there for a missing value besides the empty cell and NA; under
+        ``*``, in every column but that of the patients.
     outcomes : dict of str to Outcome
         Outcomes by name, at least one; the names serve as file and variable names.
     model : ModelSettings
@@ -102,6 +106,11 @@ class Study(Table):
         default={},
         description="what covariates are: categorical or continuous",
         examples=["categorical"],
+    )
+    missing_values: dict[str, tuple[MissingCode, ...]] = Field(
+        default={},
+        description="what stands for a missing value, by column",
+        examples=[[999, "."]],
     )
     outcomes: dict[str, Outcome] = Field(
         min_length=1, description="a table for each outcome, one at least"

@@ -33,6 +33,7 @@ EXPECTED = {
     "too_long": "two numbers, lowest and highest",
     "greater_than": "a number above {gt:g}",
     "less_than_equal": "a number up to {le:g}",
+    "missing_code": "a number, or text that is not blank",
     "literal_error": "{expected}",
 }
 

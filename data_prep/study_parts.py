@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -22,6 +22,17 @@ def _ordered(ends: tuple[float, float]) -> tuple[float, float]:
     return ends
 
 
+def _missing_code(code: Any) -> str:
+    if isinstance(code, bool) or not isinstance(code, int | float | str):
+        raise PydanticCustomError("missing_code", "neither a number nor text")
+    if isinstance(code, float) and code.is_integer():
+        code = int(code)
+    spelled = str(code).strip()
+    if spelled in ("", "nan", "inf", "-inf"):
+        raise PydanticCustomError("missing_code", "neither a number nor text")
+    return spelled
+
+
 def raise_between(faults: list[Fault]) -> None:
     """Report faults between keys the way pydantic wants it; `read_study` words them itself."""
     if faults:
@@ -32,6 +43,7 @@ def raise_between(faults: list[Fault]) -> None:
 type CovariateKind = Literal["categorical", "continuous"]
 Text = Annotated[str, Field(strict=True), AfterValidator(_trimmed)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+MissingCode = Annotated[Any, AfterValidator(_missing_code)]  # kept as text
 Range = Annotated[tuple[Number, Number], AfterValidator(_ordered)]
 
 

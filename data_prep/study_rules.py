@@ -23,6 +23,10 @@ BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 MISSING_CODE = "NA"
 
 
+# Name under which codes of missing values hold in every column but that of the patients.
+EVERY_COLUMN = "*"
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One fault of a study file: its dotted place, what is wrong, and what to do about it."""
@@ -150,6 +154,7 @@ def study_faults(study: Mapping[str, Any]) -> list[Fault]:
         *moderator_faults(subtable(study, "moderator")),
         *_role_faults(study),
         *_outcome_faults(study),
+        *_missing_value_faults(study),
     ]
 
 
@@ -247,6 +252,24 @@ def _role_faults(study: Mapping[str, Any]) -> list[Fault]:
                 )
             )
     return faults
+
+
+def _missing_value_faults(study: Mapping[str, Any]) -> list[Fault]:
+    """Columns of ``[missing_values]`` that the study does not use."""
+    used = [column for column, _ in _roles(study)]
+    outcomes = subtable(study, "outcomes")
+    for name in outcomes:
+        own = subtable(outcomes, name)
+        used += [own[key] for key in ("baseline", "followup") if isinstance(own.get(key), str)]
+    return [
+        Fault(
+            dotted(["missing_values", column]),
+            "the study uses no such column.",
+            f'{nearest(column, dict.fromkeys(used))} "*" stands for all columns.',
+        )
+        for column in subtable(study, "missing_values")
+        if column not in (EVERY_COLUMN, *used)
+    ]
 
 
 def _outcome_faults(study: Mapping[str, Any]) -> list[Fault]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 from array import array
 from collections.abc import Iterator
 
@@ -13,8 +14,12 @@ import pandas as pd
 
 from data_prep.errors import InputError
 from data_prep.files import first_of
+from data_prep.headers import title_fault
 
 DELIMITER_NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "vertical bars"}
+
+# What Excel writes or reads before the header, to say how cells are separated.
+SEPARATOR_LINE = re.compile(r"""["']?sep=(.?)["']?,?""", re.IGNORECASE)
 
 
 def read_text(content: bytes, name: str, delimiter: str) -> tuple[pd.DataFrame, list[str]]:
@@ -48,9 +53,9 @@ def read_text(content: bytes, name: str, delimiter: str) -> tuple[pd.DataFrame, 
     if len(body) < len(content):
         notes.append(f"{name} begins with a byte-order mark, which was skipped.")
     _check_encoding(body, name, delimiter)
-    header_row, header = _header(body, name, delimiter)
-    _check_delimiter(header, name, delimiter)
-    _check_lengths(body, name, delimiter, len(header))
+    header_row, header, first = _header(body, name, delimiter)
+    _check_first_line(header, header_row, first, name, delimiter)
+    _check_lengths(body, name, delimiter, header_row, len(header))
     cells = pd.read_csv(
         io.BytesIO(body),
         sep=delimiter,
@@ -98,23 +103,59 @@ def _is_blank(row: list[str]) -> bool:
     return not row or (len(row) == 1 and not row[0].strip())
 
 
-def _quotes_fault(name: str, row: int) -> InputError:
+def _quotes_fault(name: str, row: int, error: csv.Error) -> InputError:
+    if "field larger" in str(error):
+        return InputError(
+            f"{name}, row {row}: a cell of more than {csv.field_size_limit():,} characters.",
+            "Shorten it; if no cell is so long, close the quotation mark that opens one there.",
+        )
     return InputError(
         f"{name}, row {row}: a quotation mark opens a cell and does not close it properly.",
         'Close it at the end of the cell, and write a quotation mark inside a cell as "".',
     )
 
 
-def _header(body: bytes, name: str, delimiter: str) -> tuple[int, list[str]]:
-    """Row number of the first row that is not blank, and its cells."""
+def _header(body: bytes, name: str, delimiter: str) -> tuple[int, list[str], list[str]]:
+    """Row number of the first row that is not blank, its cells, and the next such row's."""
     number = 0
+    found: list[tuple[int, list[str]]] = []
     try:
         for number, row in enumerate(_rows(body, delimiter), start=1):
             if not _is_blank(row):
-                return number, row
+                found.append((number, row))
+                if len(found) == 2:
+                    break
     except csv.Error as error:
-        raise _quotes_fault(name, number + 1) from error
-    raise InputError(f"{name} is empty.", "Check that it was saved and copied in full.")
+        if not found:
+            raise _quotes_fault(name, number + 1, error) from error
+    if not found:
+        raise InputError(f"{name} is empty.", "Check that it was saved and copied in full.")
+    return *found[0], found[1][1] if len(found) > 1 else []
+
+
+def _check_first_line(
+    header: list[str], number: int, first: list[str], name: str, delimiter: str
+) -> None:
+    """Refuse a first line that is no header: an instruction, a title, another delimiter."""
+    told = SEPARATOR_LINE.fullmatch(delimiter.join(header).strip())
+    if told is not None:
+        remedy = f"Delete row {number}."
+        if told[1] not in ("", delimiter) and told[1] in DELIMITER_NAMES:
+            remedy += (
+                f" Save the table separated by {DELIMITER_NAMES[delimiter]}, with decimal points."
+            )
+        raise InputError(
+            f"{name}, row {number}: the first line ('sep=') tells a spreadsheet program how cells "
+            "are separated; it is no header.",
+            remedy,
+        )
+    filled = sum(bool(cell.strip()) for cell in header)
+    below = sum(bool(cell.strip()) for cell in first)
+    marks = {mark: header[0].count(mark) for mark in DELIMITER_NAMES if mark in header[0]}
+    alike = any(delimiter.join(first).count(mark) == count for mark, count in marks.items())
+    if filled == 1 and below > 1 and not (len(header) == 1 and alike):
+        raise title_fault(name, number, filled, below)
+    _check_delimiter(header, name, delimiter)
 
 
 def _check_delimiter(header: list[str], name: str, delimiter: str) -> None:
@@ -135,13 +176,14 @@ def _check_delimiter(header: list[str], name: str, delimiter: str) -> None:
     raise InputError(problem, remedy)
 
 
-def _check_lengths(body: bytes, name: str, delimiter: str, width: int) -> None:
+def _check_lengths(body: bytes, name: str, delimiter: str, number: int, width: int) -> None:
     lengths = array("L")
     try:
         lengths.extend(map(len, _rows(body, delimiter)))
     except csv.Error as error:
-        raise _quotes_fault(name, len(lengths) + 1) from error
-    if np.isin(np.frombuffer(lengths, dtype=lengths.typecode), (0, width)).all():
+        raise _quotes_fault(name, len(lengths) + 1, error) from error
+    counted = np.frombuffer(lengths, dtype=lengths.typecode)
+    if np.isin(counted, (0, width)).all():
         return
     faulty = [
         f"row {number} has {len(row)}"
@@ -150,6 +192,9 @@ def _check_lengths(body: bytes, name: str, delimiter: str, width: int) -> None:
     ]
     if not faulty:
         return
+    below = counted[number:][counted[number:] > 1]
+    if len(below) > 1 and (below == below[0]).all() and below[0] >= 2 * width:
+        raise title_fault(name, number, width, int(below[0]))
     raise InputError(
         f"{name}: the header has {width} cells, but {first_of(faulty)}.",
         "Give every row as many cells as the header, and put a cell that contains "

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
+from operator import add
 from pathlib import Path
 
 import dask
 import numpy as np
 import pandas as pd
 
+from data_prep.binary_files import as_cells
 from data_prep.cells import natural_key, parse_codes
 from data_prep.errors import DataError, InputError, Problem
-from data_prep.files import AnyPath, as_path
+from data_prep.files import AnyPath, as_path, file_sha256
+from data_prep.missing_values import declared, without_declared
 from data_prep.partition import arrow_table, codes_of
-from data_prep.parts import study_parts
-from data_prep.registry import Compute, on_threads, registry_files
+from data_prep.parts import study_columns
+from data_prep.registry import Compute, on_threads, patients_again, registry_files
+from data_prep.registry_part import Source
+from data_prep.registry_rules import kind_of, refuse_copies
 from data_prep.study import Study
-from data_prep.tables import read_table
+from data_prep.tables import Table, read_table
 from data_prep.trial import Trial, trial_from_frame
-from data_prep.validation import validate
+from data_prep.validation import check_columns, check_part
 
 
 def sample_therapists(
@@ -53,6 +60,7 @@ def sample_therapists(
     files = registry_files(data)
     run = on_threads if compute is None else compute
     found = run([dask.delayed(therapists_of, pure=False)(study, path) for path in files])
+    refuse_copies(source for _, source in found)
     everyone = sorted({name for names, _ in found for name in names}, key=natural_key)
     if not everyone:
         raise InputError(f"No row of {str(data)!r} has a therapist.", "Name the right column.")
@@ -60,51 +68,76 @@ def sample_therapists(
     places = generator.permutation(len(everyone))[:number]
     chosen = frozenset(everyone[place] for place in places)
     frames = run([dask.delayed(rows_of, pure=False)(study, path, chosen) for path in files])
-    problems: list[Problem] = []
-    for path, frame in zip(files, frames, strict=True):
-        try:
-            validate(frame, study, path.name, whole=False)
-        except DataError as error:
-            problems += error.problems
-    if problems:
+    named = [(path.name, frame) for path, frame in zip(files, frames, strict=True)]
+    if problems := _problems(study, named):
         raise DataError(problems)
     together: pd.DataFrame = pd.concat(frames, ignore_index=True)
     trial = trial_from_frame(study, together, str(data))
+    rows = sum(source.rows for _, source in found)
     note = (
         f"A random sample of {len(chosen):,} of {len(everyone):,} therapists (seed {seed}): "
-        f"{len(together):,} of {sum(rows for _, rows in found):,} rows. What is said holds for "
+        f"{len(together):,} of {rows:,} rows. What is said holds for "
         "therapists like these; it is less certain than from all rows."
     )
     return replace(trial, notes=(note, *trial.notes))
 
 
-def therapists_of(study: Study, path: Path) -> tuple[list[str], int]:
-    """Ids of the therapists in a file, and its number of rows."""
+def _problems(study: Study, files: Sequence[tuple[str, pd.DataFrame]]) -> list[Problem]:
+    """Problems of the rows, under the names of their files; what a covariate is, all rows tell."""
+    checked = [check_part(frame, study, name, {}) for name, frame in files]
+    cells = [each.covariates for each in checked]
+    declared = study.covariate_kinds
+    found = {
+        name: kind_of(reduce(add, [own[name] for own in cells]), declared.get(name))
+        for name in study.covariates
+    }
+    checked = [check_part(frame, study, name, found) for name, frame in files]
+    column = study.columns.patient
+    ids = [
+        (name, [(code, int(row)) for code, row in zip(parse_codes(frame[column]), frame.index,
+                                                      strict=True) if code is not None])
+        for name, frame in files
+    ]  # fmt: skip
+    again, _ = patients_again(ids, column)
+    return [*(problem for each in checked for problem in each.problems), *again]
+
+
+def therapists_of(study: Study, path: Path) -> tuple[list[str], Source]:
+    """Ids of the therapists in a file, and the file."""
     column = study.columns.therapist
-    table = arrow_table(path, [part for part in study_parts(study) if part.column == column])
-    if table is not None:
-        return codes_of(table.column(column)).labels, table.num_rows
-    frame = _frame(path, column)
-    return [str(name) for name in pd.unique(parse_codes(frame[column])) if name], len(frame)
+    table = None
+    if path.suffix.lower() == ".parquet":
+        table = arrow_table(path, study_columns(study), [column])
+    if table is None:
+        found = _table(study, path)
+        names = [str(name) for name in pd.unique(parse_codes(found.frame[column])) if name]
+        return names, Source(path.name, found.sha256, len(found.frame))
+    codes = codes_of(table.column(column), declared(study, column))
+    return codes.labels, Source(path.name, file_sha256(path), table.num_rows)
 
 
 def rows_of(study: Study, path: Path, chosen: frozenset[str]) -> pd.DataFrame:
     """Rows of these therapists in a file, in the columns of the study, under their numbers."""
-    parts, column = study_parts(study), study.columns.therapist
-    table = arrow_table(path, parts)
+    column = study.columns.therapist
+    table = None
+    if path.suffix.lower() == ".parquet":
+        table = arrow_table(path, study_columns(study), [column])
     if table is None:
-        frame = _frame(path, column)
+        frame = _table(study, path).frame
         kept = pd.Series(parse_codes(frame[column]), index=frame.index).isin(chosen)
-        return frame[kept.to_numpy()]
-    codes = codes_of(table.column(column))
+        return frame.loc[kept.to_numpy(), list(study_columns(study))]
+    codes = codes_of(table.column(column), declared(study, column))
     wanted = np.array([*(label in chosen for label in codes.labels), False])[codes.index]
-    frame = table.filter(wanted).to_pandas(ignore_metadata=True, integer_object_nulls=True)
+    frame = as_cells(table.filter(wanted))
     # As in a spreadsheet, whose header is row 1
     return frame.set_index(pd.Index(np.flatnonzero(wanted) + 2, name="row"))
 
 
-def _frame(path: Path, column: str) -> pd.DataFrame:
-    frame = read_table(path).frame
-    if column not in frame:
-        raise InputError(f"{path.name} has no column {column!r}.", "Every file needs the same.")
-    return frame
+def _table(study: Study, path: Path) -> Table:
+    """Read one file, whose columns are those of the study."""
+    found = read_table(path, may_be_empty=True)
+    found.require(study_columns(study))
+    checked = check_columns(found.frame, study, path.name)
+    if checked:
+        raise DataError(checked)
+    return replace(found, frame=without_declared(found.frame, study))

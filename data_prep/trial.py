@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -11,16 +12,15 @@ import pandas as pd
 import xarray as xr
 
 from data_prep.cells import natural_key
-from data_prep.covariates import coded, column_coordinates, kind_notes
+from data_prep.covariates import LABELLED, coded, column_coordinates
 from data_prep.crossing import TherapistsInArms, therapists_in_arms
 from data_prep.errors import DataError, InputError, Problem, nearest
 from data_prep.estimability import outcome_problems, therapist_problems, trial_problems
-from data_prep.files import AnyPath, as_path
+from data_prep.files import AnyPath, as_path, first_of
 from data_prep.flow import (
     MISSING_ALLIANCE,
     analysed_patients,
     complete_patients,
-    counted,
     flow_counts,
     read_only,
     unseen_counts,
@@ -29,18 +29,21 @@ from data_prep.notes import ceiling_notes, level_notes, missing_notes
 from data_prep.parts import (
     ARM,
     MODERATOR,
+    PATIENT,
     THERAPIST,
     baseline_column,
     covariate_column,
     followup_column,
     item_column,
+    study_columns,
 )
-from data_prep.scoring import ROUNDING, partly_answered_rows, score_items
+from data_prep.scoring import ROUNDING, score_items
+from data_prep.seen import category_notes, code_notes, scoring_notes, seen_in
+from data_prep.spelling import spelled_apart
 from data_prep.study import ModelSettings, Study
 from data_prep.tables import read_table
+from data_prep.typed_columns import typed_columns
 from data_prep.validation import validate
-
-LISTED_ROWS = 20  # rows that a note lists before it says how many more there are
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,6 +177,7 @@ def load_trial(study: Study, path: AnyPath | pd.DataFrame) -> Trial:
     if isinstance(path, pd.DataFrame):
         return trial_from_frame(study, path)
     table = read_table(as_path(path))
+    table.require(study_columns(study))
     return _build(study, table.frame, table.path.name, table.sha256, table.notes)
 
 
@@ -239,7 +243,7 @@ def _build(
     study: Study, frame: pd.DataFrame, source: str, sha256: str | None, notes: tuple[str, ...]
 ) -> Trial:
     typed = validate(frame, study, source)
-    moderator, scoring_notes = scored_moderator(typed, study, source)
+    moderator = scored_moderator(typed, study, source)
     data = _dataset(typed, moderator, study)
     problems = trial_problems(study, source, data)
     if not problems:
@@ -248,8 +252,9 @@ def _build(
     if problems:
         raise DataError(problems)
     kind, therapist_notes = therapists_in_arms(data)
-    raw = frame.set_axis([str(name) for name in frame.columns], axis="columns")
-    values = {name: typed[covariate_column(name)].to_numpy() for name in study.covariates}
+    columns = typed_columns(study, typed, moderator)
+    labels = frame.attrs.get(LABELLED, {})
+    seen = seen_in(study, columns, typed.index.to_numpy(dtype=np.int64), source, labels)
     return Trial(
         study=study,
         data=data,
@@ -257,22 +262,47 @@ def _build(
         therapists_in_arms=kind,
         notes=(
             *notes,
-            *kind_notes(raw, values, study.covariate_kinds),
+            *category_notes(study, seen),
             *missing_notes(data, study),
-            *scoring_notes,
+            *scoring_notes(study, seen, files=False),
             *ceiling_notes(data, study),
             *level_notes(data, study),
             *therapist_notes,
+            *code_notes(study, seen, files=False),
+            *patient_spelling_notes(typed),
         ),
         source=source,
         sha256=_hash(typed) if sha256 is None else sha256,
     )
 
 
-def scored_moderator(
-    typed: pd.DataFrame, study: Study, source: str
-) -> tuple[np.ndarray, list[str]]:
-    """Moderator of each patient, scored from its items if it has any, and notes about them.
+def patient_spelling_notes(typed: pd.DataFrame) -> list[str]:
+    """Say which rows have patients whose ids differ in spelling only; the ids are not shown.
+
+    Parameters
+    ----------
+    typed : pandas.DataFrame
+        As from `data_prep.validation.validate`.
+    """
+    groups = spelled_apart(typed[PATIENT].tolist())
+    if not groups:
+        return []
+    row = dict(zip(typed[PATIENT].tolist(), typed.index.tolist(), strict=True))
+    pairs = [" and ".join(map(str, sorted(row[code] for code in group))) for group in groups]
+    return [patient_spelling_note([f"rows {pair}" for pair in pairs])]
+
+
+def patient_spelling_note(places: Sequence[str]) -> str:
+    """Note on patients at these places, whose ids differ in spelling only."""
+    return (
+        "Counted apart, though they may be the same patient, whose ids differ in capitals, blanks, "
+        f"leading zeros or the way letters are stored: {first_of(places)}. If they are, keep one "
+        "row for each patient."
+    )
+
+
+def scored_moderator(typed: pd.DataFrame, study: Study, source: str) -> np.ndarray:
+    """Moderator of each patient, scored from its items if it has any.
 
     Parameters
     ----------
@@ -289,7 +319,7 @@ def scored_moderator(
     """
     settings = study.moderator
     if not settings.items or settings.item_range is None:
-        return typed[MODERATOR].to_numpy(dtype=float), []
+        return typed[MODERATOR].to_numpy(dtype=float)
     names = {item_column(item): item for item in settings.items}
     items = typed[list(names)].rename(columns=names)
     total = score_items(
@@ -312,17 +342,7 @@ def scored_moderator(
         raise DataError(
             [Problem(source, first, settings.name, f"{outside.iloc[0]:g}", rule, remedy)]
         )
-    rows = partly_answered_rows(items, max_missing=settings.max_missing)
-    notes = []
-    if len(rows):
-        listed = ", ".join(str(row) for row in rows[:LISTED_ROWS])
-        more = f" and {len(rows) - LISTED_ROWS} more" if len(rows) > LISTED_ROWS else ""
-        notes.append(
-            f"{counted(len(rows), 'patient')} left more than {settings.max_missing} of the "
-            f"{len(names)} items unanswered, so the {settings.name} is missing: "
-            f"{'row' if len(rows) == 1 else 'rows'} {listed}{more}."
-        )
-    return total.to_numpy(), notes
+    return total.to_numpy()
 
 
 def _dataset(typed: pd.DataFrame, moderator: np.ndarray, study: Study) -> xr.Dataset:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,15 +12,104 @@ import pandera.pandas as pa
 from pandera.errors import SchemaErrors
 
 from data_prep.cells import canonical_code, number_fault, parse_codes, parse_numbers
-from data_prep.covariates import column_faults, found_kind
+from data_prep.covariates import column_faults, found_kind, labels_of, numbers_and_texts
 from data_prep.errors import DataError, Problem, nearest
+from data_prep.missing_values import declaring, looks_missing, without_declared
 from data_prep.parts import ARM, PATIENT, THERAPIST, Part, study_parts
 from data_prep.study import Study
 
+UNKNOWN_ARM = "this arm is not in the study file"
 LISTED_CODES = 5  # codes of a wrong arm column that a message lists
 
 
-def validate(frame: pd.DataFrame, study: Study, source: str, *, whole: bool = True) -> pd.DataFrame:
+@dataclass(frozen=True, slots=True)
+class CovariateCells:
+    """What the cells of a covariate are; that of several tables adds up.
+
+    Attributes
+    ----------
+    numbers, texts : int
+        Cells that are numbers, in a wrong spelling or not, and those that are not.
+    wrong : int
+        Cells that are no finite number.
+    continuous : frozenset of bool
+        As what it was taken: numbers (True) or a category; empty if it has no value.
+    labelled : bool
+        Whether its file makes a category of it, by labels.
+    """
+
+    numbers: int
+    texts: int
+    wrong: int
+    continuous: frozenset[bool]
+    labelled: bool = False
+
+    def __add__(self, other: CovariateCells) -> CovariateCells:
+        return CovariateCells(
+            self.numbers + other.numbers,
+            self.texts + other.texts,
+            self.wrong + other.wrong,
+            self.continuous | other.continuous,
+            self.labelled and other.labelled,
+        )
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Checked:
+    """A part of a table after a look at all its cells.
+
+    Attributes
+    ----------
+    typed : pandas.DataFrame or None
+        As of `validate`, faulty cells missing; None where a column is absent.
+    problems : tuple of Problem
+        Of columns or cells.
+    arms : frozenset of str
+        Codes in the column of the arms.
+    covariates : dict of str to CovariateCells
+    """
+
+    typed: pd.DataFrame | None
+    problems: tuple[Problem, ...]
+    arms: frozenset[str]
+    covariates: dict[str, CovariateCells]
+
+
+def check_part(
+    frame: pd.DataFrame, study: Study, source: str, continuous: Mapping[str, bool]
+) -> Checked:
+    """Check a part of a trial's table by the rules of `validate`, as far as a part can break them.
+
+    What only the whole can break is left to `data_prep.registry`: that a patient appears once, that
+    the arms are those of the study, and that a covariate has several values.
+
+    Parameters
+    ----------
+    frame, study, source
+        As of `validate`; there may be no row.
+    continuous : mapping of str to bool
+        Covariates of which the whole tells whether they are numbers; the others are judged by
+        the cells of this part.
+    """
+    parts = study_parts(study)
+    raw = without_declared(_numbered(frame), study)
+    problems = tuple(_column_problems(raw, parts, source, whole=False))
+    if problems:
+        return Checked(None, problems, frozenset(), {})
+    check = _Check(raw, study, parts, source, whole=False, continuous=continuous)
+    typed = check.typed()
+    problems = tuple(_in_order([*check.problems, *check.schema_problems(typed)], list(raw.columns)))
+    return Checked(
+        typed.set_axis(raw.index, axis="index"), problems, check.arms_found, check.covariates
+    )
+
+
+def check_columns(frame: pd.DataFrame, study: Study, source: str) -> tuple[Problem, ...]:
+    """Columns of the study that a part of a trial's table does not have, or has twice."""
+    return tuple(_column_problems(_numbered(frame), study_parts(study), source, whole=False))
+
+
+def validate(frame: pd.DataFrame, study: Study, source: str) -> pd.DataFrame:
     """Check a trial's table against its study, cell by cell.
 
     Parameters
@@ -30,9 +120,6 @@ def validate(frame: pd.DataFrame, study: Study, source: str, *, whole: bool = Tr
     study : Study
     source : str
         Name of the file, for messages.
-    whole : bool
-        Whether this is the whole table. In a part of one a covariate may have a single value, and
-        there may be no row, or none of the study's arms.
 
     Returns
     -------
@@ -49,11 +136,11 @@ def validate(frame: pd.DataFrame, study: Study, source: str, *, whole: bool = Tr
         order of rows.
     """
     parts = study_parts(study)
-    raw = _numbered(frame)
-    problems = list(_column_problems(raw, parts, source, whole=whole))
+    raw = without_declared(_numbered(frame), study)
+    problems = list(_column_problems(raw, parts, source, whole=True))
     if problems:
         raise DataError(problems)
-    check = _Check(raw, study, parts, source, whole=whole)
+    check = _Check(raw, study, parts, source, whole=True)
     typed = check.typed()
     problems = [*check.problems, *check.schema_problems(typed)]
     if problems:
@@ -97,8 +184,12 @@ class _Check:
         source: str,
         *,
         whole: bool,
+        continuous: Mapping[str, bool] | None = None,
     ) -> None:
         self.whole = whole
+        self.continuous = continuous or {}
+        self.arms_found: frozenset[str] = frozenset()
+        self.covariates: dict[str, CovariateCells] = {}
         self.raw = raw
         self.study = study
         self.parts = parts
@@ -135,7 +226,7 @@ class _Check:
 
     def _schema(self) -> pa.DataFrameSchema:
         columns: dict[str, pa.Column] = {
-            PATIENT: pa.Column(unique=True, report_duplicates="exclude_first"),
+            PATIENT: pa.Column(unique=self.whole, report_duplicates="exclude_first"),
             THERAPIST: pa.Column(nullable=True),
             ARM: pa.Column(nullable=True, checks=pa.Check(self._is_known_arm, name="known arm")),
         }
@@ -152,10 +243,8 @@ class _Check:
     ) -> Iterator[Problem]:
         """Patients that an earlier row has; their ids stay out of the messages."""
         first = dict(zip(patients.to_numpy()[::-1], self.rows[::-1].tolist(), strict=True))
-        rule = "a patient appears more than once"
         for row, patient in zip(self.rows[places].tolist(), patients.iloc[places], strict=True):
-            remedy = f"Row {first[patient]} has the same patient: keep one row for each patient."
-            yield Problem(self.source, row, column, None, rule, remedy)
+            yield patient_again(self.source, row, column, f"Row {first[patient]}")
 
     def _fault_finder(self, part: Part, check: str) -> Callable[[object], tuple[str, str]]:
         """Tell what is wrong with a cell that fails a check: the rule and the remedy."""
@@ -165,7 +254,7 @@ class _Check:
         if check == "known arm":
             known = list(self.study.arms)
             return lambda cell: (
-                "this arm is not in the study file",
+                UNKNOWN_ARM,
                 f"{nearest(canonical_code(cell), known)} Correct the cell, or add the arm to "
                 "[arms].",
             )
@@ -196,20 +285,26 @@ class _Check:
         spelling = {canonical_code(code): code for code in self.study.arms}
         arms = pd.Series(codes, dtype=object)
         found = arms.dropna().unique()
+        self.arms_found = frozenset(found)
         arms = arms.replace({code: spelling[code] for code in found if code in spelling})
-        if self.whole and len(found) and not set(found) & set(spelling):
-            listed = ", ".join(repr(code) for code in sorted(found)[:LISTED_CODES])
-            more = ", ..." if len(found) > LISTED_CODES else ""
-            expected = ", ".join(repr(code) for code in self.study.arms)
-            rule = f"none of the study's arms ({expected}) is in the column, but {listed}{more}"
-            remedy = "Write the codes as in the file into [arms], or name the right column."
-            self.problems.append(Problem(self.source, None, part.column, None, rule, remedy))
+        if self.whole and (problem := no_arm_known(self.study, self.arms_found, self.source)):
+            self.problems.append(problem)
             return np.full(len(codes), None, dtype=object)
         return arms.to_numpy()
 
     def _covariate(self, cells: pd.Series, part: Part) -> np.ndarray:
         values, wrong = parse_numbers(cells)
-        kind = part.declared or found_kind(cells, values, wrong, self.raw.attrs)
+        known = self.continuous.get(part.column)
+        kind = None if known is None else "continuous" if known else "categorical"
+        kind = part.declared or kind or found_kind(cells, values, wrong, self.raw.attrs)
+        numbers, texts = numbers_and_texts(cells, values, wrong)
+        self.covariates[part.column] = CovariateCells(
+            numbers,
+            texts,
+            int(wrong.sum()),
+            frozenset([kind == "continuous"] if numbers + texts else []),
+            labelled=labels_of(cells, self.raw.attrs) is not None or not numbers + texts,
+        )
         if kind == "continuous":
             self._add(self.problems, part, np.flatnonzero(wrong), number_fault)
         else:
@@ -236,7 +331,44 @@ class _Check:
             if value not in faults:
                 faults[value] = fault(cell)
             rule, remedy = faults[value]
+            if value is not None and looks_missing(value):
+                remedy += f" If it means a missing value: {declaring(part.column, [value])}."
             problems.append(Problem(self.source, row, part.column, value, rule, remedy))
+
+
+def patient_again(source: str, row: int, column: str, first: str) -> Problem:
+    """What to say of a patient whom an earlier row has, without the id.
+
+    Parameters
+    ----------
+    source, row, column
+        Where the patient stands again.
+    first : str
+        The earlier row.
+    """
+    rule = "a patient appears more than once"
+    remedy = f"{first} has the same patient: keep one row for each patient."
+    return Problem(source, row, column, None, rule, remedy)
+
+
+def no_arm_known(study: Study, found: frozenset[str], source: str) -> Problem | None:
+    """Tell if there are codes of arms, and not one of them is of the study.
+
+    Parameters
+    ----------
+    study : Study
+    found : frozenset of str
+        Codes in the column of the arms.
+    source : str
+    """
+    if not found or found & {canonical_code(code) for code in study.arms}:
+        return None
+    listed = ", ".join(repr(code) for code in sorted(found)[:LISTED_CODES])
+    more = ", ..." if len(found) > LISTED_CODES else ""
+    expected = ", ".join(repr(code) for code in study.arms)
+    rule = f"none of the study's arms ({expected}) is in the column, but {listed}{more}"
+    remedy = "Write the codes as in the file into [arms], or name the right column."
+    return Problem(source, None, study.columns.arm, None, rule, remedy)
 
 
 def _number_checks(part: Part) -> list[pa.Check]:

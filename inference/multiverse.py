@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from data_prep.errors import DataError, InputError, nearest
 from data_prep.files import AnyPath, as_path
+from data_prep.parts import study_columns
 from data_prep.study import Study, narrowed
 from data_prep.tables import Table, read_table
 from data_prep.trial import Trial, check_estimable, trial_from_frame
@@ -160,6 +161,7 @@ def build_multiverse(
         table = Table(Path("data frame"), data, (), "")
     else:
         table = read_table(as_path(data))
+        table.require(study_columns(study))
     analyses: list[Analysis] = []
     left_out: dict[str, str] = {}
     for outcome in study.outcomes:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from data_prep.cells import canonical_code, number_fault, parse_codes, parse_numbers
 from data_prep.errors import DataError, Problem, nearest
 from data_prep.files import AnyPath, as_path
+from data_prep.missing_values import without_declared
+from data_prep.parts import study_columns
 from data_prep.scoring import score_items
 from data_prep.tables import read_table
 from inference.asked_patients import AskedPatients, require_outcome, trial_rows
@@ -58,6 +60,7 @@ def patients_from_file(
         frame, source = path, "data frame"
     else:
         table = read_table(as_path(path))
+        table.require(study_columns(fit.study))
         frame, source = table.frame, table.path.name
     return patients_from_frame(
         fit,
@@ -115,6 +118,7 @@ def patients_from_frame(
     named = frame.set_axis([str(name) for name in frame.columns], axis="columns")
     if not pd.api.types.is_integer_dtype(named.index.dtype):
         named = named.reset_index(drop=True)
+    named = without_declared(named, fit.study)
     reader = _Reader(fit, outcome, named, source)
     reader.require_columns(alliance_named)
     design, trial = fit.design(outcome), trial_rows(fit, outcome)

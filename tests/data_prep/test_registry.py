@@ -154,7 +154,6 @@ def test_problems_of_all_files_come_back_together(
     [
         (lambda frame: frame.assign(arm="XX"), "this arm is not in the study file"),
         (lambda frame: frame.assign(patient="P1"), "a patient appears more than once"),
-        (lambda frame: frame.assign(region=1.0), "numbers in some files and text in others"),
         (lambda frame: frame.assign(vas_0=np.inf), "must be"),
     ],
 )
@@ -174,17 +173,15 @@ def test_columns_without_spread_and_empty_arms_are_refused(
 ) -> None:
     study, frame = whole
     constant = write_parts(frame.assign(wai_total=80), tmp_path / "c", 3)
-    with pytest.raises(DataError, match="the moderator is 80 for every analysed patient"):
+    with pytest.raises(DataError, match="the alliance is 80 for every analysed patient"):
         load_registry(study, constant)
     one = write_parts(frame[frame["arm"] != "SMT"], tmp_path / "a", 3)
-    with pytest.raises(DataError, match="the arm 'SMT' has 0 analysed patients"):
+    with pytest.raises(DataError, match="no row has the arm 'SMT'"):
         load_registry(study, one)
     twice = study.model_copy(update={"covariates": ("age", "months")})
     folder = write_parts(frame.assign(months=12 * frame["age"]), tmp_path / "t", 3)
-    registry = load_registry(twice, folder)
-    spec = specify(twice)["pain"]
-    with pytest.raises(InputError, match=r"each of these follows.*covariate\[age\]"):
-        moments_design(registry.moments["pain"], spec, list(twice.arms), registry.covariates)
+    with pytest.raises(DataError, match="each of these follows from the others: age, months"):
+        load_registry(twice, folder)
 
 
 def test_models_that_need_rows_are_refused(whole: tuple[Study, pd.DataFrame]) -> None:
@@ -202,8 +199,8 @@ def test_which_paths_are_many_files(tmp_path: Path) -> None:
     assert not is_registry(tmp_path / "trial.csv")
     with pytest.raises(InputError, match="There are no files"):
         registry_files(tmp_path / "*.parquet")
-    (tmp_path / "b.xlsx").write_text("x")
-    with pytest.raises(InputError, match=r"b\.xlsx.*ending is not known"):
+    (tmp_path / "b.ods").write_text("x")
+    with pytest.raises(InputError, match=r"b\.ods.*ending is not known"):
         registry_files(tmp_path / "*")
     assert [path.name for path in registry_files(tmp_path)] == ["a*.csv"]
 

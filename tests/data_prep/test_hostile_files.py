@@ -1,0 +1,202 @@
+"""Small files that ask for much memory or time are refused, within bounds of both."""
+
+from __future__ import annotations
+
+import io
+import struct
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import openpyxl
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pyreadstat
+import pytest
+
+from data_prep import excel_files
+from data_prep.errors import InputError
+from data_prep.tables import read_table
+
+# Of addresses for the whole process, libraries included; what was read before took 17 to 24 GB.
+MOST_BYTES = 2 * 2**30
+READING = f"""
+import resource, sys
+resource.setrlimit(resource.RLIMIT_AS, ({MOST_BYTES}, {MOST_BYTES}))
+from pathlib import Path
+from data_prep.errors import InputError
+from data_prep.tables import read_table
+try:
+    table = read_table(Path(sys.argv[1]))
+except InputError as error:
+    sys.exit(f"refused: {{error}}")
+print(table.frame.shape, len(table.notes))
+"""
+
+
+def read_within_bounds(path: Path) -> str:
+    """What comes of a file in 2 GiB and 60 s: the size of the table, or the refusal."""
+    done = subprocess.run(
+        [sys.executable, "-c", READING, str(path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return (done.stdout + done.stderr).strip()
+
+
+def workbook(path: Path, **cells: object) -> Path:
+    book = openpyxl.Workbook()
+    sheet = book.worksheets[0]
+    for row in (["id", "score"], ["p1", 1], ["p2", 2]):
+        sheet.append(row)
+    for place, value in cells.items():
+        sheet[place] = value
+    book.save(path)
+    return path
+
+
+@pytest.mark.parametrize("place", ["XFD1048576", "XFD400", "A1048576", "XFD1"])
+def test_a_cell_far_away_is_named_before_room_is_made_for_it(tmp_path: Path, place: str) -> None:
+    path = workbook(tmp_path / "far.xlsx", **{place: "x"})
+    assert path.stat().st_size < 10_000
+    told = read_within_bounds(path)
+    if place == "XFD1":  # a header of 16,384 columns is no more than that
+        assert told.startswith("(2, 3)")
+    elif place == "A1048576":  # as many rows as a sheet may have, of two columns
+        assert told.startswith("(3, 2)")
+    else:
+        assert told.startswith(
+            f"refused: far.xlsx: the sheet 'Sheet' holds something as far away as {place}"
+        )
+        assert "3,000,000 cells" in told
+
+
+def test_a_blank_far_away_is_nothing(tmp_path: Path) -> None:
+    table = read_table(workbook(tmp_path / "blank.xlsx", XFD1=" "))
+    assert table.frame.shape == (2, 2)
+    assert table.notes == ()
+
+
+def test_empty_columns_of_a_text_file_are_one_note(tmp_path: Path) -> None:
+    path = tmp_path / "wide.csv"
+    path.write_text("a,,b" + "," * 400 + "\n1,,2" + "," * 400 + "\n")
+    table = read_table(path)
+    assert table.notes == ("wide.csv: columns 2, 4 to 403 are empty and skipped.",)
+
+
+def repacked(path: Path, member: str, content: bytes) -> Path:
+    """The workbook with one of its members replaced, or added, packed."""
+    changed = io.BytesIO()
+    with (
+        zipfile.ZipFile(path) as book,
+        zipfile.ZipFile(changed, "w", zipfile.ZIP_DEFLATED) as copy,
+    ):
+        for name in book.namelist():
+            if name != member:
+                copy.writestr(name, book.read(name))
+        copy.writestr(member, content)
+    path.write_bytes(changed.getvalue())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("member", "content"),
+    [
+        ("xl/sharedStrings.xml", b"<sst>" + b"<si><t>a</t></si>" * 1_200_000 + b"</sst>"),
+        ("xl/styles.xml", b"<styleSheet>" + b"<x/>" * 1_100_000 + b"</styleSheet>"),
+        ("xl/worksheets/sheet1.xml", b"<worksheet>" + b"<c/>" * 5_000_000 + b"</worksheet>"),
+    ],
+)
+def test_a_workbook_that_unpacks_to_much_is_refused(
+    tmp_path: Path, member: str, content: bytes
+) -> None:
+    path = repacked(workbook(tmp_path / "bomb.xlsx"), member, content)
+    assert path.stat().st_size < 200_000
+    assert "unpacks to more than is read" in read_within_bounds(path)
+
+
+def test_rows_without_end_are_refused(tmp_path: Path) -> None:
+    sheet = (
+        b'<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>'
+    )
+    sheet += b'<row r="1"><c r="A1" t="inlineStr"><is><t>a</t></is></c></row>'
+    sheet += b'<row r="2000000000"><c r="A2000000000"><v>1</v></c></row></sheetData></worksheet>'
+    path = repacked(workbook(tmp_path / "long.xlsx"), "xl/worksheets/sheet1.xml", sheet)
+    assert "A2000000000" in read_within_bounds(path)
+
+
+def test_the_bound_on_cells_is_that_of_the_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = workbook(tmp_path / "data.xlsx")
+    monkeypatch.setattr(excel_files, "MOST_CELLS", 6)  # 3 rows of 2 columns
+    assert read_table(path).frame.shape == (2, 2)
+    monkeypatch.setattr(excel_files, "MOST_CELLS", 5)
+    with pytest.raises(InputError, match="at most 5 cells are read"):
+        read_table(path)
+
+
+def spss(path: Path, rows: int = 40) -> Path:
+    frame = pd.DataFrame({"patient": [f"p{k}" for k in range(rows)], "score": range(rows)})
+    pyreadstat.write_sav(frame, str(path))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("place", "number"),
+    [
+        (80, 2**31 - 1),  # number of cases in the header
+        (80, 300_000_000),
+        (68, 2**31 - 1),  # size of a case
+        (176 + 4, 32_000),  # width of the first variable
+    ],
+)
+def test_an_spss_file_that_promises_much_is_refused_or_read(
+    tmp_path: Path, place: int, number: int
+) -> None:
+    path = spss(tmp_path / "data.sav")
+    content = bytearray(path.read_bytes())
+    content[place : place + 4] = struct.pack("<i", number)
+    path.write_bytes(bytes(content))
+    told = read_within_bounds(path)
+    assert told.startswith(("refused: data.sav ", "(40, 2)"))  # the rows that are there, or none
+
+
+def test_what_makes_the_library_crash_is_a_message(tmp_path: Path) -> None:
+    """A variable record whose type is damaged: reading it ended the whole process."""
+    path = spss(tmp_path / "data.sav")
+    path.write_bytes(path.read_bytes()[:200] + b"\xff" * 60)
+    with pytest.raises(InputError, match="SPSS"):
+        read_table(path)
+
+
+def test_a_parquet_file_of_too_many_cells_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "data.parquet"
+    pq.write_table(pa.table({"a": pa.array([1] * 40_000_000, type=pa.int8())}), path)
+    assert path.stat().st_size < 200_000  # equal values are stored once
+    with pytest.raises(InputError, match=r"40,000,000 rows.*at most 30,000,000 cells"):
+        read_table(path)
+
+
+def test_bytes_in_a_parquet_file_are_text_or_named(tmp_path: Path) -> None:
+    path = tmp_path / "data.parquet"
+    pq.write_table(pa.table({"id": [b"p1", "p\u00e9".encode()]}), path)
+    assert read_table(path).frame["id"].tolist() == ["p1", "p\u00e9"]
+    pq.write_table(pa.table({"id": [b"p1", b"\xff"]}), path)
+    with pytest.raises(InputError, match="column 'id': the cells hold bytes that are not text"):
+        read_table(path)
+
+
+def test_a_workbook_of_charts_alone_is_refused(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    book.remove(book.worksheets[0])
+    book.create_chartsheet("Chart")
+    book.save(tmp_path / "chart.xlsx")
+    with pytest.raises(InputError, match=r"chart\.xlsx"):
+        read_table(tmp_path / "chart.xlsx")
