@@ -31,7 +31,8 @@ def prior_costs(source: Trial | Registry) -> None:
     """
     from inference.prior_costs import SIZES, expected_costs
 
-    table, others = expected_costs(source)
+    costs = expected_costs(source)
+    table = costs.table
     if not table.empty:
         title = render.marked_title(source.study.simulated, "What the priors cost in this design")
         shown = Table(title=title, title_justify="left")
@@ -40,12 +41,11 @@ def prior_costs(source: Trial | Registry) -> None:
         for name in ("Pulled", *(f"At {size:g}" for size in SIZES)):
             shown.add_column(name, justify="right", no_wrap=True)
         for (outcome, quantity), rows in table.groupby(["outcome", "quantity"], sort=False):
-            level = rows.loc[rows["pull"].idxmax(), "level"]
-            worst = rows[rows["level"] == level]
+            worst = rows[rows["pull"] == rows["pull"].max()].head(len(SIZES))
             shown.add_row(
                 escape(str(outcome)),
                 render.words(str(quantity)),
-                escape(level),
+                escape(str(worst["level"].iloc[0])),
                 f"{100 * worst['pull'].iloc[0]:.0f}%",
                 *(f"{100 * covered:.0f}%" for covered in worst["coverage"]),
             )
@@ -54,8 +54,10 @@ def prior_costs(source: Trial | Registry) -> None:
         sizes = ", ".join(f"{size:g}" for size in SIZES)
         legend = LEGEND.format(sizes=sizes, moderator=source.study.moderator.name)
         console.print(escape(legend))
-    if others:
-        render.say(
-            f"What the priors cost is not known in closed form for {', '.join(others)}; after a "
-            "fit, `alliance sensitivity RUN` says what hangs on them."
-        )
+        if costs.slopes is not None:
+            console.print(escape(costs.slopes.words))
+    if costs.others:
+        told = ", ".join(costs.others)
+        # Of a joint model sensitivity to priors is not known either
+        further = "" if source.study.model.joint else "; after a fit see `alliance sensitivity RUN`"
+        render.say(f"What the priors cost has no closed form for {told}{further}.")

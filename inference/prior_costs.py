@@ -17,6 +17,8 @@ where slopes vary between few therapists, `slope_coverage` has it from simulated
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,7 +49,70 @@ SD of the alliance, 0.5 and 0.8 are called medium and large (Cohen 1988)."""
 
 QUANTITIES = ("moderator_slope", "arm_contrast", "interaction")
 HALF_NORMAL_MEDIAN = float(stats.halfnorm.median())
+SLOPE_COVERAGE = {
+    3: {0.2: 0.97, 0.3: 0.95, 0.4: 0.93},
+    6: {0.2: 0.95, 0.3: 0.94, 0.4: 0.92},
+    12: {0.2: 0.96, 0.3: 0.92, 0.4: 0.91},
+}
+"""Share of simulated trials whose 95% interval of the average slope held it, by therapists and the
+slopes' SD between them in residual SDs; default priors, 180 patients, therapists in all arms
+(`benchmarks/results/prior_coverage.json`)."""
+ENOUGH_THERAPISTS = 20  # from there on coverage was 0.93 or more whatever the slopes' SD
+
 COLUMNS = ("outcome", "quantity", "level", "size", "points", "pull", "expected", "coverage")
+
+
+@dataclass(frozen=True, slots=True)
+class SlopeCoverage:
+    """How often intervals of the average slope held it in simulated trials with few therapists.
+
+    Attributes
+    ----------
+    therapists : int
+        In the design.
+    simulated : int
+        In the simulated trials: the most that are not more, or the fewest there were.
+    shares : dict of float to float
+        As in `SLOPE_COVERAGE`.
+    """
+
+    therapists: int
+    simulated: int
+    shares: dict[float, float]
+
+    @property
+    def words(self) -> str:
+        """In a sentence."""
+        sds = ", ".join(f"{sd:g}" for sd in self.shares)
+        told = ", ".join(f"{100 * share:.0f}%" for share in self.shares.values())
+        return (
+            f"That slopes vary between therapists by an unknown SD costs more where therapists are "
+            f"few ({self.therapists} here): with {self.simulated} therapists and SDs of {sds} "
+            f"residual SDs, {told} of simulated trials had a 95% interval that held the average "
+            "slope."
+        )
+
+
+def slope_coverage(design: Design, spec: ModelSpec) -> SlopeCoverage | None:
+    """What the study of coverage says of so few therapists.
+
+    Parameters
+    ----------
+    design : Design
+    spec : ModelSpec
+
+    Returns
+    -------
+    SlopeCoverage or None
+        None where there are enough therapists, slopes do not vary in the model, or their prior is
+        not the default one.
+    """
+    therapists = int((design.moments.count > 0).sum())
+    usual = spec.priors.therapist_slope_sd == Priors().therapist_slope_sd
+    if therapists >= ENOUGH_THERAPISTS or "slope" not in spec.effects or not usual:
+        return None
+    known = max((k for k in SLOPE_COVERAGE if k <= therapists), default=min(SLOPE_COVERAGE))
+    return SlopeCoverage(therapists, known, SLOPE_COVERAGE[known])
 
 
 def costs_are_closed(spec: ModelSpec) -> bool:
@@ -55,21 +120,33 @@ def costs_are_closed(spec: ModelSpec) -> bool:
     return spec.exact and spec.moderator.structure == "total"
 
 
-def expected_costs(source: Trial | Registry) -> tuple[pd.DataFrame, list[str]]:
+@dataclass(frozen=True, eq=False, slots=True)
+class ExpectedCosts:
+    """What the priors cost in a trial that is not fitted yet.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        As of `prior_costs`, of all outcomes for which `costs_are_closed`.
+    others : tuple of str
+        The other outcomes: all of them in a joint model.
+    slopes : SlopeCoverage or None
+        Of the outcome with the fewest therapists.
+    """
+
+    table: pd.DataFrame
+    others: tuple[str, ...]
+    slopes: SlopeCoverage | None
+
+
+def expected_costs(source: Trial | Registry) -> ExpectedCosts:
     """What the priors cost in a trial that is not fitted yet; see `assumed_spreads`.
 
     Parameters
     ----------
     source : Trial or Registry
-
-    Returns
-    -------
-    pandas.DataFrame
-        As of `prior_costs`, of all outcomes for which `costs_are_closed`.
-    list of str
-        The other outcomes: all of them in a joint model.
     """
-    study, tables, others = source.study, [], []
+    study, tables, others, known = source.study, [], [], []
     for name, spec in specify(study).items():
         if study.model.joint or not costs_are_closed(spec):
             others.append(name)
@@ -80,8 +157,11 @@ def expected_costs(source: Trial | Registry) -> tuple[pd.DataFrame, list[str]]:
             else moments_design(source.moments[name], spec, list(study.arms))
         )
         tables.append(prior_costs(design, spec.priors, assumed_spreads(design, spec.priors)))
-    empty = pd.DataFrame(columns=list(COLUMNS))
-    return (pd.concat(tables, ignore_index=True) if tables else empty), others
+        known.append(slope_coverage(design, spec))
+    table = pd.concat(tables or [pd.DataFrame(columns=list(COLUMNS))], ignore_index=True)
+    few = [found for found in known if found is not None]
+    slopes = min(few, key=lambda found: found.therapists, default=None)
+    return ExpectedCosts(table, tuple(others), slopes)
 
 
 def costs_of_fit(fit: Fit, *, interval: float = 0.95) -> pd.DataFrame:
@@ -164,7 +244,12 @@ def _spreads(design: Design, residual: float, between: dict[str, float]) -> Gaus
 
 
 def prior_costs(
-    design: Design, priors: Priors, spreads: GaussianDraws, *, interval: float = 0.95
+    design: Design,
+    priors: Priors,
+    spreads: GaussianDraws,
+    *,
+    sizes: Sequence[float] = SIZES,
+    interval: float = 0.95,
 ) -> pd.DataFrame:
     """Pull, expected estimate and coverage of the alliance's and the arms' effects.
 
@@ -175,16 +260,17 @@ def prior_costs(
     priors : Priors
     spreads : GaussianDraws
         One value of each SD, on the standardised scale.
+    sizes : sequence of float
+        True effects, in SDs of the outcome; slopes for one SD of the alliance.
     interval : float
         Probability of the interval whose coverage is told.
 
     Returns
     -------
     pandas.DataFrame
-        A row for each quantity, level and size of `SIZES`; columns ``outcome, quantity, level,
-        size`` (true effect in SDs of the outcome, slopes for one SD of the alliance), ``points``
-        (the same in points), ``pull`` (share by which the estimate is expected nearer zero),
-        ``expected`` (estimate, in points), ``coverage``.
+        A row for each quantity, level and size; columns ``outcome, quantity, level, size``,
+        ``points`` (the size in points), ``pull`` (share by which the estimate is expected nearer
+        zero), ``expected`` (estimate, in points), ``coverage``.
     """
     scale = design.prior_sd(priors)
     linear = linear_estimands(design, per_sd=True)
@@ -200,7 +286,7 @@ def prior_costs(
     half = special.ndtri((1 + interval) / 2) * np.sqrt(posterior)
     rows = []
     for k, own in enumerate(asked):
-        for size in SIZES:
+        for size in sizes:
             off = -pull[k] * size
             covered = special.ndtr((half[k] - off) / sampling[k])
             covered -= special.ndtr((-half[k] - off) / sampling[k])

@@ -24,7 +24,7 @@ REASONS = {
     "interaction": "smaller than the slope itself",
     "covariate_slope": "for one SD of the covariate",
     "therapist_sd": "covers therapist shares of variance from 1% to 12%",
-    "therapist_slope_sd": "no source known: half of the slope's scale",
+    "therapist_slope_sd": "no source known: as wide as the slope; narrower ones covered too seldom",
     "therapist_correlation": "LKJ shape: leans gently against −1 and 1",
     "residual_sd": "at most 1 when the model explains anything",
     "therapist_arm_sd": "half of the scale of arm effects",

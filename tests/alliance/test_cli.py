@@ -161,7 +161,8 @@ def test_flow_counts_are_readable_on_a_terminal(width: int, trial_files: Path) -
 @pytest.mark.parametrize("width", [80, 120])
 def test_check_says_what_the_priors_cost(width: int, trial_files: Path) -> None:
     study = read_study(trial_files.parent / "study.toml")
-    table, _ = expected_costs(load_trial(study, trial_files))
+    costs = expected_costs(load_trial(study, trial_files))
+    table = costs.table
     answer = alliance("check", trial_files.parent / "study.toml", trial_files, width=width)
     lines = [line.split("│") for line in answer.stdout.splitlines() if "│" in line]
     cells = [[cell.strip() for cell in line[1:-1]] for line in lines]
@@ -174,6 +175,8 @@ def test_check_says_what_the_priors_cost(width: int, trial_files: Path) -> None:
         assert level == worst["level"].iloc[0]
         shares = [worst["pull"].iloc[0], *worst["coverage"]]
         assert told == [f"{100 * share:.0f}%" for share in shares]
+    assert costs.slopes is not None
+    assert costs.slopes.words in " ".join(answer.stdout.split())
 
 
 def test_check_names_outcomes_whose_costs_have_no_closed_form(
@@ -186,7 +189,7 @@ def test_check_names_outcomes_whose_costs_have_no_closed_form(
     answer = alliance("check", study, trial_files)
     assert answer.code == 0
     assert "What the priors cost in this design" not in answer.stdout
-    assert "not known in closed form for function, gpe, pain, disability" in answer.said
+    assert "no closed form for function, gpe, pain, disability; after a fit" in answer.said
 
 
 def test_a_study_that_comes_along_needs_no_path(trial_files: Path) -> None:
