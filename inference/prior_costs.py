@@ -48,6 +48,7 @@ SIZES = (0.3, 0.5, 0.8)
 SD of the alliance, 0.5 and 0.8 are called medium and large (Cohen 1988)."""
 
 QUANTITIES = ("moderator_slope", "arm_contrast", "interaction")
+LEAST_RESIDUAL = 0.01  # of the outcome's SD: with less no prior is felt, and digits are lost
 HALF_NORMAL_MEDIAN = float(stats.halfnorm.median())
 SLOPE_COVERAGE = {
     3: {0.2: 0.97, 0.3: 0.95, 0.4: 0.93},
@@ -87,9 +88,8 @@ class SlopeCoverage:
         told = ", ".join(f"{100 * share:.0f}%" for share in self.shares.values())
         return (
             f"That slopes vary between therapists by an unknown SD costs more where therapists are "
-            f"few ({self.therapists} here): with {self.simulated} therapists and SDs of {sds} "
-            f"residual SDs, {told} of simulated trials had a 95% interval that held the average "
-            "slope."
+            f"few ({self.therapists} here): in a study of coverage with {self.simulated} therapists "
+            f"and SDs of {sds} residual SDs, {told} of 95% intervals held the average slope."
         )
 
 
@@ -205,6 +205,7 @@ def assumed_spreads(design: Design, priors: Priors) -> GaussianDraws:
     fitted = np.linalg.lstsq(moments.XtX[np.ix_(kept, kept)], moments.Xty[kept])[0]
     left = moments.yty - moments.Xty[kept] @ fitted
     residual = np.sqrt(max(left, 0.0) / max(moments.n - len(kept), 1))
+    residual = max(float(residual), LEAST_RESIDUAL)
     return _spreads(
         design,
         residual,

@@ -138,6 +138,23 @@ def test_assumed_sds_are_those_of_least_squares_and_the_priors_medians() -> None
         np.testing.assert_allclose(getattr(found, name), expected)
 
 
+def test_an_outcome_without_residuals_leaves_the_priors_nothing_to_pull() -> None:
+    design = example_design(example_patients(seed=5))
+    exact = replace(design, y=design.X @ np.linspace(-0.5, 0.5, design.X.shape[1]))
+    sds = assumed_spreads(exact, Priors())
+    assert sds.residual_sd[0] == 0.01
+    # With all slopes alike; that they vary is not known from the residuals
+    table = prior_costs(
+        exact,
+        Priors(),
+        spreads(
+            residual_sd=0.01, therapist_sd=0.2, therapist_slope_sd=0.0, therapist_correlation=0.0
+        ),
+    )
+    assert table["pull"].max() < 1e-3
+    np.testing.assert_allclose(table["coverage"], 0.95, atol=1e-3)
+
+
 def test_the_outcomes_values_matter_by_their_residual_sd_alone() -> None:
     design = example_design(example_patients(seed=4))
     sds = assumed_spreads(design, Priors())
