@@ -87,9 +87,10 @@ class SlopeCoverage:
         sds = ", ".join(f"{sd:g}" for sd in self.shares)
         told = ", ".join(f"{100 * share:.0f}%" for share in self.shares.values())
         return (
-            f"That slopes vary between therapists by an unknown SD costs more where therapists are "
-            f"few ({self.therapists} here): in a study of coverage with {self.simulated} therapists "
-            f"and SDs of {sds} residual SDs, {told} of 95% intervals held the average slope."
+            "That slopes vary between therapists by an unknown SD costs more where therapists are "
+            f"few ({self.therapists} here): in a study of coverage with {self.simulated} "
+            f"therapists and SDs of {sds} residual SDs, {told} of 95% intervals held the average "
+            "slope."
         )
 
 
