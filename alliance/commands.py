@@ -12,6 +12,7 @@ import typer
 from alliance import render, run_facts
 from alliance.comparison_table import comparison
 from alliance.data_files import load_data
+from alliance.prior_costs_output import prior_costs
 from alliance.progress import sampling_progress
 from alliance.reporting import REPORT, write_report
 from alliance.running import GATE_FAILED, command, load_run, typed
@@ -151,13 +152,17 @@ def check(study: str, data: Path, table_format: str) -> None:
         if table_format != "table":
             render.frame(error.table(), table_format)
         raise
+    estimable = True
     try:
         if isinstance(trial, Trial):
             check_estimable(trial, described.model.therapist)
     except DataError as error:  # no fault of the data: other settings can be fitted
+        estimable = False
         for problem in error.problems:
             render.note(str(problem))
     render.flow(described, trial.flow, table_format)
+    if estimable and table_format == "table":  # a machine reads one table
+        prior_costs(trial)
 
 
 @command

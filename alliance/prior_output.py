@@ -110,7 +110,7 @@ def _legend(checks: list[PriorCheck]) -> str:
     whom = "" if drawn[1] == first.patients else f" for {drawn[1]} of the patients, at random"
     return escape(
         f"{drawn[0]} trials simulated from the priors{whom}; in points of the outcome, effects "
-        "over all observed values of a variable, therapist slope SD for two SDs of the alliance, "
+        "over all observed values of a variable, therapist slope SD for one SD of the alliance, "
         "therapist arm SD for a contrast.\nToo large: share of draws beyond what the scale allows "
         "(in brackets what is plausible). Large enough: share of draws at least as large as what "
         "should stay possible."

@@ -92,7 +92,7 @@ class PriorCheck:
             Columns outcome, quantity, level, priors (separated by blanks), start, end, lower,
             median, upper, large, share_large, most_large, small, share_small, least_small,
             share_over_half (see `diagnostics.prior_limits.PriorRow`), verdict. Where a therapist's
-            SD is of slopes it is for two SDs of the alliance.
+            SD is of slopes it is for one SD of the alliance.
         """
         names = [field.name for field in fields(PriorRow)]
         cells = [[getattr(row, name) for name in names] for row in self.rows]
@@ -283,10 +283,10 @@ def _effect_row(effect: PriorEffect, design: Design, limits: tuple[float, float]
 
 
 def _therapist_rows(design: Design, predictive: PriorPredictive) -> Sequence[PriorRow]:
-    """SDs between therapists: of mean scores, of what two SDs of alliance do, of arm contrasts."""
+    """SDs between therapists: of mean scores, of what one SD of alliance does, of arm contrasts."""
     sd = design.scaling.outcome[1]
     usual = {"therapist_sd": USUAL_THERAPIST_SD}
-    unit = {"therapist_slope_sd": 2.0, "therapist_arm_sd": np.sqrt(2)}
+    unit = {"therapist_arm_sd": np.sqrt(2)}
     rows = []
     for name in ("therapist_sd", "therapist_slope_sd", "therapist_arm_sd"):
         if name not in predictive.draws:

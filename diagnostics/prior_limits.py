@@ -35,6 +35,8 @@ MOST_OVER_HALF, MOST_OVER_HALF_ADJUSTED = 1 / 2, 3 / 4
 # over two SDs of a variable is as much. A prior may not rule that out.
 SMALL_EFFECT = 0.2
 # Therapists who differ more than the scores do as a whole: every second point would be theirs.
+# Slopes are taken one SD of the alliance from its mean, where they make as large a difference as
+# they do over all patients.
 LARGE_THERAPIST_SD, MOST_LARGE_THERAPISTS = 1.0, 0.05
 # 5% of the variance is what therapists are usually found to account for (Baldwin & Imel 2013, in
 # Bergin and Garfield's Handbook of Psychotherapy and Behavior Change): an SD of sqrt(.05).

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import xarray as xr
+from scipy import stats
 
 from data_prep.errors import InputError
 from inference.estimands import SCALE_QUANTITIES
@@ -25,6 +26,29 @@ COLUMNS = (
     "r_hat",
     "at",
 )
+
+
+def limit_error(effective: float, *, interval: float = 0.95) -> float:
+    """Monte Carlo error of a limit of an equal-tailed interval, in posterior SDs.
+
+    The standard error of the quantile of so many independent draws, sqrt(p (1 - p) / n) over the
+    density there, of a normal posterior (Vehtari et al. 2021, doi:10.1214/20-BA1221, section 4).
+
+    Parameters
+    ----------
+    effective : float
+        Effective draws at the limit; the tail ESS stands for it.
+    interval : float
+        Probability of the interval.
+
+    Examples
+    --------
+    >>> round(limit_error(2_000), 3), round(limit_error(20_000), 3)
+    (0.06, 0.019)
+    """
+    below = (1 - interval) / 2
+    density = stats.norm.pdf(stats.norm.ppf(below))
+    return float(np.sqrt(below * (1 - below) / effective) / density)
 
 
 def summarise(outcome: str, estimands: xr.DataArray, *, interval: float = 0.95) -> pd.DataFrame:

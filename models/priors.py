@@ -36,12 +36,13 @@ class Priors:
     covariate_slope : float
         Other covariates, for one SD.
     therapist_sd : float
-        Half-normal scale of the therapists' SD. Therapist shares of 1%, 5% and 12% of the variance
-        are .10, .23 and .37 residual SDs; 2.6% to 7.1% were seen in low back and neck pain
-        (Lewis 2010).
+        Half-normal scale of the therapists' SD. Shares of 1%, 5% and 12% of the outcome's variance
+        are .10, .22 and .35 of its SDs, and less where they are shares of what the other terms
+        leave of it; 2.6% to 7.1% were seen in low back and neck pain (Lewis 2010).
     therapist_slope_sd : float
-        Half-normal scale of the SD of the alliance slope between therapists. No source is known:
-        half of ``moderator_slope``, so that the slope's sign usually holds for every therapist.
+        Half-normal scale of the SD of the alliance slope between therapists. No source is known;
+        as wide as ``moderator_slope``, so that the slope's sign may or may not hold for every
+        therapist. Half of that covered too seldom with few therapists (docs/decisions/0023).
     therapist_correlation : float
         LKJ shape; 2 leans gently against correlations near -1 and 1.
     residual_sd : float
@@ -65,7 +66,7 @@ class Priors:
     interaction: float = 0.25
     covariate_slope: float = 0.5
     therapist_sd: float = 0.3
-    therapist_slope_sd: float = 0.15
+    therapist_slope_sd: float = 0.3
     therapist_correlation: float = 2.0
     residual_sd: float = 1.0
     therapist_arm_sd: float = 0.25

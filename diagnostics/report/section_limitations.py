@@ -11,6 +11,7 @@ from diagnostics.report import words
 from diagnostics.report.material import Material
 from diagnostics.report.parts import Listing, Paragraph, Section
 from diagnostics.verdicts import Verdict
+from inference.prior_costs import costs_are_closed, slope_coverage
 from models.design import arm_pairs
 
 FEW_THERAPISTS = 30  # our choice; below, the prior of an SD between clusters is felt
@@ -154,6 +155,9 @@ def _about_model(material: Material) -> Iterator[str]:
             f"{'is' if therapists == 1 else 'are'} few to learn how therapists differ: the "
             "posterior of their SDs leans on its prior."
         )
+    first = fit.specs[design.outcome]
+    if costs_are_closed(first) and (slopes := slope_coverage(design, first)) is not None:
+        yield slopes.words
     ends = []
     for outcome, spec in fit.specs.items():
         if spec.family not in ("gaussian", "student_t"):

@@ -11,6 +11,8 @@ from diagnostics.report.material import Material
 from diagnostics.report.parts import Facts, Heading, Paragraph, Part, ReportTable, Section
 from inference.choices import model_choices
 from inference.compared_at import places_in_words
+from inference.prior_costs import costs_of_fit
+from models.ordinal import ORDINAL, ORDINAL_PROBIT
 from models.priors import Priors
 from models.spec import ModelSpec
 
@@ -23,7 +25,7 @@ REASONS = {
     "interaction": "smaller than the slope itself",
     "covariate_slope": "for one SD of the covariate",
     "therapist_sd": "covers therapist shares of variance from 1% to 12%",
-    "therapist_slope_sd": "no source known: half of the slope's scale",
+    "therapist_slope_sd": "no source known: as wide as the slope; narrower ones covered too seldom",
     "therapist_correlation": "LKJ shape: leans gently against −1 and 1",
     "residual_sd": "at most 1 when the model explains anything",
     "therapist_arm_sd": "half of the scale of arm effects",
@@ -72,6 +74,8 @@ def model(material: Material) -> Section:
         Heading("Priors"),
         _prior_table(material),
         _scale_table(material),
+        *_latent_scales(material),
+        *_costs(material),
     ]
     return Section("model", "Model and priors", parts)
 
@@ -124,3 +128,61 @@ def _scale_table(material: Material) -> ReportTable:
         "terms that the model does not have play no part.",
         pd.DataFrame(rows),
     )
+
+
+def _latent_scales(material: Material) -> list[Paragraph]:
+    """What an SD of the outcome is where the outcome is of ordered categories."""
+    fit = material.fit
+    latent = {ORDINAL.name: "logistic", ORDINAL_PROBIT.name: "normal"}
+    told = [
+        f"{words.label(fit, name)} ({latent[spec.family]})"
+        for name, spec in fit.specs.items()
+        if spec.family in latent
+    ]
+    if not told:
+        return []
+    return [
+        Paragraph(
+            "An ordinal outcome has no scale of its own. SDs of the outcome in the table above are "
+            f"residual SDs of its latent variable there, and not SDs of the scores: "
+            f"{', '.join(told)}. A residual SD is less than the whole SD, so that the same number "
+            "is the tighter prior the more the model explains."
+        )
+    ]
+
+
+def _costs(material: Material) -> list[Part]:
+    """How far the priors pull effects in this design, and how often intervals then hold them."""
+    fit, share = material.fit, words.share(material.interval)
+    numbers = costs_of_fit(fit, interval=material.interval)
+    if numbers.empty:
+        return []
+    rows = []
+    for (outcome, quantity, level), own in numbers.groupby(
+        ["outcome", "quantity", "level"], sort=False
+    ):
+        rows.append(
+            {
+                "Outcome": words.label(fit, str(outcome)),
+                "Quantity": f"{words.plain(str(quantity))} {level}",
+                "Pulled by": words.number(100 * own["pull"].iloc[0], 0) + "%",
+                **{
+                    f"Holds {row['size']:g} SD": f"{100 * row['coverage']:.0f}%"
+                    for row in own.to_dict("records")
+                },
+            }
+        )
+    return [
+        Heading("What the priors cost"),
+        ReportTable(
+            "prior_costs",
+            "Share by which the priors are expected to pull an effect towards zero in this design, "
+            f"and how often a {share} interval would hold a true effect of so many SDs of the "
+            f"outcome (slopes and interactions: for one SD of {fit.study.moderator.name}). The "
+            "SDs are at their posterior means and taken as known; other coefficients are as the "
+            "prior expects them.",
+            pd.DataFrame(rows),
+            numbers,
+            row_heads=2,
+        ),
+    ]

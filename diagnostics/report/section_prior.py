@@ -70,7 +70,7 @@ def _table(material: Material) -> ReportTable:
     return ReportTable(
         "prior_check",
         "Quantities under the priors, in points of each outcome; slopes over the observed range "
-        "of their variable, therapists' slopes over two SDs. A share of draws beyond what is too "
+        "of their variable, therapists' slopes over one SD. A share of draws beyond what is too "
         "large is held against the largest plausible one.",
         pd.DataFrame(rows),
         numbers,

@@ -13,6 +13,7 @@ from diagnostics.report.material import Material
 from diagnostics.report.parts import Heading, Paragraph, Part, Picture, ReportTable, Section
 from inference.compared_at import places_in_words
 from inference.digits import decimals, interval_decimals
+from inference.summary import limit_error
 
 
 def results(material: Material) -> Section:
@@ -28,8 +29,8 @@ def results(material: Material) -> Section:
             f"Posterior means, SDs and {share} equal-tailed intervals, on the outcome's own scale. "
             "P(> 0) is the posterior probability that the quantity is above zero; for an outcome "
             "on which lower scores are better, above zero is worse. ESS is the smaller of the "
-            f"effective numbers of draws in the bulk and in the tails. "
-            f"{places_in_words(fit, material.at)}"
+            "effective numbers of draws in the bulk and in the tails."
+            f"{_limits_told(material)} {places_in_words(fit, material.at)}"
         ),
         _forest(material),
     ]
@@ -39,6 +40,23 @@ def results(material: Material) -> Section:
             parts.append(Paragraph(_told(material, outcome)))
         parts.append(_table(material, outcome))
     return Section("results", "Results for each outcome", parts)
+
+
+def _limits_told(material: Material) -> str:
+    """How well the draws know the limits of intervals."""
+    effective = material.summary["ess_tail"].dropna()
+    effective = effective[effective > 0]
+    if effective.empty:
+        return ""
+    usual, worst = (
+        limit_error(float(number), interval=material.interval)
+        for number in (effective.median(), effective.min())
+    )
+    return (
+        f" Limits of {words.share(material.interval)} intervals have a Monte Carlo error of about "
+        f"{words.figures(100 * usual, 2)}% of the posterior SD, the worst one "
+        f"{words.figures(100 * worst, 2)}% (from the ESS in the tails)."
+    )
 
 
 def _forest(material: Material) -> Picture:

@@ -14,6 +14,9 @@ from command_line import alliance, contents, csv_rows, write_small_trial
 
 import alliance as package
 from alliance.cli import app
+from data_prep.study import read_study
+from data_prep.trial import load_trial
+from inference.prior_costs import expected_costs
 
 COMMANDS = (
     "demo",
@@ -153,6 +156,40 @@ def test_flow_counts_are_readable_on_a_terminal(width: int, trial_files: Path) -
     assert "without therapist" in answer.stdout
     assert "disability" in answer.stdout
     assert max(map(len, answer.stdout.splitlines())) <= width
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_check_says_what_the_priors_cost(width: int, trial_files: Path) -> None:
+    study = read_study(trial_files.parent / "study.toml")
+    costs = expected_costs(load_trial(study, trial_files))
+    table = costs.table
+    answer = alliance("check", trial_files.parent / "study.toml", trial_files, width=width)
+    lines = [line.split("│") for line in answer.stdout.splitlines() if "│" in line]
+    cells = [[cell.strip() for cell in line[1:-1]] for line in lines]
+    found = {tuple(row[:2]): row[2:] for row in cells if len(row) == 7}
+    assert len(found) == 12  # slope, arms and interaction of four outcomes
+    for outcome in study.outcomes:
+        own = table[(table["outcome"] == outcome) & (table["quantity"] == "interaction")]
+        worst = own[own["pull"] == own["pull"].max()]
+        level, *told = found[outcome, "interaction"]
+        assert level == worst["level"].iloc[0]
+        shares = [worst["pull"].iloc[0], *worst["coverage"]]
+        assert told == [f"{100 * share:.0f}%" for share in shares]
+    assert costs.slopes is not None
+    assert costs.slopes.words in " ".join(answer.stdout.split())
+
+
+def test_check_names_outcomes_whose_costs_have_no_closed_form(
+    trial_files: Path, tmp_path: Path
+) -> None:
+    study = tmp_path / "study.toml"
+    text = (trial_files.parent / "study.toml").read_text()
+    assert 'missing_alliance = "complete_case"' in text
+    study.write_text(text.replace('"complete_case"', '"impute"'))
+    answer = alliance("check", study, trial_files)
+    assert answer.code == 0
+    assert "What the priors cost in this design" not in answer.stdout
+    assert "no closed form for function, gpe, pain, disability; after a fit" in answer.said
 
 
 def test_a_study_that_comes_along_needs_no_path(trial_files: Path) -> None:

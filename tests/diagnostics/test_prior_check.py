@@ -75,6 +75,18 @@ class TestDefaults:
             assert prior_check(trial, outcome).verdict == "plausible"
 
 
+def test_therapists_slopes_are_taken_one_sd_from_the_mean_alliance() -> None:
+    """There they differ by their own SD, of which a half-normal of scale 0.3 has 0.09% over 1."""
+    check = prior_check(trial_with(outcomes=["function"]), "function", draws=4_000)
+    [row] = [row for row in check.rows if row.quantity == "therapist_slope_sd"]
+    slope = check.predictive.draws["therapist_slope_sd"].values
+    sd = check.predictive.design.scaling.outcome[1]
+    assert row.median == pytest.approx(sd * np.median(slope))
+    assert row.large == pytest.approx(sd)
+    assert row.share_large == (slope > 1).mean() <= 0.003
+    assert row.verdict == "plausible"
+
+
 class TestAbsurdPriors:
     # Ten times the default and more; a twentieth of it and less.
     @pytest.mark.parametrize("likelihood", ["published", "native"])

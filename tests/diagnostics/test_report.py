@@ -23,12 +23,14 @@ from diagnostics.report import sections as report_sections
 from diagnostics.report.exports import table_files
 from diagnostics.report.material import Material
 from diagnostics.report.page import report_html, require_writable
-from diagnostics.report.parts import Notice, Section
+from diagnostics.report.parts import Notice, Paragraph, Section
 from diagnostics.report.section_limitations import _about_alliance_model
 from diagnostics.report.sections import SECTIONS, write_sections
 from diagnostics.report.svg import inline_svg
 from inference.datatree import add_patients
 from inference.fit import Fit
+from inference.prior_costs import costs_of_fit
+from inference.summary import limit_error
 from inference.whole_files import write_whole
 
 MOST_BYTES = 5_000_000  # what the report may weigh, to be sent by mail
@@ -299,6 +301,33 @@ def test_what_is_assumed_of_the_alliance_is_said(settings: dict[str, Any], said:
     told = " ".join(_about_alliance_model(Material(example_fit(**settings))))
     assert "normal around what baseline, arm and therapist predict" in told
     assert said in told
+
+
+def test_costs_of_the_priors_stand_beside_them(planted: Fit) -> None:
+    [table] = [t for t in SECTIONS["model"][1](Material(planted)).tables if t.name == "prior_costs"]
+    assert table.numbers is not None
+    np.testing.assert_allclose(table.numbers["pull"], costs_of_fit(planted)["pull"])
+    assert len(table.shown) == len(table.numbers) / 3  # a column for each of three sizes
+    first = table.numbers.iloc[0]
+    assert table.shown["Pulled by"].iloc[0] == f"{100 * first['pull']:.0f}%"
+    assert table.shown["Holds 0.3 SD"].iloc[0] == f"{100 * first['coverage']:.0f}%"
+
+
+def test_the_error_of_limits_follows_from_the_effective_draws(planted: Fit) -> None:
+    material = Material(planted)
+    lead = SECTIONS["results"][1](material).parts[0]
+    assert isinstance(lead, Paragraph)
+    worst = 100 * limit_error(float(material.summary["ess_tail"].min()))
+    assert f"the worst one {worst:.2g}%" in lead.text
+
+
+@pytest.mark.parametrize(("outcome", "family"), PAIRS)
+@pytest.mark.filterwarnings("ignore")  # made-up draws
+def test_only_ordinal_outcomes_have_latent_scales(outcome: str, family: str) -> None:
+    fit = fit_of(outcome, lambda design: therapist_posterior(design, draws=30), family=family)
+    parts = SECTIONS["model"][1](Material(fit)).parts
+    told = [part.text for part in parts if isinstance(part, Paragraph)]
+    assert any("latent variable" in text for text in told) == family.startswith("ordinal")
 
 
 def words_of(section: Section) -> str:

@@ -69,7 +69,7 @@ class TestDistributions:
         [
             ("residual_sd", 1.0),
             ("therapist_sd", 0.3),
-            ("therapist_slope_sd", 0.15),
+            ("therapist_slope_sd", 0.3),
             ("therapist_arm_sd", 0.25),
         ],
     )

@@ -11,6 +11,7 @@ import pytest
 
 from data_prep.errors import InputError
 from inference.profiles import PHASES, PROFILES, SamplerProfile, find_profile, seed_sequence
+from inference.summary import limit_error
 
 # Typed from a first run: a change to any of them changes every published draw.
 KNOWN_STATES = {
@@ -110,3 +111,22 @@ class TestProfiles:
     def test_settings_out_of_range_are_refused(self, name: str, value: float) -> None:
         with pytest.raises(InputError, match=f"{name} cannot be"):
             find_profile("ci").adjusted(**{name: value})  # type: ignore[arg-type]
+
+
+class TestLimits:
+    def test_error_is_that_of_simulated_quantiles(self) -> None:
+        """Both limits of 2,000 sets of 2,000 normal draws: 6% of the SD, and not 1%.
+
+        An SD from 2,000 values is known to 1.6%; 5 of that, and 1% for the finite number of draws.
+        """
+        draws = np.random.default_rng(1).standard_normal((2_000, 2_000))
+        found = np.quantile(draws, [0.025, 0.975], axis=1).std(axis=1)
+        np.testing.assert_allclose(found, limit_error(2_000), rtol=0.09)
+        assert limit_error(2_000) == pytest.approx(0.060, abs=0.0005)
+
+    def test_publication_knows_a_limit_to_two_percent(self) -> None:
+        """With every draw worth an independent one; NUTS draws of slopes are worth 0.7 of one."""
+        known = PROFILES["publication"]
+        whole = known.chains * known.draws
+        assert limit_error(whole) == pytest.approx(0.019, abs=0.0005)
+        assert limit_error(0.7 * whole) == pytest.approx(0.0226, abs=0.0005)
