@@ -44,7 +44,7 @@ def report(
     path = run / REPORT if out is None else out
     require_interval(interval)
     fitted = load_run(run)
-    require_writable(path, overwrite=overwrite)
+    require_writable(path, overwrite=overwrite and out is not None)
     material = Material(fitted, read_findings(fitted, run, published), interval)
     sections = write_sections(material)
     page = report_html(fitted, sections)
