@@ -4,7 +4,8 @@ Patient i of therapist j has outcomes k = 1..K, each standardised, with
 
     y_ik = X_ik beta_k + u_jk + v_jk alliance_i + e_ik
     e_i ~ Normal(0, Sigma)
-    u_jk = s_k z_jk,  v_jk = t_k (r_k z_jk + sqrt(1 - r_k^2) w_jk),  z_j ~ N(0, R_u), w_j ~ N(0, R_w)
+    u_jk = s_k z_jk,  v_jk = t_k (r_k z_jk + sqrt(1 - r_k^2) w_jk)
+    z_j ~ Normal(0, R_u),  w_j ~ Normal(0, R_w)
     beta_k,alliance = orientation_k (pooled slope + spread z_k)
 
 The correlations of Sigma, R_u and R_w are LKJ(2); that of a therapist's intercept and slope on an
