@@ -75,6 +75,14 @@ def test_files_are_written_once_unless_asked(tmp_path: Path):
     for simulated in (False, True, True):  # also what replaced something
         write_tables([SECTION], folder, simulated=simulated, overwrite=True)
     assert "SIMULATED" in (folder / "one.csv").read_text(encoding="utf-8")
+    (folder / "thesis.docx").write_bytes(b"years of work")  # is in nobody's way
+    write_tables([SECTION], folder, simulated=False, overwrite=True)
+    for name in ("one.csv", LIST):
+        mine = (folder / name).read_bytes() + b" "
+        (folder / name).write_bytes(mine)
+        with pytest.raises(InputError, match=rf"holds .*'{re.escape('one.csv')}'"):
+            write_tables([SECTION], folder, simulated=False, overwrite=True)
+        assert (folder / name).read_bytes() == mine
     with pytest.raises(InputError, match="cannot be made"):
         write_tables([SECTION], folder / "one.csv" / "x", simulated=False)
 
