@@ -17,6 +17,7 @@ from alliance.progress import sampling_progress
 from alliance.reporting import REPORT, write_report
 from alliance.running import GATE_FAILED, command, load_run, typed
 from data_prep.errors import DataError, InputError
+from data_prep.own_files import LIST
 from data_prep.shifts import read_shifts
 from data_prep.study import find_study, narrowed, read_study
 from data_prep.trial import Trial, check_estimable
@@ -100,7 +101,7 @@ def demo(out: Path, profile: str, seed: int, table_format: str) -> None:
     from inference.run_folder import require_free
 
     run, table = out / "run", out / "trial.csv"
-    again = (out / "truth.json").is_file() and table.is_file()  # an earlier demo is replaced
+    again = (out / LIST).is_file() and table.is_file()  # an earlier demo is replaced
     if out.exists() and not again:
         raise InputError(f"{str(out)!r} exists and holds no demo.", "Name another folder: --out.")
     require_free(run, overwrite=again)
@@ -195,7 +196,7 @@ def fit(
     from inference.published import read_published
     from inference.run_folder import require_free
 
-    require_free(out, overwrite=overwrite)
+    require_free(out, overwrite=overwrite, inputs=[data, study_path])
     find_profile(profile).adjusted(**sampler)  # refused before the data are read
     published = _published_beside(study_path)
     if published is not None:

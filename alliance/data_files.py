@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +76,7 @@ def _computing(address: str | None) -> Iterator[Callable[[Any], Any] | None]:
     if address is None:
         yield None
         return
-    from inference.cluster import open_cluster
+    from inference.cluster import compute, open_cluster
 
     with open_cluster(address) as client:
-        yield lambda value: client.compute(value, sync=True)
+        yield partial(compute, client)

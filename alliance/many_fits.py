@@ -13,16 +13,15 @@ from alliance import render
 from alliance.running import INTERRUPTED
 
 if TYPE_CHECKING:
-    from distributed import Client
-
+    from inference.task_runner import Workers
     from inference.task_store import TaskStore
 
 
 @contextmanager
 def many_fits(
     store: Path, facts: Mapping[str, Any], address: str | None, workers: int | None
-) -> Iterator[tuple[Client, TaskStore, Callable[[int, int], None] | None]]:
-    """A store, a cluster, and a progress bar with the time left where there is a terminal.
+) -> Iterator[tuple[Workers, TaskStore, Callable[[int, int], None] | None]]:
+    """A store, workers, and a progress bar with the time left where there is a terminal.
 
     Parameters
     ----------
@@ -34,21 +33,21 @@ def many_fits(
 
     Yields
     ------
-    distributed.Client
+    LocalProcesses or distributed.Client
     TaskStore
     callable or None
         To be called with the fits done and the fits to do.
     """
-    from inference.cluster import open_cluster
+    from inference.task_runner import open_workers
     from inference.task_store import open_store
 
     try:
         with (
             open_store(store, facts) as kept,
             _progress() as progress,
-            open_cluster(address, workers) as client,
+            open_workers(address, workers) as working,
         ):
-            yield client, kept, progress
+            yield working, kept, progress
     except KeyboardInterrupt:
         render.error(f"Interrupted. What is done is kept in {store}: the same command goes on.")
         raise typer.Exit(INTERRUPTED) from None

@@ -16,6 +16,7 @@ import tomli_w
 from data_prep import simulation_draws as draws
 from data_prep.errors import InputError
 from data_prep.files import AnyPath, as_path
+from data_prep.own_files import list_files, require_own_files
 from data_prep.simulation_draws import Floats
 from data_prep.simulation_inputs import ARMS, SimulationInputs, read_inputs
 from data_prep.simulation_truth import (
@@ -261,7 +262,8 @@ def write_simulated(
     """Write a simulated trial as CSV, with its description and its true values beside it.
 
     Beside the table stand `study.toml`, `truth.json`, `simulation.toml` (the inputs with their
-    tags) and `published.toml`. Each file is written under a temporary name and then renamed.
+    tags) and `published.toml`, and a list of all with their digests (`data_prep.own_files`). Each
+    file is written under a temporary name and then renamed.
 
     Parameters
     ----------
@@ -270,12 +272,12 @@ def write_simulated(
     csv_path : str or path-like
         Where the table goes; its folder is made where needed.
     overwrite : bool
-        Whether files that exist may be replaced.
+        Whether what was simulated there before may be replaced; other files never are.
 
     Returns
     -------
     tuple of Path
-        The files written, the table last.
+        The files written, the table last; the list is not among them.
 
     Raises
     ------
@@ -294,22 +296,19 @@ def write_simulated(
         "truth.json": json.dumps(simulated.truth, indent=2, allow_nan=False) + "\n",
         "simulation.toml": tomli_w.dumps(simulated.inputs.model_dump(exclude_none=True)),
         "published.toml": published.read_text(encoding="utf-8"),
+        csv_path.name: _whole_numbers(simulated.frame).to_csv(index=False),
     }
+    contents = {name: text.encode() for name, text in texts.items()}
     folder = csv_path.parent
-    targets = (*(folder / name for name in COMPANIONS), csv_path)
-    existing = [str(target) for target in targets if target.exists()]
-    if existing and not overwrite:
-        raise InputError(
-            f"Nothing is written, because there is already {', '.join(existing)}.",
-            "Choose another folder, or say that existing files may be overwritten.",
-        )
+    targets = tuple(folder / name for name in (*COMPANIONS, csv_path.name))
+    require_own_files(folder, contents, overwrite=overwrite, option="--out")
     partial = {target: folder / f".{target.name}.{os.getpid()}.partial" for target in targets}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            for name in COMPANIONS:
-                partial[folder / name].write_text(texts[name], encoding="utf-8")
-            _whole_numbers(simulated.frame).to_csv(partial[csv_path], index=False)
+            for target in targets:
+                partial[target].write_bytes(contents[target.name])
+            list_files(folder, contents)
             for target in targets:
                 os.replace(partial[target], target)
         finally:

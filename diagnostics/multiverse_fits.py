@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from distributed import Client
 
 from diagnostics.fit_gate import by_name
 from diagnostics.gate import check_convergence
@@ -23,7 +22,7 @@ from inference.fit import installed_versions
 from inference.multiverse import CHOICES, Analysis, Multiverse
 from inference.profiles import Engine, SamplerProfile
 from inference.summary import summarise
-from inference.task_runner import run_tasks
+from inference.task_runner import Workers, run_tasks
 from inference.task_store import TaskStore
 
 KEPT = ("quantity", "level", "mean", "sd", "lower", "upper", "prob_positive", "at")
@@ -75,7 +74,7 @@ def judged_analysis(
 
 
 def fit_multiverse(
-    client: Client,
+    workers: Workers,
     store: TaskStore,
     multiverse: Multiverse,
     profile: SamplerProfile,
@@ -91,7 +90,7 @@ def fit_multiverse(
 
     Parameters
     ----------
-    client : distributed.Client
+    workers : LocalProcesses or distributed.Client
     store : TaskStore
         Open, and of `multiverse_facts`.
     multiverse : Multiverse
@@ -121,7 +120,7 @@ def fit_multiverse(
     analyses = {each.universe.name: each for each in multiverse.analyses}
     shared = (analyses, profile, seed, engine, interval, at)
     tasks = {name: (name,) for name in analyses}
-    found = run_tasks(client, store, judged_analysis, shared, tasks, progress=progress)
+    found = run_tasks(workers, store, judged_analysis, shared, tasks, progress=progress)
     rows: list[dict[str, Any]] = []
     for name, outcome in found.items():
         universe = analyses[name].universe

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from distributed import Client
 
 from inference.calibration_runs import PROFILE
 from inference.datatree import posterior
@@ -24,7 +23,7 @@ from inference.estimands import estimand_draws
 from inference.fit import installed_versions
 from inference.planned_trials import AssuranceQuestion, Criterion, planned_trial
 from inference.profiles import seed_sequence
-from inference.task_runner import run_tasks
+from inference.task_runner import Workers, run_tasks
 from inference.task_store import TaskStore
 
 INTERVAL = 0.95  # whose expected width is told
@@ -81,7 +80,7 @@ def judged_trial(
 
 
 def assurance(
-    client: Client,
+    workers: Workers,
     store: TaskStore,
     question: AssuranceQuestion,
     grid: Sequence[tuple[int, int, float]],
@@ -93,7 +92,7 @@ def assurance(
 
     Parameters
     ----------
-    client : distributed.Client
+    workers : LocalProcesses or distributed.Client
     store : TaskStore
         Open, and of `assurance_facts`; it may have trials of other sizes.
     question : AssuranceQuestion
@@ -114,7 +113,7 @@ def assurance(
         Trials whose fit failed, and why.
     """
     tasks = {f"{n}/{j}/{size!r}/{k}": (n, j, size, k) for k in range(trials) for n, j, size in grid}
-    found = run_tasks(client, store, judged_trial, question, tasks, progress=progress)
+    found = run_tasks(workers, store, judged_trial, question, tasks, progress=progress)
     failures = {task: own.failure for task, own in found.items() if own.failure is not None}
     rows = []
     for n, j, size in grid:

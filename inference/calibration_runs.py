@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
-from distributed import Client
 from statsmodels.stats.multitest import multipletests
 
 from data_prep.errors import InputError
@@ -29,7 +28,7 @@ from inference.fit import installed_versions
 from inference.joint_calibration import JointQuestion, ranked_joint_trial
 from inference.joint_designs import join_data
 from inference.profiles import Engine, SamplerProfile, seed_sequence
-from inference.task_runner import run_tasks
+from inference.task_runner import Workers, run_tasks
 from inference.task_store import TaskStore
 from models.design import Design, build_design
 from models.spec import JOINT, specify
@@ -122,7 +121,7 @@ def calibration_questions(
 
 
 def calibrate_study(
-    client: Client,
+    workers: Workers,
     store: TaskStore,
     questions: Mapping[str, Question],
     trials: int,
@@ -133,7 +132,7 @@ def calibrate_study(
 
     Parameters
     ----------
-    client : distributed.Client
+    workers : LocalProcesses or distributed.Client
     store : TaskStore
         Open, and of the facts of these questions; more trials may be asked of it than before.
     questions : mapping
@@ -153,7 +152,7 @@ def calibrate_study(
         If every fit of an outcome failed.
     """
     tasks = {f"{name}/{k}": (name, k) for k in range(trials) for name in questions}
-    found = run_tasks(client, store, ranked, dict(questions), tasks, progress=progress)
+    found = run_tasks(workers, store, ranked, dict(questions), tasks, progress=progress)
     failures = {task: own.failure for task, own in found.items() if own.failure is not None}
     ranks: dict[str, list[dict[str, Any]]] = {}
     for task in tasks:

@@ -131,7 +131,7 @@ def joint_trees(
     sampled: xr.DataTree,
     joint: JointDesign,
     beta: Array,
-    spreads: Array,
+    scalars: Mapping[str, Array],
     effects: Array,
     shared: xr.Dataset,
     sampling_time: float,
@@ -145,8 +145,8 @@ def joint_trees(
     joint : JointDesign
         K outcomes.
     beta : ndarray, shape (chain, draw, K, p)
-    spreads : ndarray, shape (chain, draw, 1 + q, K)
-        Residual SDs, then those of the therapist effects.
+    scalars : mapping of str to ndarray, shape (chain, draw, K)
+        What each outcome has one number of: SDs, and the correlation of therapists' effects.
     effects : ndarray, shape (chain, draw, J, K, q)
     shared : xarray.Dataset
     sampling_time : float
@@ -160,13 +160,12 @@ def joint_trees(
         The same groups with `shared`.
     """
     draws, statistics = sampled["posterior"].dataset, _statistics(sampled)
-    names = ["residual_sd", "therapist_sd", "therapist_slope_sd"][: spreads.shape[2]]
     trees = {}
     for k, (name, design) in enumerate(joint.designs.items()):
         own = draws[["cutpoint"]] if k == joint.ordinal else draws[[]]
-        for position, spread in enumerate(names):
-            if position or k != joint.ordinal:  # the latent residual's SD is 1
-                own[spread] = (("chain", "draw"), spreads[:, :, position, k])
+        for scalar, values in scalars.items():
+            if scalar != "residual_sd" or k != joint.ordinal:  # the latent residual's SD is 1
+                own[scalar] = (("chain", "draw"), values[:, :, k])
         own = own.assign_coords(
             coefficient=[design.coefficients[column] for column in design.present]
         )

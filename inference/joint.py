@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from itertools import combinations
 from typing import Any
@@ -19,10 +20,10 @@ from inference.sampling import (
     run_chains,
 )
 from inference.timings import Timings
-from models.correlations import correlation_factor
+from models.correlations import correlation_factor, effects_factor
 from models.joint import JointDesign
 from models.joint_draws import JointDraws, draw_joint_effects
-from models.joint_model import PREFIXES, SIGNED, joint_data, joint_model
+from models.joint_model import OWN_CORRELATION, PREFIXES, SIGNED, joint_data, joint_model
 from models.priors import Priors
 from models.spec import JOINT
 
@@ -81,17 +82,16 @@ def sample_joint(
     sampled = time.perf_counter()
     draws = raw["posterior"].to_dataset()
     require_complete(draws, JOINT, profile)
-    factors = _factors(draws, joint)
+    residual, loading = _factors(draws, joint)
     beta = _beta(draws, joint)
-    effects = _therapist_effects(draws, joint, beta, factors, seed)
-    spreads = np.linalg.norm(factors, axis=-1)
+    effects = _therapist_effects(draws, joint, beta, residual, loading, seed)
     trees, shared = joint_trees(
         raw,
         joint,
         beta,
-        spreads,
+        _own(draws, joint, residual, loading),
         effects,
-        _shared(draws, joint, factors),
+        _shared(draws, joint, residual, loading),
         sampled - compiled,
     )
     finished = time.perf_counter()
@@ -122,37 +122,65 @@ def _beta(draws: xr.Dataset, joint: JointDesign) -> np.ndarray:
     return np.insert(other, moderator, slope, axis=-1)
 
 
-def _factors(draws: xr.Dataset, joint: JointDesign) -> np.ndarray:
-    """Factors of residual and therapist covariances, (chain, draw, 1 + q, K, K).
+def _factors(draws: xr.Dataset, joint: JointDesign) -> tuple[np.ndarray, np.ndarray]:
+    """Lower factors of the covariances of residuals and of therapists' effects.
 
-    Lower triangular, rows of either sign.
+    (chain, draw, K, K) and (chain, draw, q K, q K); rows of either sign.
     """
     residual = draws["residual_sd"].transpose("chain", "draw", "gaussian_outcome").values
     if joint.ordinal is not None:
         residual = np.insert(residual, joint.ordinal, 1.0, axis=-1)
-    kinds = [str(kind) for kind in draws["covariance"].values][1:]
-    therapists = [
-        draws[f"{PREFIXES[kind]}_sd{SIGNED}"].transpose("chain", "draw", "outcome").values
-        for kind in kinds
-    ]
-    sd = np.stack([residual, *therapists], axis=2)
     partial = draws["partial_correlation"].transpose("chain", "draw", "covariance", "pair").values
-    return sd[..., None] * correlation_factor(partial, len(joint.designs), np)
+    root = correlation_factor(partial, len(joint.designs), np)
+    factor = residual[..., None] * root[:, :, 0]
+    effects = joint.first.effects
+    if not effects:
+        return factor, np.zeros((*factor.shape[:2], 0, 0))
+    sds = [_by_outcome(draws, f"{PREFIXES[effect]}_sd{SIGNED}") for effect in effects]
+    own = _by_outcome(draws, OWN_CORRELATION) if OWN_CORRELATION in draws else None
+    return factor, effects_factor(np.stack(sds, axis=2), root[:, :, 1:], own, np)
+
+
+def _by_outcome(draws: xr.Dataset, name: str) -> np.ndarray:
+    return np.asarray(draws[name].transpose("chain", "draw", "outcome").values)
+
+
+def _own(
+    draws: xr.Dataset, joint: JointDesign, residual: np.ndarray, loading: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Each outcome's own SDs and correlation of intercept and slope, (chain, draw, K)."""
+    sizes = np.linalg.norm(loading, axis=-1).reshape(*loading.shape[:2], -1, len(joint.designs))
+    found = {"residual_sd": np.linalg.norm(residual, axis=-1)}
+    for position, effect in enumerate(joint.first.effects):
+        found[f"{PREFIXES[effect]}_sd"] = sizes[:, :, position]
+    if OWN_CORRELATION in draws:  # turned with either SD's sign
+        product = math.prod(
+            _by_outcome(draws, f"{PREFIXES[effect]}_sd{SIGNED}") for effect in joint.first.effects
+        )
+        found["therapist_correlation"] = np.sign(product) * _by_outcome(draws, OWN_CORRELATION)
+    return found
 
 
 def _therapist_effects(
-    draws: xr.Dataset, joint: JointDesign, beta: np.ndarray, factors: np.ndarray, seed: int
+    draws: xr.Dataset,
+    joint: JointDesign,
+    beta: np.ndarray,
+    residual: np.ndarray,
+    loading: np.ndarray,
+    seed: int,
 ) -> np.ndarray:
     """Effects on each outcome, (chain, draw, J, K, q)."""
     if "therapist_standard" in draws:
-        order = ("chain", "draw", "effect", "therapist", "outcome")
-        standard = draws["therapist_standard"].transpose(*order).values
-        return np.moveaxis(standard @ np.swapaxes(factors[:, :, 1:], -1, -2), 2, -1)
+        order = ("chain", "draw", "therapist", "effect", "outcome")
+        standard = draws["therapist_standard"].transpose(*order)
+        each = standard.values.reshape(*standard.shape[:3], -1)
+        effect = each @ np.swapaxes(loading, -1, -2)
+        return np.swapaxes(effect.reshape(standard.shape), -1, -2)
     return np.stack(
         [
             draw_joint_effects(
                 joint,
-                JointDraws(beta[chain], factors[chain, :, 0], factors[chain, :, 1:]),
+                JointDraws(beta[chain], residual[chain], loading[chain]),
                 np.random.default_rng(seed_sequence(seed, "therapist_effects", JOINT, chain)),
             )
             for chain in range(len(beta))
@@ -160,18 +188,24 @@ def _therapist_effects(
     )
 
 
-def _shared(draws: xr.Dataset, joint: JointDesign, factors: np.ndarray) -> xr.Dataset:
+def _shared(
+    draws: xr.Dataset, joint: JointDesign, residual: np.ndarray, loading: np.ndarray
+) -> xr.Dataset:
     """Pooled slope, spread, and the correlations between outcomes, pair by pair."""
-    pairs = list(combinations(range(len(joint.designs)), 2))
     names = list(joint.designs)
+    outcomes = len(names)
+    pairs = list(combinations(range(outcomes), 2))
     shared = draws[["pooled_moderator_slope"]]
     shared["moderator_slope_spread"] = np.abs(draws[f"moderator_slope_spread{SIGNED}"])
     shared = shared.assign_coords(pair=[f"{names[k]}-{names[m]}" for k, m in pairs])
-    for position, kind in enumerate(draws["covariance"].values):
-        factor = factors[:, :, position]
+    factors = {"residual": residual}
+    for position, effect in enumerate(joint.first.effects):
+        rows = slice(position * outcomes, (position + 1) * outcomes)
+        factors[effect] = loading[:, :, rows]
+    for kind, factor in factors.items():
         covariance = factor @ np.swapaxes(factor, -1, -2)  # its correlations bear the signs
         sd = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
         values = [covariance[..., k, m] / (sd[..., k] * sd[..., m]) for k, m in pairs]
-        name = f"{PREFIXES[str(kind)]}_correlation"
+        name = f"{PREFIXES[kind]}_correlation"
         shared[name] = (("chain", "draw", "pair"), np.stack(values, axis=-1))
     return shared

@@ -16,7 +16,7 @@ from inference.datatree import divergences, posterior
 from inference.estimands import estimand_draws, shared_estimands
 from inference.prior_predictive import family_draws
 from inference.profiles import SamplerProfile, seed_sequence
-from models.correlations import correlation_factor, lkj_powers
+from models.correlations import correlation_factor, effects_factor, lkj_powers
 from models.design import Design
 from models.joint import CORRELATION_SHAPE, JointDesign, slope_scales
 from models.priors import Priors
@@ -126,12 +126,22 @@ def simulated_joint_trial(
         kind: correlation_factor(2 * generator.beta(powers + 1, powers + 1) - 1, size, np)
         for kind in kinds
     }
-    factors = {kind: sds[kind][:, None] * roots[kind] for kind in kinds}
+    own_correlation = None
+    if "slope" in first.effects:
+        shape = priors.therapist_correlation
+        own_correlation = 2 * generator.beta(shape, shape, size) - 1
     y = np.einsum("nkp,kp->nk", joint.W[..., :-1], beta)
-    y += generator.standard_normal(y.shape) @ factors["residual"].T
-    for position, kind in enumerate(first.effects):
-        effects = generator.standard_normal((len(first.therapists), size)) @ factors[kind].T
-        y += effects[joint.therapist_index] * joint.Z[:, [position]]
+    y += generator.standard_normal(y.shape) @ (sds["residual"][:, None] * roots["residual"]).T
+    correlations = {"residual": roots["residual"] @ roots["residual"].T}
+    if first.effects:
+        own_sds, own_roots = (np.stack([of[e] for e in first.effects]) for of in (sds, roots))
+        loading = effects_factor(own_sds, own_roots, own_correlation, np)
+        standard = generator.standard_normal((len(first.therapists), len(loading)))
+        effects = (standard @ loading.T).reshape(len(standard), len(first.effects), size)
+        y += np.einsum("nqk,nq->nk", effects[joint.therapist_index], joint.Z)
+        unit = effects_factor(np.ones_like(own_sds), own_roots, own_correlation, np)
+        blocks = (unit @ unit.T).reshape(len(first.effects), size, len(first.effects), size)
+        correlations |= {kind: blocks[k, :, k] for k, kind in enumerate(first.effects)}
     cutpoints = None
     if (place := joint.ordinal) is not None:
         ordinal = joint.designs[names[place]]
@@ -146,7 +156,9 @@ def simulated_joint_trial(
     }
     trial = JointDesign(designs, W, joint.Z, joint.seen, joint.therapist_index, joint.orientation)
     own = {
-        name: _truth(designs[name], beta[k], k, sds, cutpoints if k == place else None)
+        name: _truth(
+            designs[name], beta[k], k, sds, own_correlation, cutpoints if k == place else None
+        )
         for k, name in enumerate(names)
     }
     shared = {"pooled_moderator_slope": pooled, "moderator_slope_spread": spread}
@@ -156,8 +168,7 @@ def simulated_joint_trial(
         name: (("chain", "draw"), np.array([[value]])) for name, value in shared.items()
     }
     for kind in kinds:
-        correlations = roots[kind] @ roots[kind].T
-        own_pairs = np.array([[[correlations[k, m] for k, m in pairs]]])
+        own_pairs = np.array([[[correlations[kind][k, m] for k, m in pairs]]])
         values[f"{prefixes[kind]}_correlation"] = (("chain", "draw", "pair"), own_pairs)
     labels = [f"{names[k]}-{names[m]}" for k, m in pairs]
     coords = {"chain": [0], "draw": [0], "pair": labels}
@@ -169,6 +180,7 @@ def _truth(
     beta: Array,
     place: int,
     sds: Mapping[str, Array],
+    correlation: Array | None,
     cutpoints: Array | None,
 ) -> xr.Dataset:
     """True parameters of one outcome; an ordinal one, with cutpoints, has no residual SD."""
@@ -182,6 +194,8 @@ def _truth(
         for kind, values in sds.items()
         if cutpoints is None or kind != "residual"
     }
+    if correlation is not None:
+        own["therapist_correlation"] = (("chain", "draw"), np.array([[correlation[place]]]))
     if cutpoints is not None:
         own["cutpoint"] = (("chain", "draw", "threshold"), cutpoints[None])
     coefficients = [design.coefficients[k] for k in design.present]

@@ -136,7 +136,7 @@ def prior_draws(
     found: dict[str, tuple[tuple[str, ...], Array]] = {"beta": (("coefficient",), beta)}
     for parameter in design.family.parameters:
         found |= family_draws(parameter, design, priors, draws, generator)
-    found |= _therapist_spreads(design, priors, draws, generator, joint=joint)
+    found |= _therapist_spreads(design, priors, draws, generator)
     found |= _alliance(design, priors, draws, generator) if alliance is None else alliance
     numbered = {
         name: (("chain", "draw", *dims), values[None]) for name, (dims, values) in found.items()
@@ -220,8 +220,6 @@ def _therapist_spreads(
     priors: Priors,
     draws: int,
     generator: np.random.Generator,
-    *,
-    joint: bool,
 ) -> dict[str, tuple[tuple[str, ...], Array]]:
     found: dict[str, tuple[tuple[str, ...], Array]] = {}
     if not design.effects:
@@ -230,10 +228,9 @@ def _therapist_spreads(
     if "slope" in design.effects:
         slope_sd = _half_normal(priors.therapist_slope_sd, draws, generator)
         found["therapist_slope_sd"] = ((), slope_sd)
-        if not joint:  # where intercepts and slopes are correlated over outcomes, not with another
-            # A 2 x 2 LKJ(shape) correlation r: (r + 1) / 2 is Beta(shape, shape).
-            shape = priors.therapist_correlation
-            found["therapist_correlation"] = ((), 2 * generator.beta(shape, shape, draws) - 1)
+        # A 2 x 2 LKJ(shape) correlation r: (r + 1) / 2 is Beta(shape, shape).
+        shape = priors.therapist_correlation
+        found["therapist_correlation"] = ((), 2 * generator.beta(shape, shape, draws) - 1)
     if any(effect.startswith("arm[") for effect in design.effects):
         arm_sd = _half_normal(priors.therapist_arm_sd, draws, generator)
         found["therapist_arm_sd"] = ((), arm_sd)

@@ -7,7 +7,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,29 +18,31 @@ import xarray as xr
 
 from data_prep.errors import InputError
 from data_prep.files import AnyPath, as_path, file_bytes
+from data_prep.own_files import digest, foreign_files, named
 from data_prep.study import Study, read_study, study_text
 from data_prep.trial import trial_from_frame
 from inference.compared_at import compared_at
 from inference.datatree import GROUPS, SAMPLED, analysed_patients, kept_moments
 from inference.fit import Fit, installed_versions
 from inference.netcdf import netcdf_bytes
-from inference.whole_files import current_umask
+from inference.whole_files import current_umask, is_report
 from models.spec import JOINT, ModelSpec
 
 FORMAT = 1  # of the manifest; raised when older runs can no longer be read
-MANIFEST, STUDY, PUBLISHED, FLOW, SUMMARY = (
+MANIFEST, STUDY, PUBLISHED, FLOW, SUMMARY, REPORT = (
     "manifest.json",
     "study.toml",
     "published.toml",
     "flow.csv",
     "summary.csv",
+    "report.html",  # written afterwards, where its reader looks for it
 )
 SIMULATED = "data"  # column that says so in every table of a simulated trial
 # What every manifest has, beside the format.
 ENTRIES = ("data", "files", "profile", "specifications", "versions")
 
 
-def require_free(path: Path, *, overwrite: bool = False) -> None:
+def require_free(path: Path, *, overwrite: bool = False, inputs: Iterable[Path] = ()) -> None:
     """Refuse a place where a run cannot be written, before any sampling.
 
     Parameters
@@ -47,7 +50,10 @@ def require_free(path: Path, *, overwrite: bool = False) -> None:
     path : Path
         The run folder to be.
     overwrite : bool
-        Whether an earlier run there may be replaced. Nothing but a run ever is.
+        Whether an earlier run there may be replaced. Nothing but a run ever is, and a run only
+        where every file in it is one that it wrote.
+    inputs : iterable of Path
+        Files that are read; a folder that holds one is not replaced.
 
     Raises
     ------
@@ -60,11 +66,7 @@ def require_free(path: Path, *, overwrite: bool = False) -> None:
                 f"{str(path)!r} exists already.",
                 "Name another folder with --out, or replace the run in it with --overwrite.",
             )
-        if not (path / MANIFEST).is_file():
-            raise InputError(
-                f"{str(path)!r} exists and is not a run ({MANIFEST} is missing).",
-                "Only runs are replaced; name another folder with --out.",
-            )
+        _require_replaceable(path, inputs)
     parent = path.absolute().parent
     existing = next(folder for folder in (parent, *parent.parents) if folder.exists())
     if not existing.is_dir():
@@ -80,6 +82,51 @@ def require_free(path: Path, *, overwrite: bool = False) -> None:
             f"The run cannot be written to {str(parent)!r}: {error.strerror}.",
             "Name a folder that you may write to with --out.",
         ) from error
+
+
+def _require_replaceable(path: Path, inputs: Iterable[Path]) -> None:
+    """Refuse to replace anything but a run of ours that holds nothing else."""
+    other = "Only runs are replaced; name another folder with --out."
+    if path.is_symlink():
+        raise InputError(f"{str(path)!r} exists and is a link.", other)
+    if not (path / MANIFEST).is_file():
+        raise InputError(f"{str(path)!r} exists and is not a run ({MANIFEST} is missing).", other)
+    where = path.resolve()
+    held = {
+        "the working folder": Path.cwd(),
+        "your home folder": Path(os.path.expanduser("~")),
+        **{str(given): given.resolve() for given in inputs},
+    }
+    for what, place in held.items():
+        if place.resolve().is_relative_to(where):
+            raise InputError(f"{str(path)!r} is or holds {what}: it is not replaced.", other)
+    if os.path.ismount(where):
+        raise InputError(f"{str(path)!r} is a whole disk: it is not replaced.", other)
+    try:
+        manifest = read_manifest(path)
+    except InputError as error:
+        raise InputError(
+            f"{str(path)!r} exists and is not a run of this version: {error.problem}", other
+        ) from error
+    if foreign := foreign_files(path, _entries(path), _own_files(path, manifest)):
+        raise InputError(
+            f"{str(path)!r} holds {named(foreign)}, which its run did not write or which was "
+            "changed since: nothing is replaced.",
+            "Move such files elsewhere, or name another folder with --out.",
+        )
+
+
+def _entries(path: Path) -> list[str]:
+    return sorted(entry.name for entry in path.iterdir())
+
+
+def _own_files(path: Path, manifest: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Digests of the files that a run wrote, by name: its own, the manifest and the report."""
+    own = {name: [written] for name, written in manifest["files"].items()}
+    own[MANIFEST] = [digest(path / MANIFEST)]
+    if (path / REPORT).is_file() and is_report(path / REPORT):
+        own[REPORT] = [digest(path / REPORT)]
+    return own
 
 
 def save_fit(
@@ -147,7 +194,7 @@ def _write(
         if fit.study.simulated:
             table = table.assign(**{SIMULATED: "SIMULATED"})
         table.to_csv(folder / name, index=False)
-    hashes = {entry.name: _sha256(entry) for entry in sorted(folder.iterdir())}
+    hashes = {entry.name: digest(entry) for entry in sorted(folder.iterdir())}
     places = {"compared_at": compared_at(fit)}
     manifest = {"format": FORMAT, **fit.manifest, **places, "files": hashes}
     text = json.dumps(manifest, indent=2, ensure_ascii=False)
@@ -171,12 +218,19 @@ def _move_into_place(partial: Path, target: Path) -> None:
     finally:
         if os.path.lexists(previous) and partial.exists():
             previous.rename(target)
-        shutil.rmtree(aside, ignore_errors=True)
+        _remove(previous, aside)
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _remove(previous: Path, aside: Path) -> None:
+    """Remove a run that was replaced, file by file: what came in meanwhile stays where it is."""
+    with suppress(OSError, InputError):
+        if previous.exists():
+            own = _own_files(previous, read_manifest(previous))
+            for name in sorted(_entries(previous), key=MANIFEST.__eq__):  # the manifest last
+                if not foreign_files(previous, [name], own):
+                    (previous / name).unlink()
+            previous.rmdir()
+        aside.rmdir()
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -315,8 +369,8 @@ def _differences(
 ) -> tuple[str, ...]:
     found = [
         f"{name} in the run folder is no longer the file that was written."
-        for name, digest in manifest["files"].items()
-        if not (path / name).is_file() or _sha256(path / name) != digest
+        for name, written in manifest["files"].items()
+        if not (path / name).is_file() or digest(path / name) != written
     ]
     installed = installed_versions()
     found += [
@@ -329,11 +383,11 @@ def _differences(
         changed = [key for key in then if then[key] != now[key]]
         found.append(f"The study given differs from the one fitted in: {', '.join(changed)}.")
     if data is not None:
-        digest = hashlib.sha256(file_bytes(data, "data file")).hexdigest()
-        if digest != manifest["data"]["sha256"]:
+        given = hashlib.sha256(file_bytes(data, "data file")).hexdigest()
+        if given != manifest["data"]["sha256"]:
             found.append(
                 f"{data.name} is not the data that were fitted ({manifest['data']['file']}): "
-                f"its SHA-256 is {digest[:12]}..., not {manifest['data']['sha256'][:12]}...."
+                f"its SHA-256 is {given[:12]}..., not {manifest['data']['sha256'][:12]}...."
             )
     return tuple(found)
 

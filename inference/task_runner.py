@@ -1,30 +1,58 @@
-"""Many tasks of one kind on a Dask cluster: seeds by task, results kept as they come."""
+"""Many tasks of one kind, here or on a Dask cluster: seeds by task, results kept as they come."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Mapping
-from functools import lru_cache
-from itertools import islice
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from distributed import Client, Future, as_completed
-from distributed.protocol import pickle
+import cloudpickle
 
+from inference.local_processes import LocalProcesses
 from inference.task_store import TaskOutcome, TaskStore
 
+if TYPE_CHECKING:
+    from distributed import Client
+
+type Workers = LocalProcesses | Client  # looked up when asked for: Dask takes a second to load
 Told = Callable[[int, int], None]
 Function = Callable[..., dict[str, Any]]
 
-AT_A_TIME = 500  # tasks that the scheduler knows of: it slows down with many thousands
 
-# A worker may have several threads; BLAS threads are limited for a whole process, and a fit that
-# ends would give them back to one that goes on.
-_ONE_FIT = threading.Lock()
+@contextmanager
+def open_workers(address: str | None = None, workers: int | None = None) -> Iterator[Workers]:
+    """Processes of this machine, or a Dask cluster that is there already.
+
+    Parameters
+    ----------
+    address : str, optional
+        Of a running scheduler; see `inference.cluster.open_cluster`.
+    workers : int, optional
+        Processes of this machine, where no address is given; one for each core by default.
+
+    Yields
+    ------
+    LocalProcesses or distributed.Client
+        For `run_tasks`.
+
+    Raises
+    ------
+    InputError
+        See `inference.cluster.open_cluster`.
+    """
+    if address is None:
+        with LocalProcesses(workers) as processes:
+            yield processes
+        return
+    from inference.cluster import open_cluster
+
+    with open_cluster(address) as client:
+        yield client
 
 
 def run_tasks(
-    client: Client,
+    workers: Workers,
     store: TaskStore,
     function: Function,
     shared: Any,
@@ -40,7 +68,7 @@ def run_tasks(
 
     Parameters
     ----------
-    client : distributed.Client
+    workers : LocalProcesses or distributed.Client
     store : TaskStore
         Open, and of the facts that decide the results.
     function : callable
@@ -59,63 +87,47 @@ def run_tasks(
 
     Raises
     ------
+    InputError
+        If a Dask scheduler goes away, or has had no workers for long; the store keeps what is done.
     sqlite3.Error
         If the store cannot be written.
     """
     done = {name: outcome for name, outcome in store.outcomes().items() if outcome.failure is None}
-    waiting = [name for name in tasks if name not in done]
+    waiting = {name: arguments for name, arguments in tasks.items() if name not in done}
     finished = len(tasks) - len(waiting)
     if progress is not None:
         progress(finished, len(tasks))
-    # A task of its own, so that the scheduler makes it again if the worker that has it dies
-    everywhere = client.submit(_same, _packed(shared), pure=False)
-    names: dict[Future, str] = {}
-
-    def submitted(some: list[str]) -> list[Future]:
-        futures = [
-            client.submit(_alone, function, everywhere, tasks[name], pure=False) for name in some
-        ]
-        names.update(zip(futures, some, strict=True))
-        return futures
-
-    queue = as_completed(submitted(waiting[:AT_A_TIME]), loop=client.loop)
-    later = iter(waiting[AT_A_TIME:])
-    for future in queue:
-        name = names.pop(future)
-        done[name] = _outcome(future)
-        store.put(name, done[name])
+    for name, outcome in _run_on(workers)(function, packed(shared), waiting):
+        done[name] = outcome
+        store.put(name, outcome)
         finished += 1
         if progress is not None:
             progress(finished, len(tasks))
-        queue.update(submitted(list(islice(later, 1))))
     return {name: done[name] for name in tasks}
 
 
-def _outcome(future: Future) -> TaskOutcome:
-    if future.status == "finished":
-        return TaskOutcome(future.result())
-    error = future.exception()
-    return TaskOutcome(None, f"{type(error).__name__}: {error}")
+def _run_on(workers: Workers) -> Callable[..., Iterator[tuple[str, TaskOutcome]]]:
+    if isinstance(workers, LocalProcesses):
+        return workers.outcomes
+    from inference.cluster import cluster_outcomes
+
+    return partial(cluster_outcomes, workers)
 
 
-def _same(packed: bytes) -> bytes:
-    return packed
+def packed(shared: Any) -> bytes:
+    """What is shared as one string of bytes.
 
+    Dask hands arrays over as views of its message, on which compiled code cannot work. The fourth
+    protocol has arrays copy what they are given, and cloudpickle knows functions without a name, of
+    which outcome families consist.
 
-def _packed(shared: Any) -> bytes:
-    """Dask hands arrays over as views of the message, on which compiled code cannot work.
+    Parameters
+    ----------
+    shared : object
 
-    The fourth protocol has arrays copy what they are given. Dask's pickle knows functions without
-    a name, of which outcome families consist.
+    Returns
+    -------
+    bytes
+        For `pickle.loads`.
     """
-    return pickle.dumps(shared, protocol=4)
-
-
-@lru_cache(maxsize=1)
-def _unpacked(packed: bytes) -> Any:
-    return pickle.loads(packed)
-
-
-def _alone(function: Function, packed: bytes, arguments: tuple[Any, ...]) -> dict[str, Any]:
-    with _ONE_FIT:
-        return function(_unpacked(packed), *arguments)
+    return bytes(cloudpickle.dumps(shared, protocol=4))

@@ -98,9 +98,9 @@ def open_store(path: AnyPath, facts: Mapping[str, Any]) -> Iterator[TaskStore]:
         connection = sqlite3.connect(path, timeout=0.5)
         try:
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            _require_same(connection, path, written)  # before a byte of another's is changed
             connection.execute("PRAGMA journal_mode = WAL")  # survives a kill, and is quick
             connection.execute("PRAGMA synchronous = NORMAL")
-            _require_same(connection, path, written)
             yield TaskStore(connection)
         finally:
             connection.close()

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from data_prep.errors import InputError
 
+GENERATOR = "alliance report"  # in the page's head: what an earlier report is known by
+_HEAD_BYTES = 2000  # of a file, in which the generator stands if it is a report
+
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file under a temporary name beside it, and rename it.
@@ -40,6 +43,18 @@ def write_whole(path: Path, content: bytes) -> None:
     finally:
         if partial is not None:
             partial.unlink(missing_ok=True)
+
+
+def is_report(path: Path) -> bool:
+    """Whether a file is a report that `alliance report` wrote: its head says so.
+
+    Parameters
+    ----------
+    path : Path
+        A file.
+    """
+    with path.open("rb") as file:
+        return GENERATOR.encode() in file.read(_HEAD_BYTES)
 
 
 def current_umask() -> int:

@@ -3,8 +3,13 @@
 Patient i of therapist j has outcomes k = 1..K, each standardised, with
 
     y_ik = X_ik beta_k + u_jk + v_jk alliance_i + e_ik
-    e_i ~ Normal(0, Sigma),  u_j ~ Normal(0, S_u), v_j ~ Normal(0, S_v), correlations LKJ(2)
+    e_i ~ Normal(0, Sigma)
+    u_jk = s_k z_jk,  v_jk = t_k (r_k z_jk + sqrt(1 - r_k^2) w_jk)
+    z_j ~ Normal(0, R_u),  w_j ~ Normal(0, R_w)
     beta_k,alliance = orientation_k (pooled slope + spread z_k)
+
+The correlations of Sigma, R_u and R_w are LKJ(2); that of a therapist's intercept and slope on an
+outcome, r_k, has the prior it has with that outcome alone (`models.correlations.effects_factor`).
 
 Orientation is 1 where higher scores are better and -1 where lower ones are, so that slopes are
 pooled as benefits. A patient with some outcomes missing adds the marginal density of those that
@@ -12,8 +17,8 @@ are there: missing at random given the others and the model.
 
 As with one outcome (`models.marginal`), the therapists' effects integrate out in closed form and
 the data enter through cross-products alone. With P_g the inverse of Sigma's rows and columns of
-the outcomes that the patients of pattern g have (zero elsewhere) and L the Cholesky factor of the
-effects' covariance,
+the outcomes that the patients of pattern g have (zero elsewhere) and L the lower factor of the
+covariance of (u_j, v_j),
 
     M_j = I + L' (sum_g Z_jg'Z_jg (x) P_g) L,     w_j = L' vec(sum_g Z_jg' R_jg P_g)
     log p = -1/2 sum_g [ n_g (K_g log(2 pi) + log|Sigma_g|) + trace(P_g R_g'R_g) ]

@@ -22,13 +22,14 @@ class JointDraws:
     beta : ndarray, shape (d, K, p)
     residual : ndarray, shape (d, K, K)
         Lower factor of the residual covariance between outcomes.
-    factors : ndarray, shape (d, q, K, K)
-        Lower factor of each therapist effect's covariance between outcomes.
+    loading : ndarray, shape (d, q K, q K)
+        Lower factor of the covariance of a therapist's effects, effect by effect and outcome by
+        outcome; see `models.correlations.effects_factor`.
     """
 
     beta: Array
     residual: Array
-    factors: Array
+    loading: Array
 
 
 def draw_joint_effects(
@@ -51,18 +52,14 @@ def draw_joint_effects(
         therapist without patients is drawn from the population.
     """
     total, outcomes = draws.beta.shape[:2]
-    effects = draws.factors.shape[1]
+    effects = len(joint.first.effects)
     therapists, every = len(joint.first.therapists), effects * outcomes
     drawn = np.empty((total, therapists, outcomes, effects))
     block = max(1, BLOCK_NUMBERS // max(1, therapists * every**2))
     for start in range(0, total, block):
         some = slice(start, start + block)
         A, t = _given_residuals(joint, draws.beta[some], draws.residual[some])
-        L = np.zeros((len(A), every, every))
-        for a in range(effects):
-            own = slice(a * outcomes, (a + 1) * outcomes)
-            L[:, own, own] = draws.factors[some, a]
-        L = L[:, None]
+        L = draws.loading[some, None]
         M = np.eye(every) + np.swapaxes(L, -1, -2) @ A @ L
         # With M = C C', C'^-1 (C^-1 w + z) is normal with mean M^-1 w and covariance M^-1.
         C = np.linalg.cholesky(M)

@@ -64,7 +64,7 @@ def _inverse(M: Array) -> tuple[float, Array]:
 def _likelihood(
     beta: Array,
     residual: Array,
-    factors: Array,
+    loading: Array,
     seen: NDArray[np.int64],
     patients: NDArray[np.int64],
     cross_products: Array,
@@ -127,12 +127,7 @@ def _likelihood(
                         for k in range(outcomes):
                             element = squares[g, j, a, h] * P[k, m]
                             A[j, a * outcomes + k, h * outcomes + m] += element
-    L = np.zeros((every, every))
-    for a in range(effects):
-        for k in range(outcomes):
-            for m in range(outcomes):
-                L[a * outcomes + k, a * outcomes + m] = factors[a, k, m]
-    Lt = _transposed(L)
+    L, Lt = loading, _transposed(loading)
     L_gradient = np.zeros((every, every))
     for j in range(therapists):
         AL = _times(A[j], L)
@@ -183,18 +178,16 @@ def _likelihood(
                 covariance_gradient[k, m] -= change[k, m]
                 covariance_gradient[m, k] -= change[k, m]  # it is symmetric, and F F'
     residual_gradient = _times(covariance_gradient, residual)
-    factors_gradient, beta_gradient = np.zeros_like(factors), np.empty((outcomes, size))
+    beta_gradient = np.empty((outcomes, size))
     for k in range(outcomes):
         for c in range(size):
             beta_gradient[k, c] = -b_gradient[k, c]
-        for m in range(outcomes):
-            if m > k:
-                residual_gradient[k, m] = 0.0
-            else:
-                for a in range(effects):
-                    own = L_gradient[a * outcomes + k, a * outcomes + m]
-                    factors_gradient[a, k, m] = own
-    return log_density, beta_gradient, residual_gradient, factors_gradient
+        for m in range(k + 1, outcomes):
+            residual_gradient[k, m] = 0.0
+    for k in range(every):
+        for m in range(k + 1, every):
+            L_gradient[k, m] = 0.0
+    return log_density, beta_gradient, residual_gradient, L_gradient
 
 
 class JointLikelihood(Op):
@@ -204,9 +197,10 @@ class JointLikelihood(Op):
     -----
     With K outcomes, p coefficients, q therapist effects, J therapists and G patterns of outcomes,
     the inputs are ``beta`` (K, p); ``residual`` (K, K), lower factor of the residual covariance;
-    ``factors`` (q, K, K), lower factors of the covariances between outcomes of each therapist
-    effect; and the arrays of `models.joint.JointDesign.arrays`. The first output is the log
-    likelihood, the only one that can be differentiated; the others are its gradients.
+    ``loading`` (q K, q K), lower factor of the covariance of a therapist's effects, effect by
+    effect and outcome by outcome; and the arrays of `models.joint.JointDesign.arrays`. The first
+    output is the log likelihood, the only one that can be differentiated; the others are its
+    gradients.
     """
 
     __props__ = ()
@@ -219,8 +213,8 @@ class JointLikelihood(Op):
 
     def perform(self, node: Any, inputs: Sequence[Any], output_storage: Any) -> None:
         """Compute the outputs where nothing is compiled."""
-        beta, residual, factors, *data = inputs
-        found = _likelihood(beta, residual, factors, *data)
+        beta, residual, loading, *data = inputs
+        found = _likelihood(beta, residual, loading, *data)
         for storage, value in zip(output_storage, found, strict=True):
             storage[0] = np.asarray(value)
 
@@ -243,12 +237,12 @@ def _compiled_likelihood(op: JointLikelihood, **_: Any) -> tuple[Any, int]:
     # Without annotations: numba takes the types of what it is given.
     @numba_njit
     def joint_likelihood(  # type: ignore[no-untyped-def]
-        beta, residual, factors, seen, patients, cross_products, squares, products
+        beta, residual, loading, seen, patients, cross_products, squares, products
     ):
-        value, by_beta, by_residual, by_factors = likelihood(
-            beta, residual, factors, seen, patients, cross_products, squares, products
+        value, by_beta, by_residual, by_loading = likelihood(
+            beta, residual, loading, seen, patients, cross_products, squares, products
         )
-        return np.asarray(value), by_beta, by_residual, by_factors
+        return np.asarray(value), by_beta, by_residual, by_loading
 
     text = inspect.getsource(sys.modules[__name__])  # with the functions it calls
     return joint_likelihood, int(hashlib.sha256(text.encode()).hexdigest()[:15], 16)

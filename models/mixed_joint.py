@@ -25,7 +25,8 @@ def mixed_log_likelihood(
     joint: JointDesign,
     data: dict[str, pt.TensorVariable],
     beta: pt.TensorVariable,
-    factors: pt.TensorVariable,
+    residual: pt.TensorVariable,
+    loading: pt.TensorVariable,
     priors: Priors,
 ) -> pt.TensorVariable:
     """Log likelihood of Gaussian outcomes and an ordinal one, inside a model.
@@ -37,9 +38,10 @@ def mixed_log_likelihood(
     data : dict of str to tensor
         ``W`` (n, K, p + 1), ``Z`` (n, q), ``therapist_index`` (n,).
     beta : tensor, shape (K, p)
-    factors : tensor, shape (1 + q, K, K)
-        Lower factors of the residual covariance, SD 1 for the ordinal outcome, and of the
-        therapist effects' covariances.
+    residual : tensor, shape (K, K)
+        Lower factor of the residual covariance, SD 1 for the ordinal outcome.
+    loading : tensor, shape (q K, q K)
+        Lower factor of the covariance of a therapist's effects, effect by effect.
     priors : Priors
 
     Returns
@@ -62,11 +64,13 @@ def mixed_log_likelihood(
     eta = (data["W"][:, :, :-1] * (beta * kept)[None]).sum(axis=-1)
     if design.effects:
         standard = pm.Normal("therapist_standard", 0, 1, dims=("effect", "therapist", "outcome"))
+        shape = (len(design.therapists), len(design.effects), len(joint.designs))
+        each = standard.transpose(1, 0, 2).reshape((shape[0], -1))
+        effect = (each @ loading.T).reshape(shape)
         for k in range(len(design.effects)):
-            effect = standard[k] @ factors[1 + k].T
-            eta = eta + data["Z"][:, k, None] * effect[data["therapist_index"]]
+            eta = eta + data["Z"][:, k, None] * effect[data["therapist_index"], k]
     residuals = data["W"][:, :, -1] - eta
-    covariance = factors[0] @ factors[0].T
+    covariance = residual @ residual.T
 
     total = pt.zeros(())
     kinds, which = np.unique(joint.seen, axis=0, return_inverse=True)

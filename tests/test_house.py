@@ -35,6 +35,7 @@ MOVES_NO_RESULT = {
     "typer": "reads the command line",
     "rich": "draws tables on a terminal, from numbers that are given as text",
     "tomli-w": "writes study files, which are read back and compared by tests",
+    "cloudpickle": "carries questions to workers byte by byte",
 }
 
 # Spelled so that this file does not find itself.

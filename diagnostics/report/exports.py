@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from data_prep.errors import InputError
+from data_prep.own_files import list_files, require_own_files
 from diagnostics.report.parts import ReportTable, Section
 from diagnostics.report.section_citations import bibtex
 from diagnostics.report.words import MINUS, NONE
@@ -78,12 +79,12 @@ def write_tables(
         Made if it does not exist.
     simulated : bool
     overwrite : bool
-        Whether files of the same names are replaced.
+        Whether tables that were written there before are replaced; other files never are.
 
     Returns
     -------
     list of Path
-        What was written.
+        What was written; a list of their digests stands beside them.
 
     Raises
     ------
@@ -93,20 +94,23 @@ def write_tables(
     files = table_files(
         (table for section in sections for table in section.tables), simulated=simulated
     )
-    taken = [name for name in files if (folder / name).exists()]
-    if taken and not overwrite:
-        raise InputError(
-            f"{str(folder)!r} holds {taken[0]!r} already.",
-            "Name another folder with --tables, or replace the files with --overwrite.",
-        )
+    contents = {name: text.encode() for name, text in files.items()}
+    require_own_files(folder, contents, overwrite=overwrite, option="--tables")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
             f"The folder {str(folder)!r} cannot be made: {error.strerror}.", "Name another one."
         ) from error
-    for name, text in files.items():
-        write_whole(folder / name, text.encode())
+    try:
+        list_files(folder, contents)
+    except OSError as error:
+        raise InputError(
+            f"The tables cannot be written to {str(folder)!r}: {error.strerror}.",
+            "Name another folder with --tables.",
+        ) from error
+    for name, content in contents.items():
+        write_whole(folder / name, content)
     return [folder / name for name in files]
 
 

@@ -14,10 +14,9 @@ from data_prep.errors import InputError
 from diagnostics.report.parts import Anchor, Picture, Section
 from diagnostics.report.svg import inline_svg
 from inference.fit import Fit
+from inference.whole_files import GENERATOR, is_report
 
 TEMPLATES = Path(__file__).parent / "templates"
-GENERATOR = "alliance report"  # in the page's head: what an earlier report is known by
-_HEAD_BYTES = 2000  # of a file, in which the generator stands if it is a report
 
 
 @cache
@@ -84,13 +83,8 @@ def require_writable(path: Path, *, overwrite: bool = False) -> None:
         raise InputError(
             f"The folder {str(path.parent)!r} does not exist.", "Make it, or name another place."
         )
-    if path.exists() and not overwrite and not _is_report(path):
+    if path.exists() and not overwrite and not is_report(path):
         raise InputError(
             f"{str(path)!r} exists and is not a report.",
             "Name another file with --out, or replace it with --overwrite.",
         )
-
-
-def _is_report(path: Path) -> bool:
-    with path.open("rb") as file:
-        return GENERATOR.encode() in file.read(_HEAD_BYTES)

@@ -48,8 +48,8 @@ def model(material: Material) -> Section:
             "Outcome, moderator, baseline and covariates enter with mean 0 and SD 1 among the "
             "analysed patients; results are given on their own scales. "
             + (
-                "All outcomes are modelled together, with correlated residuals and therapist "
-                "effects and partly pooled slopes."
+                "All outcomes are modelled together: residuals and therapist effects correlate "
+                "between outcomes, and slopes are partly pooled."
                 if fit.shared is not None
                 else "Each outcome is modelled by itself."
             )

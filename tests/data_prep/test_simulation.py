@@ -14,6 +14,7 @@ import pytest
 import statsmodels.api as sm
 
 from data_prep.errors import InputError
+from data_prep.own_files import LIST
 from data_prep.simulation import (
     Simulated,
     read_inputs,
@@ -186,7 +187,8 @@ class TestFiles:
             "simulation.toml",
             "published.toml",
         }
-        assert {path.name for path in (tmp_path / "new").iterdir()} == {p.name for p in written}
+        there = {path.name for path in (tmp_path / "new").iterdir()}
+        assert there == {LIST, *(path.name for path in written)}
         folder = tmp_path / "new"
         pd.testing.assert_frame_equal(
             pd.read_csv(folder / "trial.csv"), simulated.frame, check_dtype=False
@@ -200,14 +202,22 @@ class TestFiles:
         published = bundled_studies()["ferreira2013"].with_name("published.toml")
         assert (folder / "published.toml").read_bytes() == published.read_bytes()
 
-    def test_existing_files_stay_unless_overwriting_is_asked_for(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("overwrite", [True, False])
+    def test_files_of_somebody_else_stay(self, tmp_path: Path, overwrite: bool) -> None:
         simulated = simulate_trial(seed=1)
         (tmp_path / "truth.json").write_text("mine", encoding="utf-8")
         with pytest.raises(InputError, match=r"truth\.json"):
-            write_simulated(simulated, tmp_path / "trial.csv")
+            write_simulated(simulated, tmp_path / "trial.csv", overwrite=overwrite)
         assert [path.name for path in tmp_path.iterdir()] == ["truth.json"]
         assert (tmp_path / "truth.json").read_text(encoding="utf-8") == "mine"
-        write_simulated(simulated, tmp_path / "trial.csv", overwrite=True)
+
+    def test_simulated_files_are_replaced_when_asked(self, tmp_path: Path) -> None:
+        write_simulated(simulate_trial(seed=2), tmp_path / "trial.csv")
+        simulated = simulate_trial(seed=1)
+        with pytest.raises(InputError, match="--overwrite"):
+            write_simulated(simulated, tmp_path / "trial.csv")
+        for _ in range(2):  # also what replaced something
+            write_simulated(simulated, tmp_path / "trial.csv", overwrite=True)
         truth = json.loads((tmp_path / "truth.json").read_text(encoding="utf-8"))
         assert truth == simulated.truth
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from data_prep.errors import InputError
+from data_prep.own_files import LIST
 from diagnostics.report import words
 from diagnostics.report.exports import table_files, write_tables
 from diagnostics.report.material import Material
@@ -69,11 +70,20 @@ def test_files_are_written_once_unless_asked(tmp_path: Path):
     folder = tmp_path / "new" / "tables"
     written = write_tables([SECTION], folder, simulated=False)
     assert {path.name for path in written} == {"one.csv", "one.md", "one.tex", "citations.bib"}
-    assert {path.name for path in folder.iterdir()} == {path.name for path in written}
+    assert {path.name for path in folder.iterdir()} == {LIST, *(path.name for path in written)}
     with pytest.raises(InputError, match=r"holds 'one\.csv' already"):
         write_tables([SECTION], folder, simulated=False)
-    write_tables([SECTION], folder, simulated=True, overwrite=True)
+    for simulated in (False, True, True):  # also what replaced something
+        write_tables([SECTION], folder, simulated=simulated, overwrite=True)
     assert "SIMULATED" in (folder / "one.csv").read_text(encoding="utf-8")
+    (folder / "thesis.docx").write_bytes(b"years of work")  # is in nobody's way
+    write_tables([SECTION], folder, simulated=False, overwrite=True)
+    for name in ("one.csv", LIST):
+        mine = (folder / name).read_bytes() + b" "
+        (folder / name).write_bytes(mine)
+        with pytest.raises(InputError, match=rf"holds .*'{re.escape('one.csv')}'"):
+            write_tables([SECTION], folder, simulated=False, overwrite=True)
+        assert (folder / name).read_bytes() == mine
     with pytest.raises(InputError, match="cannot be made"):
         write_tables([SECTION], folder / "one.csv" / "x", simulated=False)
 

@@ -8,18 +8,26 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
 from data_prep.errors import InputError
 from data_prep.simulation import simulate_trial
 from data_prep.study import narrowed
 from data_prep.trial import Trial, trial_from_frame
 from diagnostics.fit_gate import check_draws
+from inference.datatree import divergences, posterior
 from inference.fit import Fit
 from inference.fitting import fit_trial
+from inference.joint import sample_joint
 from inference.joint_designs import join_data
 from inference.profiles import find_profile
 from inference.run_folder import load_fit, save_fit
-from models.spec import JOINT, specify
+from inference.sampling import sample_outcome
+from inference.therapist_parts import therapist_factor
+from models.design import Design, build_design
+from models.joint import JointDesign, join_designs
+from models.priors import Priors
+from models.spec import JOINT, ModelSpec, specify
 
 CI = find_profile("ci")
 TOLERANCE = 1e-12  # what two orders of the same additions leave in doubles
@@ -124,6 +132,78 @@ class TestJointFit:
         unit = design.scaling.outcome[1] / design.scaling.moderator[1]
         # The variances of the pooled slope and of the deviations from it add up.
         assert own == pytest.approx(unit * np.hypot(pooled, spread), rel=TOLERANCE)
+
+
+THERAPISTS, EACH = 40, 15
+TRUE_SD, TRUE_CORRELATION = 0.375, -0.9  # of intercepts and of slopes; of one with the other
+
+
+def planted_trial() -> JointDesign:
+    """Two outcomes whose therapists' intercepts and slopes correlate by -.9 in each.
+
+    A therapist who does better with patients of low alliance does worse with those of high.
+    """
+    random = np.random.default_rng(3)
+    patients = THERAPISTS * EACH
+    therapist = np.repeat(np.arange(THERAPISTS), EACH)
+    moderator = random.standard_normal(patients)
+    arm = random.integers(0, 2, patients)
+    z, w = random.standard_normal((2, THERAPISTS, 2))
+    z[:, 1] = 0.5 * z[:, 0] + np.sqrt(0.75) * z[:, 1]  # outcomes correlate
+    u = TRUE_SD * z
+    v = TRUE_SD * (TRUE_CORRELATION * z + np.sqrt(1 - TRUE_CORRELATION**2) * w)
+    y = 0.3 * moderator[:, None] + u[therapist] + v[therapist] * moderator[:, None]
+    y += 0.7 * random.standard_normal(y.shape)
+    designs = {}
+    for k, name in enumerate(("one", "other")):
+        data = xr.Dataset(
+            {
+                "outcome": ("patient", y[:, k]),
+                "moderator": ("patient", moderator),
+                "arm_index": ("patient", arm),
+                "therapist_index": ("patient", therapist),
+                "covariates": (("patient", "covariate"), np.zeros((patients, 0))),
+            },
+            coords={
+                "arm": ["A", "B"],
+                "therapist": [f"T{j}" for j in range(THERAPISTS)],
+                "covariate": np.array([], dtype=str),
+            },
+        )
+        designs[name] = build_design(data, ModelSpec(name), None, (0.0, 1.0))
+    better = dict.fromkeys(designs, "higher")
+    return join_designs(designs, dict.fromkeys(designs, range(patients)), better)
+
+
+def spread_at(design: Design, draws: xr.Dataset, alliance: float) -> np.ndarray:
+    """Draws of the SD of new therapists' expected scores at an alliance, in score points."""
+    factor = therapist_factor(design, draws)
+    return design.scaling.outcome[1] * np.linalg.norm(np.array([1.0, alliance]) @ factor, axis=-1)
+
+
+@pytest.mark.mcmc
+def test_a_therapists_intercept_and_slope_correlate_as_planted() -> None:
+    """SDs .73 and .17 at -1 and 1: independent effects have .53 at both."""
+    joint = planted_trial()
+    trees, shared, _ = sample_joint(joint, Priors(), CI, seed=4)
+    assert divergences(shared) == 0
+    truth = [TRUE_SD * np.sqrt(2 * (1 + a * TRUE_CORRELATION)) for a in (-1, 1)]
+    assert truth == pytest.approx([0.731, 0.168], abs=0.001)
+    for name, design in joint.designs.items():
+        draws = posterior(trees[name])
+        low, high = (spread_at(design, draws, alliance) for alliance in (-1.0, 1.0))
+        for values, true in ((low, truth[0]), (high, truth[1])):
+            # 99% intervals of four SDs; prior and 40 therapists leave about a tenth of the first
+            assert np.quantile(values, 0.005) < true < np.quantile(values, 0.995)
+        assert (low > high + 0.2).mean() > 0.99
+        alone, _ = sample_outcome(design, Priors(), CI, seed=4)
+        for alliance, values in ((-1.0, low), (1.0, high)):
+            single = spread_at(design, posterior(alone), alliance)
+            # What the other outcome tells moves it by less than its posterior SD
+            assert values.mean() == pytest.approx(single.mean(), abs=single.std())
+        # Effects that were drawn afterwards correlate as well
+        effect = draws["therapist_effect"].mean(("chain", "draw")).values
+        assert np.corrcoef(effect.T)[0, 1] < -0.6
 
 
 def refusal(**settings: object) -> str:

@@ -211,7 +211,7 @@ class TestPlaces:
         assert contents(run.parent) == before
 
     def test_an_existing_run_is_replaced_when_asked(self, made_fit: Fit, run: Path) -> None:
-        (run / "notes.txt").write_text("of the older run")
+        (run / "report.html").write_text('<meta name="generator" content="alliance report">')
         save_fit(one_outcome(made_fit, seed=77), run, overwrite=True)
         assert set(contents(run.parent)) == {f"run/{name}" for name in BESIDE | {"gpe.nc"}}
         assert load_fit(run).manifest["seed"] == 77

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sqlite3
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -18,7 +19,7 @@ from killed_runs import killed_and_resumed, third
 
 from data_prep.errors import InputError
 from inference.cluster import open_cluster
-from inference.task_runner import _packed, _unpacked, run_tasks
+from inference.task_runner import packed, run_tasks
 from inference.task_store import TaskOutcome, open_store
 
 FACTS = {"question": 1}
@@ -109,7 +110,7 @@ def test_designs_of_every_family_can_be_sent() -> None:
     """Their formulas are functions, some without a name."""
     for name in ("gaussian", "student_t", "ordinal", "beta_binomial"):
         sent = family_design(name)
-        came = _unpacked(_packed(sent))
+        came = pickle.loads(packed(sent))
         assert came.family.name == name
         np.testing.assert_array_equal(came.X, sent.X)
 
@@ -146,8 +147,10 @@ def test_another_database_is_refused(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "s") as other:
         other.execute("CREATE TABLE mine (x)")
     other.close()
+    before = (tmp_path / "s").read_bytes()
     with pytest.raises(InputError, match="no store of results"), open_store(tmp_path / "s", FACTS):
         pass
+    assert (tmp_path / "s").read_bytes() == before  # not even its journal's mode
 
 
 def test_a_store_in_use_is_refused(tmp_path: Path) -> None:
@@ -168,7 +171,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inference.cluster.TIMEOUT", "0.2s")
+    monkeypatch.setattr("inference.cluster.TIMEOUT", 0.5)
     for address in ("tcp://127.0.0.1:9", "nonsense"):
         with pytest.raises(InputError, match=address), open_cluster(address):
             pass
@@ -186,7 +189,7 @@ class Connected:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def run(self, _: object) -> dict[str, dict[str, str]]:
+    def run(self, *_: object, **__: object) -> dict[str, dict[str, str]]:
         return self.workers
 
 
@@ -202,6 +205,7 @@ def test_workers_that_will_not_do_are_refused(
 ) -> None:
     own = {"numpy": version("numpy")}
     monkeypatch.setattr("inference.cluster.installed_versions", lambda: own)
+    monkeypatch.setattr("inference.cluster._require_scheduler", lambda _: None)
     monkeypatch.setattr("inference.cluster.Client", lambda *_, **__: Connected(workers))
     with pytest.raises(InputError, match=told), open_cluster("tcp://s"):
         pass

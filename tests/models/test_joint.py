@@ -16,7 +16,7 @@ from pytensor.gradient import verify_grad
 from pytensor.graph.traversal import ancestors
 from scipy import stats
 
-from models.correlations import correlation_factor, lkj_powers
+from models.correlations import correlation_factor, effects_factor, lkj_powers
 from models.design import build_design
 from models.joint import JointDesign, join_designs
 from models.joint_draws import JointDraws, draw_joint_effects
@@ -66,21 +66,23 @@ class Point:
 
     beta: NDArray
     residual: NDArray
-    factors: NDArray
+    loading: NDArray
 
     @classmethod
     def random(cls, joint: JointDesign, seed: int) -> Point:
         generator = np.random.default_rng(seed)
         outcomes, effects = len(joint.designs), len(joint.first.effects)
         partial = generator.uniform(-0.8, 0.8, (1 + effects, outcomes * (outcomes - 1) // 2))
-        sd = generator.uniform(0.3, 1.2, (1 + effects, outcomes, 1))
-        factors = sd * correlation_factor(partial, outcomes, np)
+        sd = generator.uniform(0.3, 1.2, (1 + effects, outcomes))
+        root = correlation_factor(partial, outcomes, np)
         beta = generator.normal(size=(outcomes, len(joint.first.coefficients)))
-        return cls(beta, factors[0], factors[1:])
+        own = generator.uniform(-0.9, 0.9, outcomes) if effects == 2 else None
+        loading = effects_factor(sd[1:], root[1:], own, np) if effects else np.zeros((0, 0))
+        return cls(beta, sd[0, :, None] * root[0], loading)
 
     def likelihood(self, joint: JointDesign, mode: Mode | str) -> list[NDArray]:
         """The log likelihood, and its gradients."""
-        inputs = [self.beta, self.residual, self.factors, *joint.arrays.values()]
+        inputs = [self.beta, self.residual, self.loading, *joint.arrays.values()]
         symbols = [pt.as_tensor_variable(values).type() for values in inputs]
         return pytensor.function(symbols, JointLikelihood()(*symbols), mode=mode)(*inputs)
 
@@ -89,9 +91,12 @@ def dense(joint: JointDesign, point: Point) -> tuple[NDArray, NDArray]:
     """Mean and covariance of all outcomes of all patients, patient after patient."""
     same = joint.therapist_index[:, None] == joint.therapist_index
     covariance = np.kron(np.eye(PATIENTS), point.residual @ point.residual.T)
-    for k, factor in enumerate(point.factors):
-        loading = same * np.outer(joint.Z[:, k], joint.Z[:, k])
-        covariance += np.kron(loading, factor @ factor.T)
+    effects, outcomes = len(joint.first.effects), len(joint.designs)
+    between = (point.loading @ point.loading.T).reshape(effects, outcomes, effects, outcomes)
+    for a in range(effects):
+        for b in range(effects):
+            shared = same * np.outer(joint.Z[:, a], joint.Z[:, b])
+            covariance += np.kron(shared, between[a, :, b])
     return np.einsum("nkp,kp->nk", joint.W[:, :, :-1], point.beta).ravel(), covariance
 
 
@@ -117,11 +122,11 @@ def test_gradient_is_that_of_finite_differences(joint: JointDesign) -> None:
     point = Point.random(joint, seed=6)
     data = list(joint.arrays.values())
 
-    def likelihood(beta, residual, factors=point.factors):  # type: ignore[no-untyped-def]  # symbols
-        return JointLikelihood()(beta, pt.tril(residual), pt.tril(factors), *data)[0]
+    def likelihood(beta, residual, loading=point.loading):  # type: ignore[no-untyped-def]  # symbols
+        return JointLikelihood()(beta, pt.tril(residual), pt.tril(loading), *data)[0]
 
     # verify_grad's own tolerance: 1e-4 of relative or absolute error in double precision.
-    parts = [point.beta, point.residual, *([point.factors] if len(point.factors) else [])]
+    parts = [point.beta, point.residual, *([point.loading] if len(point.loading) else [])]
     verify_grad(likelihood, parts, rng=np.random.default_rng(7), mode=PYTHON)
 
 
@@ -136,9 +141,7 @@ def test_therapist_effects_are_drawn_from_their_conditional_normal() -> None:
     # Columns: intercepts of the three outcomes, then their slopes.
     load = np.concatenate([own[..., 0] * joint.Z[:, k, None, None] for k in range(2)], axis=2)
     load = load.reshape(-1, 6)[there]
-    prior = np.zeros((6, 6))
-    for k, factor in enumerate(point.factors):
-        prior[3 * k : 3 * k + 3, 3 * k : 3 * k + 3] = factor @ factor.T
+    prior = point.loading @ point.loading.T
     weight = prior @ load.T @ precision
     expected = weight @ (joint.W[:, :, -1].ravel() - mean)[there]
     spread = prior - weight @ load @ prior
@@ -173,6 +176,42 @@ def test_partial_correlations_have_the_lkj_density() -> None:
     expected = (shape - 1) * log_determinant + np.linalg.slogdet(np.array(jacobian))[1]
     found = (lkj_powers(size, shape) * np.log1p(-(partial**2))).sum()
     assert found == pytest.approx(expected, abs=1e-7)  # central differences with step 1e-6
+
+
+def test_each_outcome_alone_has_its_own_intercept_slope_and_correlation() -> None:
+    """As of a single-outcome model, whatever the correlations between outcomes are."""
+    generator = np.random.default_rng(12)
+    outcomes = 4
+    sd = generator.uniform(-1.2, 1.2, (2, outcomes))  # of either sign
+    own = np.array([-0.99, -0.4, 0.0, 0.8])
+    root = correlation_factor(generator.uniform(-0.9, 0.9, (2, 6)), outcomes, np)
+    loading = effects_factor(sd, root, own, np)
+    assert (loading == np.tril(loading)).all()
+    covariance = (loading @ loading.T).reshape(2, outcomes, 2, outcomes)
+    R_u, R_w = root @ np.swapaxes(root, -1, -2)
+    for k in range(outcomes):
+        cross = sd[0, k] * sd[1, k] * own[k]
+        expected = [[sd[0, k] ** 2, cross], [cross, sd[1, k] ** 2]]
+        np.testing.assert_allclose(covariance[:, k, :, k], expected, rtol=1e-12)
+    np.testing.assert_allclose(covariance[0, :, 0], R_u * np.outer(sd[0], sd[0]), rtol=1e-12)
+    slopes = R_u * np.outer(own, own) + R_w * np.sqrt(np.outer(1 - own**2, 1 - own**2))
+    np.testing.assert_allclose(covariance[1, :, 1], slopes * np.outer(sd[1], sd[1]), rtol=1e-12)
+    alone = effects_factor(sd[:1], root[:1], None, np)
+    np.testing.assert_allclose(alone, loading[:outcomes, :outcomes], rtol=1e-14)
+
+
+def test_correlations_of_intercept_and_slope_have_the_prior_of_a_single_outcome() -> None:
+    """A 2 x 2 LKJ(shape) is a beta density over -1 to 1; the shape is the study's own."""
+    joint = joint_design("intercept+slope")
+    model = joint_model(joint, Priors(therapist_correlation=3.5))
+    (density,) = (p for p in model.potentials if p.name == "therapist_correlation_signed_lkj")
+    values = np.array([-0.9, 0.2, 0.6])
+    found = density.eval({model["therapist_correlation_signed"]: values})
+    apart = np.array([0.1, 0.2, -0.3])
+    other = density.eval({model["therapist_correlation_signed"]: apart})
+    expected = stats.beta(3.5, 3.5).logpdf((1 + np.array([values, apart])) / 2).sum(axis=1)
+    # up to a constant: 1e-12 of sums of three logarithms
+    assert found - other == pytest.approx(expected[0] - expected[1], abs=1e-12)
 
 
 def test_slopes_are_pooled_as_benefits() -> None:

@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import integrate, stats
 
-from models.correlations import correlation_factor
+from models.correlations import correlation_factor, effects_factor
 from models.design import build_design
 from models.joint import JointDesign, join_designs
 from models.mixed_joint import mixed_log_likelihood
@@ -81,9 +81,11 @@ def test_density_is_the_dense_normal_integrated_over_the_latent_variable(
     outcomes, effects = len(joint.designs), len(joint.first.effects)
     beta = generator.normal(0, 0.5, (outcomes, len(joint.first.coefficients)))
     partial = generator.uniform(-0.7, 0.7, (1 + effects, outcomes * (outcomes - 1) // 2))
-    sd = generator.uniform(0.4, 1.1, (1 + effects, outcomes, 1))
+    sd = generator.uniform(0.4, 1.1, (1 + effects, outcomes))
     sd[0, joint.ordinal] = 1.0  # of the latent residual
-    factors = sd * correlation_factor(partial, outcomes, np)
+    root = correlation_factor(partial, outcomes, np)
+    residual = sd[0, :, None] * root[0]
+    loading = effects_factor(sd[1:], root[1:], generator.uniform(-0.9, 0.9, outcomes), np)
     coords = {
         "effect": list(joint.first.effects),
         "therapist": list(joint.first.therapists),
@@ -92,7 +94,9 @@ def test_density_is_the_dense_normal_integrated_over_the_latent_variable(
     rows = {"W": joint.W, "Z": joint.Z, "therapist_index": joint.therapist_index}
     with pm.Model(coords=coords) as model:
         data = {name: pt.constant(values) for name, values in rows.items()}
-        value = mixed_log_likelihood(joint, data, pt.constant(beta), pt.constant(factors), Priors())
+        value = mixed_log_likelihood(
+            joint, data, *(pt.constant(part) for part in (beta, residual, loading)), Priors()
+        )
     wanted = [value, model["therapist_standard"], model["cutpoint"]]
     outputs = model.replace_rvs_by_values(wanted)
     point = {
@@ -102,15 +106,16 @@ def test_density_is_the_dense_normal_integrated_over_the_latent_variable(
     function = model.compile_fn(outputs, inputs=model.value_vars, mode="FAST_COMPILE")
     found, standard, cutpoints = function(point)
 
-    covariance = factors[0] @ factors[0].T
+    covariance = residual @ residual.T
     cut = np.concatenate([[-np.inf], cutpoints, [np.inf]])
     kept = beta.copy()
     kept[joint.ordinal, joint.first.coefficients.index("intercept")] = 0.0
+    own = np.einsum("abc,jc->jab", loading.reshape(effects, outcomes, -1), np.hstack([*standard]))
     expected = 0.0
     for i in range(PATIENTS):
         mean = (joint.W[i, :, :-1] * kept).sum(axis=1)
         for k in range(effects):
-            mean += joint.Z[i, k] * factors[1 + k] @ standard[k, joint.therapist_index[i]]
+            mean += joint.Z[i, k] * own[joint.therapist_index[i], k]
         values = joint.W[i, :, -1]
         expected += log_probability(joint.seen[i], values, mean, covariance, joint.ordinal, cut)
     # The integrals' tolerance is 1e-11 for each of ten patients, with tails beyond 9 left out.
