@@ -148,7 +148,7 @@ def _about_alliance_model(material: Material) -> Iterator[str]:
 def _about_model(material: Material) -> Iterator[str]:
     fit = material.fit
     design = fit.design(fit.outcomes[0])
-    therapists = len(design.therapists)
+    therapists = int(np.unique(design.therapist_index).size)  # with analysed patients
     if therapists < FEW_THERAPISTS:
         yield (
             f"{words.counted(therapists, 'therapist')} "
