@@ -150,8 +150,7 @@ def check(study: str, data: Path, table_format: str) -> None:
             render.frame(error.table(), table_format)
         raise
     try:
-        if isinstance(trial, Trial):
-            check_estimable(trial, described.model.therapist)
+        check_estimable(trial, described.model.therapist)
     except DataError as error:  # no fault of the data: other settings can be fitted
         for problem in error.problems:
             render.note(str(problem))
