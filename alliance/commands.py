@@ -155,8 +155,7 @@ def check(study: str, data: Path, table_format: str) -> None:
         raise
     estimable = True
     try:
-        if isinstance(trial, Trial):
-            check_estimable(trial, described.model.therapist)
+        check_estimable(trial, described.model.therapist)
     except DataError as error:  # no fault of the data: other settings can be fitted
         estimable = False
         for problem in error.problems:

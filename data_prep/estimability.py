@@ -149,7 +149,7 @@ def no_value(name: str, variable: str, column: str, source: str) -> Problem:
 
 
 def therapist_problems(
-    study: Study, source: str, name: str, rows: xr.Dataset, therapist: str
+    study: Study, source: str, name: str, patients: np.ndarray, rated: np.ndarray, therapist: str
 ) -> list[Problem]:
     """Find what an outcome's analysis cannot say about therapists though the settings ask for it.
 
@@ -160,8 +160,8 @@ def therapist_problems(
         Name of the file.
     name : str
         Name of the outcome.
-    rows : xarray.Dataset
-        Its analysed patients.
+    patients, rated : numpy.ndarray of int, shape (therapists, arms)
+        Its analysed patients, and those of them whose moderator is known.
     therapist : {"none", "intercept", "intercept+slope"}
         The setting in force; the others are those of the study.
 
@@ -172,16 +172,16 @@ def therapist_problems(
         and arm effects that vary between therapists, as far as they are asked for.
     """
     found: list[tuple[str, str]] = []
-    if therapist != "none" and (fault := _therapist_fault(rows, "")):
+    if therapist != "none" and (fault := _therapist_fault(patients, "")):
         rule = f"{fault}, so that therapists cannot be compared"
         remedy = 'Set therapist = "none" in [model] of the study file, or give --therapist none.'
         found.append((rule, remedy))
     if study.model.alliance == "within_between":
-        fault = _therapist_fault(rated_patients(rows), _with_moderator(study))
+        fault = _therapist_fault(rated, _with_moderator(study))
         if fault:
             rule = f"{fault}, so that slopes within and between therapists cannot be told apart"
             found.append((rule, 'Set alliance = "total" in [model] of the study file.'))
-    if study.model.therapist_by_arm and _nested(rows):
+    if study.model.therapist_by_arm and ((patients > 0).sum(axis=1) <= 1).all():
         rule = (
             "no therapist has analysed patients in two arms, so that arms cannot vary within "
             "therapists"
@@ -194,22 +194,22 @@ def therapist_problems(
     ]
 
 
-def _therapist_fault(rows: xr.Dataset, which: str) -> str | None:
+def patients_of_therapists(rows: xr.Dataset) -> np.ndarray:
+    """Count patients, whose therapist and arm are known: int, shape (therapists, arms)."""
+    found = np.zeros((rows.sizes["therapist"], rows.sizes["arm"]), dtype=np.int64)
+    np.add.at(found, (rows["therapist_index"].to_numpy(), rows["arm_index"].to_numpy()), 1)
+    return found
+
+
+def _therapist_fault(by_arm: np.ndarray, which: str) -> str | None:
     """Say why therapists cannot be compared, nor patients within them."""
-    patients = np.bincount(rows["therapist_index"].to_numpy())
+    patients = by_arm.sum(axis=1)
     therapists = int((patients > 0).sum())
     if therapists == 1:
         return f"all analysed patients{which} have one and the same therapist"
     if patients.max() == 1:
         return f"each of the {therapists} therapists has one analysed patient{which} only"
     return None
-
-
-def _nested(rows: xr.Dataset) -> bool:
-    """Whether every therapist's patients are all of one arm."""
-    treated = np.zeros((rows.sizes["therapist"], rows.sizes["arm"]), dtype=bool)
-    treated[rows["therapist_index"].to_numpy(), rows["arm_index"].to_numpy()] = True
-    return bool((treated.sum(axis=1) <= 1).all())
 
 
 def _with_moderator(study: Study) -> str:

@@ -88,6 +88,13 @@ class Registry:
     files: tuple[str, ...]
     sha256: str
 
+    def therapist_patients(self, outcome: str) -> tuple[np.ndarray, np.ndarray]:
+        """As `data_prep.trial.Trial.therapist_patients`; all of them have a moderator."""
+        found = self.moments[outcome]
+        patients = np.zeros((len(found.therapists), len(self.study.arms)), dtype=np.int64)
+        patients[found.therapist_index, found.arm_index] = found.count
+        return patients, patients
+
 
 def is_registry(data: Path) -> bool:
     """Whether a path names many files: a pattern, or a folder."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, Protocol, get_args
 
 import numpy as np
 import pandas as pd
@@ -15,13 +15,19 @@ from data_prep.cells import natural_key
 from data_prep.covariates import LABELLED, coded, column_coordinates
 from data_prep.crossing import TherapistsInArms, therapists_in_arms
 from data_prep.errors import DataError, InputError, Problem, nearest
-from data_prep.estimability import outcome_problems, therapist_problems, trial_problems
+from data_prep.estimability import (
+    outcome_problems,
+    patients_of_therapists,
+    therapist_problems,
+    trial_problems,
+)
 from data_prep.files import AnyPath, as_path, first_of
 from data_prep.flow import (
     MISSING_ALLIANCE,
     analysed_patients,
     complete_patients,
     flow_counts,
+    rated_patients,
     read_only,
     unseen_counts,
 )
@@ -120,6 +126,21 @@ class Trial:
         self._require(outcome)
         return np.flatnonzero(complete_patients(self.data, outcome))
 
+    def therapist_patients(self, outcome: str) -> tuple[np.ndarray, np.ndarray]:
+        """Count the analysed patients of each therapist in each arm.
+
+        Parameters
+        ----------
+        outcome : str
+
+        Returns
+        -------
+        analysed, rated : numpy.ndarray of int, shape (therapists, arms)
+            The second of those whose moderator is known.
+        """
+        rows = self.analysed(outcome)
+        return patients_of_therapists(rows), patients_of_therapists(rated_patients(rows))
+
     def unseen(self, outcome: str) -> pd.DataFrame:
         """Count the patients who would be analysed if their follow-up were known.
 
@@ -205,12 +226,27 @@ def trial_from_frame(study: Study, frame: pd.DataFrame, source: str = "data fram
     return _build(study, frame, source, None, ())
 
 
-def check_estimable(trial: Trial, therapist: str) -> None:
+class HasTherapists(Protocol):
+    """A trial with its patients, or a registry without them."""
+
+    @property
+    def study(self) -> Study:
+        """What the data mean."""
+
+    @property
+    def source(self) -> str:
+        """What was read."""
+
+    def therapist_patients(self, outcome: str) -> tuple[np.ndarray, np.ndarray]:
+        """Count analysed patients, and those with a moderator, as (therapists, arms)."""
+
+
+def check_estimable(trial: HasTherapists, therapist: str) -> None:
     """Refuse settings about therapists that the trial's data cannot tell anything about.
 
     Parameters
     ----------
-    trial : Trial
+    trial : Trial or data_prep.registry.Registry
     therapist : {"none", "intercept", "intercept+slope"}
         The setting in force, from the study file or the command line.
 
@@ -232,7 +268,7 @@ def check_estimable(trial: Trial, therapist: str) -> None:
         problem
         for name in trial.study.outcomes
         for problem in therapist_problems(
-            trial.study, trial.source, name, trial.analysed(name), therapist
+            trial.study, trial.source, name, *trial.therapist_patients(name), therapist
         )
     ]
     if problems:

@@ -118,6 +118,7 @@ def fit_registry(
     """
     _require_seed(seed)
     specs = specify(registry.study)
+    check_estimable(registry, registry.study.model.therapist)
     settings = _Settings(profile, seed, engine, cores, progress)
     designs = {
         outcome: moments_design(

@@ -155,7 +155,7 @@ def expected_costs(source: Trial | Registry) -> ExpectedCosts:
         design = (
             build_design(source.analysed(name), spec)
             if isinstance(source, Trial)
-            else moments_design(source.moments[name], spec, list(study.arms))
+            else moments_design(source.moments[name], spec, list(study.arms), source.covariates)
         )
         tables.append(prior_costs(design, spec.priors, assumed_spreads(design, spec.priors)))
         known.append(slope_coverage(design, spec))

@@ -60,7 +60,7 @@ def table(random: np.random.Generator, rows: int = 60) -> pd.DataFrame:
     return frame.astype(str)
 
 
-KINDS = 26
+KINDS = 28
 
 
 def damage(
@@ -113,6 +113,10 @@ def damage(
         frame.loc[frame["arm"] == "TAU", str(random.choice(["ther", "wai", "age", "pre"]))] = ""
     elif kind == 25:
         frame.loc[frame["site"] == "north", "wai"] = ""
+    elif kind == 26:
+        frame["ther"] = [f"T{k}" for k in range(rows)]
+    elif kind == 27:
+        frame["ther"] = "T1"
     elif kind == 20:
         frame = frame.rename(columns={column: f" {column} "})
     else:

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 from registry_trials import KINDS, STUDY, both, damage, notes, table, typed
 
+from data_prep.errors import DataError
 from data_prep.registry import Registry
-from data_prep.trial import Trial
+from data_prep.trial import Trial, check_estimable
 from models.design import build_design
 from models.moments_design import moments_design
 from models.spec import specify
@@ -31,6 +32,15 @@ def assert_same_moments(trial: Trial, registry: Registry) -> None:
         assert np.max(np.abs(first - second) / np.where(scale > 0, scale, 1)) < 1e-10
 
 
+def of_therapists(data: Trial | Registry) -> set[str]:
+    """What stands against therapist effects that the study asks for."""
+    try:
+        check_estimable(data, data.study.model.therapist)
+    except DataError as error:
+        return {problem.rule for problem in error.problems}
+    return set()
+
+
 def compare(frame: pd.DataFrame, random: np.random.Generator, folder: Path, ending: str) -> str:
     """Hold one file against many; what came of both."""
     if ending == ".parquet":
@@ -43,6 +53,7 @@ def compare(frame: pd.DataFrame, random: np.random.Generator, folder: Path, endi
         assert one[1].flow.equals(many[1].flow)
         assert one[1].therapists_in_arms == many[1].therapists_in_arms
         assert notes(one[1]) == notes(many[1])
+        assert of_therapists(one[1]) == of_therapists(many[1])
         assert_same_moments(one[1], many[1])
     return str(one[0])
 
