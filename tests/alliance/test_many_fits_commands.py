@@ -137,7 +137,7 @@ def test_multiverse_prints_how_far_analyses_agree(trial_files: Path, tmp_path: P
 def test_bad_input_ends_with_code_2_and_leaves_nothing(
     arguments: tuple[object, ...], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inference.cluster.TIMEOUT", "0.2s")
+    monkeypatch.setattr("inference.cluster.TIMEOUT", 0.5)
     answer: Answer = alliance(*arguments)
     assert answer.code == 2, answer.stderr
     assert told in answer.said
