@@ -14,6 +14,7 @@ from command_line import alliance, contents, csv_rows, write_small_trial
 
 import alliance as package
 from alliance.cli import app
+from data_prep.own_files import LIST
 from data_prep.study import read_study
 from data_prep.trial import load_trial
 from inference.prior_costs import expected_costs
@@ -208,12 +209,14 @@ def test_an_odd_width_of_the_terminal_is_ignored(
     assert "without therapist" in answer.stdout
 
 
-def test_simulate_writes_five_files_and_the_same_for_the_same_seed(tmp_path: Path) -> None:
+def test_simulate_writes_five_files_and_their_list_the_same_for_the_same_seed(
+    tmp_path: Path,
+) -> None:
     first, again, other = tmp_path / "first", tmp_path / "again", tmp_path / "other"
     answer = alliance("simulate", first / "trial.csv", "--seed", "5")
     assert (answer.code, answer.stdout) == (0, "")
     names = {"trial.csv", "study.toml", "truth.json", "simulation.toml", "published.toml"}
-    assert contents(first).keys() == names
+    assert contents(first).keys() == names | {LIST}
     for name in names:
         assert name in answer.said
     alliance("simulate", again / "trial.csv", "--seed", "5")

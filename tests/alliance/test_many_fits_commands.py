@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import json
-from functools import partial
+import pickle
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command_line import Answer, alliance, contents, csv_rows, missing_from
-from distributed import LocalCluster
+
+from inference.local_processes import Function, LocalProcesses
+from inference.task_store import TaskOutcome
 
 IMAGINED = ("calibrate", "ferreira2013", "--outcome", "pain", "--trials", 12)
 SIZES = ("--patients", "60,90", "--therapists", "6", "--interaction", "0,0.9")
 PLANNED = ("assurance", "ferreira2013", "--outcome", "pain", "--contrast", "MCE-GE", *SIZES)
 
 
+class InThisProcess(LocalProcesses):
+    def outcomes(
+        self, function: Function, packed: bytes, tasks: Mapping[str, tuple[Any, ...]]
+    ) -> Iterator[tuple[str, TaskOutcome]]:
+        for name, arguments in tasks.items():
+            yield name, TaskOutcome(function(pickle.loads(packed), *arguments))
+
+
 @pytest.fixture(autouse=True)
 def workers_in_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Workers start at once; what they do is the same."""
-    monkeypatch.setattr("inference.cluster.LocalCluster", partial(LocalCluster, processes=False))
+    """No processes are started; what they do is the same."""
+    monkeypatch.setattr("inference.task_runner.LocalProcesses", InThisProcess)
     monkeypatch.chdir(tmp_path)
 
 
@@ -125,7 +137,7 @@ def test_multiverse_prints_how_far_analyses_agree(trial_files: Path, tmp_path: P
 def test_bad_input_ends_with_code_2_and_leaves_nothing(
     arguments: tuple[object, ...], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inference.cluster.TIMEOUT", "0.2s")
+    monkeypatch.setattr("inference.cluster.TIMEOUT", 0.5)
     answer: Answer = alliance(*arguments)
     assert answer.code == 2, answer.stderr
     assert told in answer.said
