@@ -15,6 +15,8 @@ import pandas as pd
 import pytest
 from command_line import alliance
 
+from alliance.covariate_lists import read_covariates
+
 PLAIN = ("p", "q", "r", "s")
 NASTY = {
     "hyphens": ("C", "B-C", "A", "A-B"),
@@ -139,7 +141,7 @@ def test_each_contrast_is_found_by_the_name_that_a_table_gives_it(folder: Path, 
         own = own[own["quantity"] == "arm_contrast"]
         assert own["level"].unique().tolist() == [level]
         expected = contrasts[contrasts["level"] == level]
-        assert own["mean"].tolist() == expected["mean"].tolist()
+        assert own["mean"].astype(float).tolist() == expected["mean"].astype(float).tolist()
 
 
 def test_an_ambiguous_contrast_is_refused_with_the_two_that_it_could_be(folder: Path) -> None:
@@ -165,3 +167,57 @@ def test_the_report_names_every_contrast_once(folder: Path) -> None:
     for words in ("A-B minus C", "A minus B-C", "B-C minus C"):
         assert words in text
     assert "A minus B minus C" not in text
+
+
+def test_a_misspelt_level_is_refused_and_the_reference_is_known(folder: Path) -> None:
+    """It was read as the reference: sex=Male gave the females' prediction."""
+    answer = alliance("predict", folder / "plain", "--covariate", "sex=Male")
+    assert answer.code == 2
+    assert "The covariate sex has no level 'Male'. Did you mean 'male'?" in answer.said
+    both = table("predict", folder / "plain", "--covariate", "sex=female,male", "--arm", "p")
+    slope = table("summary", folder / "plain").set_index("level").loc["sex[male]", "mean"]
+    female, male = both["expected"]
+    np.testing.assert_allclose(male - female, float(slope), rtol=1e-9)
+    manifest = json.loads((folder / "plain" / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["encodings"]["dep"]["covariates"][1] == {
+        "name": "sex",
+        "levels": ["female", "male"],
+        "reference": "female",
+    }
+
+
+def test_covariates_and_baselines_beyond_the_data_are_refused_or_marked(folder: Path) -> None:
+    run = folder / "plain"
+    for option, value in (("--covariate", "age=999"), ("--baseline", "-5")):
+        answer = alliance("predict", run, option, value)
+        assert answer.code == 2
+        assert "lies outside what was observed among the analysed patients" in answer.said
+        found = table("predict", run, option, value, "--extrapolate")
+        assert found["extrapolated"].all()
+    shown = alliance("predict", run, "--covariate", "age=30,999", "--extrapolate", width=120)
+    assert "999*" in shown.stdout
+    assert "30*" not in shown.stdout
+    frame = pd.read_csv(folder / "plain.csv").iloc[:3].assign(age=[30, 999, -99], sex="Male")
+    frame.to_csv(folder / "new.csv", index=False)
+    answer = alliance("predict", run, "--patients", folder / "new.csv")
+    assert answer.code == 2
+    for words in ("999", "-99", "no level 'Male'"):
+        assert words in answer.said
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("sex=w, weiblich", {"sex": ["w, weiblich"]}),
+        ("sex=m,w, weiblich", {"sex": ["m", "w, weiblich"]}),
+        ('sex="m","w"', {"sex": ["m", "w"]}),
+        ("sex=m,w", {"sex": ["m,w"]}),
+        ("sex=x,m", {"sex": ["x", "m"]}),
+        ("sex=a:b", {"sex": ["a:b"]}),
+        ("a=b=20:30:10", {"a=b": [20.0, 30.0]}),
+        ("a=20", {"a": ["20"]}),
+    ],
+)
+def test_levels_are_read_by_the_run_that_knows_them(text: str, found: dict[str, list]) -> None:
+    levels = ("m", "w", "m,w", "w, weiblich", "a:b")
+    assert read_covariates([text], {"sex": levels, "a": None, "a=b": None}) == found
