@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from data_prep.errors import InputError
 from inference.asked_patients import require_outcome, trial_rows
 from inference.datatree import gaussian_draws, posterior
-from inference.expected_scores import BLOCK_NUMBERS, patient_moderator
+from inference.expected_scores import BLOCK_NUMBERS, flat, patient_moderator
 from inference.fit import Fit
 from inference.integrated_likelihood import gaussian_integrated, quadrature_integrated
 from inference.predictor import (
@@ -29,16 +29,22 @@ from inference.predictor import (
     therapist_factor,
     therapist_part,
 )
+from inference.quadrature import normal_nodes
 from inference.residuals import family_parameters
 from models.design import Design
 from models.family import ARRAYS
+from models.gaussian_draws import GaussianDraws
 from models.gaussian_draws import therapist_log_likelihood as exact_log_likelihood
+from models.marginal import AllianceTerms, alliance_terms
 from models.priors import Priors
+from models.ratings import caseload, rating_products
+from models.within_between import taken_apart
 
 Array = NDArray[np.float64]
 
 # Numbers of an array that the nodes of a quadrature are summed over: the cache holds several such
 QUADRATURE_NUMBERS = 100_000
+MEAN_NODES = 21  # for a therapist's true mean alliance given the ratings
 # Effects of a therapist beyond which a grid of nodes is too large to be summed over
 MOST_INTEGRATED = 4
 
@@ -112,7 +118,9 @@ def therapist_log_likelihood(fit: Fit, outcome: str) -> xr.DataArray:
         Dims chain, draw, therapist; zero for a therapist without patients. On the outcome's own
         scale, given the parameters and the patients' alliance, with the therapist's effects
         integrated out: in closed form for Gaussian outcomes, by adaptive quadrature for others.
-        Where the alliance has a model of its own, given that draw's alliance and true means.
+        Where the alliance is taken apart into within and between, given the ratings, the true
+        means integrated out by quadrature; where it is a parameter, or the outcome not Gaussian,
+        given that draw's alliance and true means.
 
     Raises
     ------
@@ -173,12 +181,62 @@ def therapist_likelihood(
     numbers = BLOCK_NUMBERS if design.family.name == "gaussian" else QUADRATURE_NUMBERS
     for chain, some, part in draw_blocks(draws, numbers // max(1, len(design.y))):
         if design.exact:
-            found[chain, some] = exact_log_likelihood(design, gaussian_draws(part, design))
+            given = gaussian_draws(part, design)
+            found[chain, some] = (
+                _over_true_means(design, part, given)
+                if taken_apart(design)
+                else exact_log_likelihood(design, given)
+            )
         else:
             found[chain, some] = _integrated(design, part, rows, priors)
     if not design.family.discrete:
         found -= np.log(design.scale.unit) * count
     return _labelled(found, draws, "therapist", np.array(design.therapists))
+
+
+def _over_true_means(design: Design, draws: xr.Dataset, given: GaussianDraws) -> Array:
+    """Exact log likelihood of each therapist's outcomes given the ratings, (d, J).
+
+    Given the ratings a therapist's true mean is normal. The outcomes say little more of it, so that
+    nodes placed by the ratings alone do.
+    """
+    gamma = flat(draws, "moderator_coefficient")
+    terms = ratings_terms(
+        rating_products(design),
+        gamma,
+        flat(draws, "moderator_therapist_sd"),
+        flat(draws, "moderator_residual_sd"),
+    )
+    centre, spread = gamma @ caseload(design).T + terms.mean, np.sqrt(terms.variance)
+    total = np.full(centre.shape, -np.inf)
+    for node, weight in normal_nodes(MEAN_NODES):
+        there = replace(given, moderator_therapist_mean=centre + node * spread)
+        np.logaddexp(total, np.log(weight) + exact_log_likelihood(design, there), out=total)
+    return total
+
+
+def ratings_terms(products: Array, gamma: Array, between: Array, within: Array) -> AllianceTerms:
+    """The alliance's own model at d draws: likelihood of ratings, and therapists' deviations.
+
+    Parameters
+    ----------
+    products : ndarray, shape (J, a + 1, a + 1)
+        As of `models.ratings.rating_products`.
+    gamma : ndarray, shape (d, a)
+    between, within : ndarray, shape (d,)
+        SDs between therapists and within them.
+    """
+    g = np.hstack([-gamma, np.ones((len(gamma), 1))])
+    deviations = np.einsum("jab,db->dja", products, g)
+    return alliance_terms(
+        count=products[:, 0, 0],
+        total=deviations[..., 0],
+        squares=np.einsum("dja,da->dj", deviations, g),
+        location=0.0,
+        therapist_variance=between[:, None] ** 2,
+        residual_variance=within[:, None] ** 2,
+        log=np.log,
+    )
 
 
 def own_predictor(design: Design, draws: xr.Dataset, rows: Rows) -> Array:

@@ -169,6 +169,61 @@ def test_gaussian_therapists_have_the_density_of_a_dense_normal(
         assert value == pytest.approx(wanted, rel=1e-10)
 
 
+def of_true_means(design: Design, draw: xr.Dataset, own: NDArray) -> tuple[float, float]:
+    """Mean and SD of a therapist's true mean given the ratings of these patients."""
+    own_columns = ("moderator", "interaction")
+    names = [name for name in design.coefficients if name.split("[")[0] not in own_columns]
+    columns = design.X[:, [design.coefficients.index(name) for name in names]]
+    gamma = draw["moderator_coefficient"].values
+    between, within = (
+        float(draw[f"moderator_{kind}_sd"]) ** 2 for kind in ("therapist", "residual")
+    )
+    rating = design.X[own, design.coefficients.index("moderator")]
+    variance = 1 / (1 / between + own.sum() / within)
+    mean = variance * (rating - columns[own] @ gamma).sum() / within
+    of_arms = [name == "intercept" or name.startswith("arm[") for name in names]
+    mean += (columns[own] * of_arms).mean(axis=0) @ gamma
+    return float(mean), float(np.sqrt(variance))
+
+
+@pytest.mark.parametrize("option", ["within_between", "between by arm"])
+@pytest.mark.parametrize("therapist", ["none", "intercept", "intercept+slope"])
+def test_exact_within_between_has_true_means_integrated_out(option: str, therapist: str) -> None:
+    """Outcomes given ratings: a dense normal without therapist slopes, an integral with them."""
+    design = family_design("gaussian", option, therapist)
+    draws, rows = therapist_posterior(design), rows_of(design, "gaussian")
+    draw = flat_draw(draws, NUMBER)
+    found = therapist_likelihood(design, draws, rows, Priors()).values[divmod(NUMBER, 4)]
+    unit, S = design.scaling.outcome[1], covariance(design, draw)
+
+    def normal(own: NDArray, alliance: float) -> tuple[NDArray, NDArray]:
+        means = xr.full_like(draw["moderator_therapist_mean"], alliance)
+        there = draw.assign(moderator_therapist_mean=means)
+        Z = multipliers(design, there, rows)[own] if design.effects else np.zeros((own.sum(), 0))
+        spread = Z @ S @ Z.T + float(draw["residual_sd"]) ** 2 * np.eye(own.sum())
+        return without_effects(design, there, rows)[own], spread
+
+    for j in np.unique(design.therapist_index)[: 1 if "slope" in therapist else None]:
+        own = design.therapist_index == j
+        mean, sd = of_true_means(design, draw, own)
+        centre, spread = normal(own, mean)
+        if therapist == "intercept+slope":
+
+            def density(z: float, own: NDArray = own, mean: float = mean, sd: float = sd) -> float:
+                there, spread = normal(own, mean + sd * z)
+                log = stats.multivariate_normal(there, spread).logpdf(design.y[own])
+                return float(np.exp(log + own.sum()) * stats.norm.pdf(z))
+
+            share, _ = integrate.quad(density, -7, 7, limit=60, epsrel=1e-7)
+            wanted = np.log(share) - own.sum()
+        else:
+            slope = normal(own, mean + 1)[0] - centre
+            whole = spread + sd**2 * np.outer(slope, slope)
+            wanted = stats.multivariate_normal(centre, whole).logpdf(design.y[own])
+        # 21 nodes, placed by the ratings: the outcomes of these draws are far from their means
+        assert found[j] == pytest.approx(wanted - own.sum() * np.log(unit), abs=2e-3)
+
+
 @pytest.mark.parametrize("family", ["student_t", "ordinal", "beta_binomial"])
 def test_one_effect_is_integrated_as_by_adaptive_integration(family: str) -> None:
     design = family_design(family, "total", "intercept")
