@@ -201,7 +201,17 @@ def read_table(path: Path, *, may_be_empty: bool = False) -> Table:
         frame, places, more = _cleaned(cells, file.name, may_be_empty)
         return Table(path, frame, (*notes, *more), digest, _header_row(cells), places)
     sheet = read_excel(content, file.name, wanted)
-    frame, places, more = _cleaned(sheet.frame, path.name, may_be_empty, sheet.places)
+    try:
+        frame, places, more = _cleaned(sheet.frame, path.name, may_be_empty, sheet.places)
+    except InputError as error:
+        if wanted is not None or not sheet.others:
+            raise
+        other = max(sheet.others, key=lambda title: len(sheet.others[title]))
+        told = (
+            f"The first sheet, {sheet.title!r}, was read; another one is named behind the file: "
+            f"'{file.name}#{other}'."
+        )
+        raise InputError(error.problem, f"{error.remedy} {told}") from error
     notes = []
     if sheet.others:
         which = "the first," if wanted is None else "the one named,"
