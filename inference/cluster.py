@@ -294,7 +294,7 @@ def _require_workers(client: Client, address: str) -> None:
         found = client.run(installed_versions, callback_timeout=WORKERS_TIMEOUT)
     except OSError as error:
         raise InputError(
-            f"The workers of the Dask scheduler at {address!r} do not answer: {error}.",
+            f"The workers of the Dask scheduler at {address!r} do not answer.",
             "Start scheduler and workers again, or leave --dask out to use this machine.",
         ) from error
     if not found:
