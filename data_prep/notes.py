@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import xarray as xr
 
-from data_prep.covariates import covariates_of
+from data_prep.covariates import Covariate, covariates_of
 from data_prep.flow import MISSING, complete_patients, counted
 from data_prep.scoring import ROUNDING
 from data_prep.study import Study
@@ -87,25 +89,43 @@ def level_notes(data: xr.Dataset, study: Study) -> list[str]:
     list of str
         One note for each covariate and outcome with such levels.
     """
-    covariates, notes = covariates_of(data), []
+    notes = []
     for name in study.outcomes:
         rows = data["covariates"].to_numpy()[complete_patients(data, name)]
-        patients, start = rows.sum(axis=0), 0
-        for covariate in covariates:
-            levels, first = covariate.levels or (), start
-            start += len(covariate.columns)
-            counts = patients[first:start].astype(int).tolist()
-            counts.insert(0, len(rows) - sum(counts))
-            seen = [level for level, count in zip(levels, counts, strict=False) if count]
-            if len(seen) == len(levels):
-                continue
-            empty = ", ".join(repr(level) for level in levels if level not in seen)
-            note = f"Outcome {name!r}: no analysed patient has the {covariate.name} {empty}"
-            if len(seen) == 1:
-                note += f", so that all have {seen[0]!r} and the covariate says nothing"
-            elif levels[0] not in seen:
-                note += f"; {seen[0]!r} is the reference in its place"
-            notes.append(f"{note}.")
+        notes += empty_level_notes(name, covariates_of(data), rows.sum(axis=0).tolist(), len(rows))
+    return notes
+
+
+def empty_level_notes(
+    outcome: str, covariates: Sequence[Covariate], patients: Sequence[float], total: int
+) -> list[str]:
+    """Say which levels of covariates no analysed patient of one outcome has.
+
+    Parameters
+    ----------
+    outcome : str
+    covariates : sequence of Covariate
+    patients : sequence of float
+        Patients with a 1 in each column; of numbers anything.
+    total : int
+        All of them.
+    """
+    notes, start = [], 0
+    for covariate in covariates:
+        levels, first = covariate.levels or (), start
+        start += len(covariate.columns)
+        counts = [round(count) for count in patients[first:start]]
+        counts.insert(0, total - sum(counts))
+        seen = [level for level, count in zip(levels, counts, strict=False) if count]
+        if len(seen) == len(levels):
+            continue
+        empty = ", ".join(repr(level) for level in levels if level not in seen)
+        note = f"Outcome {outcome!r}: no analysed patient has the {covariate.name} {empty}"
+        if len(seen) == 1:
+            note += f", so that all have {seen[0]!r} and the covariate says nothing"
+        elif levels[0] not in seen:
+            note += f"; {seen[0]!r} is the reference in its place"
+        notes.append(f"{note}.")
     return notes
 
 

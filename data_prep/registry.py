@@ -25,6 +25,7 @@ from data_prep.crossing import TherapistsInArms, crossing_of
 from data_prep.errors import DataError, InputError, Problem
 from data_prep.estimability import PATIENTS_PER_ARM
 from data_prep.flow import counted
+from data_prep.notes import empty_level_notes
 from data_prep.partition import TEXT
 from data_prep.registry_part import Faults, Part, merged_parts, read_part
 from data_prep.study import Study
@@ -188,7 +189,7 @@ def on_threads(value: Any) -> Any:
 def _registry(study: Study, whole: Part, source: str, files: list[Path]) -> Registry:
     covariates = _covariates(study, whole, source)
     columns = [column for each in covariates for column in each.columns]
-    moments, problems = {}, []
+    moments, problems, levels = {}, [], list[str]()
     for name, found in whole.moments.items():
         has_baseline = study.outcomes[name].baseline is not None
         baseline = ["baseline"] if has_baseline else []
@@ -198,6 +199,8 @@ def _registry(study: Study, whole: Part, source: str, files: list[Path]) -> Regi
                   for name in wanted]  # fmt: skip
         moments[name] = own.moved(wanted, np.array(centre))
         problems += _outcome_problems(study, name, moments[name], source)
+        having = [moments[name].n * moments[name].centre[wanted.index(each)] for each in columns]
+        levels += empty_level_notes(name, covariates, having, moments[name].n)
     if problems:
         raise DataError(problems)
     known = whole.known
@@ -219,7 +222,7 @@ def _registry(study: Study, whole: Part, source: str, files: list[Path]) -> Regi
         covariates=covariates,
         flow=pd.DataFrame(flow),
         therapists_in_arms=kind,
-        notes=(*told, *notes),
+        notes=(*told, *levels, *notes),
         source=source,
         files=tuple(path.name for path in files),
         sha256=digest,
