@@ -133,7 +133,13 @@ WRONG_TABLE = [
     Case(
         "arm with one patient",
         kept(lambda row: row["arm"] != "SMT" or row["patient"] == "P03"),
-        ("trial.csv", "outcome 'function'", "'SMT' has 1 analysed patient", "it needs 2", "Fill"),
+        (
+            "trial.csv",
+            "outcome 'function'",
+            "'SMT' has 1 analysed patient",
+            "it needs 2",
+            "Give the file of the whole trial",
+        ),
     ),
     Case(
         "all therapists missing",
