@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from alliance.value_lists import read_values
 from data_prep.errors import InputError, nearest
@@ -69,17 +69,17 @@ def _named(text: str, known: Mapping[str, object]) -> tuple[str, str]:
     raise InputError(f"The run has no covariate {name!r}.", remedy)
 
 
-def _levels(text: str, levels: Sequence[str]) -> Iterator[str]:
+def _levels(text: str, levels: Sequence[str]) -> list[str]:
+    """The levels in a text, each as long as it can be; pieces as they stand if some are none."""
     spelled = {quoted(level): level for level in levels} | {level: level for level in levels}
     pieces = text.split(",")
-    while pieces:
-        for end in range(len(pieces), 0, -1):
-            whole = ",".join(pieces[:end]).strip()
-            if whole in spelled:
-                yield spelled[whole]
+    rest: dict[int, list[str] | None] = {len(pieces): []}
+    for start in reversed(range(len(pieces))):
+        rest[start] = None
+        for end in range(len(pieces), start, -1):
+            whole, after = ",".join(pieces[start:end]).strip(), rest[end]
+            if whole in spelled and after is not None:
+                rest[start] = [spelled[whole], *after]
                 break
-        else:
-            end = 1
-            if pieces[0].strip():
-                yield pieces[0].strip()
-        pieces = pieces[end:]
+    found = rest[0]
+    return [piece.strip() for piece in pieces if piece.strip()] if found is None else found

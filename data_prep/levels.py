@@ -3,7 +3,7 @@
 The key of a contrast is a pair of arms, that of a covariate's column the covariate and its level.
 Joined to text, two keys may look alike: the arms ``A-B`` minus ``C`` and ``A`` minus ``B-C``. Such
 keys are told apart by quotes, so that in the tables of a study two keys never have one name. No
-other module joins codes to a name or takes a name apart.
+other module joins a study's codes to a name or takes a name apart.
 """
 
 from __future__ import annotations

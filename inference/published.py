@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from data_prep.errors import InputError, nearest
 from data_prep.files import file_bytes
-from data_prep.levels import RESERVED, contrast_names, slope_names
+from data_prep.levels import RESERVED, contrast_names, quoted, slope_names
 from data_prep.study import Study
 from data_prep.study_toml import parse_toml
 from inference.findings import QUANTITIES, Finding, Verdict, verdict
@@ -122,8 +122,10 @@ def _name_faults(finding: Finding, study: Study, outcomes: Collection[str]) -> l
         hint = nearest(finding.quantity, QUANTITIES)
         return [*faults, f"quantity: there is no quantity {finding.quantity!r}. {hint}"]
     levels = valid_levels(study, finding.quantity)
-    stem = finding.level.split("[")[0] if finding.quantity == "covariate_slope" else finding.level
-    if stem not in levels:
+    known = finding.level in levels
+    if finding.quantity == "covariate_slope":
+        known |= any(finding.level.startswith((f"{name}[", quoted(name))) for name in levels)
+    if not known:
         about = f"level: {finding.quantity} has no level {finding.level!r}."
         if levels == ("",):
             faults.append(f"{about} Leave the level out.")

@@ -353,3 +353,24 @@ def test_links_between_documents_lead_somewhere() -> None:
             if place and not outside and not (document.parent / place).exists():
                 broken.append(f"{document.relative_to(ROOT)}: {target}")
     assert broken == []
+
+
+def test_codes_are_joined_to_names_in_one_place() -> None:
+    """Decision 0025. The others join fixed codes, or names of outcomes, which hold no hyphen."""
+    own = {"data_prep.levels"}
+    fixed = {"data_prep.simulation_inputs", "data_prep.simulation_truth"}
+    outcomes = {"inference.joint", "inference.joint_calibration"}
+    figures = {"diagnostics.report.svg"}
+    joined = set()
+    for module, tree in modules().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.JoinedStr):
+                kinds = [
+                    part.value if isinstance(part, ast.Constant) else None for part in node.values
+                ]
+                if any(
+                    kinds[k] == "-" and kinds[k - 1] is None and kinds[k + 1] is None
+                    for k in range(1, len(kinds) - 1)
+                ):
+                    joined.add(module)
+    assert joined - fixed - outcomes - figures == own

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from small_trial import NAN, a_frame, a_study, only, problem_of
 
@@ -213,3 +215,57 @@ def test_arm_effects_between_therapists_need_a_therapist_in_two_arms() -> None:
     assert problem.column == "therapist"
     assert problem.rule.startswith("outcome 'gpe': no therapist has analysed patients in two arms")
     assert "therapist_by_arm = false" in problem.remedy
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-9, 1e9])
+@pytest.mark.parametrize(
+    ("made", "named"),
+    [
+        (lambda frame: frame["psfs_0"], ["baseline (psfs_0)"]),
+        (lambda frame: 30 - frame["psfs_0"], ["baseline (psfs_0)"]),
+        (lambda frame: frame["psfs_0"] + frame["wai"], ["alliance (wai)", "baseline (psfs_0)"]),
+        (lambda frame: 3.0 + 2 * (frame["arm"] == "GE"), ["arm 'GE'"]),
+        (lambda frame: frame["psfs_0"] + frame["age"] / 10, ["baseline (psfs_0)", "age"]),
+        (lambda frame: 5.0 + frame["therapist"], ["therapist"]),
+        (lambda frame: frame["psfs_0"] + 4 * frame["therapist"], ["baseline", "therapist"]),
+    ],
+)
+def test_an_outcome_that_can_be_computed_is_refused(
+    made: Callable[[pd.DataFrame], pd.Series], named: list[str], unit: float
+) -> None:
+    """Relative: in whatever unit the scores are, and rounded to four of their digits or more."""
+    frame = a_frame(60, age=np.random.default_rng(3).integers(20, 80, 60).astype(float))
+    frame["psfs_8"] = unit * made(frame)
+    outcome = a_study().outcomes["function"].model_copy(update={"range": (-1e12, 1e12)})
+    study = a_study(covariates=["age"]).model_copy(update={"outcomes": {"function": outcome}})
+    column, rule, remedy = problem_of(frame, study)
+    assert column == "psfs_8"
+    assert "it can be computed from " in rule
+    for name in named:
+        assert name in rule
+    assert "a copy or a sum" in remedy
+
+
+@pytest.mark.parametrize("noise", [1e-3, 1e-2])
+def test_an_outcome_that_is_nearly_explained_is_not_refused(noise: float) -> None:
+    frame = a_frame(60)
+    frame["psfs_8"] = 10 + 0.5 * frame["psfs_0"]
+    frame["psfs_8"] += noise * frame["psfs_8"].std() * np.random.default_rng(2).normal(size=60)
+    trial_from_frame(only("function"), frame)
+
+
+def test_therapists_of_one_patient_do_not_make_a_perfect_fit() -> None:
+    """With a number for each patient everything follows from the therapist: nothing is said."""
+    frame = a_frame(24, therapist=np.repeat(np.arange(12), 2))
+    trial_from_frame(only("function"), frame)
+
+
+def test_an_arm_without_therapists_is_told_by_that_column_with_the_count() -> None:
+    frame = a_frame()
+    frame["therapist"] = frame["therapist"].astype(object)
+    frame.loc[frame["arm"] == "SMT", "therapist"] = None
+    column, rule, remedy = problem_of(frame, only("function"))
+    assert column == "therapist"
+    assert "the arm 'SMT' has 0 analysed patients" in rule
+    assert "12 of its 12 rows have no value in the column 'therapist'" in rule
+    assert "take the arm out" not in remedy
