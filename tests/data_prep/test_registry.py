@@ -73,6 +73,28 @@ def assert_same(trial: Trial, registry: Registry) -> None:
         assert np.allclose(one.scaling.covariates, other.scaling.covariates, rtol=1e-12)
 
 
+@pytest.mark.parametrize("empty", [("east",), ("north",), ("west",)])
+def test_levels_without_analysed_patients_are_left_out_in_many_files_too(
+    whole: tuple[Study, pd.DataFrame], tmp_path: Path, empty: tuple[str, ...]
+) -> None:
+    """The first of them is the reference: the next one that patients have takes its place."""
+    study, frame = whole
+    frame = frame.copy()
+    frame.loc[frame["region"].isin(empty), "vas_8w"] = np.nan
+    registry = load_registry(study, write_parts(frame, tmp_path / "r", 5))
+    assert_same(trial_from_frame(study, frame), registry)
+    assert sum("Outcome 'pain': no analysed patient" in note for note in registry.notes) == 1
+
+
+def test_an_outcome_that_is_computed_is_refused_in_many_files_too(
+    whole: tuple[Study, pd.DataFrame], tmp_path: Path
+) -> None:
+    study, frame = whole
+    copied = frame.assign(vas_8w=frame["vas_0"])
+    with pytest.raises(DataError, match=r"it can be computed from baseline \(vas_0\), so that"):
+        load_registry(study, write_parts(copied, tmp_path / "r", 5))
+
+
 @pytest.mark.parametrize("parts", [1, 7, 50])
 def test_moments_of_many_files_are_those_of_one(
     whole: tuple[Study, pd.DataFrame], tmp_path: Path, parts: int
