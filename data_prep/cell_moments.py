@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -163,11 +164,11 @@ def merged(parts: Sequence[CellMoments]) -> CellMoments:
     # From the first centre on, so that equal centres stay what they are to the last bit
     centre = centres[0] + (counts / counts.sum()) @ (centres - centres[0])
     moved = [part.moved(columns, centre) for part in filled]
-    therapists = tuple(dict.fromkeys(name for part in filled for name in part.therapists))
+    therapists = tuple(dict.fromkeys(chain.from_iterable(part.therapists for part in filled)))
     place = {name: j for j, name in enumerate(therapists)}
     arms = 1 + max(int(part.arm_index.max(initial=0)) for part in filled)
     codes = [
-        np.array([place[name] for name in part.therapists], dtype=np.int64)[part.therapist_index]
+        np.array([*map(place.__getitem__, part.therapists)], dtype=np.int64)[part.therapist_index]
         * arms
         + part.arm_index
         for part in filled

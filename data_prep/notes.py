@@ -89,15 +89,15 @@ def level_notes(data: xr.Dataset, study: Study) -> list[str]:
     list of str
         One note for each covariate and outcome with such levels.
     """
-    covariates, notes = covariates_of(data), []
+    notes = []
     for name in study.outcomes:
         rows = data["covariates"].to_numpy()[complete_patients(data, name)]
-        notes += empty_level_notes(name, covariates, rows.sum(axis=0), len(rows))
+        notes += empty_level_notes(name, covariates_of(data), rows.sum(axis=0).tolist(), len(rows))
     return notes
 
 
 def empty_level_notes(
-    outcome: str, covariates: Sequence[Covariate], patients: np.ndarray, total: int
+    outcome: str, covariates: Sequence[Covariate], patients: Sequence[float], total: int
 ) -> list[str]:
     """Say which levels of covariates no analysed patient of one outcome has.
 
@@ -105,7 +105,7 @@ def empty_level_notes(
     ----------
     outcome : str
     covariates : sequence of Covariate
-    patients : numpy.ndarray, shape (columns,)
+    patients : sequence of float
         Patients with a 1 in each column; of numbers anything.
     total : int
         All of them.
@@ -114,7 +114,7 @@ def empty_level_notes(
     for covariate in covariates:
         levels, first = covariate.levels or (), start
         start += len(covariate.columns)
-        counts = np.round(patients[first:start]).astype(int).tolist()
+        counts = [round(count) for count in patients[first:start]]
         counts.insert(0, total - sum(counts))
         seen = [level for level, count in zip(levels, counts, strict=False) if count]
         if len(seen) == len(levels):

@@ -367,7 +367,7 @@ def codes_of(column: Any, missing: Sequence[str] = ()) -> Codes:
     encoded = column.unify_dictionaries().combine_chunks().dictionary_encode()
     spelled = [_spelled(value) for value in encoded.dictionary.to_pylist()]
     none = {"", MISSING, *missing}
-    labels = list(dict.fromkeys(label for label in spelled if label not in none))
+    labels = [label for label in dict.fromkeys(spelled) if label not in none]
     place = {label: j for j, label in enumerate(labels)}
     places = np.array([*(place.get(label, -1) for label in spelled), -1], dtype=np.int64)
     index = encoded.indices.fill_null(len(spelled)).to_numpy(zero_copy_only=False)

@@ -326,7 +326,9 @@ def _registry(study: Study, whole: Part, source: str, spelled: list[str]) -> Reg
     empty = [
         note
         for name, found in moments.items()
-        for note in empty_level_notes(name, covariates, column_sums(found, columns), found.n)
+        for note in empty_level_notes(
+            name, covariates, column_sums(found, columns).tolist(), found.n
+        )
     ]
     known = facts.known
     patients = np.zeros((len(known.therapists), len(study.arms)), dtype=np.int64)

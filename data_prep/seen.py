@@ -68,8 +68,8 @@ class Seen:
 
     Attributes
     ----------
-    codes : dict of str to dict of str to int
-        By part, of therapists and categories: how often each code occurs.
+    codes : dict of str to dict of str to None
+        By part, of therapists and categories: the codes that occur, each once.
     numbers : dict of str to Numbers
         By part, of continuous covariates.
     places : dict of (str, str) to Places
@@ -84,7 +84,7 @@ class Seen:
         Of values, by column of the file.
     """
 
-    codes: dict[str, dict[str, int]]
+    codes: dict[str, dict[str, None]]
     numbers: dict[str, Numbers]
     places: dict[tuple[str, str], Places]
     unscored: Places
@@ -93,11 +93,10 @@ class Seen:
     labels: dict[str, dict[str, str]]
 
     def __add__(self, other: Seen) -> Seen:
-        codes = {name: dict(own) for name, own in self.codes.items()}
-        for name, theirs in other.codes.items():
-            own = codes.setdefault(name, {})
-            for code, count in theirs.items():
-                own[code] = own.get(code, 0) + count
+        codes = {
+            name: {**self.codes.get(name, {}), **other.codes.get(name, {})}
+            for name in (*self.codes, *other.codes)
+        }
         items = [each.items for each in (self, other) if each.items is not None]
         return Seen(
             codes,
@@ -156,7 +155,8 @@ def seen_in(
     labels : mapping of str to mapping of str to str
         Of values, by column of the file.
     """
-    codes, numbers, places = {}, {}, {}
+    codes: dict[str, dict[str, None]] = {}
+    numbers, places = {}, {}
 
     def placed(mask: NDArray[np.bool_]) -> Places:
         where = rows[mask]
@@ -165,7 +165,7 @@ def seen_in(
     for name in (THERAPIST, *map(covariate_column, study.covariates)):
         column = columns[name]
         if isinstance(column, Codes):
-            codes[name] = {code: count for code, count in column.counts().items() if count}
+            codes[name] = {code: None for code, count in column.counts().items() if count}
             for place, code in enumerate(column.labels):
                 if looks_missing(code):
                     places[name, code] = placed(column.index == place)
@@ -257,7 +257,9 @@ def code_notes(study: Study, seen: Seen, *, files: bool) -> list[str]:
         own = seen.codes.get(part, {})
         numbers = seen.numbers.get(part)
         if own:
-            found = marker_codes(own.items(), words=part == THERAPIST)
+            times = {code: places.count for (of, code), places in seen.places.items() if of == part}
+            pairs = [(code, times.get(code, 1)) for code in own]
+            found = marker_codes(pairs, words=part == THERAPIST)
             as_what = "a therapist" if part == THERAPIST else "a category"
             told = f"counts as {as_what}" if len(found) == 1 else f"count as {as_what} each"
         else:

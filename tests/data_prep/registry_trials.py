@@ -159,9 +159,9 @@ def plain(text: str) -> str:
     text = text.replace(f" {AFRESH}", "")
     text = re.sub(r"(rows were skipped:) [\d, ]+\.", r"\1", text)
     text = re.sub(r"Row \d+( of [\w.]+)?", "Row N", text)
-    text = re.sub(r"(;? ?(part\d+|whole)\.\w+,? )?rows? [\d, ]+\d|row \d+", " rows", text)
-    text = re.sub(r" and( rows)+", "", text)
-    return re.sub(r"(part\d+|whole)\.\w+", "FILE", re.sub(r"( rows)+", " rows", text))
+    text = re.sub(r"((part\d+|whole)\.\w+,? )?rows? \d+(, \d+)*", "ROWS", text)
+    text = re.sub(r"ROWS((;| and) (ROWS|\d+))*", "ROWS", text)
+    return re.sub(r"(part\d+|whole)\.\w+", "FILE", text)
 
 
 def notes(found: Trial | Registry) -> set[str]:

@@ -10,7 +10,7 @@ import pytest
 from small_trial import a_frame, a_study
 
 from data_prep.errors import DataError, InputError
-from data_prep.partition import read_partition
+from data_prep.registry import load_registry
 from data_prep.study import Study, read_study, study_text
 from data_prep.tables import read_table
 from data_prep.trial import load_trial, trial_from_frame
@@ -122,10 +122,16 @@ def test_text_in_a_covariate_that_is_said_to_be_numbers_is_a_fault() -> None:
 
 def test_many_files_follow_the_study_too(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
-    coded_frame().to_parquet(tmp_path / "part.parquet")
-    found = read_partition(with_site("categorical"), tmp_path / "part.parquet")
-    assert found.levels == {"age": None, "site": ("1", "2", "3")}
-    assert read_partition(with_site(), tmp_path / "part.parquet").levels["site"] is None
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    frame = coded_frame()
+    frame.iloc[:17].to_parquet(folder / "a.parquet", index=False)
+    frame.iloc[17:].to_parquet(folder / "b.parquet", index=False)
+    found = load_registry(with_site("categorical"), folder).covariates
+    assert [each.levels for each in found] == [None, ("1", "2", "3")]
+    registry = load_registry(with_site(), folder)
+    assert [each.levels for each in registry.covariates] == [None, None]
+    assert registry.notes == trial_from_frame(with_site(), frame).notes
 
 
 def test_a_study_is_read_back_with_the_kinds(tmp_path: Path) -> None:
