@@ -215,11 +215,8 @@ def between_slopes(
 
 
 def matrix_of(elements: list[pt.TensorVariable]) -> pt.TensorVariable:
-    """Elements of one factor for all therapists, or of one for each, as rows."""
-    if all(element.ndim == 0 for element in elements):
-        return pt.stack(elements)[:, None]
-    together = sum(element * 0 for element in elements)
-    return pt.stack([element + together for element in elements])
+    """Elements of a factor that is common to all therapists, as the operation takes them."""
+    return pt.stack(elements)[:, None]
 
 
 def _therapist_means(

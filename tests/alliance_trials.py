@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -37,8 +38,12 @@ PATIENTS, THERAPISTS = 182, 12
 COVARIATE = "age"
 
 
-def question_of(name: str, seed: int = 13) -> CalibrationQuestion:
-    """An option's question, of imagined patients who have a baseline and a covariate."""
+def question_of(name: str, seed: int = 13, *, strong: bool = False) -> CalibrationQuestion:
+    """An option's question, of imagined patients who have a baseline and a covariate.
+
+    Where it is to be strong slopes of the alliance are large, and of mismeasured ratings half of
+    the variance is noise: what a rating is shrunk to then matters more than the posterior's SD.
+    """
     study = narrowed(read_study(find_study("ferreira2013")), outcomes=["pain"], **OPTIONS[name])
     study = study.model_copy(update={"covariates": (COVARIATE,)})
     questions = calibration_questions(
@@ -52,7 +57,13 @@ def question_of(name: str, seed: int = 13) -> CalibrationQuestion:
     )
     (question,) = questions.values()
     assert isinstance(question, CalibrationQuestion)
-    return question
+    if not strong:
+        return question
+    design = question.design
+    if design.moderator.reliability is not None:
+        design = replace(design, moderator=replace(design.moderator, reliability=0.5))
+    priors = replace(question.priors, moderator_slope=1.0)
+    return replace(question, design=design, priors=priors)
 
 
 def intercept_alone(design: Design) -> list[int]:
