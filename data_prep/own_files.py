@@ -80,9 +80,7 @@ def named(names: Iterable[str]) -> str:
     return ", ".join(repr(name) for name in every[:_SHOWN]) + more
 
 
-def require_own_files(
-    folder: Path, names: Collection[str], *, overwrite: bool, option: str
-) -> None:
+def require_own_files(folder: Path, names: Collection[str], *, overwrite: bool) -> None:
     """Refuse to write files where others are.
 
     Parameters
@@ -92,8 +90,6 @@ def require_own_files(
         Of the files to be written.
     overwrite : bool
         Whether what an earlier command wrote may be replaced.
-    option : str
-        Of the command line, with which another place is named.
 
     Raises
     ------
@@ -106,12 +102,12 @@ def require_own_files(
         raise InputError(
             f"{str(folder)!r} holds {named(foreign)}, which alliance did not write or which was "
             "changed since: nothing is replaced.",
-            f"Name another folder with {option}.",
+            "Name another folder.",
         )
     if taken and not overwrite:
         raise InputError(
             f"{str(folder)!r} holds {taken[0]!r} already.",
-            f"Name another folder with {option}, or replace the files with --overwrite.",
+            "Name another folder, or replace the files with --overwrite.",
         )
 
 

@@ -301,7 +301,7 @@ def write_simulated(
     contents = {name: text.encode() for name, text in texts.items()}
     folder = csv_path.parent
     targets = tuple(folder / name for name in (*COMPANIONS, csv_path.name))
-    require_own_files(folder, contents, overwrite=overwrite, option="--out")
+    require_own_files(folder, contents, overwrite=overwrite)
     partial = {target: folder / f".{target.name}.{os.getpid()}.partial" for target in targets}
     try:
         folder.mkdir(parents=True, exist_ok=True)

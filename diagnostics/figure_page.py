@@ -84,20 +84,19 @@ def save(figure: Figure, target: Any, **options: Any) -> str:
     str
         Characters that no installed font has; they are drawn as boxes.
     """
-    texts = [text for text in figure.findobj(Text) if not text.get_text().isascii()]
-    characters = {
-        ord(letter) for text in texts for letter in text.get_text() if letter.isprintable()
-    }
-    families, missing = fonts_of(frozenset(characters))
-    if families:
-        for text in texts:
-            text.set_fontfamily([*mpl.rcParams["font.family"], *families])
-    with warnings.catch_warnings():
+    with mpl.rc_context(AS_TYPED), warnings.catch_warnings():  # ticks are first made here
+        texts = [text for text in figure.findobj(Text) if not text.get_text().isascii()]
+        characters = {
+            ord(letter) for text in texts for letter in text.get_text() if letter.isprintable()
+        }
+        families, missing = fonts_of(frozenset(characters))
+        if families:
+            for text in texts:
+                text.set_fontfamily([*mpl.rcParams["font.family"], *families])
         # Said by the return value, once, and not a letter at a time.
         warnings.filterwarnings("ignore", r"Glyph \d+", UserWarning)
         warnings.filterwarnings("ignore", "Matplotlib currently does not support", UserWarning)
-        with mpl.rc_context(AS_TYPED):  # ticks may first be made here
-            figure.savefig(target, **options)
+        figure.savefig(target, **options)
     return "".join(map(chr, sorted(missing)))
 
 

@@ -95,7 +95,7 @@ def write_tables(
         (table for section in sections for table in section.tables), simulated=simulated
     )
     contents = {name: text.encode() for name, text in files.items()}
-    require_own_files(folder, contents, overwrite=overwrite, option="--tables")
+    require_own_files(folder, contents, overwrite=overwrite)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -173,7 +173,7 @@ USAGE = [
     Case(
         "simulated trial where files exist",
         nothing,
-        ("there is already study.toml, trial.csv", "another folder", "overwrit"),
+        ("'.' holds 'study.toml', 'trial.csv'", "did not write", "another folder"),
         (("simulate", "trial.csv"),),
     ),
     Case(

@@ -81,7 +81,7 @@ def test_help_lists_every_command_and_the_exit_codes() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("flag", ["--help", "-h"])
 def test_help_of_a_command_explains_everything_that_may_be_given(command: str, flag: str) -> None:
-    answer = alliance(command, flag, width=200)
+    answer = alliance(command, flag, width=300)
     assert answer.code == 0
     printed = " ".join(answer.stdout.split())
     given = [entry[1:] for entry in parameters() if entry[0] == command]

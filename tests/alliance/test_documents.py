@@ -7,6 +7,7 @@ engine makes in a second. What would take minutes is reduced here, in the open, 
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import shlex
@@ -15,9 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import dask
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from command_line import alliance
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,6 +36,7 @@ EXEMPT = {
     "uv run python benchmarks/against_bambi.py --out benchmarks/results/against_bambi.json",
     "uv run python benchmarks/scale.py --out benchmarks/results/scale.json",
     "uv run python benchmarks/cold_and_warm.py --out benchmarks/results/cold_and_warm.json",
+    "uv run python benchmarks/prior_coverage.py --out benchmarks/results/prior_coverage.json",
     "dask scheduler --host 10.0.0.1",
     "dask worker tcp://10.0.0.1:8786 --nthreads 1",
     "alliance fit study.toml registry/ --dask tcp://10.0.0.1:8786 --out cluster",
@@ -180,10 +184,30 @@ def test_examples_of_files_can_be_read(block: Block) -> None:
     assert (tomllib.loads if block.language == "toml" else json.loads)(block.text)
 
 
+@pytest.mark.parametrize("block", chosen("yaml"))
+def test_settings_of_dask_exist(block: Block) -> None:
+    """Every key that a reader is told to write is one that Dask has a default of."""
+    importlib.import_module("distributed")  # brings its defaults
+
+    def keys(told: dict[str, Any], above: str = "") -> list[str]:
+        return [
+            key
+            for name, value in told.items()
+            for key in (
+                keys(value, f"{above}{name}.") if isinstance(value, dict) else [f"{above}{name}"]
+            )
+        ]
+
+    named = keys(yaml.safe_load(block.text))
+    assert len(named) > 3
+    for key in named:
+        dask.config.get(key)  # KeyError if there is none
+
+
 def test_no_block_is_passed_over() -> None:
     """A block in another language needs a test here; printed output has one in the tutorial's."""
     languages = {block.language for block in blocks()}
-    assert languages <= {"sh", "", "python", "toml", "json", "text"}
+    assert languages <= {"sh", "", "python", "toml", "json", "text", "yaml"}
     printed = [block.document for block in blocks() if block.language == "text"]
     assert printed == ["docs/tutorials/first_questions.md"]
     commands = {command for block in blocks() for command in block.commands}

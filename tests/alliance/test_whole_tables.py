@@ -133,7 +133,7 @@ def test_spreads_of_small_ratings_are_shown(tiny: Path) -> None:
     table = pd.read_csv(StringIO(alliance("therapists", tiny, "--format", "csv").stdout))
     within = table.set_index("quantity").loc["alliance_sd_within", "mean"]
     printed = printed_by("therapists", tiny, 200)
-    (line,) = [line for line in printed.splitlines() if "within therapists" in line]
+    (line,) = [line for line in printed.splitlines() if "alliance within therapists" in line]
     (shown,) = re.findall(r"(\d\.\d+) \(", line)
     assert float(shown) == pytest.approx(within, rel=0.05)
 

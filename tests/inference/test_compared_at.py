@@ -382,7 +382,8 @@ def test_scaling_is_no_part_of_the_answer() -> None:
     mean, sd = design.scaling.moderator
     beta = draws["beta"].copy(deep=True)
     names = beta["coefficient"].values.tolist()
-    moved = replace(design, scaling=replace(design.scaling, moderator=(mean - 2 * sd, sd)))
+    scaling = replace(design.scaling, moderator=(mean - 2 * sd, sd))
+    moved = replace(design, encoding=replace(design.encoding, scaling=scaling))
     for slope, level in (
         ("moderator", "intercept"),
         ("interaction[1]", "arm[1]"),

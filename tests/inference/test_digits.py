@@ -38,7 +38,7 @@ def test_limits_of_an_interval_are_never_both_zero() -> None:
 
 def test_missing_and_infinite_numbers() -> None:
     assert number(math.nan, 2) == ""
-    assert number(-math.inf, 2) == "-inf"
+    assert number(-math.inf, 2) == "-infinite"
     assert figures(math.nan) == ""
     assert decimals(math.nan) == decimals(math.inf) == 2
     assert shared_decimals([]) == shared_decimals([0.0, math.nan]) == 2

@@ -90,9 +90,12 @@ def test_pit_is_the_weighted_distribution_function(outcome: str, family: str) ->
             draw = draw_of(fit, outcome, number)
             predictor = one_predictor(design, draw, rows, k, therapist)
             weight = np.exp(found.log_weights[number, k])
+            if not design.family.discrete:  # the score itself, not as it is recorded
+                upper += weight * score_distribution(design, draw, predictor).cdf(scores[k])
+                lower = upper
+                continue
             upper += weight * chance_of(design, draw, predictor, scores[k], upwards=False)
-            below = scores[k] - (1 if design.family.discrete else 0)
-            lower += weight * chance_of(design, draw, predictor, below, upwards=False)
+            lower += weight * chance_of(design, draw, predictor, scores[k] - 1, upwards=False)
         assert pit.upper[k] == pytest.approx(upper, rel=1e-8)
         assert pit.lower[k] == pytest.approx(lower, rel=1e-8, abs=1e-10)
     assert (pit.lower <= pit.values).all()

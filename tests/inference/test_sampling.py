@@ -17,6 +17,7 @@ import pytest
 import xarray as xr
 from made_draws import FEW_DRAWS, NoSampler, small_trial
 
+from data_prep.covariates import Covariate, column_coordinates
 from data_prep.simulation import simulate_trial
 from data_prep.study import narrowed
 from data_prep.trial import Trial, trial_from_frame
@@ -171,10 +172,10 @@ class TestOneCompilation:
             data = simulated_trial.data
             if changed.covariates:
                 ages = np.linspace(20, 80, data.sizes["patient"])[:, None]
-                data = data.drop_vars(["covariates", "covariate"]).assign(
+                data = data.drop_dims("covariate").assign(
                     covariates=(("patient", "covariate"), ages)
                 )
-                data = data.assign_coords(covariate=["age"])
+                data = data.assign_coords(column_coordinates([Covariate("age")]))
             fit_trial(replace(simulated_trial, study=changed, data=data), FEW_DRAWS, seed=1)
         assert len(nothing.compiled) == 5
 
