@@ -146,7 +146,8 @@ def _callback(
     fields = sum(2 + array.ndim for array in arrays.values())
     text = source.format(arrays=_array_arguments(arrays, shared), fields=fields, **sizes)
     graph = CACHED_SRC_FUNCTIONS.get(density.py_func)  # None where PyTensor itself cannot keep it
-    key = None if graph is None else hashlib.sha256((graph + text).encode()).hexdigest()
+    # With the module's name in the key no code is found that another version's module is to load.
+    key = None if graph is None else hashlib.sha256((graph + text + __name__).encode()).hexdigest()
     known = {array.dtype.name: array.dtype.type for array in arrays.values()}
     callback = compile_numba_function_src(
         text,
