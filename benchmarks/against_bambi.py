@@ -34,18 +34,18 @@ import xarray as xr
 from bambi_fit import cpu_clock, fit_bambi
 from reporting import Target, console, cores, finish, load, parser, spread, table, versions
 
-from data_prep.simulation import simulate_trial
-from data_prep.trial import Trial, trial_from_frame
-from inference import sampling
-from inference.datatree import posterior
-from inference.estimands import estimand_draws
-from inference.fit import installed_versions
-from inference.fitting import fit_trial
-from inference.profiles import find_profile
-from inference.sampling import sample_outcome
-from models.design import Design, build_design
-from models.priors import Priors
-from models.spec import specify
+from alliance.data_prep.simulator.simulation import simulate_trial
+from alliance.data_prep.trial.trial import Trial, trial_from_frame
+from alliance.inference.draws.datatree import posterior
+from alliance.inference.estimands.estimands import estimand_draws
+from alliance.inference.runs.fit import installed_versions
+from alliance.inference.runs.fitting import fit_trial
+from alliance.inference.sampling import sampling
+from alliance.inference.sampling.profiles import find_profile
+from alliance.inference.sampling.sampling import sample_outcome
+from alliance.models.design.design import Design, build_design
+from alliance.models.priors import Priors
+from alliance.models.spec import specify
 
 ANALYSED = 182  # patients with an alliance rating in the trial of 2013
 SIMULATED = 2 * ANALYSED  # enough that as many have every measurement

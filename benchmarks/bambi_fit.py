@@ -17,9 +17,9 @@ import pymc.sampling.mcmc as pymc_sampling
 import xarray as xr
 from reporting import cores
 
-from inference.profiles import SamplerProfile
-from models.design import Design
-from models.priors import Priors
+from alliance.inference.sampling.profiles import SamplerProfile
+from alliance.models.design.design import Design
+from alliance.models.priors import Priors
 
 
 def bambi_model(design: Design, priors: Priors) -> bambi.Model:

@@ -21,8 +21,8 @@ from pathlib import Path
 
 from reporting import Target, console, finish, load, parser, spread, table
 
-from data_prep.simulation import simulate_trial, write_simulated
-from inference.fit import installed_versions
+from alliance.data_prep.simulator.simulation import simulate_trial, write_simulated
+from alliance.inference.runs.fit import installed_versions
 
 SEED = 1
 # Longest seconds promised: cold, warm.

@@ -33,16 +33,16 @@ from bambi_fit import bambi_model
 from plain_pymc import plain_model
 from reporting import Target, console, cores, finish, load, parser, table, versions
 
-from inference.calibration import CalibrationQuestion, ranked_trial
-from inference.calibration_runs import PROFILE
-from inference.datatree import posterior
-from inference.engines import fit_outcome
-from inference.fit import installed_versions
-from inference.machine import this_machine
-from inference.profiles import Engine, find_profile
-from models.design import Design, build_design
-from models.priors import Priors
-from models.spec import ModelSpec, specify
+from alliance.inference.draws.datatree import posterior
+from alliance.inference.many_fits.calibration import CalibrationQuestion, ranked_trial
+from alliance.inference.many_fits.calibration_runs import PROFILE
+from alliance.inference.runs.fit import installed_versions
+from alliance.inference.runs.machine import this_machine
+from alliance.inference.sampling.engines import fit_outcome
+from alliance.inference.sampling.profiles import Engine, find_profile
+from alliance.models.design.design import Design, build_design
+from alliance.models.priors import Priors
+from alliance.models.spec import ModelSpec, specify
 
 SEED, OUTCOME, THERAPISTS = 1, "function", 12
 STANDARD = find_profile("standard")
@@ -184,8 +184,8 @@ def calibration(design: Design) -> dict[str, float]:
 
 def made_up(patients: int) -> Design:
     """A design of so many patients, a hundredth as many therapists, all observed."""
-    from data_prep.flow import analysed_patients
-    from data_prep.imagined import imagined_patients
+    from alliance.data_prep.simulator.imagined_patients import imagined_patients
+    from alliance.data_prep.trial.flow import analysed_patients
 
     study = complete_trial(SEED, THERAPISTS).study
     random = np.random.default_rng(SEED)

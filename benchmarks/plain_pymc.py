@@ -6,8 +6,8 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
-from models.design import Design
-from models.priors import Priors
+from alliance.models.design.design import Design
+from alliance.models.priors import Priors
 
 
 def plain_model(design: Design, priors: Priors) -> pm.Model:

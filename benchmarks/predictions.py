@@ -31,20 +31,20 @@ import xarray as xr
 from cold_and_warm import with_caches
 from reporting import Target, console, finish, load, parser, spread, table
 
-from data_prep.simulation import simulate_trial
-from data_prep.study import narrowed
-from data_prep.trial import trial_from_frame
-from inference.asked_patients import AskedPatients
-from inference.datatree import posterior
-from inference.fit import Fit, installed_versions
-from inference.fitting import fit_trial
-from inference.predictions import Predictions, predict
-from inference.predictor import Rows, row_matrix
-from inference.profiles import find_profile
-from inference.run_folder import load_fit, save_fit
-from inference.score_thresholds import Thresholds
-from models.design import Design
-from models.patient_level import patient_level_model
+from alliance.data_prep.simulator.simulation import simulate_trial
+from alliance.data_prep.study.description import narrowed
+from alliance.data_prep.trial.trial import trial_from_frame
+from alliance.inference.answers.predictions import Predictions, predict
+from alliance.inference.draws.datatree import posterior
+from alliance.inference.patients.asked_patients import AskedPatients
+from alliance.inference.runs.fit import Fit, installed_versions
+from alliance.inference.runs.fitting import fit_trial
+from alliance.inference.runs.run_folder import load_fit, save_fit
+from alliance.inference.sampling.profiles import find_profile
+from alliance.inference.scores.predictor import Rows, row_matrix
+from alliance.inference.scores.score_thresholds import Thresholds
+from alliance.models.design.design import Design
+from alliance.models.patients.patient_level import patient_level_model
 
 SEED = 1
 PATIENTS, THERAPISTS = 1_000, 50

@@ -1,8 +1,8 @@
 """How often 95% intervals hold the truth under other priors, and how far priors pull.
 
-Trials of three arms are simulated with known effects (`inference.planned_trials`), over numbers of
-patients and therapists, crossed and nested, slopes that vary between therapists by 0 to 0.4
-residual SDs, and interactions up to 0.8. Each trial is analysed under every candidate prior.
+Trials of three arms are simulated with known effects (`inference.many_fits.planned_trials`), over
+numbers of patients and therapists, crossed and nested, slopes that vary between therapists by 0 to
+0.4 residual SDs, and interactions up to 0.8. Each trial is analysed under every candidate prior.
 
 Coefficients and therapist effects are integrated out in closed form, as by the instant engine, and
 the SDs are drawn once for all priors: the draws are weighed anew for each. Given the SDs a
@@ -37,20 +37,20 @@ from rich.console import Console
 from scipy import special, stats
 from threadpoolctl import threadpool_limits
 
-from data_prep.study import find_study, narrowed, read_study
-from inference.fit import installed_versions
-from inference.instant import _fitted, _scale_names, _Target
-from inference.planned_trials import (
+from alliance.data_prep.study.description import find_study, narrowed, read_study
+from alliance.inference.many_fits.planned_trials import (
     Assumptions,
     AssuranceQuestion,
     Criterion,
     assurance_question,
     planned_trial,
 )
-from models.collapsed_gaussian import collapse
-from models.design import Design, sum_to_zero_basis
-from models.gaussian_draws import GaussianDraws
-from models.priors import Priors
+from alliance.inference.runs.fit import installed_versions
+from alliance.inference.sampling.instant import _fitted, _scale_names, _Target
+from alliance.models.design.design import Design, sum_to_zero_basis
+from alliance.models.gaussian.collapsed_gaussian import collapse
+from alliance.models.gaussian.gaussian_draws import GaussianDraws
+from alliance.models.priors import Priors
 
 Array = NDArray[np.float64]
 

@@ -79,8 +79,8 @@ def write_files(folder: Path, rows: int, files: int) -> None:
 def measure(kind: str, folder: Path) -> dict[str, Any]:
     """One pass, in this process."""
     if kind == "ours":
-        from data_prep.registry import load_registry
-        from data_prep.study import read_study
+        from alliance.data_prep.registry.registry import load_registry
+        from alliance.data_prep.study.description import read_study
 
         study = read_study(folder / "study.toml")
         started = time.perf_counter()
@@ -145,7 +145,7 @@ def main() -> int:
         Target("times Dask's own sums", statistics.median(ratios), MOST_TIMES, "times"),
         Target("peak memory", peaks["ours"], MOST_GIB, "GiB"),
     ]
-    from inference.fit import installed_versions
+    from alliance.inference.runs.fit import installed_versions
 
     return finish(
         out, targets, {"registry": found, "load": loads}, installed_versions(), arguments.out

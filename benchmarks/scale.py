@@ -25,7 +25,7 @@ from unittest import mock
 from reporting import Target, console, cores, finish, load, parser, spread, table
 
 if TYPE_CHECKING:
-    from inference.profiles import Engine
+    from alliance.inference.sampling.profiles import Engine
 
 SEED = 1
 LONGEST = 30.0  # seconds from table to summary that are promised for PROMISED
@@ -87,13 +87,13 @@ def measure(
     started : float
         When the process was started, in seconds since 1970.
     """
-    import data_prep.trial
-    import inference.fit
-    import inference.fitting
-    import models.design
-    from data_prep.study import narrowed, read_study
-    from inference.profiles import find_profile
-    from inference.run_folder import save_fit
+    from alliance.data_prep.study.description import narrowed, read_study
+    from alliance.data_prep.trial import trial as trial_module
+    from alliance.inference.runs import fit as fit_module
+    from alliance.inference.runs import fitting as fitting_module
+    from alliance.inference.runs.run_folder import save_fit
+    from alliance.inference.sampling.profiles import find_profile
+    from alliance.models.design import design as design_module
 
     seconds = dict.fromkeys(STAGES, 0.0)
     seconds["start and imports"] = time.time() - started
@@ -111,15 +111,15 @@ def measure(
 
     clock = time.perf_counter()
     study = narrowed(read_study(folder / "study.toml"), outcomes=outcomes)
-    with clocked(data_prep.trial, "read_table", "read"):
-        trial = data_prep.trial.load_trial(study, folder / "trial.csv")
+    with clocked(trial_module, "read_table", "read"):
+        trial = trial_module.load_trial(study, folder / "trial.csv")
     loaded = time.perf_counter()
     seconds["validate"] = loaded - clock - seconds["read"]
     with (
-        clocked(inference.fitting, "build_design", "design"),
-        clocked(models.design, "therapist_moments", "moments"),
+        clocked(fitting_module, "build_design", "design"),
+        clocked(design_module, "therapist_moments", "moments"),
     ):
-        fit = inference.fitting.fit_trial(
+        fit = fitting_module.fit_trial(
             trial, find_profile("standard"), SEED, engine=engine, cores=cores()
         )
     fitted = time.perf_counter()
@@ -145,7 +145,7 @@ def measure(
         "smallest_ess_bulk": float(summary["ess_bulk"].min()),
         "largest_r_hat": float(summary["r_hat"].max()),
         "peak_memory_gb": _peak_memory(),
-        "versions": inference.fit.installed_versions(),
+        "versions": fit_module.installed_versions(),
     }
 
 
@@ -161,7 +161,7 @@ def _peak_memory() -> float | None:
 
 def simulated(patients: int, therapists: int, folder: Path) -> Path:
     """Write a simulated trial into a new folder."""
-    from data_prep.simulation import simulate_trial, write_simulated
+    from alliance.data_prep.simulator.simulation import simulate_trial, write_simulated
 
     place = folder / f"{patients}-{therapists}"
     if not place.exists():

@@ -1,8 +1,8 @@
 """The first room: from a study's description and a table file to a validated trial.
 
 In come a ``study.toml`` and a table (CSV, TSV, Excel, Parquet, Stata, SPSS). Out goes a `Trial`
-(`data_prep.trial`): labelled arrays, the counts of who was left out of each outcome and why, and
-notes on what the user should know. Here live the study description (`study`), the table readers
+(`data_prep.trial.trial`): labelled arrays, the counts of who was left out of each outcome and why,
+and notes on what the user should know. Here live the study description (`study`), the table readers
 (`tables`), the checks that return all faults at once (`validation`, `estimability`), questionnaire
 scoring (`scoring`), the simulator of a trial like the published one (`simulation`), the
 cross-products within therapists (`moments`), and the one module of errors (`errors`). Patient

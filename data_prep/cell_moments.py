@@ -15,7 +15,7 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.covariates import CovariateColumn
+from alliance.data_prep.covariates import CovariateColumn
 
 type Column = str | CovariateColumn
 """``moderator``, ``baseline``, ``outcome``, or a column of a covariate."""

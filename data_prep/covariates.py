@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from data_prep.cells import NOT_A_NUMBER, natural_key, number_fault, parse_codes
-from data_prep.levels import quoted, told_apart
-from data_prep.study_parts import CovariateKind
+from alliance.data_prep.levels import quoted, told_apart
+from alliance.data_prep.study.parts import CovariateKind
+from alliance.data_prep.tables.cells import NOT_A_NUMBER, natural_key, number_fault, parse_codes
 
 CONTINUOUS_SHARE = 0.5  # from this share of numbers on, other cells are faults and not categories
 MOST_LEVELS = 20  # a category with more levels is taken for an identifier or free text
@@ -37,7 +37,7 @@ def found_kind(
     cells : pandas.Series, shape (patients,)
         Cells as in the file.
     values, wrong : numpy.ndarray, shape (patients,)
-        What `data_prep.cells.parse_numbers` made of them.
+        What `data_prep.tables.cells.parse_numbers` made of them.
     attributes : mapping
         Of the table, with `LABELLED`.
     """

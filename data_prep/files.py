@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from data_prep.errors import InputError
+from alliance.data_prep.errors import InputError
 
 type AnyPath = str | os.PathLike[str]
 """How a caller of the Python interface may name a file or a folder."""

@@ -14,7 +14,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from functools import lru_cache
 from itertools import combinations, permutations
 
-from data_prep.errors import InputError, nearest
+from alliance.data_prep.errors import InputError, nearest
 
 AVERAGE, WITHIN, BETWEEN = "average", "within", "between"
 RESERVED = (AVERAGE, WITHIN, BETWEEN)  # levels of the moderator's slope that are no arms

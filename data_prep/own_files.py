@@ -14,7 +14,7 @@ import os
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-from data_prep.errors import InputError
+from alliance.data_prep.errors import InputError
 
 LIST = "alliance-files.json"
 _FORMAT = 1

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from math import isfinite
 
-from data_prep.errors import InputError, nearest
+from alliance.data_prep.errors import InputError, nearest
 
 
 @dataclass(frozen=True, slots=True)

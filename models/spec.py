@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
-from data_prep.errors import InputError
-from data_prep.study import Study
-from models.ordinal import ORDINAL, ORDINAL_PROBIT
-from models.priors import Priors
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.study.description import Study
+from alliance.models.families.ordinal import ORDINAL, ORDINAL_PROBIT
+from alliance.models.priors import Priors
 
 JOINT = "joint"  # what a joint model's shared quantities are reported under, beside the outcomes
 
@@ -72,7 +72,7 @@ class ModelSpec:
     priors : Priors
         Scales on the standardised scale.
     family : str
-        Name of an entry of `models.families.FAMILIES`.
+        Name of an entry of `models.families.families.FAMILIES`.
     moderator : ModeratorSpec
     therapist_by_arm : bool
         Whether arm effects vary between therapists.
@@ -108,10 +108,10 @@ class ModelSpec:
 
     @property
     def exact(self) -> bool:
-        """Whether the therapist effects integrate out in closed form: `models.exact_gaussian`.
+        """Whether the therapist effects integrate out in closed form: `models.gaussian`.
 
         So they do for Gaussian outcomes as long as every patient's alliance is observed. With a
-        latent alliance they do so given the alliance alone: `models.latent_gaussian`.
+        latent alliance they do so given the alliance alone: `models.ratings.latent_gaussian`.
         """
         return self.family == "gaussian" and not self.moderator.latent
 
@@ -135,7 +135,7 @@ def specify(study: Study) -> dict[str, ModelSpec]:
     Parameters
     ----------
     study : Study
-        See `data_prep.study.narrowed` for other outcomes or settings than the file's.
+        See `data_prep.study.description.narrowed` for other outcomes or settings than the file's.
 
     Returns
     -------

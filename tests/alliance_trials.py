@@ -16,15 +16,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import inference.calibration
-import inference.sampling
-import models.exact_gaussian
-import models.latent_moderator
-import models.ratings
-from data_prep.study import find_study, narrowed, read_study
-from inference.calibration import CalibrationQuestion
-from inference.calibration_runs import calibration_questions
-from models.design import Design
+from alliance.data_prep.study.description import find_study, narrowed, read_study
+from alliance.inference.many_fits import calibration as calibration_module
+from alliance.inference.many_fits.calibration import CalibrationQuestion
+from alliance.inference.many_fits.calibration_runs import calibration_questions
+from alliance.inference.sampling import sampling as sampling_module
+from alliance.models.design import ratings as ratings_module
+from alliance.models.design.design import Design
+from alliance.models.gaussian import exact_gaussian as exact_gaussian_module
+from alliance.models.ratings import latent_moderator as latent_moderator_module
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "mismeasured": {"reliability": True},
@@ -79,22 +79,30 @@ def no_caseload(_design: Design, arms: NDArray[np.float64]) -> NDArray[np.float6
 @contextmanager
 def fitted_without_predictors() -> Iterator[None]:
     """Fit, but do not simulate, with an alliance that nothing predicts."""
-    fitted = inference.calibration.fit_outcome
-    caches = (inference.sampling._compiled, inference.sampling._patient_level)
-    modules = (models.exact_gaussian, models.latent_moderator, models.ratings, inference.sampling)
+    fitted = calibration_module.fit_outcome
+    caches = (
+        sampling_module._compiled,
+        sampling_module._patient_level,
+    )
+    modules = (
+        exact_gaussian_module,
+        latent_moderator_module,
+        ratings_module,
+        sampling_module,
+    )
 
     def faulty(*arguments: Any, **options: Any) -> Any:
         with pytest.MonkeyPatch.context() as patch:
             for module in modules:
                 patch.setattr(module, "predictor_columns", intercept_alone)
-            patch.setattr(models.ratings, "_predictors", no_caseload)
+            patch.setattr(ratings_module, "_predictors", no_caseload)
             return fitted(*arguments, **options)
 
     for cache in caches:
         cache.clear()
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(inference.calibration, "fit_outcome", faulty)
+            patch.setattr(calibration_module, "fit_outcome", faulty)
             yield
     finally:
         for cache in caches:

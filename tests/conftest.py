@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:  # PyMC is not loaded for tests that do without it
-    from data_prep.trial import Trial
-    from inference.fit import Fit
+    from alliance.data_prep.trial.trial import Trial
+    from alliance.inference.runs.fit import Fit
 
 
 @pytest.fixture(scope="session")
@@ -26,8 +26,8 @@ def simulated_trial() -> Trial:
     """A trial like the published one, simulated, in whose files a patient's id could be found."""
     from made_draws import named_patients
 
-    from data_prep.simulation import simulate_trial
-    from data_prep.trial import trial_from_frame
+    from alliance.data_prep.simulator.simulation import simulate_trial
+    from alliance.data_prep.trial.trial import trial_from_frame
 
     made = simulate_trial(seed=1)
     return trial_from_frame(made.study, named_patients(made.frame, made.study), "simulated.csv")
@@ -40,8 +40,8 @@ def simulated_fit(simulated_trial: Trial) -> Fit:
     It costs the one compilation that tests of the exact model with three arms share; a test that
     uses it bears the mark mcmc.
     """
-    from inference.fitting import fit_trial
-    from inference.profiles import find_profile
+    from alliance.inference.runs.fitting import fit_trial
+    from alliance.inference.sampling.profiles import find_profile
 
     return fit_trial(simulated_trial, find_profile("ci"), seed=1)
 
@@ -51,7 +51,7 @@ def made_fit() -> Fit:
     """Two outcomes of a small simulated trial with made-up draws; see `made_draws`."""
     from made_draws import FEW_DRAWS, NoSampler, small_trial
 
-    from inference.fitting import fit_trial
+    from alliance.inference.runs.fitting import fit_trial
 
     with pytest.MonkeyPatch.context() as patch:
         NoSampler().install(patch)

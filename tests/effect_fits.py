@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from prediction_examples import one_predictor, therapist_posterior
 from scipy import stats
 
-from inference.asked_patients import trial_rows
-from inference.datatree import add_patients
-from inference.fit import Fit
-from inference.rows import Rows
-from models.design import Design
-from models.spec import ModelSpec
+from alliance.inference.draws.datatree import add_patients
+from alliance.inference.patients.asked_patients import trial_rows
+from alliance.inference.runs.fit import Fit
+from alliance.inference.scores.rows import Rows
+from alliance.models.design.design import Design
+from alliance.models.spec import ModelSpec
 
 Array = NDArray[np.float64]
 FAMILIES = {"function": ("gaussian", "student_t", "beta_binomial"), "gpe": ("ordinal",)}

@@ -9,11 +9,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from data_prep.covariates import Covariate, column_coordinates
-from models.design import Design, build_design
-from models.gaussian_draws import GaussianDraws
-from models.priors import Priors
-from models.spec import ModelSpec, TherapistEffects
+from alliance.data_prep.covariates import Covariate, column_coordinates
+from alliance.models.design.design import Design, build_design
+from alliance.models.gaussian.gaussian_draws import GaussianDraws
+from alliance.models.priors import Priors
+from alliance.models.spec import ModelSpec, TherapistEffects
 
 Array = NDArray[np.float64]
 

@@ -7,10 +7,10 @@ import xarray as xr
 from example_designs import example_patients
 from numpy.typing import NDArray
 
-from models.design import Design, build_design, sum_to_zero_basis
-from models.families import FAMILIES
-from models.ratings import latent_patients, predictor_columns
-from models.spec import ModelSpec, ModeratorSpec, TherapistEffects
+from alliance.models.design.design import Design, build_design, sum_to_zero_basis
+from alliance.models.design.ratings import latent_patients, predictor_columns
+from alliance.models.families.families import FAMILIES
+from alliance.models.spec import ModelSpec, ModeratorSpec, TherapistEffects
 
 Array = NDArray[np.float64]
 

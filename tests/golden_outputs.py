@@ -176,7 +176,7 @@ def ask(*arguments: str) -> tuple[int, str, str]:
     """Run a command in this process: exit code, standard output, standard error."""
     from typer.testing import CliRunner
 
-    from alliance.cli import app
+    from alliance.cli.app import app
 
     result = CliRunner(env={"COLUMNS": "100"}).invoke(app, list(arguments))
     if result.exception is not None and not isinstance(result.exception, SystemExit):

@@ -16,11 +16,11 @@ import pymc as pm
 import pytest
 import xarray as xr
 
-from data_prep.simulation import simulate_trial
-from data_prep.study import Study, narrowed
-from data_prep.trial import Trial, trial_from_frame
-from inference import sampling
-from inference.profiles import SamplerProfile
+from alliance.data_prep.simulator.simulation import simulate_trial
+from alliance.data_prep.study.description import Study, narrowed
+from alliance.data_prep.trial.trial import Trial, trial_from_frame
+from alliance.inference.sampling import sampling
+from alliance.inference.sampling.profiles import SamplerProfile
 
 FEW_DRAWS = SamplerProfile("ci", chains=2, draws=60, tune=10)
 PATIENT_ID = "PATIENT-XYZ-"  # nothing else is named like this: findable in any file
@@ -81,7 +81,7 @@ def made_draws(model: pm.Model, draws: int, chains: int, seed: int) -> xr.DataTr
 
 @dataclass
 class NoSampler:
-    """Takes the place of `inference.compilation.compile_model` and `nutpie.sample`.
+    """Takes the place of `inference.sampling.compilation.compile_model` and `nutpie.sample`.
 
     Attributes
     ----------

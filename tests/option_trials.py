@@ -18,18 +18,18 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import special, stats
 
-from inference.compilation import compile_model
-from inference.datatree import posterior, sampled_tree
-from inference.estimands import estimand_draws
-from inference.profiles import PROFILES
-from inference.sampling import PATIENT_LEVEL_TARGET_ACCEPT, sample_outcome
-from models.design import Design, build_design
-from models.family import Scale
-from models.latent_gaussian import latent_gaussian_model
-from models.patient_level import patient_level_model
-from models.priors import Priors
-from models.ratings import latent_patients
-from models.spec import ModelSpec, ModeratorSpec
+from alliance.inference.draws.datatree import posterior, sampled_tree
+from alliance.inference.estimands.estimands import estimand_draws
+from alliance.inference.sampling.compilation import compile_model
+from alliance.inference.sampling.profiles import PROFILES
+from alliance.inference.sampling.sampling import PATIENT_LEVEL_TARGET_ACCEPT, sample_outcome
+from alliance.models.design.design import Design, build_design
+from alliance.models.design.ratings import latent_patients
+from alliance.models.families.family import Scale
+from alliance.models.patients.patient_level import patient_level_model
+from alliance.models.priors import Priors
+from alliance.models.ratings.latent_gaussian import latent_gaussian_model
+from alliance.models.spec import ModelSpec, ModeratorSpec
 
 Array = NDArray[np.float64]
 

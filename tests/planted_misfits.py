@@ -17,15 +17,15 @@ import xarray as xr
 from numpy.typing import NDArray
 from recovery_scores import random_numbers
 
-from data_prep.simulation import simulate_trial
-from data_prep.study import Study
-from diagnostics.predictive_checks import predictive_check
-from inference.datatree import add_patients
-from inference.fit import Fit
-from inference.profiles import SamplerProfile
-from inference.sampling import sample_outcome
-from models.design import build_design
-from models.spec import ModelSpec
+from alliance.data_prep.simulator.simulation import simulate_trial
+from alliance.data_prep.study.description import Study
+from alliance.diagnostics.checks.predictive_checks import predictive_check
+from alliance.inference.draws.datatree import add_patients
+from alliance.inference.runs.fit import Fit
+from alliance.inference.sampling.profiles import SamplerProfile
+from alliance.inference.sampling.sampling import sample_outcome
+from alliance.models.design.design import build_design
+from alliance.models.spec import ModelSpec
 
 Array = NDArray[np.float64]
 

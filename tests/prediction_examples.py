@@ -11,14 +11,14 @@ import xarray as xr
 from example_families import made_posterior
 from numpy.typing import NDArray
 
-from data_prep.simulation import simulate_trial
-from data_prep.study import narrowed
-from data_prep.trial import trial_from_frame
-from inference.datatree import add_patients
-from inference.fit import Fit
-from inference.predictor import Rows
-from models.design import Design, build_design, sum_to_zero_basis
-from models.spec import specify
+from alliance.data_prep.simulator.simulation import simulate_trial
+from alliance.data_prep.study.description import narrowed
+from alliance.data_prep.trial.trial import trial_from_frame
+from alliance.inference.draws.datatree import add_patients
+from alliance.inference.runs.fit import Fit
+from alliance.inference.scores.predictor import Rows
+from alliance.models.design.design import Design, build_design, sum_to_zero_basis
+from alliance.models.spec import specify
 
 Array = NDArray[np.float64]
 

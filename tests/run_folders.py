@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from data_prep.errors import InputError
-from inference.fit import Fit
-from inference.run_folder import load_fit
+from alliance.data_prep.errors import InputError
+from alliance.inference.runs.fit import Fit
+from alliance.inference.runs.run_folder import load_fit
 
 BESIDE = {"flow.csv", "manifest.json", "study.toml", "summary.csv"}
 FILES = BESIDE | {"function.nc", "gpe.nc"}  # of a run of `made_fit`

@@ -22,10 +22,10 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import alliance
-from data_prep.study import Study, read_study
-from inference.findings import QUANTITIES, Finding
-from inference.published import read_published
-from models.priors import Priors
+from alliance.data_prep.study.description import Study, read_study
+from alliance.inference.published.findings import QUANTITIES, Finding
+from alliance.inference.published.published import read_published
+from alliance.models.priors import Priors
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("alliance", "diagnostics", "inference", "models", "data_prep")
@@ -150,7 +150,9 @@ def test_the_citation_names_the_software_the_study_and_its_trial() -> None:
 
 
 def test_every_room_is_shipped_with_its_types(project: dict[str, Any]) -> None:
-    assert set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]) == set(ROOMS)
+    assert project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == ["alliance"]
+    links = [room for room in ROOMS if (ROOT / "alliance" / room).is_dir()]
+    assert links == [room for room in ROOMS if room != "alliance"]
     assert [room for room in ROOMS if not (ROOT / room / "py.typed").is_file()] == []
     assert text_of("LICENSE").startswith("MIT License")
 
@@ -221,6 +223,7 @@ def modules() -> dict[str, ast.Module]:
     """Syntax trees of all files that ship, by module."""
     paths = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
     names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths]
+    names = [f"alliance.{name.removeprefix('alliance.')}" for name in names]
     return {
         name: ast.parse(path.read_text(encoding="utf-8"))
         for name, path in zip(names, paths, strict=True)
@@ -251,6 +254,11 @@ def is_command(function: ast.FunctionDef) -> bool:
     )
 
 
+def room_of(module: str) -> str:
+    """The room that a module stands in: ``cli`` is the front door's."""
+    return module.split(".")[1]
+
+
 def called_from_other_rooms() -> set[tuple[str, str]]:
     """Modules and names that one room imports from another."""
     return {
@@ -259,7 +267,8 @@ def called_from_other_rooms() -> set[tuple[str, str]]:
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom)
         and node.module
-        and node.module.split(".")[0] in {*ROOMS} - {importer.split(".")[0]}
+        and node.module.startswith("alliance.")
+        and room_of(node.module) != room_of(importer)
         for alias in node.names
     }
 
@@ -293,7 +302,7 @@ def test_documented_parameters_are_those_of_the_signature() -> None:
 def test_what_other_rooms_call_describes_its_parameters() -> None:
     # One parameter is told by the first line; an example tells as much as a section.
     used = called_from_other_rooms()
-    assert ("data_prep.errors", "InputError") in used
+    assert ("alliance.data_prep.errors", "InputError") in used
     missing = []
     for module, tree in modules().items():
         for name, node in definitions(tree.body):
@@ -358,10 +367,13 @@ def test_links_between_documents_lead_somewhere() -> None:
 
 def test_codes_are_joined_to_names_in_one_place() -> None:
     """Decision 0025. The others join fixed codes, or names of outcomes, which hold no hyphen."""
-    own = {"data_prep.levels"}
-    fixed = {"data_prep.simulation_inputs", "data_prep.simulation_truth"}
-    outcomes = {"inference.joint", "inference.joint_calibration"}
-    figures = {"diagnostics.report.svg"}
+    own = {"alliance.data_prep.levels"}
+    fixed = {"alliance.data_prep.simulator.inputs", "alliance.data_prep.simulator.truth"}
+    outcomes = {
+        "alliance.inference.sampling.joint",
+        "alliance.inference.many_fits.joint_calibration",
+    }
+    figures = {"alliance.diagnostics.report.svg"}
     joined = set()
     for module, tree in modules().items():
         for node in ast.walk(tree):

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from data_prep.errors import InputError
-from data_prep.own_files import list_files, require_own_files
-from diagnostics.report.parts import ReportTable, Section
-from diagnostics.report.section_citations import bibtex
-from diagnostics.report.words import MINUS, NONE
-from inference.whole_files import write_whole
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.own_files import list_files, require_own_files
+from alliance.diagnostics.report.parts import ReportTable, Section
+from alliance.diagnostics.report.sections.citations import bibtex
+from alliance.diagnostics.report.words import MINUS, NONE
+from alliance.inference.runs.whole_files import write_whole
 
 MARK = "SIMULATED"
 BIBTEX = "citations.bib"

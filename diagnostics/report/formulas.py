@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from html import escape
 
-from diagnostics.report.parts import Formula
-from models.spec import ModelSpec
+from alliance.diagnostics.report.parts import Formula
+from alliance.models.spec import ModelSpec
 
 
 def identifier(text: str) -> str:
@@ -41,7 +41,7 @@ def likelihood(family: str) -> Formula:
     Parameters
     ----------
     family : str
-        A key of `models.families.FAMILIES`.
+        A key of `models.families.families.FAMILIES`.
     """
     outcome, predictor = indexed("y", "patient"), indexed("η", "patient")
     is_drawn = operator("~")

@@ -9,22 +9,22 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from diagnostics.fit_gate import FitChecks
-from diagnostics.gate import GateReport
-from diagnostics.loo_checks import LooCheck
-from diagnostics.predictive_checks import PredictiveCheck
-from diagnostics.prior_check import PriorCheck, prior_check
-from inference.comparison import compare
-from inference.effects import Effects, effects_along
-from inference.explained_variance import ExplainedVariance, explained_variance
-from inference.findings import Finding
-from inference.fit import Fit
-from inference.influence import Influence
-from inference.leave_one_out import LeaveOneOut
-from inference.power_scaling import PowerScaling
-from inference.predictions import Predictions, predict
-from inference.therapists import Therapists, therapists
-from inference.unseen_improvement import UnseenImprovement, unseen_improvement
+from alliance.diagnostics.checks.loo_checks import LooCheck
+from alliance.diagnostics.checks.predictive_checks import PredictiveCheck
+from alliance.diagnostics.checks.prior_check import PriorCheck, prior_check
+from alliance.diagnostics.gate.fit_gate import FitChecks
+from alliance.diagnostics.gate.gate import GateReport
+from alliance.inference.answers.effects import Effects, effects_along
+from alliance.inference.answers.predictions import Predictions, predict
+from alliance.inference.answers.therapists import Therapists, therapists
+from alliance.inference.answers.unseen_improvement import UnseenImprovement, unseen_improvement
+from alliance.inference.leaving_out.influence import Influence
+from alliance.inference.leaving_out.leave_one_out import LeaveOneOut
+from alliance.inference.pointwise.explained_variance import ExplainedVariance, explained_variance
+from alliance.inference.priors.power_scaling import PowerScaling
+from alliance.inference.published.comparison import compare
+from alliance.inference.published.findings import Finding
+from alliance.inference.runs.fit import Fit
 
 
 @dataclass(frozen=True, eq=False)

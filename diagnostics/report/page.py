@@ -10,11 +10,11 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from data_prep.errors import InputError
-from diagnostics.report.parts import Anchor, Picture, Section
-from diagnostics.report.svg import inline_svg
-from inference.fit import Fit
-from inference.whole_files import GENERATOR, is_report
+from alliance.data_prep.errors import InputError
+from alliance.diagnostics.report.parts import Anchor, Picture, Section
+from alliance.diagnostics.report.svg import inline_svg
+from alliance.inference.runs.fit import Fit
+from alliance.inference.runs.whole_files import GENERATOR, is_report
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -39,7 +39,7 @@ def report_html(fit: Fit, sections: Sequence[Section]) -> str:
     ----------
     fit : Fit
     sections : sequence of Section
-        As from `diagnostics.report.sections.write_sections`.
+        As from `diagnostics.report.contents.write_sections`.
 
     Returns
     -------

@@ -10,7 +10,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from diagnostics.figure_page import save
+from alliance.diagnostics.figures.figure_page import save
 
 # Outlines look the same on every machine: no font is missing there, none has to be loaded.
 STYLE: dict[Any, Any] = {"svg.fonttype": "path", "svg.image_inline": True}

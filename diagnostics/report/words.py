@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from data_prep.levels import contrast_words
-from data_prep.study import Outcome
-from diagnostics.report.parts import EMPTY
-from inference.digits import figures as significant
-from inference.digits import number as shown
-from inference.fit import Fit
-from models.spec import JOINT
+from alliance.data_prep.levels import contrast_words
+from alliance.data_prep.study.description import Outcome
+from alliance.diagnostics.report.parts import EMPTY
+from alliance.inference.digits import figures as significant
+from alliance.inference.digits import number as shown
+from alliance.inference.runs.fit import Fit
+from alliance.models.spec import JOINT
 
 MINUS = "\N{MINUS SIGN}"  # read out as such, and as wide as a plus
 NONE = EMPTY

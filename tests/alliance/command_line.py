@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from typer.testing import CliRunner
 
-from alliance.cli import app
+from alliance.cli.app import app
 
 STUDY = """\
 title = "A small trial"

@@ -11,15 +11,15 @@ import pandas as pd
 import pytest
 from command_line import alliance, csv_rows
 
-from inference.compared_at import mean_alliance
+from alliance.inference.estimands.compared_at import mean_alliance
 
 if TYPE_CHECKING:  # PyMC is not loaded for tests that do without it
-    from inference.fit import Fit
+    from alliance.inference.runs.fit import Fit
 
 
 @pytest.fixture(scope="module")
 def run(made_fit: Fit, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from inference.run_folder import save_fit
+    from alliance.inference.runs.run_folder import save_fit
 
     path = tmp_path_factory.mktemp("at") / "run"
     save_fit(made_fit, path)

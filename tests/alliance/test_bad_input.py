@@ -142,7 +142,7 @@ def test_a_disk_that_is_read_only(
 def test_no_traceback_reaches_a_terminal(command: tuple[str, ...], here: Path) -> None:
     column("arm", "GE")(here)
     before = contents(here)
-    program = "from alliance.cli import main; main()"
+    program = "from alliance.cli.app import main; main()"
     ended = subprocess.run(
         [sys.executable, "-c", program, *command], capture_output=True, text=True, check=False
     )

@@ -12,10 +12,10 @@ import pytest
 from command_line import alliance, csv_rows
 from made_draws import PATIENT_ID, NoSampler, named_patients, small_trial
 
-from alliance import render
-from data_prep.simulation import simulate_trial
-from inference.fit import Fit
-from inference.run_folder import save_fit
+from alliance.cli.screen import render
+from alliance.data_prep.simulator.simulation import simulate_trial
+from alliance.inference.runs.fit import Fit
+from alliance.inference.runs.run_folder import save_fit
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "checks-in-ci.md"
 # The keys of every record of `alliance diagnose --format json`, and what they may hold: machines

@@ -13,11 +13,11 @@ import typer
 from command_line import alliance, contents, csv_rows, write_small_trial
 
 import alliance as package
-from alliance.cli import app
-from data_prep.own_files import LIST
-from data_prep.study import read_study
-from data_prep.trial import load_trial
-from inference.prior_costs import expected_costs
+from alliance.cli.app import app
+from alliance.data_prep.own_files import LIST
+from alliance.data_prep.study.description import read_study
+from alliance.data_prep.trial.trial import load_trial
+from alliance.inference.priors.prior_costs import expected_costs
 
 COMMANDS = (
     "demo",
@@ -36,7 +36,7 @@ COMMANDS = (
 HEAVY = ("pymc", "pytensor", "nutpie", "numba", "arviz", "xarray", "pandas", "numpy", "pandera")
 PROBE = """
 import sys
-from alliance.cli import main
+from alliance.cli.app import main
 sys.argv = ["alliance", *sys.argv[1:]]
 try:
     main()

@@ -132,7 +132,7 @@ def run_made(*arguments: object) -> None:
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which commands run."""
-    from data_prep.simulation import simulate_trial, write_simulated
+    from alliance.data_prep.simulator.simulation import simulate_trial, write_simulated
 
     folder = tmp_path_factory.mktemp("workshop")
     made = simulate_trial(seed=2013)

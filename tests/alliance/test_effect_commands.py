@@ -13,7 +13,7 @@ import pytest
 from command_line import alliance, contents, csv_rows, missing_from
 
 if TYPE_CHECKING:  # PyMC is not loaded for tests that do without it
-    from inference.fit import Fit
+    from alliance.inference.runs.fit import Fit
 
 FUNCTION = ("--outcome", "function")
 
@@ -21,7 +21,7 @@ FUNCTION = ("--outcome", "function")
 @pytest.fixture(scope="module")
 def run(made_fit: Fit, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two outcomes with made-up draws. Do not change it."""
-    from inference.run_folder import save_fit
+    from alliance.inference.runs.run_folder import save_fit
 
     path = tmp_path_factory.mktemp("effects") / "run"
     save_fit(made_fit, path)
@@ -29,9 +29,9 @@ def run(made_fit: Fit, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_effects_for_a_machine_are_the_tidy_table(run: Path, made_fit: Fit) -> None:
-    from inference.effect_tables import COLUMNS, effects_table
-    from inference.effects import effects_along
-    from inference.yardsticks import Yardstick
+    from alliance.inference.answers.effect_tables import COLUMNS, effects_table
+    from alliance.inference.answers.effects import effects_along
+    from alliance.inference.answers.yardsticks import Yardstick
 
     options = ("--threshold", "function=2", "--rope", "function=-1:1", "--grid", "11")
     answer = alliance("effects", run, *options, "--format", "csv")
@@ -99,8 +99,8 @@ def test_a_model_without_interaction_says_so(
 ) -> None:
     from effect_fits import fit_of
 
-    from alliance import effect_table
-    from inference.effects import effects_along
+    from alliance.cli.screen import effect_table
+    from alliance.inference.answers.effects import effects_along
 
     fit = fit_of(interaction=False)
     effect_table.effects(fit, [effects_along(fit, "function")])
@@ -250,7 +250,7 @@ def test_a_bad_query_is_refused_with_what_would_do(
 def test_answers_come_without_a_compiler(asked: tuple[str, ...], run: Path) -> None:
     """Everything is arithmetic on saved draws: what could compile a model is not even loaded."""
     program = (
-        "import sys; from alliance.cli import main\n"
+        "import sys; from alliance.cli.app import main\n"
         "try:\n    main()\n"
         "finally:\n    print('LOADED', *({'pymc', 'pytensor', 'nutpie'} & sys.modules.keys()))\n"
     )
@@ -270,7 +270,7 @@ def test_acupuncture_is_better_by_five_points_at_baseline_40(
     shared_data: Path, tmp_path: Path
 ) -> None:
     """One command and one figure, against the coefficients' own arithmetic."""
-    from inference.run_folder import load_fit
+    from alliance.inference.runs.run_folder import load_fit
 
     run, figure = tmp_path / "run", tmp_path / "figure.png"
     data = shared_data / "acupuncture_vickers2004.csv"

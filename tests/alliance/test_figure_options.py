@@ -9,7 +9,7 @@ import pytest
 from command_line import alliance, csv_rows, missing_from
 
 if TYPE_CHECKING:  # PyMC is not loaded for tests that do without it
-    from inference.fit import Fit
+    from alliance.inference.runs.fit import Fit
 
 COMMANDS = ("summary", "therapists", "predict")
 
@@ -17,7 +17,7 @@ COMMANDS = ("summary", "therapists", "predict")
 @pytest.fixture(scope="module")
 def run(made_fit: Fit, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two outcomes with made-up draws. Do not change it."""
-    from inference.run_folder import save_fit
+    from alliance.inference.runs.run_folder import save_fit
 
     path = tmp_path_factory.mktemp("figures") / "run"
     save_fit(made_fit, path)

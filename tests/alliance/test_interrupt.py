@@ -16,7 +16,7 @@ import psutil
 import pytest
 from command_line import alliance, contents
 
-import inference.run_folder
+from alliance.inference.runs import run_folder as run_folder_module
 
 pytestmark = pytest.mark.mcmc
 
@@ -25,8 +25,8 @@ pytestmark = pytest.mark.mcmc
 LONG_FITS = """
 import dataclasses, sys
 import nutpie
-from alliance.cli import main
-from inference.profiles import PROFILES
+from alliance.cli.app import main
+from alliance.inference.sampling.profiles import PROFILES
 
 start = nutpie.sample
 
@@ -115,7 +115,7 @@ def test_ctrl_c_at_a_terminal_ends_the_workers_in_silence(moment: float, tmp_pat
     """A terminal sends it to the whole group of processes."""
     store = tmp_path / "store.sqlite"
     arguments = ["ferreira2013", "--outcome", "pain", "--trials", "100000", "--workers", "2"]
-    command = [sys.executable, "-c", "from alliance.cli import main; main()", "calibrate"]
+    command = [sys.executable, "-c", "from alliance.cli.app import main; main()", "calibrate"]
     with subprocess.Popen(
         [*command, *arguments, "--store", store],
         stdout=subprocess.PIPE,
@@ -149,7 +149,7 @@ def test_ctrl_c_while_writing(
         raise KeyboardInterrupt
 
     before = contents(place)
-    monkeypatch.setattr(inference.run_folder.os, "fsync", interrupt)
+    monkeypatch.setattr(run_folder_module.os, "fsync", interrupt)
     answer = alliance(*fit(trial_files, place, "ci"))
     monkeypatch.undo()
     assert answer.code == INTERRUPTED, answer.stderr

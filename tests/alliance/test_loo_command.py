@@ -10,7 +10,7 @@ import pytest
 from command_line import alliance, csv_rows, missing_from
 
 if TYPE_CHECKING:  # PyMC is not loaded for tests that do without it
-    from inference.fit import Fit
+    from alliance.inference.runs.fit import Fit
 
 
 @pytest.fixture(scope="module")
@@ -18,8 +18,8 @@ def runs(made_fit: Fit, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
     """Two runs of the same patients with made-up draws. Do not change them."""
     from made_draws import FEW_DRAWS, NoSampler, small_trial
 
-    from inference.fitting import fit_trial
-    from inference.run_folder import save_fit
+    from alliance.inference.runs.fitting import fit_trial
+    from alliance.inference.runs.run_folder import save_fit
 
     folder = tmp_path_factory.mktemp("loo")
     save_fit(made_fit, folder / "first")
@@ -30,8 +30,8 @@ def runs(made_fit: Fit, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
 
 
 def test_a_machine_reads_one_row_for_each_outcome(runs: tuple[Path, Path], made_fit: Fit) -> None:
-    from inference.explained_variance import explained_variance
-    from inference.leave_one_out import leave_one_out
+    from alliance.inference.leaving_out.leave_one_out import leave_one_out
+    from alliance.inference.pointwise.explained_variance import explained_variance
 
     answer = alliance("loo", runs[0], "--format", "csv")
     assert (answer.code, answer.stderr) == (0, "")

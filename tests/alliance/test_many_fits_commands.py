@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from command_line import Answer, alliance, contents, csv_rows, missing_from
 
-from inference.local_processes import Function, LocalProcesses
-from inference.task_store import TaskOutcome
+from alliance.inference.many_fits.local_processes import Function, LocalProcesses
+from alliance.inference.many_fits.task_store import TaskOutcome
 
 IMAGINED = ("calibrate", "ferreira2013", "--outcome", "pain", "--trials", 12)
 SIZES = ("--patients", "60,90", "--therapists", "6", "--interaction", "0,0.9")
@@ -30,7 +30,7 @@ class InThisProcess(LocalProcesses):
 @pytest.fixture(autouse=True)
 def workers_in_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No processes are started; what they do is the same."""
-    monkeypatch.setattr("inference.task_runner.LocalProcesses", InThisProcess)
+    monkeypatch.setattr("alliance.inference.many_fits.task_runner.LocalProcesses", InThisProcess)
     monkeypatch.chdir(tmp_path)
 
 
@@ -65,7 +65,7 @@ def test_calibrate_takes_the_patients_of_a_trial(trial_files: Path) -> None:
 
 def test_a_model_that_is_not_calibrated_ends_with_code_3(monkeypatch: pytest.MonkeyPatch) -> None:
     """Outcomes in other units than the model is told; 40 trials are enough to see it."""
-    import inference.calibration as calibration
+    import alliance.inference.many_fits.calibration as calibration
 
     real = calibration.simulated_trial
 
@@ -137,7 +137,7 @@ def test_multiverse_prints_how_far_analyses_agree(trial_files: Path, tmp_path: P
 def test_bad_input_ends_with_code_2_and_leaves_nothing(
     arguments: tuple[object, ...], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inference.cluster.TIMEOUT", 0.5)
+    monkeypatch.setattr("alliance.inference.many_fits.cluster.TIMEOUT", 0.5)
     answer: Answer = alliance(*arguments)
     assert answer.code == 2, answer.stderr
     assert told in answer.said

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from command_line import alliance
 
-from alliance.covariate_lists import read_covariates
+from alliance.cli.options.covariate_lists import read_covariates
 
 PLAIN = ("p", "q", "r", "s")
 NASTY = {

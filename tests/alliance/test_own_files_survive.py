@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from command_line import Answer, alliance, contents, write_small_trial
 
-from data_prep.own_files import LIST
-from diagnostics.report.exports import BIBTEX
-from inference.fit import Fit
-from inference.run_folder import save_fit
+from alliance.data_prep.own_files import LIST
+from alliance.diagnostics.report.exports import BIBTEX
+from alliance.inference.runs.fit import Fit
+from alliance.inference.runs.run_folder import save_fit
 
 # What commands call their files.
 NAMES = (

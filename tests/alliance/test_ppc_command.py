@@ -10,13 +10,13 @@ import pytest
 from command_line import alliance, csv_rows, missing_from
 
 if TYPE_CHECKING:  # PyMC is not loaded for tests that do without it
-    from inference.fit import Fit
+    from alliance.inference.runs.fit import Fit
 
 
 @pytest.fixture(scope="module")
 def run(made_fit: Fit, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two outcomes with made-up draws. Do not change it."""
-    from inference.run_folder import save_fit
+    from alliance.inference.runs.run_folder import save_fit
 
     path = tmp_path_factory.mktemp("ppc") / "run"
     save_fit(made_fit, path)
@@ -24,7 +24,7 @@ def run(made_fit: Fit, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_machine_reads_the_tidy_table(run: Path, made_fit: Fit) -> None:
-    from diagnostics.predictive_checks import COLUMNS, predictive_check
+    from alliance.diagnostics.checks.predictive_checks import COLUMNS, predictive_check
 
     answer = alliance("ppc", run, "--format", "csv")
     assert (answer.code, answer.stderr) == (0, "")
@@ -72,7 +72,7 @@ def test_what_is_wrong_is_told(run: Path, tmp_path: Path) -> None:
 
 
 def test_the_plots_are_those_that_can_be_drawn() -> None:
-    from alliance.ppc_command import PredictivePlot
-    from diagnostics.predictive_figures import FIGURES
+    from alliance.cli.commands.ppc import PredictivePlot
+    from alliance.diagnostics.figures.predictive_figures import FIGURES
 
     assert [plot.value for plot in PredictivePlot] == list(FIGURES)

@@ -10,7 +10,7 @@ import pytest
 from command_line import alliance, csv_rows, missing_from
 
 if TYPE_CHECKING:  # PyMC is not loaded for tests that do without it
-    from inference.fit import Fit
+    from alliance.inference.runs.fit import Fit
 
 FUNCTION = ("--outcome", "function")
 PATIENTS = """\
@@ -28,7 +28,7 @@ def fit() -> Fit:
 
     from prediction_examples import example_fit
 
-    from inference.fit import installed_versions
+    from alliance.inference.runs.fit import installed_versions
 
     made = example_fit(covariates=("age", "sex"))
     manifest = {
@@ -48,7 +48,7 @@ def fit() -> Fit:
 @pytest.fixture(scope="module")
 def run(fit: Fit, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The fit's run folder. Do not change it."""
-    from inference.run_folder import save_fit
+    from alliance.inference.runs.run_folder import save_fit
 
     path = tmp_path_factory.mktemp("predict") / "run"
     save_fit(fit, path)
@@ -80,8 +80,8 @@ def same(printed: list[dict[str, str]], table: Any) -> bool:
 def test_a_grid_for_a_machine_is_the_tidy_table(run: Path, fit: Fit) -> None:
     import pandas as pd
 
-    from inference.asked_patients import patient_grid
-    from inference.predictions import predict
+    from alliance.inference.answers.predictions import predict
+    from alliance.inference.patients.asked_patients import patient_grid
 
     options = ("--alliance", "80:90:5", "--alliance", "95", "--covariate", "sex=F,M")
     answer = alliance("predict", run, *options, "--format", "csv")
@@ -101,8 +101,8 @@ def test_a_grid_for_a_machine_is_the_tidy_table(run: Path, fit: Fit) -> None:
 
 
 def test_contrasts_thresholds_and_the_seed_reach_the_table(run: Path, fit: Fit) -> None:
-    from inference.predictions import predict
-    from inference.score_thresholds import Thresholds
+    from alliance.inference.answers.predictions import predict
+    from alliance.inference.scores.score_thresholds import Thresholds
 
     options = ("--therapist", "average", "--seed", "8", "--better-by", "1", "--arm", "SMT")
     more = ("--arm", "GE", "--interval", "0.8", "--format", "json")
@@ -155,8 +155,8 @@ def test_a_file_gives_its_patients_in_their_arms_and_may_be_crossed(
 
 @pytest.mark.parametrize("whom", ["trial", "rows"])
 def test_averages_for_a_machine_are_the_tidy_table(whom: str, run: Path, fit: Fit) -> None:
-    from inference.asked_patients import patient_grid, trial_patients
-    from inference.averages import average
+    from alliance.inference.answers.averages import average
+    from alliance.inference.patients.asked_patients import patient_grid, trial_patients
 
     grid = ("--baseline", "5,10,15") if whom == "rows" else ("--therapist", "known")
     options = ("--average-over", whom, "--alliance", "80,90", *grid, "--format", "csv")
@@ -219,7 +219,7 @@ def test_a_narrow_screen_shows_the_first_columns_and_names_the_others(run: Path)
 def test_the_caterpillar_table_has_a_line_for_each_therapist_best_first(
     run: Path, fit: Fit
 ) -> None:
-    from inference.therapists import therapists
+    from alliance.inference.answers.therapists import therapists
 
     found = therapists(fit, "function").table
     best_first = found.loc[found["quantity"] == "therapist_effect", "level"].tolist()
@@ -240,7 +240,7 @@ def test_a_model_without_therapist_effects_says_so(tmp_path: Path, fit: Fit) -> 
 
     from prediction_examples import example_fit
 
-    from inference.run_folder import save_fit
+    from alliance.inference.runs.run_folder import save_fit
 
     bare = example_fit(therapist="none")
     trees = {name: tree.copy() for name, tree in bare.trees.items()}

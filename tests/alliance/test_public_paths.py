@@ -14,10 +14,10 @@ import pytest
 from matplotlib.figure import Figure
 
 import alliance
-from data_prep.errors import InputError
+from alliance.data_prep.errors import InputError
 
 if TYPE_CHECKING:  # PyMC is not loaded for tests that do without it
-    from inference.fit import Fit
+    from alliance.inference.runs.fit import Fit
 
 Named = str | PathLike[str]
 Convert = Callable[[Path], Named]

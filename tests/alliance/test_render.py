@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from alliance import render
+from alliance.cli.screen import render
 
 
 def test_words_between_colons_stay_words(capsys: pytest.CaptureFixture[str]) -> None:

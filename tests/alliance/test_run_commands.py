@@ -14,7 +14,7 @@ import xarray as xr
 from command_line import Answer, alliance, contents, csv_rows, tables_in
 from made_draws import NoSampler
 
-import inference.fitting
+from alliance.inference.runs import fitting as fitting_module
 
 pytestmark = pytest.mark.mcmc
 
@@ -175,7 +175,7 @@ def test_diagnose_refuses_a_stuck_chain(run_folder: Path, tmp_path: Path) -> Non
 def test_a_failed_gate_still_writes_everything(
     damage: str, trial_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sample = inference.fitting.fit_outcome
+    sample = fitting_module.fit_outcome
 
     def damaged(*arguments: Any, **options: Any) -> Any:
         tree, *others = sample(*arguments, **options)
@@ -184,7 +184,7 @@ def test_a_failed_gate_still_writes_everything(
             tree["posterior"]["residual_sd"].values[1, -5:] = np.nan
         return tree, *others
 
-    monkeypatch.setattr(inference.fitting, "fit_outcome", damaged)
+    monkeypatch.setattr(fitting_module, "fit_outcome", damaged)
     run = tmp_path / "run"
     options = ("--out", run, "--profile", "ci", "--outcome", "function")
     answer = alliance("fit", "ferreira2013", trial_files, *options)

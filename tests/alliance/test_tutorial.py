@@ -14,7 +14,7 @@ import pytest
 from command_line import alliance
 
 if TYPE_CHECKING:  # PyMC is not loaded for tests that do without it
-    from inference.fit import Fit
+    from alliance.inference.runs.fit import Fit
 
 TUTORIAL = Path(__file__).resolve().parents[2] / "docs" / "tutorials" / "first_questions.md"
 NUMBER = re.compile(r"-?\d+\.\d+")
@@ -31,7 +31,7 @@ def block(language: str) -> str:
 
 def followed(fit: Fit, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """What the code prints where a run of this fit lies at the demo's place."""
-    from inference.run_folder import save_fit
+    from alliance.inference.runs.run_folder import save_fit
 
     save_fit(fit, folder / "alliance-demo" / "run")
     monkeypatch.chdir(folder)
@@ -62,7 +62,7 @@ def test_the_tutorial_is_short() -> None:
 def test_the_tutorials_commands_run(
     made_fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from inference.run_folder import save_fit
+    from alliance.inference.runs.run_folder import save_fit
 
     save_fit(made_fit, tmp_path / "alliance-demo" / "run")
     monkeypatch.chdir(tmp_path)
@@ -82,11 +82,11 @@ def test_the_tutorial_prints_the_numbers_it_shows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The demo's own trial and draws; `alliance demo` fits with this profile and this seed."""
-    from alliance.options import DEFAULT_SEED
-    from data_prep.simulation import simulate_trial
-    from data_prep.trial import trial_from_frame
-    from inference.fitting import fit_trial
-    from inference.profiles import find_profile
+    from alliance.cli.options.common import DEFAULT_SEED
+    from alliance.data_prep.simulator.simulation import simulate_trial
+    from alliance.data_prep.trial.trial import trial_from_frame
+    from alliance.inference.runs.fitting import fit_trial
+    from alliance.inference.sampling.profiles import find_profile
 
     made = simulate_trial(seed=DEFAULT_SEED)
     trial = trial_from_frame(made.study, made.frame)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from alliance.value_lists import MOST_VALUES, read_values
-from data_prep.errors import InputError
+from alliance.cli.options.value_lists import MOST_VALUES, read_values
+from alliance.data_prep.errors import InputError
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from data_prep.errors import DataError, InputError
-from data_prep.registry import AFRESH, Registry, load_registry
-from data_prep.study import Study
-from data_prep.trial import Trial, load_trial
+from alliance.data_prep.errors import DataError, InputError
+from alliance.data_prep.registry.registry import AFRESH, Registry, load_registry
+from alliance.data_prep.study.description import Study
+from alliance.data_prep.trial.trial import Trial, load_trial
 
 STUDY = Study.model_validate(
     {

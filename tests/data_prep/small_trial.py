@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data_prep.errors import DataError
-from data_prep.study import Study
-from data_prep.trial import trial_from_frame
+from alliance.data_prep.errors import DataError
+from alliance.data_prep.study.description import Study
+from alliance.data_prep.trial.trial import trial_from_frame
 
 NAN = float("nan")
 

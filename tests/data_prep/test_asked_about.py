@@ -11,14 +11,14 @@ import pytest
 from numpy.typing import NDArray
 from registry_trials import COLUMNS, STUDY, table, typed
 
-from data_prep.errors import DataError, InputError
-from data_prep.item_direction import against_the_rest, direction_notes
-from data_prep.missing_values import marker_codes, numbers_of
-from data_prep.registry import load_registry
-from data_prep.spelling import folded, spelled_apart
-from data_prep.study import Study, read_study, study_text
-from data_prep.tables import read_table
-from data_prep.trial import load_trial, trial_from_frame
+from alliance.data_prep.errors import DataError, InputError
+from alliance.data_prep.registry.registry import load_registry
+from alliance.data_prep.study.description import Study, read_study, study_text
+from alliance.data_prep.tables.missing_values import marker_codes, numbers_of
+from alliance.data_prep.tables.readers import read_table
+from alliance.data_prep.tables.spelling import folded, spelled_apart
+from alliance.data_prep.trial.item_direction import against_the_rest, direction_notes
+from alliance.data_prep.trial.trial import load_trial, trial_from_frame
 
 
 def study(**changes: object) -> Study:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
 
-from data_prep.study import bundled_studies, read_study
+from alliance.data_prep.study.description import bundled_studies, read_study
 
 
 def test_both_studies_are_there() -> None:

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from small_trial import a_frame, a_study
 
-from data_prep.errors import DataError, InputError
-from data_prep.registry import load_registry
-from data_prep.study import Study, read_study, study_text
-from data_prep.tables import read_table
-from data_prep.trial import load_trial, trial_from_frame
+from alliance.data_prep.errors import DataError, InputError
+from alliance.data_prep.registry.registry import load_registry
+from alliance.data_prep.study.description import Study, read_study, study_text
+from alliance.data_prep.tables.readers import read_table
+from alliance.data_prep.trial.trial import load_trial, trial_from_frame
 
 NAMES = {1: "Bern", 2: "Chur", 3: "Genf"}
 

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from small_trial import NAN, a_frame, a_study, only, problem_of
 
-from data_prep.errors import DataError, InputError
-from data_prep.study import narrowed
-from data_prep.trial import check_estimable, trial_from_frame
+from alliance.data_prep.errors import DataError, InputError
+from alliance.data_prep.study.description import narrowed
+from alliance.data_prep.trial.trial import check_estimable, trial_from_frame
 
 IMPOSSIBLE = [
     # id, changed columns, column of the problem, words of the rule, of the remedy

@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 import pyreadstat
 import pytest
 
-from data_prep import excel_files
-from data_prep.errors import InputError
-from data_prep.tables import read_table
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.tables import excel_files
+from alliance.data_prep.tables.readers import read_table
 
 # Of addresses for the whole process, libraries included; what was read before took 17 to 24 GB.
 MOST_BYTES = 2 * 2**30
@@ -26,8 +26,8 @@ READING = f"""
 import resource, sys
 resource.setrlimit(resource.RLIMIT_AS, ({MOST_BYTES}, {MOST_BYTES}))
 from pathlib import Path
-from data_prep.errors import InputError
-from data_prep.tables import read_table
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.tables.readers import read_table
 try:
     table = read_table(Path(sys.argv[1]))
 except InputError as error:

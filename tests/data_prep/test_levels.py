@@ -7,9 +7,9 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from data_prep.covariates import CovariateColumn, column_names
-from data_prep.errors import InputError
-from data_prep.levels import (
+from alliance.data_prep.covariates import CovariateColumn, column_names
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.levels import (
     RESERVED,
     contrast_names,
     contrast_words,

@@ -8,9 +8,9 @@ import pytest
 import xarray as xr
 from small_trial import NAN, a_frame, a_study, only, problem_of
 
-from data_prep.errors import InputError
-from data_prep.study import Study, narrowed
-from data_prep.trial import trial_from_frame
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.study.description import Study, narrowed
+from alliance.data_prep.trial.trial import trial_from_frame
 
 
 def imputing(study: Study) -> Study:

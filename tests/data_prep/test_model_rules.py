@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from small_trial import a_frame, a_study
 
-from data_prep.errors import DataError, InputError
-from data_prep.model_rules import MOST_CATEGORIES, WHOLE_SCORES
-from data_prep.study import Study, narrowed, read_study, study_text
-from data_prep.trial import trial_from_frame
-from models.families import FAMILIES
+from alliance.data_prep.errors import DataError, InputError
+from alliance.data_prep.study.description import Study, narrowed, read_study, study_text
+from alliance.data_prep.study.model_rules import MOST_CATEGORIES, WHOLE_SCORES
+from alliance.data_prep.trial.trial import trial_from_frame
+from alliance.models.families.families import FAMILIES
 
 
 def with_outcome(

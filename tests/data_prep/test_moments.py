@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from data_prep.moments import Moments, therapist_moments
+from alliance.data_prep.moments import Moments, therapist_moments
 
 THERAPISTS = 7
 EMPTY = 3  # a therapist without patients

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from small_trial import a_study
 
-from data_prep.errors import InputError
-from data_prep.study import read_study, study_text
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.study.description import read_study, study_text
 
 HEAD = "[outcomes.function.yardstick]"
 SOURCE = 'source = "a panel of patients"'

@@ -8,16 +8,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data_prep.cell_moments import cell_moments, merged
-from data_prep.errors import DataError, InputError
-from data_prep.registry import Registry, is_registry, load_registry, registry_files
-from data_prep.simulation import simulate_trial
-from data_prep.study import Study, narrowed
-from data_prep.therapist_sample import sample_therapists
-from data_prep.trial import Trial, trial_from_frame
-from models.design import Design, build_design
-from models.moments_design import moments_design
-from models.spec import specify
+from alliance.data_prep.cell_moments import cell_moments, merged
+from alliance.data_prep.errors import DataError, InputError
+from alliance.data_prep.registry.registry import (
+    Registry,
+    is_registry,
+    load_registry,
+    registry_files,
+)
+from alliance.data_prep.registry.therapist_sample import sample_therapists
+from alliance.data_prep.simulator.simulation import simulate_trial
+from alliance.data_prep.study.description import Study, narrowed
+from alliance.data_prep.trial.trial import Trial, trial_from_frame
+from alliance.models.design.design import Design, build_design
+from alliance.models.design.moments_design import moments_design
+from alliance.models.spec import specify
 
 ROWS = 600
 

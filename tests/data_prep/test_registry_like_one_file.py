@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 from registry_trials import KINDS, STUDY, both, damage, notes, table, typed
 
-from data_prep.errors import DataError
-from data_prep.registry import Registry
-from data_prep.trial import Trial, check_estimable
-from models.design import build_design
-from models.moments_design import moments_design
-from models.spec import specify
+from alliance.data_prep.errors import DataError
+from alliance.data_prep.registry.registry import Registry
+from alliance.data_prep.trial.trial import Trial, check_estimable
+from alliance.models.design.design import build_design
+from alliance.models.design.moments_design import moments_design
+from alliance.models.spec import specify
 
 
 def assert_same_moments(trial: Trial, registry: Registry) -> None:

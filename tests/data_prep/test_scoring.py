@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep.errors import InputError
-from data_prep.scoring import score_items
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.trial.scoring import score_items
 
 NAN = float("nan")
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_trial import a_study
 
-from data_prep.errors import InputError
-from data_prep.shifts import read_shifts
-from data_prep.study import Study, narrowed, read_study, study_text
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.study.description import Study, narrowed, read_study, study_text
+from alliance.data_prep.study.shifts import read_shifts
 
 
 def in_file(folder: Path, lines: str) -> Path:

@@ -13,18 +13,18 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 
-from data_prep.errors import InputError
-from data_prep.own_files import LIST
-from data_prep.simulation import (
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.own_files import LIST
+from alliance.data_prep.simulator.inputs import ARMS, OUTCOMES
+from alliance.data_prep.simulator.simulation import (
     Simulated,
     read_inputs,
     simulate_trial,
     true_values,
     write_simulated,
 )
-from data_prep.simulation_inputs import ARMS, OUTCOMES
-from data_prep.study import bundled_studies, read_study
-from data_prep.trial import load_trial
+from alliance.data_prep.study.description import bundled_studies, read_study
+from alliance.data_prep.trial.trial import load_trial
 
 STANDARD_ERRORS = 4.0  # one test in 16,000 fails by chance; seeds are fixed all the same
 

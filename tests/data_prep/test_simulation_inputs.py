@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from data_prep.errors import InputError
-from data_prep.simulation import read_inputs, true_values
-from data_prep.simulation_inputs import ARMS, BUNDLED_INPUTS, OUTCOMES
-from data_prep.study import bundled_studies, read_study
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.simulator.inputs import ARMS, BUNDLED_INPUTS, OUTCOMES
+from alliance.data_prep.simulator.simulation import read_inputs, true_values
+from alliance.data_prep.study.description import bundled_studies, read_study
 
 # Every published value of a simulation, typed from the list of published facts.
 PUBLISHED = {

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from data_prep import study as study_module
-from data_prep.errors import InputError
-from data_prep.study import (
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.study import description as study_module
+from alliance.data_prep.study.description import (
     Columns,
     Moderator,
     Outcome,
@@ -255,5 +255,5 @@ def test_find_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_reading_a_study_does_not_wait_for_pandas() -> None:
-    code = "import sys, data_prep.study; sys.exit('pandas' in sys.modules)"
+    code = "import sys, alliance.data_prep.study.description; sys.exit('pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.errors import InputError
-from data_prep.study import read_study
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.study.description import read_study
 
 # The example of the design, covariates below [moderator] as it has them.
 EXAMPLE = Path(__file__).with_name("example_study.toml").read_text(encoding="utf-8")

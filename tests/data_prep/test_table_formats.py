@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 import pyreadstat
 import pytest
 
-from data_prep.errors import InputError
-from data_prep.tables import READERS, read_table
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.tables.readers import READERS, read_table
 
 SMALL = b"patient,arm,score\np1,GE,3\n"
 

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data_prep.errors import InputError
-from data_prep.tables import read_table
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.tables.readers import read_table
 
 SMALL = b"patient,arm,score\np1,GE,3\np2,MCE,4.5\n"
 

@@ -12,9 +12,9 @@ import pytest
 import xarray as xr
 from small_trial import NAN, a_frame, a_study, only, problem_of
 
-from data_prep.errors import DataError, InputError
-from data_prep.study import Study, find_study, read_study
-from data_prep.trial import Trial, check_estimable, load_trial, trial_from_frame
+from alliance.data_prep.errors import DataError, InputError
+from alliance.data_prep.study.description import Study, find_study, read_study
+from alliance.data_prep.trial.trial import Trial, check_estimable, load_trial, trial_from_frame
 
 
 def test_labels_and_positions() -> None:

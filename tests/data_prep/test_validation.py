@@ -12,11 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep.cells import canonical_code, natural_key, number_fault, parse_codes, parse_numbers
-from data_prep.covariates import coded, column_names
-from data_prep.errors import DataError, Problem
-from data_prep.study import Study
-from data_prep.validation import validate
+from alliance.data_prep.covariates import coded, column_names
+from alliance.data_prep.errors import DataError, Problem
+from alliance.data_prep.study.description import Study
+from alliance.data_prep.tables.cells import (
+    canonical_code,
+    natural_key,
+    number_fault,
+    parse_codes,
+    parse_numbers,
+)
+from alliance.data_prep.trial.validation import validate
 
 FILE = "trial.csv"
 

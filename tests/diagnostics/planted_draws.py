@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from scipy.signal import lfilter
 
-from diagnostics.gate import CheckResult, GateReport, Verdict, check_convergence
+from alliance.diagnostics.gate.gate import CheckResult, GateReport, Verdict, check_convergence
 
 CHECKS = [
     "completeness",

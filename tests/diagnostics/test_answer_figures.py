@@ -17,20 +17,20 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from prediction_examples import example_fit
 
-from data_prep.errors import InputError
-from diagnostics.comparison_figure import save_figure
-from diagnostics.contrast_figure import contrast_figure, standardised_contrasts
-from diagnostics.prediction_figure import prediction_figure
-from diagnostics.therapist_figure import MOST_NAMED, therapist_figure
-from inference.asked_patients import patient_grid
-from inference.compared_at import mean_alliance
-from inference.predictions import Predictions, predict
-from inference.therapists import therapists
+from alliance.data_prep.errors import InputError
+from alliance.diagnostics.figures.comparison_figure import save_figure
+from alliance.diagnostics.figures.contrast_figure import contrast_figure, standardised_contrasts
+from alliance.diagnostics.figures.prediction_figure import prediction_figure
+from alliance.diagnostics.figures.therapist_figure import MOST_NAMED, therapist_figure
+from alliance.inference.answers.predictions import Predictions, predict
+from alliance.inference.answers.therapists import therapists
+from alliance.inference.estimands.compared_at import mean_alliance
+from alliance.inference.patients.asked_patients import patient_grid
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from inference.fit import Fit
+    from alliance.inference.runs.fit import Fit
 
 
 def words(figure: Figure) -> str:

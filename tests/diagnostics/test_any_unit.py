@@ -11,20 +11,20 @@ import xarray as xr
 from effect_fits import fit_of
 from matplotlib.axes import Axes
 
-from diagnostics.predictive_advice import advice
-from diagnostics.predictive_checks import predictive_check
-from diagnostics.predictive_figures import distribution_figure, statistics_figure
-from diagnostics.predictive_statistics import distinct, resolution
-from inference.datatree import add_patients, posterior
-from inference.decisions import decisions
-from inference.effects import effects_along
-from inference.explained_variance import explained_variance
-from inference.fit import Fit
-from inference.score_ends import heaped_ends
-from inference.score_steps import score_steps
-from inference.therapists import therapists
-from inference.unseen_improvement import unseen_improvement
-from inference.yardsticks import Yardstick
+from alliance.diagnostics.checks.predictive_advice import advice
+from alliance.diagnostics.checks.predictive_checks import predictive_check
+from alliance.diagnostics.checks.predictive_statistics import distinct, resolution
+from alliance.diagnostics.figures.predictive_figures import distribution_figure, statistics_figure
+from alliance.inference.answers.decisions import decisions
+from alliance.inference.answers.effects import effects_along
+from alliance.inference.answers.score_ends import heaped_ends
+from alliance.inference.answers.score_steps import score_steps
+from alliance.inference.answers.therapists import therapists
+from alliance.inference.answers.unseen_improvement import unseen_improvement
+from alliance.inference.answers.yardsticks import Yardstick
+from alliance.inference.draws.datatree import add_patients, posterior
+from alliance.inference.pointwise.explained_variance import explained_variance
+from alliance.inference.runs.fit import Fit
 
 UNITS = (1e-9, 1e-3, 1e6)
 

@@ -11,10 +11,15 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from diagnostics.effect_figures import FIGURES, best_figure, effect_figure, score_figure
-from inference.effects import Effects, effects_along
-from inference.fit import Fit
-from inference.yardsticks import Yardstick
+from alliance.diagnostics.figures.effect_figures import (
+    FIGURES,
+    best_figure,
+    effect_figure,
+    score_figure,
+)
+from alliance.inference.answers.effects import Effects, effects_along
+from alliance.inference.answers.yardsticks import Yardstick
+from alliance.inference.runs.fit import Fit
 
 
 @pytest.fixture(scope="module")

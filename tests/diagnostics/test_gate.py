@@ -19,7 +19,7 @@ from planted_draws import (
     verdicts,
 )
 
-from diagnostics.gate import GateReport, check_convergence
+from alliance.diagnostics.gate.gate import GateReport, check_convergence
 
 # Clean draws -------------------------------------------------------------------------------------
 

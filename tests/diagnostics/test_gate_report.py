@@ -22,9 +22,15 @@ from planted_draws import (
     verdicts,
 )
 
-from data_prep.errors import InputError
-from diagnostics.gate import THRESHOLDS, CheckResult, GateReport, Threshold, check_convergence
-from inference.rank_statistics import TAIL_QUANTILES
+from alliance.data_prep.errors import InputError
+from alliance.diagnostics.gate.gate import (
+    THRESHOLDS,
+    CheckResult,
+    GateReport,
+    Threshold,
+    check_convergence,
+)
+from alliance.inference.draws.rank_statistics import TAIL_QUANTILES
 
 # Any sampler -------------------------------------------------------------------------------------
 

@@ -7,10 +7,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from data_prep.errors import InputError
-from diagnostics.gate import GateReport
-from diagnostics.junit import junit_xml, write_junit
-from diagnostics.verdicts import CheckResult, Verdict
+from alliance.data_prep.errors import InputError
+from alliance.diagnostics.gate.gate import GateReport
+from alliance.diagnostics.gate.junit import junit_xml, write_junit
+from alliance.diagnostics.verdicts import CheckResult, Verdict
 
 
 def result(check: str, verdict: Verdict, message: str = "Found.", **changes: object) -> CheckResult:

@@ -13,21 +13,21 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from prediction_examples import example_fit
 
-from data_prep.study import Study
-from diagnostics.comparison_figure import comparison_figure, save_figure
-from diagnostics.contrast_figure import contrast_figure
-from diagnostics.effect_figures import best_figure, effect_figure, score_figure
-from diagnostics.figure_page import AS_TYPED
-from diagnostics.prediction_figure import prediction_figure
-from diagnostics.report.svg import inline_svg
-from diagnostics.sensitivity_figures import unseen_improvement_figure
-from diagnostics.therapist_figure import therapist_figure
-from inference.comparison import compare
-from inference.effects import effects_along
-from inference.fit import Fit
-from inference.predictions import predict
-from inference.therapists import therapists
-from inference.unseen_improvement import unseen_improvement
+from alliance.data_prep.study.description import Study
+from alliance.diagnostics.figures.comparison_figure import comparison_figure, save_figure
+from alliance.diagnostics.figures.contrast_figure import contrast_figure
+from alliance.diagnostics.figures.effect_figures import best_figure, effect_figure, score_figure
+from alliance.diagnostics.figures.figure_page import AS_TYPED
+from alliance.diagnostics.figures.prediction_figure import prediction_figure
+from alliance.diagnostics.figures.sensitivity_figures import unseen_improvement_figure
+from alliance.diagnostics.figures.therapist_figure import therapist_figure
+from alliance.diagnostics.report.svg import inline_svg
+from alliance.inference.answers.effects import effects_along
+from alliance.inference.answers.predictions import predict
+from alliance.inference.answers.therapists import therapists
+from alliance.inference.answers.unseen_improvement import unseen_improvement
+from alliance.inference.published.comparison import compare
+from alliance.inference.runs.fit import Fit
 
 ROOM = Path(__file__).resolve().parents[2] / "diagnostics"
 # A price; what matplotlib cannot read as mathematics; and what it would draw as another text.

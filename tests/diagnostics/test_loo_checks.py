@@ -12,24 +12,24 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from prediction_examples import therapist_posterior
 
-from data_prep.errors import InputError
-from diagnostics.loo_checks import (
+from alliance.data_prep.errors import InputError
+from alliance.diagnostics.checks.loo_checks import (
     LooCheck,
     _calibration,
     _pareto_k,
     check_loo,
     loo_check,
 )
-from diagnostics.loo_figures import (
+from alliance.diagnostics.figures.loo_figures import (
     calibration_figure,
     elpd_figure,
     loo_figure,
     pareto_k_figure,
 )
-from diagnostics.verdicts import Verdict
-from inference.fit import Fit
-from inference.leave_one_out_comparison import compare_loo
-from inference.leave_therapist_out import leave_therapist_out
+from alliance.diagnostics.verdicts import Verdict
+from alliance.inference.leaving_out.leave_one_out_comparison import compare_loo
+from alliance.inference.leaving_out.leave_therapist_out import leave_therapist_out
+from alliance.inference.runs.fit import Fit
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +122,7 @@ def test_one_in_a_hundred_passes_unless_its_weights_have_no_mean(fit: Fit, found
 
 
 def test_a_latent_alliance_is_advised_to_go_by_therapist(found: LooCheck) -> None:
-    from models.spec import ModeratorSpec
+    from alliance.models.spec import ModeratorSpec
 
     latent = fit_of(
         "function",

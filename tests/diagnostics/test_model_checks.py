@@ -8,11 +8,17 @@ import numpy as np
 import pytest
 import xarray as xr
 
-import diagnostics.model_checks as model_checks
-from diagnostics.fit_gate import FitChecks, check_draws, check_fit, gate_table, worst_verdict
-from diagnostics.model_checks import ModelChecks
-from diagnostics.verdicts import Verdict
-from inference.fit import Fit
+import alliance.diagnostics.gate.model_checks as model_checks
+from alliance.diagnostics.gate.fit_gate import (
+    FitChecks,
+    check_draws,
+    check_fit,
+    gate_table,
+    worst_verdict,
+)
+from alliance.diagnostics.gate.model_checks import ModelChecks
+from alliance.diagnostics.verdicts import Verdict
+from alliance.inference.runs.fit import Fit
 
 OF_MODEL = [
     *("predictive_distribution", "predictive_range", "predictive_arms", "predictive_therapists"),

@@ -11,26 +11,26 @@ import pandas as pd
 import pytest
 from distributed import Client, LocalCluster
 
-from data_prep.errors import InputError
-from data_prep.simulation import simulate_trial, write_simulated
-from data_prep.study import narrowed, read_study
-from diagnostics.multiverse_figure import multiverse_figure
-from diagnostics.multiverse_fits import (
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.simulator.simulation import simulate_trial, write_simulated
+from alliance.data_prep.study.description import narrowed, read_study
+from alliance.diagnostics.figures.multiverse_figure import multiverse_figure
+from alliance.diagnostics.multiverse.fits import (
     FAILED_FIT,
     fit_multiverse,
     judged_analysis,
     multiverse_facts,
 )
-from diagnostics.multiverse_table import (
+from alliance.diagnostics.multiverse.table import (
     compared_places,
     curves_of,
     hangs_on,
     multiverse_summary,
     wanted_quantities,
 )
-from inference.multiverse import CHOICES, Multiverse, build_multiverse
-from inference.profiles import find_profile
-from inference.task_store import TaskOutcome, open_store
+from alliance.inference.many_fits.multiverse import CHOICES, Multiverse, build_multiverse
+from alliance.inference.many_fits.task_store import TaskOutcome, open_store
+from alliance.inference.sampling.profiles import find_profile
 
 PROFILE = find_profile("ci")
 

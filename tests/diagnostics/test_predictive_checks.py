@@ -15,8 +15,8 @@ from planted_misfits import OUTCOME, SCENARIOS, Scenario, described, planted_pat
 from prediction_examples import posterior_of, therapist_posterior
 from scipy import stats
 
-from diagnostics.predictive_advice import advice
-from diagnostics.predictive_checks import (
+from alliance.diagnostics.checks.predictive_advice import advice
+from alliance.diagnostics.checks.predictive_checks import (
     COLUMNS,
     FALSE_ALARMS,
     MOST_OUTSIDE,
@@ -25,13 +25,13 @@ from diagnostics.predictive_checks import (
     check_predictive,
     predictive_check,
 )
-from diagnostics.predictive_statistics import Statistic, statistics_of
-from diagnostics.verdicts import CheckResult, Verdict
-from inference.datatree import add_patients
-from inference.fit import Fit
-from inference.replicates import Replicates, replicate
-from models.design import Design, build_design
-from models.spec import ModelSpec, ModeratorSpec
+from alliance.diagnostics.checks.predictive_statistics import Statistic, statistics_of
+from alliance.diagnostics.verdicts import CheckResult, Verdict
+from alliance.inference.draws.datatree import add_patients
+from alliance.inference.pointwise.replicates import Replicates, replicate
+from alliance.inference.runs.fit import Fit
+from alliance.models.design.design import Design, build_design
+from alliance.models.spec import ModelSpec, ModeratorSpec
 
 Array = NDArray[np.float64]
 EVERY = [*PAIRS, ("gpe", "ordinal_probit")]

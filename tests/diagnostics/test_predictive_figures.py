@@ -8,10 +8,14 @@ from effect_fits import PAIRS, fit_of
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from diagnostics.predictive_checks import PredictiveCheck, predictive_check
-from diagnostics.predictive_figures import FIGURES, distribution_figure, therapist_means_figure
-from inference.datatree import add_patients
-from inference.fit import Fit
+from alliance.diagnostics.checks.predictive_checks import PredictiveCheck, predictive_check
+from alliance.diagnostics.figures.predictive_figures import (
+    FIGURES,
+    distribution_figure,
+    therapist_means_figure,
+)
+from alliance.inference.draws.datatree import add_patients
+from alliance.inference.runs.fit import Fit
 
 
 @pytest.fixture(scope="module")

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from made_draws import small_trial
 
-from data_prep.errors import InputError
-from data_prep.simulation import simulate_trial
-from data_prep.study import find_study, narrowed, read_study
-from data_prep.trial import Trial, load_trial, trial_from_frame
-from diagnostics.prior_check import PriorCheck, check_priors, prior_check
-from diagnostics.prior_figure import prior_figure
-from diagnostics.verdicts import Verdict
-from inference.fit import Fit
-from models.spec import specify
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.simulator.simulation import simulate_trial
+from alliance.data_prep.study.description import find_study, narrowed, read_study
+from alliance.data_prep.trial.trial import Trial, load_trial, trial_from_frame
+from alliance.diagnostics.checks.prior_check import PriorCheck, check_priors, prior_check
+from alliance.diagnostics.figures.prior_figure import prior_figure
+from alliance.diagnostics.verdicts import Verdict
+from alliance.inference.runs.fit import Fit
+from alliance.models.spec import specify
 
 CHECKS = ["prior_scores", "prior_spread", "prior_effects", "prior_therapists"]
 OPTIONS: list[dict[str, Any]] = [

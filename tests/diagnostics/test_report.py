@@ -18,20 +18,20 @@ from made_draws import PATIENT_ID
 from matplotlib.figure import Figure
 from prediction_examples import example_fit, therapist_posterior
 
-from data_prep.errors import InputError
-from diagnostics.report import sections as report_sections
-from diagnostics.report.exports import table_files
-from diagnostics.report.material import Material
-from diagnostics.report.page import report_html, require_writable
-from diagnostics.report.parts import Notice, Paragraph, Section
-from diagnostics.report.section_limitations import _about_alliance_model
-from diagnostics.report.sections import SECTIONS, write_sections
-from diagnostics.report.svg import inline_svg
-from inference.datatree import add_patients
-from inference.fit import Fit
-from inference.prior_costs import costs_of_fit
-from inference.summary import limit_error
-from inference.whole_files import write_whole
+from alliance.data_prep.errors import InputError
+from alliance.diagnostics.report import contents as report_sections
+from alliance.diagnostics.report.contents import SECTIONS, write_sections
+from alliance.diagnostics.report.exports import table_files
+from alliance.diagnostics.report.material import Material
+from alliance.diagnostics.report.page import report_html, require_writable
+from alliance.diagnostics.report.parts import Notice, Paragraph, Section
+from alliance.diagnostics.report.sections.limitations import _about_alliance_model
+from alliance.diagnostics.report.svg import inline_svg
+from alliance.inference.draws.datatree import add_patients
+from alliance.inference.estimands.summary import limit_error
+from alliance.inference.priors.prior_costs import costs_of_fit
+from alliance.inference.runs.fit import Fit
+from alliance.inference.runs.whole_files import write_whole
 
 MOST_BYTES = 5_000_000  # what the report may weigh, to be sent by mail
 OWN_TAIL = 0.000137  # times a patient's number: decimals that nothing but this patient's score has

@@ -9,16 +9,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from data_prep.errors import InputError
-from data_prep.own_files import LIST
-from diagnostics.report import words
-from diagnostics.report.exports import table_files, write_tables
-from diagnostics.report.material import Material
-from diagnostics.report.parts import Anchor, ReportTable, Section
-from diagnostics.report.section_citations import named_by_arviz
-from diagnostics.report.sections import SECTIONS
-from inference.digits import decimals
-from inference.fit import Fit
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.own_files import LIST
+from alliance.diagnostics.report import words
+from alliance.diagnostics.report.contents import SECTIONS
+from alliance.diagnostics.report.exports import table_files, write_tables
+from alliance.diagnostics.report.material import Material
+from alliance.diagnostics.report.parts import Anchor, ReportTable, Section
+from alliance.diagnostics.report.sections.citations import named_by_arviz
+from alliance.inference.digits import decimals
+from alliance.inference.runs.fit import Fit
 
 SHOWN = pd.DataFrame(
     {

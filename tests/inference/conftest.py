@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:  # PyMC is not loaded for tests that do without it
-    from inference.fit import Fit
+    from alliance.inference.runs.fit import Fit
 
 
 @pytest.fixture(scope="session")
 def made_run(made_fit: Fit, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder with made-up draws, which tests read and leave as it is."""
-    from inference.run_folder import save_fit
+    from alliance.inference.runs.run_folder import save_fit
 
     path = tmp_path_factory.mktemp("made") / "run"
     save_fit(made_fit, path)

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
-from data_prep.moments import therapist_moments
-from inference.restricted_likelihood import RestrictedFit, RestrictedLikelihood
-from models.design import Design
+from alliance.data_prep.moments import therapist_moments
+from alliance.inference.published.restricted_likelihood import RestrictedFit, RestrictedLikelihood
+from alliance.models.design.design import Design
 
 Array = NDArray[np.float64]
 

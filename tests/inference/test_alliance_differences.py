@@ -8,9 +8,13 @@ from numpy.typing import NDArray
 from prediction_examples import example_fit
 from scipy import stats
 
-from inference.alliance_differences import Estimate, alliance_differences, from_ratings
-from inference.datatree import posterior
-from inference.expected_scores import flat
+from alliance.inference.answers.alliance_differences import (
+    Estimate,
+    alliance_differences,
+    from_ratings,
+)
+from alliance.inference.draws.datatree import posterior
+from alliance.inference.scores.expected_scores import flat
 
 Array = NDArray[np.float64]
 

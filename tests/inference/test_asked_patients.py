@@ -8,11 +8,16 @@ import numpy as np
 import pytest
 from prediction_examples import example_fit
 
-from data_prep.errors import InputError
-from inference.asked_patients import patient_grid, trial_patients, trial_rows, with_alliance
-from inference.asked_therapists import choose_therapist, therapist_labels
-from inference.extrapolation import beyond, observed_range, require_observed
-from inference.predictor import NEW
+from alliance.data_prep.errors import InputError
+from alliance.inference.patients.asked_patients import (
+    patient_grid,
+    trial_patients,
+    trial_rows,
+    with_alliance,
+)
+from alliance.inference.patients.asked_therapists import choose_therapist, therapist_labels
+from alliance.inference.patients.extrapolation import beyond, observed_range, require_observed
+from alliance.inference.scores.predictor import NEW
 
 
 def test_by_default_one_patient_stands_at_the_analysed_patients_means() -> None:

@@ -10,10 +10,10 @@ import pytest
 from distributed import Client, LocalCluster
 from scipy import stats
 
-from data_prep.errors import InputError
-from data_prep.study import Study, find_study, narrowed, read_study
-from inference.assurance import COLUMNS, assurance, assurance_facts, judged_trial
-from inference.planned_trials import (
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.study.description import Study, find_study, narrowed, read_study
+from alliance.inference.many_fits.assurance import COLUMNS, assurance, assurance_facts, judged_trial
+from alliance.inference.many_fits.planned_trials import (
     Assumptions,
     AssuranceQuestion,
     Criterion,
@@ -21,8 +21,8 @@ from inference.planned_trials import (
     planned_trial,
     require_grid,
 )
-from inference.task_store import open_store
-from models.design import sum_to_zero_basis
+from alliance.inference.many_fits.task_store import open_store
+from alliance.models.design.design import sum_to_zero_basis
 
 NOTHING = Assumptions(0.3, 0.5, 0.0, 0.0)
 USUAL = Criterion(0.975, 0.0)

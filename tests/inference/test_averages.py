@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from prediction_examples import example_fit, one_predictor, posterior_of, with_posterior
 from scipy import special, stats
 
-import inference.predictor
-from data_prep.errors import InputError
-from inference.asked_patients import patient_grid, trial_patients
-from inference.averages import average
-from inference.datatree import posterior
-from inference.expected_scores import average_response
-from inference.fit import Fit
-from inference.predictions import predict
-from inference.score_thresholds import Thresholds
-from models.design import Design
+from alliance.data_prep.errors import InputError
+from alliance.inference.answers.averages import average
+from alliance.inference.answers.predictions import predict
+from alliance.inference.draws.datatree import posterior
+from alliance.inference.patients.asked_patients import patient_grid, trial_patients
+from alliance.inference.runs.fit import Fit
+from alliance.inference.scores import predictor as predictor_module
+from alliance.inference.scores.expected_scores import average_response
+from alliance.inference.scores.score_thresholds import Thresholds
+from alliance.models.design.design import Design
 
 Array = NDArray[np.float64]
 
@@ -144,7 +144,7 @@ def test_averages_over_the_trials_patients_are_those_of_loops(
     therapist: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(inference.predictor, "BLOCK_NUMBERS", 300)  # several blocks
+    monkeypatch.setattr(predictor_module, "BLOCK_NUMBERS", 300)  # several blocks
     fit = example_fit(likelihood, chains=1, draws=2, alliance=alliance)
     patients = trial_patients(fit, outcome)
     found = average(

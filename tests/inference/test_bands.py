@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy import integrate, optimize, stats
 
-from data_prep.errors import InputError
-from inference.bands import Bands, Region, bands, regions_excluding_zero
+from alliance.data_prep.errors import InputError
+from alliance.inference.answers.bands import Bands, Region, bands, regions_excluding_zero
 
 Array = NDArray[np.float64]
 

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data_prep.errors import InputError
-from data_prep.study import narrowed
-from inference.beside import KEY, SHOWN, runs_beside
-from inference.fit import Fit
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.study.description import narrowed
+from alliance.inference.runs.beside import KEY, SHOWN, runs_beside
+from alliance.inference.runs.fit import Fit
 
 
 def only(fit: Fit, outcome: str) -> Fit:

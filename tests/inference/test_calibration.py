@@ -8,11 +8,16 @@ import numpy as np
 import pytest
 from example_families import family_design
 
-from data_prep.errors import InputError
-from inference.calibration import Calibration, CalibrationQuestion, _share_below, calibrate
-from inference.profiles import SamplerProfile
-from inference.simulated_trials import simulated_trial
-from models.priors import Priors
+from alliance.data_prep.errors import InputError
+from alliance.inference.many_fits.calibration import (
+    Calibration,
+    CalibrationQuestion,
+    _share_below,
+    calibrate,
+)
+from alliance.inference.many_fits.simulated_trials import simulated_trial
+from alliance.inference.sampling.profiles import SamplerProfile
+from alliance.models.priors import Priors
 
 PRIORS = Priors()
 SHORT = SamplerProfile("ci", chains=2, draws=200, tune=200)

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from data_prep.errors import InputError
-from data_prep.study import ModelSettings, narrowed
-from inference.choices import Choice, model_choices
-from inference.fit import Fit
-from models.families import FAMILIES
-from models.priors import Priors
-from models.spec import specify
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.study.description import ModelSettings, narrowed
+from alliance.inference.runs.choices import Choice, model_choices
+from alliance.inference.runs.fit import Fit
+from alliance.models.families.families import FAMILIES
+from alliance.models.priors import Priors
+from alliance.models.spec import specify
 
 DEFAULTS = {
     "likelihood": "Gaussian, as published",

@@ -20,10 +20,10 @@ from distributed import LocalCluster
 from distributed.security import Security
 from worker_tasks import slowly, third
 
-from data_prep.errors import InputError
-from inference.cluster import compute, open_cluster
-from inference.task_runner import open_workers, run_tasks
-from inference.task_store import TaskOutcome, open_store
+from alliance.data_prep.errors import InputError
+from alliance.inference.many_fits.cluster import compute, open_cluster
+from alliance.inference.many_fits.task_runner import open_workers, run_tasks
+from alliance.inference.many_fits.task_store import TaskOutcome, open_store
 
 LOOPBACK = "127.0.0.1"
 BOUND = 20.0  # seconds, on a busy machine, of what is bounded to one here
@@ -33,7 +33,7 @@ TASKS = {f"t{k}": (k,) for k in range(6)}
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, seconds in {"TIMEOUT": 1.0, "LOOK": 0.2, "WITHOUT_WORKERS": 0.5}.items():
-        monkeypatch.setattr(f"inference.cluster.{name}", seconds)
+        monkeypatch.setattr(f"alliance.inference.many_fits.cluster.{name}", seconds)
 
 
 class Silent:

@@ -15,28 +15,32 @@ import xarray as xr
 from example_designs import example_design, example_patients
 from prediction_examples import example_fit, posterior_of
 
-from data_prep.errors import InputError
-from data_prep.registry import load_registry
-from data_prep.simulation import simulate_trial
-from data_prep.study import narrowed
-from data_prep.trial import trial_from_frame
-from inference.asked_patients import patient_grid, trial_patients
-from inference.averages import average
-from inference.beside import runs_beside
-from inference.compared_at import mean_alliance, place_in_words, standard_alliance
-from inference.comparison import compare
-from inference.datatree import posterior
-from inference.effects import effects_along
-from inference.estimands import estimand_draws
-from inference.fit import Fit
-from inference.fitting import fit_registry, fit_trial
-from inference.profiles import find_profile
-from inference.refits import refit
-from inference.run_folder import load_fit, save_fit
-from inference.simulated_trials import simulated_trial
-from models.design import build_design
-from models.priors import Priors
-from models.spec import ModelSpec
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.registry.registry import load_registry
+from alliance.data_prep.simulator.simulation import simulate_trial
+from alliance.data_prep.study.description import narrowed
+from alliance.data_prep.trial.trial import trial_from_frame
+from alliance.inference.answers.averages import average
+from alliance.inference.answers.effects import effects_along
+from alliance.inference.draws.datatree import posterior
+from alliance.inference.estimands.compared_at import (
+    mean_alliance,
+    place_in_words,
+    standard_alliance,
+)
+from alliance.inference.estimands.estimands import estimand_draws
+from alliance.inference.many_fits.simulated_trials import simulated_trial
+from alliance.inference.patients.asked_patients import patient_grid, trial_patients
+from alliance.inference.published.comparison import compare
+from alliance.inference.published.refits import refit
+from alliance.inference.runs.beside import runs_beside
+from alliance.inference.runs.fit import Fit
+from alliance.inference.runs.fitting import fit_registry, fit_trial
+from alliance.inference.runs.run_folder import load_fit, save_fit
+from alliance.inference.sampling.profiles import find_profile
+from alliance.models.design.design import build_design
+from alliance.models.priors import Priors
+from alliance.models.spec import ModelSpec
 
 LATENT: dict[str, dict[str, Any]] = {
     "imputed": {"missing_alliance": "impute"},
@@ -360,8 +364,8 @@ def trial_with_low_ratings_missing() -> tuple[xr.Dataset, float]:
 @pytest.mark.mcmc
 def test_ratings_missing_when_low_do_not_move_the_contrast() -> None:
     """Recovered within three posterior SDs (0.06 to 0.08), where the rated mean is four away."""
-    from inference.engines import fit_outcome
-    from models.spec import ModeratorSpec
+    from alliance.inference.sampling.engines import fit_outcome
+    from alliance.models.spec import ModeratorSpec
 
     patients, truth = trial_with_low_ratings_missing()
     spec = ModelSpec("example", "none", moderator=ModeratorSpec(missing="impute"))

@@ -11,14 +11,14 @@ import pytest
 from made_draws import FEW_DRAWS, NoSampler, small_trial
 from run_folders import one_outcome
 
-from data_prep.study import bundled_studies, narrowed
-from inference.comparison import compare
-from inference.findings import Finding
-from inference.fit import Fit
-from inference.fitting import fit_trial
-from inference.published import read_published
-from inference.refits import refit
-from models.design import Design
+from alliance.data_prep.study.description import bundled_studies, narrowed
+from alliance.inference.published.comparison import compare
+from alliance.inference.published.findings import Finding
+from alliance.inference.published.published import read_published
+from alliance.inference.published.refits import refit
+from alliance.inference.runs.fit import Fit
+from alliance.inference.runs.fitting import fit_trial
+from alliance.models.design.design import Design
 
 KEY = ["outcome", "quantity", "level"]
 COLUMNS = [
@@ -238,6 +238,6 @@ def test_robust_standard_errors_stand_there_on_request(made_fit: Fit) -> None:
 
 def small_study() -> Any:
     """The whole study, of which the small trial has two outcomes."""
-    from data_prep.study import read_study
+    from alliance.data_prep.study.description import read_study
 
     return read_study(bundled_studies()["ferreira2013"])

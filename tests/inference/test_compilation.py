@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 from numpy.typing import NDArray
 
-from inference.compilation import compile_model
+from alliance.inference.sampling.compilation import compile_model
 
 
 def small_model(scale: float = 1.0) -> pm.Model:

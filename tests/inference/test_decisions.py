@@ -12,13 +12,13 @@ from effect_fits import PAIRS, chance_of, expected, fit_of, looped
 from prediction_examples import posterior_of, therapist_posterior
 from scipy import stats
 
-from data_prep.errors import InputError
-from inference.asked_patients import trial_rows
-from inference.averages import average
-from inference.decisions import COLUMNS, Decisions, decisions
-from inference.score_thresholds import Thresholds
-from inference.yardsticks import Yardstick
-from models.design import Design
+from alliance.data_prep.errors import InputError
+from alliance.inference.answers.averages import average
+from alliance.inference.answers.decisions import COLUMNS, Decisions, decisions
+from alliance.inference.answers.yardsticks import Yardstick
+from alliance.inference.patients.asked_patients import trial_rows
+from alliance.inference.scores.score_thresholds import Thresholds
+from alliance.models.design.design import Design
 
 VALUE = 84.5
 NO_THERAPISTS = {"therapist": "none"}
@@ -161,7 +161,7 @@ def test_chances_are_shares_of_draws() -> None:
 
     fit = fit_of("function", many, better="lower")
     answer = decisions(fit, "function", Yardstick(2, (-1, 3)), values=[VALUE])
-    from inference.effects import effects_along
+    from alliance.inference.answers.effects import effects_along
 
     curves = effects_along(fit, "function", values=[VALUE]).curves
     place = int(np.searchsorted(curves.moderator, VALUE))

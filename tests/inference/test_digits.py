@@ -8,8 +8,8 @@ import math
 import numpy as np
 import pytest
 
-from inference import digits
-from inference.digits import decimals, figures, interval_decimals, number, shared_decimals
+from alliance.inference import digits
+from alliance.inference.digits import decimals, figures, interval_decimals, number, shared_decimals
 
 
 def test_the_examples_of_the_docstrings_hold() -> None:

@@ -8,11 +8,9 @@ from effect_fits import PAIRS, expected, fit_of, looped
 from numpy.typing import NDArray
 from prediction_examples import posterior_of
 
-import inference.effect_curves
-from data_prep.errors import InputError
-from inference.asked_patients import trial_rows
-from inference.datatree import posterior
-from inference.effect_curves import (
+from alliance.data_prep.errors import InputError
+from alliance.inference.answers import effect_curves as effect_curves_module
+from alliance.inference.answers.effect_curves import (
     NODES,
     ArmCurves,
     Contrast,
@@ -21,11 +19,18 @@ from inference.effect_curves import (
     require_on_scale,
     value_grid,
 )
-from inference.estimands import linear_estimands
-from inference.expected_scores import coefficients
-from inference.fit import Fit
-from inference.therapist_parts import NEW, TherapistChoice, TherapistPart, therapist_part
-from models.spec import ModeratorSpec
+from alliance.inference.draws.datatree import posterior
+from alliance.inference.estimands.estimands import linear_estimands
+from alliance.inference.patients.asked_patients import trial_rows
+from alliance.inference.runs.fit import Fit
+from alliance.inference.scores.expected_scores import coefficients
+from alliance.inference.scores.therapist_parts import (
+    NEW,
+    TherapistChoice,
+    TherapistPart,
+    therapist_part,
+)
+from alliance.models.spec import ModeratorSpec
 
 Array = NDArray[np.float64]
 
@@ -134,7 +139,7 @@ def test_draws_taken_in_blocks_are_draws_taken_together(
 ) -> None:
     fit = fit_of(family=family)
     together = curves(fit, "function").expected
-    monkeypatch.setattr(inference.effect_curves, "CACHE_NUMBERS", 3000)
+    monkeypatch.setattr(effect_curves_module, "CACHE_NUMBERS", 3000)
     np.testing.assert_allclose(curves(fit, "function").expected, together, rtol=1e-13)
 
 

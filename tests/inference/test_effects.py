@@ -11,13 +11,13 @@ import xarray as xr
 from effect_fits import PAIRS, fit_of
 from prediction_examples import therapist_posterior
 
-from data_prep.errors import InputError
-from inference.datatree import posterior
-from inference.effect_tables import COLUMNS, contrast_chances, effects_table
-from inference.effects import Effects, effects_along
-from inference.yardsticks import Yardstick
-from models.design import Design
-from models.spec import ModeratorSpec
+from alliance.data_prep.errors import InputError
+from alliance.inference.answers.effect_tables import COLUMNS, contrast_chances, effects_table
+from alliance.inference.answers.effects import Effects, effects_along
+from alliance.inference.answers.yardsticks import Yardstick
+from alliance.inference.draws.datatree import posterior
+from alliance.models.design.design import Design
+from alliance.models.spec import ModeratorSpec
 
 DRAWS = 200
 

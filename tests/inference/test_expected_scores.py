@@ -11,11 +11,15 @@ from example_families import OPTIONS, family_design, made_posterior
 from numpy.typing import NDArray
 from scipy import stats
 
-import inference.expected_scores
-from inference.estimands import estimand_draws, linear_estimands
-from inference.expected_scores import average_response, coefficients, response_estimands
-from models.design import Design, sum_to_zero_basis
-from models.families import FAMILIES
+from alliance.inference.estimands.estimands import estimand_draws, linear_estimands
+from alliance.inference.scores import expected_scores as expected_scores_module
+from alliance.inference.scores.expected_scores import (
+    average_response,
+    coefficients,
+    response_estimands,
+)
+from alliance.models.design.design import Design, sum_to_zero_basis
+from alliance.models.families.families import FAMILIES
 
 Array = NDArray[np.float64]
 CURVED = ("ordinal", "beta_binomial")
@@ -228,7 +232,7 @@ def test_draws_taken_in_blocks_are_draws_taken_together(
     design = family_design("ordinal", option)
     draws = made_posterior(design, draws=7)
     together = average_response(design, draws)
-    monkeypatch.setattr(inference.expected_scores, "BLOCK_NUMBERS", 3 * len(design.y) * 4)
+    monkeypatch.setattr(expected_scores_module, "BLOCK_NUMBERS", 3 * len(design.y) * 4)
     in_blocks = average_response(design, draws)
     for name in ("expected", "slope", "variance"):
         np.testing.assert_allclose(getattr(in_blocks, name), getattr(together, name), rtol=1e-13)

@@ -11,15 +11,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from data_prep.study import bundled_studies, read_study
-from data_prep.trial import load_trial
-from diagnostics.fit_gate import check_draws, worst_verdict
-from diagnostics.verdicts import Verdict
-from inference.comparison import compare
-from inference.fit import Fit
-from inference.fitting import fit_trial
-from inference.profiles import find_profile
-from inference.published import read_published
+from alliance.data_prep.study.description import bundled_studies, read_study
+from alliance.data_prep.trial.trial import load_trial
+from alliance.diagnostics.gate.fit_gate import check_draws, worst_verdict
+from alliance.diagnostics.verdicts import Verdict
+from alliance.inference.published.comparison import compare
+from alliance.inference.published.published import read_published
+from alliance.inference.runs.fit import Fit
+from alliance.inference.runs.fitting import fit_trial
+from alliance.inference.sampling.profiles import find_profile
 
 pytestmark = pytest.mark.mcmc
 

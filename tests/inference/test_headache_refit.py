@@ -7,11 +7,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from data_prep.study import bundled_studies, read_study
-from data_prep.trial import load_trial
-from inference.refits import refit
-from models.design import build_design
-from models.spec import specify
+from alliance.data_prep.study.description import bundled_studies, read_study
+from alliance.data_prep.trial.trial import load_trial
+from alliance.inference.published.refits import refit
+from alliance.models.design.design import build_design
+from alliance.models.spec import specify
 
 
 @pytest.fixture(scope="module")

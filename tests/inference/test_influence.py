@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from data_prep.errors import InputError
-from diagnostics.sensitivity_checks import MOST_MOVED, influence_result, most_moved
-from diagnostics.verdicts import Verdict
-from inference.datatree import posterior
-from inference.estimands import estimand_draws
-from inference.fit import Fit
-from inference.influence import Influence, _of_interest, influence
-from inference.leave_therapist_out import without_patients
-from inference.sampling import sample_outcome
+from alliance.data_prep.errors import InputError
+from alliance.diagnostics.checks.sensitivity_checks import MOST_MOVED, influence_result, most_moved
+from alliance.diagnostics.verdicts import Verdict
+from alliance.inference.draws.datatree import posterior
+from alliance.inference.estimands.estimands import estimand_draws
+from alliance.inference.leaving_out.influence import Influence, _of_interest, influence
+from alliance.inference.leaving_out.leave_therapist_out import without_patients
+from alliance.inference.runs.fit import Fit
+from alliance.inference.sampling.sampling import sample_outcome
 
 OUTCOME = "function"
 

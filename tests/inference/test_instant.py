@@ -10,21 +10,26 @@ from example_families import family_design
 from made_draws import NoSampler, small_trial
 from scipy import integrate, stats
 
-import inference.engines as engines
-import inference.instant as instant
-from data_prep.errors import InputError
-from diagnostics.fit_gate import check_draws
-from diagnostics.importance_check import check_importance
-from diagnostics.verdicts import THRESHOLDS, Verdict
-from inference.datatree import engine_facts, posterior
-from inference.engines import fit_outcome
-from inference.fit import Fit
-from inference.fitting import fit_trial
-from inference.instant import UnreliableWeightsError, _Mixture, _resampled, instant_outcome
-from inference.profiles import SamplerProfile, find_profile
-from inference.reproduction import reproduce
-from models.design import Design
-from models.priors import Priors
+import alliance.inference.sampling.engines as engines
+import alliance.inference.sampling.instant as instant
+from alliance.data_prep.errors import InputError
+from alliance.diagnostics.gate.fit_gate import check_draws
+from alliance.diagnostics.gate.importance_check import check_importance
+from alliance.diagnostics.verdicts import THRESHOLDS, Verdict
+from alliance.inference.draws.datatree import engine_facts, posterior
+from alliance.inference.runs.fit import Fit
+from alliance.inference.runs.fitting import fit_trial
+from alliance.inference.runs.reproduction import reproduce
+from alliance.inference.sampling.engines import fit_outcome
+from alliance.inference.sampling.instant import (
+    UnreliableWeightsError,
+    _Mixture,
+    _resampled,
+    instant_outcome,
+)
+from alliance.inference.sampling.profiles import SamplerProfile, find_profile
+from alliance.models.design.design import Design
+from alliance.models.priors import Priors
 
 PRIORS = Priors()
 SHORT = SamplerProfile("ci", chains=2, draws=500, tune=500)

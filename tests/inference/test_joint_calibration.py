@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from data_prep.errors import InputError
-from data_prep.imagined import imagined_patients
-from data_prep.study import Study, find_study, narrowed, read_study
-from inference.calibration_runs import calibration_questions, ranked
-from inference.joint_calibration import JointQuestion, simulated_joint_trial
-from inference.joint_designs import join_data
-from inference.profiles import SamplerProfile
-from models.joint import JointDesign
-from models.priors import Priors
-from models.spec import JOINT, specify
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.simulator.imagined_patients import imagined_patients
+from alliance.data_prep.study.description import Study, find_study, narrowed, read_study
+from alliance.inference.many_fits.calibration_runs import calibration_questions, ranked
+from alliance.inference.many_fits.joint_calibration import JointQuestion, simulated_joint_trial
+from alliance.inference.sampling.joint_designs import join_data
+from alliance.inference.sampling.profiles import SamplerProfile
+from alliance.models.joint.joint import JointDesign
+from alliance.models.priors import Priors
+from alliance.models.spec import JOINT, specify
 
 
 def joined(

@@ -10,24 +10,24 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from data_prep.errors import InputError
-from data_prep.simulation import simulate_trial
-from data_prep.study import narrowed
-from data_prep.trial import Trial, trial_from_frame
-from diagnostics.fit_gate import check_draws
-from inference.datatree import divergences, posterior
-from inference.fit import Fit
-from inference.fitting import fit_trial
-from inference.joint import sample_joint
-from inference.joint_designs import join_data
-from inference.profiles import find_profile
-from inference.run_folder import load_fit, save_fit
-from inference.sampling import sample_outcome
-from inference.therapist_parts import therapist_factor
-from models.design import Design, build_design
-from models.joint import JointDesign, join_designs
-from models.priors import Priors
-from models.spec import JOINT, ModelSpec, specify
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.simulator.simulation import simulate_trial
+from alliance.data_prep.study.description import narrowed
+from alliance.data_prep.trial.trial import Trial, trial_from_frame
+from alliance.diagnostics.gate.fit_gate import check_draws
+from alliance.inference.draws.datatree import divergences, posterior
+from alliance.inference.runs.fit import Fit
+from alliance.inference.runs.fitting import fit_trial
+from alliance.inference.runs.run_folder import load_fit, save_fit
+from alliance.inference.sampling.joint import sample_joint
+from alliance.inference.sampling.joint_designs import join_data
+from alliance.inference.sampling.profiles import find_profile
+from alliance.inference.sampling.sampling import sample_outcome
+from alliance.inference.scores.therapist_parts import therapist_factor
+from alliance.models.design.design import Design, build_design
+from alliance.models.joint.joint import JointDesign, join_designs
+from alliance.models.priors import Priors
+from alliance.models.spec import JOINT, ModelSpec, specify
 
 CI = find_profile("ci")
 TOLERANCE = 1e-12  # what two orders of the same additions leave in doubles

@@ -12,17 +12,20 @@ from effect_fits import PAIRS, chance_of, draw_of, fit_of, mean_of, score_distri
 from prediction_examples import one_predictor, therapist_posterior
 from scipy import special, stats
 
-from data_prep.errors import InputError
-from inference.asked_patients import trial_rows
-from inference.datatree import with_log_likelihood
-from inference.explained_variance import explained_variance
-from inference.fit import Fit
-from inference.leave_one_out import LeaveOneOut, leave_one_out
-from inference.leave_one_out_comparison import compare_loo, of_whole_scores
-from inference.leave_one_out_pit import loo_pit
-from inference.leave_therapist_out import leave_therapist_out, without_patients
-from inference.log_likelihood import patient_log_likelihood, therapist_log_likelihood
-from models.design import Design
+from alliance.data_prep.errors import InputError
+from alliance.inference.draws.datatree import with_log_likelihood
+from alliance.inference.leaving_out.leave_one_out import LeaveOneOut, leave_one_out
+from alliance.inference.leaving_out.leave_one_out_comparison import compare_loo, of_whole_scores
+from alliance.inference.leaving_out.leave_one_out_pit import loo_pit
+from alliance.inference.leaving_out.leave_therapist_out import leave_therapist_out, without_patients
+from alliance.inference.patients.asked_patients import trial_rows
+from alliance.inference.pointwise.explained_variance import explained_variance
+from alliance.inference.pointwise.log_likelihood import (
+    patient_log_likelihood,
+    therapist_log_likelihood,
+)
+from alliance.inference.runs.fit import Fit
+from alliance.models.design.design import Design
 
 DRAWS = 20  # of each of two chains
 
@@ -312,7 +315,7 @@ def test_refits_that_do_not_exist_are_refused() -> None:
 def test_words_do_not_overclaim(
     difference: np.ndarray, n: int, by: str, told: str, untold: str
 ) -> None:
-    from inference.leave_one_out_comparison import LooComparison
+    from alliance.inference.leaving_out.leave_one_out_comparison import LooComparison
 
     base = np.full(n, -2.0)
     results = (answer(base, by=by), answer(base - difference, by=by))
@@ -327,7 +330,7 @@ def test_words_do_not_overclaim(
 
 
 def test_words_name_unreliable_weights() -> None:
-    from inference.leave_one_out_comparison import LooComparison
+    from alliance.inference.leaving_out.leave_one_out_comparison import LooComparison
 
     base = np.full(150, -2.0)
     high = replace(answer(base - 0.1), pareto_k=np.where(np.arange(150) < 3, 0.9, 0.1))

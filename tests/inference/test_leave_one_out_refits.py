@@ -11,24 +11,24 @@ from arviz_stats.base import array_stats
 from numpy.typing import NDArray
 from scipy import stats
 
-from data_prep.simulation import simulate_trial
-from data_prep.study import narrowed
-from data_prep.trial import trial_from_frame
-from inference.asked_patients import trial_rows
-from inference.datatree import posterior
-from inference.fit import Fit
-from inference.fitting import fit_trial
-from inference.leave_one_out import LeaveOneOut, leave_one_out, log_mean_exp
-from inference.leave_therapist_out import leave_therapist_out, without_patients
-from inference.log_likelihood import (
+from alliance.data_prep.simulator.simulation import simulate_trial
+from alliance.data_prep.study.description import narrowed
+from alliance.data_prep.trial.trial import trial_from_frame
+from alliance.inference.draws.datatree import posterior
+from alliance.inference.leaving_out.leave_one_out import LeaveOneOut, leave_one_out, log_mean_exp
+from alliance.inference.leaving_out.leave_therapist_out import leave_therapist_out, without_patients
+from alliance.inference.leaving_out.without_therapist import WithoutTherapist
+from alliance.inference.patients.asked_patients import trial_rows
+from alliance.inference.pointwise.log_likelihood import (
     patient_log_likelihood,
     therapist_likelihood,
     therapist_log_likelihood,
 )
-from inference.profiles import find_profile
-from inference.sampling import sample_outcome
-from inference.without_therapist import WithoutTherapist
-from models.design import Design
+from alliance.inference.runs.fit import Fit
+from alliance.inference.runs.fitting import fit_trial
+from alliance.inference.sampling.profiles import find_profile
+from alliance.inference.sampling.sampling import sample_outcome
+from alliance.models.design.design import Design
 
 Array = NDArray[np.float64]
 STANDARD = find_profile("standard")

@@ -10,16 +10,21 @@ import xarray as xr
 from effect_fits import PAIRS, draw_of, fit_of, mean_of
 from prediction_examples import one_predictor, therapist_posterior
 
-from data_prep.errors import InputError
-from inference.asked_patients import trial_rows
-from inference.datatree import posterior
-from inference.decisions import decisions
-from inference.expected_scores import arm_slopes, coefficients, flat, patient_moderator
-from inference.fit import Fit
-from inference.lift import lift_alliance
-from inference.yardsticks import Yardstick
-from models.design import Design
-from models.spec import ModeratorSpec
+from alliance.data_prep.errors import InputError
+from alliance.inference.answers.decisions import decisions
+from alliance.inference.answers.lift import lift_alliance
+from alliance.inference.answers.yardsticks import Yardstick
+from alliance.inference.draws.datatree import posterior
+from alliance.inference.patients.asked_patients import trial_rows
+from alliance.inference.runs.fit import Fit
+from alliance.inference.scores.expected_scores import (
+    arm_slopes,
+    coefficients,
+    flat,
+    patient_moderator,
+)
+from alliance.models.design.design import Design
+from alliance.models.spec import ModeratorSpec
 
 
 def rises(fit: Fit, points: float, limit: float) -> np.ndarray:

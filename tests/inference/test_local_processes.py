@@ -14,9 +14,9 @@ import psutil
 import pytest
 from worker_tasks import dies_at_five, dies_once, environment, unpicklable
 
-from inference.local_processes import MOST_DEATHS, LocalProcesses
-from inference.task_runner import run_tasks
-from inference.task_store import TaskOutcome, open_store
+from alliance.inference.many_fits.local_processes import MOST_DEATHS, LocalProcesses
+from alliance.inference.many_fits.task_runner import run_tasks
+from alliance.inference.many_fits.task_store import TaskOutcome, open_store
 
 TASKS = {f"t{k}": (k,) for k in range(12)}
 HANGING = 120  # seconds after which a process is given up, on a busy machine
@@ -66,7 +66,7 @@ def test_workers_compute_on_one_thread_unless_the_environment_says_otherwise(
     assert "OPENBLAS_NUM_THREADS" not in os.environ
 
 
-CALIBRATE = "from alliance.cli import main; main()"
+CALIBRATE = "from alliance.cli.app import main; main()"
 
 
 @contextmanager

@@ -13,19 +13,19 @@ from numpy.typing import NDArray
 from prediction_examples import example_fit, one_predictor, therapist_posterior
 from scipy import integrate, special, stats
 
-from data_prep.errors import InputError
-from inference import integrated_likelihood
-from inference.asked_patients import trial_rows
-from inference.datatree import gaussian_draws
-from inference.log_likelihood import (
+from alliance.data_prep.errors import InputError
+from alliance.inference.draws.datatree import gaussian_draws
+from alliance.inference.patients.asked_patients import trial_rows
+from alliance.inference.pointwise import integrated_likelihood
+from alliance.inference.pointwise.log_likelihood import (
     patient_likelihood,
     patient_log_likelihood,
     therapist_likelihood,
     therapist_log_likelihood,
 )
-from inference.predictor import Rows
-from models.design import Design
-from models.priors import Priors
+from alliance.inference.scores.predictor import Rows
+from alliance.models.design.design import Design
+from alliance.models.priors import Priors
 
 Array = NDArray[np.float64]
 NUMBER = 5  # of eight draws, one of the second chain
@@ -280,8 +280,8 @@ def test_quadrature_of_a_gaussian_is_its_closed_form() -> None:
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     fit = fit_of("function", family="beta_binomial")
     whole = patient_log_likelihood(fit, "function"), therapist_log_likelihood(fit, "function")
-    monkeypatch.setattr("inference.log_likelihood.BLOCK_NUMBERS", 1)
-    monkeypatch.setattr("inference.log_likelihood.QUADRATURE_NUMBERS", 1)
+    monkeypatch.setattr("alliance.inference.pointwise.log_likelihood.BLOCK_NUMBERS", 1)
+    monkeypatch.setattr("alliance.inference.pointwise.log_likelihood.QUADRATURE_NUMBERS", 1)
     parts = patient_log_likelihood(fit, "function"), therapist_log_likelihood(fit, "function")
     for one, other in zip(whole, parts, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12)

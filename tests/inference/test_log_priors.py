@@ -11,9 +11,9 @@ import xarray as xr
 from example_families import LIMITS, family_design, made_posterior
 from scipy import stats
 
-from inference.log_priors import COEFFICIENTS, log_priors, ratings_log_density
-from models.patient_level import patient_level_model
-from models.priors import Priors
+from alliance.inference.priors.log_priors import COEFFICIENTS, log_priors, ratings_log_density
+from alliance.models.patients.patient_level import patient_level_model
+from alliance.models.priors import Priors
 
 # None is flat: flat priors have no term
 PRIORS = replace(Priors(), therapist_correlation=2.0, category_concentration=3.0)
@@ -135,6 +135,6 @@ def test_ratings_are_as_likely_as_their_dense_normal_says() -> None:
 
 def family_predictors(design: object) -> list[int]:
     """Columns that predict the alliance: of the formula, what is not the alliance's own."""
-    from models.ratings import predictor_columns
+    from alliance.models.design.ratings import predictor_columns
 
     return predictor_columns(design)  # type: ignore[arg-type]

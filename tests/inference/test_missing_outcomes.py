@@ -17,17 +17,17 @@ from example_families import family_design, made_posterior
 from made_draws import FEW_DRAWS, NoSampler, small_trial
 from numpy.typing import NDArray
 
-from data_prep.errors import InputError
-from data_prep.study import narrowed
-from data_prep.trial import Trial
-from inference.estimands import estimand_draws
-from inference.expected_scores import auxiliary_draws
-from inference.fit import Fit
-from inference.fitting import fit_trial
-from inference.missing_outcomes import contrast_shifts, with_shifted_contrasts
-from inference.run_folder import load_fit, save_fit
-from models.design import Design, sum_to_zero_basis
-from models.families import FAMILIES
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.study.description import narrowed
+from alliance.data_prep.trial.trial import Trial
+from alliance.inference.estimands.estimands import estimand_draws
+from alliance.inference.estimands.missing_outcomes import contrast_shifts, with_shifted_contrasts
+from alliance.inference.runs.fit import Fit
+from alliance.inference.runs.fitting import fit_trial
+from alliance.inference.runs.run_folder import load_fit, save_fit
+from alliance.inference.scores.expected_scores import auxiliary_draws
+from alliance.models.design.design import Design, sum_to_zero_basis
+from alliance.models.families.families import FAMILIES
 
 Array = NDArray[np.float64]
 ARMS = ("GE", "MCE", "SMT")

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_prep.errors import InputError
-from data_prep.simulation import simulate_trial, write_simulated
-from data_prep.study import Study, narrowed, read_study
-from data_prep.trial import load_trial
-from inference.engines import fit_outcome
-from inference.fitting import fit_trial
-from inference.multiverse import CHOICES, EXCLUSIONS, Universe, build_multiverse
-from inference.profiles import SamplerProfile
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.simulator.simulation import simulate_trial, write_simulated
+from alliance.data_prep.study.description import Study, narrowed, read_study
+from alliance.data_prep.trial.trial import load_trial
+from alliance.inference.many_fits.multiverse import CHOICES, EXCLUSIONS, Universe, build_multiverse
+from alliance.inference.runs.fitting import fit_trial
+from alliance.inference.sampling.engines import fit_outcome
+from alliance.inference.sampling.profiles import SamplerProfile
 
 SHORT = SamplerProfile("ci", chains=2, draws=200, tune=200)
 

@@ -9,13 +9,13 @@ import pytest
 from prediction_examples import example_fit, one_predictor, posterior_of, with_posterior
 from scipy import integrate, stats
 
-from inference.asked_patients import patient_grid
-from inference.datatree import posterior
-from inference.fit import Fit
-from inference.predictions import predict
-from inference.predictor import row_matrix
-from inference.score_thresholds import Thresholds
-from models.design import Design
+from alliance.inference.answers.predictions import predict
+from alliance.inference.draws.datatree import posterior
+from alliance.inference.patients.asked_patients import patient_grid
+from alliance.inference.runs.fit import Fit
+from alliance.inference.scores.predictor import row_matrix
+from alliance.inference.scores.score_thresholds import Thresholds
+from alliance.models.design.design import Design
 
 MANY = 20_000  # draws where the answer is known: 4 Monte Carlo errors of a mean are then 0.03 SD
 ERRORS = 4

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from prediction_examples import example_fit
 
-from data_prep.errors import DataError, InputError
-from inference.fit import Fit
-from inference.patient_files import patients_from_file, patients_from_frame
-from inference.predictions import predict
+from alliance.data_prep.errors import DataError, InputError
+from alliance.inference.answers.predictions import predict
+from alliance.inference.patients.patient_files import patients_from_file, patients_from_frame
+from alliance.inference.runs.fit import Fit
 
 
 def table() -> pd.DataFrame:

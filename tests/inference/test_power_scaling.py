@@ -10,11 +10,13 @@ import xarray as xr
 from arviz_stats import psense
 from planted_misfits import OUTCOME, SCENARIOS, planted_fit, random_numbers
 
-from data_prep.errors import InputError
-from diagnostics.sensitivity_checks import check_sensitivity, prior_sensitivity_result
-from diagnostics.verdicts import Verdict
-from inference.fit import Fit
-from inference.power_scaling import (
+from alliance.data_prep.errors import InputError
+from alliance.diagnostics.checks.sensitivity_checks import (
+    check_sensitivity,
+    prior_sensitivity_result,
+)
+from alliance.diagnostics.verdicts import Verdict
+from alliance.inference.priors.power_scaling import (
     CONFLICT,
     FINE,
     INFORMATIVE,
@@ -23,7 +25,8 @@ from inference.power_scaling import (
     power_scaling,
     scaling_tree,
 )
-from models.priors import Priors
+from alliance.inference.runs.fit import Fit
+from alliance.models.priors import Priors
 
 CLEAN = "clean, full model"
 # A thirtieth of the default: an arm then differs from the mean of all by .02 SDs at most
@@ -110,7 +113,7 @@ def test_diagnoses_by_their_numbers() -> None:
 
 def test_a_normal_posterior_that_is_its_prior() -> None:
     """Sensitivity .09 to it and none to data: the number that the rule of coefficients rests on."""
-    from inference.power_scaling import _sensitivity
+    from alliance.inference.priors.power_scaling import _sensitivity
 
     draws = np.random.default_rng(1).standard_normal((1, 4, 2_000))
     prior = -0.5 * draws[0] ** 2

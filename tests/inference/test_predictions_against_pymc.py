@@ -12,13 +12,13 @@ import xarray as xr
 from numpy.typing import NDArray
 from prediction_examples import example_fit
 
-from inference.asked_patients import AskedPatients
-from inference.datatree import posterior
-from inference.fit import Fit
-from inference.predictions import predict
-from inference.predictor import Rows, row_matrix
-from models.design import Design
-from models.patient_level import patient_level_model
+from alliance.inference.answers.predictions import predict
+from alliance.inference.draws.datatree import posterior
+from alliance.inference.patients.asked_patients import AskedPatients
+from alliance.inference.runs.fit import Fit
+from alliance.inference.scores.predictor import Rows, row_matrix
+from alliance.models.design.design import Design
+from alliance.models.patients.patient_level import patient_level_model
 
 pytestmark = [
     pytest.mark.mcmc,

@@ -15,10 +15,10 @@ from prediction_examples import (
 )
 from scipy import special, stats
 
-import inference.predictor
-from data_prep.errors import InputError
-from inference.expected_scores import average_response, flat
-from inference.predictor import (
+from alliance.data_prep.errors import InputError
+from alliance.inference.scores import predictor as predictor_module
+from alliance.inference.scores.expected_scores import average_response, flat
+from alliance.inference.scores.predictor import (
     AVERAGE,
     NEW,
     Rows,
@@ -30,7 +30,7 @@ from inference.predictor import (
     therapist_part,
     therapist_variance,
 )
-from models.families import FAMILIES
+from alliance.models.families.families import FAMILIES
 
 CHAINS, DRAWS = 2, 4
 
@@ -57,7 +57,7 @@ def test_the_analysed_patients_have_their_own_rows_of_the_design():
     design = family_design("gaussian")
     scaling, column = design.scaling, design.coefficients.index
     arms = design.X[:, [column("arm[1]"), column("arm[2]")]]
-    from models.design import sum_to_zero_basis
+    from alliance.models.design.design import sum_to_zero_basis
 
     arm_index = np.argmax(arms @ sum_to_zero_basis(3).T, axis=1)
     covariates = [column(f"covariate[{name}]") for name in design.covariates]
@@ -73,7 +73,7 @@ def test_the_analysed_patients_have_their_own_rows_of_the_design():
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_expected_scores_come_on_the_outcomes_own_scale(family, monkeypatch):
-    monkeypatch.setattr(inference.predictor, "BLOCK_NUMBERS", 40)  # several blocks
+    monkeypatch.setattr(predictor_module, "BLOCK_NUMBERS", 40)  # several blocks
     design = family_design(family)
     draws = therapist_posterior(design)
     rows = some_rows(design)

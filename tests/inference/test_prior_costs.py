@@ -17,18 +17,17 @@ from example_designs import (
 )
 from numpy.typing import NDArray
 
-from data_prep.simulation import simulate_trial
-from data_prep.study import find_study, narrowed, read_study
-from data_prep.trial import Trial, trial_from_frame
-from inference.estimands import linear_estimands
-from inference.fit import Fit
-from inference.planned_trials import (
+from alliance.data_prep.simulator.simulation import simulate_trial
+from alliance.data_prep.study.description import find_study, narrowed, read_study
+from alliance.data_prep.trial.trial import Trial, trial_from_frame
+from alliance.inference.estimands.estimands import linear_estimands
+from alliance.inference.many_fits.planned_trials import (
     Assumptions,
     Criterion,
     assurance_question,
     planned_trial,
 )
-from inference.prior_costs import (
+from alliance.inference.priors.prior_costs import (
     COLUMNS,
     QUANTITIES,
     SIZES,
@@ -39,10 +38,11 @@ from inference.prior_costs import (
     prior_costs,
     slope_coverage,
 )
-from models.design import Design
-from models.gaussian_draws import GaussianDraws
-from models.priors import Priors
-from models.spec import ModelSpec
+from alliance.inference.runs.fit import Fit
+from alliance.models.design.design import Design
+from alliance.models.gaussian.gaussian_draws import GaussianDraws
+from alliance.models.priors import Priors
+from alliance.models.spec import ModelSpec
 
 Array = NDArray[np.float64]
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "differences.md"

@@ -12,17 +12,17 @@ from example_designs import example_patients
 from option_trials import LIMITS, patients_of
 from scipy import special, stats
 
-from inference.prior_effects import prior_effects
-from inference.prior_predictive import (
+from alliance.inference.priors.prior_effects import prior_effects
+from alliance.inference.priors.prior_predictive import (
     MOST_PATIENTS,
     prior_draws,
     prior_predictive,
     prior_predictor,
 )
-from models.design import Design, build_design
-from models.patient_level import patient_level_model
-from models.priors import Priors
-from models.spec import ModelSpec, ModeratorSpec
+from alliance.models.design.design import Design, build_design
+from alliance.models.patients.patient_level import patient_level_model
+from alliance.models.priors import Priors
+from alliance.models.spec import ModelSpec, ModeratorSpec
 
 MANY = 20_000
 # Kolmogorov-Smirnov on fixed seeds; some 20 comparisons, so that one in 50 runs would fail by

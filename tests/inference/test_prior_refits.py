@@ -8,10 +8,17 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from data_prep.errors import InputError
-from inference.fit import Fit
-from inference.prior_refits import ALL, SCALES, PriorRefits, prior_refits, scaled, used_scales
-from models.priors import Priors
+from alliance.data_prep.errors import InputError
+from alliance.inference.priors.prior_refits import (
+    ALL,
+    SCALES,
+    PriorRefits,
+    prior_refits,
+    scaled,
+    used_scales,
+)
+from alliance.inference.runs.fit import Fit
+from alliance.models.priors import Priors
 
 OUTCOME = "gpe"  # no baseline
 

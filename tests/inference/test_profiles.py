@@ -9,9 +9,15 @@ from itertools import product
 import numpy as np
 import pytest
 
-from data_prep.errors import InputError
-from inference.profiles import PHASES, PROFILES, SamplerProfile, find_profile, seed_sequence
-from inference.summary import limit_error
+from alliance.data_prep.errors import InputError
+from alliance.inference.estimands.summary import limit_error
+from alliance.inference.sampling.profiles import (
+    PHASES,
+    PROFILES,
+    SamplerProfile,
+    find_profile,
+    seed_sequence,
+)
 
 # Typed from a first run: a change to any of them changes every published draw.
 KNOWN_STATES = {
@@ -46,7 +52,7 @@ class TestSeeds:
     def test_do_not_depend_on_the_process(self) -> None:
         """Python salts its own hashes of text anew in every process."""
         program = (
-            "from inference.profiles import seed_sequence;"
+            "from alliance.inference.sampling.profiles import seed_sequence;"
             "print(seed_sequence(1, 'sampling', 'function').generate_state(1, 'uint64')[0])"
         )
         salted = [

@@ -7,9 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.errors import InputError
-from data_prep.study import Study, bundled_studies, read_study
-from inference.published import Finding, published_frame, read_published, valid_levels, verdict
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.study.description import Study, bundled_studies, read_study
+from alliance.inference.published.published import (
+    Finding,
+    published_frame,
+    read_published,
+    valid_levels,
+    verdict,
+)
 
 # Every number that may appear as published, typed from the list of published facts.
 NUMBERS = {

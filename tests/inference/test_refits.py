@@ -14,14 +14,14 @@ import statsmodels.formula.api as smf
 from example_designs import ExampleTruth, example_design, example_patients
 from scipy import stats
 
-from data_prep.moments import therapist_moments
-from data_prep.study import Study, narrowed
-from data_prep.trial import load_trial
-from inference.cluster_robust import cluster_robust
-from inference.estimands import linear_estimands
-from inference.refits import COLUMNS, refit
-from models.design import build_design
-from models.spec import specify
+from alliance.data_prep.moments import therapist_moments
+from alliance.data_prep.study.description import Study, narrowed
+from alliance.data_prep.trial.trial import load_trial
+from alliance.inference.estimands.estimands import linear_estimands
+from alliance.inference.published.cluster_robust import cluster_robust
+from alliance.inference.published.refits import COLUMNS, refit
+from alliance.models.design.design import build_design
+from alliance.models.spec import specify
 
 NO_THERAPISTS = ExampleTruth(therapist_sd=0.0, therapist_slope_sd=0.0)
 Weights = dict[str, float]

@@ -12,19 +12,19 @@ import pytest
 import xarray as xr
 from made_draws import NoSampler, small_trial
 
-from data_prep.errors import InputError
-from data_prep.simulation import simulate_trial
-from data_prep.study import narrowed
-from data_prep.trial import Trial, trial_from_frame
-from inference import reproduction
-from inference.datatree import posterior
-from inference.fit import Fit
-from inference.fitting import fit_trial
-from inference.joint_designs import joint_positions
-from inference.profiles import SamplerProfile
-from inference.reproduction import reproduce
-from inference.run_folder import load_fit, save_fit
-from models.spec import JOINT
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.simulator.simulation import simulate_trial
+from alliance.data_prep.study.description import narrowed
+from alliance.data_prep.trial.trial import Trial, trial_from_frame
+from alliance.inference.draws.datatree import posterior
+from alliance.inference.runs import reproduction
+from alliance.inference.runs.fit import Fit
+from alliance.inference.runs.fitting import fit_trial
+from alliance.inference.runs.reproduction import reproduce
+from alliance.inference.runs.run_folder import load_fit, save_fit
+from alliance.inference.sampling.joint_designs import joint_positions
+from alliance.inference.sampling.profiles import SamplerProfile
+from alliance.models.spec import JOINT
 
 SHORT = SamplerProfile("ci", chains=2, draws=200, tune=300)
 

@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 from prediction_examples import therapist_posterior
 from scipy import stats
 
-import inference.columns
-from inference.residuals import (
+from alliance.inference.draws import blocks as blocks_module
+from alliance.inference.scores.residuals import (
     chance_at_least,
     chance_at_most,
     family_parameters,
     residual_draws,
     scores_at,
 )
-from models.design import Design
-from models.families import FAMILIES
-from models.priors import Priors
+from alliance.models.design.design import Design
+from alliance.models.families.families import FAMILIES
+from alliance.models.priors import Priors
 
 Array = NDArray[np.float64]
 DRAWS, ROWS = 8, 30
@@ -67,7 +67,7 @@ def uniform_ranks(design: Design, auxiliary: dict[str, Array], residual: Array) 
 def test_an_outcome_is_the_quantile_at_the_patients_rank(
     family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inference.columns, "CACHE_NUMBERS", 40)  # several blocks
+    monkeypatch.setattr(blocks_module, "CACHE_NUMBERS", 40)  # several blocks
     design, auxiliary, eta = example(family)
     residual = residual_draws(design, auxiliary, eta.shape, np.random.default_rng(3))
     found = scores_at(design, auxiliary, eta, residual)

@@ -11,11 +11,11 @@ from mixed_models import Rows
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from data_prep.study import read_study
-from data_prep.trial import load_trial
-from inference.refits import refit
-from models.design import build_design
-from models.spec import specify
+from alliance.data_prep.study.description import read_study
+from alliance.data_prep.trial.trial import load_trial
+from alliance.inference.published.refits import refit
+from alliance.models.design.design import build_design
+from alliance.models.spec import specify
 
 Array = NDArray[np.float64]
 

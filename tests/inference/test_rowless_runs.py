@@ -9,25 +9,25 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data_prep.errors import InputError
-from data_prep.registry import load_registry
-from data_prep.simulation import Simulated, simulate_trial
-from data_prep.study import narrowed
-from data_prep.trial import trial_from_frame
-from diagnostics.fit_gate import FitChecks, check_draws
-from inference.comparison import compare
-from inference.datatree import posterior
-from inference.engines import fit_outcome
-from inference.fit import Fit
-from inference.fitting import fit_registry, fit_trial
-from inference.netcdf import compression, netcdf_bytes
-from inference.predictions import predict
-from inference.profiles import MANY_THERAPISTS, SamplerProfile, find_profile
-from inference.run_folder import load_fit, save_fit
-from inference.unseen_improvement import unseen_improvement
-from models.design import build_design
-from models.moments_design import moments_design
-from models.spec import specify
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.registry.registry import load_registry
+from alliance.data_prep.simulator.simulation import Simulated, simulate_trial
+from alliance.data_prep.study.description import narrowed
+from alliance.data_prep.trial.trial import trial_from_frame
+from alliance.diagnostics.gate.fit_gate import FitChecks, check_draws
+from alliance.inference.answers.predictions import predict
+from alliance.inference.answers.unseen_improvement import unseen_improvement
+from alliance.inference.draws.datatree import posterior
+from alliance.inference.draws.netcdf import compression, netcdf_bytes
+from alliance.inference.published.comparison import compare
+from alliance.inference.runs.fit import Fit
+from alliance.inference.runs.fitting import fit_registry, fit_trial
+from alliance.inference.runs.run_folder import load_fit, save_fit
+from alliance.inference.sampling.engines import fit_outcome
+from alliance.inference.sampling.profiles import MANY_THERAPISTS, SamplerProfile, find_profile
+from alliance.models.design.design import build_design
+from alliance.models.design.moments_design import moments_design
+from alliance.models.spec import specify
 
 CI = find_profile("ci")
 

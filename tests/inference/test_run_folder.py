@@ -16,13 +16,13 @@ import xarray as xr
 from made_draws import FEW_DRAWS, PATIENT_ID, NoSampler, small_trial
 from run_folders import BESIDE, contents, one_outcome, written
 
-from data_prep.errors import InputError
-from data_prep.study import bundled_studies
-from data_prep.trial import Trial
-from inference.fit import Fit
-from inference.fitting import fit_trial
-from inference.netcdf import netcdf_bytes
-from inference.run_folder import load_fit, read_manifest, require_free, save_fit
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.study.description import bundled_studies
+from alliance.data_prep.trial.trial import Trial
+from alliance.inference.draws.netcdf import netcdf_bytes
+from alliance.inference.runs.fit import Fit
+from alliance.inference.runs.fitting import fit_trial
+from alliance.inference.runs.run_folder import load_fit, read_manifest, require_free, save_fit
 
 OUTCOMES = ("function", "gpe", "pain", "disability")
 
@@ -280,7 +280,7 @@ class TestPlaces:
             (tmp_path / "run" / "manifest.json").write_text("of another process")
             return netcdf_bytes(tree)
 
-        monkeypatch.setattr("inference.run_folder.netcdf_bytes", meanwhile)
+        monkeypatch.setattr("alliance.inference.runs.run_folder.netcdf_bytes", meanwhile)
         with pytest.raises(InputError, match="exists already"):
             save_fit(one_outcome(made_fit), tmp_path / "run")
         assert contents(tmp_path) == {"run/manifest.json": b"of another process"}

@@ -12,13 +12,13 @@ import xarray as xr
 from made_draws import FEW_DRAWS, NoSampler, named_patients
 from run_folders import FILES, refused
 
-from data_prep.errors import InputError
-from data_prep.simulation import simulate_trial
-from data_prep.study import bundled_studies, narrowed, read_study
-from data_prep.trial import load_trial
-from inference.fit import Fit
-from inference.fitting import fit_trial
-from inference.run_folder import load_fit, save_fit
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.simulator.simulation import simulate_trial
+from alliance.data_prep.study.description import bundled_studies, narrowed, read_study
+from alliance.data_prep.trial.trial import load_trial
+from alliance.inference.runs.fit import Fit
+from alliance.inference.runs.fitting import fit_trial
+from alliance.inference.runs.run_folder import load_fit, save_fit
 
 
 class TestDamagedRuns:

@@ -14,10 +14,10 @@ import pytest
 import xarray as xr
 from run_folders import BESIDE, contents, copied, one_outcome, refused
 
-from data_prep.errors import InputError
-from inference.fit import Fit
-from inference.netcdf import netcdf_bytes
-from inference.run_folder import load_fit, save_fit
+from alliance.data_prep.errors import InputError
+from alliance.inference.draws.netcdf import netcdf_bytes
+from alliance.inference.runs.fit import Fit
+from alliance.inference.runs.run_folder import load_fit, save_fit
 
 
 class TestFailureWhileWriting:
@@ -54,7 +54,7 @@ class TestFailureWhileWriting:
                 raise failure
             return netcdf_bytes(tree)
 
-        monkeypatch.setattr("inference.run_folder.netcdf_bytes", second_fails)
+        monkeypatch.setattr("alliance.inference.runs.run_folder.netcdf_bytes", second_fails)
         if isinstance(failure, OSError):
             with pytest.raises(InputError, match=r"could not be written to .*run': No space\."):
                 save_fit(made_fit, place, overwrite=True)
@@ -121,10 +121,10 @@ KILLED = '''
 """Writes a run over an older one in many children, each killed at another moment."""
 import os, random, shutil, signal, sys, time
 from pathlib import Path
-import inference.run_folder
-from inference.fit import Fit
-from inference.netcdf import netcdf_bytes
-from inference.run_folder import load_fit, save_fit
+from alliance.inference.runs import run_folder as run_folder_module
+from alliance.inference.runs.fit import Fit
+from alliance.inference.draws.netcdf import netcdf_bytes
+from alliance.inference.runs.run_folder import load_fit, save_fit
 
 older, newer, places = map(Path, sys.argv[1:])
 fit = load_fit(newer)
@@ -168,7 +168,7 @@ for k in range(5):
     os.kill(number, signal.SIGKILL)
     os.waitpid(number, 0)
 content = netcdf_bytes(fit.trees["gpe"])
-inference.run_folder.netcdf_bytes = lambda tree: content
+run_folder_module.netcdf_bytes = lambda tree: content
 step, status = 0, signal.SIGKILL
 while status == signal.SIGKILL:  # until a child comes to its end
     step += 1

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from run_folders import contents, one_outcome
 
-from data_prep.errors import InputError
-from inference.fit import Fit
-from inference.run_folder import load_fit, require_free, save_fit
+from alliance.data_prep.errors import InputError
+from alliance.inference.runs.fit import Fit
+from alliance.inference.runs.run_folder import load_fit, require_free, save_fit
 
 
 def with_file(run: Path) -> None:

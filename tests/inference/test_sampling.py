@@ -17,16 +17,16 @@ import pytest
 import xarray as xr
 from made_draws import FEW_DRAWS, NoSampler, small_trial
 
-from data_prep.covariates import Covariate, column_coordinates
-from data_prep.simulation import simulate_trial
-from data_prep.study import narrowed
-from data_prep.trial import Trial, trial_from_frame
-from inference import sampling
-from inference.fit import Fit
-from inference.fitting import fit_trial
-from inference.profiles import find_profile
-from inference.refits import refit
-from inference.sampling import IncompleteSamplingError
+from alliance.data_prep.covariates import Covariate, column_coordinates
+from alliance.data_prep.simulator.simulation import simulate_trial
+from alliance.data_prep.study.description import narrowed
+from alliance.data_prep.trial.trial import Trial, trial_from_frame
+from alliance.inference.published.refits import refit
+from alliance.inference.runs.fit import Fit
+from alliance.inference.runs.fitting import fit_trial
+from alliance.inference.sampling import sampling
+from alliance.inference.sampling.profiles import find_profile
+from alliance.inference.sampling.sampling import IncompleteSamplingError
 
 ROOT = Path(__file__).resolve().parents[2]
 CI = find_profile("ci")
@@ -232,12 +232,12 @@ class TestInterruption:
         program = """
 import sys
 from pathlib import Path
-from data_prep.simulation import simulate_trial
-from data_prep.study import narrowed
-from data_prep.trial import trial_from_frame
-from inference.fitting import fit_trial
-from inference.profiles import SamplerProfile
-from inference.run_folder import save_fit
+from alliance.data_prep.simulator.simulation import simulate_trial
+from alliance.data_prep.study.description import narrowed
+from alliance.data_prep.trial.trial import trial_from_frame
+from alliance.inference.runs.fitting import fit_trial
+from alliance.inference.sampling.profiles import SamplerProfile
+from alliance.inference.runs.run_folder import save_fit
 
 made = simulate_trial(seed=1)
 study = narrowed(made.study, outcomes=["gpe"], therapist="none")

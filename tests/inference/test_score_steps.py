@@ -13,19 +13,19 @@ from numpy.typing import NDArray
 from prediction_examples import posterior_of, therapist_posterior
 from scipy import stats
 
-from inference.asked_patients import patient_grid
-from inference.averages import average
-from inference.datatree import add_patients
-from inference.decisions import decisions
-from inference.fit import Fit
-from inference.predictions import predict
-from inference.residuals import family_parameters
-from inference.score_ends import heaped_ends
-from inference.score_steps import ScoreSteps, common_step, score_steps
-from inference.score_thresholds import Thresholds
-from inference.yardsticks import Yardstick
-from models.design import Design
-from models.priors import Priors
+from alliance.inference.answers.averages import average
+from alliance.inference.answers.decisions import decisions
+from alliance.inference.answers.predictions import predict
+from alliance.inference.answers.score_ends import heaped_ends
+from alliance.inference.answers.score_steps import ScoreSteps, common_step, score_steps
+from alliance.inference.answers.yardsticks import Yardstick
+from alliance.inference.draws.datatree import add_patients
+from alliance.inference.patients.asked_patients import patient_grid
+from alliance.inference.runs.fit import Fit
+from alliance.inference.scores.residuals import family_parameters
+from alliance.inference.scores.score_thresholds import Thresholds
+from alliance.models.design.design import Design
+from alliance.models.priors import Priors
 
 Array = NDArray[np.float64]
 

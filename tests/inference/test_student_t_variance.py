@@ -11,22 +11,22 @@ from numpy.typing import NDArray
 from prediction_examples import example_fit, with_posterior
 from scipy import stats
 
-from data_prep.errors import InputError
-from inference.choices import model_choices
-from inference.comparison import compare
-from inference.datatree import posterior
-from inference.decisions import decisions
-from inference.estimands import infinite_variance, with_moments
-from inference.explained_variance import explained_variance
-from inference.fit import Fit
-from inference.power_scaling import power_scaling
-from inference.quantiles import quantiles
-from inference.therapists import therapists
-from inference.unseen_improvement import unseen_improvement
-from inference.yardsticks import Yardstick
-from models.design import build_design
-from models.priors import Priors
-from models.spec import specify
+from alliance.data_prep.errors import InputError
+from alliance.inference.answers.decisions import decisions
+from alliance.inference.answers.therapists import therapists
+from alliance.inference.answers.unseen_improvement import unseen_improvement
+from alliance.inference.answers.yardsticks import Yardstick
+from alliance.inference.draws.datatree import posterior
+from alliance.inference.draws.quantiles import quantiles
+from alliance.inference.estimands.estimands import infinite_variance, with_moments
+from alliance.inference.pointwise.explained_variance import explained_variance
+from alliance.inference.priors.power_scaling import power_scaling
+from alliance.inference.published.comparison import compare
+from alliance.inference.runs.choices import model_choices
+from alliance.inference.runs.fit import Fit
+from alliance.models.design.design import build_design
+from alliance.models.priors import Priors
+from alliance.models.spec import specify
 
 Array = NDArray[np.float64]
 OUTCOME = "function"
@@ -190,7 +190,7 @@ def test_quantiles_with_infinite_draws() -> None:
 
 
 def test_the_gate_judges_scale_and_degrees_of_freedom(heavy: Fit) -> None:
-    from diagnostics.fit_gate import by_name
+    from alliance.diagnostics.gate.fit_gate import by_name
 
     names = set(by_name(with_moments(heavy.estimands(OUTCOME))).data_vars)
     assert {"residual_scale", "degrees_of_freedom", "therapist_icc"} <= names

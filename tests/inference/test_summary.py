@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from data_prep.errors import InputError
-from inference.fit import Fit
-from inference.summary import summarise
+from alliance.data_prep.errors import InputError
+from alliance.inference.estimands.summary import summarise
+from alliance.inference.runs.fit import Fit
 
 LABELS = (
     ("moderator_slope", "average"),

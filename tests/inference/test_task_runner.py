@@ -17,10 +17,10 @@ from killed_runs import FACTS as KILLED_FACTS
 from killed_runs import TASKS as KILLED_TASKS
 from killed_runs import killed_and_resumed, third
 
-from data_prep.errors import InputError
-from inference.cluster import open_cluster
-from inference.task_runner import packed, run_tasks
-from inference.task_store import TaskOutcome, open_store
+from alliance.data_prep.errors import InputError
+from alliance.inference.many_fits.cluster import open_cluster
+from alliance.inference.many_fits.task_runner import packed, run_tasks
+from alliance.inference.many_fits.task_store import TaskOutcome, open_store
 
 FACTS = {"question": 1}
 TASKS = {f"t{k}": (k,) for k in range(60)}
@@ -171,7 +171,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inference.cluster.TIMEOUT", 0.5)
+    monkeypatch.setattr("alliance.inference.many_fits.cluster.TIMEOUT", 0.5)
     for address in ("tcp://127.0.0.1:9", "nonsense"):
         with pytest.raises(InputError, match=address), open_cluster(address):
             pass
@@ -204,9 +204,11 @@ def test_workers_that_will_not_do_are_refused(
     workers: dict[str, dict[str, str]], told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = {"numpy": version("numpy")}
-    monkeypatch.setattr("inference.cluster.installed_versions", lambda: own)
-    monkeypatch.setattr("inference.cluster._require_scheduler", lambda _: None)
-    monkeypatch.setattr("inference.cluster.Client", lambda *_, **__: Connected(workers))
+    monkeypatch.setattr("alliance.inference.many_fits.cluster.installed_versions", lambda: own)
+    monkeypatch.setattr("alliance.inference.many_fits.cluster._require_scheduler", lambda _: None)
+    monkeypatch.setattr(
+        "alliance.inference.many_fits.cluster.Client", lambda *_, **__: Connected(workers)
+    )
     with pytest.raises(InputError, match=told), open_cluster("tcp://s"):
         pass
 

@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 from prediction_examples import example_fit, one_predictor, posterior_of, with_posterior
 from scipy import special, stats
 
-from data_prep.errors import InputError
-from inference.asked_patients import patient_grid
-from inference.datatree import posterior
-from inference.estimands import estimand_draws
-from inference.expected_scores import flat
-from inference.predictor import linear_predictor, therapist_variance
-from inference.quadrature import normal_nodes
-from inference.residuals import family_parameters
-from inference.therapists import COLUMNS, therapists
-from inference.variance_shares import variance_parts
-from models.families import find_family
+from alliance.data_prep.errors import InputError
+from alliance.inference.answers.therapists import COLUMNS, therapists
+from alliance.inference.draws.datatree import posterior
+from alliance.inference.draws.quadrature import normal_nodes
+from alliance.inference.estimands.estimands import estimand_draws
+from alliance.inference.patients.asked_patients import patient_grid
+from alliance.inference.scores.expected_scores import flat
+from alliance.inference.scores.predictor import linear_predictor, therapist_variance
+from alliance.inference.scores.residuals import family_parameters
+from alliance.inference.scores.variance_shares import variance_parts
+from alliance.models.families.families import find_family
 
 Array = NDArray[np.float64]
 

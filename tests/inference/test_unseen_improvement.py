@@ -11,20 +11,20 @@ import statsmodels.api as sm
 import xarray as xr
 from planted_misfits import ARMS, OUTCOME, QUICK, THERAPISTS, described
 
-from data_prep.errors import InputError
-from inference.datatree import add_patients
-from inference.fit import Fit
-from inference.sampling import sample_outcome
-from inference.unseen_improvement import UnseenImprovement, unseen_improvement
-from inference.unseen_improvement_bias import (
+from alliance.data_prep.errors import InputError
+from alliance.inference.answers.unseen_improvement import UnseenImprovement, unseen_improvement
+from alliance.inference.answers.unseen_improvement_bias import (
     Strength,
     adjusted_estimate,
     adjusted_se,
     least_squares_slope,
     partial_r2,
 )
-from models.design import build_design
-from models.spec import ModelSpec, ModeratorSpec
+from alliance.inference.draws.datatree import add_patients
+from alliance.inference.runs.fit import Fit
+from alliance.inference.sampling.sampling import sample_outcome
+from alliance.models.design.design import build_design
+from alliance.models.spec import ModelSpec, ModeratorSpec
 
 PATIENTS, TRIALS = 400, 20
 SHARE = 0.2  # of the alliance, and of what then remains of the outcome, that it explains

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from data_prep.errors import InputError
-from data_prep.study import Outcome
-from data_prep.study_parts import OutcomeYardstick
-from inference.yardsticks import Yardstick, yardsticks
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.study.description import Outcome
+from alliance.data_prep.study.parts import OutcomeYardstick
+from alliance.inference.answers.yardsticks import Yardstick, yardsticks
 
 PAIN = Outcome(label="Pain", followup="pain_8w", range=(0, 10), better="lower")
 FUNCTION = Outcome(label="Function", followup="psfs_8w", range=(3, 30), better="higher")

@@ -10,11 +10,11 @@ import xarray as xr
 from example_designs import example_design, example_patients
 from posterior_agreement import differences, moments
 
-from inference.datatree import posterior
-from inference.profiles import SamplerProfile
-from inference.sampling import sample_outcome
-from models.design import Design
-from models.priors import Priors
+from alliance.inference.draws.datatree import posterior
+from alliance.inference.sampling.profiles import SamplerProfile
+from alliance.inference.sampling.sampling import sample_outcome
+from alliance.models.design.design import Design
+from alliance.models.priors import Priors
 
 pytestmark = pytest.mark.mcmc
 

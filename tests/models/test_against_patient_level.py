@@ -17,13 +17,13 @@ from example_designs import (
 from posterior_agreement import differences, moments
 from scipy import stats
 
-from inference.datatree import posterior
-from inference.profiles import SamplerProfile
-from inference.sampling import sample_outcome
-from models.design import Design
-from models.exact_gaussian import exact_gaussian_model
-from models.patient_level import patient_level_model
-from models.priors import Priors
+from alliance.inference.draws.datatree import posterior
+from alliance.inference.sampling.profiles import SamplerProfile
+from alliance.inference.sampling.sampling import sample_outcome
+from alliance.models.design.design import Design
+from alliance.models.gaussian.exact_gaussian import exact_gaussian_model
+from alliance.models.patients.patient_level import patient_level_model
+from alliance.models.priors import Priors
 
 PARAMETERS = [
     "beta",

@@ -8,12 +8,12 @@ from example_designs import example_patients
 from numpy.typing import NDArray
 from scipy import stats
 
-import models.collapsed_gaussian as collapsed_gaussian
-from models.collapsed_gaussian import Collapsed, collapse
-from models.design import Design, build_design
-from models.gaussian_draws import GaussianDraws
-from models.priors import Priors
-from models.spec import ModelSpec
+import alliance.models.gaussian.collapsed_gaussian as collapsed_gaussian
+from alliance.models.design.design import Design, build_design
+from alliance.models.gaussian.collapsed_gaussian import Collapsed, collapse
+from alliance.models.gaussian.gaussian_draws import GaussianDraws
+from alliance.models.priors import Priors
+from alliance.models.spec import ModelSpec
 
 Array = NDArray[np.float64]
 PRIORS = Priors()

@@ -10,10 +10,10 @@ import statsmodels.formula.api as smf
 import xarray as xr
 from example_designs import ExampleTruth, example_design, example_patients
 
-from inference.estimands import linear_estimands, prior_table
-from inference.refits import refit
-from models.design import Design, sum_to_zero_basis
-from models.priors import Priors
+from alliance.inference.estimands.estimands import linear_estimands, prior_table
+from alliance.inference.published.refits import refit
+from alliance.models.design.design import Design, sum_to_zero_basis
+from alliance.models.priors import Priors
 
 
 @pytest.mark.parametrize("arms", [2, 3, 5])

@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
 
-from data_prep.covariates import Covariate, with_columns_told
-from data_prep.errors import InputError
-from data_prep.study import Study
-from data_prep.trial import Trial, trial_from_frame
-from inference.refits import refit
-from models.design import Design, build_design
-from models.encoding import Encoding
-from models.spec import ModelSpec
+from alliance.data_prep.covariates import Covariate, with_columns_told
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.study.description import Study
+from alliance.data_prep.trial.trial import Trial, trial_from_frame
+from alliance.inference.published.refits import refit
+from alliance.models.design.design import Design, build_design
+from alliance.models.design.encoding import Encoding
+from alliance.models.spec import ModelSpec
 
 SITES = ("Aarau", "Bern", "Chur", "Genf")
 

@@ -22,10 +22,10 @@ from pymc.blocking import DictToArrayBijection
 from scipy import stats
 from threadpoolctl import threadpool_limits
 
-from models.design import Design
-from models.exact_gaussian import exact_gaussian_model, model_data
-from models.gaussian_draws import GaussianDraws, therapist_log_likelihood
-from models.priors import Priors
+from alliance.models.design.design import Design
+from alliance.models.gaussian.exact_gaussian import exact_gaussian_model, model_data
+from alliance.models.gaussian.gaussian_draws import GaussianDraws, therapist_log_likelihood
+from alliance.models.priors import Priors
 
 EFFECTS = ("none", "intercept", "intercept+slope")
 TRIALS: dict[str, Callable[[], xr.Dataset]] = {

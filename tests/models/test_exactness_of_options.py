@@ -24,12 +24,16 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.linalg import block_diag
 
-from models.design import Design
-from models.exact_gaussian import exact_gaussian_model
-from models.gaussian_draws import GaussianDraws, draw_therapist_effects, therapist_log_likelihood
-from models.patient_level import patient_level_model
-from models.priors import Priors
-from models.spec import ModeratorSpec
+from alliance.models.design.design import Design
+from alliance.models.gaussian.exact_gaussian import exact_gaussian_model
+from alliance.models.gaussian.gaussian_draws import (
+    GaussianDraws,
+    draw_therapist_effects,
+    therapist_log_likelihood,
+)
+from alliance.models.patients.patient_level import patient_level_model
+from alliance.models.priors import Priors
+from alliance.models.spec import ModeratorSpec
 
 APART = {"moderator": ModeratorSpec(structure="within_between")}
 BY_ARM_BETWEEN = {"moderator": ModeratorSpec("within_between", between_interaction=True)}
@@ -283,5 +287,5 @@ def test_means_and_covariances_of_the_draws(design: Design) -> None:
 def test_many_draws_are_taken_in_blocks(design: Design, monkeypatch: pytest.MonkeyPatch) -> None:
     draws = parameters(design, 7, seed=5)
     whole = therapist_log_likelihood(design, draws)
-    monkeypatch.setattr("models.gaussian_draws.BLOCK_NUMBERS", 1)
+    monkeypatch.setattr("alliance.models.gaussian.gaussian_draws.BLOCK_NUMBERS", 1)
     np.testing.assert_allclose(therapist_log_likelihood(design, draws), whole, rtol=1e-12)

@@ -11,11 +11,11 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from data_prep.errors import InputError
-from models.families import FAMILIES, find_family
-from models.family import ARRAYS, Family, Scale
-from models.family_parameters import SYMBOLS
-from models.ordinal import ORDINAL_PROBIT
+from alliance.data_prep.errors import InputError
+from alliance.models.families.families import FAMILIES, find_family
+from alliance.models.families.family import ARRAYS, Family, Scale
+from alliance.models.families.family_parameters import SYMBOLS
+from alliance.models.families.ordinal import ORDINAL_PROBIT
 
 Array = NDArray[np.float64]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pytensor.compile.mode import Mode
 from pytensor.gradient import verify_grad
 
-from models.generalised_squares import GeneralisedSquares, packed
+from alliance.models.gaussian.generalised_squares import GeneralisedSquares, packed
 
 PYTHON = Mode(linker="py", optimizer="fast_compile")  # nothing is compiled
 THERAPISTS, COEFFICIENTS = 5, 4

@@ -11,15 +11,15 @@ import pytest
 from numpy.typing import NDArray
 from option_trials import patients_of
 
-from inference import compilation, sampling
-from inference.datatree import posterior
-from inference.profiles import SamplerProfile
-from inference.simulated_trials import simulated_trial
-from models.design import Design, build_design
-from models.held_constants import given_data, held_constants
-from models.latent_gaussian import latent_gaussian_model
-from models.patient_level import patient_level_model
-from models.priors import Priors
+from alliance.inference.draws.datatree import posterior
+from alliance.inference.many_fits.simulated_trials import simulated_trial
+from alliance.inference.sampling import compilation, sampling
+from alliance.inference.sampling.profiles import SamplerProfile
+from alliance.models.design.design import Design, build_design
+from alliance.models.patients.held_constants import given_data, held_constants
+from alliance.models.patients.patient_level import patient_level_model
+from alliance.models.priors import Priors
+from alliance.models.ratings.latent_gaussian import latent_gaussian_model
 
 PRIORS = Priors()
 

@@ -16,14 +16,14 @@ from pytensor.gradient import verify_grad
 from pytensor.graph.traversal import ancestors
 from scipy import stats
 
-from models.correlations import correlation_factor, effects_factor, lkj_powers
-from models.design import build_design
-from models.joint import JointDesign, join_designs
-from models.joint_draws import JointDraws, draw_joint_effects
-from models.joint_likelihood import JointLikelihood
-from models.joint_model import joint_model
-from models.priors import Priors
-from models.spec import ModelSpec
+from alliance.models.design.design import build_design
+from alliance.models.joint.correlations import correlation_factor, effects_factor, lkj_powers
+from alliance.models.joint.draws import JointDraws, draw_joint_effects
+from alliance.models.joint.joint import JointDesign, join_designs
+from alliance.models.joint.likelihood import JointLikelihood
+from alliance.models.joint.model import joint_model
+from alliance.models.priors import Priors
+from alliance.models.spec import ModelSpec
 
 PYTHON = Mode(linker="py", optimizer="fast_compile")  # nothing is compiled
 PATIENTS, THERAPISTS = 40, 6

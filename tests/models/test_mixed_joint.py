@@ -10,13 +10,13 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import integrate, stats
 
-from models.correlations import correlation_factor, effects_factor
-from models.design import build_design
-from models.joint import JointDesign, join_designs
-from models.mixed_joint import mixed_log_likelihood
-from models.ordinal import ORDINAL_PROBIT
-from models.priors import Priors
-from models.spec import ModelSpec
+from alliance.models.design.design import build_design
+from alliance.models.families.ordinal import ORDINAL_PROBIT
+from alliance.models.joint.correlations import correlation_factor, effects_factor
+from alliance.models.joint.joint import JointDesign, join_designs
+from alliance.models.joint.mixed import mixed_log_likelihood
+from alliance.models.priors import Priors
+from alliance.models.spec import ModelSpec
 
 PATIENTS, THERAPISTS, CATEGORIES = 12, 3, 4
 # All patterns: everything, the ordinal one missing, alone, and with one Gaussian outcome.

@@ -21,15 +21,15 @@ from example_families import (
 from numpy.typing import NDArray
 from pymc.blocking import DictToArrayBijection
 
-from data_prep.errors import InputError
-from inference.expected_scores import average_response
-from models.design import Design, build_design
-from models.families import FAMILIES
-from models.family import ARRAYS
-from models.patient_level import patient_level_model
-from models.priors import Priors
-from models.ratings import latent_patients
-from models.spec import ModelSpec, ModeratorSpec
+from alliance.data_prep.errors import InputError
+from alliance.inference.scores.expected_scores import average_response
+from alliance.models.design.design import Design, build_design
+from alliance.models.design.ratings import latent_patients
+from alliance.models.families.families import FAMILIES
+from alliance.models.families.family import ARRAYS
+from alliance.models.patients.patient_level import patient_level_model
+from alliance.models.priors import Priors
+from alliance.models.spec import ModelSpec, ModeratorSpec
 
 Array = NDArray[np.float64]
 DISCRETE = ("ordinal", "beta_binomial")

@@ -7,10 +7,10 @@ from dataclasses import fields, replace
 
 import pytest
 
-from data_prep.errors import InputError
-from data_prep.study import Study, bundled_studies, narrowed, read_study
-from models.priors import Priors
-from models.spec import ModelSpec, specify
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.study.description import Study, bundled_studies, narrowed, read_study
+from alliance.models.priors import Priors
+from alliance.models.spec import ModelSpec, specify
 
 # The scales in words of the study's documentation: half-normal 0.25 to 0.3 for therapists, slope
 # 0.3, arms 0.5, alliance by arm 0.2 to 0.3.

@@ -13,10 +13,10 @@ from example_designs import (
 )
 from numpy.typing import NDArray
 
-import models.gaussian_draws
-from models.design import Design
-from models.gaussian_draws import GaussianDraws, draw_therapist_effects
-from models.priors import Priors
+from alliance.models.design.design import Design
+from alliance.models.gaussian import gaussian_draws as gaussian_draws_module
+from alliance.models.gaussian.gaussian_draws import GaussianDraws, draw_therapist_effects
+from alliance.models.priors import Priors
 
 DRAWS = 20_000
 # Bound of a z-score: of some 200 independent ones, one exceeds it in 700 runs.
@@ -116,7 +116,7 @@ def test_drawing_in_blocks_changes_no_number(monkeypatch: pytest.MonkeyPatch) ->
     design = a_design("intercept+slope")
     draws = prior_draws(design, Priors(), 50, np.random.default_rng(9))
     whole = draw_therapist_effects(design, draws, np.random.default_rng(1)).effect
-    monkeypatch.setattr(models.gaussian_draws, "BLOCK_NUMBERS", 7 * 12)  # blocks of 7 draws
+    monkeypatch.setattr(gaussian_draws_module, "BLOCK_NUMBERS", 7 * 12)  # blocks of 7 draws
     in_blocks = draw_therapist_effects(design, draws, np.random.default_rng(1)).effect
     np.testing.assert_array_equal(in_blocks, whole)
 

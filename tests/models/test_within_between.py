@@ -13,14 +13,14 @@ import xarray as xr
 from example_designs import ExampleTruth, example_design, example_patients
 from posterior_agreement import differences, moments
 
-from inference.datatree import posterior
-from inference.estimands import estimand_draws
-from inference.profiles import SamplerProfile
-from inference.sampling import sample_outcome
-from models.design import Design
-from models.patient_level import patient_level_model
-from models.priors import Priors
-from models.spec import ModeratorSpec
+from alliance.inference.draws.datatree import posterior
+from alliance.inference.estimands.estimands import estimand_draws
+from alliance.inference.sampling.profiles import SamplerProfile
+from alliance.inference.sampling.sampling import sample_outcome
+from alliance.models.design.design import Design
+from alliance.models.patients.patient_level import patient_level_model
+from alliance.models.priors import Priors
+from alliance.models.spec import ModeratorSpec
 
 pytestmark = pytest.mark.mcmc
 

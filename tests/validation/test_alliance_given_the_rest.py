@@ -16,13 +16,13 @@ import xarray as xr
 from alliance_trials import fitted_without_predictors
 from numpy.typing import NDArray
 
-import inference.calibration
-from inference.datatree import posterior
-from inference.estimands import estimand_draws
-from inference.profiles import SamplerProfile
-from models.design import Design, build_design
-from models.priors import Priors
-from models.spec import ModelSpec, ModeratorSpec
+from alliance.inference.draws.datatree import posterior
+from alliance.inference.estimands.estimands import estimand_draws
+from alliance.inference.many_fits import calibration as calibration_module
+from alliance.inference.sampling.profiles import SamplerProfile
+from alliance.models.design.design import Design, build_design
+from alliance.models.priors import Priors
+from alliance.models.spec import ModelSpec, ModeratorSpec
 
 pytestmark = pytest.mark.validation
 
@@ -60,9 +60,7 @@ def patients(
 
 def in_points(design: Design, seed: int) -> dict[tuple[str, str], tuple[float, float]]:
     """Posterior mean and SD of every reported quantity."""
-    tree, _ = inference.calibration.fit_outcome(
-        design, PRIORS, PROFILE, seed, engine="nuts", cores=1
-    )
+    tree, _ = calibration_module.fit_outcome(design, PRIORS, PROFILE, seed, engine="nuts", cores=1)
     found = estimand_draws(design, posterior(tree))
     labels = zip(found["quantity"].values, found["level"].values, strict=True)
     values = found.transpose("estimand", "chain", "draw").values.reshape(

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_prep.study import Study, narrowed
-from data_prep.trial import load_trial
-from diagnostics.fit_gate import check_draws, gate_table
-from diagnostics.verdicts import Verdict
-from inference.fit import Fit
-from inference.fitting import fit_trial
-from inference.profiles import PROFILES
-from inference.refits import refit
+from alliance.data_prep.study.description import Study, narrowed
+from alliance.data_prep.trial.trial import load_trial
+from alliance.diagnostics.gate.fit_gate import check_draws, gate_table
+from alliance.diagnostics.verdicts import Verdict
+from alliance.inference.published.refits import refit
+from alliance.inference.runs.fit import Fit
+from alliance.inference.runs.fitting import fit_trial
+from alliance.inference.sampling.profiles import PROFILES
 
 pytestmark = pytest.mark.validation
 

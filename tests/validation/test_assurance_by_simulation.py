@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data_prep.study import find_study, narrowed, read_study
-from data_prep.trial import trial_from_frame
-from inference.assurance import judged_trial
-from inference.fitting import fit_trial
-from inference.planned_trials import Assumptions, Criterion, assurance_question
-from inference.profiles import SamplerProfile
+from alliance.data_prep.study.description import find_study, narrowed, read_study
+from alliance.data_prep.trial.trial import trial_from_frame
+from alliance.inference.many_fits.assurance import judged_trial
+from alliance.inference.many_fits.planned_trials import Assumptions, Criterion, assurance_question
+from alliance.inference.runs.fitting import fit_trial
+from alliance.inference.sampling.profiles import SamplerProfile
 
 pytestmark = pytest.mark.validation
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from planted_misfits import OUTCOME, SCENARIOS, planted_patients, random_numbers
 
-import inference.calibration as calibration
-from inference.calibration import Calibration, CalibrationQuestion, calibrate
-from inference.profiles import Engine, SamplerProfile
-from models.design import Design, build_design
-from models.priors import Priors
-from models.spec import ModelSpec
+import alliance.inference.many_fits.calibration as calibration
+from alliance.inference.many_fits.calibration import Calibration, CalibrationQuestion, calibrate
+from alliance.inference.sampling.profiles import Engine, SamplerProfile
+from alliance.models.design.design import Design, build_design
+from alliance.models.priors import Priors
+from alliance.models.spec import ModelSpec
 
 pytestmark = pytest.mark.validation
 

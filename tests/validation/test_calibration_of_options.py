@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from data_prep.study import find_study, narrowed, read_study
-from inference.calibration import CalibrationQuestion, calibrate
-from inference.calibration_runs import calibration_questions
+from alliance.data_prep.study.description import find_study, narrowed, read_study
+from alliance.inference.many_fits.calibration import CalibrationQuestion, calibrate
+from alliance.inference.many_fits.calibration_runs import calibration_questions
 
 pytestmark = pytest.mark.validation
 

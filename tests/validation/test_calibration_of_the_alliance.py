@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from alliance_trials import OPTIONS, fitted_without_predictors, question_of
 
-from inference.calibration import Calibration, calibrate
-from inference.simulated_trials import simulated_trial
-from models.ratings import predictor_columns
+from alliance.inference.many_fits.calibration import Calibration, calibrate
+from alliance.inference.many_fits.simulated_trials import simulated_trial
+from alliance.models.design.ratings import predictor_columns
 
 pytestmark = pytest.mark.validation
 

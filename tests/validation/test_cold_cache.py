@@ -18,10 +18,10 @@ ROOT = Path(__file__).resolve().parents[2]
 # the one with whose data the model is compiled.
 PROGRAM = """
 import hashlib, json, sys
-from data_prep.simulation import simulate_trial
-from data_prep.trial import trial_from_frame
-from inference.fitting import fit_trial
-from inference.profiles import find_profile
+from alliance.data_prep.simulator.simulation import simulate_trial
+from alliance.data_prep.trial.trial import trial_from_frame
+from alliance.inference.runs.fitting import fit_trial
+from alliance.inference.sampling.profiles import find_profile
 
 sizes = {"usual": (240, 12), "large": (700, 40)}
 cores = int(sys.argv[1])

@@ -15,14 +15,14 @@ from example_designs import example_patients
 from example_families import LIMITS, as_family
 from posterior_agreement import differences, moments
 
-from inference.datatree import posterior
-from inference.profiles import SamplerProfile
-from inference.sampling import sample_outcome
-from models.design import Design, build_design
-from models.families import find_family
-from models.family import GAMMA
-from models.priors import Priors
-from models.spec import ModelSpec
+from alliance.inference.draws.datatree import posterior
+from alliance.inference.sampling.profiles import SamplerProfile
+from alliance.inference.sampling.sampling import sample_outcome
+from alliance.models.design.design import Design, build_design
+from alliance.models.families.families import find_family
+from alliance.models.families.family import GAMMA
+from alliance.models.priors import Priors
+from alliance.models.spec import ModelSpec
 
 pytestmark = pytest.mark.validation
 

@@ -9,14 +9,14 @@ from arviz_stats.base import array_stats
 from numpy.typing import NDArray
 from planted_misfits import ARMS, OUTCOME
 
-from inference.datatree import posterior
-from inference.estimands import estimand_draws
-from inference.instant import GOOD_K, instant_outcome
-from inference.profiles import SamplerProfile
-from inference.sampling import sample_outcome
-from models.design import Design, build_design
-from models.priors import Priors
-from models.spec import ModelSpec
+from alliance.inference.draws.datatree import posterior
+from alliance.inference.estimands.estimands import estimand_draws
+from alliance.inference.sampling.instant import GOOD_K, instant_outcome
+from alliance.inference.sampling.profiles import SamplerProfile
+from alliance.inference.sampling.sampling import sample_outcome
+from alliance.models.design.design import Design, build_design
+from alliance.models.priors import Priors
+from alliance.models.spec import ModelSpec
 
 pytestmark = pytest.mark.validation
 

@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from option_trials import PROFILE
 from recovery_scores import TRIALS, assert_recovered, random_numbers, scored, summarised
 
-from inference.datatree import posterior
-from inference.estimands import estimand_draws, shared_estimands
-from inference.joint import sample_joint
-from inference.sampling import sample_outcome
-from models.correlations import correlation_factor, lkj_powers
-from models.design import build_design
-from models.joint import CORRELATION_SHAPE, JointDesign, join_designs, slope_scales
-from models.priors import Priors
-from models.spec import ModelSpec
+from alliance.inference.draws.datatree import posterior
+from alliance.inference.estimands.estimands import estimand_draws, shared_estimands
+from alliance.inference.sampling.joint import sample_joint
+from alliance.inference.sampling.sampling import sample_outcome
+from alliance.models.design.design import build_design
+from alliance.models.joint.correlations import correlation_factor, lkj_powers
+from alliance.models.joint.joint import CORRELATION_SHAPE, JointDesign, join_designs, slope_scales
+from alliance.models.priors import Priors
+from alliance.models.spec import ModelSpec
 
 pytestmark = pytest.mark.validation
 

@@ -8,12 +8,12 @@ import pytest
 from planted_misfits import OUTCOME, QUICK, SCENARIOS, TRIALS, planted_fit, random_numbers
 from scipy import stats
 
-from diagnostics.loo_checks import FALSE_ALARMS, loo_check
-from inference.datatree import add_patients
-from inference.fit import Fit
-from inference.leave_one_out_comparison import compare_loo
-from inference.sampling import sample_outcome
-from models.design import build_design
+from alliance.diagnostics.checks.loo_checks import FALSE_ALARMS, loo_check
+from alliance.inference.draws.datatree import add_patients
+from alliance.inference.leaving_out.leave_one_out_comparison import compare_loo
+from alliance.inference.runs.fit import Fit
+from alliance.inference.sampling.sampling import sample_outcome
+from alliance.models.design.design import build_design
 
 pytestmark = pytest.mark.validation
 

@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 from distributed import Client
 
-from data_prep.simulation import simulate_trial, write_simulated
+from alliance.data_prep.simulator.simulation import simulate_trial, write_simulated
 
 pytestmark = pytest.mark.validation
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
-ALLIANCE = [sys.executable, "-c", "from alliance.cli import main; main()"]
+ALLIANCE = [sys.executable, "-c", "from alliance.cli.app import main; main()"]
 CALIBRATE = ["calibrate", "ferreira2013", "--outcome", "pain", "--trials", "120"]
 
 

@@ -24,13 +24,13 @@ from recovery_scores import (
     summarised,
 )
 
-from inference.datatree import posterior
-from inference.estimands import estimand_draws
-from inference.sampling import sample_outcome
-from models.design import Design, build_design
-from models.families import FAMILIES
-from models.priors import Priors
-from models.spec import ModelSpec, ModeratorSpec
+from alliance.inference.draws.datatree import posterior
+from alliance.inference.estimands.estimands import estimand_draws
+from alliance.inference.sampling.sampling import sample_outcome
+from alliance.models.design.design import Design, build_design
+from alliance.models.families.families import FAMILIES
+from alliance.models.priors import Priors
+from alliance.models.spec import ModelSpec, ModeratorSpec
 
 pytestmark = pytest.mark.validation
 

@@ -18,18 +18,18 @@ from bambi.interpret import comparisons, slopes
 from numpy.typing import NDArray
 from prediction_examples import with_posterior
 
-from data_prep.simulation import simulate_trial
-from data_prep.study import narrowed
-from data_prep.trial import trial_from_frame
-from inference.asked_patients import trial_patients
-from inference.averages import average
-from inference.fit import Fit
-from inference.fitting import fit_trial
-from inference.predictions import predict
-from inference.profiles import SamplerProfile
-from models.design import Design, sum_to_zero_basis
-from models.family import GAMMA
-from models.priors import Priors
+from alliance.data_prep.simulator.simulation import simulate_trial
+from alliance.data_prep.study.description import narrowed
+from alliance.data_prep.trial.trial import trial_from_frame
+from alliance.inference.answers.averages import average
+from alliance.inference.answers.predictions import predict
+from alliance.inference.patients.asked_patients import trial_patients
+from alliance.inference.runs.fit import Fit
+from alliance.inference.runs.fitting import fit_trial
+from alliance.inference.sampling.profiles import SamplerProfile
+from alliance.models.design.design import Design, sum_to_zero_basis
+from alliance.models.families.family import GAMMA
+from alliance.models.priors import Priors
 
 pytestmark = [pytest.mark.validation, pytest.mark.filterwarnings("ignore::FutureWarning")]
 

@@ -6,7 +6,7 @@ import pytest
 from planted_misfits import SCENARIOS, TRIALS, tripped
 from scipy import stats
 
-from diagnostics.predictive_checks import FALSE_ALARMS
+from alliance.diagnostics.checks.predictive_checks import FALSE_ALARMS
 
 pytestmark = pytest.mark.validation
 

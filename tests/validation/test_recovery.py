@@ -26,7 +26,8 @@ from example_designs import prior_draws
 from numpy.typing import NDArray
 from scipy import stats
 
-from data_prep.simulation import (
+from alliance.data_prep.simulator.inputs import ARMS, CorrelationInputs, Given
+from alliance.data_prep.simulator.simulation import (
     OutcomeTruth,
     Simulated,
     SimulationInputs,
@@ -34,16 +35,15 @@ from data_prep.simulation import (
     simulate_trial,
     true_values,
 )
-from data_prep.simulation_inputs import ARMS, CorrelationInputs, Given
-from data_prep.trial import Trial, trial_from_frame
-from inference.datatree import posterior
-from inference.fit import Fit
-from inference.fitting import fit_trial
-from inference.profiles import PROFILES
-from models.design import Design, build_design, sum_to_zero_basis
-from models.gaussian_draws import GaussianDraws
-from models.priors import Priors
-from models.spec import specify
+from alliance.data_prep.trial.trial import Trial, trial_from_frame
+from alliance.inference.draws.datatree import posterior
+from alliance.inference.runs.fit import Fit
+from alliance.inference.runs.fitting import fit_trial
+from alliance.inference.sampling.profiles import PROFILES
+from alliance.models.design.design import Design, build_design, sum_to_zero_basis
+from alliance.models.gaussian.gaussian_draws import GaussianDraws
+from alliance.models.priors import Priors
+from alliance.models.spec import specify
 
 pytestmark = pytest.mark.validation
 

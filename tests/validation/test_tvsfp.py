@@ -22,16 +22,16 @@ from numpy.typing import NDArray
 from scipy import optimize, special
 from statsmodels.miscmodels.ordinal_model import OrderedModel
 
-from data_prep.study import Study
-from data_prep.trial import Trial, trial_from_frame
-from inference.datatree import posterior
-from inference.profiles import SamplerProfile
-from inference.sampling import sample_outcome
-from models.design import Design, build_design, sum_to_zero_basis
-from models.families import FAMILIES
-from models.family import ARRAYS
-from models.priors import Priors
-from models.spec import specify
+from alliance.data_prep.study.description import Study
+from alliance.data_prep.trial.trial import Trial, trial_from_frame
+from alliance.inference.draws.datatree import posterior
+from alliance.inference.sampling.profiles import SamplerProfile
+from alliance.inference.sampling.sampling import sample_outcome
+from alliance.models.design.design import Design, build_design, sum_to_zero_basis
+from alliance.models.families.families import FAMILIES
+from alliance.models.families.family import ARRAYS
+from alliance.models.priors import Priors
+from alliance.models.spec import specify
 
 Array = NDArray[np.float64]
 

@@ -1,0 +1,1 @@
+"""The command line: the program, and how every command runs."""

@@ -1,0 +1,1 @@
+"""The commands: names, options and help; quick to import."""

@@ -1,0 +1,1 @@
+"""What the commands do: they call the rooms, print and choose the exit code."""

@@ -1,0 +1,432 @@
+"""One file of a registry: its columns typed and checked, the quick way or cell by cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from alliance.data_prep.covariates import LABELLED, CovariateColumn, column_names
+from alliance.data_prep.errors import DataError, Problem
+from alliance.data_prep.files import file_sha256
+from alliance.data_prep.registry.patient_ids import (
+    IdHashes,
+    hashes_of_arrow,
+    hashes_of_codes,
+    hashes_of_numbers,
+)
+from alliance.data_prep.study.description import Study
+from alliance.data_prep.tables.binary_files import check_cells, package
+from alliance.data_prep.tables.cells import (
+    LARGEST_NUMBER,
+    NOT_A_NUMBER,
+    canonical_code,
+    number_fault,
+    number_of,
+    parse_codes,
+)
+from alliance.data_prep.tables.missing_values import declared, without_declared
+from alliance.data_prep.tables.readers import MISSING, read_table
+from alliance.data_prep.tables.roles import (
+    ARM,
+    MODERATOR,
+    PATIENT,
+    THERAPIST,
+    Part,
+    baseline_column,
+    covariate_column,
+    followup_column,
+    study_columns,
+    study_parts,
+)
+from alliance.data_prep.tables.typed_columns import Codes, Column, typed_columns
+from alliance.data_prep.trial.flow import MISSING_ALLIANCE
+from alliance.data_prep.trial.trial import scored_moderator
+from alliance.data_prep.trial.validation import CovariateCells, check_part
+
+Array = NDArray[np.float64]
+
+# Of one file whose columns are taken as they are: 8 bytes each.
+MOST_QUICK_CELLS = 250_000_000
+# A text that is not spelled as `canonical_code` would spell it.
+_CARE = r"^\s|\s$|^[+-]?\d+\.0+$|^(?:NA)?$"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class TypedFile:
+    """One file of a registry after a look at all its cells.
+
+    Attributes
+    ----------
+    name : str
+    sha256 : str
+    rows : ndarray of int, shape (n,)
+        Numbers of the rows.
+    columns : dict of str to Column, or None
+        By part; None where there are problems.
+    problems : tuple of Problem
+        Of columns or cells.
+    totals : tuple of Problem
+        Of totals that were scored from items.
+    complete : bool
+        Whether no column is absent.
+    arms : frozenset of str
+        Codes in the column of the arms.
+    covariates : dict of str to CovariateCells
+    seen : dict of str to Column
+        As `columns`, with faulty cells missing; empty where a column is absent.
+    ids : IdHashes
+    notes : tuple of str
+        Of the reader.
+    labels : dict of str to dict of str to str
+        Of values, by column.
+    """
+
+    name: str
+    sha256: str
+    rows: NDArray[np.int64]
+    columns: dict[str, Column] | None
+    problems: tuple[Problem, ...]
+    totals: tuple[Problem, ...]
+    complete: bool
+    arms: frozenset[str]
+    covariates: dict[str, CovariateCells]
+    seen: dict[str, Column]
+    ids: IdHashes
+    notes: tuple[str, ...]
+    labels: dict[str, dict[str, str]]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Partition:
+    """Patients of one file, as a trial's data, with a column for every level of a category.
+
+    Attributes
+    ----------
+    data : xarray.Dataset
+        As `data_prep.trial.trial.Trial.data`, but with therapists by position, and categorical
+        covariates without a level of reference.
+    columns : tuple of CovariateColumn
+        What the columns of its covariates stand for.
+    therapists : list of str
+        Ids, in no order.
+    """
+
+    data: xr.Dataset
+    columns: tuple[CovariateColumn, ...]
+    therapists: list[str]
+
+
+def read_typed(study: Study, path: Path, continuous: Mapping[str, bool]) -> TypedFile:
+    """Read one file of a registry by the rules of a trial's file.
+
+    Columns of a Parquet file that have the types which their parts need, and no cell that must be
+    looked at by itself, are taken as they are. Any other table is read cell by cell, like a trial's
+    file; what the quick way does not leave to it comes out the same.
+
+    Parameters
+    ----------
+    study : Study
+    path : Path
+        Of any kind that `data_prep.tables.readers.read_table` reads; a file without rows is no
+        fault.
+    continuous : mapping of str to bool
+        As of `data_prep.trial.validation.check_part`.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read.
+    """
+    if path.suffix.lower() == ".parquet":
+        quick = _quick(study, path, continuous)
+        if quick is not None:
+            return quick
+    table = read_table(path, may_be_empty=True)
+    table.require(study_columns(study))
+    name = table.path.name
+    checked = check_part(table.frame, study, name, continuous)
+    columns: dict[str, Column] = {}
+    totals: tuple[Problem, ...] = ()
+    ids = IdHashes()
+    if checked.typed is not None:
+        ids = hashes_of_codes(checked.typed[PATIENT].tolist())
+        moderator = np.full(len(checked.typed), np.nan)
+        try:
+            if not checked.problems:
+                moderator = scored_moderator(checked.typed, study, name)
+        except DataError as error:
+            totals = error.problems
+        columns = typed_columns(study, checked.typed, moderator)
+    faulty = bool(checked.problems or totals)
+    return TypedFile(
+        name=name,
+        sha256=table.sha256,
+        rows=table.frame.index.to_numpy(dtype=np.int64),
+        columns=None if faulty else columns,
+        problems=checked.problems,
+        totals=totals,
+        complete=checked.typed is not None,
+        arms=checked.arms,
+        covariates=checked.covariates,
+        seen=columns,
+        ids=ids,
+        notes=table.notes,
+        labels=table.frame.attrs.get(LABELLED, {}),
+    )
+
+
+def _quick(study: Study, path: Path, continuous: Mapping[str, bool]) -> TypedFile | None:
+    """Typed columns by part, or None where a cell must be looked at by itself."""
+    parts = study_parts(study)
+    if study.moderator.items or declared(study, study.columns.patient):
+        return None
+    table = arrow_table(path, study_columns(study), [study.columns.therapist, study.columns.arm])
+    if table is None:
+        return None
+    found: dict[str, Column] = {}
+    ids = None
+    for part in parts:
+        cells = table.column(part.column)
+        if part.name == PATIENT:
+            ids = _quick_ids(cells)
+            continue
+        column = _quick_column(part, cells, study, continuous)
+        if column is None:
+            return None
+        found[part.name] = column
+    if ids is None:
+        return None
+    arms = found[ARM]
+    assert isinstance(arms, Codes)
+    return TypedFile(
+        name=path.name,
+        sha256=file_sha256(path),
+        rows=np.arange(2, table.num_rows + 2),  # as in a spreadsheet, whose header is row 1
+        columns=found,
+        problems=(),
+        totals=(),
+        complete=True,
+        arms=frozenset(canonical_code(code) for code, count in arms.counts().items() if count),
+        covariates={name: _counted(found[covariate_column(name)]) for name in study.covariates},
+        seen=found,
+        ids=ids,
+        notes=(),
+        labels={},
+    )
+
+
+def _counted(column: Column) -> CovariateCells:
+    if isinstance(column, Codes):
+        texts = int((column.index >= 0).sum())
+        return CovariateCells(0, texts, texts, frozenset([False] if texts else []))
+    numbers = int(np.isfinite(column).sum())
+    return CovariateCells(numbers, 0, 0, frozenset([True] if numbers else []))
+
+
+def arrow_table(path: Path, columns: Sequence[str], repeated: Sequence[str]) -> Any:
+    """These columns of a Parquet file; None where it needs a careful look.
+
+    Parameters
+    ----------
+    path : Path
+    columns : sequence of str
+    repeated : sequence of str
+        Those of text in which the same values recur.
+
+    Returns
+    -------
+    pyarrow.Table or None
+
+    Raises
+    ------
+    InputError
+        If pyarrow is not installed, or there are more cells than are read.
+    """
+    pa = package("pyarrow", "parquet", path.name)
+    parquet = package("pyarrow.parquet", "parquet", path.name)
+    try:
+        with parquet.ParquetFile(path, read_dictionary=list(repeated)) as file:
+            titles = [name.strip() for name in file.schema_arrow.names]
+            plain = (
+                all(titles)
+                and len(set(titles)) == len(titles)
+                and not any(pa.types.is_nested(kind) for kind in file.schema_arrow.types)
+                and not any(name.startswith("__index_level_") for name in columns)
+                and set(columns) <= set(file.schema_arrow.names)
+            )
+            if not plain:
+                return None
+            check_cells(path.name, file.metadata.num_rows, len(columns), MOST_QUICK_CELLS)
+            table = file.read(columns=list(columns), use_threads=False)
+            table.validate(full=True)
+    except (pa.ArrowException, OSError, KeyError, ValueError):
+        return None  # the careful way says what is wrong
+    return table if set(table.column_names) == set(columns) else None
+
+
+def _quick_ids(column: Any) -> IdHashes | None:
+    """Ids of patients, each of whom has one; None where they need a careful look."""
+    import pyarrow as pa
+
+    if column.null_count:
+        return None  # and so that no row is empty
+    if pa.types.is_integer(column.type) and column.type != pa.uint64():
+        return hashes_of_numbers(column.to_numpy())
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return None
+    return None if _needs_care(column) else hashes_of_arrow(column)
+
+
+def _needs_care(column: Any) -> bool:
+    """Whether a text is not spelled as its code is."""
+    import pyarrow.compute as pc
+
+    trimmed = pc.utf8_trim_whitespace(column)
+    changed = pc.any(pc.or_(pc.not_equal(trimmed, column), pc.match_substring_regex(column, _CARE)))
+    return bool(changed.as_py())
+
+
+def _quick_column(
+    part: Part, column: Any, study: Study, continuous: Mapping[str, bool]
+) -> Column | None:
+    import pyarrow as pa
+
+    kind = column.type
+    numeric = pa.types.is_integer(kind) or pa.types.is_float64(kind)
+    as_number = continuous.get(part.column, numeric) if part.kind == "covariate" else False
+    if part.kind == "number" or as_number:
+        if not numeric:
+            return None
+        return _numbers(part, column, declared(study, part.column))
+    text = pa.types.is_dictionary(kind) and pa.types.is_string(kind.value_type)
+    text = text or pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    if not (pa.types.is_integer(kind) or text):
+        return None
+    codes = codes_of(column, declared(study, part.column))
+    if part.name == ARM:
+        arms = list(study.arms)
+        spelling = {canonical_code(code): place for place, code in enumerate(arms)}
+        if any(label not in spelling for label in codes.labels):
+            return None
+        places = np.array([*(spelling[label] for label in codes.labels), -1], dtype=np.int64)
+        return Codes(places[codes.index], arms)
+    judged = part.kind == "covariate" and part.column not in continuous
+    return None if judged and any(map(_is_number, codes.labels)) else codes
+
+
+def rows_of_ids(study: Study, path: Path, suspects: IdHashes) -> list[tuple[str, int]]:
+    """Ids of patients in a file that are among the suspects, and their rows.
+
+    Parameters
+    ----------
+    study : Study
+    path : Path
+    suspects : IdHashes
+        As of `IdHashes.suspects`.
+    """
+    frame = without_declared(read_table(path, may_be_empty=True).frame, study)
+    codes = parse_codes(frame[study.columns.patient])
+    known = np.array([code is not None for code in codes], dtype=bool)
+    texts, rows = codes[known].tolist(), frame.index.to_numpy()[known]
+    own = hashes_of_codes(texts)
+    wanted = np.isin(own.exact[0], suspects.exact[0]) | np.isin(own.alike[0], suspects.alike[0])
+    return [(texts[place], int(rows[place])) for place in np.flatnonzero(wanted)]
+
+
+@lru_cache(maxsize=10_000)
+def _is_number(label: str) -> bool:
+    """Whether a text is a number, in a wrong spelling or not."""
+    return number_of(label) is not None or number_fault(label)[0] != NOT_A_NUMBER
+
+
+def _numbers(part: Part, column: Any, missing: Sequence[str]) -> Array | None:
+    """Numbers within their limits, NaN where missing."""
+    values: Array = np.asarray(column.to_numpy(), dtype=float)
+    if missing:
+        numbers = [number for code in missing if (number := number_of(code)) is not None]
+        values = np.where(np.isin(values, numbers), np.nan, values)
+    low, high = part.limits or (-LARGEST_NUMBER, LARGEST_NUMBER)
+    low, high = max(low, -LARGEST_NUMBER), min(high, LARGEST_NUMBER)
+    if (values < low).any() or (values > high).any():
+        return None
+    if part.whole is not None and (values != np.round(values))[~np.isnan(values)].any():
+        return None
+    return values
+
+
+def codes_of(column: Any, missing: Sequence[str] = ()) -> Codes:
+    """Codes of an Arrow column of text or whole numbers, in one spelling.
+
+    Parameters
+    ----------
+    column : pyarrow.ChunkedArray
+    missing : sequence of str
+        Codes that stand for a missing value.
+    """
+    encoded = column.unify_dictionaries().combine_chunks().dictionary_encode()
+    spelled = [_spelled(value) for value in encoded.dictionary.to_pylist()]
+    none = {"", MISSING, *missing}
+    labels = [label for label in dict.fromkeys(spelled) if label not in none]
+    place = {label: j for j, label in enumerate(labels)}
+    places = np.array([*(place.get(label, -1) for label in spelled), -1], dtype=np.int64)
+    index = encoded.indices.fill_null(len(spelled)).to_numpy(zero_copy_only=False)
+    return Codes(places[index], labels)
+
+
+@lru_cache(maxsize=200_000)  # the same therapists stand in every file
+def _spelled(value: Any) -> str:
+    return "" if value is None else canonical_code(value)
+
+
+def partition_of(study: Study, columns: Mapping[str, Column]) -> Partition:
+    """Patients of one file as a trial's data.
+
+    Parameters
+    ----------
+    study : Study
+    columns : mapping of str to Column
+        By part.
+    """
+    therapist, arm = columns[THERAPIST], columns[ARM]
+    assert isinstance(therapist, Codes)
+    assert isinstance(arm, Codes)
+    rows = len(arm.index)
+    variables: dict[str, tuple[tuple[str, ...], np.ndarray]] = {
+        "arm_index": (("patient",), arm.index),
+        "therapist_index": (("patient",), therapist.index),
+        "moderator": (("patient",), np.asarray(columns[MODERATOR])),
+    }
+    covariates: dict[CovariateColumn, Array] = {}
+    for name in study.covariates:
+        column = columns[covariate_column(name)]
+        if isinstance(column, Codes) and column.labels:
+            missing = column.index < 0
+            for place, label in enumerate(column.labels):
+                indicator = (column.index == place).astype(float)
+                covariates[CovariateColumn(name, label)] = np.where(missing, np.nan, indicator)
+        else:  # nobody has a level: missing, as a number would be
+            values = np.full(rows, np.nan) if isinstance(column, Codes) else column
+            covariates[CovariateColumn(name)] = values
+    stacked = np.stack(list(covariates.values()), axis=1) if covariates else np.empty((rows, 0))
+    variables["covariates"] = (("patient", "covariate"), stacked)
+    for name, outcome in study.outcomes.items():
+        followup = np.asarray(columns[followup_column(name)])
+        variables[f"{name}_followup"] = (("patient",), followup)
+        if outcome.baseline is not None:
+            baseline = np.asarray(columns[baseline_column(name)])
+            variables[f"{name}_baseline"] = (("patient",), baseline)
+    coords = {
+        "arm": np.array(list(study.arms), dtype=str),
+        "therapist": np.arange(len(therapist.labels)),
+        "covariate": np.array(column_names(list(covariates)), dtype=object),
+    }
+    attributes = {MISSING_ALLIANCE: study.model.missing_alliance}
+    data = xr.Dataset(variables, coords=coords, attrs=attributes)
+    return Partition(data, tuple(covariates), therapist.labels)

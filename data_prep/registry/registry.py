@@ -1,0 +1,393 @@
+"""A trial in many files, larger than memory: checked file by file, and kept as cross-products.
+
+Each file is a task of Dask, and so is each merging of two results; memory is bounded by the files
+that are read at a time, and by therapists x columns x columns. The exact Gaussian model needs no
+more. Results are merged in pairs in the order of the files, whatever order they come in.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from operator import add
+from pathlib import Path
+from typing import Any
+
+import dask
+import numpy as np
+import pandas as pd
+
+from alliance.data_prep.cell_moments import CellMoments, Column
+from alliance.data_prep.covariates import Covariate
+from alliance.data_prep.errors import DataError, InputError, Problem
+from alliance.data_prep.files import AnyPath, as_path
+from alliance.data_prep.registry.part import MOST_PROBLEMS, Part, read_part
+from alliance.data_prep.registry.partition import rows_of_ids
+from alliance.data_prep.registry.patient_ids import IdHashes
+from alliance.data_prep.registry.rules import (
+    analysis_problems,
+    column_problems,
+    column_sums,
+    kinds,
+    refuse_copies,
+)
+from alliance.data_prep.study.description import Study
+from alliance.data_prep.tables.cells import natural_key
+from alliance.data_prep.tables.readers import READERS, split_sheet
+from alliance.data_prep.tables.roles import covariate_column
+from alliance.data_prep.tables.spelling import spelled_apart
+from alliance.data_prep.trial.crossing import TherapistsInArms, crossing_of
+from alliance.data_prep.trial.flow import counted
+from alliance.data_prep.trial.notes import empty_level_notes
+from alliance.data_prep.trial.seen import category_notes, code_notes, scoring_notes
+from alliance.data_prep.trial.trial import patient_spelling_note
+from alliance.data_prep.trial.validation import patient_again
+
+ENDINGS = tuple(READERS)
+MARKS = "*?["
+AFRESH = (
+    "If each file numbers its patients from 1, write the name of its site before them, as in 'A-1'."
+)
+
+Compute = Callable[[Any], Any]
+"""What computes a Dask value: `dask.compute` on threads, or a client's."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Registry:
+    """A trial's moments, checked against its study.
+
+    Attributes
+    ----------
+    study : Study
+    moments : dict of str to CellMoments
+        By outcome, of the analysed patients: columns ``moderator``, ``baseline`` (where the
+        outcome has one), those of the covariates, ``outcome``.
+    covariates : tuple of Covariate
+    flow : pandas.DataFrame
+        As `data_prep.trial.trial.Trial.flow`.
+    therapists_in_arms : {"crossed", "partly crossed", "nested"}
+    notes : tuple of str
+    source : str
+        What was read.
+    files : tuple of str
+        Names.
+    sha256 : str
+        Hash of the files' hashes, in their order.
+    """
+
+    study: Study
+    moments: dict[str, CellMoments]
+    covariates: tuple[Covariate, ...]
+    flow: pd.DataFrame
+    therapists_in_arms: TherapistsInArms
+    notes: tuple[str, ...]
+    source: str
+    files: tuple[str, ...]
+    sha256: str
+
+    def therapist_patients(self, outcome: str) -> tuple[np.ndarray, np.ndarray]:
+        """As `data_prep.trial.trial.Trial.therapist_patients`; all of them have a moderator."""
+        found = self.moments[outcome]
+        patients = np.zeros((len(found.therapists), len(self.study.arms)), dtype=np.int64)
+        patients[found.therapist_index, found.arm_index] = found.count
+        return patients, patients
+
+
+def is_registry(data: Path) -> bool:
+    """Whether a path names many files: a pattern, or a folder."""
+    return data.is_dir() or (any(mark in str(data) for mark in MARKS) and not data.exists())
+
+
+def registry_files(data: Path) -> list[Path]:
+    """Files that a pattern or a folder stands for, in the order of their names.
+
+    Parameters
+    ----------
+    data : Path
+        Such as ``registry/*.parquet``.
+
+    Returns
+    -------
+    list of Path
+
+    Raises
+    ------
+    InputError
+        If there are none, or one is of another kind.
+    """
+    named, sheet = split_sheet(data)
+    if named.is_dir():
+        found = [path for path in _entries(named) if path.suffix.lower() in ENDINGS]
+    else:
+        found = [Path(name) for name in sorted(glob.glob(str(named)))]
+    found = [path for path in found if path.is_file() and not path.name.startswith(".")]
+    if not found and named.is_dir():
+        raise InputError(
+            f"{str(named)!r} is a folder without any file ending in {', '.join(ENDINGS)}.",
+            "Name the file, or a folder or pattern of files.",
+        )
+    if not found:
+        raise InputError(
+            f"There are no files {str(named)!r}.", f"Name some, ending in {', '.join(ENDINGS)}."
+        )
+    for path in found:
+        if path.suffix.lower() not in ENDINGS:
+            raise InputError(
+                f"{str(path)!r} cannot be one of many files: its ending is not known.",
+                f"Name files ending in {', '.join(ENDINGS)}.",
+            )
+    return found if sheet is None else [Path(f"{path}#{sheet}") for path in found]
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(
+            f"The folder {str(folder)!r} cannot be read: {error.strerror}.",
+            "Check the path and the folder's permissions.",
+        ) from error
+
+
+def load_registry(study: Study, data: AnyPath, compute: Compute | None = None) -> Registry:
+    """Read many files in one pass, and check them against the study.
+
+    Parameters
+    ----------
+    study : Study
+        The moderator neither imputed nor with a reliability or a ceiling.
+    data : str or path-like
+        A pattern or a folder; behind a pattern of workbooks a sheet may be named.
+    compute : callable, optional
+        Computes a Dask value; on local threads by default.
+
+    Returns
+    -------
+    Registry
+
+    Raises
+    ------
+    InputError
+        If there are no files, one cannot be read, or the study needs patients' rows.
+    DataError
+        With the problems of all files.
+    """
+    data = as_path(data)
+    require_moments(study)
+    files = registry_files(data)
+    run = on_threads if compute is None else compute
+    declared = {name: kind == "continuous" for name, kind in study.covariate_kinds.items()}
+    whole = _one_pass(study, files, declared, run)
+    found = kinds(study, whole)
+    taken = {name: cells.continuous for name, cells in whole.covariates.items()}
+    if any(taken[name] - {continuous} for name, continuous in found.items()):
+        # Mostly numbers in some files, and mostly text in others: the whole decides.
+        whole = _one_pass(study, files, found, run)
+    source = str(data)
+    _refuse_unread(whole)
+    refuse_copies(whole.sources)
+    if not whole.complete:
+        raise DataError(whole.problems)
+    suspects = whole.ids.suspects(MOST_PROBLEMS)
+    again, spelled = _met_twice(study, files, suspects, run)
+    if problems := [*column_problems(study, whole, source), *again]:
+        raise DataError(problems)
+    if whole.totals:
+        raise DataError(whole.totals)
+    return _registry(study, whole, source, spelled)
+
+
+def _one_pass(
+    study: Study, files: Sequence[Path], continuous: Mapping[str, bool], run: Compute
+) -> Part:
+    """Read every file, and add them up in pairs in the order of their names."""
+    parts = [dask.delayed(read_part, pure=False)(study, path, continuous) for path in files]
+    while len(parts) > 1:
+        pairs = [parts[k : k + 2] for k in range(0, len(parts), 2)]
+        parts = [
+            dask.delayed(add, pure=False)(*pair) if len(pair) == 2 else pair[0] for pair in pairs
+        ]
+    whole: Part = run(parts[0])
+    return whole
+
+
+def _refuse_unread(whole: Part) -> None:
+    """Say why files could not be read at all."""
+    if not whole.unread:
+        return
+    if whole.problems:
+        told = [Problem(file, None, None, None, *why) for file, *why in whole.unread]
+        raise DataError([*told, *whole.problems])
+    _, problem, remedy = whole.unread[0]
+    more = len(whole.unread) - 1
+    others = f" {more} more of the files cannot be read, for this or another reason."
+    raise InputError(problem, remedy + (others if more else ""))
+
+
+def _met_twice(
+    study: Study, files: Sequence[Path], suspects: IdHashes, run: Compute
+) -> tuple[list[Problem], list[str]]:
+    """Patients who stand in the files more than once, and rows whose ids are spelled apart."""
+    if not any(len(some) for some in (*suspects.exact, *suspects.alike)):
+        return [], []
+    found = run([dask.delayed(rows_of_ids, pure=False)(study, path, suspects) for path in files])
+    named = [(path.name, rows) for path, rows in zip(files, found, strict=True)]
+    return patients_again(named, study.columns.patient)
+
+
+def patients_again(
+    files: Sequence[tuple[str, Sequence[tuple[str, int]]]], column: str
+) -> tuple[list[Problem], list[str]]:
+    """Find patients who stand in the files more than once, and those whose ids are spelled apart.
+
+    Parameters
+    ----------
+    files : sequence of (str, sequence of (str, int))
+        Names of files, and the ids and rows of patients in them.
+    column : str
+        Of the ids.
+
+    Returns
+    -------
+    problems : list of Problem
+        Without the ids.
+    notes : list of str
+    """
+    first: dict[str, tuple[str, int]] = {}
+    problems = []
+    for name, rows in files:
+        for code, row in rows:
+            if code not in first:
+                first[code] = (name, row)
+                continue
+            file, earlier = first[code]
+            problem = patient_again(name, row, column, f"Row {earlier} of {file}")
+            if file != name:
+                problem = replace(problem, remedy=f"{problem.remedy} {AFRESH}")
+            problems.append(problem)
+    groups = spelled_apart(first)
+    told = [
+        " and ".join(f"{file} row {row}" for file, row in sorted(first[code] for code in group))
+        for group in groups
+    ]
+    return problems, [patient_spelling_note(told)] if told else []
+
+
+def require_moments(study: Study) -> None:
+    """Refuse models that need more of the patients than cross-products.
+
+    Raises
+    ------
+    InputError
+    """
+    model = study.model
+    native = [name for name, each in study.outcomes.items() if each.family != "gaussian"]
+    needs = {
+        'likelihood = "native"': model.likelihood == "native" and bool(native),
+        'missing_alliance = "impute"': model.missing_alliance == "impute",
+        "reliability = true": model.reliability,
+        "ceiling = true": model.ceiling,
+        "joint = true": model.joint,
+        "delta": any(each.delta for each in study.outcomes.values()),
+    }
+    if asked := [name for name, wanted in needs.items() if wanted]:
+        raise InputError(
+            f"{asked[0]} needs the rows of all patients, and a table in many files is read as "
+            "cross-products.",
+            "Leave it out, or fit a random sample of therapists: --sample-therapists 200.",
+        )
+
+
+def on_threads(value: Any) -> Any:
+    """Compute a Dask value here; threads share what is read."""
+    return dask.compute(value, scheduler="threads")[0]
+
+
+def _registry(study: Study, whole: Part, source: str, spelled: list[str]) -> Registry:
+    facts = whole.facts
+    assert facts is not None  # nothing was wrong
+    covariates = _covariates(study, whole)
+    columns = [column for each in covariates for column in each.columns]
+    moments = {}
+    for name, found in facts.moments.items():
+        has_baseline = study.outcomes[name].baseline is not None
+        baseline = ["baseline"] if has_baseline else []
+        wanted: list[Column] = ["moderator", *baseline, *columns, "outcome"]
+        own = _sorted(found)
+        centre = [0.0 if name not in own.columns else own.centre[own.columns.index(name)]
+                  for name in wanted]  # fmt: skip
+        moments[name] = own.moved(wanted, np.array(centre))
+    facts = replace(facts, moments=moments)
+    if problems := analysis_problems(study, facts, covariates, source):
+        raise DataError(problems)
+    empty = [
+        note
+        for name, found in moments.items()
+        for note in empty_level_notes(
+            name, covariates, column_sums(found, columns).tolist(), found.n
+        )
+    ]
+    known = facts.known
+    patients = np.zeros((len(known.therapists), len(study.arms)), dtype=np.int64)
+    patients[known.therapist_index, known.arm_index] = known.count
+    kind, notes = crossing_of(patients, list(study.arms))
+    lacking = dict(facts.lacking)
+    rows = lacking.pop("row", 0)
+    told = [
+        f"{count} of {counted(rows, 'row')} without {what}."
+        for what, count in lacking.items()
+        if count
+    ]
+    flow = [{"outcome": name, **counts} for name, counts in facts.flow.items()]
+    digest = hashlib.sha256("".join(each.sha256 for each in whole.sources).encode()).hexdigest()
+    return Registry(
+        study=study,
+        moments=moments,
+        covariates=covariates,
+        flow=pd.DataFrame(flow),
+        therapists_in_arms=kind,
+        notes=(
+            *whole.notes,
+            *category_notes(study, whole.seen),
+            *told,
+            *scoring_notes(study, whole.seen, files=True),
+            *empty,
+            *notes,
+            *code_notes(study, whole.seen, files=True),
+            *spelled,
+        ),
+        source=source,
+        files=tuple(each.name for each in whole.sources),
+        sha256=digest,
+    )
+
+
+def _sorted(found: CellMoments) -> CellMoments:
+    """Therapists in natural order, and cells by therapist and arm."""
+    order = sorted(range(len(found.therapists)), key=lambda j: natural_key(found.therapists[j]))
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    index = place[found.therapist_index]
+    cells = np.lexsort((found.arm_index, index))
+    return CellMoments(
+        found.columns,
+        tuple(found.therapists[j] for j in order),
+        index[cells],
+        found.arm_index[cells],
+        found.count[cells],
+        found.centre,
+        found.sums[cells],
+        found.products[cells],
+    )
+
+
+def _covariates(study: Study, whole: Part) -> tuple[Covariate, ...]:
+    """The covariates with the levels of all files."""
+    found = []
+    for name in study.covariates:
+        levels = whole.seen.codes.get(covariate_column(name))
+        found.append(Covariate(name, tuple(sorted(levels, key=natural_key)) if levels else None))
+    return tuple(found)

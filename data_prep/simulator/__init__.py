@@ -1,0 +1,1 @@
+"""Trials that are made up: from the published inputs, or imagined patients."""

@@ -1,0 +1,224 @@
+"""What a simulated trial is made of: every input with its tag and source."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from scipy.stats import norm
+
+from alliance.data_prep.errors import InputError, nearest
+from alliance.data_prep.files import file_bytes
+from alliance.data_prep.study.toml_files import parse_toml
+
+BUNDLED_INPUTS = Path(__file__).parents[1] / "studies" / "ferreira2013" / "simulation.toml"
+ARMS = ("GE", "MCE", "SMT")
+OUTCOMES = ("function", "gpe", "pain", "disability")
+CONTRASTS_WITH_FIRST_ARM = tuple(f"{arm}-{ARMS[0]}" for arm in ARMS[1:])
+
+Share = Annotated[float, Field(gt=0, le=1)]
+PartialShare = Annotated[float, Field(ge=0, lt=1)]
+Spread = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Correlation = Annotated[float, Field(ge=-1, le=1)]
+# Four outcomes with one common correlation: below -1/3 no such joint distribution exists; 0 is
+# the sensible floor for outcomes that are all turned so that more is better.
+CommonCorrelation = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Given[T](_Frozen):
+    """One input: its value, how it is known, and from where."""
+
+    value: T
+    tag: Literal["published", "derived", "assumed"]
+    source: str = Field(min_length=1)
+
+
+class TrialInputs(_Frozen):
+    """Size of the trial and who is seen again."""
+
+    patients: Given[Count]
+    rated: Given[Count]
+    followup_share: Given[Share]
+    therapists: Given[Count]
+    caseload_spread: Given[Spread]
+    arms: dict[str, Given[Count]]
+
+
+class PatientInputs(_Frozen):
+    """Age in years, and the share of men."""
+
+    age_mean: Given[Positive]
+    age_sd: Given[Spread]
+    age_lowest: Given[Positive]
+    men_share: Given[PartialShare]
+
+
+class AllianceInputs(_Frozen):
+    """The alliance's items; mean and standard deviation are those before the ceiling."""
+
+    items: Given[Count]
+    item_lowest: Given[int]
+    item_highest: Given[int]
+    item_mean: Given[float]
+    item_sd: Given[Positive]
+    therapist_share: Given[PartialShare]
+
+    @property
+    def lowest(self) -> int:
+        """Least possible total, in points."""
+        return self.items.value * self.item_lowest.value
+
+    @property
+    def highest(self) -> int:
+        """Greatest possible total, in points."""
+        return self.items.value * self.item_highest.value
+
+    @property
+    def mean(self) -> float:
+        """Mean of the total before rounding and the ceiling, in points."""
+        return self.items.value * self.item_mean.value
+
+    @property
+    def sd(self) -> float:
+        """Standard deviation of the total before rounding and the ceiling, in points."""
+        return self.items.value * self.item_sd.value
+
+    def population(self) -> dict[str, float]:
+        """Mean, standard deviation and share at the ceiling of the total as it is recorded.
+
+        Exact: the probabilities of a normal variable that is rounded to whole points and held
+        within its range.
+        """
+        points = np.arange(self.lowest, self.highest + 1)
+        edges = np.concatenate([[-np.inf], points[:-1] + 0.5, [np.inf]])
+        probability = np.diff(norm.cdf((edges - self.mean) / self.sd))
+        mean = float(probability @ points)
+        variance = float(probability @ (points - mean) ** 2)
+        return {
+            "mean": mean,
+            "sd": math.sqrt(variance),
+            "share_at_ceiling": float(probability[-1]),
+        }
+
+
+class RatingInputs(_Frozen):
+    """Log odds of a rating, up to a constant: by arm, and by baseline function in its SDs."""
+
+    per_sd_of_baseline_function: Given[float]
+    arm: dict[str, Given[float]]
+
+
+class CorrelationInputs(_Frozen):
+    """Correlations between any two outcomes, each turned so that more is better."""
+
+    baseline: Given[CommonCorrelation]
+    residual: Given[CommonCorrelation]
+    therapist: Given[CommonCorrelation]
+
+
+class TherapistInputs(_Frozen):
+    """Variation between therapists, relative to the residual standard deviation."""
+
+    variance_share: Given[PartialShare]
+    slope_sd: Given[Spread]
+    correlation: Given[Correlation]
+
+
+class OutcomeInputs(_Frozen):
+    """One outcome on its own scale; slope and interactions for one SD of the alliance."""
+
+    resolution: Given[Positive]
+    baseline_mean: Given[float] | None = None
+    baseline_sd: Given[Spread] | None = None
+    baseline_slope: Given[float] | None = None
+    followup_mean: Given[float]
+    residual_sd: Given[Positive]
+    alliance_slope: Given[float]
+    age_slope: Given[float]
+    arm_contrast: dict[str, Given[float]]
+    interaction: dict[str, Given[float]]
+
+
+class SimulationInputs(_Frozen):
+    """Everything that a simulated trial is made of, as in `simulation.toml`."""
+
+    trial: TrialInputs
+    patient: PatientInputs
+    alliance: AllianceInputs
+    rating: RatingInputs
+    correlation: CorrelationInputs
+    therapist: TherapistInputs
+    outcomes: dict[str, OutcomeInputs]
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        _same_keys("outcomes", self.outcomes, OUTCOMES)
+        _same_keys("trial.arms", self.trial.arms, ARMS)
+        _same_keys("rating.arm", self.rating.arm, ARMS)
+        for name, outcome in self.outcomes.items():
+            for table in ("arm_contrast", "interaction"):
+                found = getattr(outcome, table)
+                _same_keys(f"outcomes.{name}.{table}", found, CONTRASTS_WITH_FIRST_ARM)
+            baseline = (outcome.baseline_mean, outcome.baseline_sd, outcome.baseline_slope)
+            if len({part is None for part in baseline}) > 1:
+                raise ValueError(
+                    f"outcomes.{name} needs all of baseline_mean, baseline_sd, baseline_slope, "
+                    "or none of them"
+                )
+        if self.outcomes["function"].baseline_mean is None:
+            raise ValueError("outcomes.function needs a baseline: who rates depends on it")
+        if sum(arm.value for arm in self.trial.arms.values()) != self.trial.patients.value:
+            raise ValueError("trial.arms must add up to trial.patients")
+        if self.trial.rated.value > self.trial.patients.value:
+            raise ValueError("trial.rated must not exceed trial.patients")
+        if self.alliance.item_lowest.value >= self.alliance.item_highest.value:
+            raise ValueError("alliance.item_lowest must lie below alliance.item_highest")
+        return self
+
+
+def _same_keys(place: str, found: Mapping[str, object], valid: tuple[str, ...]) -> None:
+    """Raise where a table does not have exactly the keys it must have."""
+    for key in found:
+        if key not in valid:
+            raise ValueError(f"{place} has the unknown key {key!r}: {nearest(key, valid)}")
+    if missing := [key for key in valid if key not in found]:
+        raise ValueError(f"{place} lacks {', '.join(missing)}")
+
+
+def read_inputs(path: Path | None = None) -> SimulationInputs:
+    """Read the inputs of a simulated trial from a `simulation.toml`.
+
+    Parameters
+    ----------
+    path : Path, optional
+        The file; by default the one that comes with the study `ferreira2013`.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, is not TOML, or has an unknown, missing or impossible entry.
+    """
+    path = BUNDLED_INPUTS if path is None else path
+    content = parse_toml(file_bytes(path, "file of simulation inputs"), path.name)
+    try:
+        return SimulationInputs.model_validate(content)
+    except ValidationError as fault:
+        listed = "; ".join(
+            f"{'.'.join(str(part) for part in error['loc']) or 'file'}: {error['msg']}"
+            for error in fault.errors()
+        )
+        raise InputError(
+            f"The file of simulation inputs {path} has faults: {listed}.",
+            "Every input is a table { value = ..., tag = ..., source = ... } under the names of "
+            "the bundled simulation.toml.",
+        ) from fault

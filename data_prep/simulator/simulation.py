@@ -1,0 +1,329 @@
+"""A simulated trial like the published one, with the true values that made it."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tomli_w
+
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.files import AnyPath, as_path
+from alliance.data_prep.own_files import list_files, require_own_files
+from alliance.data_prep.simulator import draws
+from alliance.data_prep.simulator.draws import Floats
+from alliance.data_prep.simulator.inputs import ARMS, SimulationInputs, read_inputs
+from alliance.data_prep.simulator.truth import (
+    OutcomeTruth,
+    Truth,
+    checked_parameters,
+    effects_by_id,
+    true_values,
+    truth_record,
+)
+from alliance.data_prep.study.description import Study, bundled_studies, read_study, study_text
+
+__all__ = [
+    "OutcomeTruth",
+    "Simulated",
+    "SimulationInputs",
+    "Truth",
+    "read_inputs",
+    "simulate_trial",
+    "true_values",
+    "write_simulated",
+]
+
+FEWEST_PATIENTS_PER_ARM = 4  # with the published share of ratings about three of them are rated
+# Room on either side of an outcome's range, in widths of it, where scores are not held within it.
+ROOM_BEYOND_RANGE = 10
+COMPANIONS = ("study.toml", "truth.json", "simulation.toml", "published.toml")
+# One stream of random numbers each, so that a change to one part leaves the others as they were.
+STREAMS = (
+    "arm",
+    "therapist",
+    "patient",
+    "alliance",
+    "baseline",
+    "effect",
+    "residual",
+    "rating",
+    "followup",
+)
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """A simulated trial.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        One row for each patient, in the columns that `study` names; NaN where missing.
+    study : Study
+        Its description, with `simulated = True`.
+    truth : dict
+        True values under the names of the tidy table, on each outcome's own scale, with the
+        realised effects of the therapists, the alliance's population and the settings; JSON-able.
+    inputs : SimulationInputs
+        What the trial was made of.
+    """
+
+    frame: pd.DataFrame
+    study: Study
+    truth: dict[str, Any]
+    inputs: SimulationInputs
+
+
+def simulate_trial(
+    *,
+    seed: int,
+    patients: int = 240,
+    therapists: int = 12,
+    inputs: SimulationInputs | None = None,
+    crossed: bool = True,
+    respect_ranges: bool = True,
+    truth: Truth | None = None,
+) -> Simulated:
+    """Simulate a trial like that of Ferreira and colleagues (2013).
+
+    Scores are rounded to the outcome's resolution and held within its range, as on a real form.
+    Rounding and clipping pull expected scores inwards, so that on the outcome's scale the true
+    values are then approximate; with `respect_ranges=False` they hold exactly.
+
+    Parameters
+    ----------
+    seed : int
+        Not negative; the same seed and settings give the same trial.
+    patients, therapists : int
+        Numbers of both; the shares of arms, ratings and follow-ups stay those of the inputs.
+    inputs : SimulationInputs, optional
+        By default the bundled ones.
+    crossed : bool
+        Whether each therapist treats in all arms; otherwise in one arm only.
+    respect_ranges : bool
+        False gives continuous outcomes and baselines with exactly Gaussian residuals, and a study
+        whose ranges are wide enough for them. The alliance keeps its ceiling.
+    truth : mapping of str to OutcomeTruth, optional
+        Other true parameters for the outcomes that it names. Where age has an effect, the study
+        names it as a covariate.
+
+    Returns
+    -------
+    Simulated
+
+    Raises
+    ------
+    InputError
+        If the seed, the numbers of patients and therapists, or a true parameter is impossible.
+    """
+    _check_settings(seed, patients, therapists, crossed)
+    inputs = read_inputs() if inputs is None else inputs
+    study = read_study(bundled_studies()["ferreira2013"])
+    parameters = checked_parameters(study, inputs, truth)
+    children = np.random.SeedSequence(seed).spawn(len(STREAMS))
+    random = dict(zip(STREAMS, map(np.random.default_rng, children), strict=True))
+
+    arm = draws.allocate_arms(random["arm"], patients, inputs)
+    therapist = draws.allocate_therapists(random["therapist"], arm, therapists, crossed, inputs)
+    age, sex = draws.draw_patients(random["patient"], patients, inputs)
+    alliance = draws.draw_alliance(random["alliance"], therapist, therapists, inputs)
+    population = inputs.alliance.population()
+    better = [study.outcomes[name].better for name in parameters]
+    direction = np.where(np.array(better) == "higher", 1.0, -1.0)
+    effects = draws.draw_effects(random["effect"], therapists, parameters, direction, inputs)
+    shape = (patients, len(parameters))
+    correlation = inputs.correlation
+    scores = direction * draws.equicorrelated(
+        random["baseline"], *shape, correlation.baseline.value
+    )
+    noise = direction * draws.equicorrelated(random["residual"], *shape, correlation.residual.value)
+
+    baselines: dict[str, Floats] = {}
+    followups: dict[str, Floats] = {}
+    for position, (name, true) in enumerate(parameters.items()):
+        given, outcome = inputs.outcomes[name], study.outcomes[name]
+        limits = outcome.range if respect_ranges else None
+        expected = true.intercept + np.array([true.arm_effect[code] for code in ARMS])[arm]
+        if outcome.baseline and given.baseline_mean and given.baseline_sd:
+            centre, spread = given.baseline_mean.value, given.baseline_sd.value
+            baseline = centre + spread * scores[:, position]
+            baseline = draws.record_scores(baseline, given.resolution.value, limits)
+            expected += true.baseline_slope * (baseline - centre)
+            baselines[outcome.baseline] = baseline
+        on_intercept, on_slope = effects[name]
+        slope = np.array([true.moderator_slope[code] for code in ARMS])[arm] + on_slope[therapist]
+        expected += slope * (alliance - population["mean"]) + on_intercept[therapist]
+        expected += true.covariate_slope * (age - inputs.patient.age_mean.value)
+        followup = expected + true.residual_sd * noise[:, position]
+        followups[outcome.followup] = draws.record_scores(followup, given.resolution.value, limits)
+
+    function_baseline = baselines[str(study.outcomes["function"].baseline)]
+    rated = draws.who_rates(random["rating"], arm, function_baseline, inputs)
+    seen_again = draws.who_is_seen_again(random["followup"], patients, inputs)
+    therapist_ids = _identifiers("T", therapists, digits=2)
+    frame = pd.DataFrame(
+        {
+            study.columns.patient: _identifiers("P", patients, digits=3),
+            study.columns.therapist: np.array(therapist_ids, dtype=object)[therapist],
+            study.columns.arm: np.array(ARMS, dtype=object)[arm],
+            "age": age,
+            "sex": sex,
+            str(study.moderator.column): np.where(rated, alliance, np.nan),
+            **baselines,
+            **{name: np.where(seen_again, score, np.nan) for name, score in followups.items()},
+        }
+    )
+    record = {
+        "simulated": True,
+        "settings": {
+            "seed": seed,
+            "patients": patients,
+            "therapists": therapists,
+            "crossed": crossed,
+            "respect_ranges": respect_ranges,
+        },
+        "alliance": population,
+        "outcomes": {
+            name: truth_record(true, study.outcomes[name].baseline is not None, population["mean"])
+            | {"therapist_effects": effects_by_id(therapist_ids, *effects[name])}
+            for name, true in parameters.items()
+        },
+    }
+    described = _describe(study, frame, inputs, parameters, respect_ranges)
+    return Simulated(frame=frame, study=described, truth=record, inputs=inputs)
+
+
+def _check_settings(seed: int, patients: int, therapists: int, crossed: bool) -> None:
+    fewest = FEWEST_PATIENTS_PER_ARM * len(ARMS)
+    if seed < 0:
+        raise InputError(f"The seed {seed} is negative.", "Give 0 or a positive whole number.")
+    if patients < fewest:
+        raise InputError(
+            f"{patients} patients are too few for a trial with {len(ARMS)} arms.",
+            f"Ask for at least {fewest}.",
+        )
+    if therapists < 1:
+        raise InputError(f"{therapists} therapists cannot treat anyone.", "Ask for at least 1.")
+    if therapists > patients:
+        raise InputError(
+            f"{therapists} therapists are more than the {patients} patients.",
+            "Ask for at most as many therapists as patients.",
+        )
+    # Nested therapists are dealt to the arms in turn: each arm needs one, and a patient for each.
+    if not crossed and not len(ARMS) <= therapists <= patients - len(ARMS):
+        raise InputError(
+            f"{therapists} therapists cannot be nested in {len(ARMS)} arms of {patients} patients.",
+            f"Ask for {len(ARMS)} to {patients - len(ARMS)} therapists, or for crossed ones.",
+        )
+
+
+def _identifiers(prefix: str, count: int, digits: int) -> list[str]:
+    digits = max(digits, len(str(count)))
+    return [f"{prefix}{number:0{digits}d}" for number in range(1, count + 1)]
+
+
+def _describe(
+    study: Study,
+    frame: pd.DataFrame,
+    inputs: SimulationInputs,
+    parameters: dict[str, OutcomeTruth],
+    respect_ranges: bool,
+) -> Study:
+    """Return the bundled study, changed to describe the simulated table."""
+    changes: dict[str, Any] = study.model_dump()
+    changes["simulated"] = True
+    changes["moderator"]["range"] = (inputs.alliance.lowest, inputs.alliance.highest)
+    if any(true.covariate_slope != 0 for true in parameters.values()):
+        changes["covariates"] = ("age",)
+    if not respect_ranges:
+        for name, outcome in study.outcomes.items():
+            columns = [outcome.followup] + ([outcome.baseline] if outcome.baseline else [])
+            values = frame[columns].to_numpy()
+            lowest, highest = outcome.range
+            room = ROOM_BEYOND_RANGE * (highest - lowest)
+            changes["outcomes"][name]["family"] = "gaussian"
+            changes["outcomes"][name]["range"] = (
+                min(lowest - room, math.floor(np.nanmin(values))),
+                max(highest + room, math.ceil(np.nanmax(values))),
+            )
+    return Study.model_validate(changes)
+
+
+def write_simulated(
+    simulated: Simulated, csv_path: AnyPath, *, overwrite: bool = False
+) -> tuple[Path, ...]:
+    """Write a simulated trial as CSV, with its description and its true values beside it.
+
+    Beside the table stand `study.toml`, `truth.json`, `simulation.toml` (the inputs with their
+    tags) and `published.toml`, and a list of all with their digests (`data_prep.own_files`). Each
+    file is written under a temporary name and then renamed.
+
+    Parameters
+    ----------
+    simulated : Simulated
+        The trial.
+    csv_path : str or path-like
+        Where the table goes; its folder is made where needed.
+    overwrite : bool
+        Whether what was simulated there before may be replaced; other files never are.
+
+    Returns
+    -------
+    tuple of Path
+        The files written, the table last; the list is not among them.
+
+    Raises
+    ------
+    InputError
+        If the name does not end in .csv, a file exists already, or the folder is not writable.
+    """
+    csv_path = as_path(csv_path)
+    if csv_path.suffix.lower() != ".csv":
+        raise InputError(
+            f"A simulated trial is written as CSV, but {csv_path} does not end in .csv.",
+            "Give a name that ends in .csv.",
+        )
+    published = bundled_studies()["ferreira2013"].with_name("published.toml")
+    texts = {
+        "study.toml": study_text(simulated.study),
+        "truth.json": json.dumps(simulated.truth, indent=2, allow_nan=False) + "\n",
+        "simulation.toml": tomli_w.dumps(simulated.inputs.model_dump(exclude_none=True)),
+        "published.toml": published.read_text(encoding="utf-8"),
+        csv_path.name: _whole_numbers(simulated.frame).to_csv(index=False),
+    }
+    contents = {name: text.encode() for name, text in texts.items()}
+    folder = csv_path.parent
+    targets = tuple(folder / name for name in (*COMPANIONS, csv_path.name))
+    require_own_files(folder, contents, overwrite=overwrite)
+    partial = {target: folder / f".{target.name}.{os.getpid()}.partial" for target in targets}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            for target in targets:
+                partial[target].write_bytes(contents[target.name])
+            list_files(folder, contents)
+            for target in targets:
+                os.replace(partial[target], target)
+        finally:
+            for path in partial.values():
+                path.unlink(missing_ok=True)
+    except OSError as fault:
+        raise InputError(
+            f"The simulated trial cannot be written to {folder} ({fault}).",
+            "Choose a folder that can be written to.",
+        ) from fault
+    return targets
+
+
+def _whole_numbers(frame: pd.DataFrame) -> pd.DataFrame:
+    """Columns of whole numbers as such, so that the file says 92 and not 92.0."""
+    numbers = frame.select_dtypes("number")
+    whole = [name for name in numbers if (numbers[name].dropna() % 1 == 0).all()]
+    return frame.astype(dict.fromkeys(whole, "Int64"))

@@ -1,0 +1,1 @@
+"""What a study file says: its keys, the rules between them, and what is said of faults."""

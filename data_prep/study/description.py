@@ -1,0 +1,354 @@
+"""The study description: which columns of a trial's table mean what, read from ``study.toml``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Self, get_args
+
+from pydantic import Field, ValidationError, model_validator
+
+from alliance.data_prep.errors import InputError, nearest
+from alliance.data_prep.files import AnyPath, as_path, file_bytes
+from alliance.data_prep.study.messages import did_you_mean, translated_faults
+from alliance.data_prep.study.model_rules import model_faults
+from alliance.data_prep.study.parts import (
+    Columns,
+    CovariateKind,
+    MissingCode,
+    ModelSettings,
+    Moderator,
+    Number,
+    Outcome,
+    Table,
+    Text,
+    raise_between,
+)
+from alliance.data_prep.study.rules import Fault, kinds_apart, study_faults
+from alliance.data_prep.study.shifts import shifted_outcomes
+from alliance.data_prep.study.toml_files import parse_toml, toml_text
+
+__all__ = [
+    "Columns",
+    "ModelSettings",
+    "Moderator",
+    "Outcome",
+    "Study",
+    "bundled_studies",
+    "find_study",
+    "narrowed",
+    "read_study",
+    "study_text",
+]
+
+STUDIES_FOLDER = Path(__file__).parents[1] / "studies"
+STUDY_FILE = "study.toml"
+
+# Whole numbers up to here are exact in a double, and are written without the trailing ".0".
+LARGEST_EXACT_INTEGER = 2**53
+
+
+class Study(Table):
+    """A trial's description: what `read_study` makes of a ``study.toml``.
+
+    Attributes
+    ----------
+    title : str
+        The study in one line.
+    citation : str or None
+        Where it is published.
+    simulated : bool
+        True for data that no patient gave; then every output says so.
+    columns : Columns
+        Columns of patients, therapists and arms.
+    arms : dict of str to str
+        Label of each code in the arm column; at least two, in display order.
+    moderator : Moderator
+        The alliance, or the measure that takes its place.
+    covariates : tuple of str
+        Columns to adjust for.
+    covariate_kinds : dict of str to {"categorical", "continuous"}
+        By covariate, where the study says it; the others' kinds are read off the data.
+    missing_values : dict of str to tuple of str
+        By column: what stands there for a missing value besides the empty cell and NA; under
+        ``*``, in every column but that of the patients.
+    outcomes : dict of str to Outcome
+        Outcomes by name, at least one; the names serve as file and variable names.
+    model : ModelSettings
+        Therapist effects and interaction.
+    priors : dict of str to float
+        Priors that replace the defaults; the names are checked where the models are.
+    """
+
+    title: Text = Field(
+        description="the study in one line", examples=["Exercise for chronic low back pain"]
+    )
+    citation: Text | None = Field(
+        default=None,
+        description="where the study is published",
+        examples=["Author, Journal 2013;1:1-9"],
+    )
+    simulated: Annotated[bool, Field(strict=True)] = Field(
+        default=False, description="whether the data are simulated", examples=[True]
+    )
+    columns: Columns = Field(description="the columns of patients, therapists and arms")
+    arms: dict[str, Text] = Field(
+        min_length=2,
+        description="a code and a label for each arm, two arms at least",
+        examples=["General exercise"],
+    )
+    moderator: Moderator = Field(description="the alliance")
+    covariates: tuple[Text, ...] = Field(
+        default=(), description="the columns to adjust for", examples=[["age"]]
+    )
+    covariate_kinds: dict[str, CovariateKind] = Field(
+        default={},
+        description="what covariates are: categorical or continuous",
+        examples=["categorical"],
+    )
+    missing_values: dict[str, tuple[MissingCode, ...]] = Field(
+        default={},
+        description="what stands for a missing value, by column",
+        examples=[[999, "."]],
+    )
+    outcomes: dict[str, Outcome] = Field(
+        min_length=1, description="a table for each outcome, one at least"
+    )
+    model: ModelSettings = Field(
+        default=ModelSettings(), description="therapist effects and interaction"
+    )
+    priors: dict[str, Number] = Field(
+        default={}, description="numbers that replace the default priors", examples=[0.3]
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _kinds_apart(cls, content: Any) -> Any:
+        if isinstance(content, dict):
+            content = dict(content)
+            raise_between(kinds_apart(content))
+        return content
+
+    @model_validator(mode="after")
+    def _keys_fit(self) -> Self:
+        content = self.model_dump()
+        raise_between([*study_faults(content), *model_faults(content)])
+        return self
+
+
+def narrowed(
+    study: Study,
+    *,
+    outcomes: Sequence[str] = (),
+    therapist: str | None = None,
+    interaction: bool | None = None,
+    likelihood: str | None = None,
+    alliance: str | None = None,
+    between_interaction: bool | None = None,
+    missing_alliance: str | None = None,
+    reliability: bool | None = None,
+    ceiling: bool | None = None,
+    therapist_by_arm: bool | None = None,
+    joint: bool | None = None,
+    delta: Mapping[str, Mapping[str, float]] | None = None,
+) -> Study:
+    """Return the study as it is to be analysed: some of its outcomes, other model settings.
+
+    Parameters
+    ----------
+    study : Study
+    outcomes : sequence of str
+        Names of the outcomes to keep; empty keeps all.
+    therapist : {"none", "intercept", "intercept+slope"}, optional
+        Replaces ``[model] therapist``, as each of the following replaces the key of its name.
+    interaction : bool, optional
+    likelihood : {"published", "native"}, optional
+    alliance : {"total", "within_between"}, optional
+    between_interaction : bool, optional
+    missing_alliance : {"complete_case", "impute"}, optional
+    reliability : bool, optional
+        Whether the moderator's reliability is used, not its value.
+    ceiling : bool, optional
+    therapist_by_arm : bool, optional
+    joint : bool, optional
+    delta : mapping of str to mapping of str to float, optional
+        By outcome and arm: shifts of unseen outcomes in the place of ``[outcomes.NAME.delta]``.
+        Arms that are not named keep the file's.
+
+    Raises
+    ------
+    InputError
+        If an outcome or an arm is not in the study, a setting does not exist, a shift is not a
+        finite number, or the settings do not fit each other, the moderator or the outcomes that
+        are left.
+    """
+    for name in outcomes:
+        if name not in study.outcomes:
+            raise InputError(f"The study has no outcome {name!r}.", nearest(name, study.outcomes))
+    options = {
+        "therapist": therapist,
+        "interaction": interaction,
+        "likelihood": likelihood,
+        "alliance": alliance,
+        "between_interaction": between_interaction,
+        "missing_alliance": missing_alliance,
+        "reliability": reliability,
+        "ceiling": ceiling,
+        "therapist_by_arm": therapist_by_arm,
+        "joint": joint,
+    }
+    changes = {key: value for key, value in options.items() if value is not None}
+    for key, value in changes.items():
+        _require_setting(key, value)
+    kept = {
+        name: outcome
+        for name, outcome in study.outcomes.items()
+        if not outcomes or name in outcomes
+    }
+    kept = shifted_outcomes(kept, delta or {})
+    model = study.model.model_copy(update=changes)
+    changed = study.model_copy(update={"outcomes": kept, "model": model})
+    _raise_faults("The study with these settings", model_faults(changed.model_dump()))
+    return changed
+
+
+def _require_setting(key: str, value: object) -> None:
+    """Refuse a value that a key of ``[model]`` cannot have."""
+    choices = get_args(ModelSettings.model_fields[key].annotation) or (True, False)
+    if not any(type(value) is type(choice) and value == choice for choice in choices):
+        raise InputError(
+            f"The {key} setting {value!r} does not exist.",
+            f"Choose one of: {', '.join(map(str, choices))}.",
+        )
+
+
+def _raise_faults(source: str, faults: Sequence[Fault]) -> None:
+    """Report faults, if there are any, all in one message."""
+    if not faults:
+        return
+    if len(faults) == 1:
+        raise InputError(f"{source}, {faults[0].place}: {faults[0].problem}", faults[0].remedy)
+    listed = "\n".join(f"  {fault}" for fault in faults)
+    raise InputError(f"{source} has {len(faults)} faults:\n{listed}\n", "Correct them all.")
+
+
+def read_study(path: AnyPath) -> Study:
+    """Study described by a TOML file.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The ``study.toml``.
+
+    Returns
+    -------
+    Study
+        The description, complete and consistent.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, is not TOML, or says what it may not; every fault of the file
+        stands in the one message, a line each.
+    """
+    path = as_path(path)
+    content = parse_toml(file_bytes(path, "study file"), path.name)
+    faults = [*_hoist_covariates(content), *kinds_apart(content)]
+    try:
+        study = Study.model_validate(content)
+    except ValidationError as error:
+        faults += translated_faults(error, Study)
+    _raise_faults(path.name, [*faults, *study_faults(content), *model_faults(content)])
+    return study
+
+
+def _hoist_covariates(content: dict[str, Any]) -> list[Fault]:
+    """Move ``moderator.covariates`` to the top level, where `Study` has them.
+
+    The design's own example writes ``covariates = [...]`` below ``[moderator]``, and everyone who
+    follows it does too. It reads as a top-level key, but TOML gives every key to the table above.
+    """
+    moderator = content.get("moderator")
+    if not isinstance(moderator, dict) or "covariates" not in moderator:
+        return []
+    covariates = moderator.pop("covariates")
+    if "covariates" in content:
+        problem = "are given both before the first table and under [moderator]."
+        return [Fault("covariates", problem, "Keep one of the two lists.")]
+    content["covariates"] = covariates
+    return []
+
+
+def study_text(study: Study) -> str:
+    """TOML that `read_study` reads back to an equal study.
+
+    Parameters
+    ----------
+    study : Study
+        Any study.
+
+    Returns
+    -------
+    str
+        Text of a ``study.toml``; settings left at their defaults are written out, so that the
+        file still means the same when a default changes.
+    """
+    content = study.model_dump()
+    if not content["moderator"]["items"]:
+        del content["moderator"]["max_missing"]
+    return toml_text(_plain(content))
+
+
+def _plain(value: Any) -> Any:
+    """Copy without what TOML cannot say (None) or need not (empty lists and tables)."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items() if inner not in (None, (), {})}
+    if isinstance(value, tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) <= LARGEST_EXACT_INTEGER:
+        return int(value)
+    return value
+
+
+def bundled_studies() -> dict[str, Path]:
+    """Study files that come with the package, by name, in alphabetical order."""
+    return {path.parent.name: path for path in sorted(STUDIES_FOLDER.glob(f"*/{STUDY_FILE}"))}
+
+
+def find_study(name_or_path: AnyPath) -> Path:
+    """Path of a study file.
+
+    Parameters
+    ----------
+    name_or_path : str or path-like
+        A study file, a folder that holds a ``study.toml``, or the name of a bundled study; what
+        exists on the disk comes first.
+
+    Returns
+    -------
+    Path
+        The study file.
+
+    Raises
+    ------
+    InputError
+        There is neither such a file nor such a bundled study.
+    """
+    path = as_path(name_or_path)
+    name_or_path = os.fspath(name_or_path)
+    # os.path answers "no" where a Path raises, for instance for a name that is too long.
+    if os.path.isfile(path):
+        return path
+    if os.path.isfile(path / STUDY_FILE):
+        return path / STUDY_FILE
+    bundled = bundled_studies()
+    if name_or_path in bundled:
+        return bundled[name_or_path]
+    if os.path.isdir(path):
+        problem = f"The folder {name_or_path!r} holds no {STUDY_FILE}."
+    else:
+        problem = f"There is no study file {name_or_path!r}, and no bundled study of that name."
+    names = ", ".join(repr(name) for name in bundled) or "none"
+    hint = did_you_mean(name_or_path, bundled)
+    raise InputError(problem, f"{hint}Give a file's path, or a bundled study: {names}.")

@@ -1,0 +1,268 @@
+"""The tables of a study description: columns, moderator, outcomes and model settings."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from alliance.data_prep.study.rules import Fault, moderator_faults
+
+
+def _trimmed(text: str) -> str:
+    if not text.strip() or text != text.strip():
+        raise PydanticCustomError("untrimmed", "blank, or blanks at an end")
+    return text
+
+
+def _ordered(ends: tuple[float, float]) -> tuple[float, float]:
+    if ends[0] >= ends[1]:
+        raise PydanticCustomError("range_order", "ends out of order")
+    return ends
+
+
+def _missing_code(code: Any) -> str:
+    if isinstance(code, bool) or not isinstance(code, int | float | str):
+        raise PydanticCustomError("missing_code", "neither a number nor text")
+    if isinstance(code, float) and code.is_integer():
+        code = int(code)
+    spelled = str(code).strip()
+    if spelled in ("", "nan", "inf", "-inf"):
+        raise PydanticCustomError("missing_code", "neither a number nor text")
+    return spelled
+
+
+def raise_between(faults: list[Fault]) -> None:
+    """Report faults between keys the way pydantic wants it; `read_study` words them itself."""
+    if faults:
+        text = "\n".join(str(fault) for fault in faults)
+        raise PydanticCustomError("between_keys", "{text}", {"text": text})
+
+
+type CovariateKind = Literal["categorical", "continuous"]
+Text = Annotated[str, Field(strict=True), AfterValidator(_trimmed)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+MissingCode = Annotated[Any, AfterValidator(_missing_code)]  # kept as text
+Range = Annotated[tuple[Number, Number], AfterValidator(_ordered)]
+
+
+class Table(BaseModel):
+    """A table of the file: it cannot be changed, and knows its keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Columns(Table):
+    """Columns that say who was treated by whom, and how.
+
+    Attributes
+    ----------
+    patient, therapist, arm : str
+        Column names as in the header of the table.
+    """
+
+    patient: Text = Field(description="the column that identifies patients", examples=["patient"])
+    therapist: Text = Field(
+        description="the column that identifies therapists", examples=["therapist"]
+    )
+    arm: Text = Field(description="the column that holds the codes of the arms", examples=["arm"])
+
+
+class Moderator(Table):
+    """The alliance, or any continuous measure on each patient.
+
+    Attributes
+    ----------
+    name, label : str
+        Short name, and the words for tables and figures.
+    column : str or None
+        Column of the total; None where it is scored from `items`.
+    items : tuple of str
+        Columns of the questionnaire's items, any number of them.
+    reverse : tuple of str
+        Those of the items that are scored the other way round.
+    item_range : tuple of float or None
+        Lowest and highest answer to an item.
+    max_missing : int
+        Most items a patient may leave out and still be scored, by prorating.
+    range : tuple of float
+        Lowest and highest possible value of the measure.
+    reliability : float or None
+        Share of the observed variance that is true variance, above 0 and up to 1.
+    """
+
+    name: Text = Field(
+        default="alliance", description="the measure's short name", examples=["alliance"]
+    )
+    label: Text = Field(
+        description="the measure's name in tables and figures", examples=["Working alliance"]
+    )
+    column: Text | None = Field(
+        default=None, description="the column of the total", examples=["wai_total"]
+    )
+    items: tuple[Text, ...] = Field(
+        default=(), description="the columns of the items", examples=[["wai_1", "wai_2"]]
+    )
+    reverse: tuple[Text, ...] = Field(
+        default=(), description="the items scored the other way round", examples=[["wai_2"]]
+    )
+    item_range: Range | None = Field(
+        default=None, description="the lowest and highest answer to an item", examples=[[1, 7]]
+    )
+    max_missing: Annotated[int, Field(strict=True)] = Field(
+        default=0, description="the most items a patient may leave out", examples=[3]
+    )
+    range: Range = Field(description="the lowest and highest possible value", examples=[[16, 112]])
+    reliability: Number | None = Field(
+        default=None, gt=0, le=1, description="the measure's reliability", examples=[0.77]
+    )
+
+    @model_validator(mode="after")
+    def _keys_fit(self) -> Self:
+        raise_between(moderator_faults(self.model_dump()))
+        return self
+
+
+class OutcomeYardstick(Table):
+    """What the analyst counts as much, and as nothing, in points of the outcome; no defaults.
+
+    Attributes
+    ----------
+    threshold : float or None
+        An arm is better by at least this much, counted in the direction of improvement.
+    rope : tuple of float or None
+        Region of practical equivalence of a contrast, first arm minus second.
+    reach : float or None
+        A score; this or a better one is reached.
+    source : str
+        Where these come from.
+    """
+
+    threshold: Number | None = Field(
+        default=None, description="a difference that counts, in points", examples=[2.5]
+    )
+    rope: Range | None = Field(
+        default=None, description="differences that count as nothing", examples=[[-1, 1]]
+    )
+    reach: Number | None = Field(
+        default=None, description="a score that is good enough", examples=[8]
+    )
+    source: Text = Field(
+        description="where these numbers come from", examples=["Author, Journal 2013;1:1-9"]
+    )
+
+
+class Outcome(Table):
+    """One outcome of the trial.
+
+    Attributes
+    ----------
+    label : str
+        The words for tables and figures.
+    baseline : str or None
+        Column of the score before treatment; None for a change rating, which has none.
+    followup : str
+        Column of the score at follow-up.
+    range : tuple of float
+        Lowest and highest possible score.
+    better : {"higher", "lower"}
+        Which end of the range is the good one.
+    family : {"gaussian", "student_t", "ordinal", "beta_binomial"}
+        The outcome's own distribution.
+    delta : dict of str to float
+        By arm, in the outcome's own units: how far the mean of patients whose follow-up was not
+        seen lies from what the model expects of them. 0 for arms that are not named.
+    yardstick : OutcomeYardstick or None
+        What `alliance effects` and `alliance decide` hold effects against.
+    """
+
+    label: Text = Field(
+        description="the outcome's name in tables and figures", examples=["Pain intensity"]
+    )
+    baseline: Text | None = Field(
+        default=None, description="the column of the score before treatment", examples=["pain_0"]
+    )
+    followup: Text = Field(description="the column of the score at follow-up", examples=["pain_8w"])
+    range: Range = Field(description="the lowest and highest possible score", examples=[[0, 10]])
+    better: Literal["higher", "lower"] = Field(
+        description="the direction of improvement", examples=["lower"]
+    )
+    family: Literal["gaussian", "student_t", "ordinal", "beta_binomial"] = Field(
+        default="gaussian", description="the outcome's distribution", examples=["gaussian"]
+    )
+    delta: dict[str, Number] = Field(
+        default={},
+        description="a shift, by arm, of outcomes that were not seen",
+        examples=[-2],
+    )
+    yardstick: OutcomeYardstick | None = Field(
+        default=None, description="a threshold, a region or a score, with its source"
+    )
+
+
+class ModelSettings(Table):
+    """What the model holds beside arms, baseline and covariates.
+
+    Attributes
+    ----------
+    therapist : {"none", "intercept", "intercept+slope"}
+        Effects that vary between therapists.
+    interaction : bool
+        Whether the moderator's slope differs between arms.
+    likelihood : {"published", "native"}
+        Gaussian for every outcome, as linear models are, or each outcome's own family.
+    alliance : {"total", "within_between"}
+        One slope of the moderator, or one within therapists and one between their true means.
+    between_interaction : bool
+        Whether the slope between therapists differs between arms too.
+    missing_alliance : {"complete_case", "impute"}
+        Patients without the moderator are left out, or it is imputed inside the model.
+    reliability : bool
+        Whether the moderator's true value is latent, with the reliability of `Moderator`.
+    ceiling : bool
+        Whether the top of the moderator's range is a ceiling: true values may lie above it.
+    therapist_by_arm : bool
+        Whether arm effects vary between therapists.
+    joint : bool
+        Whether all outcomes are modelled together.
+    """
+
+    therapist: Literal["none", "intercept", "intercept+slope"] = Field(
+        default="intercept+slope",
+        description="the effects that vary between therapists",
+        examples=["intercept+slope"],
+    )
+    interaction: Annotated[bool, Field(strict=True)] = Field(
+        default=True,
+        description="whether the moderator's slope differs between arms",
+        examples=[True],
+    )
+    likelihood: Literal["published", "native"] = Field(
+        default="published", description="which families are used", examples=["published"]
+    )
+    alliance: Literal["total", "within_between"] = Field(
+        default="total", description="how the moderator is taken apart", examples=["total"]
+    )
+    between_interaction: Annotated[bool, Field(strict=True)] = Field(
+        default=False,
+        description="whether the slope between therapists differs between arms too",
+        examples=[False],
+    )
+    missing_alliance: Literal["complete_case", "impute"] = Field(
+        default="complete_case",
+        description="what happens to patients without the moderator",
+        examples=["complete_case"],
+    )
+    reliability: Annotated[bool, Field(strict=True)] = Field(
+        default=False, description="whether the moderator is measured with error", examples=[False]
+    )
+    ceiling: Annotated[bool, Field(strict=True)] = Field(
+        default=False, description="whether the moderator has a ceiling", examples=[False]
+    )
+    therapist_by_arm: Annotated[bool, Field(strict=True)] = Field(
+        default=False, description="whether arm effects vary between therapists", examples=[False]
+    )
+    joint: Annotated[bool, Field(strict=True)] = Field(
+        default=False, description="whether all outcomes are modelled together", examples=[False]
+    )

@@ -1,0 +1,1 @@
+"""Tables of cells from files of any format, and what a cell and a column say."""

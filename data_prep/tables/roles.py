@@ -1,0 +1,119 @@
+"""Which column of the file plays which part in the study."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from alliance.data_prep.study.description import Study
+from alliance.data_prep.study.model_rules import CONTINUOUS, WHOLE_SCORES
+from alliance.data_prep.study.parts import CovariateKind
+
+# Columns of the typed frame; one column of the file may play several parts.
+PATIENT = "patient"
+THERAPIST = "therapist"
+ARM = "arm"
+MODERATOR = "moderator"
+
+WHOLE_ANSWERS = (
+    "must be a whole number, as the ends of the item range are",
+    "Write a whole number, or leave the cell empty if the answer is missing.",
+)
+
+
+def item_column(name: str) -> str:
+    """Column of the typed frame for one item of the moderator's questionnaire."""
+    return f"item:{name}"
+
+
+def covariate_column(name: str) -> str:
+    """Column of the typed frame for one covariate."""
+    return f"covariate:{name}"
+
+
+def followup_column(outcome: str) -> str:
+    """Column of the typed frame for an outcome after treatment."""
+    return f"followup:{outcome}"
+
+
+def baseline_column(outcome: str) -> str:
+    """Column of the typed frame for an outcome before treatment."""
+    return f"baseline:{outcome}"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part that a column of the file plays in the study.
+
+    Attributes
+    ----------
+    name : str
+        Column of the typed frame.
+    column : str
+        Column of the file.
+    kind : {"code", "number", "covariate"}
+        What its cells hold; a covariate may hold either.
+    limits : tuple of float or None
+        Lowest and highest possible number.
+    setting : str
+        Entry of study.toml that holds the limits.
+    whole : tuple of str or None
+        Rule and remedy for a number that is not whole; None where it need not be.
+    declared : {"categorical", "continuous"}, optional
+        What the study says of a covariate; None where it is read off the cells.
+    """
+
+    name: str
+    column: str
+    kind: Literal["code", "number", "covariate"]
+    limits: tuple[float, float] | None = None
+    setting: str = ""
+    whole: tuple[str, str] | None = None
+    declared: CovariateKind | None = None
+
+
+def study_parts(study: Study) -> tuple[Part, ...]:
+    """List every part of the study and the column that plays it."""
+    moderator = study.moderator
+    parts = [
+        Part(PATIENT, study.columns.patient, "code"),
+        Part(THERAPIST, study.columns.therapist, "code"),
+        Part(ARM, study.columns.arm, "code"),
+    ]
+    if moderator.column is not None:
+        setting = "`range` in [moderator]"
+        parts.append(Part(MODERATOR, moderator.column, "number", moderator.range, setting))
+    for item in moderator.items:
+        setting, limits = "`item_range` in [moderator]", moderator.item_range
+        on_whole_scale = all(end.is_integer() for end in limits or ())
+        whole = WHOLE_ANSWERS if on_whole_scale else None
+        parts.append(Part(item_column(item), item, "number", limits, setting, whole))
+    for covariate in study.covariates:
+        declared = study.covariate_kinds.get(covariate)
+        part = Part(covariate_column(covariate), covariate, "covariate", declared=declared)
+        parts.append(part)
+    for name, outcome in study.outcomes.items():
+        setting = f"`range` in [outcomes.{name}]"
+        if outcome.baseline is not None:
+            baseline = baseline_column(name)
+            parts.append(Part(baseline, outcome.baseline, "number", outcome.range, setting))
+        followup = followup_column(name)
+        whole = _whole_scores(study, name)
+        parts.append(Part(followup, outcome.followup, "number", outcome.range, setting, whole))
+    return tuple(parts)
+
+
+def study_columns(study: Study) -> tuple[str, ...]:
+    """List the columns of the file that the study needs, each once."""
+    return tuple(dict.fromkeys(part.column for part in study_parts(study)))
+
+
+def _whole_scores(study: Study, name: str) -> tuple[str, str] | None:
+    """Rule and remedy for a follow-up that is not whole though its family asks for it."""
+    family = study.outcomes[name].family
+    if study.model.likelihood != "native" or family not in WHOLE_SCORES:
+        return None
+    return (
+        f"must be a whole number, as the family {family} {WHOLE_SCORES[family]}",
+        f"Correct the cell, or set {CONTINUOUS} in [outcomes.{name}] of the study file.",
+    )

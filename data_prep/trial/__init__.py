@@ -1,0 +1,1 @@
+"""A trial: its patients checked against the study, counted, and without identifiers."""

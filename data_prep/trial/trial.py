@@ -1,0 +1,427 @@
+"""A trial as the models see it: validated, labelled, counted, and without patient identifiers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, get_args
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from alliance.data_prep.covariates import LABELLED, coded, column_coordinates
+from alliance.data_prep.errors import DataError, InputError, Problem, nearest
+from alliance.data_prep.files import AnyPath, as_path, first_of
+from alliance.data_prep.study.description import ModelSettings, Study
+from alliance.data_prep.tables.cells import natural_key
+from alliance.data_prep.tables.readers import read_table
+from alliance.data_prep.tables.roles import (
+    ARM,
+    MODERATOR,
+    PATIENT,
+    THERAPIST,
+    baseline_column,
+    covariate_column,
+    followup_column,
+    item_column,
+    study_columns,
+)
+from alliance.data_prep.tables.spelling import spelled_apart
+from alliance.data_prep.tables.typed_columns import typed_columns
+from alliance.data_prep.trial.crossing import TherapistsInArms, therapists_in_arms
+from alliance.data_prep.trial.estimability import (
+    outcome_problems,
+    patients_of_therapists,
+    therapist_problems,
+    trial_problems,
+)
+from alliance.data_prep.trial.flow import (
+    MISSING_ALLIANCE,
+    analysed_patients,
+    complete_patients,
+    flow_counts,
+    rated_patients,
+    read_only,
+    unseen_counts,
+)
+from alliance.data_prep.trial.notes import ceiling_notes, level_notes, missing_notes
+from alliance.data_prep.trial.scoring import ROUNDING, score_items
+from alliance.data_prep.trial.seen import category_notes, code_notes, scoring_notes, seen_in
+from alliance.data_prep.trial.validation import validate
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """A trial's data, checked against its study.
+
+    Attributes
+    ----------
+    study : Study
+    data : xarray.Dataset
+        Dims patient (positions, no identifiers), arm, therapist, covariate. Variables
+        ``arm_index`` and ``therapist_index`` (patient; int, -1 where missing), ``moderator``
+        (patient), ``covariates`` (patient, covariate) and for each outcome ``NAME_followup`` and,
+        if it has one, ``NAME_baseline`` (patient); floats with NaN where missing, on the scales
+        of the file. Coordinates arm (codes in display order), therapist (ids in natural order)
+        and those of `data_prep.covariates.column_coordinates`. Attribute ``missing_alliance``: the
+        study's setting. The arrays are read-only.
+    flow : pandas.DataFrame
+        One row for each outcome: outcome, rows_read, without_arm, without_therapist,
+        without_alliance, without_covariate, without_baseline, without_followup, analysed,
+        alliance_imputed. A patient is counted under the first of these that is missing. Where the
+        moderator is imputed nobody is without_alliance, and alliance_imputed says how many of
+        those analysed lack it.
+    therapists_in_arms : {"crossed", "partly crossed", "nested"}
+        Whether every therapist treated patients in every arm, some did, or each in one arm only.
+    notes : tuple of str
+        What the user should know though it is no error.
+    source : str
+        Name of the file.
+    sha256 : str
+        Hash of the file's bytes; of the values that the study uses, for a data frame.
+    """
+
+    study: Study
+    data: xr.Dataset
+    flow: pd.DataFrame
+    therapists_in_arms: TherapistsInArms
+    notes: tuple[str, ...]
+    source: str
+    sha256: str
+
+    def analysed(self, outcome: str) -> xr.Dataset:
+        """Patients who enter the analysis of one outcome.
+
+        Parameters
+        ----------
+        outcome : str
+            Name of an outcome of the study.
+
+        Returns
+        -------
+        xarray.Dataset
+            Dims patient (those analysed), arm, therapist, covariate; variables ``outcome``,
+            ``baseline`` (only if the outcome has one), ``moderator`` (NaN where it is to be
+            imputed), ``arm_index``, ``therapist_index``, ``covariates``. The coordinates arm,
+            therapist and covariate are the same for every outcome. Attribute ``outcome``: its name.
+
+        Raises
+        ------
+        InputError
+            If the study has no such outcome.
+        """
+        self._require(outcome)
+        return analysed_patients(self.data, outcome)
+
+    def positions(self, outcome: str) -> np.ndarray:
+        """Positions in the file, from 0, of the patients that `analysed` gives.
+
+        Raises
+        ------
+        InputError
+            If the study has no such outcome.
+        """
+        self._require(outcome)
+        return np.flatnonzero(complete_patients(self.data, outcome))
+
+    def therapist_patients(self, outcome: str) -> tuple[np.ndarray, np.ndarray]:
+        """Count the analysed patients of each therapist in each arm.
+
+        Parameters
+        ----------
+        outcome : str
+
+        Returns
+        -------
+        analysed, rated : numpy.ndarray of int, shape (therapists, arms)
+            The second of those whose moderator is known.
+        """
+        rows = self.analysed(outcome)
+        return patients_of_therapists(rows), patients_of_therapists(rated_patients(rows))
+
+    def unseen(self, outcome: str) -> pd.DataFrame:
+        """Count the patients who would be analysed if their follow-up were known.
+
+        What a shift for the unseen in each arm needs (delta adjustment, the sensitivity of an
+        analysis to outcomes that are not missing at random): the shift counts for the share
+        unseen / eligible of the arm.
+
+        Parameters
+        ----------
+        outcome : str
+            Name of an outcome of the study.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row for each arm in display order: arm (its code), eligible (patients who lack
+            nothing, or the follow-up alone), unseen (those of them who lack it).
+
+        Raises
+        ------
+        InputError
+            If the study has no such outcome.
+        """
+        self._require(outcome)
+        return unseen_counts(self.data, outcome)
+
+    def _require(self, outcome: str) -> None:
+        if outcome not in self.study.outcomes:
+            raise InputError(
+                f"The study has no outcome {outcome!r}.", nearest(outcome, self.study.outcomes)
+            )
+
+
+def load_trial(study: Study, path: AnyPath | pd.DataFrame) -> Trial:
+    """Read a trial's file and check it against its study.
+
+    Parameters
+    ----------
+    study : Study
+    path : str, path-like or pandas.DataFrame
+        A table in one of the formats of `data_prep.tables.readers.read_table`, or a data frame as
+        `trial_from_frame` takes it.
+
+    Returns
+    -------
+    Trial
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read.
+    DataError
+        If cells or columns are wrong, or the data cannot answer the study's question.
+    """
+    if isinstance(path, pd.DataFrame):
+        return trial_from_frame(study, path)
+    table = read_table(as_path(path))
+    table.require(study_columns(study))
+    return _build(study, table.frame, table.path.name, table.sha256, table.notes)
+
+
+def trial_from_frame(study: Study, frame: pd.DataFrame, source: str = "data frame") -> Trial:
+    """Check a data frame against a study.
+
+    Parameters
+    ----------
+    study : Study
+    frame : pandas.DataFrame, shape (patients, columns)
+        Text or native types. If its index holds distinct whole numbers, messages name rows by
+        them, otherwise by position from 0.
+    source : str
+        What messages call the data.
+
+    Returns
+    -------
+    Trial
+
+    Raises
+    ------
+    DataError
+        If cells or columns are wrong, or the data cannot answer the study's question.
+    """
+    return _build(study, frame, source, None, ())
+
+
+class HasTherapists(Protocol):
+    """A trial with its patients, or a registry without them."""
+
+    @property
+    def study(self) -> Study:
+        """What the data mean."""
+
+    @property
+    def source(self) -> str:
+        """What was read."""
+
+    def therapist_patients(self, outcome: str) -> tuple[np.ndarray, np.ndarray]:
+        """Count analysed patients, and those with a moderator, as (therapists, arms)."""
+
+
+def check_estimable(trial: HasTherapists, therapist: str) -> None:
+    """Refuse settings about therapists that the trial's data cannot tell anything about.
+
+    Parameters
+    ----------
+    trial : Trial or alliance.data_prep.registry.registry.Registry
+    therapist : {"none", "intercept", "intercept+slope"}
+        The setting in force, from the study file or the command line.
+
+    Raises
+    ------
+    InputError
+        If the setting is none of these.
+    DataError
+        If therapist effects, or slopes within and between therapists, are asked for, and an
+        outcome has patients of one therapist only, or no therapist with two patients; if arm
+        effects are to vary between therapists, and no therapist has patients in two arms.
+    """
+    settings = get_args(ModelSettings.model_fields["therapist"].annotation)
+    if therapist not in settings:
+        raise InputError(
+            f"The therapist setting {therapist!r} does not exist.", nearest(therapist, settings)
+        )
+    problems = [
+        problem
+        for name in trial.study.outcomes
+        for problem in therapist_problems(
+            trial.study, trial.source, name, *trial.therapist_patients(name), therapist
+        )
+    ]
+    if problems:
+        raise DataError(problems)
+
+
+def _build(
+    study: Study, frame: pd.DataFrame, source: str, sha256: str | None, notes: tuple[str, ...]
+) -> Trial:
+    typed = validate(frame, study, source)
+    moderator = scored_moderator(typed, study, source)
+    data = _dataset(typed, moderator, study)
+    problems = trial_problems(study, source, data)
+    if not problems:
+        for name in study.outcomes:
+            problems += outcome_problems(study, source, name, data)
+    if problems:
+        raise DataError(problems)
+    kind, therapist_notes = therapists_in_arms(data)
+    columns = typed_columns(study, typed, moderator)
+    labels = frame.attrs.get(LABELLED, {})
+    seen = seen_in(study, columns, typed.index.to_numpy(dtype=np.int64), source, labels)
+    return Trial(
+        study=study,
+        data=data,
+        flow=pd.DataFrame([flow_counts(data, name) for name in study.outcomes]),
+        therapists_in_arms=kind,
+        notes=(
+            *notes,
+            *category_notes(study, seen),
+            *missing_notes(data, study),
+            *scoring_notes(study, seen, files=False),
+            *ceiling_notes(data, study),
+            *level_notes(data, study),
+            *therapist_notes,
+            *code_notes(study, seen, files=False),
+            *patient_spelling_notes(typed),
+        ),
+        source=source,
+        sha256=_hash(typed) if sha256 is None else sha256,
+    )
+
+
+def patient_spelling_notes(typed: pd.DataFrame) -> list[str]:
+    """Say which rows have patients whose ids differ in spelling only; the ids are not shown.
+
+    Parameters
+    ----------
+    typed : pandas.DataFrame
+        As from `data_prep.trial.validation.validate`.
+    """
+    groups = spelled_apart(typed[PATIENT].tolist())
+    if not groups:
+        return []
+    row = dict(zip(typed[PATIENT].tolist(), typed.index.tolist(), strict=True))
+    pairs = [" and ".join(map(str, sorted(row[code] for code in group))) for group in groups]
+    return [patient_spelling_note([f"rows {pair}" for pair in pairs])]
+
+
+def patient_spelling_note(places: Sequence[str]) -> str:
+    """Note on patients at these places, whose ids differ in spelling only."""
+    return (
+        "Counted apart, though they may be the same patient, whose ids differ in capitals, blanks, "
+        f"leading zeros or the way letters are stored: {first_of(places)}. If they are, keep one "
+        "row for each patient."
+    )
+
+
+def scored_moderator(typed: pd.DataFrame, study: Study, source: str) -> np.ndarray:
+    """Moderator of each patient, scored from its items if it has any.
+
+    Parameters
+    ----------
+    typed : pandas.DataFrame
+        As from `data_prep.trial.validation.validate`.
+    study : Study
+    source : str
+        Name of the file.
+
+    Raises
+    ------
+    DataError
+        If a total lies outside the moderator's range.
+    """
+    settings = study.moderator
+    if not settings.items or settings.item_range is None:
+        return typed[MODERATOR].to_numpy(dtype=float)
+    names = {item_column(item): item for item in settings.items}
+    items = typed[list(names)].rename(columns=names)
+    total = score_items(
+        items,
+        reverse=settings.reverse,
+        item_range=settings.item_range,
+        max_missing=settings.max_missing,
+    )
+    low, high = settings.range
+    slack = ROUNDING * (high - low)
+    outside = total[(total < low - slack) | (total > high + slack)]
+    if len(outside):
+        ends = [f"{len(names) * end:g}" for end in settings.item_range]
+        rule = (
+            f"the total of {len(names)} items ({ends[0]} to {ends[1]} is possible) must be from "
+            f"{low:g} to {high:g}"
+        )
+        remedy = "Correct `range` or `items` in [moderator] of the study file."
+        first = int(outside.index[0])
+        raise DataError(
+            [Problem(source, first, settings.name, f"{outside.iloc[0]:g}", rule, remedy)]
+        )
+    return total.to_numpy()
+
+
+def _dataset(typed: pd.DataFrame, moderator: np.ndarray, study: Study) -> xr.Dataset:
+    therapists = sorted(typed[THERAPIST].dropna().unique(), key=natural_key)
+    values = {name: typed[covariate_column(name)].to_numpy() for name in study.covariates}
+    covariates = [coded(name, own) for name, own in values.items()]
+    columns = [each.encoded(values[each.name]) for each in covariates]
+    arms = list(study.arms)
+    variables: dict[str, tuple[tuple[str, ...], np.ndarray]] = {
+        "arm_index": (("patient",), pd.Index(arms).get_indexer(pd.Index(typed[ARM]))),
+        "therapist_index": (
+            ("patient",),
+            pd.Index(therapists).get_indexer(pd.Index(typed[THERAPIST])),
+        ),
+        "moderator": (("patient",), moderator.copy()),
+        "covariates": (
+            ("patient", "covariate"),
+            np.column_stack([np.empty((len(typed), 0)), *columns]),
+        ),
+    }
+    for name, outcome in study.outcomes.items():
+        followup = typed[followup_column(name)].to_numpy(dtype=float, copy=True)
+        variables[f"{name}_followup"] = (("patient",), followup)
+        if outcome.baseline is not None:
+            baseline = typed[baseline_column(name)].to_numpy(dtype=float, copy=True)
+            variables[f"{name}_baseline"] = (("patient",), baseline)
+    coords: dict[str, Any] = {
+        "arm": np.array(arms, dtype=str),
+        "therapist": np.array(therapists, dtype=str),
+        **column_coordinates(covariates),
+    }
+    attributes = {MISSING_ALLIANCE: study.model.missing_alliance}
+    return read_only(xr.Dataset(variables, coords=coords, attrs=attributes))
+
+
+def _hash(typed: pd.DataFrame) -> str:
+    """Hash of the values that the study uses, patient ids excepted."""
+    digest = hashlib.sha256()
+    for name in typed.columns[1:]:
+        values = typed[name]
+        digest.update(f"{name}\x1e".encode())
+        if pd.api.types.is_float_dtype(values.dtype):
+            digest.update(values.to_numpy(dtype="<f8").tobytes())
+        else:
+            digest.update("\x1f".join(values.fillna("").tolist()).encode())
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Checks of the model: replicated data, priors, leave-one-out, sensitivity, the multiverse."""

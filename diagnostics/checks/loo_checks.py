@@ -1,0 +1,201 @@
+"""Leave-one-out checks: are predictions of patients left out reliable, and are they calibrated?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from alliance.diagnostics.verdicts import CheckResult, Verdict
+from alliance.inference.leaving_out.leave_one_out import LeaveOneOut, leave_one_out
+from alliance.inference.leaving_out.leave_one_out_pit import LooPit, loo_pit
+from alliance.inference.patients.asked_patients import require_outcome
+from alliance.inference.runs.fit import Fit
+
+MOST_UNRELIABLE = 0.01
+"""Share of patients with a Pareto k over ArviZ's `good_k` (0.7 with 2,200 draws or more, less with
+fewer) that still passes. Over `good_k` PSIS has no practical rate of convergence (Vehtari et al.
+2024, arXiv:1507.02646). Our choice: of 60 clean simulated trials of 182 patients (two chains of
+1,000 draws) 7 have such a patient, 1 has two."""
+
+HEAVIEST = 1.0
+"""Pareto k over which a single patient is enough: not even the mean of the weights is finite."""
+
+FALSE_ALARMS = 0.05
+"""P-value of calibration below which a person looks. An upper bound of the share of clean fits that
+trip: shares of outcomes that the model was fitted to are more even than independent uniform ones,
+and of 100 clean simulated trials of 182 patients none tripped (tests/validation)."""
+
+NAMED = 5  # patients that a message names
+
+NOT_AVAILABLE = (
+    "Not available for a joint model: a patient's other outcomes speak of the one left out."
+)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class LooCheck:
+    """Leave-one-out checks of one outcome.
+
+    Attributes
+    ----------
+    outcome : str
+    left_out : LeaveOneOut
+        By patient.
+    pit : LooPit
+    results : tuple of CheckResult
+        PASS or REVIEW.
+    """
+
+    outcome: str
+    left_out: LeaveOneOut
+    pit: LooPit
+    results: tuple[CheckResult, ...]
+
+    def table(self) -> pd.DataFrame:
+        """One row for each check: value, limit, verdict and words."""
+        return pd.DataFrame(
+            [
+                {
+                    "outcome": self.outcome,
+                    "check": result.check,
+                    "value": result.value,
+                    "limit": result.review,
+                    "verdict": str(result.verdict),
+                    "message": result.message,
+                    "recommendation": result.recommendation,
+                }
+                for result in self.results
+            ]
+        )
+
+
+def loo_check(fit: Fit, outcome: str) -> LooCheck:
+    """Leave out one patient at a time, and judge what comes of it.
+
+    Parameters
+    ----------
+    fit : Fit
+    outcome : str
+
+    Returns
+    -------
+    LooCheck
+
+    Raises
+    ------
+    InputError
+        If the run has no such outcome, or it is one of a joint model.
+    """
+    left_out = leave_one_out(fit, outcome)
+    pit = loo_pit(fit, outcome, left_out)
+    results = (_pareto_k(fit, left_out), _calibration(pit))
+    return LooCheck(outcome, left_out, pit, results)
+
+
+def check_loo(fit: Fit, outcome: str) -> tuple[CheckResult, ...]:
+    """The checks ``pareto_k`` and ``loo_pit``, for the gate.
+
+    Parameters
+    ----------
+    fit : Fit
+    outcome : str
+
+    Returns
+    -------
+    tuple of CheckResult
+        PASS or REVIEW. Of a joint model both pass without a value, and say why there is none.
+
+    Raises
+    ------
+    InputError
+        If the run has no such outcome.
+    """
+    require_outcome(fit, outcome)
+    if fit.shared is not None:
+        return tuple(
+            CheckResult(name, Verdict.PASS, None, None, None, outcome, NOT_AVAILABLE, "")
+            for name in ("pareto_k", "loo_pit")
+        )
+    return loo_check(fit, outcome).results
+
+
+def _pareto_k(fit: Fit, found: LeaveOneOut) -> CheckResult:
+    high = np.flatnonzero(found.unreliable)
+    total = len(found.units)
+    allowed = int(MOST_UNRELIABLE * total)
+    # A tail that could not be estimated (NaN) is heavier than any
+    k = np.nan_to_num(found.pareto_k, nan=np.inf)
+    worst = int(np.argmax(k))
+    largest = f"largest Pareto k {found.pareto_k[worst]:.2f}, of patient {worst + 1} of {total}"
+    message = f"Every patient is left out reliably by PSIS: {largest}."
+    if len(high):
+        ordered = sorted(high, key=lambda position: -k[position])
+        names = ", ".join(found.units[position] for position in ordered[:NAMED])
+        more = f" and {len(high) - NAMED} more" if len(high) > NAMED else ""
+        message = (
+            f"Pareto k is over {found.good_k:.2g} for {len(high)} of {total} patients (by position "
+            f"{names}{more}); {largest}."
+        )
+    tripped = len(high) > allowed or k[worst] > HEAVIEST
+    latent = fit.design(found.outcome).moderator.latent
+    advice = (
+        "Where each patient's alliance is a parameter this is to be expected: compare such fits "
+        "by therapist (alliance loo RUN --by therapist)."
+        if latent
+        else "Look at these patients' scores: they weigh heavily on the result, or the family's "
+        'tails are too light (family = "student_t"); do not rest a comparison of fits on elpd '
+        "before that."
+    )
+    return CheckResult(
+        check="pareto_k",
+        verdict=Verdict.REVIEW if tripped else Verdict.PASS,
+        value=float(len(high)),
+        review=float(allowed),
+        fail=None,
+        worst=f"{found.outcome}, patient {worst + 1} of {total}",
+        message=message,
+        recommendation=advice if tripped else "",
+    )
+
+
+def _calibration(pit: LooPit) -> CheckResult:
+    low = not pit.p_value >= FALSE_ALARMS
+    message = (
+        f"Share of each patient's predictive distribution below the score: mean "
+        f"{pit.values.mean():.2f}, SD {pit.values.std(ddof=1):.2f} (0.50 and 0.29 if calibrated), "
+        f"p = {pit.p_value:.2g} for uniform shares."
+    )
+    return CheckResult(
+        check="loo_pit",
+        verdict=Verdict.REVIEW if low else Verdict.PASS,
+        value=pit.p_value,
+        review=FALSE_ALARMS,
+        fail=None,
+        worst=f"{pit.outcome}, {len(pit.values)} patients",
+        message=message,
+        recommendation=_remedy(pit) if low else "",
+    )
+
+
+def _remedy(pit: LooPit) -> str:
+    """By the shape of the departure: shifted, too wide, too narrow, or another one."""
+    told = "Look at `alliance loo RUN --figure FILE` and `alliance ppc RUN`: "
+    uniform = 1 / np.sqrt(12)
+    n = len(pit.values)
+    # Standard errors of mean and SD of n uniform numbers; the SD's by its fourth moment, 1/80
+    shift = (pit.values.mean() - 0.5) / (uniform / np.sqrt(n))
+    ratio = (pit.values.std(ddof=1) - uniform) / np.sqrt((1 / 80 - 1 / 144) / (4 * n / 12))
+    if abs(ratio) > max(2, abs(shift)):
+        wide = "wide" if ratio < 0 else "narrow"
+        return (
+            told + f"predictive distributions are too {wide}; try the outcome's own family "
+            "(--likelihood native), or student_t for outlying scores."
+        )
+    if abs(shift) > 2:
+        return told + "scores lie to one side of what is predicted; try the outcome's own family."
+    return told + (
+        "the scores' distribution has another shape than the family's; try the outcome's own "
+        "family (--likelihood native)."
+    )

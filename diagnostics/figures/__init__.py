@@ -1,0 +1,1 @@
+"""Figures: one file for each picture, and what they have in common."""

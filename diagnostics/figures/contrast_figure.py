@@ -1,0 +1,193 @@
+"""A forest plot of the arm contrasts of all outcomes, on one scale and in one direction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.levels import contrast_names, contrast_words
+from alliance.diagnostics.figures.figure_page import COLOURS, STYLE, Page
+from alliance.inference.digits import interval_decimals, number
+from alliance.inference.estimands.compared_at import places_in_words
+from alliance.inference.estimands.missing_outcomes import stated_shifts
+from alliance.inference.runs.fit import Fit
+from alliance.models.design.design import arm_pairs
+
+ROW_INCHES, AROUND_INCHES = 0.34, 0.5  # for each outcome, and for the title of a contrast
+AXIS_INCHES = 0.45  # for the numbers and the label below the lowest panel
+WIDTH, TITLE_CHARACTERS = 8.8, 60
+NUMBERS_WIDE = 0.5  # of the columns with numbers, where the panel with the intervals is 1
+COLUMNS = ("outcome", "level", "label", "patients", "mean", "lower", "upper", "prob_better")
+
+
+def standardised_contrasts(fit: Fit, table: pd.DataFrame) -> pd.DataFrame:
+    """Arm contrasts of all outcomes in SDs of each outcome, a benefit being positive.
+
+    Parameters
+    ----------
+    fit : Fit
+    table : pandas.DataFrame
+        As `Fit.summary` gives it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row for each contrast of each outcome, with the columns `COLUMNS`: ``level`` as in
+        `table`, the outcome's ``label``, the number of analysed ``patients``, mean and interval
+        divided by the SD of the outcome among these patients, with the sign turned where a lower
+        score is better, and the probability that the first arm is better than the second.
+    """
+    rows = []
+    for row in table[table["quantity"] == "arm_contrast"].to_dict("records"):
+        outcome = row["outcome"]
+        described, design = fit.study.outcomes[outcome], fit.design(outcome)
+        gain = 1 if described.better == "higher" else -1
+        unit = gain / design.scaling.outcome[1]
+        lower, upper = sorted((unit * row["lower"], unit * row["upper"]))
+        positive = row["prob_positive"]
+        rows.append(
+            {
+                "outcome": outcome,
+                "level": row["level"],
+                "label": described.label,
+                "patients": len(design.y),
+                "mean": unit * row["mean"],
+                "lower": lower,
+                "upper": upper,
+                "prob_better": positive if gain == 1 else 1 - positive,
+            }
+        )
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def contrast_figure(
+    fit: Fit, table: pd.DataFrame, *, interval: float = 0.95, at: float | None = None
+) -> Figure:
+    """Draw every arm contrast with the outcomes below one another.
+
+    Parameters
+    ----------
+    fit : Fit
+    table : pandas.DataFrame
+        As `Fit.summary` gives it.
+    interval : float
+        Probability of the table's intervals.
+    at : float, optional
+        The alliance that was named for the table, for the caption.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One panel for each contrast, all on one axis: SDs of the outcome, to the right where the
+        first arm is better. The numbers stand beside the intervals.
+
+    Raises
+    ------
+    InputError
+        If the table has no arm contrasts.
+    """
+    shown = standardised_contrasts(fit, table)
+    if shown.empty:
+        raise InputError(
+            "The table has no arm contrasts to draw.", "Give the summary of all quantities."
+        )
+    codes = tuple(fit.study.arms)
+    names = contrast_names(codes)
+    pairs = {names[k, j]: (codes[k], codes[j]) for k, j in arm_pairs(len(codes))}
+    height = AROUND_INCHES + ROW_INCHES * len(fit.outcomes)
+    page = Page(fit, WIDTH, [height * len(pairs) + AXIS_INCHES], _caption(fit, interval, at))
+    share = f"{100 * interval:g}%"
+    reach = 1.08 * max(0.1, np.abs(shown[["lower", "upper"]].to_numpy()).max())
+    with mpl.rc_context(STYLE):
+        panels = page.strips[0].subplots(
+            len(pairs), 2, squeeze=False, sharey="row", width_ratios=[1, NUMBERS_WIDE]
+        )
+        titles = _named(fit, pairs)
+        for level, title, (panel, numbers) in zip(pairs, titles, panels, strict=True):
+            rows = shown[shown["level"] == level].to_dict("records")
+            _intervals(panel, rows, f"posterior mean and {share} interval")
+            panel.set_xlim(-reach, reach)
+            panel.tick_params(labelbottom=False)
+            panel.set_title(title, loc="left", fontsize=9.5)
+            _numbers(numbers, rows, share)
+        lowest = panels[-1, 0]
+        lowest.tick_params(labelbottom=True)
+        lowest.set_xlabel(
+            "SDs of the outcome\nsecond arm better  \N{LEFTWARDS ARROW}      "
+            "\N{RIGHTWARDS ARROW}  first arm better"
+        )
+        page.legend(panels[0, 0])
+    return page.figure
+
+
+def _named(fit: Fit, pairs: Mapping[str, tuple[str, str]]) -> list[str]:
+    """Contrasts by the arms' labels if there is room for all of them, otherwise by their codes."""
+    words = [" minus ".join(fit.study.arms[code] for code in pair) for pair in pairs.values()]
+    fits = max(map(len, words)) <= TITLE_CHARACTERS
+    short = contrast_words(tuple(fit.study.arms))
+    return words if fits else [short[level] for level in pairs]
+
+
+def _intervals(panel: Axes, rows: list[dict[Any, Any]], label: str) -> None:
+    panel.axvline(0, color="0.35", linewidth=0.9)
+    panel.grid(axis="x", color="0.92")
+    panel.set_axisbelow(True)
+    middle = np.array([row["mean"] for row in rows])
+    ends = np.array([[row["lower"] for row in rows], [row["upper"] for row in rows]])
+    panel.errorbar(
+        middle,
+        range(len(rows)),
+        xerr=np.abs(ends - middle),
+        color=COLOURS[0],
+        linestyle="none",
+        marker="o",
+        markersize=5,
+        elinewidth=1.6,
+        label=label,
+    )
+    panel.set_yticks(
+        range(len(rows)), [f"{row['label']} (n = {row['patients']})" for row in rows], fontsize=8.5
+    )
+    panel.set_ylim(len(rows) - 0.5, -0.5)  # the first outcome on top
+    panel.spines["left"].set_visible(False)
+    panel.tick_params(axis="y", length=0)
+
+
+def _numbers(panel: Axes, rows: list[dict[Any, Any]], share: str) -> None:
+    """Columns of numbers beside the intervals."""
+    panel.set_axis_off()
+    columns = {0.7: f"SDs ({share} interval)", 1.0: "P(better)"}
+    for place, head in columns.items():
+        panel.text(place, 1.0, head, transform=panel.transAxes, ha="right", va="bottom", fontsize=8)
+    across = panel.get_yaxis_transform()
+    for height, row in enumerate(rows):
+        digits = max(2, interval_decimals(row["lower"], row["upper"]))
+        mean, lower, upper = (number(row[name], digits) for name in ("mean", "lower", "upper"))
+        estimate = f"{mean} ({lower} to {upper})"
+        chance = _chance(row["prob_better"])
+        for place, text in zip(columns, (estimate, chance), strict=True):
+            panel.text(place, height, text, transform=across, ha="right", va="center", fontsize=8.5)
+
+
+def _chance(value: float) -> str:
+    return "> 0.999" if value > 0.9995 else "< 0.001" if value < 0.0005 else f"{value:.3f}"
+
+
+def _caption(fit: Fit, interval: float, at: float | None) -> str:
+    arms = ", ".join(f"{code} = {label}" for code, label in fit.study.arms.items())
+    shifted = any(stated_shifts(fit.study, outcome) for outcome in fit.outcomes)
+    stated = " Unseen outcomes are shifted as the study file states." if shifted else ""
+    return (
+        f"{places_in_words(fit, at)} They are divided by the SD of the outcome among its n "
+        "analysed patients; signs are turned where a lower score is better. P(better): posterior "
+        "probability that the first arm is better than the second. "
+        f"{100 * interval:g}% equal-tailed intervals; an interval that "
+        f"includes zero does not show that there is no effect.{stated} {arms}."
+    )

@@ -1,0 +1,285 @@
+"""Figures of posterior predictive checks: distributions, therapists' means, test statistics."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from alliance.diagnostics.checks.predictive_checks import INTERVAL, PredictiveCheck, Realised
+from alliance.diagnostics.checks.predictive_statistics import FEWEST_IN_GROUP, ROUNDING, distinct
+from alliance.diagnostics.figures.figure_page import COLOURS, STYLE, Page
+from alliance.inference.runs.fit import Fit
+
+Array = NDArray[np.float64]
+
+OBSERVED, REPLICATED, BEYOND = COLOURS[0], COLOURS[1], COLOURS[5]
+PANEL_INCHES = 2.9
+ROW_INCHES, AROUND_INCHES = 0.2, 1.0  # for each therapist, and for a strip's title and axis
+MOST_NAMED = 60  # with more therapists, their names would cover one another
+STATISTIC_COLUMNS = 5
+MOST_BINS = 30  # of a statistic's histogram
+
+
+def distribution_figure(fit: Fit, checks: Sequence[PredictiveCheck]) -> Figure:
+    """Draw how often each score was observed, and is replicated, over all patients and by arm.
+
+    Parameters
+    ----------
+    fit : Fit
+    checks : sequence of PredictiveCheck
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One strip for each outcome, one panel for all arms and for each.
+    """
+    columns = max(len(check.pictures.groups) for check in checks)
+    caption = (
+        "Bars: patients observed. Points and lines: mean and 95% of the replicates. "
+        f"{_about(checks[0])} Shaded: beyond the range, where a model without bounds replicates "
+        "scores and none can be observed."
+    )
+    width = max(6.6, PANEL_INCHES * columns)
+    page = Page(fit, width, [2.9] * len(checks), caption)
+    with mpl.rc_context(STYLE):
+        for part, check in zip(page.strips, checks, strict=True):
+            _distributions(part, fit, check, columns)
+        page.legend(page.strips[0].axes[0])
+    return page.figure
+
+
+def therapist_means_figure(fit: Fit, checks: Sequence[PredictiveCheck]) -> Figure:
+    """Draw each therapist's observed mean score, and the replicated ones.
+
+    Parameters
+    ----------
+    fit : Fit
+    checks : sequence of PredictiveCheck
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One strip for each outcome: with the trial's therapists, and with new ones where the model
+        has therapist effects.
+    """
+    heights = [
+        AROUND_INCHES + ROW_INCHES * min(MOST_NAMED, len(check.pictures.therapists))
+        for check in checks
+    ]
+    panels = 1 if all(check.pictures.new_means is None for check in checks) else 2
+    told = (
+        " New therapists treat the same patients, with effects drawn from the fitted distribution "
+        "of therapists: a dot beyond their line is a therapist unlike the others."
+    ) * (panels - 1)
+    caption = (
+        "Mean score of each therapist's patients, by the observed mean. Lines: 95% of the "
+        f"replicates, ticks their means. {_about(checks[0])}{told}"
+    )
+    if any(check.pictures.left_out for check in checks):
+        caption += f" Therapists with fewer than {FEWEST_IN_GROUP} patients are left out."
+    page = Page(fit, 6.6 if panels == 1 else 9.2, heights, caption)
+    with mpl.rc_context(STYLE):
+        for part, check in zip(page.strips, checks, strict=True):
+            _therapists(part, fit, check, panels)
+        page.legend(page.strips[0].axes[0])
+    return page.figure
+
+
+def statistics_figure(fit: Fit, checks: Sequence[PredictiveCheck]) -> Figure:
+    """Draw every test statistic: histogram of the replicates, and the observed value.
+
+    Parameters
+    ----------
+    fit : Fit
+    checks : sequence of PredictiveCheck
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One strip of panels for each outcome.
+    """
+    lines = [-(-len(check.realised) // STATISTIC_COLUMNS) for check in checks]
+    caption = (
+        f"{_about(checks[0])} Observed: mean over the posterior draws where the statistic depends "
+        "on parameters, whose differences from the replicates of the same draw give the p-value. "
+        f"REVIEW: p below the outcome's limit of {checks[0].limit:.4f} (.05 over the number of "
+        "statistics)."
+    )
+    page = Page(fit, 10.5, [0.3 + 1.75 * line for line in lines], caption)
+    with mpl.rc_context(STYLE):
+        for part, check, line in zip(page.strips, checks, lines, strict=True):
+            part.suptitle(_headed(fit, check), x=0.01, ha="left", fontsize=9.5)
+            panels = part.subplots(line, STATISTIC_COLUMNS, squeeze=False).ravel()
+            for panel, item in zip(panels, check.realised, strict=False):
+                _statistic(panel, item, check.limit)
+            for panel in panels[len(check.realised) :]:
+                panel.set_axis_off()
+        page.legend(page.strips[0].axes[0])
+    return page.figure
+
+
+FIGURES: dict[str, Callable[[Fit, Sequence[PredictiveCheck]], Figure]] = {
+    "distribution": distribution_figure,
+    "therapists": therapist_means_figure,
+    "statistics": statistics_figure,
+}
+
+
+def _about(check: PredictiveCheck) -> str:
+    return (
+        f"Replicates: {check.replicates:,} times the same patients, with the same alliance and "
+        "therapists, observed again under the model."
+    )
+
+
+def _headed(fit: Fit, check: PredictiveCheck) -> str:
+    label = fit.study.outcomes[check.outcome].label
+    family = fit.specs[check.outcome].family.replace("_", " ")
+    return f"{label} (n = {len(check.pictures.groups[''])}; family {family})"
+
+
+def _distributions(part: SubFigure, fit: Fit, check: PredictiveCheck, columns: int) -> None:
+    part.suptitle(_headed(fit, check), x=0.01, ha="left", fontsize=9.5)
+    pictures = check.pictures
+    panels = part.subplots(1, columns, squeeze=False, sharex=True)[0]
+    for panel, (group, members) in zip(panels, pictures.groups.items(), strict=False):
+        observed, replicated = pictures.observed[group], pictures.replicated(group)
+        _bars(panel, pictures.edges, observed, replicated)
+        _shade_outside(panel, fit, check)
+        name = fit.study.arms.get(group, group) if group else "all arms"
+        named = name if len(name) <= 11 * PANEL_INCHES - 10 else group
+        panel.set_title(f"{named} (n = {members.sum()})", fontsize=9)
+        panel.set_ylim(0, None)
+        panel.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+        panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    for panel in panels[len(pictures.groups) :]:
+        panel.set_axis_off()
+    low, high = fit.study.outcomes[check.outcome].range
+    panels[0].set_ylabel("patients" if pictures.bars else "patients in each bin")
+    for panel in panels[: len(pictures.groups)]:
+        panel.set_xlabel(f"score, points of {low:g} to {high:g}")
+
+
+def _bars(panel: Axes, edges: Array, observed: Array, replicated: Array) -> None:
+    middle, width = (edges[:-1] + edges[1:]) / 2, np.diff(edges)
+    mean = replicated.mean(axis=0)
+    lower, upper = np.quantile(replicated, INTERVAL, axis=0)
+    panel.bar(
+        middle, observed, 0.86 * width, color=OBSERVED, alpha=0.45, linewidth=0, label="observed"
+    )
+    panel.errorbar(
+        middle,
+        mean,
+        # Of a rare score hardly any replicate has one, and the mean may lie beyond 95% of them.
+        yerr=[np.maximum(mean - lower, 0), np.maximum(upper - mean, 0)],
+        color="0.15",
+        linestyle="none",
+        marker="o",
+        markersize=2.8,
+        elinewidth=0.9,
+        label="replicated: mean and 95%",
+    )
+
+
+def _shade_outside(panel: Axes, fit: Fit, check: PredictiveCheck) -> None:
+    """Shade what of the axis lies beyond the scores that there are."""
+    low, high = fit.study.outcomes[check.outcome].range
+    edges, half = check.pictures.edges, 0.0
+    if check.pictures.bars:
+        half = (edges[1] - edges[0]) / 2
+    panel.set_xlim(edges[0], edges[-1])
+    label = "outside the range"
+    for start, end in ((edges[0], low - half), (high + half, edges[-1])):
+        if end - start > ROUNDING * (edges[-1] - edges[0]):
+            panel.axvspan(start, end, color=BEYOND, alpha=0.12, linewidth=0, label=label)
+            label = "_nolegend_"
+
+
+def _therapists(part: SubFigure, fit: Fit, check: PredictiveCheck, columns: int) -> None:
+    part.suptitle(_headed(fit, check), x=0.01, ha="left", fontsize=9.5)
+    pictures = check.pictures
+    panels = part.subplots(1, columns, squeeze=False, sharey=True, sharex=True)[0]
+    order = np.argsort(-pictures.observed_means)
+    sides = [("with the trial's therapists", pictures.drawn_means)]
+    if pictures.new_means is not None:
+        sides.append(("with new therapists", pictures.new_means))
+    low, high = fit.study.outcomes[check.outcome].range
+    for panel, (name, means) in zip(panels, sides, strict=False):
+        _means(panel, pictures.observed_means[order], means[:, order])
+        panel.set_title(name, fontsize=9)
+        panel.set_xlabel(f"mean score, points of {low:g} to {high:g}")
+    for panel in panels[len(sides) :]:
+        panel.set_axis_off()
+    first = panels[0]
+    first.set_ylim(len(order) - 0.4, -0.6)
+    if len(order) <= MOST_NAMED:
+        names = [f"{pictures.therapists[j]} (n = {pictures.patients[j]:.0f})" for j in order]
+        first.set_yticks(range(len(order)), names, fontsize=8)
+    else:
+        first.set_yticks([])
+        first.set_ylabel(f"{len(order)} therapists, highest mean on top")
+
+
+def _means(panel: Axes, observed: Array, replicated: Array) -> None:
+    lower, upper = np.quantile(replicated, INTERVAL, axis=0)
+    place, few = np.arange(len(observed)), len(observed) <= MOST_NAMED
+    panel.grid(axis="x", color="0.92")
+    panel.set_axisbelow(True)
+    panel.hlines(
+        place,
+        lower,
+        upper,
+        color=REPLICATED,
+        linewidth=3 if few else 0.8,
+        label="replicated: mean and 95%",
+    )
+    ticks: dict[str, Any] = {"linestyle": "none", "marker": "|", "color": "0.25"}
+    panel.plot(replicated.mean(axis=0), place, markersize=7 if few else 2, **ticks)
+    panel.plot(
+        observed,
+        place,
+        linestyle="none",
+        marker="o",
+        color=OBSERVED,
+        markersize=5 if few else 2,
+        label="observed mean",
+    )
+    panel.tick_params(axis="y", length=0)
+
+
+def _statistic(panel: Axes, item: Realised, limit: float) -> None:
+    values = item.replicated
+    bars = distinct(values)
+    if len(bars) <= MOST_BINS:
+        steps = np.diff(bars)
+        width = steps.min() if len(steps) else abs(bars[0]) / 10 or 1.0
+        edges = np.append(bars - width / 2, bars[-1] + width / 2)
+    else:
+        low, high = np.quantile(values, [0.001, 0.999]).tolist()
+        edges = np.linspace(low, high, MOST_BINS)
+    panel.hist(values, edges.tolist(), color=REPLICATED, alpha=0.7, label="replicated")
+    panel.axvline(item.observed.mean(), color=OBSERVED, linewidth=2, label="observed")
+    panel.set_yticks([])
+    panel.spines["left"].set_visible(False)
+    panel.tick_params(axis="x", labelsize=7.5)
+    tripped = item.p_value < limit
+    p = "p < 0.001" if item.p_value < 0.001 else f"p = {item.p_value:.3f}"
+    panel.set_title(
+        f"{_broken(item.statistic.words)}\n{p}{': REVIEW' if tripped else ''}",
+        fontsize=8,
+        color=BEYOND if tripped else "black",
+        fontweight="bold" if tripped else "normal",
+    )
+
+
+def _broken(words: str) -> str:
+    """Words over two lines, where they are too long for a panel's width."""
+    return "\n".join(textwrap.wrap(words, 28))

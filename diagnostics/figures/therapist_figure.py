@@ -1,0 +1,144 @@
+"""A caterpillar plot: what each therapist adds to the outcome, and the slopes of the alliance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+
+from alliance.data_prep.errors import InputError
+from alliance.diagnostics.figures.figure_page import COLOURS, STYLE, Page
+from alliance.inference.answers.therapists import Therapists
+from alliance.inference.runs.fit import Fit
+
+ROW_INCHES, AROUND_INCHES = 0.22, 1.0  # for each therapist, and for an outcome's title and axis
+MOST_NAMED = 60  # with more therapists, their names would cover one another
+TALLEST_INCHES = MOST_NAMED * ROW_INCHES + AROUND_INCHES
+WIDTH = {1: 6.6, 2: 9.2}  # by the number of panels side by side
+QUANTITIES = ("therapist_effect", "therapist_slope")
+
+
+def therapist_figure(fit: Fit, answers: Sequence[Therapists]) -> Figure:
+    """Draw the therapists' effects, best first, and their slopes of the alliance if they vary.
+
+    Parameters
+    ----------
+    fit : Fit
+    answers : sequence of Therapists
+        Of one interval, and of a study's outcomes: what varies between therapists is the same.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One strip for each outcome, one line for each therapist with the number of patients.
+
+    Raises
+    ------
+    InputError
+        If the model of no outcome has therapist effects.
+    """
+    drawn = [answer for answer in answers if answer.ranks is not None]
+    if not drawn:
+        raise InputError(
+            "The model has no therapist effects to draw.",
+            "Fit with --therapist intercept or intercept+slope.",
+        )
+    shown = [name for name in QUANTITIES if len(_rows(drawn[0], name))]
+    heights = [
+        min(TALLEST_INCHES, AROUND_INCHES + ROW_INCHES * len(_rows(answer, QUANTITIES[0])))
+        for answer in drawn
+    ]
+    page = Page(fit, WIDTH[len(shown)], heights, _caption(fit, drawn))
+    with mpl.rc_context(STYLE):
+        for part, answer in zip(page.strips, drawn, strict=True):
+            _outcome(part, fit, answer, shown)
+        page.legend(page.strips[0].axes[-1])
+    return page.figure
+
+
+def _rows(answer: Therapists, quantity: str) -> pd.DataFrame:
+    return answer.table[answer.table["quantity"] == quantity].set_index("level")
+
+
+def _outcome(part: SubFigure, fit: Fit, answer: Therapists, shown: Sequence[str]) -> None:
+    described = fit.study.outcomes[answer.outcome]
+    effects = _rows(answer, "therapist_effect")
+    order = list(effects.index)  # best first
+    patients = int(effects["patients"].sum())
+    part.suptitle(
+        f"{described.label} ({len(order)} therapists, n = {patients})",
+        x=0.01,
+        ha="left",
+        fontsize=9.5,
+    )
+    panels = part.subplots(1, len(shown), squeeze=False, sharey=True)[0]
+    share = f"{100 * answer.interval:g}%"
+    low, high = described.range
+    side = "above" if described.better == "higher" else "below"
+    at = effects["moderator"].iloc[0]
+    ratings = fit.patients(answer.outcome)["moderator"].values
+    beyond = " (extrapolated)" * (not np.nanmin(ratings) <= at <= np.nanmax(ratings))
+    labels = {
+        "therapist_effect": f"effect at {fit.study.moderator.name} {at:.4g}{beyond}, points of "
+        f"{low:g} to {high:g}\n(better {side} 0)",
+        "therapist_slope": f"slope: points for one point of {fit.study.moderator.name}\n"
+        f"({described.better} scores are better)",
+    }
+    for panel, quantity in zip(panels, shown, strict=True):
+        _caterpillar(panel, _rows(answer, quantity).loc[order], share)
+        panel.set_xlabel(labels[quantity])
+    if "therapist_slope" in shown:
+        panels[-1].axvline(
+            _rows(answer, "therapist_slope")["mean"].mean(),
+            color=COLOURS[5],
+            linewidth=1.1,
+            linestyle="--",
+            zorder=0,
+            label="mean of these therapists' slopes",
+        )
+    first = panels[0]
+    first.set_ylim(len(order) - 0.4, -0.6)  # the best on top
+    if len(order) <= MOST_NAMED:
+        names = [f"{name} (n = {effects['patients'][name]:.0f})" for name in order]
+        first.set_yticks(range(len(order)), names, fontsize=8)
+    else:
+        first.set_yticks([])
+        first.set_ylabel(f"{len(order)} therapists, best on top (names in the table)")
+
+
+def _caterpillar(panel: Axes, rows: pd.DataFrame, share: str) -> None:
+    panel.axvline(0, color="0.35", linewidth=0.9)
+    panel.grid(axis="x", color="0.92")
+    panel.set_axisbelow(True)
+    few = len(rows) <= MOST_NAMED
+    middle = rows["mean"].to_numpy()
+    panel.errorbar(
+        middle,
+        np.arange(len(rows)),
+        xerr=[middle - rows["lower"], rows["upper"] - middle],
+        color=COLOURS[0],
+        linestyle="none",
+        marker="o",
+        markersize=4.5 if few else 2,
+        elinewidth=1.4 if few else 0.5,
+        label=f"posterior mean and {share} interval",
+    )
+    panel.spines["left"].set_visible(False)
+    panel.tick_params(axis="y", length=0)
+
+
+def _caption(fit: Fit, answers: Sequence[Therapists]) -> str:
+    name = fit.study.moderator.name
+    slopes = bool(len(_rows(answers[0], "therapist_slope")))
+    told = f" Slope: change of the expected score with the {name}, with this therapist." * slopes
+    return (
+        "Effect: expected score with this therapist minus that with an average one, for a patient "
+        f"at the means, averaged over arms; best on top.{told} n: the therapist's analysed "
+        f"patients. {100 * answers[0].interval:g}% equal-tailed intervals. Therapists with few "
+        "patients are drawn towards the average, and order and overlap of single intervals say "
+        "little: the table has ranks with their intervals."
+    )

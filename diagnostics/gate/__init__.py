@@ -1,0 +1,1 @@
+"""The gate: may these draws be used, and does the model fit?"""

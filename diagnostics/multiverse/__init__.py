@@ -1,0 +1,1 @@
+"""A multiverse: the fits of all its analyses, each judged, and what they say together."""

@@ -1,0 +1,211 @@
+"""The checklist of Bayesian reporting (BARG), filled in from what the report holds.
+
+Kruschke JK. Bayesian analysis reporting guidelines. Nature Human Behaviour 2021;5:1282-1291,
+doi:10.1038/s41562-021-01177-7. The items are named in short; the article explains them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import pandas as pd
+
+from alliance.diagnostics.report import words
+from alliance.diagnostics.report.material import Material
+from alliance.diagnostics.report.parts import Anchor, Paragraph, Part, ReportTable, Section
+from alliance.models.spec import ModelSpec
+
+POWER = "priors weighed a little more and less; refits with other scales are not part of the report"
+REPORTED, GAP, NONE_NEEDED = "reported", "gap", "does not apply"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An item of the checklist.
+
+    Attributes
+    ----------
+    step, letter, name : str
+        As in the guidelines.
+    section : str
+        The section that answers it; empty if none does.
+    told : str
+        What is reported there, or why nothing is.
+    state : str
+        `REPORTED` if the section is there, and otherwise a gap, unless stated here.
+    """
+
+    step: str
+    letter: str
+    name: str
+    section: str
+    told: str
+    state: str = ""
+
+
+def checklist(material: Material, built: Collection[Section]) -> Section:
+    """The checklist, with gaps named.
+
+    Parameters
+    ----------
+    material : Material
+    built : collection of Section
+        The other sections of the report. One without tables and figures does not count as an
+        answer to a check.
+    """
+    titles = {section.name: section.title for section in built}
+    answered = {section.name for section in built if section.tables} | {"limitations", "citations"}
+    rows = []
+    for item in _items(material):
+        there = item.section in answered
+        state = item.state or (REPORTED if there else GAP)
+        linked: str = words.NONE
+        if there:
+            linked = Anchor(titles[item.section], item.section)
+        told = item.told if there or item.state else "not computed for this report"
+        rows.append(
+            {
+                "Item": f"{item.step}{item.letter}",
+                "Name": item.name,
+                "State": state,
+                "What is reported": told,
+                "Where": linked,
+            }
+        )
+    table = pd.DataFrame(rows, dtype=object)  # text columns would forget where a cell leads
+    gaps = int((table["State"] == GAP).sum())
+    lead = (
+        f"Items of the Bayesian analysis reporting guidelines (Kruschke 2021): "
+        f"{int((table['State'] == REPORTED).sum())} reported, {words.counted(gaps, 'gap')}, "
+        f"{int((table['State'] == NONE_NEEDED).sum())} that do not apply. The software fills in "
+        "what it computed; whether an answer suffices is for readers to judge."
+    )
+    caption = "Checklist of Bayesian reporting. P: preamble; 1 to 6: the steps of the guidelines."
+    parts: list[Part] = [Paragraph(lead), ReportTable("checklist", caption, table, row_heads=2)]
+    return Section("checklist", "Checklist of Bayesian reporting", parts)
+
+
+def _items(material: Material) -> list[Item]:
+    fit = material.fit
+    profile = fit.profile
+    spec: ModelSpec = next(iter(fit.specs.values()))
+    therapist = "none" if not spec.effects else " and ".join(spec.effects)
+    least = float(material.summary[["ess_bulk", "ess_tail"]].to_numpy().min())
+    greatest = material.summary["r_hat"].max()
+    recorded = "versions" in fit.manifest and "seed" in fit.manifest
+    return [
+        Item(
+            "P",
+            "A",
+            "Why Bayesian",
+            "question",
+            "probabilities of effects, therapists' variation carried into every interval, "
+            "predictions for new therapists",
+        ),
+        Item("P", "B", "Goals of the analysis", "question", "estimation, not the test of a null"),
+        Item(
+            "1",
+            "A",
+            "Data variables",
+            "data",
+            f"{words.counted(len(fit.outcomes), 'outcome')}, arms, {fit.study.moderator.name}, "
+            "therapists, with numbers of patients",
+        ),
+        Item(
+            "1",
+            "B",
+            "Likelihood function and parameters",
+            "model",
+            f"formulas in words; therapist effects: {therapist}",
+        ),
+        Item("1", "C", "Prior distribution", "model", "on each outcome's own scale, with reasons"),
+        Item("1", "D", "Formal specification", "model", "formulas; the study file is in the run"),
+        Item("1", "E", "Prior predictive check", "prior", "scores that the priors alone predict"),
+        Item("2", "A", "Software", "gate", "packages with their versions"),
+        Item(
+            "2",
+            "B",
+            "Convergence of the chains",
+            "gate",
+            f"largest R-hat of a reported quantity {words.number(greatest, 3)}",
+        ),
+        Item(
+            "2",
+            "C",
+            "Resolution of the chains",
+            "gate",
+            f"smallest effective number of draws of a reported quantity {words.number(least, 0)} "
+            f"of {profile.chains * profile.draws}",
+        ),
+        Item("2", "D", "If not MCMC", "", "every posterior is sampled", NONE_NEEDED),
+        Item("3", "A", "Posterior predictive check", "checks", "replicated data beside the scores"),
+        Item(
+            "3",
+            "B",
+            "Summary of the posterior",
+            "results",
+            f"means, SDs and {words.share(material.interval)} equal-tailed intervals",
+        ),
+        Item(
+            "3",
+            "C",
+            "Bayes factors and model probabilities",
+            "",
+            "none are computed",
+            NONE_NEEDED,
+        ),
+        Item(
+            "4",
+            "A",
+            "Why decisions",
+            "",
+            "no decision is made: verdicts on published findings only say how an interval stands "
+            "to a statement",
+            NONE_NEEDED,
+        ),
+        Item("4", "B", "Loss function", "", "no decision is made", NONE_NEEDED),
+        *_equivalence(material),
+        Item("4", "D", "Bayes factor thresholds", "", "none are computed", NONE_NEEDED),
+        Item("4", "E", "Estimated values too", "results", "every quantity with its interval"),
+        Item("5", "A", "Sensitivity: broad priors", "sensitivity", POWER),
+        Item("5", "B", "Sensitivity: informed priors", "sensitivity", POWER),
+        Item("5", "C", "Sensitivity: default priors", "sensitivity", POWER),
+        Item("5", "D", "Sensitivity of Bayes factors", "", "none are computed", NONE_NEEDED),
+        Item("5", "E", "Sensitivity of decisions", "", "no decision is made", NONE_NEEDED),
+        Item(
+            "6",
+            "A",
+            "Software and installation",
+            "gate",
+            "versions of every package that can move a result",
+            "" if recorded else GAP,
+        ),
+        Item("6", "B", "Script details", "model", "the study file and the command make the run"),
+        Item("6", "C", "Readable script", "model", "the study file is text with named settings"),
+        Item(
+            "6",
+            "D",
+            "Auxiliary files",
+            "data",
+            "the data are named by their SHA-256 and are not part of the report",
+        ),
+        Item("6", "E", "Runs as posted", "", "not known: alliance reproduce RUN tries it out", GAP),
+        Item(
+            "6",
+            "F",
+            "MCMC reproducible",
+            "gate",
+            "seed recorded; the same seed and versions give the same draws on one machine",
+            "" if recorded else GAP,
+        ),
+    ]
+
+
+def _equivalence(material: Material) -> list[Item]:
+    regions = [finding for finding in material.findings if finding.rope is not None]
+    if regions:
+        told = f"{words.counted(len(regions), 'region')} of practical equivalence, as stated"
+        return [Item("4", "C", "Region of practical equivalence", "comparison", told)]
+    told = "none was named by the analyst, and there is no default"
+    return [Item("4", "C", "Region of practical equivalence", "", told, NONE_NEEDED)]

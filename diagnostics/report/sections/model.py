@@ -1,0 +1,188 @@
+"""The model in words and formulas, and its priors on the outcome's own scale."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+import pandas as pd
+
+from alliance.diagnostics.report import formulas, words
+from alliance.diagnostics.report.material import Material
+from alliance.diagnostics.report.parts import Facts, Heading, Paragraph, Part, ReportTable, Section
+from alliance.inference.estimands.compared_at import places_in_words
+from alliance.inference.priors.prior_costs import costs_of_fit
+from alliance.inference.runs.choices import model_choices
+from alliance.models.families.ordinal import ORDINAL, ORDINAL_PROBIT
+from alliance.models.priors import Priors
+from alliance.models.spec import ModelSpec
+
+# Why each scale is what it is unless the study says otherwise; as in `models.priors.Priors`.
+REASONS = {
+    "intercept": "wide: the mean is zero by construction",
+    "baseline_slope": "a standardised slope seldom exceeds one",
+    "arm": "differences between arms beyond 1.4 SDs are thought improbable",
+    "moderator_slope": "reviews find correlations near 0.28 (doi:10.1037/pst0000172)",
+    "interaction": "smaller than the slope itself",
+    "covariate_slope": "for one SD of the covariate",
+    "therapist_sd": "covers therapist shares of variance from 1% to 12%",
+    "therapist_slope_sd": "no source known: as wide as the slope; narrower ones covered too seldom",
+    "therapist_correlation": "LKJ shape: leans gently against −1 and 1",
+    "residual_sd": "at most 1 when the model explains anything",
+    "therapist_arm_sd": "half of the scale of arm effects",
+    "moderator_therapist_sd": "in SDs of the alliance",
+    "degrees_of_freedom": "0: estimated, with a Gamma(2, 0.1) prior (doi:10.1198/jbes.2009.07145)",
+    "category_concentration": "Dirichlet: 1 is uniform over shares of categories",
+}
+
+
+def model(material: Material) -> Section:
+    """What was fitted, in words and formulas, with the priors.
+
+    Parameters
+    ----------
+    material : Material
+    """
+    fit = material.fit
+    parts: list[Part] = [
+        Paragraph(
+            "Outcome, moderator, baseline and covariates enter with mean 0 and SD 1 among the "
+            "analysed patients; results are given on their own scales. "
+            + (
+                "All outcomes are modelled together: residuals and therapist effects correlate "
+                "between outcomes, and slopes are partly pooled."
+                if fit.shared is not None
+                else "Each outcome is modelled by itself."
+            )
+        )
+    ]
+    for title, spec, baseline in _kinds(material):
+        parts.append(Heading(f"Formula: {title}"))
+        parts.append(formulas.likelihood(spec.family))
+        covariates = bool(fit.study.covariates)
+        parts.append(formulas.predictor(spec, baseline=baseline, covariates=covariates))
+        effects = formulas.therapist_effects(spec)
+        if effects is not None:
+            parts.append(effects)
+    choices = [
+        (choice.aspect.capitalize(), choice.words + ("" if choice.default else " (chosen)"))
+        for choice in model_choices(fit)
+    ]
+    parts += [
+        Heading("Choices"),
+        Paragraph("Everything that is not marked as chosen is what a study without settings gets."),
+        Facts(choices),
+        Heading("Priors"),
+        _prior_table(material),
+        _scale_table(material),
+        *_latent_scales(material),
+        *_costs(material),
+    ]
+    return Section("model", "Model and priors", parts)
+
+
+def _kinds(material: Material) -> list[tuple[str, ModelSpec, bool]]:
+    """Outcomes whose formulas are the same, together."""
+    fit = material.fit
+    kinds: dict[tuple[ModelSpec, bool], list[str]] = {}
+    for outcome, spec in fit.specs.items():
+        key = (replace(spec, outcome="", priors=Priors()), "baseline" in fit.patients(outcome))
+        kinds.setdefault(key, []).append(words.label(fit, outcome))
+    return [(", ".join(names), spec, baseline) for (spec, baseline), names in kinds.items()]
+
+
+def _prior_table(material: Material) -> ReportTable:
+    fit, priors = material.fit, material.priors
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for row in priors.to_dict("records"):
+        key = (words.plain(row["quantity"]), row["level"])
+        rows.setdefault(key, {})[words.label(fit, row["outcome"])] = words.prior(row)
+    shown = pd.DataFrame(
+        [{"Quantity": key[0], "Level": key[1] or words.NONE} | cells for key, cells in rows.items()]
+    )
+    return ReportTable(
+        "priors",
+        f"Priors in points of each outcome; slopes for one point of {fit.study.moderator.name}. "
+        f"{places_in_words(fit, material.at)} "
+        "N(mean, SD): normal; half-N(scale): half-normal. Contrasts of two arms follow from arm "
+        "effects that sum to zero, so that no arm is privileged.",
+        words.text_of(shown),
+        priors,
+        row_heads=2,
+    )
+
+
+def _scale_table(material: Material) -> ReportTable:
+    fit = material.fit
+    default = asdict(Priors())
+    used = {name: asdict(spec.priors) for name, spec in fit.specs.items()}
+    rows = []
+    for name, reason in REASONS.items():
+        values = {scales[name] for scales in used.values()}
+        told = ", ".join(words.figures(value) for value in sorted(values))
+        stated = values != {default[name]}
+        why = "stated in the study file" if stated else reason
+        rows.append({"Prior": words.plain(name), "Scale": told, "Reason": why})
+    return ReportTable(
+        "prior_scales",
+        "The same priors in SDs, as the model has them, with the reason for each scale. Those of "
+        "terms that the model does not have play no part.",
+        pd.DataFrame(rows),
+    )
+
+
+def _latent_scales(material: Material) -> list[Paragraph]:
+    """What an SD of the outcome is where the outcome is of ordered categories."""
+    fit = material.fit
+    latent = {ORDINAL.name: "logistic", ORDINAL_PROBIT.name: "normal"}
+    told = [
+        f"{words.label(fit, name)} ({latent[spec.family]})"
+        for name, spec in fit.specs.items()
+        if spec.family in latent
+    ]
+    if not told:
+        return []
+    return [
+        Paragraph(
+            "An ordinal outcome has no scale of its own. SDs of the outcome in the table above are "
+            f"residual SDs of its latent variable there, and not SDs of the scores: "
+            f"{', '.join(told)}. A residual SD is less than the whole SD, so that the same number "
+            "is the tighter prior the more the model explains."
+        )
+    ]
+
+
+def _costs(material: Material) -> list[Part]:
+    """How far the priors pull effects in this design, and how often intervals then hold them."""
+    fit, share = material.fit, words.share(material.interval)
+    numbers = costs_of_fit(fit, interval=material.interval)
+    if numbers.empty:
+        return []
+    rows = []
+    for (outcome, quantity, level), own in numbers.groupby(
+        ["outcome", "quantity", "level"], sort=False
+    ):
+        rows.append(
+            {
+                "Outcome": words.label(fit, str(outcome)),
+                "Quantity": f"{words.plain(str(quantity))} {level}",
+                "Pulled by": words.number(100 * own["pull"].iloc[0], 0) + "%",
+                **{
+                    f"Holds {row['size']:g} SD": f"{100 * row['coverage']:.0f}%"
+                    for row in own.to_dict("records")
+                },
+            }
+        )
+    return [
+        Heading("What the priors cost"),
+        ReportTable(
+            "prior_costs",
+            "Share by which the priors are expected to pull an effect towards zero in this design, "
+            f"and how often a {share} interval would hold a true effect of so many SDs of the "
+            f"outcome (slopes and interactions: for one SD of {fit.study.moderator.name}). The "
+            "SDs are at their posterior means and taken as known; other coefficients are as the "
+            "prior expects them.",
+            pd.DataFrame(rows),
+            numbers,
+            row_heads=2,
+        ),
+    ]

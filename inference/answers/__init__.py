@@ -1,0 +1,1 @@
+"""What the draws answer: predictions, effects, decisions, therapists."""

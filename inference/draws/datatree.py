@@ -1,0 +1,355 @@
+"""The only module that touches DataTree groups: builds them, and reads draws and patients back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from alliance.data_prep.errors import InputError
+from alliance.models.design.design import Design
+from alliance.models.gaussian.gaussian_draws import GaussianDraws, TherapistDraws
+from alliance.models.joint.joint import JointDesign
+
+Array = NDArray[np.float64]
+
+# nutpie's names of sample statistics, and those that ArviZ and PyMC look for.
+ARVIZ_STATISTICS = {
+    "depth": "tree_depth",
+    "maxdepth_reached": "reached_max_treedepth",
+    "logp": "lp",
+}
+SAMPLED = ("posterior", "sample_stats")
+# What every fitted outcome has.
+GROUPS = (*SAMPLED, "observed_data", "constant_data")
+# Parameters that only serve the sampler, by the end of their names.
+INTERNAL = ("_standard", "_above_ceiling", "_half", "category_share")
+PARAMETERS = tuple(field.name for field in fields(GaussianDraws) if field.name != "beta")
+
+
+def sampled_tree(sampled: xr.DataTree, design: Design, sampling_time: float) -> xr.DataTree:
+    """Draws of one outcome under ArviZ's names: what is of interest, without absent coefficients.
+
+    Parameters
+    ----------
+    sampled : xarray.DataTree
+        As nutpie returns it.
+    design : Design
+    sampling_time : float
+        Seconds of tuning and sampling.
+
+    Returns
+    -------
+    xarray.DataTree
+        Groups ``posterior`` and ``sample_stats``.
+    """
+    draws = sampled["posterior"].dataset
+    present = {design.coefficients[k] for k in design.present}
+    kept = [name for name in draws.data_vars if not str(name).endswith(INTERNAL)]
+    fitted = [name for name in draws["coefficient"].values if name in present]
+    posterior = draws[kept].sel(coefficient=fitted)
+    posterior.attrs = _attributes(sampling_time)
+    statistics = _statistics(sampled)
+    return xr.DataTree.from_dict({"posterior": posterior, "sample_stats": statistics})
+
+
+def instant_tree(
+    beta: Array, coefficients: Sequence[str], scalars: Mapping[str, Array], log_density: Array
+) -> xr.DataTree:
+    """Draws that were not sampled by nutpie, under the same names.
+
+    Parameters
+    ----------
+    beta : ndarray, shape (chain, draw, p)
+    coefficients : sequence of p str
+    scalars : mapping of str to ndarray, shape (chain, draw)
+    log_density : ndarray, shape (chain, draw)
+        Of the scalars, the coefficients integrated out.
+
+    Returns
+    -------
+    xarray.DataTree
+        Groups ``posterior`` and ``sample_stats``.
+    """
+    dims = ("chain", "draw")
+    numbered = {dim: np.arange(size) for dim, size in zip(dims, log_density.shape, strict=True)}
+    draws = xr.Dataset(
+        {name: (dims, values) for name, values in scalars.items()},
+        coords={**numbered, "coefficient": list(coefficients)},
+    )
+    draws["beta"] = ((*dims, "coefficient"), beta)
+    draws.attrs = {**_attributes(0.0), "inference_library": "alliance"}
+    statistics = xr.Dataset({"lp": (dims, log_density)}, coords=numbered)
+    return xr.DataTree.from_dict({"posterior": draws, "sample_stats": statistics})
+
+
+def mark_fallback(tree: xr.DataTree, pareto_k: float) -> None:
+    """Say in NUTS draws that the instant engine's weights had this Pareto k, and were not used."""
+    tree["sample_stats"].attrs["instant_pareto_k"] = pareto_k
+
+
+def engine_facts(tree: xr.DataTree) -> dict[str, Any]:
+    """How the draws were made: the engine, and what its importance weights are worth."""
+    found = tree["sample_stats"].attrs
+    told = ("pareto_k", "effective_draws", "proposals", "instant_pareto_k")
+    engine = "instant" if "pareto_k" in found else "nuts"
+    return {"engine": engine, **{name: found[name] for name in told if name in found}}
+
+
+def divergences(tree: xr.DataTree) -> int:
+    """Draws at which the sampler diverged; none where it was not NUTS."""
+    statistics = tree["sample_stats"].dataset
+    return int(statistics["diverging"].sum()) if "diverging" in statistics else 0
+
+
+def _attributes(sampling_time: float) -> dict[str, str | float]:
+    return {
+        "inference_library": "nutpie",
+        "sampling_time": sampling_time,
+        "scale": "standardised: outcome, moderator, baseline and covariates have mean 0 and SD 1",
+    }
+
+
+def _statistics(sampled: xr.DataTree) -> xr.Dataset:
+    """The sampler's statistics under ArviZ's names."""
+    statistics = sampled["sample_stats"].dataset
+    statistics = statistics.rename(
+        {old: new for old, new in ARVIZ_STATISTICS.items() if old in statistics}
+    )
+    if "divergence_message" in statistics:
+        # None where a draw did not diverge, which NetCDF cannot hold.
+        messages = statistics["divergence_message"]
+        statistics["divergence_message"] = messages.where(messages.notnull(), "").astype(str)
+    return statistics
+
+
+def joint_trees(
+    sampled: xr.DataTree,
+    joint: JointDesign,
+    beta: Array,
+    scalars: Mapping[str, Array],
+    effects: Array,
+    shared: xr.Dataset,
+    sampling_time: float,
+) -> tuple[dict[str, xr.DataTree], xr.DataTree]:
+    """Draws of a joint model as trees of its outcomes, and one of what they share.
+
+    Parameters
+    ----------
+    sampled : xarray.DataTree
+        As nutpie returns it.
+    joint : JointDesign
+        K outcomes.
+    beta : ndarray, shape (chain, draw, K, p)
+    scalars : mapping of str to ndarray, shape (chain, draw, K)
+        What each outcome has one number of: SDs, and the correlation of therapists' effects.
+    effects : ndarray, shape (chain, draw, J, K, q)
+    shared : xarray.Dataset
+    sampling_time : float
+        Seconds of tuning and sampling.
+
+    Returns
+    -------
+    dict of str to xarray.DataTree
+        By outcome, groups ``posterior`` and ``sample_stats`` as of `sampled_tree`.
+    xarray.DataTree
+        The same groups with `shared`.
+    """
+    draws, statistics = sampled["posterior"].dataset, _statistics(sampled)
+    trees = {}
+    for k, (name, design) in enumerate(joint.designs.items()):
+        own = draws[["cutpoint"]] if k == joint.ordinal else draws[[]]
+        for scalar, values in scalars.items():
+            if scalar != "residual_sd" or k != joint.ordinal:  # the latent residual's SD is 1
+                own[scalar] = (("chain", "draw"), values[:, :, k])
+        own = own.assign_coords(
+            coefficient=[design.coefficients[column] for column in design.present]
+        )
+        own["beta"] = (("chain", "draw", "coefficient"), beta[:, :, k, design.present])
+        own.attrs = _attributes(sampling_time)
+        tree = xr.DataTree.from_dict({"posterior": own, "sample_stats": statistics})
+        if design.effects:
+            drawn = [TherapistDraws(chain[..., k, :], None) for chain in effects]
+            add_therapist_effects(tree, drawn, design)
+        trees[name] = tree
+    shared.attrs = _attributes(sampling_time)
+    return trees, xr.DataTree.from_dict({"posterior": shared, "sample_stats": statistics})
+
+
+def add_therapist_effects(
+    tree: xr.DataTree, drawn: Iterable[TherapistDraws], design: Design, *, keep_draws: bool = True
+) -> None:
+    """Put the therapists' effects into the posterior, or their means and SDs beside it.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+    drawn : iterable of TherapistDraws
+        For each chain; not more than one is held at a time where draws are not kept.
+    design : Design
+    keep_draws : bool
+        Otherwise the group ``therapist_summary`` has ``therapist_effect_mean`` and ``_sd``, over
+        therapist and effect, and the same of ``moderator_therapist_mean``.
+    """
+    names = {"effect": "therapist_effect", "moderator_mean": "moderator_therapist_mean"}
+    dims = {"effect": ("therapist", "effect"), "moderator_mean": ("therapist",)}
+    labels = {"therapist": list(design.therapists), "effect": list(design.effects)}
+    if keep_draws:
+        posterior = tree["posterior"].to_dataset().assign_coords(labels)
+        chains = list(drawn)
+        for field, name in names.items():
+            kept = [getattr(chain, field) for chain in chains]
+            if all(values is not None and values.size for values in kept) and kept:
+                posterior[name] = (("chain", "draw", *dims[field]), np.stack(kept))
+        tree["posterior"] = xr.DataTree(posterior)
+        return
+    found: dict[str, list[tuple[Array, Array]]] = {}
+    for chain in drawn:
+        for field in names:
+            values = getattr(chain, field)
+            if values is not None and values.size:
+                moments = values.mean(axis=0), values.var(axis=0)
+                found.setdefault(field, []).append(moments)
+    sampled = tree["posterior"].to_dataset().drop_vars(names.values(), errors="ignore")
+    tree["posterior"] = xr.DataTree(sampled)
+    summary = xr.Dataset(coords=labels)
+    for field, chains_moments in found.items():
+        means, variances = (np.stack(parts) for parts in zip(*chains_moments, strict=True))
+        sd = np.sqrt(variances.mean(axis=0) + means.var(axis=0))
+        summary[f"{names[field]}_mean"] = (dims[field], means.mean(axis=0))
+        summary[f"{names[field]}_sd"] = (dims[field], sd)
+    tree["therapist_summary"] = xr.DataTree(summary)
+
+
+def require_effect_draws(draws: xr.Dataset) -> None:
+    """Refuse a posterior whose therapist effects were summed up.
+
+    Raises
+    ------
+    InputError
+    """
+    apart = "moderator_slope_between" in draws and "moderator_therapist_mean" not in draws
+    if apart or ("therapist_sd" in draws and "therapist_effect" not in draws):
+        raise InputError(
+            "This run keeps means and SDs of its therapists' effects, not their draws.",
+            "Ask about new therapists or an average one, or fit again with "
+            "--therapist-effects draws.",
+        )
+
+
+def add_patients(tree: xr.DataTree, analysed: xr.Dataset) -> None:
+    """Keep the analysed patients, by position, as ``observed_data`` and ``constant_data``."""
+    tree["observed_data"] = xr.DataTree(analysed[["outcome"]].drop_attrs())
+    tree["constant_data"] = xr.DataTree(analysed.drop_vars("outcome").drop_attrs())
+
+
+def add_moments(tree: xr.DataTree, moments: xr.Dataset) -> None:
+    """Keep cross-products instead of patients, as `inference.runs.rowless` has them."""
+    tree["observed_data"] = xr.DataTree(xr.Dataset())
+    tree["constant_data"] = xr.DataTree(moments)
+
+
+def kept_moments(tree: xr.DataTree) -> xr.Dataset | None:
+    """The cross-products that `add_moments` kept; None where there are patients."""
+    found = tree["constant_data"].to_dataset()
+    return found if "cross_products" in found else None
+
+
+def analysed_patients(tree: xr.DataTree) -> xr.Dataset:
+    """The patients that `add_patients` kept, as `Trial.analysed` gave them."""
+    return xr.merge([tree["constant_data"].to_dataset(), tree["observed_data"].to_dataset()])
+
+
+def with_log_likelihood(tree: xr.DataTree, pointwise: xr.DataArray) -> xr.DataTree:
+    """The draws beside their pointwise log likelihood, as ArviZ looks for them.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+    pointwise : xarray.DataArray
+        Dims chain, draw and what is left out.
+
+    Returns
+    -------
+    xarray.DataTree
+        Groups ``posterior`` and ``log_likelihood``, the latter with the variable ``outcome``.
+    """
+    likelihood = pointwise.to_dataset(name="outcome")
+    return xr.DataTree.from_dict({"posterior": posterior(tree), "log_likelihood": likelihood})
+
+
+def power_scaling_tree(
+    quantities: xr.Dataset, log_priors: xr.Dataset, log_likelihoods: xr.Dataset
+) -> xr.DataTree:
+    """Draws beside their log priors and log likelihoods, as ArviZ's power-scaling looks for them.
+
+    Parameters
+    ----------
+    quantities, log_priors, log_likelihoods : xarray.Dataset
+        Variables over chain and draw; of the likelihoods over units too.
+
+    Returns
+    -------
+    xarray.DataTree
+        Groups ``posterior``, ``log_prior`` and ``log_likelihood``.
+    """
+    return xr.DataTree.from_dict(
+        {"posterior": quantities, "log_prior": log_priors, "log_likelihood": log_likelihoods}
+    )
+
+
+def posterior(tree: xr.DataTree) -> xr.Dataset:
+    """Posterior draws on the standardised scale, dims ``chain`` and ``draw`` first."""
+    return tree["posterior"].dataset
+
+
+def sampling_time(tree: xr.DataTree) -> float:
+    """Seconds of tuning and sampling."""
+    return float(tree["posterior"].attrs["sampling_time"])
+
+
+def gaussian_draws(draws: Mapping[str, xr.DataArray] | xr.Dataset, design: Design) -> GaussianDraws:
+    """Draws as flat arrays for `models.gaussian.gaussian_draws`, chain after chain.
+
+    Parameters
+    ----------
+    draws : xarray.Dataset
+        Posterior of the outcome; dims ``chain, draw, ...``.
+    design : Design
+        The coefficient of an absent baseline is filled with zero.
+
+    Returns
+    -------
+    GaussianDraws
+    """
+    beta = np.asarray(draws["beta"].transpose("chain", "draw", "coefficient"))
+    full = np.zeros((beta.shape[0] * beta.shape[1], len(design.coefficients)))
+    full[:, design.present] = beta.reshape(len(full), -1)
+    own = {}
+    for name in PARAMETERS:
+        if name in draws:
+            values = np.asarray(draws[name].transpose("chain", "draw", ...))
+            own[name] = values.reshape(len(full), *values.shape[2:])
+    return GaussianDraws(beta=full, **own)
+
+
+def predictions_tree(draws: xr.Dataset, asked: xr.Dataset) -> xr.DataTree:
+    """Predictions under ArviZ's names: what was predicted, and for whom.
+
+    Parameters
+    ----------
+    draws : xarray.Dataset
+        Variables over chain, draw and row.
+    asked : xarray.Dataset
+        What each row is.
+
+    Returns
+    -------
+    xarray.DataTree
+        Groups ``predictions`` and ``predictions_constant_data``.
+    """
+    return xr.DataTree.from_dict({"predictions": draws, "predictions_constant_data": asked})

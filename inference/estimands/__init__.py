@@ -1,0 +1,1 @@
+"""What is reported, from draws to the tidy table."""

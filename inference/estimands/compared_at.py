@@ -1,0 +1,228 @@
+"""Where on the alliance the arms are compared: at the analysed patients' mean, or at a named value.
+
+With an interaction every contrast of arms, and the intercept, belongs to one value of the alliance.
+Unless one is named it is the mean over all analysed patients, ratings that are parameters of the
+model included (imputed, above a ceiling, or the truth behind a rating of known reliability), and
+these for every draw anew: the same mean that averaging over the trial's patients takes. Where the
+link is curved, contrasts are averages over the patients at their own alliance
+(`inference.scores.expected_scores`), or with every alliance set to the named value.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from alliance.inference.answers.effect_curves import require_on_scale
+from alliance.inference.draws.datatree import posterior
+from alliance.inference.patients.extrapolation import beyond, require_observed
+from alliance.inference.scores.expected_scores import patient_moderator
+from alliance.models.design.design import Design
+
+if TYPE_CHECKING:
+    from alliance.inference.runs.fit import Fit
+
+Array = NDArray[np.float64]
+
+# Quantities of a straight link that belong to one value of the alliance.
+BELONG = ("intercept", "arm_contrast", "therapist_sd", "therapist_icc")
+# SDs by which a mean of standardised ratings may miss zero through rounding alone.
+ROUNDING = 1e-8
+
+
+def standard_alliance(design: Design, draws: xr.Dataset, at: float | None = None) -> Array:
+    """Standardised alliance at which arms are compared, for every draw.
+
+    Parameters
+    ----------
+    design : Design
+    draws : xarray.Dataset
+        d draws; where the alliance is latent, with ``moderator_latent``.
+    at : float, optional
+        In the alliance's own points; by default the mean over the analysed patients.
+
+    Returns
+    -------
+    ndarray, shape (d,)
+    """
+    total = draws.sizes["chain"] * draws.sizes["draw"]
+    if at is not None:
+        centre, sd = design.scaling.moderator
+        return np.full(total, (at - centre) / sd)
+    if design.given is not None:
+        place = [design.coefficients.index(name) for name in ("intercept", "moderator")]
+        mean = np.atleast_1d(design.given.XtX[place[0], place[1]] / design.given.count.sum())
+    else:
+        mean = patient_moderator(design, draws) @ design.count / design.count.sum()
+    mean = np.where(np.abs(mean) < ROUNDING, 0.0, mean)
+    return np.asarray(np.broadcast_to(mean, total))
+
+
+def own_points(design: Design, standard: Array) -> float:
+    """Posterior mean of a standardised alliance, in its own points."""
+    centre, sd = design.scaling.moderator
+    return float(centre + sd * standard.mean())
+
+
+def mean_alliance(fit: Fit, outcome: str) -> float:
+    """Mean alliance of an outcome's analysed patients, latent ratings at their posterior means.
+
+    Parameters
+    ----------
+    fit : Fit
+    outcome : str
+    """
+    design = fit.design(outcome)
+    return own_points(design, standard_alliance(design, posterior(fit.trees[outcome])))
+
+
+def require_place(fit: Fit, outcome: str, at: float | None, *, extrapolate: bool) -> None:
+    """Refuse a value that the alliance cannot have, or, unless asked for, that was not observed.
+
+    Parameters
+    ----------
+    fit : Fit
+    outcome : str
+    at : float or None
+        In the alliance's own points; None is the mean, which always serves.
+    extrapolate : bool
+
+    Raises
+    ------
+    InputError
+        A run without patients' rows knows the scale alone.
+    """
+    if at is None:
+        return
+    moderator = fit.study.moderator
+    require_on_scale([at], moderator.range, moderator.label)
+    if not fit.rowless:
+        require_observed([at], _observed(fit, outcome), moderator.label, extrapolate=extrapolate)
+
+
+def _observed(fit: Fit, outcome: str) -> tuple[float, float]:
+    ratings = fit.patients(outcome)["moderator"].values
+    return float(np.nanmin(ratings)), float(np.nanmax(ratings))
+
+
+def place_in_words(fit: Fit, outcome: str, at: float | None = None) -> str:
+    """Where an outcome's arms are compared, to follow the words "arm contrasts".
+
+    Parameters
+    ----------
+    fit : Fit
+    outcome : str
+    at : float, optional
+        The named value.
+    """
+    design, name = fit.design(outcome), fit.study.moderator.name
+    straight = design.family.link == "identity"
+    if at is not None:
+        value = f"{name} {at:g}"
+        if not fit.rowless:
+            low, high = _observed(fit, outcome)
+            if beyond([at], (low, high))[0]:
+                value += f" (extrapolated: ratings run from {low:g} to {high:g})"
+        if straight:
+            return f"at {value}, as named"
+        return f"averaged over the analysed patients, each with {value}, under an average therapist"
+    mean = f"{mean_alliance(fit, outcome):.4g}"
+    if straight:
+        return f"at {name} {mean}, the mean of the analysed patients{_latent(design, name)}"
+    return (
+        f"averaged over the analysed patients, each with their own {name} (mean "
+        f"{mean}{_latent(design, name)}), under an average therapist"
+    )
+
+
+def _latent(design: Design, name: str) -> str:
+    """Which of the patients' ratings the model holds as parameters."""
+    spec, told = design.moderator, []
+    if spec.reliability is not None and spec.reliability < 1:
+        told.append(f"true {name} behind the ratings")
+    if spec.missing == "impute" and design.moderator_missing.any():
+        told.append(f"{int(design.moderator_missing.sum())} imputed")
+    if spec.ceiling is not None:
+        told.append("above the ceiling as modelled")
+    return f" ({', '.join(told)})" if told else ""
+
+
+def places_in_words(fit: Fit, at: float | None = None) -> str:
+    """A sentence on where the arms of all outcomes are compared.
+
+    Parameters
+    ----------
+    fit : Fit
+    at : float, optional
+        The named value.
+    """
+    groups: dict[str, list[str]] = {}
+    for outcome in fit.outcomes:
+        groups.setdefault(place_in_words(fit, outcome, at), []).append(outcome)
+    if len(groups) == 1:
+        (words,) = groups
+        return f"Arm contrasts {words}."
+    told = "; ".join(f"{', '.join(names)}: {words}" for words, names in groups.items())
+    return f"Arm contrasts. {told}."
+
+
+def comparison_places(fit: Fit, at: float | None = None) -> list[str]:
+    """Sentences on where posterior, refits and publications compare the arms.
+
+    Parameters
+    ----------
+    fit : Fit
+    at : float, optional
+        The named value.
+    """
+    name = fit.study.moderator.name
+    same = "same alliance" if name == "alliance" else f"same value of {name}"
+    told = [
+        f"{places_in_words(fit, at)} OLS and REML: at the {same}"
+        + (" (the mean, where the posterior is averaged)." if _curved(fit) and at is None else ".")
+    ]
+    if len(partly := [each for each in fit.outcomes if _unrated(fit, each)]):
+        told.append(f"{', '.join(partly)}: OLS and REML have the patients with a rating alone.")
+    if at is not None:
+        told.append("Published contrasts are those of the printed analysis, wherever that was.")
+    if curved := _curved(fit):
+        told.append(
+            f"{', '.join(curved)}: the link is curved. The posterior speaks of an average "
+            "therapist, OLS and REML of the mean over therapists, as a rule some percent nearer "
+            "zero."
+        )
+    return told
+
+
+def _curved(fit: Fit) -> list[str]:
+    return [name for name in fit.outcomes if fit.design(name).family.link != "identity"]
+
+
+def _unrated(fit: Fit, outcome: str) -> bool:
+    return bool(fit.design(outcome).moderator_missing.any())
+
+
+def compared_at(fit: Fit) -> dict[str, dict[str, float | str]]:
+    """Where each outcome's arms are compared by default, as plain values for the manifest.
+
+    Parameters
+    ----------
+    fit : Fit
+
+    Returns
+    -------
+    dict of outcome to dict
+        ``mean`` alliance of the analysed patients, and ``contrasts``: ``"at the mean"``, or
+        ``"averaged over the patients"`` where the link is curved.
+    """
+    straight = {name: fit.design(name).family.link == "identity" for name in fit.outcomes}
+    return {
+        name: {
+            "mean": mean_alliance(fit, name),
+            "contrasts": "at the mean" if straight[name] else "averaged over the patients",
+        }
+        for name in fit.outcomes
+    }

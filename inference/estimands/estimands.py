@@ -1,0 +1,480 @@
+"""What is reported: slopes, contrasts and standard deviations on the outcome's own scale.
+
+Posterior draws and linear-model refits pass through the same linear map from standardised
+coefficients to reported quantities, so that they can be set side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from alliance.data_prep.levels import AVERAGE, BETWEEN, WITHIN, contrast_names, slope_names
+from alliance.inference.estimands.compared_at import BELONG, own_points, standard_alliance
+from alliance.inference.scores.expected_scores import (
+    auxiliary_draws,
+    average_response,
+    coefficients,
+    flat,
+    response_estimands,
+)
+from alliance.models.design.design import Design, arm_pairs, sum_to_zero_basis
+from alliance.models.joint.joint import slope_scales
+from alliance.models.priors import Priors
+from alliance.models.spec import JOINT
+
+Array = NDArray[np.float64]
+
+# Quantities that no data can make negative: their sign says nothing.
+SCALE_QUANTITIES = (
+    "therapist_sd",
+    "therapist_slope_sd",
+    "therapist_arm_sd",
+    "therapist_icc",
+    "therapist_mean_reliability",
+    "residual_sd",
+    "residual_scale",
+    "degrees_of_freedom",
+    "moderator_slope_spread",
+)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class LinearEstimands:
+    """Reported quantities that are linear in the standardised coefficients.
+
+    Attributes
+    ----------
+    labels : tuple of (quantity, level)
+    matrix : ndarray, shape (m, p)
+    along : ndarray, shape (m, p)
+        What one SD more of the alliance, at which arms are compared, adds to the matrix.
+    offset : ndarray, shape (m,)
+        ``(matrix + a * along) @ beta + offset`` is on the outcome's own scale, for arms compared
+        at the standardised alliance a.
+    """
+
+    labels: tuple[tuple[str, str], ...]
+    matrix: Array
+    along: Array
+    offset: Array
+
+    def at(self, alliance: float) -> Array:
+        """The matrix for arms compared at one standardised alliance, shape (m, p)."""
+        return self.matrix + alliance * self.along
+
+    def drawn(self, beta: Array, alliance: Array) -> Array:
+        """The quantities of d draws, shape (m, d).
+
+        Parameters
+        ----------
+        beta : ndarray, shape (d, p)
+        alliance : ndarray, shape (d,)
+            Standardised, at which arms are compared.
+        """
+        found = self.matrix @ beta.T + self.offset[:, None]
+        if alliance.any():
+            found = found + alliance * (self.along @ beta.T)
+        return np.asarray(found)
+
+
+def linear_estimands(design: Design, *, per_sd: bool = False) -> LinearEstimands:
+    """The linear map from standardised coefficients to reported quantities.
+
+    Parameters
+    ----------
+    design : Design
+    per_sd : bool
+        Moderator slopes and interactions for one SD of the moderator instead of one point.
+
+    Returns
+    -------
+    LinearEstimands
+        ``intercept`` (mean outcome at the mean baseline and covariates, arms weighted equally),
+        ``baseline_slope``, ``moderator_slope`` (``average`` over arms, and each arm),
+        ``arm_contrast`` and ``interaction`` (all pairs, later arm minus earlier),
+        ``covariate_slope``. Intercept and contrasts are those at a standardised moderator of
+        zero, and move ``along`` it: see `inference.estimands.compared_at`.
+    """
+    scaling, arms = design.scaling, design.arms
+    outcome_mean, outcome_sd = scaling.outcome
+    position = {name: column for column, name in enumerate(design.coefficients)}
+    basis = sum_to_zero_basis(len(arms))
+    rows: list[tuple[str, str, Array]] = []
+    moved: list[Array] = []
+
+    def weighted(weights: dict[str, float], unit: float) -> Array:
+        row = np.zeros(len(position))
+        for name, weight in weights.items():
+            row[position[name]] = weight * outcome_sd / unit
+        return row
+
+    def add(
+        quantity: str,
+        level: str,
+        weights: dict[str, float],
+        unit: float,
+        along: dict[str, float] | None = None,
+    ) -> None:
+        rows.append((quantity, level, weighted(weights, unit)))
+        moved.append(weighted(along or {}, unit))
+
+    def on_basis(kind: str, weights: Array) -> dict[str, float]:
+        return {f"{kind}[{k + 1}]": float(weight) for k, weight in enumerate(weights)}
+
+    moderator_unit = 1.0 if per_sd else scaling.moderator[1]
+    interaction = design.encoding.interaction
+    pairs = arm_pairs(len(arms))
+    add("intercept", "", {"intercept": 1.0}, 1.0, {"moderator": 1.0})
+    if design.has_baseline:
+        add("baseline_slope", "", {"baseline": 1.0}, scaling.baseline[1])
+    names = contrast_names(arms)
+    add("moderator_slope", AVERAGE, {"moderator": 1.0}, moderator_unit)
+    if interaction:
+        for k, name in enumerate(slope_names(arms)):
+            slope = {"moderator": 1.0} | on_basis("interaction", basis[k])
+            add("moderator_slope", name, slope, moderator_unit)
+    for later, earlier in pairs:
+        weights = basis[later] - basis[earlier]
+        along = on_basis("interaction", weights) if interaction else None
+        add("arm_contrast", names[later, earlier], on_basis("arm", weights), 1.0, along)
+    if interaction:
+        for later, earlier in pairs:
+            difference = on_basis("interaction", basis[later] - basis[earlier])
+            add("interaction", names[later, earlier], difference, moderator_unit)
+    columns = design.encoding.places("covariate")
+    for k, name, unit in design.encoding.seen_columns:
+        add("covariate_slope", name, {design.coefficients[columns[k]]: 1.0}, unit)
+
+    offset = np.zeros(len(rows))
+    offset[0] = outcome_mean
+    return LinearEstimands(
+        labels=tuple((quantity, level) for quantity, level, _ in rows),
+        matrix=np.stack([row for _, _, row in rows]),
+        along=np.stack(moved),
+        offset=offset,
+    )
+
+
+def spread_estimands(
+    draws: xr.Dataset,
+    slope: Array,
+    variance: Array,
+    moderator_unit: float,
+    alliance: Array | float = 0.0,
+) -> dict[tuple[str, str], Array]:
+    """Standard deviations and the therapists' share of variance, on the outcome's own scale.
+
+    Parameters
+    ----------
+    draws : xarray.Dataset
+        d draws of ``therapist_sd`` and the others, on the predictor's scale.
+    slope : ndarray, shape (d,)
+        Change of the expected score for one SD on the predictor's scale: the outcome's SD where
+        the link is the identity. Spreads between therapists are to first order in their effects.
+    variance : ndarray, shape (d,)
+        Variance of a score given its patient and an average therapist. That of a Student-t
+        outcome is ``scale^2 nu / (nu - 2)``; with two degrees of freedom or fewer it is infinite,
+        so that the SD is infinite too and the therapists' share is zero.
+    moderator_unit : float
+        SD of the moderator for the slope's SD per point, 1 for that per SD.
+    alliance : ndarray, shape (d,), or float
+        Standardised, at which arms and therapists are compared.
+
+    Returns
+    -------
+    dict of (quantity, level) to ndarray, shape (d,)
+        ``therapist_sd`` and ``therapist_icc`` at this alliance, ``therapist_slope_sd``,
+        ``therapist_arm_sd`` (of arm effects between therapists), ``residual_sd``,
+        ``degrees_of_freedom``; those that the model has.
+    """
+    found: dict[tuple[str, str], Array] = {}
+    if "therapist_sd" in draws:
+        between = slope * _therapist_sd(draws, alliance)
+        found["therapist_sd", ""] = between
+        if "therapist_slope_sd" in draws:
+            found["therapist_slope_sd", ""] = (
+                slope * flat(draws, "therapist_slope_sd") / moderator_unit
+            )
+        if "therapist_arm_sd" in draws:
+            found["therapist_arm_sd", ""] = slope * flat(draws, "therapist_arm_sd")
+        found["therapist_icc", ""] = between**2 / (between**2 + variance)
+    found["residual_sd", ""] = np.sqrt(variance)
+    if "degrees_of_freedom" in draws:
+        found["degrees_of_freedom", ""] = flat(draws, "degrees_of_freedom")
+    return found
+
+
+def _therapist_sd(draws: xr.Dataset, alliance: Array | float) -> Array:
+    """SD between therapists at a standardised alliance a, on the predictor's scale.
+
+    ``sqrt(sd_u^2 + 2 rho sd_u sd_v a + sd_v^2 a^2)``, as slopes may vary along with intercepts.
+    """
+    own = flat(draws, "therapist_sd")
+    if "therapist_slope_sd" not in draws or not np.any(alliance):
+        return own
+    turned = alliance * flat(draws, "therapist_slope_sd")
+    rho = flat(draws, "therapist_correlation") if "therapist_correlation" in draws else 0.0
+    return np.sqrt(np.maximum(own**2 + 2 * rho * own * turned + turned**2, 0.0))
+
+
+def alliance_estimands(
+    design: Design, draws: xr.Dataset, slope: Array, moderator_unit: float
+) -> dict[tuple[str, str], Array]:
+    """What a model of the alliance itself adds: slopes within and between, and its reliability.
+
+    Parameters
+    ----------
+    design : Design
+    draws : xarray.Dataset
+    slope : ndarray, shape (d,)
+        As in `spread_estimands`.
+    moderator_unit : float
+
+    Returns
+    -------
+    dict of (quantity, level) to ndarray, shape (d,)
+        ``moderator_slope`` of level ``within`` and ``between``, their difference
+        ``contextual_effect``, where the slope between differs between arms
+        ``interaction_between`` (all pairs), and ``therapist_mean_reliability``: the share of the
+        variance of observed therapist means that is true, averaged over the therapists (Snijders &
+        Bosker 2012, section 3.5). Empty unless the alliance is taken apart.
+    """
+    if "moderator_slope_between" not in draws:
+        return {}
+    within = slope * coefficients(draws, design)["moderator"] / moderator_unit
+    between = slope * flat(draws, "moderator_slope_between") / moderator_unit
+    true = flat(draws, "moderator_therapist_sd")[:, None] ** 2
+    noise = flat(draws, "moderator_residual_sd")[:, None] ** 2
+    if design.moderator.reliability is not None:
+        noise = noise + 1 - design.moderator.reliability
+    rated = design.moments.count
+    if design.given is None:
+        rated = np.bincount(
+            design.therapist_index[~design.moderator_missing], minlength=len(design.therapists)
+        )
+    seen = rated[rated > 0]
+    found = {
+        ("moderator_slope", WITHIN): within,
+        ("moderator_slope", BETWEEN): between,
+        ("contextual_effect", ""): between - within,
+    }
+    if "moderator_interaction_between" in draws:
+        own = flat(draws, "moderator_interaction_between")
+        basis, names = sum_to_zero_basis(len(design.arms)), contrast_names(design.arms)
+        for later, earlier in arm_pairs(len(design.arms)):
+            difference = own @ (basis[later] - basis[earlier])
+            found["interaction_between", names[later, earlier]] = (
+                slope * difference / moderator_unit
+            )
+    found["therapist_mean_reliability", ""] = (true / (true + noise / seen)).mean(axis=1)
+    return found
+
+
+def prior_table(
+    design: Design, priors: Priors, *, per_sd: bool = False, alliance: float = 0.0
+) -> pd.DataFrame:
+    """Prior of every reported quantity on the outcome's own scale.
+
+    Parameters
+    ----------
+    design : Design
+    priors : Priors
+    per_sd : bool
+        Moderator slopes and interactions for one SD of the moderator instead of one point.
+    alliance : float
+        Standardised, at which arms are compared.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``outcome, quantity, level, distribution, location, scale``: ``normal`` with mean
+        and SD, or ``half-normal`` with its scale. Away from a standardised alliance of zero the
+        SD between therapists is about half-normal: the scale is right for its mean square.
+        The therapists' share of variance has no prior of its own, nor has an ordinal outcome's
+        intercept, nor the residual SD of a Student-t outcome whose degrees of freedom are estimated
+        (its scale has). Where the link is curved, scales are to first order: one SD of the
+        predictor counts as one SD of the scores.
+    """
+    linear = linear_estimands(design, per_sd=per_sd)
+    sd = np.sqrt(linear.at(alliance) ** 2 @ design.prior_sd(priors) ** 2)
+    rows = [
+        (*label, "normal", location, scale)
+        for label, location, scale in zip(linear.labels, linear.offset, sd, strict=True)
+        if label != ("intercept", "") or design.family.has_intercept
+    ]
+    outcome_sd = design.scaling.outcome[1]
+    slope_unit = outcome_sd / (1.0 if per_sd else design.scaling.moderator[1])
+    if design.moderator.structure == "within_between":
+        between = slope_unit * priors.moderator_slope
+        rows.append(("moderator_slope", BETWEEN, "normal", 0.0, between))
+    if design.moderator.between_interaction:
+        basis, names = sum_to_zero_basis(len(design.arms)), contrast_names(design.arms)
+        for later, earlier in arm_pairs(len(design.arms)):
+            scale = slope_unit * priors.interaction * np.linalg.norm(basis[later] - basis[earlier])
+            rows.append(("interaction_between", names[later, earlier], "normal", 0.0, float(scale)))
+    therapist_sd = priors.therapist_sd
+    if "slope" in design.effects:
+        therapist_sd = float(np.hypot(therapist_sd, alliance * priors.therapist_slope_sd))
+    scales = {
+        "therapist_sd": ("intercept", outcome_sd * therapist_sd),
+        "therapist_slope_sd": ("slope", slope_unit * priors.therapist_slope_sd),
+        "therapist_arm_sd": ("arm[1]", outcome_sd * priors.therapist_arm_sd),
+    }
+    rows += [
+        (name, "", "half-normal", 0.0, scale)
+        for name, (effect, scale) in scales.items()
+        if effect in design.effects
+    ]
+    residual = outcome_sd * priors.residual_sd
+    if design.family.name == "gaussian":
+        rows.append(("residual_sd", "", "half-normal", 0.0, residual))
+    elif design.family.name == "student_t":
+        nu = priors.degrees_of_freedom
+        if nu > 2:
+            spread = residual * np.sqrt(nu / (nu - 2))
+            rows.append(("residual_sd", "", "half-normal", 0.0, spread))
+        rows.append(("residual_scale", "", "half-normal", 0.0, residual))
+    table = pd.DataFrame(rows, columns=["quantity", "level", "distribution", "location", "scale"])
+    table.insert(0, "outcome", design.outcome)
+    return table
+
+
+def shared_prior_table(priors: Priors) -> pd.DataFrame:
+    """Priors of what the outcomes of a joint model share, in the columns of `prior_table`.
+
+    The correlations between outcomes have an LKJ prior, which is no distribution of one number.
+    """
+    pooled, spread = slope_scales(priors)
+    rows = [
+        (JOINT, "pooled_moderator_slope", "", "normal", 0.0, pooled),
+        (JOINT, "moderator_slope_spread", "", "half-normal", 0.0, spread),
+    ]
+    columns = ["outcome", "quantity", "level", "distribution", "location", "scale"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def estimand_draws(
+    design: Design, draws: xr.Dataset, *, per_sd: bool = False, at: float | None = None
+) -> xr.DataArray:
+    """Posterior draws of every reported quantity.
+
+    Parameters
+    ----------
+    design : Design
+    draws : xarray.Dataset
+        Posterior of the outcome on the standardised scale.
+    per_sd : bool
+        Moderator slopes and interactions for one SD of the moderator instead of one point.
+    at : float, optional
+        Alliance, in its own points, at which arms are compared; by default the mean over the
+        analysed patients, latent ratings included. See `inference.estimands.compared_at`.
+
+    Returns
+    -------
+    xarray.DataArray
+        Dims ``chain, draw, estimand``; coords ``quantity``, ``level`` and ``at`` along
+        ``estimand``. The last is the (posterior mean) alliance to which a quantity belongs, in
+        its own points; missing where it belongs to none, or to the patients' own.
+    """
+    moderator_unit = 1.0 if per_sd else design.scaling.moderator[1]
+    alliance, straight = standard_alliance(design, draws, at), design.family.link == "identity"
+    if straight:
+        beta = np.stack(list(coefficients(draws, design).values()), axis=1)
+        linear = linear_estimands(design, per_sd=per_sd)
+        found = dict(zip(linear.labels, linear.drawn(beta, alliance), strict=True))
+        slope = np.full(len(beta), design.scaling.outcome[1])
+        auxiliary = auxiliary_draws(draws, design)
+        own = design.family.variance(np.zeros((len(beta), 1)), auxiliary, design.scale)
+        variance = (slope * np.sqrt(own[:, 0])) ** 2
+    else:
+        set_to = None if at is None else alliance[:1, None]
+        response = average_response(design, draws, set_to)
+        found = response_estimands(design, draws, response, moderator_unit)
+        slope, variance = response.slope.mean(axis=1), response.variance
+    found |= alliance_estimands(design, draws, slope, moderator_unit)
+    found |= spread_estimands(draws, slope, variance, moderator_unit, alliance)
+    if design.family.name == "student_t":
+        found["residual_scale", ""] = slope * flat(draws, "residual_sd")
+    place = own_points(design, alliance) if at is None else at
+    belong = BELONG if straight else () if at is None else {quantity for quantity, _ in found}
+    return _estimands(found, draws, dict.fromkeys(belong, place))
+
+
+def infinite_variance(design: Design, draws: xr.Dataset) -> float:
+    """Share of the draws whose scores have no variance: Student t, two degrees of freedom at most.
+
+    Parameters
+    ----------
+    design : Design
+    draws : xarray.Dataset
+        Posterior of the outcome.
+    """
+    freedom = auxiliary_draws(draws, design).get("degrees_of_freedom")
+    return 0.0 if freedom is None else float((freedom <= 2).mean())
+
+
+def with_moments(estimands: xr.DataArray) -> xr.DataArray:
+    """The reported quantities without those whose posterior need not have a mean.
+
+    That is the residual SD of a Student-t outcome, which is infinite where the draw has two
+    degrees of freedom or fewer. Scale and degrees of freedom, of which it is made, stay.
+
+    Parameters
+    ----------
+    estimands : xarray.DataArray
+        As from `estimand_draws`.
+    """
+    quantity = estimands["quantity"].values
+    if "residual_scale" not in quantity:
+        return estimands
+    return estimands.isel(estimand=np.flatnonzero(quantity != "residual_sd"))
+
+
+def shared_estimands(draws: xr.Dataset) -> xr.DataArray:
+    """Draws of what the outcomes share, as reported quantities.
+
+    Parameters
+    ----------
+    draws : xarray.Dataset
+        What `inference.sampling.joint.sample_joint` gives for all outcomes.
+
+    Returns
+    -------
+    xarray.DataArray
+        Dims ``chain, draw, estimand``; coords ``quantity`` and ``level`` along ``estimand``.
+        ``pooled_moderator_slope``: SDs of benefit for one SD of the moderator, averaged over
+        outcomes like these; ``moderator_slope_spread``: SD of the outcomes' slopes around it;
+        correlations between outcomes of residuals and of therapist effects, level ``A-B``.
+    """
+    found = {}
+    for name, values in draws.data_vars.items():
+        levels = draws["pair"].values if "pair" in values.dims else [""]
+        parts = values.transpose("chain", "draw", ...).values.reshape(*values.shape[:2], -1)
+        for number, level in enumerate(levels):
+            found[str(name), str(level)] = parts[..., number]
+    return _estimands(found, draws, {})
+
+
+def _estimands(
+    found: dict[tuple[str, str], Array], draws: xr.Dataset, places: Mapping[str, float]
+) -> xr.DataArray:
+    """Draws of reported quantities, flat or by chain, under their names."""
+    shape = (draws.sizes["chain"], draws.sizes["draw"], len(found))
+    return xr.DataArray(
+        np.stack(list(found.values()), axis=-1).reshape(shape),
+        dims=("chain", "draw", "estimand"),
+        coords={
+            "chain": draws["chain"],
+            "draw": draws["draw"],
+            "quantity": ("estimand", [quantity for quantity, _ in found]),
+            "level": ("estimand", [level for _, level in found]),
+            "at": ("estimand", [places.get(quantity, np.nan) for quantity, _ in found]),
+        },
+        name="estimand",
+    )

@@ -1,0 +1,1 @@
+"""Patients and therapists left out: predictive fit and influence."""

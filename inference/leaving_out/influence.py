@@ -1,0 +1,247 @@
+"""Influence of single patients and therapists: how far results move when one is left out.
+
+The posterior without a patient, or without all patients of a therapist, is had from the draws of
+the whole fit by importance weights one over their likelihood, smoothed (PSIS; Vehtari et al. 2024,
+arXiv:1507.02646). Where the weights have too heavy a tail and the model is the exact Gaussian one,
+it is fitted again without them. Standardisation, and the priors stated on it, are those of all
+patients throughout.
+
+A patient's influence is of the outcome; in the exact model with the alliance taken apart, a refit
+leaves the rating out as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from alliance.data_prep.errors import InputError
+from alliance.inference.draws.datatree import posterior
+from alliance.inference.estimands.estimands import estimand_draws
+from alliance.inference.leaving_out.leave_one_out import By, LeaveOneOut, leave_one_out
+from alliance.inference.leaving_out.leave_therapist_out import leave_therapist_out, without_patients
+from alliance.inference.patients.asked_patients import require_outcome
+from alliance.inference.runs.fit import Fit
+from alliance.inference.sampling.engines import fit_outcome
+
+Array = NDArray[np.float64]
+Told = Callable[[int, int], None]
+
+# The questions of the trial, whose answers should not hang on one person
+QUANTITIES = ("moderator_slope", "interaction", "arm_contrast")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Influence:
+    """What leaving out each of n patients or therapists does to m reported quantities.
+
+    Attributes
+    ----------
+    outcome : str
+    by : {"patient", "therapist"}
+    units : tuple of str
+        Patients by their position from 1, therapists by their id.
+    patients : ndarray of int, shape (n,)
+        Patients of each.
+    labels : tuple of (quantity, level)
+    mean, sd : ndarray, shape (m,)
+        Posterior of the whole fit, on the outcome's own scale.
+    without : ndarray, shape (n, m)
+        Posterior means without each unit.
+    pareto_k : ndarray, shape (n,)
+    good_k : float
+    refitted : ndarray of bool, shape (n,)
+    """
+
+    outcome: str
+    by: By
+    units: tuple[str, ...]
+    patients: NDArray[np.int64]
+    labels: tuple[tuple[str, str], ...]
+    mean: Array
+    sd: Array
+    without: Array
+    pareto_k: Array
+    good_k: float
+    refitted: NDArray[np.bool_]
+
+    @property
+    def shift_sd(self) -> Array:
+        """Change of the posterior mean in SDs when a unit is left out, shape (n, m)."""
+        return np.asarray((self.without - self.mean) / self.sd)
+
+    @property
+    def expected_shift(self) -> Array:
+        """What leaving out so many moves a result by itself, in SDs, shape (n,).
+
+        An estimate without a share s of its data lies sqrt(s / (1 - s)) of its standard errors
+        away, in root mean square. A unit's share is that of its patients, or one of all units if
+        that is more, since results that vary between therapists rest on their number.
+        """
+        share = np.maximum(self.patients / self.patients.sum(), 1 / len(self.units))
+        return np.asarray(np.sqrt(share / (1 - share)))
+
+    @property
+    def unreliable(self) -> NDArray[np.bool_]:
+        """Units, shape (n,), whose Pareto k is too high and who were not left out by a refit."""
+        return ~(self.pareto_k <= self.good_k) & ~self.refitted
+
+    def named(self, unit: int) -> str:
+        """A unit in words: "patient 17 of 182", "therapist T3 (12 patients)"."""
+        if self.by == "patient":
+            return f"patient {self.units[unit]} of {len(self.units)}"
+        return f"therapist {self.units[unit]} ({self.patients[unit]} patients)"
+
+    def table(self, largest: int | None = 10) -> pd.DataFrame:
+        """The units that move a quantity most, one row for each and the quantity moved most.
+
+        Parameters
+        ----------
+        largest : int or None
+            Units shown; all of them if None.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns ``outcome, by, unit, patients, quantity, level, mean, mean_without, shift``
+            (on the outcome's own scale), ``shift_sd, pareto_k, method, reliable``.
+        """
+        size = np.abs(self.shift_sd)
+        worst = size.argmax(axis=1)
+        order = np.argsort(-size.max(axis=1), kind="stable")[:largest]
+        return self._rows([(int(unit), int(worst[unit])) for unit in order])
+
+    def full_table(self) -> pd.DataFrame:
+        """One row for each unit and quantity, in the columns of `table`."""
+        return self._rows([(n, m) for n in range(len(self.units)) for m in range(len(self.labels))])
+
+    def _rows(self, places: list[tuple[int, int]]) -> pd.DataFrame:
+        return pd.DataFrame(
+            [
+                {
+                    "outcome": self.outcome,
+                    "by": self.by,
+                    "unit": self.units[unit],
+                    "patients": int(self.patients[unit]),
+                    "quantity": self.labels[what][0],
+                    "level": self.labels[what][1],
+                    "mean": self.mean[what],
+                    "mean_without": self.without[unit, what],
+                    "shift": self.without[unit, what] - self.mean[what],
+                    "shift_sd": self.shift_sd[unit, what],
+                    "pareto_k": self.pareto_k[unit],
+                    "method": "refit" if self.refitted[unit] else "psis",
+                    "reliable": not self.unreliable[unit],
+                }
+                for unit, what in places
+            ]
+        )
+
+
+def influence(
+    fit: Fit,
+    outcome: str,
+    by: By = "patient",
+    *,
+    refits: bool = False,
+    left_out: LeaveOneOut | None = None,
+    cores: int | None = None,
+    progress: Told | None = None,
+) -> Influence:
+    """Leave out one patient, or one therapist, at a time.
+
+    Parameters
+    ----------
+    fit : Fit
+    outcome : str
+    by : {"patient", "therapist"}
+    refits : bool
+        Fit again without those whose Pareto k is too high, where the model is exact.
+    left_out : LeaveOneOut, optional
+        Of the same fit, outcome and units, where it has been computed before.
+    cores : int, optional
+        Chains run at a time; never changes a draw.
+    progress : callable, optional
+        Called with the refits done and the refits to do.
+
+    Returns
+    -------
+    Influence
+
+    Raises
+    ------
+    InputError
+        If the run has no such outcome, it is one of a joint model, or (by therapist) the therapist
+        effects cannot be integrated out, or there is only one therapist.
+    """
+    require_outcome(fit, outcome)
+    if fit.shared is not None:
+        raise InputError(
+            "Influence is not available for a joint model: a patient's other outcomes speak of the "
+            "one left out.",
+            "Fit the outcomes one at a time, without --joint.",
+        )
+    if left_out is None:
+        left_out = (
+            leave_one_out(fit, outcome)
+            if by == "patient"
+            else leave_therapist_out(fit, outcome, refits="none")
+        )
+    chosen, labels = _of_interest(fit.estimands(outcome))
+    weights = np.exp(left_out.log_weights)  # (d, n)
+    found = Influence(
+        outcome=outcome,
+        by=by,
+        units=left_out.units,
+        patients=left_out.patients,
+        labels=labels,
+        mean=chosen.mean(axis=0),
+        sd=chosen.std(axis=0, ddof=1),
+        without=(weights / weights.sum(axis=0)).T @ chosen,
+        pareto_k=left_out.pareto_k,
+        good_k=left_out.good_k,
+        refitted=np.zeros(len(left_out.units), dtype=bool),
+    )
+    if not refits or not fit.design(outcome).exact or not found.unreliable.any():
+        return found
+    return _refitted(fit, found, cores, progress)
+
+
+def _refitted(fit: Fit, found: Influence, cores: int | None, progress: Told | None) -> Influence:
+    design, wanted = fit.design(found.outcome), np.flatnonzero(found.unreliable)
+    without, refitted = found.without.copy(), found.refitted.copy()
+    for done, unit in enumerate(wanted):
+        if progress is not None:
+            progress(done, len(wanted))
+        if found.by == "patient":
+            gone = np.array([unit])
+        else:
+            place = design.therapists.index(found.units[unit])
+            gone = np.flatnonzero(design.therapist_index == place)
+        tree, _ = fit_outcome(
+            without_patients(design, gone),
+            fit.specs[found.outcome].priors,
+            fit.profile,
+            fit.manifest["seed"],
+            engine=fit.engine,
+            cores=cores,
+        )
+        draws, _ = _of_interest(estimand_draws(design, posterior(tree)))
+        without[unit], refitted[unit] = draws.mean(axis=0), True
+    if progress is not None:
+        progress(len(wanted), len(wanted))
+    return replace(found, without=without, refitted=refitted)
+
+
+def _of_interest(estimands: xr.DataArray) -> tuple[Array, tuple[tuple[str, str], ...]]:
+    """Draws (d, m) of the quantities in question, chain after chain, and their names."""
+    places = np.flatnonzero(np.isin(estimands["quantity"].values, QUANTITIES))
+    kept = estimands.isel(estimand=places).transpose("chain", "draw", "estimand")
+    pairs = zip(kept["quantity"].values, kept["level"].values, strict=True)
+    draws = kept.values.reshape(-1, len(places))
+    return draws, tuple((str(quantity), str(level)) for quantity, level in pairs)

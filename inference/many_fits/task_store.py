@@ -1,0 +1,143 @@
+"""Results of many tasks in one SQLite file: each is written whole, and a killed run goes on."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.files import AnyPath, as_path
+
+FORMAT = 1
+_TABLES = """
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE results (task TEXT PRIMARY KEY, result TEXT, failure TEXT);
+"""
+_LONGEST_SHOWN = 60  # characters of a fact in a message
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOutcome:
+    """What became of a task.
+
+    Attributes
+    ----------
+    result : dict or None
+        Plain values, as the task's function gave them.
+    failure : str or None
+        Type and message of its error, if it failed.
+    """
+
+    result: dict[str, Any] | None
+    failure: str | None = None
+
+
+class TaskStore:
+    """Results by task, from `open_store`."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def outcomes(self) -> dict[str, TaskOutcome]:
+        """What is there already."""
+        rows = self._connection.execute("SELECT task, result, failure FROM results")
+        return {
+            task: TaskOutcome(None if result is None else json.loads(result), failure)
+            for task, result, failure in rows
+        }
+
+    def put(self, task: str, outcome: TaskOutcome) -> None:
+        """Write one result in a transaction of its own; a failure gives way to a later result.
+
+        Raises
+        ------
+        sqlite3.Error
+            If it cannot be written.
+        """
+        text = None if outcome.result is None else json.dumps(outcome.result)
+        with self._connection:
+            self._connection.execute(
+                "INSERT INTO results VALUES (?, ?, ?) ON CONFLICT (task) DO UPDATE "
+                "SET result = excluded.result, failure = excluded.failure "
+                "WHERE results.result IS NULL",
+                (task, text, outcome.failure),
+            )
+
+
+@contextmanager
+def open_store(path: AnyPath, facts: Mapping[str, Any]) -> Iterator[TaskStore]:
+    """Open a store, or make one; nobody else can meanwhile.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file; written beside the results of no other study.
+    facts : mapping of str to plain values
+        All that decides the results. A store of other facts is refused.
+
+    Yields
+    ------
+    TaskStore
+
+    Raises
+    ------
+    InputError
+        If the file is no store, one of other facts, in use, or cannot be written.
+    """
+    written = {name: json.dumps(value, sort_keys=True) for name, value in facts.items()}
+    written["format"] = json.dumps(FORMAT)
+    path = as_path(path)
+    if not path.parent.is_dir():
+        raise InputError(f"{str(path.parent)!r} is not a folder.", "Make it, or name another.")
+    try:
+        connection = sqlite3.connect(path, timeout=0.5)
+        try:
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            _require_same(connection, path, written)  # before a byte of another's is changed
+            connection.execute("PRAGMA journal_mode = WAL")  # survives a kill, and is quick
+            connection.execute("PRAGMA synchronous = NORMAL")
+            yield TaskStore(connection)
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise InputError(
+            f"The store {str(path)!r} cannot be used: {error}.",
+            "Wait if another run has it open; otherwise name another file, or free some space.",
+        ) from error
+
+
+def _require_same(connection: sqlite3.Connection, path: Path, facts: Mapping[str, str]) -> None:
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    if not tables:
+        with connection:
+            for statement in _TABLES.strip().split("\n"):
+                connection.execute(statement)
+            connection.executemany("INSERT INTO facts VALUES (?, ?)", facts.items())
+        return
+    if not {"facts", "results"} <= tables:
+        raise InputError(
+            f"{str(path)!r} is a database, and no store of results.", "Name another file."
+        )
+    kept = dict(connection.execute("SELECT name, value FROM facts").fetchall())
+    other = [name for name in {**kept, **facts} if kept.get(name) != facts.get(name)]
+    if other:
+        told = "; ".join(
+            f"{name} is {_shown(facts.get(name))} and was {_shown(kept.get(name))}"
+            for name in other[:3]
+        )
+        more = "" if len(other) <= 3 else f" (and {len(other) - 3} more differences)"
+        raise InputError(
+            f"The store {str(path)!r} belongs to another question: {told}{more}.",
+            "Ask as before to go on with it, or name another file.",
+        )
+
+
+def _shown(text: str | None) -> str:
+    if text is None:
+        return "absent"
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."

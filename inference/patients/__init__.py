@@ -1,0 +1,1 @@
+"""Patients whom a question asks about: grids, files, the trial's own."""

@@ -1,0 +1,349 @@
+"""Patients whom a query asks about: a grid of values, or the trial's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alliance.data_prep.errors import InputError, nearest
+from alliance.inference.estimands.compared_at import mean_alliance
+from alliance.inference.patients.asked_covariates import (
+    covariate_values,
+    empty_grid,
+    require_covariates,
+)
+from alliance.inference.patients.extrapolation import (
+    observed_range,
+    require_observed,
+    require_others_observed,
+)
+from alliance.inference.runs.fit import Fit
+from alliance.inference.scores.predictor import Rows
+from alliance.models.design.design import Design
+
+Array = NDArray[np.float64]
+
+LARGEST_GRID = 100_000  # patients; more is no grid to look at
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class AskedPatients:
+    """Patients of one outcome, on their own scales.
+
+    Attributes
+    ----------
+    outcome : str
+    names : tuple of str
+        What tells n patients apart in a table.
+    rows : Rows
+        One for each patient; the arm counts only where `own_arm` says so.
+    own_arm : bool
+        Whether patients come with an arm.
+    therapists : tuple of str or None
+        Each patient's therapist, where patients come with one.
+    extrapolated : ndarray of bool, shape (n,)
+        Whether the alliance, the baseline or a covariate lies outside the range observed among
+        the analysed patients.
+    alliance_named : bool
+        Whether the analyst set the alliance, instead of the patients bringing theirs.
+    of_trial : bool
+        Whether these are the trial's analysed patients at their own alliance, which a model may
+        hold as a parameter.
+    """
+
+    outcome: str
+    names: tuple[str, ...]
+    rows: Rows
+    own_arm: bool
+    therapists: tuple[str, ...] | None
+    extrapolated: NDArray[np.bool_]
+    alliance_named: bool
+    of_trial: bool = False
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def require_outcome(fit: Fit, outcome: str) -> None:
+    """Refuse an outcome that was not fitted.
+
+    Parameters
+    ----------
+    fit : Fit
+    outcome : str
+
+    Raises
+    ------
+    InputError
+        With the names there are.
+    """
+    if outcome not in fit.trees:
+        raise InputError(f"The run has no outcome {outcome!r}.", nearest(outcome, fit.trees))
+
+
+def trial_rows(fit: Fit, outcome: str) -> Rows:
+    """The outcome's analysed patients: own arm, alliance (NaN where missing), baseline and
+    covariates.
+    """
+    patients = fit.patients(outcome)
+    baseline = np.asarray(patients["baseline"].values) if "baseline" in patients else None
+    return Rows(
+        arm_index=patients["arm_index"].values.astype(np.int64),
+        moderator=np.asarray(patients["moderator"].values, dtype=float),
+        baseline=baseline,
+        covariates=np.asarray(patients["covariates"].values, dtype=float),
+    )
+
+
+def patient_grid(
+    fit: Fit,
+    outcome: str,
+    *,
+    alliance: Sequence[float] | None = None,
+    baseline: Sequence[float] | None = None,
+    covariates: Mapping[str, Sequence[float | str]] | None = None,
+    extrapolate: bool = False,
+) -> AskedPatients:
+    """Patients with every combination of the values named.
+
+    Parameters
+    ----------
+    fit : Fit
+    outcome : str
+    alliance, baseline : sequence of float, optional
+        Values in their own points; by default the mean of the analysed patients, of the alliance
+        with latent ratings as the model has them.
+    covariates : mapping of str to sequence, optional
+        Values by name: numbers, or levels of a categorical covariate. Those left out stand at
+        the analysed patients' means, a categorical one at the shares of its levels.
+    extrapolate : bool
+        Allow an alliance, a baseline or a covariate outside the range observed among the analysed
+        patients.
+
+    Returns
+    -------
+    AskedPatients
+        The alliance varies fastest.
+
+    Raises
+    ------
+    InputError
+        If the outcome, a covariate or a level does not exist, a list of values is empty, a
+        baseline lies outside the scale, or a value outside the observed range.
+    """
+    require_outcome(fit, outcome)
+    design, trial = fit.design(outcome), trial_rows(fit, outcome)
+    ratings = _listed("alliance", alliance, mean_alliance(fit, outcome))
+    before = _listed("baseline", baseline, design.scaling.baseline[0])
+    if baseline is not None:
+        _require_baseline(fit, outcome, before)
+    given = {} if covariates is None else covariates
+    require_covariates(fit.study.covariates, given)
+    columns = [covariate_values(design, name, given.get(name)) for name in fit.study.covariates]
+    sizes = [len(before), *map(len, columns), len(ratings)]
+    if np.prod(sizes, dtype=float) > LARGEST_GRID:
+        raise InputError(
+            f"The grid has {np.prod(sizes, dtype=float):,.0f} patients.",
+            f"Name fewer values: at most {LARGEST_GRID:,}.",
+        )
+    combined = list(product(before, *columns, ratings))
+    moderator = np.array([parts[-1] for parts in combined])
+    rows = Rows(
+        arm_index=np.zeros(len(combined), dtype=np.int64),
+        moderator=moderator,
+        baseline=np.array([parts[0] for parts in combined]) if design.has_baseline else None,
+        covariates=np.array([np.concatenate([*parts[1:-1], []]) for parts in combined]),
+    )
+    outside = require_observed(
+        moderator,
+        observed_range(trial),
+        fit.study.moderator.label,
+        extrapolate=extrapolate or alliance is None,
+    )
+    return AskedPatients(
+        outcome=outcome,
+        names=tuple(str(number) for number in range(1, len(combined) + 1)),
+        rows=rows,
+        own_arm=False,
+        therapists=None,
+        extrapolated=outside | others_outside(fit, outcome, rows, extrapolate=extrapolate),
+        alliance_named=alliance is not None,
+    )
+
+
+def trial_patients(
+    fit: Fit,
+    outcome: str,
+    *,
+    alliance: Sequence[float] | None = None,
+    extrapolate: bool = False,
+) -> AskedPatients:
+    """The outcome's analysed patients, with their own therapists, baselines and covariates.
+
+    Parameters
+    ----------
+    fit : Fit
+    outcome : str
+    alliance : sequence of float, optional
+        Imagine every patient with each of these values, instead of with the patient's own.
+    extrapolate : bool
+        As in `patient_grid`.
+
+    Returns
+    -------
+    AskedPatients
+        Named by their positions from 1; a run keeps no identifiers.
+
+    Raises
+    ------
+    InputError
+        As `patient_grid` does.
+    """
+    require_outcome(fit, outcome)
+    design, own = fit.design(outcome), trial_rows(fit, outcome)
+    patients = AskedPatients(
+        outcome=outcome,
+        names=tuple(str(number) for number in range(1, len(own) + 1)),
+        rows=own,
+        own_arm=True,
+        therapists=tuple(design.therapists[k] for k in design.therapist_index),
+        extrapolated=np.zeros(len(own), dtype=bool),
+        alliance_named=False,
+        of_trial=True,
+    )
+    if alliance is None:
+        return patients
+    return with_alliance(fit, patients, alliance, extrapolate=extrapolate)
+
+
+def with_alliance(
+    fit: Fit, patients: AskedPatients, alliance: Sequence[float], *, extrapolate: bool = False
+) -> AskedPatients:
+    """The patients, each imagined with every one of these values of the alliance.
+
+    Parameters
+    ----------
+    fit : Fit
+    patients : AskedPatients
+    alliance : sequence of float
+    extrapolate : bool
+
+    Returns
+    -------
+    AskedPatients
+        Patient after patient.
+
+    Raises
+    ------
+    InputError
+        If there are no values, or one lies outside the observed range.
+    """
+    values = _listed("alliance", alliance, 0.0)
+    observed = observed_range(trial_rows(fit, patients.outcome))
+    outside = require_observed(values, observed, fit.study.moderator.label, extrapolate=extrapolate)
+    rows, count = patients.rows, len(values)
+    other = others_outside(fit, patients.outcome, rows, extrapolate=True)
+    position = np.repeat(np.arange(len(rows)), count)
+    therapists = patients.therapists
+    return AskedPatients(
+        outcome=patients.outcome,
+        names=tuple(patients.names[k] for k in position),
+        rows=Rows(
+            rows.arm_index[position],
+            np.tile(values, len(rows)),
+            None if rows.baseline is None else rows.baseline[position],
+            rows.covariates[position],
+        ),
+        own_arm=patients.own_arm,
+        therapists=None if therapists is None else tuple(therapists[k] for k in position),
+        extrapolated=np.tile(outside, len(rows)) | other[position],
+        alliance_named=True,
+    )
+
+
+def others_outside(fit: Fit, outcome: str, rows: Rows, *, extrapolate: bool) -> NDArray[np.bool_]:
+    """Whether a patient's baseline or a covariate was not observed; refused unless it may be.
+
+    Parameters
+    ----------
+    fit : Fit
+    outcome : str
+    rows : Rows
+    extrapolate : bool
+
+    Returns
+    -------
+    ndarray of bool, shape (r,)
+
+    Raises
+    ------
+    InputError
+        Names the first value and the range.
+    """
+    described = fit.study.outcomes[outcome]
+    named = None if described.baseline is None else f"The baseline of {outcome}"
+    return require_others_observed(
+        fit.design(outcome).encoding, rows, baseline=named, extrapolate=extrapolate
+    )
+
+
+def _listed(name: str, values: Sequence[float] | None, default: float) -> Array:
+    found = np.asarray([default] if values is None else values, dtype=float)
+    if not len(found):
+        raise empty_grid(name)
+    return found
+
+
+def _require_baseline(fit: Fit, outcome: str, values: Array) -> None:
+    described = fit.study.outcomes[outcome]
+    low, high = described.range
+    if described.baseline is None:
+        with_one = [name for name in fit.outcomes if fit.study.outcomes[name].baseline is not None]
+        raise InputError(
+            f"The outcome {outcome} has no baseline.",
+            f"Outcomes with one: {', '.join(with_one) or 'none'}.",
+        )
+    for value in values:
+        if not low <= value <= high:
+            raise InputError(
+                f"A baseline of {value:g} is not on the scale of {outcome}.",
+                f"It goes from {low:g} to {high:g}.",
+            )
+
+
+def chosen_arms(
+    design: Design, arms: Sequence[str] = (), *, compared: bool = False
+) -> tuple[int, ...]:
+    """Positions of the arms in which patients are imagined.
+
+    Parameters
+    ----------
+    design : Design
+    arms : sequence of str
+        Codes; all of them if none is named.
+    compared : bool
+        Whether arms are to be compared with one another.
+
+    Returns
+    -------
+    tuple of int
+        In display order.
+
+    Raises
+    ------
+    InputError
+        If there is no such arm, or a comparison has only one.
+    """
+    for arm in arms:
+        if arm not in design.arms:
+            raise InputError(f"The run has no arm {arm!r}.", nearest(arm, design.arms))
+    if compared and len(set(arms)) == 1:
+        raise InputError(
+            f"Arms cannot be compared if {arms[0]!r} is the only one.",
+            f"Name two or more of: {', '.join(design.arms)}.",
+        )
+    return tuple(k for k, arm in enumerate(design.arms) if not arms or arm in arms)

@@ -1,0 +1,1 @@
+"""The trial's own patients one by one: likelihood, replicates, variance explained."""

@@ -1,0 +1,109 @@
+"""Share of variance explained: Bayesian R2, a number for every posterior draw.
+
+Variance of the expected scores over the variance of expected scores and residuals together, both as
+the draw has them (Gelman et al. 2019, doi:10.1080/00031305.2018.1549100). It says how much is
+explained of patients like those of the trial; it is no test of the model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from arviz_stats.base import array_stats
+from numpy.typing import NDArray
+
+from alliance.inference.draws.datatree import posterior
+from alliance.inference.patients.asked_patients import require_outcome, trial_rows
+from alliance.inference.pointwise.log_likelihood import draw_blocks, own_therapists
+from alliance.inference.runs.fit import Fit
+from alliance.inference.scores.expected_scores import BLOCK_NUMBERS, patient_moderator
+from alliance.inference.scores.predictor import link_scale, predictor_at
+from alliance.inference.scores.residuals import family_parameters
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ExplainedVariance:
+    """Bayesian R2 of one outcome.
+
+    Attributes
+    ----------
+    outcome : str
+    interval : float
+    draws : dict of str to ndarray, shape (d,)
+        ``patient and therapist``: expected scores with the patient's own therapist; ``patient``:
+        with an average therapist.
+    """
+
+    outcome: str
+    interval: float
+    draws: dict[str, Array]
+
+    def table(self) -> pd.DataFrame:
+        """One row for each way to expect: mean, SD and equal-tailed interval."""
+        tails = [(1 - self.interval) / 2, (1 + self.interval) / 2]
+        rows = []
+        for explained, values in self.draws.items():
+            lower, upper = np.quantile(values, tails)
+            rows.append(
+                {
+                    "outcome": self.outcome,
+                    "explained_by": explained,
+                    "mean": float(values.mean()),
+                    "sd": float(values.std(ddof=1)),
+                    "lower": float(lower),
+                    "upper": float(upper),
+                }
+            )
+        return pd.DataFrame(rows)
+
+
+def explained_variance(fit: Fit, outcome: str, *, interval: float = 0.95) -> ExplainedVariance:
+    """Bayesian R2, with therapists and by the patients' values alone.
+
+    Parameters
+    ----------
+    fit : Fit
+    outcome : str
+    interval : float
+
+    Returns
+    -------
+    ExplainedVariance
+        The residual variance is that of a score given patient and therapist, on average over
+        patients; where it is infinite, as that of a t distribution with up to two degrees of
+        freedom, the share is zero. What differs between therapists counts as unexplained where
+        they are left out.
+
+    Raises
+    ------
+    InputError
+        If the run has no such outcome.
+    """
+    require_outcome(fit, outcome)
+    design, draws = fit.design(outcome), posterior(fit.trees[outcome])
+    rows, priors = trial_rows(fit, outcome), fit.specs[outcome].priors
+    found: dict[str, list[Array]] = {"patient and therapist": [], "patient": []}
+    numbers = BLOCK_NUMBERS // max(1, design.scale.top)
+    for _, _, part in draw_blocks(draws, numbers // max(1, len(design.y))):
+        auxiliary = family_parameters(design, part, priors)
+        moderator, own = patient_moderator(design, part), own_therapists(design, part)
+        expected, residual = {}, {}
+        for name in found:
+            therapists = own if name == "patient and therapist" else None
+            eta = link_scale(design, predictor_at(design, part, rows, moderator, therapists))
+            expected[name] = design.family.expected(eta, auxiliary, design.scale)
+            residual[name] = design.family.variance(eta, auxiliary, design.scale).mean(axis=1)
+        # What therapists add to the expected scores is then part of what is not explained.
+        between = (expected["patient and therapist"] - expected["patient"]).var(axis=1)
+        residual["patient"] = residual["patient and therapist"] + between
+        for name in found:
+            found[name].append(
+                array_stats.bayesian_r2(expected[name], residual[name], scale_kind="var")
+            )
+    return ExplainedVariance(
+        outcome, interval, {name: np.concatenate(parts) for name, parts in found.items()}
+    )

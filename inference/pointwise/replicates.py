@@ -1,0 +1,224 @@
+"""Replicated outcomes: the trial's own patients, observed again under the fitted model.
+
+Each replicate takes one posterior draw, with the alliance of that draw where it is latent, and
+draws every patient's outcome anew. The therapists are those of the trial, with the effects of that
+draw; or new ones, with fresh effects, who treat the same patients (the mixed predictive
+distribution of Marshall & Spiegelhalter 2007, doi:10.1214/07-BA206, which an odd therapist cannot
+draw towards himself). Nothing here is compiled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from alliance.inference.draws.datatree import posterior
+from alliance.inference.patients.asked_patients import require_outcome, trial_rows
+from alliance.inference.runs.fit import Fit
+from alliance.inference.sampling.profiles import seed_sequence
+from alliance.inference.scores.expected_scores import BLOCK_NUMBERS, patient_moderator
+from alliance.inference.scores.predictor import (
+    TherapistChoice,
+    TherapistPart,
+    linear_predictor,
+    link_scale,
+    mean_slopes,
+    predictor_at,
+    therapist_part,
+)
+from alliance.inference.scores.residuals import family_parameters, residual_draws, scores_at
+from alliance.models.design.design import Design
+from alliance.models.families.family import Auxiliary
+
+Array = NDArray[np.float64]
+
+# A tail of 1 in 1,000 then holds two replicates: what the checks' limits are told apart with.
+REPLICATES = 2_000
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Replicates:
+    """Observed and replicated outcomes of n patients, for s posterior draws.
+
+    Scores are on the outcome's own scale.
+
+    Attributes
+    ----------
+    design : Design
+    observed : ndarray, shape (n,)
+    moderator : ndarray, shape (1, n) or (s, n)
+        Standardised alliance; of each draw where it is latent.
+    expected : ndarray, shape (s, n)
+        Expected score given the draw, its therapists included.
+    spread : ndarray, shape (s, n) or (s, 1)
+        SD of a score around it; of a Student t outcome the scale, since the SD may not exist.
+    drawn : ndarray, shape (s, n)
+        Replicated scores, with the trial's therapists.
+    average : ndarray, shape (s, n) or None
+        Expected score with an average therapist; None without therapist effects.
+    new : ndarray, shape (s, n) or None
+        Replicated scores with new therapists; None without therapist effects.
+    """
+
+    design: Design
+    observed: Array
+    moderator: Array
+    expected: Array
+    spread: Array
+    drawn: Array
+    average: Array | None
+    new: Array | None
+
+    def residual(self, scores: Array) -> Array:
+        """Standardised residuals of observed or replicated scores, shape (s, n)."""
+        return np.asarray((scores - self.expected) / self.spread)
+
+    def fitted_residual(self, scores: Array) -> Array:
+        """Standardised residuals around the posterior mean of the expected scores.
+
+        Without the posterior's own noise, which is normal and hides heavy tails.
+        """
+        return np.asarray((scores - self.expected.mean(axis=0)) / self.spread.mean(axis=0))
+
+
+def replicate(
+    fit: Fit, outcome: str, *, number: int = REPLICATES, seed: int | None = None
+) -> Iterator[Replicates]:
+    """Replicate one outcome of the trial's analysed patients, some draws at a time.
+
+    Parameters
+    ----------
+    fit : Fit
+    outcome : str
+    number : int
+        Replicates, from as many posterior draws at equal distances; of fewer draws each serves
+        more than once.
+    seed : int, optional
+        The run's own by default. The same seed gives the same replicates.
+
+    Yields
+    ------
+    Replicates
+        In blocks that stay near a few million numbers, `number` draws in all.
+
+    Raises
+    ------
+    InputError
+        If the run has no such outcome.
+    """
+    require_outcome(fit, outcome)
+    design = fit.design(outcome)
+    thinned = thin(posterior(fit.trees[outcome]), number)
+    started = fit.manifest["seed"] if seed is None else seed
+    generator = np.random.default_rng(seed_sequence(started, "replicates", outcome))
+    width = max(1, BLOCK_NUMBERS // (len(design.y) * max(1, design.scale.top)))
+    for start in range(0, number, width):
+        some = thinned.isel(draw=slice(start, start + width))
+        yield _block(fit, outcome, design, some, generator)
+
+
+def thin(draws: xr.Dataset, number: int) -> xr.Dataset:
+    """So many draws at equal distances, as one chain; with repeats where there are fewer.
+
+    Parameters
+    ----------
+    draws : xarray.Dataset
+        Dims ``chain`` and ``draw`` among others.
+    number : int
+
+    Returns
+    -------
+    xarray.Dataset
+        Dims ``chain`` (one) and ``draw`` (`number`), then the others.
+    """
+    total = draws.sizes["chain"] * draws.sizes["draw"]
+    chosen = (np.arange(number) * total) // number
+    found = {}
+    for name, variable in draws.data_vars.items():
+        if not {"chain", "draw"} <= set(variable.dims):
+            found[name] = variable
+            continue
+        ordered = variable.transpose("chain", "draw", ...)
+        values = ordered.values.reshape(total, *ordered.shape[2:])[chosen][None]
+        found[name] = xr.DataArray(values, dims=ordered.dims)
+    kept = {
+        name: values
+        for name, values in draws.coords.items()
+        if not {"chain", "draw"} & set(values.dims)
+    }
+    return xr.Dataset(found, coords=kept)
+
+
+def _block(
+    fit: Fit, outcome: str, design: Design, draws: xr.Dataset, generator: np.random.Generator
+) -> Replicates:
+    scale, family = design.scale, design.family
+    rows, moderator = trial_rows(fit, outcome), patient_moderator(design, draws)
+    auxiliary = family_parameters(design, draws, fit.specs[outcome].priors)
+    average = (
+        predictor_at(design, draws, rows, moderator)
+        if design.moderator.latent
+        else linear_predictor(design, draws, rows)
+    )
+
+    def linked(effect: Array, means: Array | None) -> Array:
+        total, own = average.copy(), moderator
+        if means is not None:
+            mean = np.take(means, design.therapist_index, axis=1)
+            total += mean * mean_slopes(design, draws, design.X)
+            own = moderator - mean
+        for k, column in enumerate(design.effect_columns[: effect.shape[2]]):
+            times = own if design.effects[k] == "slope" else design.X[:, column]
+            total += np.take(effect[:, :, k], design.therapist_index, axis=1) * times
+        return link_scale(design, total)
+
+    def expected(eta: Array) -> Array:
+        return np.asarray(scale.offset + scale.unit * family.expected(eta, auxiliary, scale))
+
+    def random(eta: Array) -> Array:
+        residual = residual_draws(design, auxiliary, eta.shape, generator)
+        return scores_at(design, auxiliary, eta, residual)
+
+    known = _part(design, draws, TherapistChoice.known(*design.therapists), generator)
+    eta = linked(known.effect, known.mean)
+    drawn = random(eta)
+    typical = new = None
+    if design.effects:
+        typical = expected(linked(known.effect[:, :, :0], known.mean))
+        fresh = _part(design, draws, TherapistChoice("new", design.therapists), generator)
+        # Their patients' alliance is given, and with it the therapists' mean alliance.
+        new = random(linked(fresh.effect, known.mean))
+    return Replicates(
+        design=design,
+        observed=scale.offset + scale.unit * design.y,
+        moderator=moderator,
+        expected=expected(eta),
+        spread=_spread(design, eta, auxiliary),
+        drawn=drawn,
+        average=typical,
+        new=new,
+    )
+
+
+def _part(
+    design: Design, draws: xr.Dataset, choice: TherapistChoice, generator: np.random.Generator
+) -> TherapistPart:
+    """Draws of as many therapists as the trial has."""
+    part = therapist_part(design, draws, choice, len(design.therapists), generator)
+    assert part is not None  # only an average therapist has none
+    return part
+
+
+def _spread(design: Design, eta: Array, auxiliary: Auxiliary) -> Array:
+    """SD of a score given the predictor, on the outcome's own scale.
+
+    Of a Student-t outcome its scale, which there is with any degrees of freedom.
+    """
+    scale = design.scale
+    if "residual_sd" in auxiliary and "cutpoint" not in auxiliary:
+        return np.asarray(scale.unit * auxiliary["residual_sd"])
+    return np.asarray(scale.unit * np.sqrt(design.family.variance(eta, auxiliary, scale)))

@@ -1,0 +1,234 @@
+"""Sensitivity of every reported quantity to the priors and to the likelihood, by power-scaling.
+
+The prior, or the likelihood, is raised to a power slightly off one, and the distance that a
+quantity's posterior moves is had from the draws by importance weights: no refit (Kallioinen,
+Paananen, Bürkner & Vehtari 2024, doi:10.1007/s11222-023-10366-5; computed by ArviZ). Priors are
+scaled all together, and each kind alone, so that one that is too tight is named.
+
+The likelihood is that of whole therapists where the therapist effects are integrated out (Gaussian
+outcomes), and of single patients given their therapist's effects elsewhere; with the likelihood of
+the ratings where the alliance has a model of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from arviz_stats.base import array_stats
+from numpy.typing import NDArray
+
+from alliance.data_prep.errors import InputError
+from alliance.inference.draws.datatree import posterior, power_scaling_tree
+from alliance.inference.estimands.estimands import SCALE_QUANTITIES, with_moments
+from alliance.inference.patients.asked_patients import require_outcome
+from alliance.inference.pointwise.log_likelihood import (
+    patient_log_likelihood,
+    therapist_log_likelihood,
+)
+from alliance.inference.priors.log_priors import log_priors, ratings_log_density
+from alliance.inference.runs.fit import Fit
+from alliance.models.design.ratings import needs_model
+
+Array = NDArray[np.float64]
+
+SENSITIVE = 0.05
+"""Distance from which a quantity counts as sensitive: Kallioinen et al. 2024, section 3.3."""
+
+POWERS = (0.99, 1.01)  # either side of one; ArviZ's default
+
+RULED = 0.2
+"""Sensitivity to one prior from which the prior rules a quantity whatever the likelihood does. A
+standard deviation that is nothing but its half-normal prior has 0.24; with some twenty therapists,
+a prior as wide as what it describes has 0.05 to 0.17 (our simulated trials), because so few
+therapists tell little. A coefficient that prior and data pull apart is as sensitive to both."""
+
+FINE, INFORMATIVE = "fine", "informative prior"
+CONFLICT, WEAK = "prior-data conflict", "weak likelihood"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class PowerScaling:
+    """Power-scaling sensitivity of one outcome's m reported quantities to p priors.
+
+    Attributes
+    ----------
+    outcome : str
+    labels : tuple of (quantity, level)
+    prior : ndarray, shape (m,)
+        Sensitivity to all priors together.
+    likelihood : ndarray, shape (m,)
+    kinds : tuple of str
+        Kinds of priors, as of `inference.priors.log_priors.log_priors`.
+    by_kind : ndarray, shape (m, p)
+        Sensitivity to each alone.
+    """
+
+    outcome: str
+    labels: tuple[tuple[str, str], ...]
+    prior: Array
+    likelihood: Array
+    kinds: tuple[str, ...]
+    by_kind: Array
+
+    @property
+    def strongest(self) -> tuple[str, ...]:
+        """Kind of prior that each quantity is most sensitive to."""
+        return tuple(self.kinds[k] for k in np.argmax(self.by_kind, axis=1))
+
+    @property
+    def ruled(self) -> NDArray[np.bool_]:
+        """Which quantities are ruled by which kind of prior, shape (m, p).
+
+        Any quantity is from `RULED` on. A coefficient also is where it is sensitive to the prior,
+        and more so than to the likelihood: a normal posterior that is nothing but its prior has a
+        sensitivity of 0.09 to it and none to the likelihood.
+        """
+        spread = np.array([quantity in SCALE_QUANTITIES for quantity, _ in self.labels])
+        more_than_data = np.maximum(SENSITIVE, self.likelihood)
+        limit = np.where(spread, RULED, np.minimum(RULED, more_than_data))
+        return np.asarray(self.by_kind >= limit[:, None])
+
+    @property
+    def diagnosis(self) -> tuple[str, ...]:
+        """In words, for each quantity.
+
+        ``fine``: not sensitive to the priors. ``informative prior``: sensitive to them, and more
+        to the data. Where a prior rules it: ``prior-data conflict`` if the likelihood moves it
+        too, else ``weak likelihood``. ArviZ's ``psense_summary`` calls a potential conflict what
+        is sensitive to both, however little to the prior.
+        """
+        sensitive = np.maximum(self.prior, self.by_kind.max(axis=1)) >= SENSITIVE
+        found = np.where(sensitive, INFORMATIVE, FINE).astype(object)
+        ruled = self.ruled.any(axis=1)
+        found[ruled] = np.where(self.likelihood[ruled] >= SENSITIVE, CONFLICT, WEAK)
+        return tuple(map(str, found))
+
+    def table(self) -> pd.DataFrame:
+        """One row for each quantity: sensitivities, the strongest prior, and the diagnosis."""
+        return pd.DataFrame(
+            {
+                "outcome": self.outcome,
+                "quantity": [quantity for quantity, _ in self.labels],
+                "level": [level for _, level in self.labels],
+                "prior_sensitivity": self.prior,
+                "likelihood_sensitivity": self.likelihood,
+                "strongest_prior": self.strongest,
+                "strongest_sensitivity": self.by_kind.max(axis=1),
+                "diagnosis": self.diagnosis,
+            }
+        )
+
+    def kind_table(self) -> pd.DataFrame:
+        """One row for each quantity and kind of prior."""
+        return pd.DataFrame(
+            [
+                {
+                    "outcome": self.outcome,
+                    "quantity": quantity,
+                    "level": level,
+                    "prior": kind,
+                    "sensitivity": float(self.by_kind[row, column]),
+                }
+                for row, (quantity, level) in enumerate(self.labels)
+                for column, kind in enumerate(self.kinds)
+            ]
+        )
+
+
+def power_scaling(fit: Fit, outcome: str) -> PowerScaling:
+    """Power-scale the priors and the likelihood of one outcome.
+
+    Parameters
+    ----------
+    fit : Fit
+    outcome : str
+
+    Returns
+    -------
+    PowerScaling
+
+    Raises
+    ------
+    InputError
+        If the run has no such outcome, or it is one of a joint model.
+    """
+    tree, labels = scaling_tree(fit, outcome)
+    prior, likelihood = (
+        {str(name): _sampled(term) for name, term in tree[group].data_vars.items()}
+        for group in ("log_prior", "log_likelihood")
+    )
+    quantities = np.stack([_sampled(each) for each in tree["posterior"].data_vars.values()])
+    return PowerScaling(
+        outcome=outcome,
+        labels=labels,
+        prior=_sensitivity(quantities, np.sum(list(prior.values()), axis=0)),
+        likelihood=_sensitivity(quantities, np.sum(list(likelihood.values()), axis=0)),
+        kinds=tuple(prior),
+        by_kind=np.stack([_sensitivity(quantities, term) for term in prior.values()], axis=1),
+    )
+
+
+def _sampled(values: xr.DataArray) -> Array:
+    return np.asarray(values.transpose("chain", "draw").values)
+
+
+def _sensitivity(quantities: Array, log_density: Array) -> Array:
+    """Of m quantities (m, chain, draw) to one log density (chain, draw).
+
+    As ArviZ's ``psense``, whose labelled arrays take ten times as long as its arithmetic.
+    """
+    weights = [
+        np.exp(array_stats.power_scale_lw(log_density, alpha=alpha, axis=(0, 1)))
+        for alpha in POWERS
+    ]
+    lower, upper = (np.broadcast_to(each / each.sum(), quantities.shape) for each in weights)
+    return np.asarray(array_stats.power_scale_sense(quantities, lower, upper, *POWERS))
+
+
+def scaling_tree(fit: Fit, outcome: str) -> tuple[xr.DataTree, tuple[tuple[str, str], ...]]:
+    """What ArviZ's ``psense`` and ``psense_summary`` need, and the names of the quantities.
+
+    Parameters
+    ----------
+    fit : Fit
+    outcome : str
+
+    Returns
+    -------
+    xarray.DataTree
+        The quantities are called by number (``quantity_0``): some of ArviZ's plots and sums break
+        on variables called ``alpha``, or like a dim.
+    tuple of (quantity, level)
+
+    Raises
+    ------
+    InputError
+        As of `power_scaling`.
+    """
+    require_outcome(fit, outcome)
+    if fit.shared is not None:
+        raise InputError(
+            "Power-scaling is not available for a joint model: its outcomes share priors and "
+            "likelihood.",
+            "Fit the outcomes without --joint; `alliance sensitivity RUN --kind unseen` is "
+            "available.",
+        )
+    design, draws = fit.design(outcome), posterior(fit.trees[outcome])
+    estimands = with_moments(fit.estimands(outcome))
+    pairs = zip(estimands["quantity"].values, estimands["level"].values, strict=True)
+    labels = tuple((str(quantity), str(level)) for quantity, level in pairs)
+    bare = estimands.drop_vars(["quantity", "level", "at"], errors="ignore")
+    quantities = xr.Dataset({f"quantity_{k}": bare.isel(estimand=k) for k in range(len(labels))})
+    integrated = design.family.name == "gaussian"
+    likelihood = (therapist_log_likelihood if integrated else patient_log_likelihood)(fit, outcome)
+    unit = "therapist" if integrated else "patient"
+    terms = {"outcome": likelihood.sum(unit)}
+    if needs_model(design):
+        terms["ratings"] = ratings_log_density(design, draws).sum("therapist")
+    tree = power_scaling_tree(
+        quantities, log_priors(design, draws, fit.specs[outcome].priors), xr.Dataset(terms)
+    )
+    return tree, labels

@@ -1,0 +1,393 @@
+"""Before the data: parameters and scores drawn from the priors with NumPy, in every family.
+
+Draws of the priors have the names and dims of posterior ones, so that all that is computed from a
+posterior is computed from them in the same way. Of the data only the design is used: who was
+treated by whom, in which arm, with which baseline and alliance, and the constants that standardise
+them. The outcome enters through its mean and SD, in whose units the priors are stated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from scipy import special
+
+from alliance.inference.sampling.profiles import seed_sequence
+from alliance.inference.scores.predictor import (
+    TherapistChoice,
+    column_blocks,
+    link_scale,
+    mean_slopes,
+    therapist_factor,
+    therapist_part,
+)
+from alliance.inference.scores.residuals import family_parameters
+from alliance.models.design.design import Design
+from alliance.models.design.ratings import (
+    PREDICTOR_SCALE,
+    caseload,
+    latent_patients,
+    needs_model,
+    predictor_columns,
+)
+from alliance.models.design.within_between import between_columns
+from alliance.models.families.family import EDGE, GAMMA, Parameter
+from alliance.models.joint.joint import slope_scales
+from alliance.models.priors import Priors
+
+Array = NDArray[np.float64]
+
+# Variables by name: dims beside chain and draw, and values, the draw first.
+AllianceDraws = dict[str, tuple[tuple[str, ...], Array]]
+
+DRAWS = 2000  # a share of 1 in 20 is then known to 0.5 percentage points (one standard error)
+# Of more patients so many are drawn at random: scores of a trial's size say enough, and a trial of
+# 100,000 would take gigabytes.
+MOST_PATIENTS = 500
+FEW = 1e-6  # SD that a draw of a rating's SD is kept above, where it divides
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class PriorPredictive:
+    """Parameters and scores that the priors expect.
+
+    Attributes
+    ----------
+    design : Design
+        Of the patients whose scores were drawn: all, or at most `MOST_PATIENTS` of them.
+    draws : xarray.Dataset
+        Parameters as of `prior_draws`, one chain of d draws.
+    scores : ndarray, shape (d, n)
+        A simulated trial in each row, on the outcome's own scale.
+    """
+
+    design: Design
+    draws: xr.Dataset
+    scores: Array
+
+
+def prior_predictive(
+    design: Design, priors: Priors, *, draws: int = DRAWS, seed: int = 0, joint: bool = False
+) -> PriorPredictive:
+    """Draw parameters from the priors, and a trial's scores from each.
+
+    Parameters
+    ----------
+    design : Design
+    priors : Priors
+    draws : int
+        Simulated trials d.
+    seed : int
+        The same seed gives the same draws.
+    joint : bool
+        Whether the outcome is one of a joint model, whose alliance slopes are pooled.
+
+    Returns
+    -------
+    PriorPredictive
+    """
+    generator = np.random.default_rng(seed_sequence(seed, "prior", design.outcome))
+    some = _some_patients(design, generator)
+    found = prior_draws(some, priors, draws=draws, generator=generator, joint=joint)
+    return PriorPredictive(some, found, prior_scores(some, priors, found, generator))
+
+
+def prior_draws(
+    design: Design,
+    priors: Priors,
+    *,
+    draws: int,
+    generator: np.random.Generator,
+    joint: bool = False,
+    alliance: AllianceDraws | None = None,
+) -> xr.Dataset:
+    """Draw a model's parameters from their priors.
+
+    Parameters
+    ----------
+    design : Design
+        J therapists, q effects.
+    priors : Priors
+    draws : int
+    generator : numpy.random.Generator
+    joint : bool
+    alliance : mapping of str to (dims, values), optional
+        Parameters of the alliance's own model and true alliances that were drawn already.
+
+    Returns
+    -------
+    xarray.Dataset
+        The variables of a posterior, dims ``chain`` (one), ``draw``, ...: ``beta``, the family's
+        own parameters, SDs and correlation of the therapists' effects and the effects themselves;
+        where the alliance has a model, its parameters, the therapists' true means and
+        ``moderator_latent``. The latter are drawn given the patient's rating, the means not: they
+        are those of any therapists.
+    """
+    present = [design.coefficients[k] for k in design.present]
+    beta = generator.normal(0, design.prior_sd(priors)[design.present], (draws, len(present)))
+    if joint:
+        pooled, spread = slope_scales(priors)
+        slope = generator.normal(0, pooled, draws)
+        slope += generator.normal(0, spread, draws) * generator.standard_normal(draws)
+        beta[:, present.index("moderator")] = slope
+    found: dict[str, tuple[tuple[str, ...], Array]] = {"beta": (("coefficient",), beta)}
+    for parameter in design.family.parameters:
+        found |= family_draws(parameter, design, priors, draws, generator)
+    found |= _therapist_spreads(design, priors, draws, generator)
+    found |= _alliance(design, priors, draws, generator) if alliance is None else alliance
+    numbered = {
+        name: (("chain", "draw", *dims), values[None]) for name, (dims, values) in found.items()
+    }
+    labels: dict[str, object] = {"chain": [0], "draw": np.arange(draws), "coefficient": present}
+    labels |= {"therapist": list(design.therapists), "effect": list(design.effects)}
+    if "moderator_latent" in found:
+        labels["latent_patient"] = _latent_patients(design)
+    if needs_model(design):
+        names = design.coefficients
+        labels["moderator_predictor"] = [names[k] for k in predictor_columns(design)]
+        labels["between"] = [names[k] for k in between_columns(design)[1:]]
+    known = {dim for dims, _ in numbered.values() for dim in dims}
+    dataset = xr.Dataset(numbered, {dim: labels[dim] for dim in labels if dim in known})
+    if not design.effects:
+        return dataset
+    factor = therapist_factor(design, dataset)
+    standard = generator.standard_normal((draws, len(design.therapists), len(design.effects)))
+    effect = np.einsum("dab,djb->dja", factor, standard)
+    return dataset.assign(
+        therapist_effect=(("chain", "draw", "therapist", "effect"), effect[None])
+    ).assign_coords(
+        therapist=list(design.therapists),
+        effect=list(design.effects),
+    )
+
+
+def _some_patients(design: Design, generator: np.random.Generator) -> Design:
+    if len(design.y) <= MOST_PATIENTS:
+        return design
+    rows = np.sort(generator.choice(len(design.y), MOST_PATIENTS, replace=False))
+    seen, index = np.unique(design.therapist_index[rows], return_inverse=True)
+    return replace(
+        design,
+        therapists=tuple(design.therapists[j] for j in seen),
+        therapist_index=index.ravel(),
+        **{name: getattr(design, name)[rows] for name in ("X", "y", "moderator_missing", "count")},
+    )
+
+
+def _half_normal(scale: float, draws: int, generator: np.random.Generator) -> Array:
+    return np.abs(generator.normal(0, scale, draws))
+
+
+def family_draws(
+    parameter: Parameter,
+    design: Design,
+    priors: Priors,
+    draws: int,
+    generator: np.random.Generator,
+) -> dict[str, tuple[tuple[str, ...], Array]]:
+    """Draws of one of a family's own parameters from its prior; none where priors fix it.
+
+    Parameters
+    ----------
+    parameter : Parameter
+    design : Design
+    priors : Priors
+    draws : int
+    generator : numpy.random.Generator
+
+    Returns
+    -------
+    dict of str to (dims, values)
+    """
+    setting = 0.0 if parameter.scale is None else float(getattr(priors, parameter.scale))
+    if parameter.prior == "half_normal":
+        return {parameter.name: ((), _half_normal(setting, draws, generator))}
+    if parameter.prior == "gamma":
+        if setting:  # fixed by the priors: no parameter
+            return {}
+        return {parameter.name: ((), generator.gamma(GAMMA["alpha"], 1 / GAMMA["beta"], draws))}
+    shares = generator.dirichlet(np.full(design.scale.top + 1, setting), draws)
+    cumulative = np.clip(np.cumsum(shares, axis=1)[:, :-1], EDGE, 1 - EDGE)
+    quantile = special.logit if parameter.prior == "ordered_logit" else special.ndtri
+    return {parameter.name: (("threshold",), quantile(cumulative))}
+
+
+def _therapist_spreads(
+    design: Design,
+    priors: Priors,
+    draws: int,
+    generator: np.random.Generator,
+) -> dict[str, tuple[tuple[str, ...], Array]]:
+    found: dict[str, tuple[tuple[str, ...], Array]] = {}
+    if not design.effects:
+        return found
+    found["therapist_sd"] = ((), _half_normal(priors.therapist_sd, draws, generator))
+    if "slope" in design.effects:
+        slope_sd = _half_normal(priors.therapist_slope_sd, draws, generator)
+        found["therapist_slope_sd"] = ((), slope_sd)
+        # A 2 x 2 LKJ(shape) correlation r: (r + 1) / 2 is Beta(shape, shape).
+        shape = priors.therapist_correlation
+        found["therapist_correlation"] = ((), 2 * generator.beta(shape, shape, draws) - 1)
+    if any(effect.startswith("arm[") for effect in design.effects):
+        arm_sd = _half_normal(priors.therapist_arm_sd, draws, generator)
+        found["therapist_arm_sd"] = ((), arm_sd)
+    return found
+
+
+def _latent_patients(design: Design) -> list[int]:
+    return latent_patients(design) if design.moderator.latent else []
+
+
+def _alliance(
+    design: Design, priors: Priors, draws: int, generator: np.random.Generator
+) -> dict[str, tuple[tuple[str, ...], Array]]:
+    """Parameters of the alliance's own model, therapists' true means, and latent alliances."""
+    spec = design.moderator
+    taken_apart = spec.structure == "within_between"
+    if not (spec.latent or taken_apart):
+        return {}
+    therapist_sd = _half_normal(priors.moderator_therapist_sd, draws, generator)
+    residual_sd = _half_normal(1.0, draws, generator)
+    own = therapist_sd[:, None] * generator.standard_normal((draws, len(design.therapists)))
+    columns = predictor_columns(design)
+    gamma = generator.normal(0, PREDICTOR_SCALE, (draws, len(columns)))
+    found: dict[str, tuple[tuple[str, ...], Array]] = {
+        "moderator_therapist_sd": ((), therapist_sd),
+        "moderator_residual_sd": ((), residual_sd),
+        "moderator_coefficient": (("moderator_predictor",), gamma),
+        "moderator_therapist_mean": (("therapist",), gamma @ caseload(design).T + own),
+    }
+    if taken_apart:
+        found |= between_draws(design, priors, draws, generator)
+    latent = _latent_patients(design)
+    if not latent:
+        return found
+    location = gamma @ design.X[np.ix_(latent, columns)].T
+    location += own[:, design.therapist_index[latent]]
+    value = _latent_alliance(design, np.array(latent), location, residual_sd[:, None], generator)
+    found["moderator_latent"] = (("latent_patient",), value)
+    return found
+
+
+def between_draws(
+    design: Design, priors: Priors, draws: int, generator: np.random.Generator
+) -> AllianceDraws:
+    """Slopes of the part between therapists from their priors; see `within_between`."""
+    found: AllianceDraws = {
+        "moderator_slope_between": ((), generator.normal(0, priors.moderator_slope, draws))
+    }
+    if further := len(between_columns(design)) - 1:
+        own = generator.normal(0, priors.interaction, (draws, further))
+        found["moderator_interaction_between"] = (("between",), own)
+    return found
+
+
+def _latent_alliance(
+    design: Design,
+    latent: NDArray[np.int64],
+    location: Array,
+    residual_sd: Array,
+    generator: np.random.Generator,
+) -> Array:
+    """True alliances (d, m) of patients given their ratings; see `models.ratings`."""
+    spec = design.moderator
+    noise_variance = 0.0 if spec.reliability is None else 1 - spec.reliability
+    rating_variance = np.maximum(residual_sd**2 + noise_variance, FEW**2)
+    rating_sd = np.sqrt(rating_variance)
+    rating = np.repeat(
+        design.X[None, latent, design.coefficients.index("moderator")], len(location), axis=0
+    )
+    missing = design.moderator_missing[latent]
+    noise = generator.standard_normal((len(location), int(missing.sum())))
+    rating[:, missing] = location[:, missing] + rating_sd * noise
+    if spec.ceiling is not None:
+        mean, sd = design.scaling.moderator
+        ceiling = (spec.ceiling - mean) / sd
+        above = ~missing & (rating[0] >= ceiling - 1e-9)  # standardising may move it by so much
+        # A normal variable known to lie above the ceiling, by its log survival function.
+        survival = special.log_ndtr(-(ceiling - location[:, above]) / rating_sd)
+        share = np.log(generator.uniform(np.finfo(float).tiny, 1, survival.shape))
+        lifted = location[:, above] - rating_sd * special.ndtri_exp(survival + share)
+        rating[:, above] = np.maximum(lifted, ceiling)
+    if not noise_variance:
+        return np.asarray(rating)
+    share = residual_sd**2 / rating_variance
+    centre = location + share * (rating - location)
+    spread = np.sqrt(share * noise_variance)
+    return np.asarray(centre + spread * generator.standard_normal(rating.shape))
+
+
+def prior_predictor(design: Design, draws: xr.Dataset) -> Array:
+    """The linear predictor of the design's own patients with their therapists, shape (d, n).
+
+    Parameters
+    ----------
+    design : Design
+    draws : xarray.Dataset
+        As from `prior_draws`, or a posterior.
+    """
+    beta = draws["beta"].values[0]
+    predictor = beta @ design.X[:, design.present].T
+    Z = np.repeat(design.X[None, :, design.effect_columns], len(beta), axis=0)
+    if "moderator_latent" in draws:
+        latent = draws["latent_patient"].values
+        true = draws["moderator_latent"].values[0]
+        change = true - design.X[latent, design.coefficients.index("moderator")]
+        predictor[:, latent] += change * _own_slopes(design, beta, latent)
+        if "slope" in design.effects:
+            Z[:, latent, design.effects.index("slope")] = true
+    if design.effects or "moderator_slope_between" in draws:
+        own = TherapistChoice.known(*(design.therapists[j] for j in design.therapist_index))
+        unused = np.random.default_rng(0)  # known therapists are not drawn
+        part = therapist_part(design, draws, own, len(design.y), unused)
+        if part is not None:
+            if part.mean is not None:
+                mean = part.own_mean()
+                predictor += mean * mean_slopes(design, draws, design.X)
+                if "slope" in design.effects:
+                    Z[..., design.effects.index("slope")] -= mean
+            for k in range(len(design.effects)):
+                predictor += part.effect[:, part.index, k] * Z[..., k]
+    return np.asarray(predictor)
+
+
+def _own_slopes(design: Design, beta: Array, rows: NDArray[np.int64]) -> Array:
+    """Moderator slope (d, m) of these patients in their own arms."""
+    names = [design.coefficients[k] for k in design.present]
+    slope = np.repeat(beta[:, [names.index("moderator")]], len(rows), axis=1)
+    for k in range(1, len(design.arms)):
+        if (name := f"interaction[{k}]") in names:
+            arm = design.X[rows, design.coefficients.index(f"arm[{k}]")]
+            slope += beta[:, [names.index(name)]] * arm
+    return slope
+
+
+def prior_scores(
+    design: Design, priors: Priors, draws: xr.Dataset, generator: np.random.Generator
+) -> Array:
+    """A trial's scores from each draw of the parameters.
+
+    Parameters
+    ----------
+    design : Design
+    priors : Priors
+        For parameters that they fix.
+    draws : xarray.Dataset
+        As from `prior_draws`.
+    generator : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray, shape (d, n)
+        On the outcome's own scale.
+    """
+    predictor = prior_predictor(design, draws)
+    auxiliary = family_parameters(design, draws, priors)
+    scores = np.empty_like(predictor)
+    for some in column_blocks(predictor.shape, max(1, design.scale.top)):
+        eta = link_scale(design, predictor[:, some])
+        scores[:, some] = design.family.random(generator, eta, auxiliary, design.scale)
+    return design.scale.offset + design.scale.unit * scores

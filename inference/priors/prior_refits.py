@@ -1,0 +1,217 @@
+"""The fit again with other prior scales: half as wide and twice as wide, all together or one alone.
+
+The exact model takes prior scales as data, so that a refit costs its sampling alone; every other
+model is compiled again for each. Shapes stay as they are (the LKJ correlation, the Dirichlet of an
+ordinal outcome's categories), as do degrees of freedom that the study fixes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from arviz_stats.base import array_stats
+from numpy.typing import NDArray
+
+from alliance.data_prep.errors import InputError
+from alliance.inference.draws.datatree import posterior
+from alliance.inference.estimands.estimands import estimand_draws, with_moments
+from alliance.inference.estimands.missing_outcomes import contrast_shifts, with_shifted_contrasts
+from alliance.inference.patients.asked_patients import require_outcome
+from alliance.inference.runs.fit import Fit
+from alliance.inference.sampling.engines import fit_outcome
+from alliance.models.design.design import Design
+from alliance.models.design.ratings import needs_model
+from alliance.models.priors import Priors
+
+Array = NDArray[np.float64]
+Told = Callable[[int, int], None]
+
+FACTORS = (0.5, 2.0)
+ALL = "all"
+SHAPES = ("therapist_correlation", "degrees_of_freedom", "category_concentration")
+SCALES = tuple(field.name for field in fields(Priors) if field.name not in SHAPES)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class PriorRefits:
+    """Reported quantities of one outcome under other prior scales.
+
+    Attributes
+    ----------
+    outcome : str
+    labels : tuple of (quantity, level)
+        Of the m quantities.
+    priors : tuple of (str, float)
+        Of the r refits: the kind of prior, or ``all``, and the factor of its scale.
+    baseline : ndarray, shape (m, 3)
+        Posterior mean, SD, and Monte Carlo standard error of the mean, of the fit itself.
+    refitted : ndarray, shape (r, m, 3)
+        The same of the refits.
+    """
+
+    outcome: str
+    labels: tuple[tuple[str, str], ...]
+    priors: tuple[tuple[str, float], ...]
+    baseline: Array
+    refitted: Array
+
+    def table(self) -> pd.DataFrame:
+        """One row for each refit and quantity.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns ``outcome, prior, factor, quantity, level, mean, sd`` (of the refit),
+            ``shift`` (of the mean, on the outcome's own scale), ``shift_sd`` (in posterior SDs of
+            the fit), ``shift_sd_mcse`` (its Monte Carlo standard error) and ``sd_ratio``.
+        """
+        rows = []
+        for (prior, factor), moments in zip(self.priors, self.refitted, strict=True):
+            for label, new, old in zip(self.labels, moments, self.baseline, strict=True):
+                rows.append(
+                    {
+                        "outcome": self.outcome,
+                        "prior": prior,
+                        "factor": factor,
+                        "quantity": label[0],
+                        "level": label[1],
+                        "mean": new[0],
+                        "sd": new[1],
+                        "shift": new[0] - old[0],
+                        "shift_sd": (new[0] - old[0]) / old[1],
+                        "shift_sd_mcse": float(np.hypot(new[2], old[2]) / old[1]),
+                        "sd_ratio": new[1] / old[1],
+                    }
+                )
+        return pd.DataFrame(rows)
+
+    def largest(self) -> pd.DataFrame:
+        """The rows of `table` with each quantity's largest shift in SDs, in its order."""
+        table = self.table()
+        size = table["shift_sd"].abs().groupby([table["quantity"], table["level"]], sort=False)
+        return table.loc[size.idxmax()].reset_index(drop=True)
+
+
+def prior_refits(
+    fit: Fit,
+    outcome: str,
+    *,
+    alone: bool = False,
+    factors: Iterable[float] = FACTORS,
+    cores: int | None = None,
+    progress: Told | None = None,
+) -> PriorRefits:
+    """Fit again with all prior scales multiplied, or each alone too.
+
+    Parameters
+    ----------
+    fit : Fit
+        Whose sampling profile and seed are used.
+    outcome : str
+    alone : bool
+        Multiply each kind of scale that the model uses alone, after all together.
+    factors : iterable of float
+        Above zero.
+    cores : int, optional
+        Chains run at a time; never changes a draw.
+    progress : callable, optional
+        Called with the refits done and the refits to do.
+
+    Returns
+    -------
+    PriorRefits
+
+    Raises
+    ------
+    InputError
+        If the run has no such outcome, it is one of a joint model, or a factor is not above zero.
+    IncompleteSamplingError
+        If a chain is short, or a draw is not finite.
+    """
+    require_outcome(fit, outcome)
+    if fit.shared is not None:
+        raise InputError(
+            "Refits with other priors are not available for a joint model.",
+            "Fit the outcomes without --joint, or fit again with other [priors].",
+        )
+    wanted = tuple(factors)
+    if not wanted or not all(np.isfinite(factor) and factor > 0 for factor in wanted):
+        raise InputError("A factor of prior scales is not above zero.", "Give 0.5 or 2, say.")
+    design, priors = fit.design(outcome), fit.specs[outcome].priors
+    kinds = [ALL, *(used_scales(design) if alone else ())]
+    grid = tuple((kind, factor) for kind in kinds for factor in wanted)
+    moments, estimands = [], with_moments(fit.estimands(outcome))
+    shifts = contrast_shifts(fit.study, fit.manifest, outcome)
+    for done, (kind, factor) in enumerate(grid):
+        if progress is not None:
+            progress(done, len(grid))
+        tree, _ = fit_outcome(
+            design,
+            scaled(priors, kind, factor),
+            fit.profile,
+            fit.manifest["seed"],
+            engine=fit.engine,
+            cores=cores,
+        )
+        found = with_shifted_contrasts(estimand_draws(design, posterior(tree)), shifts)
+        moments.append(_moments(with_moments(found)))
+    if progress is not None:
+        progress(len(grid), len(grid))
+    pairs = zip(estimands["quantity"].values, estimands["level"].values, strict=True)
+    return PriorRefits(
+        outcome=outcome,
+        labels=tuple((str(quantity), str(level)) for quantity, level in pairs),
+        priors=grid,
+        baseline=_moments(estimands),
+        refitted=np.stack(moments),
+    )
+
+
+def scaled(priors: Priors, kind: str, factor: float) -> Priors:
+    """Priors with one scale, or all, multiplied.
+
+    Parameters
+    ----------
+    priors : Priors
+    kind : str
+        One of `SCALES`, or ``all``.
+    factor : float
+    """
+    kinds = SCALES if kind == ALL else (kind,)
+    return replace(priors, **{name: factor * getattr(priors, name) for name in kinds})
+
+
+def used_scales(design: Design) -> tuple[str, ...]:
+    """Kinds of prior scales that the design's model has, in the order of `Priors`.
+
+    Parameters
+    ----------
+    design : Design
+    """
+    parts = {design.encoding.terms[k].kind for k in design.present}
+    used = {
+        "intercept": "intercept" in parts,
+        "baseline_slope": "baseline" in parts,
+        "arm": "arm" in parts,
+        "moderator_slope": True,
+        "interaction": "interaction" in parts,
+        "covariate_slope": "covariate" in parts,
+        "therapist_sd": "intercept" in design.effects,
+        "therapist_slope_sd": "slope" in design.effects,
+        "residual_sd": any(each.name == "residual_sd" for each in design.family.parameters),
+        "therapist_arm_sd": any(effect.startswith("arm[") for effect in design.effects),
+        "moderator_therapist_sd": needs_model(design),
+    }
+    return tuple(name for name in SCALES if used[name])
+
+
+def _moments(estimands: xr.DataArray) -> Array:
+    """Mean, SD and Monte Carlo standard error of every quantity, (m, 3)."""
+    draws = estimands.transpose("estimand", "chain", "draw").values
+    return np.array(
+        [(each.mean(), each.std(ddof=1), float(array_stats.mcse(each))) for each in draws]
+    )

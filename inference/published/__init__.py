@@ -1,0 +1,1 @@
+"""Published findings, the linear models again, and the posterior beside them."""

@@ -1,0 +1,174 @@
+"""Published findings, linear-model refits and the posterior, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from alliance.inference.estimands.compared_at import mean_alliance
+from alliance.inference.published.findings import Finding, verdict
+from alliance.inference.published.refits import refit
+from alliance.inference.runs.fit import Fit
+
+KEY = ["outcome", "quantity", "level"]
+MODELS = ("ols_main", "ols", "ols_robust", "reml")
+# Degrees of freedom; with fewer a robust interval holds too little (Tipton 2015,
+# doi:10.1037/met0000011).
+FEW = 4
+VERDICT_COLUMNS = (
+    "claim",
+    "published_estimate",
+    "published_lower",
+    "published_upper",
+    "published_p",
+    "verdict",
+    "explanation",
+    "known_by",
+    "source",
+    "note",
+)
+POSTERIOR = {
+    "mean": "posterior_mean",
+    "sd": "posterior_sd",
+    "lower": "posterior_lower",
+    "upper": "posterior_upper",
+    "prob_positive": "prob_positive",
+}
+
+
+def compare(
+    fit: Fit,
+    findings: Sequence[Finding] = (),
+    *,
+    interval: float = 0.95,
+    robust: bool = False,
+    at: float | None = None,
+    extrapolate: bool = False,
+) -> pd.DataFrame:
+    """Every reported quantity from each source, with a verdict on what was published.
+
+    Parameters
+    ----------
+    fit : Fit
+    findings : sequence of Finding
+        Published findings; those of outcomes that were not fitted are left out.
+    interval : float
+        Probability of all intervals but the published ones.
+    robust : bool
+        Whether OLS is given with cluster-robust standard errors by therapist, too.
+    at, extrapolate
+        Where arms are compared, as of `inference.runs.fit.Fit.summary`. Refits, which have the
+        patients with a rating alone, compare them at the same value: by default the mean over
+        all whom the posterior analyses. Published numbers stand as printed.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row for each quantity and each finding about it, in the order of the tidy table.
+        ``outcome, quantity, level``; ``claim, published_estimate, published_lower,
+        published_upper, published_p`` (as later arm minus earlier on the outcome's scale);
+        for each model of `inference.published.refits.refit` ``MODEL_estimate, _se, _df, _lower,
+        _upper, _p_value`` (limits and p from Student's t with ``df`` degrees of freedom);
+        ``posterior_mean, posterior_sd, posterior_lower, posterior_upper, prob_positive``;
+        ``verdict, explanation, known_by, source, note, refit_note``; and ``at``, the alliance to
+        which intercept, contrasts and the SD between therapists of the posterior belong, missing
+        for averages over the patients at their own alliance. Under a curved link the posterior
+        speaks of an average therapist, and the refits are linear models of the scores, whose
+        contrasts are averages over therapists as well.
+    """
+    summary = fit.summary(interval=interval, at=at, extrapolate=extrapolate)
+    table = summary[[*KEY, *POSTERIOR, "at"]].rename(columns=POSTERIOR)
+    places = {name: mean_alliance(fit, name) if at is None else at for name in fit.outcomes}
+    refits = pd.concat(
+        [
+            refit(fit.linear_design(outcome), interval=interval, robust=robust, at=place)
+            for outcome, place in places.items()
+        ],
+        ignore_index=True,
+    )
+    for model in MODELS if robust else [name for name in MODELS if name != "ols_robust"]:
+        part = refits[refits["model"] == model].drop(columns=["model", "note"])
+        renamed = {name: f"{model}_{name}" for name in part.columns if name not in KEY}
+        table = table.merge(part.rename(columns=renamed), on=KEY, how="left")
+    notes = {outcome: _notes(fit, outcome, refits) for outcome in fit.outcomes}
+    table["refit_note"] = [notes.get(outcome, "") for outcome in table["outcome"]]
+    table = table.merge(_verdicts(fit, findings, summary, interval), on=KEY, how="left")
+    front = list(VERDICT_COLUMNS[:5])
+    refitted = [name for name in table.columns if name.startswith(MODELS)]
+    back = list(VERDICT_COLUMNS[5:])
+    return table[[*KEY, *front, *refitted, *POSTERIOR.values(), *back, "refit_note", "at"]]
+
+
+def refit_words(table: pd.DataFrame) -> list[str]:
+    """What the intervals of a comparison's refits are, in sentences.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As from `compare`.
+    """
+    lines = []
+    if table["reml_estimate"].notna().any():
+        lines.append(
+            "REML: intervals from Student's t with Satterthwaite's degrees of freedom; in a "
+            "singular fit what is estimated as zero counts as known."
+        )
+    if "ols_robust_df" in table:
+        line = (
+            "OLS, robust: standard errors that allow for therapists (CR2), t with Bell and "
+            "McCaffrey's degrees of freedom."
+        )
+        if (table["ols_robust_df"] < FEW).any():
+            line += f" Some have fewer than {FEW}: such an interval is not to be trusted."
+        lines.append(line)
+    return lines
+
+
+def _notes(fit: Fit, outcome: str, refits: pd.DataFrame) -> str:
+    """What a reader must know of an outcome's refits."""
+    found = list(refits.loc[refits["outcome"] == outcome, "note"].unique())
+    if fit.specs[outcome].therapist_by_arm:
+        found.append("REML is without therapists' own arm effects, which the posterior has")
+    return "; ".join(note for note in found if note)
+
+
+def _verdicts(
+    fit: Fit, findings: Sequence[Finding], summary: pd.DataFrame, interval: float
+) -> pd.DataFrame:
+    posterior = {
+        (row["outcome"], row["quantity"], row["level"]): row for row in summary.to_dict("records")
+    }
+    rows = []
+    for printed in findings:
+        key = (printed.outcome, printed.quantity, printed.level)
+        if key not in posterior:
+            continue
+        better = fit.study.outcomes[printed.outcome].better
+        finding, row = printed.as_difference(better), posterior[key]
+        judged = verdict(
+            finding,
+            lower=row["lower"],
+            upper=row["upper"],
+            estimate=row["mean"],
+            better=better,
+            probability=interval,
+        )
+        rows.append(
+            (
+                *key,
+                finding.claim,
+                finding.estimate,
+                finding.lower,
+                finding.upper,
+                finding.p,
+                judged.word,
+                judged.explanation,
+                finding.known_by,
+                finding.source,
+                finding.note or "",
+            )
+        )
+    frame = pd.DataFrame(rows, columns=[*KEY, *VERDICT_COLUMNS])
+    numbers = ["published_estimate", "published_lower", "published_upper", "published_p"]
+    return frame.astype(dict.fromkeys(numbers, float))

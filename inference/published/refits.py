@@ -1,0 +1,317 @@
+"""The linear models again: OLS and REML of the same formula, through the same linear map.
+
+They answer in the names and on the scale of the tidy table, so that a published regression, its
+refit and the posterior stand side by side. Cross-products by therapist are all that they need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+from scipy import stats
+
+from alliance.data_prep.levels import AVERAGE
+from alliance.data_prep.moments import Moments, therapist_moments
+from alliance.inference.estimands.estimands import (
+    LinearEstimands,
+    linear_estimands,
+    spread_estimands,
+)
+from alliance.inference.published.cluster_robust import cluster_robust
+from alliance.inference.published.restricted_likelihood import RestrictedLikelihood
+from alliance.models.design.design import Design
+
+Array = NDArray[np.float64]
+
+COLUMNS = (
+    "outcome",
+    "model",
+    "quantity",
+    "level",
+    "estimate",
+    "se",
+    "df",
+    "lower",
+    "upper",
+    "p_value",
+    "note",
+)
+BOUNDARY = 1e-3  # an SD between therapists below this share of the residual SD is one of zero
+PERFECT = 0.999  # a correlation beyond this one is one of -1 or 1
+# Least share of the outcome's variance that a fit leaves: rounding leaves less of an exact one.
+LEAST_LEFT = 1e-13
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class LinearFit:
+    """Coefficients of one linear model on the standardised scale.
+
+    Attributes
+    ----------
+    beta, covariance : ndarray, shape (p,) and (p, p)
+        Of the columns present in the design.
+    scales : xarray.Dataset or None
+        Standard deviations as a single draw; None where they were not estimated.
+    degrees_of_freedom : callable
+        From linear combinations of the coefficients, shape (m, p), to the degrees of freedom of
+        their t distributions, shape (m,).
+    note : str
+        What a reader must know: a boundary, no estimate.
+    """
+
+    beta: Array
+    covariance: Array
+    scales: xr.Dataset | None
+    degrees_of_freedom: Callable[[Array], Array]
+    note: str = ""
+
+
+def refit(
+    design: Design, *, interval: float = 0.95, robust: bool = False, at: float | None = None
+) -> pd.DataFrame:
+    """Linear models of one outcome.
+
+    Parameters
+    ----------
+    design : Design
+        With patients' rows, or with nothing but their cross-products.
+    interval : float
+        Probability of the confidence intervals.
+    robust : bool
+        Whether OLS is given with standard errors that allow for therapists, too.
+    at : float, optional
+        Alliance, in its own points, at which arms are compared; by default the mean of the
+        design's patients.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns as in `COLUMNS`; models ``ols`` (with the arm by moderator interaction),
+        ``ols_main`` (without it), ``ols_robust`` (``ols`` with cluster-robust standard errors, see
+        `inference.published.cluster_robust`) if asked for and, where therapist effects are part of
+        the model, ``reml`` (see `inference.published.restricted_likelihood`). All intervals are
+        from Student's t with the degrees of freedom ``df``: n - p for OLS, Bell and McCaffrey's for
+        the robust standard errors, Satterthwaite's for REML.
+    """
+    centre, sd = design.scaling.moderator
+    alliance = 0.0 if at is None else (at - centre) / sd
+    interactions = design.encoding.places("interaction")
+    main = [k for k in design.present if k not in interactions]
+    fits = {"ols": (design.present, ols), "ols_main": (main, ols)}
+    if robust:
+        fits["ols_robust"] = (design.present, ols_robust)
+    if design.effects:
+        varying = [design.present.index(column) for column in design.effect_columns]
+        fits["reml"] = (design.present, lambda moments: reml(moments, varying))
+    tables = []
+    for name, (columns, fit_to) in fits.items():
+        beta, moments = _about_least_squares(design, columns)
+        fit = fit_to(moments)
+        tables.append(_table(design, name, columns, beta, fit, interval, alliance))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _about_least_squares(design: Design, columns: Sequence[int]) -> tuple[Array, Moments]:
+    """Least squares of some columns, and the moments of these columns and the residuals.
+
+    No digits are lost to the part of the outcome that the columns explain.
+    """
+    if design.given is None:
+        X = design.X[:, columns]
+        beta = np.linalg.lstsq(X, design.y)[0]
+        residuals = design.y - X @ beta
+        count = len(design.therapists)
+        return beta, therapist_moments(X, residuals, design.therapist_index, count)
+    kept = np.array([*columns, len(design.coefficients)])
+    whole = design.given.cross_products[:, kept[:, None], kept]
+    products = whole.sum(axis=0)
+    beta = np.linalg.solve(products[:-1, :-1], products[:-1, -1])
+    A = np.eye(len(kept))
+    A[:-1, -1] = -beta
+    return beta, Moments(A.T @ whole @ A, design.given.count.copy())
+
+
+def ols(moments: Moments) -> LinearFit:
+    """Ordinary least squares, therapists ignored.
+
+    Parameters
+    ----------
+    moments : Moments
+        Of columns and outcome, or of columns and the residuals of least squares; the coefficients
+        are then those of the residuals, which are zero.
+    """
+    XtX = moments.XtX
+    beta = np.linalg.solve(XtX, moments.Xty)
+    spare = moments.n - len(XtX)
+    variance = max(0.0, float(moments.yty - moments.Xty @ beta) / spare)
+    scales = _single_draw(residual_sd=float(np.sqrt(variance)))
+    inverse = np.linalg.inv(XtX)
+    covariance = variance * (inverse + inverse.T) / 2
+    return LinearFit(beta, covariance, scales, lambda contrasts: np.full(len(contrasts), spare))
+
+
+def ols_robust(moments: Moments) -> LinearFit:
+    """Ordinary least squares with standard errors that allow for therapists: CR2.
+
+    Parameters
+    ----------
+    moments : Moments
+        Of columns and the residuals of least squares.
+    """
+    if _therapists(moments) < 2:
+        return _missing(moments, "OLS, robust, has no standard errors: there is one therapist")
+    robust = cluster_robust(moments)
+    beta = np.zeros(len(robust.covariance))  # of residuals
+    return LinearFit(beta, robust.covariance, None, robust.degrees_of_freedom)
+
+
+def reml(moments: Moments, columns: Sequence[int]) -> LinearFit:
+    """Linear mixed model by restricted maximum likelihood.
+
+    Parameters
+    ----------
+    moments : Moments
+        As for `ols`.
+    columns : sequence of int
+        Columns of X whose coefficients vary between therapists.
+
+    Returns
+    -------
+    LinearFit
+        Standard errors are those of generalised least squares at the estimated variances, as in
+        most software for mixed models (Laird & Ware 1982, doi:10.2307/2529876). With missing
+        coefficients and a note where the data leave nothing to estimate.
+    """
+    if why := _nothing_to_estimate(moments, columns):
+        return _missing(moments, why)
+    fit = RestrictedLikelihood(moments, columns).maximise()
+    residual_sd = float(np.sqrt(fit.residual_variance))
+    sds = np.sqrt(np.diag(fit.effect_covariance).clip(min=0))
+    names = ("therapist_sd", "therapist_slope_sd")
+    spreads = dict(zip(names, sds, strict=False)) | {"residual_sd": residual_sd}
+    if len(sds) > 1 and sds[:2].all():
+        spreads["therapist_correlation"] = float(fit.effect_covariance[0, 1] / sds[0] / sds[1])
+    scales = _single_draw(**spreads)
+    note = (
+        _boundary(fit.effect_covariance, residual_sd)
+        if fit.identified
+        else "REML: the data do not tell the variances of the therapists' effects and of the "
+        "residuals apart; what stands here is one of many answers"
+    )
+    return LinearFit(fit.beta, fit.covariance, scales, fit.degrees_of_freedom, note)
+
+
+def _missing(moments: Moments, why: str) -> LinearFit:
+    """No estimates, and why."""
+    size = len(moments.XtX)
+    nothing = np.full((size, size), np.nan)
+    return LinearFit(
+        nothing[0], nothing, None, lambda contrasts: np.full(len(contrasts), np.nan), why
+    )
+
+
+def _therapists(moments: Moments) -> int:
+    """Therapists with patients."""
+    return int((moments.count > 0).sum())
+
+
+def _nothing_to_estimate(moments: Moments, columns: Sequence[int]) -> str:
+    """Why there are no REML estimates; nothing where there are."""
+    if _therapists(moments) < 2:
+        return "REML has no estimate: there is one therapist"
+    if moments.n <= len(moments.XtX) + len(columns):
+        return "REML has no estimate: too few patients for the coefficients"
+    if not moments.yty > LEAST_LEFT * moments.n:
+        return "REML has no estimate: the columns explain the outcome to the last digit"
+    return ""
+
+
+def _boundary(covariance: Array, residual_sd: float) -> str:
+    """What to say of a singular covariance of the therapists' effects; nothing of another."""
+    sds = np.sqrt(np.diag(covariance).clip(min=0))
+    zero = sds < BOUNDARY * residual_sd
+    boundary = "REML estimate on the boundary"
+    if len(sds) == 1:
+        return f"{boundary}: the variance between therapists is zero" if zero[0] else ""
+    singular = f"{boundary}: the covariance of the therapists' effects is singular"
+    if zero.all():
+        return f"{singular} (both variances are zero)"
+    if zero.any():
+        which = ("means", "slopes")[int(np.flatnonzero(zero)[0])]
+        return f"{singular} (the variance of the {which} is zero)"
+    correlation = covariance[0, 1] / (sds[0] * sds[1])
+    if abs(correlation) > PERFECT:
+        return f"{singular} (the correlation of means and slopes is {np.sign(correlation):.0f})"
+    return ""
+
+
+def _single_draw(**values: float) -> xr.Dataset:
+    return xr.Dataset({name: (("chain", "draw"), [[value]]) for name, value in values.items()})
+
+
+def _table(
+    design: Design,
+    model: str,
+    columns: Sequence[int],
+    about: Array,
+    fit: LinearFit,
+    interval: float,
+    alliance: float,
+) -> pd.DataFrame:
+    linear = _available(linear_estimands(design), columns, len(design.coefficients))
+    matrix = linear.at(alliance)[:, list(columns)]
+    estimate = matrix @ (about + fit.beta) + linear.offset
+    variance = np.einsum("mp,pq,mq->m", matrix, fit.covariance, matrix)
+    se = np.sqrt(variance.clip(min=0))
+    df = fit.degrees_of_freedom(matrix)
+    distribution = stats.t(df)
+    half = distribution.ppf((1 + interval) / 2) * se
+    with np.errstate(divide="ignore", invalid="ignore"):  # a perfect fit has no standard errors
+        p_value = 2 * distribution.sf(np.abs(estimate) / se)
+    table = pd.DataFrame(
+        {
+            "quantity": [quantity for quantity, _ in linear.labels],
+            "level": [level for _, level in linear.labels],
+            "estimate": estimate,
+            "se": se,
+            "df": df,
+            "lower": estimate - half,
+            "upper": estimate + half,
+            "p_value": p_value,
+        }
+    )
+    if fit.scales is not None:
+        outcome_sd, moderator_sd = design.scaling.outcome[1], design.scaling.moderator[1]
+        variance = (outcome_sd * fit.scales["residual_sd"].values.ravel()) ** 2
+        scales = spread_estimands(
+            fit.scales, np.array([outcome_sd]), variance, moderator_sd, alliance
+        )
+        rows = [
+            {"quantity": name, "level": level, "estimate": float(value[0])}
+            for (name, level), value in scales.items()
+        ]
+        table = pd.concat([table, pd.DataFrame(rows)], ignore_index=True)
+    table = table.assign(outcome=design.outcome, model=model, note=fit.note)
+    return table[list(COLUMNS)]
+
+
+def _available(linear: LinearEstimands, columns: Sequence[int], size: int) -> LinearEstimands:
+    """The quantities that a model with only some of the columns speaks of."""
+    left_out = [column for column in range(size) if column not in columns]
+    average = ("moderator_slope", AVERAGE)
+    keep = [
+        row
+        for row, label in enumerate(linear.labels)
+        if label == average or not np.any(linear.matrix[row, left_out])
+    ]
+    return LinearEstimands(
+        labels=tuple(linear.labels[row] for row in keep),
+        matrix=linear.matrix[keep],
+        along=linear.along[keep],
+        offset=linear.offset[keep],
+    )

@@ -1,0 +1,1 @@
+"""A fitted study: made, written to its folder, read back, and reproduced."""

@@ -1,0 +1,196 @@
+"""The choices behind a run in words: what was fitted, and where that departs from the defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from alliance.data_prep.study.description import ModelSettings
+from alliance.inference.draws.datatree import posterior
+from alliance.inference.estimands.estimands import infinite_variance
+from alliance.inference.estimands.missing_outcomes import SHIFTED, stated_shifts, unseen_patients
+from alliance.models.priors import Priors
+from alliance.models.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from alliance.inference.runs.fit import Fit
+
+FAMILY_WORDS = {
+    "gaussian": "Gaussian",
+    "student_t": "Student-t",
+    "ordinal": "ordinal",
+    "beta_binomial": "beta-binomial",
+}
+THERAPIST_WORDS = {
+    "none": "none",
+    "intercept": "intercept",
+    "intercept+slope": "intercept and slope",
+}
+BETWEEN_WORDS = ", both slopes by arm"
+ALLIANCE_WORDS = {"total": "total", "within_between": "within and between therapists"}
+MISSING_WORDS = {"complete_case": "patients left out", "impute": "imputed inside the model"}
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One choice of an analysis.
+
+    Attributes
+    ----------
+    aspect : str
+        What was to be chosen.
+    words : str
+        What was chosen; where outcomes differ, each group of them in brackets.
+    default : bool
+        Whether it is what a study file without settings gets.
+    """
+
+    aspect: str
+    words: str
+    default: bool
+
+    def __str__(self) -> str:
+        return f"{self.aspect}: {self.words}"
+
+
+def model_choices(fit: Fit) -> tuple[Choice, ...]:
+    """Every choice behind a fit.
+
+    Parameters
+    ----------
+    fit : Fit
+
+    Returns
+    -------
+    tuple of Choice
+        Always the same aspects in the same order.
+
+    Raises
+    ------
+    InputError
+        If the study shifts unseen outcomes, and the run does not hold their counts.
+    """
+    model, plain = fit.study.model, ModelSettings()
+
+    def by_outcome(
+        aspect: str, tell: Callable[[ModelSpec], str], default: Callable[[ModelSpec], bool]
+    ) -> Choice:
+        words = {outcome: tell(spec) for outcome, spec in fit.specs.items()}
+        return Choice(aspect, _grouped(words), all(map(default, fit.specs.values())))
+
+    native = model.likelihood != plain.likelihood
+    family = _grouped({name: _family(fit, name) for name in fit.specs})
+    return (
+        Choice(
+            "likelihood",
+            f"each outcome's own family, {family}" if native else f"{family}, as published",
+            not native,
+        ),
+        by_outcome(
+            "therapist effects",
+            lambda spec: THERAPIST_WORDS[spec.therapist],
+            lambda spec: spec.therapist == plain.therapist,
+        ),
+        by_outcome(
+            "arm effects",
+            lambda spec: (
+                "vary between therapists"
+                if spec.therapist_by_arm
+                else "the same for all therapists"
+            ),
+            lambda spec: spec.therapist_by_arm == plain.therapist_by_arm,
+        ),
+        by_outcome(
+            "alliance",
+            lambda spec: (
+                ALLIANCE_WORDS[spec.moderator.structure]
+                + BETWEEN_WORDS * spec.moderator.between_interaction
+            ),
+            lambda spec: spec.moderator.structure == plain.alliance,
+        ),
+        by_outcome(
+            "alliance slope",
+            lambda spec: "differs between arms" if spec.interaction else "the same in all arms",
+            lambda spec: spec.interaction == plain.interaction,
+        ),
+        by_outcome(
+            "missing alliance",
+            lambda spec: MISSING_WORDS[spec.moderator.missing],
+            lambda spec: spec.moderator.missing == plain.missing_alliance,
+        ),
+        by_outcome(
+            "alliance ratings",
+            lambda spec: _ratings(spec.moderator.reliability, spec.moderator.ceiling),
+            lambda spec: spec.moderator.reliability is None and spec.moderator.ceiling is None,
+        ),
+        Choice(
+            "outcomes",
+            "all in one model" if model.joint else "one at a time",
+            model.joint == plain.joint,
+        ),
+        _unseen_outcomes(fit),
+        by_outcome(
+            "priors", lambda spec: _priors(spec.priors), lambda spec: spec.priors == Priors()
+        ),
+    )
+
+
+def _grouped(words: dict[str, str]) -> str:
+    """What all outcomes share, or each variant with its outcomes in brackets."""
+    variants = list(dict.fromkeys(words.values()))
+    if len(variants) == 1:
+        return variants[0]
+    return ", ".join(
+        f"{variant} ({', '.join(name for name, own in words.items() if own == variant)})"
+        for variant in variants
+    )
+
+
+def _family(fit: Fit, outcome: str) -> str:
+    name = fit.specs[outcome].family
+    told = FAMILY_WORDS.get(name, name.replace("_", " "))
+    share = 0.0
+    if name == "student_t":
+        share = infinite_variance(fit.design(outcome), posterior(fit.trees[outcome]))
+    if not share:
+        return told
+    return (
+        f"{told}, whose variance is infinite (two degrees of freedom or fewer) in {share:.1%} of "
+        "the draws: residual SD infinite there, therapists' share zero"
+    )
+
+
+def _ratings(reliability: float | None, ceiling: float | None) -> str:
+    parts = []
+    if reliability is not None:
+        parts.append(f"true score plus noise, reliability {reliability:g}")
+    if ceiling is not None:
+        parts.append(f"cut off at the ceiling {ceiling:g}")
+    return " and ".join(parts) or "taken as they are"
+
+
+def _unseen_outcomes(fit: Fit) -> Choice:
+    """The shifts of unseen outcomes, with the number of patients that each speaks of."""
+    told = []
+    for outcome in fit.outcomes:
+        shifts = {arm: shift for arm, shift in stated_shifts(fit.study, outcome).items() if shift}
+        if shifts:
+            counts = unseen_patients(fit.study, fit.manifest, outcome)
+            by_arm = [
+                f"{arm} by {shift:+g} ({counts[arm][0]} of {counts[arm][1]} patients unseen)"
+                for arm, shift in shifts.items()
+            ]
+            told.append(f"{outcome} in {', '.join(by_arm)}")
+    if not told:
+        return Choice("unseen outcomes", "missing at random given the model", True)
+    words = f"missing at random, in {SHIFTED} shifted: {'; '.join(told)}"
+    return Choice("unseen outcomes", words, False)
+
+
+def _priors(priors: Priors) -> str:
+    default = asdict(Priors())
+    changed = [
+        f"{name} {value:g}" for name, value in asdict(priors).items() if value != default[name]
+    ]
+    return f"default but for {', '.join(changed)}" if changed else "default"

@@ -1,0 +1,239 @@
+"""A study's fitted outcomes: draws, designs and tables, from a sampler or from disk."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from alliance.data_prep.covariates import with_columns_told
+from alliance.data_prep.study.description import Study
+from alliance.inference.draws.datatree import analysed_patients, kept_moments, posterior
+from alliance.inference.estimands.compared_at import require_place, standard_alliance
+from alliance.inference.estimands.estimands import (
+    estimand_draws,
+    prior_table,
+    shared_estimands,
+    shared_prior_table,
+)
+from alliance.inference.estimands.missing_outcomes import (
+    contrast_shifts,
+    with_shifted_contrasts,
+    with_shifted_priors,
+)
+from alliance.inference.estimands.summary import summarise
+from alliance.inference.runs.rowless import design_of_moments, refuse_rows
+from alliance.inference.sampling.profiles import Engine, SamplerProfile
+from alliance.models.design.design import Design, build_design
+from alliance.models.joint.joint import outcome_priors
+from alliance.models.priors import Priors
+from alliance.models.spec import JOINT, ModelSpec
+
+# Packages whose version can move a draw or a digit of a table.
+RECORDED_PACKAGES = (
+    "alliance",
+    "pymc",
+    "pytensor",
+    "nutpie",
+    "numba",
+    "llvmlite",
+    "numpy",
+    "scipy",
+    "arviz",
+    "arviz-stats",
+    "xarray",
+    "pandas",
+    "statsmodels",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """Posterior draws of a study's outcomes, and how they came about.
+
+    Attributes
+    ----------
+    study : Study
+    specs : dict of str to ModelSpec
+        By outcome.
+    trees : dict of str to xarray.DataTree
+        By outcome; ArviZ groups at the root, parameters on the standardised scale.
+    flow : pandas.DataFrame
+        Flow counts of the outcomes.
+    manifest : dict
+        What was fitted, with what, when: plain values.
+    differences : tuple of str
+        For a run read back: what no longer matches (study, data, versions).
+    shared : xarray.DataTree or None
+        Of a joint model: what its outcomes share.
+    """
+
+    study: Study
+    specs: dict[str, ModelSpec]
+    trees: dict[str, xr.DataTree]
+    flow: pd.DataFrame
+    manifest: dict[str, Any]
+    differences: tuple[str, ...] = field(default=())
+    shared: xr.DataTree | None = None
+
+    @property
+    def outcomes(self) -> tuple[str, ...]:
+        """Names of the fitted outcomes."""
+        return tuple(self.specs)
+
+    @property
+    def profile(self) -> SamplerProfile:
+        """The sampler's settings."""
+        return SamplerProfile(**self.manifest["profile"])
+
+    @property
+    def engine(self) -> Engine:
+        """Which engine was asked for; runs of before there was a choice are of NUTS."""
+        return "instant" if self.manifest.get("engine") == "instant" else "nuts"
+
+    @property
+    def rowless(self) -> bool:
+        """Whether the run was fitted from cross-products, without patients' rows."""
+        return any(kept_moments(tree) is not None for tree in self.trees.values())
+
+    def patients(self, outcome: str) -> xr.Dataset:
+        """The outcome's analysed patients, by position, on their own scales.
+
+        Raises
+        ------
+        InputError
+            If the run was fitted from cross-products.
+        """
+        if kept_moments(self.trees[outcome]) is not None:
+            raise refuse_rows()
+        return with_columns_told(analysed_patients(self.trees[outcome]), self.study.covariates)
+
+    def design(self, outcome: str) -> Design:
+        """The outcome's design, built again from its patients, or from their cross-products."""
+        kept = kept_moments(self.trees[outcome])
+        if kept is not None:
+            return design_of_moments(kept, self.specs[outcome], self.study.covariates)
+        limits = self.study.outcomes[outcome].range
+        joint = self.manifest.get(JOINT)
+        scale = None if joint is None else tuple(joint["moderator_scale"])
+        return build_design(self.patients(outcome), self.specs[outcome], limits, scale)
+
+    def linear_design(self, outcome: str) -> Design:
+        """Design of the outcome's linear models: Gaussian, of the patients with a rating."""
+        spec = self.specs[outcome]
+        linear = ModelSpec(outcome, spec.therapist, spec.interaction, spec.priors)
+        kept = kept_moments(self.trees[outcome])
+        if kept is not None:
+            return design_of_moments(kept, linear, self.study.covariates)
+        patients = self.patients(outcome)
+        rated = np.flatnonzero(np.isfinite(patients["moderator"].values))
+        return build_design(patients.isel(patient=rated), linear)
+
+    def estimands(
+        self,
+        outcome: str,
+        *,
+        per_sd: bool = False,
+        at: float | None = None,
+        extrapolate: bool = False,
+    ) -> xr.DataArray:
+        """Draws of the outcome's reported quantities; see `inference.estimands.estimands`.
+
+        With arm contrasts under the study's shifts of unseen outcomes, if there are any; see
+        `inference.estimands.missing_outcomes`.
+
+        Parameters
+        ----------
+        outcome : str
+        per_sd, at, extrapolate
+            As of `summary`.
+        """
+        require_place(self, outcome, at, extrapolate=extrapolate)
+        draws = posterior(self.trees[outcome])
+        found = estimand_draws(self.design(outcome), draws, per_sd=per_sd, at=at)
+        return with_shifted_contrasts(found, contrast_shifts(self.study, self.manifest, outcome))
+
+    def priors(
+        self, *, per_sd: bool = False, at: float | None = None, extrapolate: bool = False
+    ) -> pd.DataFrame:
+        """Priors of the reported quantities on the outcome's own scale, as normal distributions.
+
+        See `inference.estimands.estimands.prior_table`. Arms are compared at the same alliance as
+        in the summary, a mean over latent ratings being the posterior one.
+
+        Parameters
+        ----------
+        per_sd, at, extrapolate
+            As of `summary`.
+        """
+        for outcome in self.outcomes:
+            require_place(self, outcome, at, extrapolate=extrapolate)
+        own = {name: spec.priors for name, spec in self.specs.items()}
+        if self.shared is not None:
+            own = {name: outcome_priors(priors) for name, priors in own.items()}
+        tables = [
+            with_shifted_priors(
+                self._prior_table(outcome, own[outcome], per_sd, at),
+                contrast_shifts(self.study, self.manifest, outcome),
+            )
+            for outcome in self.outcomes
+        ]
+        if self.shared is not None:
+            tables.append(shared_prior_table(next(iter(self.specs.values())).priors))
+        return pd.concat(tables, ignore_index=True)
+
+    def _prior_table(
+        self, outcome: str, priors: Priors, per_sd: bool, at: float | None
+    ) -> pd.DataFrame:
+        design, draws = self.design(outcome), posterior(self.trees[outcome])
+        alliance = float(standard_alliance(design, draws, at).mean())
+        return prior_table(design, priors, per_sd=per_sd, alliance=alliance)
+
+    def summary(
+        self,
+        *,
+        interval: float = 0.95,
+        per_sd: bool = False,
+        at: float | None = None,
+        extrapolate: bool = False,
+    ) -> pd.DataFrame:
+        """The tidy table of all outcomes; see `inference.estimands.summary.summarise`.
+
+        Parameters
+        ----------
+        interval : float
+            Probability of the equal-tailed intervals.
+        per_sd : bool
+            Moderator slopes and interactions for one SD of the moderator instead of one point.
+        at : float, optional
+            Value of the moderator, in its own points, at which arms are compared; by default its
+            mean over the analysed patients, as the column ``at`` says.
+        extrapolate : bool
+            Allow a value outside the range observed among the analysed patients.
+
+        Raises
+        ------
+        InputError
+            If `at` is not on the moderator's scale, or outside the observed range.
+        """
+        places: dict[str, Any] = {"at": at, "extrapolate": extrapolate}
+        tables = [
+            summarise(outcome, self.estimands(outcome, per_sd=per_sd, **places), interval=interval)
+            for outcome in self.outcomes
+        ]
+        if self.shared is not None:
+            tables.append(
+                summarise(JOINT, shared_estimands(posterior(self.shared)), interval=interval)
+            )
+        return pd.concat(tables, ignore_index=True)
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that can move a result."""
+    packages = {name: version(name) for name in RECORDED_PACKAGES}
+    return {"python": platform.python_version(), **packages}

@@ -1,0 +1,243 @@
+"""From a trial to a `Fit`: every outcome sampled, with what is needed to read it again.
+
+Apart from `inference.runs.fit`, so that a run is read back without PyMC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import xarray as xr
+
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.trial.trial import Trial, check_estimable
+from alliance.inference.draws.datatree import add_moments, add_patients, engine_facts
+from alliance.inference.estimands.missing_outcomes import MISSING_OUTCOMES, missing_outcome_counts
+from alliance.inference.runs.fit import Fit, installed_versions
+from alliance.inference.runs.machine import this_machine
+from alliance.inference.runs.rowless import moments_dataset
+from alliance.inference.sampling.engines import fit_outcome, require_engine
+from alliance.inference.sampling.joint_designs import join_data, joint_facts
+from alliance.inference.sampling.profiles import Engine, SamplerProfile
+from alliance.models.design.design import Design, build_design
+from alliance.models.design.moments_design import moments_design
+from alliance.models.spec import JOINT, ModelSpec, specify
+
+if TYPE_CHECKING:
+    from alliance.data_prep.registry.registry import Registry
+
+ENCODINGS = "encodings"  # entry of a run's manifest: by outcome, `models.design.encoding.Encoding`
+LARGEST_SEED = 2**63 - 1
+
+
+def fit_trial(
+    trial: Trial,
+    profile: SamplerProfile,
+    seed: int,
+    *,
+    engine: Engine = "nuts",
+    cores: int | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+    left_out: Sequence[str] = (),
+) -> Fit:
+    """Sample the posterior of every outcome of the trial's study.
+
+    Parameters
+    ----------
+    trial : Trial
+    profile : SamplerProfile
+    seed : int
+        From 0 to 2**63 - 1.
+    engine : {"nuts", "instant"}
+        See `inference.sampling.engines.fit_outcome`.
+    cores : int, optional
+        Chains run at a time; never changes a draw.
+    progress : callable, optional
+        Called with the outcome, the draws done and the draws to do.
+    left_out : sequence of str
+        Outcomes that the trial's study was narrowed by, for the manifest: published findings on
+        them are no mistake.
+
+    Returns
+    -------
+    Fit
+
+    Raises
+    ------
+    InputError
+        If the seed is out of range, the data cannot carry the model, or the engine does not fit
+        it.
+    """
+    _require_seed(seed)
+    specs = specify(trial.study)
+    check_estimable(trial, trial.study.model.therapist)
+    settings = _Settings(profile, seed, engine, cores, progress)
+    shared, own = None, dict[str, Any]()
+    if trial.study.model.joint:
+        require_engine([], engine, joint=True)
+        trees, shared, timings, own[JOINT] = _together(trial, specs, settings)
+    else:
+        trees, timings = _each(trial, specs, settings)
+    own[MISSING_OUTCOMES] = missing_outcome_counts(trial)
+    manifest = _manifest(trial, specs, settings, trees, timings) | own
+    manifest["left_out"] = list(left_out)
+    return _encoded(Fit(trial.study, specs, trees, trial.flow, manifest, shared=shared))
+
+
+def fit_registry(
+    registry: Registry,
+    profile: SamplerProfile,
+    seed: int,
+    *,
+    engine: Engine = "nuts",
+    cores: int | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+    left_out: Sequence[str] = (),
+) -> Fit:
+    """Sample the posterior of every outcome of a registry, from its cross-products.
+
+    Parameters
+    ----------
+    registry : Registry
+    profile, seed, engine, cores, progress, left_out
+        As of `fit_trial`.
+
+    Returns
+    -------
+    Fit
+        Without patients' rows.
+
+    Raises
+    ------
+    InputError
+        As of `fit_trial`.
+    """
+    _require_seed(seed)
+    specs = specify(registry.study)
+    check_estimable(registry, registry.study.model.therapist)
+    settings = _Settings(profile, seed, engine, cores, progress)
+    designs = {
+        outcome: moments_design(
+            registry.moments[outcome], spec, list(registry.study.arms), registry.covariates
+        )
+        for outcome, spec in specs.items()
+    }
+    trees, timings = _sampled(designs, specs, settings)
+    for outcome, design in designs.items():
+        add_moments(trees[outcome], moments_dataset(design))
+    manifest = _manifest(registry, specs, settings, trees, timings)
+    manifest["left_out"] = list(left_out)
+    manifest["data"]["parts"] = list(registry.files)
+    return _encoded(Fit(registry.study, specs, trees, registry.flow, manifest))
+
+
+def _encoded(fit: Fit) -> Fit:
+    """The fit with a manifest that tells how its patients were encoded."""
+    encodings = {name: fit.design(name).encoding.to_dict() for name in fit.outcomes}
+    return replace(fit, manifest=fit.manifest | {ENCODINGS: encodings})
+
+
+def _require_seed(seed: int) -> None:
+    if not 0 <= seed <= LARGEST_SEED:
+        raise InputError(f"The seed {seed} is out of range.", f"Give 0 to {LARGEST_SEED}.")
+
+
+def _manifest(
+    source: Trial | Registry,
+    specs: Mapping[str, ModelSpec],
+    settings: _Settings,
+    trees: Mapping[str, xr.DataTree],
+    timings: Mapping[str, Mapping[str, float]],
+) -> dict[str, Any]:
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "title": source.study.title,
+        "simulated": source.study.simulated,
+        "data": {"file": source.source, "sha256": source.sha256},
+        "therapists_in_arms": source.therapists_in_arms,
+        "notes": list(source.notes),
+        "seed": settings.seed,
+        "profile": settings.profile.to_dict(),
+        "engine": settings.engine,
+        "engines": {name: engine_facts(tree) for name, tree in trees.items()},
+        "therapist_effects": {
+            name: "summary" if "therapist_summary" in tree.children else "draws"
+            for name, tree in trees.items()
+        },
+        "specifications": {name: spec.to_dict() for name, spec in specs.items()},
+        "seconds": dict(timings),
+        "versions": installed_versions(),
+        "machine": this_machine(),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """How all outcomes of a run are sampled."""
+
+    profile: SamplerProfile
+    seed: int
+    engine: Engine
+    cores: int | None
+    progress: Callable[[str, int, int], None] | None
+
+    def report(self, name: str) -> Callable[[int, int], None] | None:
+        """What the sampler of one outcome calls."""
+        return None if self.progress is None else partial(self.progress, name)
+
+
+def _each(
+    trial: Trial, specs: Mapping[str, ModelSpec], settings: _Settings
+) -> tuple[dict[str, xr.DataTree], dict[str, dict[str, float]]]:
+    """Draws and seconds of every outcome by itself."""
+    patients = {outcome: trial.analysed(outcome) for outcome in specs}
+    designs = {
+        outcome: build_design(patients[outcome], spec, trial.study.outcomes[outcome].range)
+        for outcome, spec in specs.items()
+    }
+    trees, timings = _sampled(designs, specs, settings)
+    for outcome, tree in trees.items():
+        add_patients(tree, patients[outcome])
+    return trees, timings
+
+
+def _sampled(
+    designs: Mapping[str, Design], specs: Mapping[str, ModelSpec], settings: _Settings
+) -> tuple[dict[str, xr.DataTree], dict[str, dict[str, float]]]:
+    require_engine(list(designs.values()), settings.engine, joint=False)
+    trees, timings = {}, {}
+    for outcome, spec in specs.items():
+        trees[outcome], seconds = fit_outcome(
+            designs[outcome],
+            spec.priors,
+            settings.profile,
+            settings.seed,
+            engine=settings.engine,
+            cores=settings.cores,
+            progress=settings.report(outcome),
+        )
+        timings[outcome] = asdict(seconds)
+    return trees, timings
+
+
+def _together(
+    trial: Trial, specs: Mapping[str, ModelSpec], settings: _Settings
+) -> tuple[dict[str, xr.DataTree], xr.DataTree, dict[str, dict[str, float]], dict[str, Any]]:
+    """Draws of every outcome and of what they share, the seconds, and facts for the manifest."""
+    from alliance.inference.sampling.joint import sample_joint  # loads PyMC
+
+    trees, shared, seconds = sample_joint(
+        join_data(trial.study, trial.data, specs),
+        next(iter(specs.values())).priors,
+        settings.profile,
+        settings.seed,
+        cores=settings.cores,
+        progress=settings.report(JOINT),
+    )
+    for outcome, tree in trees.items():
+        add_patients(tree, trial.analysed(outcome))
+    return trees, shared, {JOINT: asdict(seconds)}, joint_facts(trial.data, specs)

@@ -1,0 +1,405 @@
+"""The run folder: a fit on disk, written whole or not at all, and read back with what changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import h5py
+import pandas as pd
+import xarray as xr
+
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.files import AnyPath, as_path, file_bytes
+from alliance.data_prep.own_files import digest, foreign_files, named
+from alliance.data_prep.study.description import Study, read_study, study_text
+from alliance.data_prep.trial.trial import trial_from_frame
+from alliance.inference.draws.datatree import GROUPS, SAMPLED, analysed_patients, kept_moments
+from alliance.inference.draws.netcdf import netcdf_bytes
+from alliance.inference.estimands.compared_at import compared_at
+from alliance.inference.runs.fit import Fit, installed_versions
+from alliance.inference.runs.whole_files import current_umask, is_report
+from alliance.models.spec import JOINT, ModelSpec
+
+FORMAT = 1  # of the manifest; raised when older runs can no longer be read
+MANIFEST, STUDY, PUBLISHED, FLOW, SUMMARY, REPORT = (
+    "manifest.json",
+    "study.toml",
+    "published.toml",
+    "flow.csv",
+    "summary.csv",
+    "report.html",  # written afterwards, where its reader looks for it
+)
+SIMULATED = "data"  # column that says so in every table of a simulated trial
+# What every manifest has, beside the format.
+ENTRIES = ("data", "files", "profile", "specifications", "versions")
+
+
+def require_free(path: Path, *, overwrite: bool = False, inputs: Iterable[Path] = ()) -> None:
+    """Refuse a place where a run cannot be written, before any sampling.
+
+    Parameters
+    ----------
+    path : Path
+        The run folder to be.
+    overwrite : bool
+        Whether an earlier run there may be replaced. Nothing but a run ever is, and a run only
+        where every file in it is one that it wrote.
+    inputs : iterable of Path
+        Files that are read; a folder that holds one is not replaced.
+
+    Raises
+    ------
+    InputError
+        If something is there already, or its parent cannot be written to.
+    """
+    if path.is_symlink() or path.exists():
+        if not overwrite:
+            raise InputError(
+                f"{str(path)!r} exists already.",
+                "Name another folder with --out, or replace the run in it with --overwrite.",
+            )
+        _require_replaceable(path, inputs)
+    parent = path.absolute().parent
+    existing = next(folder for folder in (parent, *parent.parents) if folder.exists())
+    if not existing.is_dir():
+        raise InputError(f"{str(existing)!r} is not a folder.", "Name another one with --out.")
+    try:
+        # What writing will make, tried out in a folder that is removed again.
+        with tempfile.TemporaryDirectory(prefix=".alliance-", dir=existing) as trial:
+            missing = Path(trial) / parent.relative_to(existing)
+            missing.mkdir(parents=True, exist_ok=True)
+            tempfile.mkdtemp(prefix=f".{path.absolute().name}.previous-", dir=missing)
+    except OSError as error:
+        raise InputError(
+            f"The run cannot be written to {str(parent)!r}: {error.strerror}.",
+            "Name a folder that you may write to with --out.",
+        ) from error
+
+
+def _require_replaceable(path: Path, inputs: Iterable[Path]) -> None:
+    """Refuse to replace anything but a run of ours that holds nothing else."""
+    other = "Only runs are replaced; name another folder with --out."
+    if path.is_symlink():
+        raise InputError(f"{str(path)!r} exists and is a link.", other)
+    if not (path / MANIFEST).is_file():
+        raise InputError(f"{str(path)!r} exists and is not a run ({MANIFEST} is missing).", other)
+    where = path.resolve()
+    held = {
+        "the working folder": Path.cwd(),
+        "your home folder": Path(os.path.expanduser("~")),
+        **{str(given): given.resolve() for given in inputs},
+    }
+    for what, place in held.items():
+        if place.resolve().is_relative_to(where):
+            raise InputError(f"{str(path)!r} is or holds {what}: it is not replaced.", other)
+    if os.path.ismount(where):
+        raise InputError(f"{str(path)!r} is a whole disk: it is not replaced.", other)
+    try:
+        manifest = read_manifest(path)
+    except InputError as error:
+        raise InputError(
+            f"{str(path)!r} exists and is not a run of this version: {error.problem}", other
+        ) from error
+    if foreign := foreign_files(path, _entries(path), _own_files(path, manifest)):
+        raise InputError(
+            f"{str(path)!r} holds {named(foreign)}, which its run did not write or which was "
+            "changed since: nothing is replaced.",
+            "Move such files elsewhere, or name another folder with --out.",
+        )
+
+
+def _entries(path: Path) -> list[str]:
+    return sorted(entry.name for entry in path.iterdir())
+
+
+def _own_files(path: Path, manifest: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Digests of the files that a run wrote, by name: its own, the manifest and the report."""
+    own = {name: [written] for name, written in manifest["files"].items()}
+    own[MANIFEST] = [digest(path / MANIFEST)]
+    if (path / REPORT).is_file() and is_report(path / REPORT):
+        own[REPORT] = [digest(path / REPORT)]
+    return own
+
+
+def save_fit(
+    fit: Fit,
+    path: AnyPath,
+    *,
+    overwrite: bool = False,
+    published: AnyPath | None = None,
+    tables: Mapping[str, pd.DataFrame] | None = None,
+) -> None:
+    """Write a fit's run folder.
+
+    Everything is written into a hidden folder beside `path`, which then takes its name; a process
+    that dies on the way leaves no half of a run under that name.
+
+    Parameters
+    ----------
+    fit : Fit
+    path : str or path-like
+    overwrite : bool
+        Replace an earlier run.
+    published : str or path-like, optional
+        A ``published.toml`` to keep with the run.
+    tables : mapping of str to DataFrame, optional
+        Further tables by file name, such as the gate's.
+
+    Raises
+    ------
+    InputError
+        If the place is taken or cannot be written to.
+    """
+    path = as_path(path)
+    kept = None if published is None else as_path(published)
+    require_free(path, overwrite=overwrite)
+    target = path.absolute()
+    partial = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
+        _write(fit, partial, kept, tables or {})
+        partial.chmod(0o777 & ~current_umask())  # mkdtemp's own mode shuts out everybody else
+        require_free(path, overwrite=overwrite)  # another run may have come there meanwhile
+        _move_into_place(partial, target)
+    except OSError as error:
+        raise InputError(
+            f"The run could not be written to {str(path)!r}: {error.strerror or error}.",
+            "Free some space or name another folder with --out.",
+        ) from error
+    finally:
+        if partial is not None:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write(
+    fit: Fit, folder: Path, published: Path | None, tables: Mapping[str, pd.DataFrame]
+) -> None:
+    shared = {} if fit.shared is None else {JOINT: fit.shared}
+    for outcome, tree in (fit.trees | shared).items():
+        (folder / f"{outcome}.nc").write_bytes(netcdf_bytes(tree))
+    (folder / STUDY).write_text(study_text(fit.study), encoding="utf-8")
+    if published is not None:
+        shutil.copyfile(published, folder / PUBLISHED)
+    own = {FLOW: fit.flow, SUMMARY: fit.summary()}
+    for name, table in (own | dict(tables)).items():
+        if fit.study.simulated:
+            table = table.assign(**{SIMULATED: "SIMULATED"})
+        table.to_csv(folder / name, index=False)
+    hashes = {entry.name: digest(entry) for entry in sorted(folder.iterdir())}
+    places = {"compared_at": compared_at(fit)}
+    manifest = {"format": FORMAT, **fit.manifest, **places, "files": hashes}
+    text = json.dumps(manifest, indent=2, ensure_ascii=False)
+    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    for entry in folder.iterdir():
+        with entry.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def _move_into_place(partial: Path, target: Path) -> None:
+    if not target.exists():
+        partial.rename(target)
+        return
+    # A folder cannot be replaced in one step: the old run steps aside, and back if need be. Should
+    # even that fail, it stays where it stepped to.
+    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.previous-", dir=target.parent))
+    previous = aside / target.name
+    try:
+        target.rename(previous)
+        partial.rename(target)
+    finally:
+        if os.path.lexists(previous) and partial.exists():
+            previous.rename(target)
+        _remove(previous, aside)
+
+
+def _remove(previous: Path, aside: Path) -> None:
+    """Remove a run that was replaced, file by file: what came in meanwhile stays where it is."""
+    with suppress(OSError, InputError):
+        if previous.exists():
+            own = _own_files(previous, read_manifest(previous))
+            for name in sorted(_entries(previous), key=MANIFEST.__eq__):  # the manifest last
+                if not foreign_files(previous, [name], own):
+                    (previous / name).unlink()
+            previous.rmdir()
+        aside.rmdir()
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest of a run folder.
+
+    Raises
+    ------
+    InputError
+        If there is no run at `path`, or a newer version of the software wrote it.
+    """
+    try:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputError(
+            f"There is no run at {str(path)!r} ({MANIFEST} is missing).",
+            "Give the folder that `alliance fit --out` wrote.",
+        ) from error
+    except OSError as error:
+        raise InputError(
+            f"{str(path / MANIFEST)!r} cannot be read: {error.strerror}.",
+            "Check the path and the file's permissions.",
+        ) from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise _damaged(path / MANIFEST, error) from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise InputError(
+            f"The run at {str(path)!r} has another format than this version reads ({FORMAT}).",
+            "Read it with the version of alliance that wrote it, or fit again.",
+        )
+    if missing := [key for key in ENTRIES if not isinstance(manifest.get(key), dict)]:
+        raise _damaged(path / MANIFEST, f"it lacks {', '.join(missing)}")
+    return manifest
+
+
+def _damaged(file: Path, why: object) -> InputError:
+    return InputError(f"{str(file)!r} is damaged: {why}.", "Fit again.")
+
+
+def _specifications(path: Path, manifest: Mapping[str, Any]) -> dict[str, ModelSpec]:
+    try:
+        found = {
+            name: ModelSpec.from_dict(values) for name, values in manifest["specifications"].items()
+        }
+        # Written since the alliance's own model holds arm, baseline and covariates
+        written = manifest["specifications"].values()
+        whole = all("between_interaction" in each["moderator"] for each in written)
+    except (KeyError, TypeError, InputError) as error:
+        raise _damaged(path / MANIFEST, f"a specification is not one ({error})") from error
+    modelled = [
+        spec.moderator.latent or spec.moderator.structure == "within_between"
+        for spec in found.values()
+    ]
+    if any(modelled) and not whole:
+        raise InputError(
+            f"The run at {str(path)!r} has the alliance's own model of an earlier version, which "
+            "left out what stands beside the alliance (arm, baseline, covariates).",
+            "Fit again.",
+        )
+    return found
+
+
+def _read_tree(file: Path, groups: Sequence[str] = GROUPS) -> xr.DataTree:
+    try:
+        # Every object once by h5py alone: h5netcdf leaves half-open files behind on a damaged one.
+        with h5py.File(file) as objects:
+            dict(objects.attrs)
+            objects.visititems(lambda _, item: dict(item.attrs) and None)
+        tree = xr.load_datatree(file, engine="h5netcdf")
+    except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
+        raise _damaged(file, error) from error
+    if missing := [name for name in groups if name not in tree.children]:
+        raise _damaged(file, f"it lacks the group {', '.join(missing)}")
+    return tree
+
+
+def _read_flow(file: Path) -> pd.DataFrame:
+    try:
+        flow = pd.read_csv(file, dtype={"outcome": str}, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise _damaged(file, error) from error
+    return flow.drop(columns=SIMULATED, errors="ignore")
+
+
+def load_fit(
+    path: AnyPath, *, study: Study | None = None, data: AnyPath | pd.DataFrame | None = None
+) -> Fit:
+    """Read a run folder.
+
+    Parameters
+    ----------
+    path : str or path-like
+    study : Study, optional
+        Study to hold against the one that was fitted.
+    data : str, path-like or pandas.DataFrame, optional
+        Data file to hold against the one that was fitted, byte for byte; or a data frame, whose
+        analysed patients are held against those of the run.
+
+    Returns
+    -------
+    Fit
+        `Fit.differences` says in sentences which study, data, file or version does not match.
+
+    Raises
+    ------
+    InputError
+        If there is no run, or one of its files is missing or damaged.
+    """
+    path = as_path(path)
+    manifest = read_manifest(path)
+    specs = _specifications(path, manifest)
+    joint = JOINT in manifest
+    for name in (STUDY, FLOW, *(f"{name}.nc" for name in [*specs, *([JOINT] if joint else [])])):
+        if not (path / name).is_file():
+            raise InputError(f"The run at {str(path)!r} lacks {name}.", "Fit again.")
+    kept = read_study(path / STUDY)
+    trees = {outcome: _read_tree(path / f"{outcome}.nc") for outcome in specs}
+    if isinstance(data, pd.DataFrame):
+        differences = _differences(path, manifest, kept, study, None)
+        differences += _other_patients(kept, trees, data)
+    else:
+        file = None if data is None else as_path(data)
+        differences = _differences(path, manifest, kept, study, file)
+    return Fit(
+        study=kept,
+        specs=specs,
+        trees=trees,
+        flow=_read_flow(path / FLOW),
+        manifest=manifest,
+        differences=differences,
+        shared=_read_tree(path / f"{JOINT}.nc", SAMPLED) if joint else None,
+    )
+
+
+def _differences(
+    path: Path, manifest: Mapping[str, Any], kept: Study, study: Study | None, data: Path | None
+) -> tuple[str, ...]:
+    found = [
+        f"{name} in the run folder is no longer the file that was written."
+        for name, written in manifest["files"].items()
+        if not (path / name).is_file() or digest(path / name) != written
+    ]
+    installed = installed_versions()
+    found += [
+        f"The run was made with {name} {written}; {installed.get(name, 'none')} is installed."
+        for name, written in manifest["versions"].items()
+        if installed.get(name) != written
+    ]
+    if study is not None and study != kept:
+        then, now = kept.model_dump(), study.model_dump()
+        changed = [key for key in then if then[key] != now[key]]
+        found.append(f"The study given differs from the one fitted in: {', '.join(changed)}.")
+    if data is not None:
+        given = hashlib.sha256(file_bytes(data, "data file")).hexdigest()
+        if given != manifest["data"]["sha256"]:
+            found.append(
+                f"{data.name} is not the data that were fitted ({manifest['data']['file']}): "
+                f"its SHA-256 is {given[:12]}..., not {manifest['data']['sha256'][:12]}...."
+            )
+    return tuple(found)
+
+
+def _other_patients(
+    study: Study, trees: Mapping[str, xr.DataTree], frame: pd.DataFrame
+) -> tuple[str, ...]:
+    """A sentence for each outcome whose analysed patients in the data frame are not the run's."""
+    trial = trial_from_frame(study, frame)
+    return tuple(
+        f"The data frame's analysed patients of {outcome} are not those that were fitted."
+        for outcome, tree in trees.items()
+        if kept_moments(tree) is not None
+        or not analysed_patients(tree).drop_attrs().equals(trial.analysed(outcome).drop_attrs())
+    )

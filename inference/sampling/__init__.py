@@ -1,0 +1,1 @@
+"""From a design to draws: the engines, their profiles and what they compile."""

@@ -1,0 +1,98 @@
+"""Which engine fits an outcome: NUTS on a compiled model, or importance sampling without one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import xarray as xr
+
+from alliance.data_prep.errors import InputError
+from alliance.inference.draws.datatree import mark_fallback
+from alliance.inference.draws.timings import Timings
+from alliance.inference.sampling.instant import (
+    UnreliableWeightsError,
+    can_be_instant,
+    instant_outcome,
+    require_instant,
+)
+from alliance.inference.sampling.profiles import Engine, SamplerProfile
+from alliance.models.design.design import Design
+from alliance.models.priors import Priors
+
+
+def fit_outcome(
+    design: Design,
+    priors: Priors,
+    profile: SamplerProfile,
+    seed: int,
+    *,
+    engine: Engine = "nuts",
+    cores: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[xr.DataTree, Timings]:
+    """Draw from the posterior of one outcome.
+
+    Parameters
+    ----------
+    design : Design
+    priors : Priors
+    profile : SamplerProfile
+    seed : int
+        The run's seed.
+    engine : {"nuts", "instant"}
+        Where the weights of ``instant`` are unreliable NUTS takes over; the draws then say so.
+    cores : int, optional
+        Chains run at a time; never changes a draw.
+    progress : callable, optional
+        Called with the draws done and the draws to do.
+
+    Returns
+    -------
+    xarray.DataTree
+        As of `inference.sampling.sampling.sample_outcome`.
+    Timings
+
+    Raises
+    ------
+    InputError
+        If ``instant`` does not fit the design.
+    IncompleteSamplingError
+        If a chain is short, or a draw is not finite.
+    """
+    pareto_k = None
+    if engine == "instant":
+        try:
+            return instant_outcome(design, priors, profile, seed)
+        except UnreliableWeightsError as error:
+            pareto_k = error.pareto_k
+    from alliance.inference.sampling.sampling import (
+        sample_outcome,  # loads PyMC, which `instant` does without
+    )
+
+    tree, timings = sample_outcome(design, priors, profile, seed, cores=cores, progress=progress)
+    if pareto_k is not None:
+        mark_fallback(tree, pareto_k)
+    return tree, timings
+
+
+def default_engine(design: Design) -> Engine:
+    """The engine of many fits of one shape: ``instant`` where it fits the design."""
+    return "instant" if can_be_instant(design) else "nuts"
+
+
+def require_engine(designs: Sequence[Design], engine: Engine, *, joint: bool) -> None:
+    """Refuse, before anything is sampled, what the engine does not fit.
+
+    Raises
+    ------
+    InputError
+        With all outcomes that are concerned.
+    """
+    if engine != "instant":
+        return
+    if joint:
+        raise InputError(
+            "The instant engine does not fit a joint model.", "Leave --engine or --joint out."
+        )
+    for design in designs:
+        require_instant(design)

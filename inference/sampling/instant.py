@@ -1,0 +1,377 @@
+"""The exact Gaussian posterior without compiling: importance sampling of the SDs alone.
+
+Coefficients and therapist effects are integrated out in closed form
+(`models.gaussian.collapsed_gaussian`). What is left, three to five SDs and a correlation, is drawn
+from a mixture of multivariate t distributions that is fitted to the posterior in two rounds, and
+weighed by Pareto-smoothed importance sampling (Vehtari et al. 2024, arXiv:1507.02646). Each chain
+resamples its own proposals, so that what chains differ by is what they should; coefficients and
+therapist effects are then drawn given the SDs, each draw anew.
+
+Pareto k says whether the weights can be trusted. Over `GOOD_K` they are not used.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import xarray as xr
+from arviz_stats.base import array_stats
+from numpy.typing import NDArray
+from scipy import optimize, special
+from threadpoolctl import threadpool_limits
+
+from alliance.data_prep.errors import InputError
+from alliance.inference.draws.datatree import (
+    add_therapist_effects,
+    gaussian_draws,
+    instant_tree,
+    posterior,
+)
+from alliance.inference.draws.timings import Timings
+from alliance.inference.sampling.profiles import SamplerProfile, seed_sequence
+from alliance.models.design.design import Design
+from alliance.models.gaussian.collapsed_gaussian import Collapsed, collapse
+from alliance.models.gaussian.gaussian_draws import (
+    GaussianDraws,
+    TherapistDraws,
+    draw_therapist_effects,
+)
+from alliance.models.priors import Priors
+
+Array = NDArray[np.float64]
+Density = Callable[[Array], Array]
+
+GOOD_K = 0.5
+"""Pareto k up to which the weights' variance is finite, and draws are as good as their effective
+number says (Vehtari et al. 2024, section 3). Beyond it the ordinary sampler takes over."""
+
+PER_DRAW = 2  # proposals for each draw that is kept: weights seldom exceed twice their mean
+PILOT, ROUNDS = 500, 2  # proposals by which the next are fitted
+SCALE = 0.9  # of the scale matrix to the posterior's covariance
+HEAVY = 5  # degrees of freedom: heavier tails than the posterior's, and a finite fourth moment
+WIDE_SHARE, WIDE = 0.2, 2.0  # of the proposals, with SDs so many times as wide
+STEP = 1e-3  # of finite differences, on scales where the posterior's SD is near 0.1 to 1
+FLATTEST = 0.05  # least curvature: an SD that the data say nothing of varies by some units of log
+
+# Where the mode is looked for: SDs of the standardised outcome, and correlations up to .9999
+MOST_SD = 5.0
+LIMITS = {"residual_sd": (-9.0, 2.0), "therapist_correlation": (-5.0, 5.0)}
+FOLDED = ("therapist_sd", "therapist_slope_sd", "therapist_arm_sd")
+NOWHERE = -1e10  # log density where no digit is left: the search turns back
+WORST_CONDITION = 1e12  # of a covariance that is still worth a Cholesky factor
+START = {
+    "residual_sd": 0.8,
+    "therapist_sd": 0.2,
+    "therapist_slope_sd": 0.1,
+    "therapist_arm_sd": 0.1,
+    "therapist_correlation": 0.0,
+}
+
+
+class UnreliableWeightsError(RuntimeError):
+    """Importance weights with too heavy a tail.
+
+    Attributes
+    ----------
+    pareto_k : float
+    """
+
+    def __init__(self, pareto_k: float) -> None:
+        super().__init__(f"Pareto k is {pareto_k:.2f}, over {GOOD_K:g}")
+        self.pareto_k = pareto_k
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """Posterior density of the SDs and the correlation, at points (d, k).
+
+    The residual SD is on the log scale and the correlation on Fisher's (arc tangens hyperbolicus).
+    A therapist SD may be zero, where its density is neither zero nor flat on the log scale: it is
+    taken with a sign, of which the density knows nothing.
+    """
+
+    design: Design
+    priors: Priors
+    names: tuple[str, ...]
+
+    @property
+    def folded(self) -> list[int]:
+        """Columns of the parameters with a sign."""
+        return [k for k, name in enumerate(self.names) if name in FOLDED]
+
+    def values(self, at: Array) -> dict[str, Array]:
+        """Parameters from points."""
+        change = {"residual_sd": np.exp, "therapist_correlation": np.tanh}
+        return {
+            name: change.get(name, np.abs)(column)
+            for name, column in zip(self.names, at.T, strict=True)
+        }
+
+    def spreads(self, at: Array) -> GaussianDraws:
+        return GaussianDraws(beta=np.empty((len(at), 0)), **self.values(at))
+
+    def __call__(self, at: Array) -> Array:
+        """Log density up to a constant, shape (d,)."""
+        return self.density(at, self.collapsed(at))
+
+    def collapsed(self, at: Array) -> Collapsed:
+        """What the points leave to know of the coefficients."""
+        return collapse(self.design, self.spreads(at), self.design.prior_sd(self.priors))
+
+    def density(self, at: Array, collapsed: Collapsed) -> Array:
+        """Log density up to a constant, shape (d,), where the coefficients are integrated out."""
+        density = collapsed.log_likelihood
+        for name, column in zip(self.names, at.T, strict=True):
+            if name == "therapist_correlation":
+                # (1 - r^2)^(shape - 1) and the Jacobian 1 - r^2 = cosh(z)^-2
+                log_cosh = np.logaddexp(column, -column) - np.log(2)
+                density = density - 2 * self.priors.therapist_correlation * log_cosh
+                continue
+            value = column if name in FOLDED else np.exp(column)
+            density = density - 0.5 * (value / getattr(self.priors, name)) ** 2
+            if name not in FOLDED:
+                density = density + column  # the Jacobian
+        return np.where(np.isfinite(density), density, -np.inf)
+
+
+@dataclass(frozen=True, slots=True)
+class _Mixture:
+    """Two multivariate t distributions around one centre, one of them wide, folded at zero.
+
+    Attributes
+    ----------
+    centre : ndarray, shape (k,)
+    factor : ndarray, shape (k, k)
+        Lower Cholesky factor of the scale matrix.
+    folded : list of int
+        Coordinates of which only the size is drawn.
+    """
+
+    centre: Array
+    factor: Array
+    folded: list[int]
+
+    def draw(self, number: int, generator: np.random.Generator) -> Array:
+        """Points (number, k)."""
+        normal = generator.standard_normal((number, len(self.centre))) @ self.factor.T
+        tails = np.sqrt(HEAVY / generator.chisquare(HEAVY, number))
+        wide = np.where(generator.random(number) < WIDE_SHARE, WIDE, 1.0)
+        at = self.centre + normal * (tails * wide)[:, None]
+        at[:, self.folded] = np.abs(at[:, self.folded])
+        return np.asarray(at)
+
+    def log_density(self, at: Array) -> Array:
+        """Up to a constant, shape (d,): over all signs of the folded coordinates."""
+        k, terms = len(self.centre), []
+        for signs in product((1.0, -1.0), repeat=len(self.folded)):
+            mirrored = at.copy()
+            mirrored[:, self.folded] *= signs
+            away = np.linalg.solve(self.factor, (mirrored - self.centre).T)
+            distance = (away**2).sum(axis=0)
+            terms += [
+                np.log(share)
+                - k * np.log(width)
+                - (HEAVY + k) / 2 * np.log1p(distance / (HEAVY * width**2))
+                for share, width in ((1 - WIDE_SHARE, 1.0), (WIDE_SHARE, WIDE))
+            ]
+        return np.asarray(special.logsumexp(terms, axis=0))
+
+
+def instant_outcome(
+    design: Design, priors: Priors, profile: SamplerProfile, seed: int
+) -> tuple[xr.DataTree, Timings]:
+    """Draw from the posterior of one outcome, without compiling anything.
+
+    Parameters
+    ----------
+    design : Design
+        Gaussian, the moderator observed and in one piece.
+    priors : Priors
+    profile : SamplerProfile
+        Whose numbers of chains and draws are used.
+    seed : int
+        The run's seed.
+
+    Returns
+    -------
+    xarray.DataTree
+        Groups ``posterior`` and ``sample_stats``, as of
+        `inference.sampling.sampling.sample_outcome`; the latter's attributes ``pareto_k``,
+        ``effective_draws`` (of the proposals' weights) and ``proposals``.
+    Timings
+
+    Raises
+    ------
+    InputError
+        If the design is another one.
+    UnreliableWeightsError
+        If Pareto k is over `GOOD_K`.
+    """
+    require_instant(design)
+    # One BLAS thread: sums split over threads change their bits with the machine.
+    with threadpool_limits(limits=1, user_api="blas"):
+        return _drawn(design, priors, profile, seed)
+
+
+def _drawn(
+    design: Design, priors: Priors, profile: SamplerProfile, seed: int
+) -> tuple[xr.DataTree, Timings]:
+    started = time.perf_counter()
+    target = _Target(design, priors, _scale_names(design))
+    pilot, *streams = (
+        np.random.default_rng(seed_sequence(seed, "sampling", design.outcome, chain))
+        for chain in range(profile.chains + 1)
+    )
+    proposal = _fitted(target, pilot)
+    number = PER_DRAW * profile.draws
+    at = np.stack([proposal.draw(number, stream) for stream in streams])
+    flat = at.reshape(-1, at.shape[-1])
+    whole = target.collapsed(flat)
+    density = target.density(flat, whole)
+    log_weights, pareto_k = _smoothed(density - proposal.log_density(flat))
+    if not pareto_k <= GOOD_K:
+        raise UnreliableWeightsError(pareto_k)
+    chosen = np.stack(
+        [
+            chain * number + _resampled(weights, profile.draws, stream)
+            for chain, (weights, stream) in enumerate(
+                zip(np.exp(log_weights).reshape(profile.chains, number), streams, strict=True)
+            )
+        ]
+    )
+    beta = np.stack(
+        [whole.take(rows).draw(stream) for rows, stream in zip(chosen, streams, strict=True)]
+    )
+    scalars = {name: values[chosen] for name, values in target.values(flat).items()}
+    names = [design.coefficients[column] for column in design.present]
+    tree = instant_tree(beta, names, scalars, density[chosen])
+    statistics = tree["sample_stats"].attrs
+    statistics["pareto_k"] = pareto_k
+    statistics["effective_draws"] = float(1 / (np.exp(log_weights) ** 2).sum())
+    statistics["proposals"] = int(log_weights.size)
+    sampled = time.perf_counter()
+    if design.integrated:
+        keep = profile.keeps_draws(len(design.therapists))
+        add_therapist_effects(tree, _effects(tree, design, seed), design, keep_draws=keep)
+    finished = time.perf_counter()
+    return tree, Timings(0.0, sampled - started, finished - sampled)
+
+
+def can_be_instant(design: Design) -> bool:
+    """Whether the design's coefficients integrate out."""
+    return design.exact and design.moderator.structure != "within_between"
+
+
+def require_instant(design: Design) -> None:
+    """Refuse designs whose coefficients do not integrate out.
+
+    Raises
+    ------
+    InputError
+    """
+    if can_be_instant(design):
+        return
+    what = (
+        f"family {design.family.name}"
+        if design.family.name != "gaussian"
+        else "alliance within and between therapists, or latent"
+    )
+    raise InputError(
+        f"The instant engine does not fit {design.outcome} ({what}): it needs a Gaussian outcome "
+        "with the alliance as rated.",
+        "Leave --engine out; nuts fits every model.",
+    )
+
+
+def _scale_names(design: Design) -> tuple[str, ...]:
+    names = ["residual_sd"]
+    if "intercept" in design.effects:
+        names.append("therapist_sd")
+    if "slope" in design.effects:
+        names += ["therapist_slope_sd", "therapist_correlation"]
+    if any(effect.startswith("arm[") for effect in design.effects):
+        names.append("therapist_arm_sd")
+    return tuple(names)
+
+
+def _fitted(target: _Target, generator: np.random.Generator) -> _Mixture:
+    """Proposal: the mode and its curvature first, then moments under the weights of two pilots."""
+    change = {"residual_sd": np.log, "therapist_correlation": np.arctanh}
+    start = np.array([change.get(name, np.abs)(START[name]) for name in target.names])
+    bounds = [LIMITS.get(name, (-MOST_SD, MOST_SD)) for name in target.names]
+    mode = optimize.minimize(_loss(target), start, jac=True, method="L-BFGS-B", bounds=bounds).x
+    mode[target.folded] = np.abs(mode[target.folded])
+    proposal = _Mixture(mode, _factor(_curvature(target, mode)), target.folded)
+    for _ in range(ROUNDS):
+        at = proposal.draw(PILOT, generator)
+        log_weights, _ = _smoothed(target(at) - proposal.log_density(at))
+        weights = np.exp(log_weights)
+        centre = weights @ at
+        away = at - centre
+        covariance = SCALE * (weights[:, None] * away).T @ away
+        # All weight on one point, or nowhere: no proposal can be fitted to that
+        if not np.linalg.cond(covariance) < WORST_CONDITION:
+            raise UnreliableWeightsError(np.inf)
+        proposal = _Mixture(centre, np.linalg.cholesky(covariance), target.folded)
+    return proposal
+
+
+def _loss(target: Density) -> Callable[[Array], tuple[float, Array]]:
+    """Minus the log density with its gradient, by one batch of central differences."""
+
+    def loss(x: Array) -> tuple[float, Array]:
+        steps = STEP * np.eye(len(x))
+        found = np.maximum(target(np.concatenate([x[None], x + steps, x - steps])), NOWHERE)
+        forward, backward = found[1 : 1 + len(x)], found[1 + len(x) :]
+        return -found[0], -(forward - backward) / (2 * STEP)
+
+    return loss
+
+
+def _curvature(target: Density, mode: Array) -> Array:
+    """Minus the Hessian of the log density, by one batch of differences."""
+    k, step = len(mode), 10 * STEP  # second differences lose digits to rounding
+    shifts = [
+        step * (np.sign(a) * np.eye(k)[abs(a) - 1] + np.sign(b) * np.eye(k)[abs(b) - 1])
+        for i in range(1, k + 1)
+        for j in range(1, i + 1)
+        for a in (i, -i)
+        for b in (j, -j)
+    ]
+    found = target(mode + np.array(shifts)).reshape(-1, 4) @ np.array([1, -1, -1, 1])
+    curvature = np.zeros((k, k))
+    curvature[np.tril_indices(k)] = -found / (4 * step**2)
+    return curvature + np.tril(curvature, -1).T
+
+
+def _factor(curvature: Array) -> Array:
+    """Cholesky factor of the covariance that a curvature stands for, none of it too flat."""
+    values, vectors = np.linalg.eigh(np.nan_to_num(curvature))
+    values = np.maximum(values, FLATTEST)
+    return np.asarray(np.linalg.cholesky((vectors / values) @ vectors.T))
+
+
+def _smoothed(log_ratios: Array) -> tuple[Array, float]:
+    """Normalised log weights, smoothed, and Pareto k."""
+    log_weights, pareto_k = array_stats.psislw(-log_ratios)
+    return np.asarray(log_weights - special.logsumexp(log_weights)), float(pareto_k)
+
+
+def _resampled(weights: Array, number: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    """Systematic resampling, in random order: a proposal is taken twice only if it must be."""
+    places = (generator.random() + np.arange(number)) / number
+    cumulative = np.cumsum(weights)
+    chosen = np.searchsorted(cumulative / cumulative[-1], places)
+    return generator.permutation(np.minimum(chosen, len(weights) - 1))
+
+
+def _effects(tree: xr.DataTree, design: Design, seed: int) -> Iterator[TherapistDraws]:
+    draws = posterior(tree)
+    for chain in range(draws.sizes["chain"]):
+        own = gaussian_draws(draws.isel(chain=[chain]), design)
+        stream = seed_sequence(seed, "therapist_effects", design.outcome, chain)
+        yield draw_therapist_effects(design, own, np.random.default_rng(stream))

@@ -1,0 +1,324 @@
+"""Therapists of the patients asked about: average, new or known, and what they add."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from alliance.data_prep.errors import InputError, nearest
+from alliance.data_prep.levels import quoted
+from alliance.inference.draws.datatree import require_effect_draws
+from alliance.inference.draws.quadrature import normal_nodes
+from alliance.inference.scores.expected_scores import coefficients, flat
+from alliance.inference.scores.rows import Rows, row_matrix
+from alliance.models.design.design import Design
+from alliance.models.design.ratings import trial_caseload
+from alliance.models.design.within_between import between_columns
+
+Array = NDArray[np.float64]
+Index = NDArray[np.int64]
+
+MEAN_NODES = 7  # for a therapist's mean alliance, in which the predictor is nearly linear
+
+
+@dataclass(frozen=True, slots=True)
+class TherapistChoice:
+    """Whose patients the rows are.
+
+    Attributes
+    ----------
+    kind : {"average", "new", "known"}
+        ``average``: a therapist whose effects are zero. ``new``: a fresh draw from the
+        distribution of therapists for every posterior draw. ``known``: a therapist of the
+        trial, with the effects saved in the run.
+    labels : tuple of str
+        Therapists by name: one for each row, or a single one for all rows. Rows of one label
+        share one new therapist's draw; without labels all rows do. Known ones need their ids.
+    """
+
+    kind: Literal["average", "new", "known"]
+    labels: tuple[str, ...] = ()
+
+    @classmethod
+    def known(cls, *ids: str) -> TherapistChoice:
+        """Therapists of the trial: one id for all rows, or one for each."""
+        return cls("known", tuple(ids))
+
+
+# What may be said in the place of an id.
+WORDS = ("new", "average", "own", "known")
+AVERAGE = TherapistChoice("average")
+NEW = TherapistChoice("new")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class TherapistPart:
+    """Draws of the therapists that the rows have, on the predictor's scale.
+
+    Attributes
+    ----------
+    effect : ndarray, shape (d, g, q)
+        Effects of g therapists in the order of the design's effects.
+    mean : ndarray, shape (d, g), or None
+        Their true mean alliance, standardised: see `models.design.within_between`. None unless the
+        alliance is taken apart.
+    index : ndarray of int, shape (r,)
+        Position of each row's therapist among the g.
+    """
+
+    effect: Array
+    mean: Array | None
+    index: Index
+
+    def block(self, some: slice) -> TherapistPart:
+        """The part for a part of the rows."""
+        return TherapistPart(self.effect, self.mean, self.index[some])
+
+    def repeated(self, times: int) -> TherapistPart:
+        """The part for rows that are each repeated so many times."""
+        return TherapistPart(self.effect, self.mean, np.repeat(self.index, times))
+
+    def own_mean(self) -> Array:
+        """Each row's therapist's mean alliance, (d, r); zero where it is not taken apart."""
+        if self.mean is None:
+            return np.zeros((1, 1))
+        return np.take(self.mean, self.index, axis=1)
+
+
+def therapist_part(
+    design: Design,
+    draws: xr.Dataset,
+    choice: TherapistChoice,
+    rows: int,
+    generator: np.random.Generator,
+) -> TherapistPart | None:
+    """Draws of the rows' therapists.
+
+    Parameters
+    ----------
+    design : Design
+    draws : xarray.Dataset
+        With ``therapist_effect`` for known therapists, and with the SDs of the therapists'
+        effects, and their correlation unless it is zero, for new ones.
+    choice : TherapistChoice
+    rows : int
+        Number of rows r.
+    generator : numpy.random.Generator
+        For new therapists.
+
+    Returns
+    -------
+    TherapistPart or None
+        None for an average therapist.
+
+    Raises
+    ------
+    InputError
+        If a known therapist is not one of the trial.
+    """
+    if choice.kind == "average":
+        return None
+    labels = choice.labels or ("",)
+    if len(labels) not in (1, rows):
+        raise ValueError(f"{len(labels)} therapists are named for {rows} rows")
+    names = tuple(dict.fromkeys(labels))
+    position = {name: k for k, name in enumerate(names)}
+    index = np.array([position[name] for name in labels], dtype=np.int64)
+    index = np.broadcast_to(index, rows)
+    if choice.kind == "known":
+        require_therapists(design, names)
+        known = [design.therapists.index(name) for name in names]
+        return _known(design, draws, known, index)
+    return _new(design, draws, len(names), index, generator)
+
+
+def require_therapists(design: Design, ids: Sequence[str]) -> None:
+    """Refuse ids that are not the trial's.
+
+    Raises
+    ------
+    InputError
+        Names the first wrong one and the ids there are.
+    """
+    for name in ids:
+        if name not in design.therapists:
+            raise InputError(
+                f"There is no therapist {name!r} in the run.",
+                f"{nearest(name, design.therapists)} Or say new or average.",
+            )
+
+
+def therapist_id(design: Design, named: str) -> str:
+    """The id that somebody typed: as it stands, or in quotes, as one that is also a word is.
+
+    A therapist whose id is ``new`` is asked for as ``"new"``, quotes included.
+    """
+    return next((name for name in design.therapists if quoted(name) == named), named)
+
+
+def _known(design: Design, draws: xr.Dataset, known: Sequence[int], index: Index) -> TherapistPart:
+    total = draws.sizes["chain"] * draws.sizes["draw"]
+    effect = np.zeros((total, len(known), 0))
+    require_effect_draws(draws)
+    if design.effects:
+        effect = flat(draws, "therapist_effect")[:, list(known)]
+    mean = None
+    if "moderator_slope_between" in draws:
+        mean = flat(draws, "moderator_therapist_mean")[:, list(known)]
+    return TherapistPart(effect, mean, index)
+
+
+def _new(
+    design: Design,
+    draws: xr.Dataset,
+    therapists: int,
+    index: Index,
+    generator: np.random.Generator,
+) -> TherapistPart:
+    factor = therapist_factor(design, draws)
+    standard = generator.standard_normal((len(factor), therapists, factor.shape[1]))
+    effect = np.einsum("dab,dgb->dga", factor, standard)
+    mean = None
+    if "moderator_slope_between" in draws:
+        centre, spread = _new_means(design, draws)
+        mean = centre + spread * generator.standard_normal((len(factor), therapists))
+    return TherapistPart(effect, mean, index)
+
+
+def _new_means(design: Design, draws: xr.Dataset) -> tuple[Array, Array]:
+    """Mean and SD (d, 1) of new therapists' mean alliance, their patients in arms as the trial's.
+
+    An average therapist's is zero, the mean of the analysed ratings.
+    """
+    gamma = flat(draws, "moderator_coefficient")
+    return gamma @ trial_caseload(design).T, flat(draws, "moderator_therapist_sd")[:, None]
+
+
+def mean_slopes(design: Design, draws: xr.Dataset, X: Array) -> Array:
+    """What a therapist's mean alliance adds beyond the patient's own, by row, shape (d, r).
+
+    The slope between therapists minus the one within them, each in the row's arm, on the
+    standardised scale.
+
+    Parameters
+    ----------
+    design : Design
+    draws : xarray.Dataset
+    X : ndarray, shape (r, p)
+        Columns as of the design; the moderator's are not looked at.
+    """
+    beta = coefficients(draws, design)
+    between = [flat(draws, "moderator_slope_between")[:, None]]
+    if "moderator_interaction_between" in draws:
+        between.append(flat(draws, "moderator_interaction_between"))
+    columns = design.moderator_columns
+    within = np.stack([beta[design.coefficients[k]] for k in columns], axis=1)
+    factors = [design.coefficients.index("intercept"), *design.arm_columns][: len(columns)]
+    return np.asarray(
+        np.hstack(between) @ X[:, between_columns(design)].T - within @ X[:, factors].T
+    )
+
+
+def therapist_factor(design: Design, draws: xr.Dataset) -> Array:
+    """Lower Cholesky factor of the covariance of a new therapist's effects, shape (d, q, q).
+
+    Intercept and slope are correlated; arm effects are independent of them and of one another.
+    """
+    total = draws.sizes["chain"] * draws.sizes["draw"]
+    size = len(design.effects)
+    factor = np.zeros((total, size, size))
+    for k, name in enumerate(design.effects):
+        if name == "intercept":
+            factor[:, k, k] = flat(draws, "therapist_sd")
+        elif name == "slope":
+            slope = flat(draws, "therapist_slope_sd")
+            correlation = np.zeros(total)
+            if "therapist_correlation" in draws:
+                correlation = flat(draws, "therapist_correlation")
+            factor[:, k, 0] = correlation * slope
+            factor[:, k, k] = slope * np.sqrt(1 - correlation**2)
+        else:
+            factor[:, k, k] = flat(draws, "therapist_arm_sd")
+    return factor
+
+
+def therapist_variance(
+    design: Design, draws: xr.Dataset, rows: Rows, moderator: Array | None = None
+) -> Array:
+    """Variance of the predictor between therapists for each row, in closed form.
+
+    ``z' S z``, with z what the row multiplies the effects by: at an alliance a (standardised) with
+    intercept and slope, ``sd_u^2 + 2 rho sd_u sd_v a + sd_v^2 a^2``. Where the alliance is taken
+    apart, with the variance that true mean alliances bring.
+
+    Parameters
+    ----------
+    design : Design
+    draws : xarray.Dataset
+    rows : Rows
+    moderator : ndarray, shape (1, r) or (d, r), optional
+        Standardised alliance in place of the rows' own.
+
+    Returns
+    -------
+    ndarray, shape (d, r)
+    """
+    parts = list(new_therapists(design, draws, rows, moderator))
+    mean = sum(weight * shift for weight, shift, _ in parts)
+    found = sum(weight * (spread**2 + (shift - mean) ** 2) for weight, shift, spread in parts)
+    return np.asarray(found)
+
+
+def new_therapists(
+    design: Design, draws: xr.Dataset, rows: Rows, moderator: Array | None = None
+) -> Iterator[tuple[float, Array | float, Array]]:
+    """How new therapists scatter around an average one: normal distributions, mixed by weight.
+
+    One, but where therapist slopes multiply what the alliance differs from the therapist's own
+    mean: then one for each node of a quadrature over that mean.
+
+    Parameters
+    ----------
+    design : Design
+    draws : xarray.Dataset
+    rows : Rows
+    moderator : ndarray, shape (1, r) or (d, r), optional
+        Standardised alliance in place of the rows' own.
+
+    Returns
+    -------
+    iterator of (weight, mean, SD)
+        Mean and SD (d, r) of the predictor's distance to that of an average therapist.
+    """
+    factor = therapist_factor(design, draws)
+    X = row_matrix(design, rows)
+    own = X[None, :, design.coefficients.index("moderator")] if moderator is None else moderator
+    if "moderator_slope_between" not in draws:
+        yield 1.0, 0.0, np.sqrt(_variance(design, factor, X, own))
+        return
+    slopes, (centre, spread) = mean_slopes(design, draws, X), _new_means(design, draws)
+    if "slope" not in design.effects:
+        variance = _variance(design, factor, X, own) + np.square(slopes * spread)
+        yield 1.0, slopes * centre, np.sqrt(variance)
+        return
+    for node, weight in normal_nodes(MEAN_NODES):
+        mean = centre + node * spread
+        yield weight, slopes * mean, np.sqrt(_variance(design, factor, X, own - mean))
+
+
+def _variance(design: Design, factor: Array, X: Array, moderator: Array) -> Array:
+    """``z' S z`` (d, r) of the therapists' effects, at an alliance (1, r) or (d, r)."""
+    z = [
+        moderator if name == "slope" else X[None, :, column]
+        for name, column in zip(design.effects, design.effect_columns, strict=True)
+    ]
+    variance = np.zeros((len(factor), len(X)))
+    for b in range(len(z)):
+        spread = sum(factor[:, a, b, None] * z[a] for a in range(b, len(z)))
+        variance += np.square(spread)
+    return variance

@@ -1,0 +1,324 @@
+"""The design: a trial's analysed patients as standardised arrays, with names for every column."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from alliance.data_prep.covariates import covariates_of, seen_levels
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.moments import Moments, therapist_moments
+from alliance.models.design.encoding import (
+    Encoding,
+    Kind,
+    Observed,
+    Scaling,
+    arm_pairs,
+    sum_to_zero_basis,
+)
+from alliance.models.families.families import find_family
+from alliance.models.families.family import Family, Scale
+from alliance.models.priors import Priors
+from alliance.models.spec import ModelSpec, ModeratorSpec
+
+__all__ = ["Design", "Scaling", "arm_pairs", "build_design", "centre_and_sd", "sum_to_zero_basis"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """One outcome's analysed patients on the standardised scale.
+
+    Attributes
+    ----------
+    outcome : str
+    encoding : Encoding
+        What made the columns of X from the patients' values, and makes those of new patients.
+    X : ndarray, shape (n, p)
+        Columns as named in `coefficients`; those of an absent baseline, and of levels without
+        analysed patients, are zero, so that all outcomes of a study share one shape. A missing
+        moderator stands as zero.
+    y : ndarray, shape (n,)
+        The family's own variable: standardised scores, or whole numbers from zero.
+    therapist_index : ndarray of int, shape (n,)
+        Position in `therapists`.
+    therapists : tuple of str
+        Ids.
+    effects : tuple of str
+        What varies between therapists: ``intercept``, ``slope`` (correlated), ``arm[k]``.
+    family : Family
+    scale : Scale
+        From the family's own variable to scores, and its link.
+    moderator : ModeratorSpec
+    moderator_missing : ndarray of bool, shape (n,)
+    count : ndarray, shape (n,)
+        Patients whom a row stands for; one, unless identical rows were brought together.
+    fixed : mapping of str to float
+        The family's own parameters that the priors fix at a value, so that no draws hold them.
+    given : Moments, optional
+        Of patients whose rows are not there; n is then zero. See `models.design.moments_design`.
+    """
+
+    outcome: str
+    encoding: Encoding
+    X: Array
+    y: Array
+    therapist_index: NDArray[np.int64]
+    therapists: tuple[str, ...]
+    effects: tuple[str, ...]
+    family: Family
+    scale: Scale
+    moderator: ModeratorSpec
+    moderator_missing: NDArray[np.bool_]
+    count: Array
+    fixed: Mapping[str, float] = field(default_factory=dict)
+    given: Moments | None = None
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Codes of the arms in display order."""
+        return self.encoding.arms
+
+    @property
+    def has_baseline(self) -> bool:
+        """Whether the outcome has a baseline."""
+        return self.encoding.has_baseline
+
+    @property
+    def covariates(self) -> tuple[str, ...]:
+        """Names of the covariates' columns."""
+        return self.encoding.column_names
+
+    @property
+    def scaling(self) -> Scaling:
+        """Centres and SDs of the variables."""
+        return self.encoding.scaling
+
+    @property
+    def coefficients(self) -> tuple[str, ...]:
+        """Names of the columns of X: ``intercept, baseline, arm[k].., moderator,
+        interaction[k].., covariate[name]..``; arms and interactions stand on the sum-to-zero
+        basis. What a column is, `Encoding.terms` tells; names are not taken apart.
+        """
+        return self.encoding.coefficients
+
+    @property
+    def exact(self) -> bool:
+        """Whether the therapist effects integrate out: see `models.spec.ModelSpec.exact`."""
+        return self.family.name == "gaussian" and not self.moderator.latent
+
+    @property
+    def integrated(self) -> bool:
+        """Whether sampling does without the therapist effects, which are drawn afterwards."""
+        if self.exact:
+            return bool(self.effects) or self.moderator.structure == "within_between"
+        return self.family.name == "gaussian" and bool(self.effects)
+
+    @property
+    def effect_columns(self) -> list[int]:
+        """Columns of X whose coefficients vary between therapists."""
+        column = {"slope": "moderator"}
+        return [self.coefficients.index(column.get(effect, effect)) for effect in self.effects]
+
+    @property
+    def moderator_columns(self) -> list[int]:
+        """Columns of X that the moderator enters: its own, then the interactions."""
+        return self.encoding.places("moderator", "interaction")
+
+    @property
+    def arm_columns(self) -> list[int]:
+        """Columns of X of the arms' basis."""
+        return self.encoding.places("arm")
+
+    @property
+    def present(self) -> list[int]:
+        """Columns of X that the data speak of: not an absent baseline or level, nor an intercept
+        that the family holds elsewhere.
+        """
+        without_intercept = not self.family.has_intercept
+        return [
+            k
+            for k, term in enumerate(self.encoding.terms)
+            if not (
+                (term.kind == "baseline" and not self.has_baseline)
+                or (term.kind == "covariate" and term.number in self.encoding.absent)
+                or (term.kind == "intercept" and without_intercept)
+            )
+        ]
+
+    @cached_property
+    def moments(self) -> Moments:
+        """Cross-products within therapists, all that the exact Gaussian model needs."""
+        if self.given is not None:
+            return self.given
+        return therapist_moments(self.X, self.y, self.therapist_index, len(self.therapists))
+
+    def prior_sd(self, priors: Priors) -> Array:
+        """Prior SD of each coefficient, shape (p,)."""
+        scale: dict[Kind, float] = {
+            "intercept": priors.intercept,
+            "baseline": priors.baseline_slope,
+            "arm": priors.arm,
+            "moderator": priors.moderator_slope,
+            "interaction": priors.interaction,
+            "covariate": priors.covariate_slope,
+        }
+        return np.array([scale[term.kind] for term in self.encoding.terms])
+
+    def unmoderated(self) -> Array:
+        """X with zeros in the moderator's own columns and those of its interactions."""
+        X = self.X.copy()
+        X[:, self.moderator_columns] = 0.0
+        return X
+
+    def aggregated(self) -> Design:
+        """The design with identical rows brought together and counted.
+
+        The likelihood of a row that stands for m patients is the m-th power of one patient's, so
+        that nothing changes but the cost. Only for discrete outcomes with every moderator
+        observed; any other design is returned as it is.
+        """
+        if not self.family.discrete or self.moderator.latent:
+            return self
+        rows = np.column_stack([self.X, self.y, self.therapist_index])
+        _, first, back = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+        return replace(
+            self,
+            X=self.X[first],
+            y=self.y[first],
+            therapist_index=self.therapist_index[first],
+            moderator_missing=self.moderator_missing[first],
+            count=np.bincount(back.ravel(), weights=self.count),
+        )
+
+
+def fixed_parameters(family: Family, priors: Priors) -> dict[str, float]:
+    """The family's own parameters that the priors fix at a value.
+
+    Parameters
+    ----------
+    family : Family
+    priors : Priors
+    """
+    return {
+        parameter.name: float(getattr(priors, parameter.scale))
+        for parameter in family.parameters
+        if parameter.prior == "gamma"
+        and parameter.scale is not None
+        and getattr(priors, parameter.scale)
+    }
+
+
+def centre_and_sd(values: Array) -> tuple[float, float]:
+    """Mean and SD (divisor n - 1) of the values that are not missing."""
+    seen = values[~np.isnan(values)]
+    return float(seen.mean()), float(seen.std(ddof=1))
+
+
+def _range(values: Array) -> tuple[float, float]:
+    return float(np.nanmin(values)), float(np.nanmax(values))
+
+
+def _family_variable(
+    scores: Array, family: Family, spec: ModelSpec, limits: tuple[float, float] | None
+) -> tuple[Array, Scale]:
+    """Scores as the family's own variable, and the way back."""
+    if limits is None:
+        if family.discrete:
+            raise ValueError(f"the family {family.name} needs the limits of the outcome's range")
+        limits = (-np.inf, np.inf)
+    scale = family.scale(scores, limits)
+    variable = (scores - scale.offset) / scale.unit
+    if family.discrete and not (np.equal(variable, np.round(variable)).all() and scale.top > 0):
+        wrong = scores[np.not_equal(variable, np.round(variable))]
+        shown = f"{wrong[0]:g}" if len(wrong) else f"{limits[0]:g} to {limits[1]:g}"
+        raise InputError(
+            f"Outcome {spec.outcome!r} has the family {family.name!r}, which takes whole scores "
+            f"from {limits[0]:g} up; {shown} is none.",
+            'Correct the score or the range, or choose the family "gaussian" or "student_t".',
+        )
+    return variable, scale
+
+
+def build_design(
+    analysed: xr.Dataset,
+    spec: ModelSpec,
+    limits: tuple[float, float] | None = None,
+    moderator_scale: tuple[float, float] | None = None,
+) -> Design:
+    """Encoding, design matrix and outcome of the patients that `Trial.analysed` gives.
+
+    Parameters
+    ----------
+    analysed : xarray.Dataset
+        Variables ``outcome, moderator, arm_index, therapist_index, covariates`` and, where the
+        outcome has one, ``baseline``, over ``patient``.
+    spec : ModelSpec
+    limits : tuple of float, optional
+        Lowest and highest possible score; a discrete family needs them.
+    moderator_scale : tuple of float, optional
+        Mean and SD that the moderator is standardised with, where several outcomes share them;
+        those of the analysed patients by default.
+
+    Returns
+    -------
+    Design
+
+    Raises
+    ------
+    InputError
+        If a discrete family meets scores that are not whole numbers.
+    """
+    scores = np.asarray(analysed["outcome"].values, dtype=float)
+    family = find_family(spec.family)
+    y, scale = _family_variable(scores, family, spec, limits)
+    moderator = np.asarray(analysed["moderator"].values, dtype=float)
+    baseline = np.asarray(analysed["baseline"].values) if "baseline" in analysed else None
+    columns = np.asarray(analysed["covariates"].values, dtype=float)
+    covariates = covariates_of(analysed)
+    references, absent = seen_levels(covariates, columns.sum(axis=0).tolist(), len(scores))
+    encoding = Encoding(
+        arms=tuple(map(str, analysed.coords["arm"].values)),
+        interaction=spec.interaction,
+        has_baseline=baseline is not None,
+        covariates=covariates,
+        references=references,
+        absent=absent,
+        scaling=Scaling(
+            (float(scores.mean()), float(scores.std(ddof=1))),
+            centre_and_sd(moderator) if moderator_scale is None else moderator_scale,
+            (0.0, 1.0) if baseline is None else centre_and_sd(baseline),
+            tuple(
+                (0.0, 1.0) if k in absent else centre_and_sd(values)
+                for k, values in enumerate(columns.T)
+            ),
+        ),
+        observed=Observed(
+            _range(moderator),
+            None if baseline is None else _range(baseline),
+            tuple(map(_range, columns.T)),
+        ),
+    )
+    arm_index = analysed["arm_index"].values
+    arm_effects = [encoding.coefficients[k] for k in encoding.places("arm")]
+    return Design(
+        outcome=spec.outcome,
+        encoding=encoding,
+        X=np.nan_to_num(encoding.matrix(arm_index, moderator, baseline, columns), nan=0.0),
+        y=y,
+        therapist_index=analysed["therapist_index"].values.astype(np.int64),
+        therapists=tuple(map(str, analysed.coords["therapist"].values)),
+        effects=(*spec.effects, *(arm_effects if spec.therapist_by_arm else ())),
+        family=family,
+        scale=scale,
+        moderator=spec.moderator,
+        moderator_missing=np.isnan(moderator),
+        count=np.ones_like(y),
+        fixed=fixed_parameters(family, spec.priors),
+    )

@@ -1,0 +1,1 @@
+"""Outcome families: likelihood, link and expected score, for symbols and for draws."""

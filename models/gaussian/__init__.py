@@ -1,0 +1,1 @@
+"""The exact Gaussian model: therapist effects integrated out in closed form."""

@@ -1,0 +1,254 @@
+"""The exact Gaussian model in PyMC: therapist effects integrated out, only cross-products in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+from numpy.typing import NDArray
+
+from alliance.models.design.design import Design
+from alliance.models.design.ratings import (
+    PREDICTOR_SCALE,
+    caseload,
+    predictor_columns,
+    rating_products,
+)
+from alliance.models.design.within_between import (
+    between_columns,
+    change_of_columns,
+    moved_products,
+    taken_apart,
+)
+from alliance.models.gaussian.generalised_squares import GeneralisedSquares, packed
+from alliance.models.gaussian.marginal import alliance_terms, covariance_factor, with_independent
+from alliance.models.priors import Priors
+
+Array = NDArray[np.float64]
+
+
+def model_data(design: Design, priors: Priors) -> dict[str, Array]:
+    """The arrays that a compiled model is given.
+
+    Few arrays, because each costs compilation time; none of their shapes but p and q is fixed.
+
+    Parameters
+    ----------
+    design : Design
+        J therapists, p coefficients, q therapist effects; W = [X, y].
+    priors : Priors
+
+    Returns
+    -------
+    dict
+        ``cross_products`` (p + 1, p + 1), W'W over all patients; ``therapist_cross_products``
+        (q, J, p + 1), Z_j'W_j (only where something is integrated out). Where the alliance is taken
+        apart, ``therapist_cross_products`` (J, p + 1, p + 1), all of W_j'W_j, and what
+        `rating_data` gives, instead. ``prior_scale`` (p + 8,), the coefficients' scales and then
+        those of residual SD, therapist SD, therapist slope SD, the shape of their correlation, and
+        the scales of therapist arm SD, of the therapists' mean moderator, and of slope and
+        interaction between them.
+    """
+    within = design.moments.cross_products
+    data = {
+        "prior_scale": np.append(
+            design.prior_sd(priors),
+            [
+                priors.residual_sd,
+                priors.therapist_sd,
+                priors.therapist_slope_sd,
+                priors.therapist_correlation,
+                priors.therapist_arm_sd,
+                priors.moderator_therapist_sd,
+                priors.moderator_slope,
+                priors.interaction,
+            ],
+        ),
+    }
+    if taken_apart(design):
+        data |= {"therapist_cross_products": within, **rating_data(design)}
+    else:
+        data["cross_products"] = within.sum(axis=0)
+        if design.effects:
+            columns = design.effect_columns
+            data["therapist_cross_products"] = within[:, columns].transpose(1, 0, 2)
+    return {name: np.ascontiguousarray(values) for name, values in data.items()}
+
+
+def rating_data(design: Design) -> dict[str, Array]:
+    """What the alliance's own model is given: the ratings, with what predicts them.
+
+    Parameters
+    ----------
+    design : Design
+        Every rating observed; a predictors of the alliance.
+
+    Returns
+    -------
+    dict
+        ``rating_products`` (J, a + 1, a + 1), cross-products of the predictors and the rating
+        within therapists; ``caseload`` (J, a), see `models.design.ratings.caseload`.
+    """
+    return {"rating_products": rating_products(design), "caseload": caseload(design)}
+
+
+def therapist_factor(effects: tuple[str, ...], prior_scale: pt.TensorLike) -> list[list[Any]]:
+    """Priors of the therapist effects, inside a model; the Cholesky factor of their covariance.
+
+    Parameters
+    ----------
+    effects : tuple of str
+        Of ``intercept``, ``slope`` (correlated with it), ``arm[k]`` (independent, of one SD).
+    prior_scale : tensor, shape (4,)
+        Scales of therapist SD and therapist slope SD, LKJ shape of their correlation, scale of
+        therapist arm SD.
+
+    Returns
+    -------
+    nested list
+        Elements of the lower factor; those that are zero for all draws are the number 0.
+    """
+    if not effects:
+        return []
+    factor: list[list[Any]] = [[pm.HalfNormal("therapist_sd", prior_scale[0])]]
+    if "slope" in effects:
+        slope_sd = pm.HalfNormal("therapist_slope_sd", prior_scale[1])
+        # A 2 x 2 LKJ(shape) correlation r has density proportional to (1 - r^2)^(shape - 1).
+        correlation = pm.Uniform("therapist_correlation", -1, 1)
+        density = (prior_scale[2] - 1) * pt.log1p(-(correlation**2))
+        pm.Potential("therapist_correlation_lkj", density)
+        factor = covariance_factor(factor[0][0], slope_sd, correlation, pt.sqrt)
+    arms = len(effects) - len(factor)
+    if arms:
+        factor = with_independent(factor, pm.HalfNormal("therapist_arm_sd", prior_scale[3]), arms)
+    return factor
+
+
+def exact_gaussian_model(design: Design, priors: Priors) -> pm.Model:
+    """Gaussian model with the therapist effects integrated out.
+
+    Parameters
+    ----------
+    design : Design
+    priors : Priors
+
+    Returns
+    -------
+    pymc.Model
+        Free variables ``beta`` (coefficient), ``residual_sd``, with therapist effects
+        ``therapist_sd``, ``therapist_slope_sd``, ``therapist_correlation``, ``therapist_arm_sd``,
+        and with the alliance taken apart those of `models.ratings.latent_moderator`, all on the
+        standardised scale. The likelihood is the potential ``log_likelihood_sum``. Every array
+        enters as ``pm.Data``, so that one compilation serves all designs with the same
+        coefficients and effects, whatever their patients and therapists; with the alliance taken
+        apart, with the same predictors of it and as many therapists.
+
+    Notes
+    -----
+    The mathematics stands in `models.gaussian.marginal`, its sums over therapists in
+    `models.gaussian.generalised_squares`, the alliance within and between in
+    `models.design.within_between`. With b = (-beta, 1), the residual sum of squares is b'W'W b.
+    """
+    with pm.Model(coords=_coords(design)) as model:
+        data = {name: pm.Data(name, values) for name, values in model_data(design, priors).items()}
+        size = len(design.coefficients)
+        scale, apart = data["prior_scale"], taken_apart(design)
+        beta = pm.Normal("beta", 0, scale[:size], dims="coefficient")
+        residual_sd = pm.HalfNormal("residual_sd", scale[size])
+        L = therapist_factor(design.effects, scale[size + 1 : size + 5])
+        within = data.get("therapist_cross_products")
+        if apart:
+            means = _therapist_means(data, scale[size + 5])
+            slopes = between_slopes(design, scale[size + 6], scale[size + 7])
+            moved = moved_products(within, means, change_of_columns(design, slopes))
+            cross_products = moved.sum(axis=0)
+            within = moved[:, design.effect_columns].transpose(1, 0, 2)
+        else:
+            cross_products = data["cross_products"]
+        patients = cross_products[0, 0]  # the intercept's column of ones, squared
+        log_density = -patients * (0.5 * np.log(2 * np.pi) + pt.log(residual_sd))
+        if design.effects:
+            elements, places = packed(L)
+            squares, log_determinant, *_ = GeneralisedSquares(
+                design.effect_columns, places, latent=apart
+            )(beta, matrix_of(elements) / residual_sd, cross_products, within)
+            log_density = log_density - 0.5 * log_determinant
+        else:
+            b = pt.concatenate([-beta, [1.0]])
+            squares = b @ cross_products @ b
+        pm.Potential("log_likelihood_sum", log_density - 0.5 * squares / residual_sd**2)
+    return model
+
+
+def _coords(design: Design) -> dict[str, list[str]]:
+    coords = {"coefficient": list(design.coefficients)}
+    if taken_apart(design):
+        coords |= moderator_coords(design) | {"therapist": list(design.therapists)}
+    return coords
+
+
+def moderator_coords(design: Design) -> dict[str, list[str]]:
+    """Labels of what the alliance's own model, and its part of the outcome's, has several of."""
+    return {
+        "moderator_predictor": [design.coefficients[k] for k in predictor_columns(design)],
+        "between": [design.coefficients[k] for k in between_columns(design)[1:]],
+    }
+
+
+def between_slopes(
+    design: Design, slope_scale: pt.TensorLike, interaction_scale: pt.TensorLike
+) -> list[pt.TensorVariable]:
+    """Priors of the part between therapists, inside a model: see `models.design.within_between`.
+
+    Parameters
+    ----------
+    design : Design
+    slope_scale, interaction_scale : scalar
+
+    Returns
+    -------
+    list
+        Slopes in the order of `models.design.within_between.between_columns`.
+    """
+    slopes = [pm.Normal("moderator_slope_between", 0, slope_scale)]
+    if further := len(between_columns(design)) - 1:
+        own = pm.Normal("moderator_interaction_between", 0, interaction_scale, dims="between")
+        slopes += [own[k] for k in range(further)]
+    return slopes
+
+
+def matrix_of(elements: list[pt.TensorVariable]) -> pt.TensorVariable:
+    """Elements of a factor that is common to all therapists, as the operation takes them."""
+    return pt.stack(elements)[:, None]
+
+
+def _therapist_means(
+    data: dict[str, pt.TensorVariable], scale: pt.TensorVariable
+) -> pt.TensorVariable:
+    """The alliance's own model, from cross-products within therapists; their true means.
+
+    As `models.ratings.latent_moderator` has them, from the rows.
+    """
+    products = data["rating_products"]
+    gamma = pm.Normal("moderator_coefficient", 0, PREDICTOR_SCALE, dims="moderator_predictor")
+    therapist_sd = pm.HalfNormal("moderator_therapist_sd", scale)
+    residual_sd = pm.HalfNormal("moderator_residual_sd", 1)
+    g = pt.concatenate([-gamma, [1.0]])
+    deviations = products @ g
+    terms = alliance_terms(
+        count=products[:, 0, 0],
+        total=deviations[:, 0],
+        squares=deviations @ g,
+        location=0.0,
+        therapist_variance=therapist_sd**2,
+        residual_variance=residual_sd**2,
+        log=pt.log,
+    )
+    pm.Potential("moderator_likelihood", terms.log_likelihood.sum())
+    standard = pm.Normal("moderator_therapist_standard", 0, 1, dims="therapist")
+    own = terms.mean + pt.sqrt(terms.variance) * standard
+    return pm.Deterministic(
+        "moderator_therapist_mean", data["caseload"] @ gamma + own, dims="therapist"
+    )

@@ -1,0 +1,248 @@
+"""The joint likelihood with its gradient, in one operation; formulas: `models.joint.joint`."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numba
+import numpy as np
+import pytensor.tensor as pt
+from numpy.typing import NDArray
+from pytensor.gradient import DisconnectedType, grad_not_implemented
+from pytensor.graph.basic import Apply, Variable
+from pytensor.graph.op import Op
+from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_default_op_cache_key
+
+Array = NDArray[np.float64]
+
+
+@numba.njit
+def _times(A: Array, B: Array) -> Array:
+    """A B, in loops: BLAS and LAPACK take numba longer to compile than to save time here."""
+    product = np.zeros((A.shape[0], B.shape[1]))
+    for a in range(A.shape[0]):
+        for c in range(A.shape[1]):
+            for b in range(B.shape[1]):
+                product[a, b] += A[a, c] * B[c, b]
+    return product
+
+
+@numba.njit
+def _transposed(A: Array) -> Array:
+    turned = np.empty((A.shape[1], A.shape[0]))
+    for a in range(A.shape[0]):
+        for b in range(A.shape[1]):
+            turned[b, a] = A[a, b]
+    return turned
+
+
+@numba.njit
+def _inverse(M: Array) -> tuple[float, Array]:
+    """Log determinant and inverse of a positive definite matrix; nan if it is not."""
+    size = M.shape[0]
+    C, D = np.zeros((size, size)), np.zeros((size, size))  # M = C C', D its inverse
+    log_determinant = 0.0
+    for a in range(size):
+        for b in range(a + 1):
+            element = M[a, b]
+            for c in range(b):
+                element -= C[a, c] * C[b, c]
+            C[a, b] = np.sqrt(element) if a == b else element / C[b, b]
+        log_determinant += 2 * np.log(C[a, a])
+        D[a, a] = 1 / C[a, a]
+        for b in range(a):
+            for c in range(b, a):
+                D[a, b] -= C[a, c] * D[c, b]
+            D[a, b] /= C[a, a]
+    return log_determinant, _times(_transposed(D), D)
+
+
+def _likelihood(
+    beta: Array,
+    residual: Array,
+    loading: Array,
+    seen: NDArray[np.int64],
+    patients: NDArray[np.int64],
+    cross_products: Array,
+    squares: Array,
+    products: Array,
+) -> tuple[float, Array, Array, Array]:
+    """Log likelihood and gradients; numba compiles it, and Python understands it."""
+    outcomes, size = beta.shape
+    patterns, therapists, effects = products.shape[:3]
+    every = effects * outcomes  # all effects of a therapist
+    b = np.empty((outcomes, size + 1))
+    for k in range(outcomes):
+        for c in range(size):
+            b[k, c] = -beta[k, c]
+        b[k, size] = 1.0
+    b_gradient = np.zeros_like(b)
+    covariance = _times(residual, _transposed(residual))
+    precision = np.zeros((patterns, outcomes, outcomes))
+    precision_gradient = np.zeros((patterns, outcomes, outcomes))
+    ZtR = np.zeros((patterns, therapists, effects, outcomes))
+    A = np.zeros((therapists, every, every))
+    t = np.zeros((therapists, every))
+    log_density = 0.0
+    for g in range(patterns):
+        # Rows and columns of absent outcomes become those of the identity, and zero again.
+        part = covariance.copy()
+        for k in range(outcomes):
+            for m in range(outcomes):
+                if not (seen[g, k] and seen[g, m]):
+                    part[k, m] = 1.0 if k == m else 0.0
+        log_determinant, inverse = _inverse(part)
+        there = 0
+        for k in range(outcomes):
+            there += seen[g, k]
+            for m in range(outcomes):
+                if seen[g, k] and seen[g, m]:
+                    precision[g, k, m] = inverse[k, m]
+        log_density -= 0.5 * patients[g] * (there * np.log(2 * np.pi) + log_determinant)
+        P = precision[g]
+        for k in range(outcomes):
+            for m in range(outcomes):
+                residuals = 0.0
+                for c in range(size + 1):
+                    right = 0.0
+                    for d in range(size + 1):
+                        right += cross_products[g, k, c, m, d] * b[m, d]
+                    residuals += b[k, c] * right
+                    b_gradient[k, c] -= P[k, m] * right
+                log_density -= 0.5 * P[k, m] * residuals
+                precision_gradient[g, k, m] = -0.5 * residuals
+        for j in range(therapists):
+            for a in range(effects):
+                for k in range(outcomes):
+                    for c in range(size + 1):
+                        ZtR[g, j, a, k] += products[g, j, a, k, c] * b[k, c]
+                for m in range(outcomes):
+                    for k in range(outcomes):
+                        t[j, a * outcomes + m] += ZtR[g, j, a, k] * P[k, m]
+                    for h in range(effects):
+                        for k in range(outcomes):
+                            element = squares[g, j, a, h] * P[k, m]
+                            A[j, a * outcomes + k, h * outcomes + m] += element
+    L, Lt = loading, _transposed(loading)
+    L_gradient = np.zeros((every, every))
+    for j in range(therapists):
+        AL = _times(A[j], L)
+        M = _times(Lt, AL)
+        for k in range(every):
+            M[k, k] += 1.0
+        log_determinant, inverse = _inverse(M)
+        log_density -= 0.5 * log_determinant
+        spread = _times(L, inverse)  # of the effects: L M^-1, then L M^-1 L'
+        v, x, left = np.zeros(every), np.zeros(every), np.empty(every)
+        covariance_of_effects = _times(spread, Lt)
+        for k in range(every):
+            for m in range(every):
+                v[k] += covariance_of_effects[k, m] * t[j, m]
+                x[k] += spread[m, k] * t[j, m]
+            log_density += 0.5 * t[j, k] * v[k]
+        for k in range(every):
+            left[k] = t[j, k]
+            for m in range(every):
+                left[k] -= A[j, k, m] * v[m]
+        fitted = _times(AL, inverse)
+        A_gradient = np.empty((every, every))
+        for k in range(every):
+            for m in range(every):
+                L_gradient[k, m] += left[k] * x[m] - fitted[k, m]
+                A_gradient[k, m] = -0.5 * (covariance_of_effects[k, m] + v[k] * v[m])
+        for g in range(patterns):
+            P = precision[g]
+            for a in range(effects):
+                for k in range(outcomes):
+                    loaded = 0.0
+                    for m in range(outcomes):
+                        here, there_ = a * outcomes + k, a * outcomes + m
+                        loaded += P[k, m] * v[there_]
+                        product = ZtR[g, j, a, k] * v[there_] + ZtR[g, j, a, m] * v[here]
+                        precision_gradient[g, k, m] += 0.5 * product
+                        for h in range(effects):
+                            change = A_gradient[here, h * outcomes + m]
+                            precision_gradient[g, k, m] += squares[g, j, a, h] * change
+                    for c in range(size + 1):
+                        b_gradient[k, c] += products[g, j, a, k, c] * loaded
+    covariance_gradient = np.zeros((outcomes, outcomes))
+    for g in range(patterns):
+        change = _times(_times(precision[g], precision_gradient[g]), precision[g])
+        for k in range(outcomes):
+            for m in range(outcomes):
+                change[k, m] += 0.5 * patients[g] * precision[g, k, m]
+                covariance_gradient[k, m] -= change[k, m]
+                covariance_gradient[m, k] -= change[k, m]  # it is symmetric, and F F'
+    residual_gradient = _times(covariance_gradient, residual)
+    beta_gradient = np.empty((outcomes, size))
+    for k in range(outcomes):
+        for c in range(size):
+            beta_gradient[k, c] = -b_gradient[k, c]
+        for m in range(k + 1, outcomes):
+            residual_gradient[k, m] = 0.0
+    for k in range(every):
+        for m in range(k + 1, every):
+            L_gradient[k, m] = 0.0
+    return log_density, beta_gradient, residual_gradient, L_gradient
+
+
+class JointLikelihood(Op):
+    """Log likelihood of all outcomes, the therapists' effects integrated out.
+
+    Notes
+    -----
+    With K outcomes, p coefficients, q therapist effects, J therapists and G patterns of outcomes,
+    the inputs are ``beta`` (K, p); ``residual`` (K, K), lower factor of the residual covariance;
+    ``loading`` (q K, q K), lower factor of the covariance of a therapist's effects, effect by
+    effect and outcome by outcome; and the arrays of `models.joint.joint.JointDesign.arrays`. The
+    first output is the log likelihood, the only one that can be differentiated; the others are its
+    gradients.
+    """
+
+    __props__ = ()
+
+    def make_node(self, *inputs: Any) -> Apply[Any, Any]:
+        """Apply the operation to its eight inputs."""
+        variables = [pt.as_tensor_variable(each) for each in inputs]
+        outputs = [pt.dscalar(), *(variable.type() for variable in variables[:3])]
+        return Apply(self, variables, outputs)
+
+    def perform(self, node: Any, inputs: Sequence[Any], output_storage: Any) -> None:
+        """Compute the outputs where nothing is compiled."""
+        beta, residual, loading, *data = inputs
+        found = _likelihood(beta, residual, loading, *data)
+        for storage, value in zip(output_storage, found, strict=True):
+            storage[0] = np.asarray(value)
+
+    def pullback(
+        self, inputs: Sequence[Variable], outputs: Sequence[Variable], cotangents: Sequence[Any]
+    ) -> list[Variable]:
+        """Gradients of the log likelihood, from the other outputs."""
+        if not all(isinstance(each.type, DisconnectedType) for each in cotangents[1:]):
+            raise NotImplementedError("The gradients of JointLikelihood have none themselves.")
+        gradients = [cotangents[0] * output for output in outputs[1:]]
+        data = range(len(gradients), len(inputs))
+        return [*gradients, *(grad_not_implemented(self, k, inputs[k]) for k in data)]
+
+
+@register_funcify_default_op_cache_key(JointLikelihood)
+def _compiled_likelihood(op: JointLikelihood, **_: Any) -> tuple[Any, int]:
+    """Numba's version, and a number that changes with its text, so that no old one is used."""
+    likelihood = numba_njit(_likelihood)
+
+    # Without annotations: numba takes the types of what it is given.
+    @numba_njit
+    def joint_likelihood(  # type: ignore[no-untyped-def]
+        beta, residual, loading, seen, patients, cross_products, squares, products
+    ):
+        value, by_beta, by_residual, by_loading = likelihood(
+            beta, residual, loading, seen, patients, cross_products, squares, products
+        )
+        return np.asarray(value), by_beta, by_residual, by_loading
+
+    text = inspect.getsource(sys.modules[__name__])  # with the functions it calls
+    return joint_likelihood, int(hashlib.sha256(text.encode()).hexdigest()[:15], 16)

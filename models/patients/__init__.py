@@ -1,0 +1,1 @@
+"""The model written out patient by patient: every family and option."""

@@ -1,0 +1,1 @@
+"""The alliance as a model of its own: missing, mismeasured, at its ceiling, between therapists."""
