@@ -21,6 +21,7 @@ INSTEAD = {
     "loo_figure()": "`alliance loo RUN --figure FILE`",
     "open_cluster()": "--dask",
     "outcomes": "--outcome",
+    "path": "--out",
     "prior_refits()": "`alliance sensitivity RUN --kind refits`",
     "sample_therapists(number=200)": (
         "`alliance fit STUDY DATA --sample-therapists 200 --out RUN`"
@@ -63,7 +64,7 @@ def _as_option(found: re.Match[str]) -> str:
     except (SyntaxError, ValueError):
         return asked  # no value as Python writes one: it merely looks like an argument
     if isinstance(given, bool):
-        return (option.name if given else option.opposite) if option.switch else asked
+        return (option.switch and (option.name if given else option.opposite)) or asked
     several = given if isinstance(given, list | tuple) else [given]
     return f"{option.name} {shlex.quote(','.join(map(str, several)))}"
 
