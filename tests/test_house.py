@@ -85,6 +85,14 @@ def test_a_room_imports_nothing_by_itself_and_says_what_it_is_for(room: str) -> 
 # Lengths ------------------------------------------------------------------------------------------
 
 
+def test_no_folder_holds_more_than_20_python_files() -> None:
+    """A drawer that is looked through at a glance; the tests mirror them, file by file."""
+    files = [path for room in ROOMS for path in (ROOT / room).rglob("*.py")]
+    held = Counter(path.parent.relative_to(ROOT).as_posix() for path in files)
+    assert held["models"] > 1
+    assert {folder: count for folder, count in held.items() if count > 20} == {}
+
+
 def lengths(*folder: str) -> subprocess.CompletedProcess[str]:
     command = ["bash", str(ROOT / ".ci" / "lengths"), *folder]
     return subprocess.run(command, capture_output=True, text=True, check=False)
