@@ -160,7 +160,7 @@ def assurance_question(
     if len(specs) != 1:
         raise InputError(
             f"The study has {len(specs)} outcomes: {', '.join(specs)}.",
-            "Choose one with `outcomes`.",
+            "Choose one with `outcome`.",
         )
     (spec,) = specs.values()
     if not spec.interaction:

@@ -120,7 +120,7 @@ FAULTS: dict[str, Fault] = {
     "a plan for two outcomes": (
         assurance_of_two_outcomes,
         ("assurance", "study.toml", "--interaction", "0.1", "--patients", "60", *FEW),
-        "Choose one with `outcomes`.",
+        "Choose one with `outcome`.",
         "Choose one with --outcome.",
     ),
 }
@@ -175,7 +175,7 @@ def test_advice_is_told_in_options_as_table_csv_and_json(run: Path, made_fit: Fi
         ("`joint=False`", "--no-joint"),
         ("`extrapolate=False`", "`extrapolate=False`"),  # there is no --no-extrapolate
         ("`draws=True`", "`draws=True`"),  # no switch
-        ("`open_cluster()`", "--dask"),
+        ("`influence()`", "`alliance sensitivity RUN --kind influence`"),
         # Not options: keys of the study file, commands, calls and values that are none.
         ("`item_range` in [moderator]", "`item_range` in [moderator]"),
         ("`alliance check STUDY DATA`", "`alliance check STUDY DATA`"),

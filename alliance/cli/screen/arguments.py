@@ -19,13 +19,8 @@ INSTEAD = {
     'compare_loo(by="therapist")': "`alliance loo RUN --by therapist`",
     "influence()": "`alliance sensitivity RUN --kind influence`",
     "loo_figure()": "`alliance loo RUN --figure FILE`",
-    "open_cluster()": "--dask",
-    "outcomes": "--outcome",
     "path": "--out",
     "prior_refits()": "`alliance sensitivity RUN --kind refits`",
-    "sample_therapists(number=200)": (
-        "`alliance fit STUDY DATA --sample-therapists 200 --out RUN`"
-    ),
     "save_fit()": "`alliance fit --out`",
     "unseen_improvement()": "`alliance sensitivity RUN --kind unseen`",
 }
