@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from alliance.diagnostics.checks.predictive_statistics import ROUNDING, resolution
-from alliance.inference.runs.fit import Fit
+from alliance.inference.posterior import Posterior
 from alliance.models.design.design import Design
 
 # Up to this many categories an ordinal model has few enough thresholds to be estimated.
@@ -22,13 +22,12 @@ NOT_EQUAL = (
 )
 
 
-def advice(fit: Fit, outcome: str, statistic: str, *, above: bool) -> str:
+def advice(posterior: Posterior, statistic: str, *, above: bool) -> str:
     """What to do about one statistic.
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
     statistic : str
         Its name, as of `diagnostics.checks.predictive_statistics`, or ``outside``.
     above : bool
@@ -39,7 +38,7 @@ def advice(fit: Fit, outcome: str, statistic: str, *, above: bool) -> str:
     str
         One or more sentences.
     """
-    design = fit.design(outcome)
+    design = posterior.design
     if statistic == "residual_sd_ratio":
         return NOT_EQUAL
     if statistic == "arm_slopes":
@@ -57,29 +56,29 @@ def advice(fit: Fit, outcome: str, statistic: str, *, above: bool) -> str:
             "them (`alliance sensitivity`). Normal therapist effects draw such a therapist towards "
             "the others, and all of them apart."
         )
-    return _family_advice(fit, outcome, design, statistic, above)
+    return _family_advice(posterior, design, statistic, above)
 
 
-def _family_advice(fit: Fit, outcome: str, design: Design, statistic: str, above: bool) -> str:
-    family, bounded = design.family.name, _bounded_family(fit, outcome, design)
+def _family_advice(posterior: Posterior, design: Design, statistic: str, above: bool) -> str:
+    family, bounded = design.family.name, _bounded_family(posterior, design)
     if statistic == "tails" and not design.family.discrete:
         if family == "gaussian" and above:
-            return _choose(fit, outcome, "student_t", "its tails are heavier")
+            return _choose(posterior, "student_t", "its tails are heavier")
         if family == "student_t" and not above:
-            return _choose(fit, outcome, "gaussian", "its tails are lighter")
+            return _choose(posterior, "gaussian", "its tails are lighter")
     if family == "student_t" and statistic in ("minimum", "maximum", "sd") and bounded is None:
-        return _choose(fit, outcome, "gaussian", "its tails are lighter")
+        return _choose(posterior, "gaussian", "its tails are lighter")
     if bounded is not None and family != bounded and not design.family.discrete:
-        return _choose(fit, outcome, bounded, "it keeps to the scores that there are")
+        return _choose(posterior, bounded, "it keeps to the scores that there are")
     if design.family.discrete:
         other = "ordinal" if family == "beta_binomial" and _few_categories(design) else None
         if other is not None:
-            return _choose(fit, outcome, other, "it takes the categories' shares as they are")
+            return _choose(posterior, other, "it takes the categories' shares as they are")
         return (
             "No other family here fits such a distribution better; averages and contrasts are "
             "less touched by it than the shares of single scores, which should not be reported."
         )
-    if steps := _steps(fit, outcome, design):
+    if steps := _steps(posterior, design):
         return (
             f"Scores go in steps of {steps:g}: counted in these they are whole numbers, which "
             f'family = "beta_binomial" takes (column and range divided by {steps:g}, --likelihood '
@@ -94,9 +93,9 @@ def _family_advice(fit: Fit, outcome: str, design: Design, statistic: str, above
     )
 
 
-def _steps(fit: Fit, outcome: str, design: Design) -> float:
+def _steps(posterior: Posterior, design: Design) -> float:
     """The step between scores, if the range is a moderate number of them; zero otherwise."""
-    low, high = fit.study.outcomes[outcome].range
+    low, high = posterior.outcome.range
     step = resolution(design)
     if step <= 0 or not STEPS[0] <= (high - low) / step <= STEPS[1]:
         return 0.0
@@ -104,9 +103,9 @@ def _steps(fit: Fit, outcome: str, design: Design) -> float:
     return step if np.allclose(scores, np.round(scores), atol=1e-6) else 0.0
 
 
-def _bounded_family(fit: Fit, outcome: str, design: Design) -> str | None:
+def _bounded_family(posterior: Posterior, design: Design) -> str | None:
     """The family for bounded whole scores, if that is what these are."""
-    low, high = fit.study.outcomes[outcome].range
+    low, high = posterior.outcome.range
     scores = design.scale.offset + design.scale.unit * design.y
     rounding = ROUNDING * float(np.abs(scores).max())
     whole = (np.abs(scores - low - np.round(scores - low)) <= rounding).all()
@@ -119,11 +118,11 @@ def _few_categories(design: Design) -> bool:
     return design.scale.top < MOST_CATEGORIES
 
 
-def _choose(fit: Fit, outcome: str, family: str, why: str) -> str:
-    own = fit.study.outcomes[outcome].family == family
+def _choose(posterior: Posterior, family: str, why: str) -> str:
+    own = posterior.outcome.family == family
     named = f"its own family, {family}" if own else f'family = "{family}" in the study file'
     alone = ""
-    if fit.shared is not None:
+    if posterior.joint:
         alone = (
             " (in a joint model for one outcome)"
             if family == "ordinal"

@@ -19,7 +19,7 @@ from alliance.diagnostics.checks.predictive_pictures import Pictures
 from alliance.diagnostics.checks.predictive_statistics import Statistic, statistics_of
 from alliance.diagnostics.verdicts import CheckResult, Verdict
 from alliance.inference.pointwise.replicates import REPLICATES, Replicates, replicate
-from alliance.inference.runs.fit import Fit
+from alliance.inference.posterior import Posterior
 
 Array = NDArray[np.float64]
 
@@ -160,14 +160,13 @@ class PredictiveCheck:
 
 
 def predictive_check(
-    fit: Fit, outcome: str, *, number: int = REPLICATES, seed: int | None = None
+    posterior: Posterior, *, number: int = REPLICATES, seed: int | None = None
 ) -> PredictiveCheck:
     """Replicate one outcome and compare it with what was observed.
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
     number : int
         Replicates.
     seed : int, optional
@@ -182,13 +181,13 @@ def predictive_check(
     InputError
         If the run has no such outcome.
     """
-    limits = fit.study.outcomes[outcome].range if outcome in fit.specs else (0.0, 0.0)
+    limits = posterior.outcome.range
     observed: list[list[Array]] = []
     replicated: list[list[Array]] = []
     outside: list[Array] = []
     pictures: Pictures | None = None
     statistics: tuple[Statistic, ...] = ()
-    for block in replicate(fit, outcome, number=number, seed=seed):
+    for block in replicate(posterior, number=number, seed=seed):
         if pictures is None:
             statistics = statistics_of(block.design, limits)
             pictures = Pictures.started(block, limits)
@@ -205,18 +204,17 @@ def predictive_check(
             statistics, zip(*observed, strict=True), zip(*replicated, strict=True), strict=True
         )
     )
-    share = None if fit.design(outcome).family.discrete else np.concatenate(outside)
-    results = _judged(fit, outcome, realised, share)
-    return PredictiveCheck(outcome, realised, share, pictures, results)
+    share = None if posterior.design.family.discrete else np.concatenate(outside)
+    results = _judged(posterior, realised, share)
+    return PredictiveCheck(posterior.name, realised, share, pictures, results)
 
 
-def check_predictive(fit: Fit, outcome: str) -> tuple[CheckResult, ...]:
+def check_predictive(posterior: Posterior) -> tuple[CheckResult, ...]:
     """Posterior predictive checks for the gate: PASS or REVIEW, never FAIL.
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
 
     Returns
     -------
@@ -226,7 +224,7 @@ def check_predictive(fit: Fit, outcome: str) -> tuple[CheckResult, ...]:
         ``predictive_therapists``; the value is the smallest p-value of the check's statistics, or
         the share of replicates outside the range.
     """
-    return predictive_check(fit, outcome).results
+    return predictive_check(posterior).results
 
 
 def _compared(statistic: Statistic, block: Replicates) -> tuple[Array, Array]:
@@ -237,21 +235,21 @@ def _compared(statistic: Statistic, block: Replicates) -> tuple[Array, Array]:
 
 
 def _judged(
-    fit: Fit, outcome: str, realised: Sequence[Realised], outside: Array | None
+    posterior: Posterior, realised: Sequence[Realised], outside: Array | None
 ) -> tuple[CheckResult, ...]:
     limit = FALSE_ALARMS / len(realised)
     found = []
     for check in MEANING:
         if check == "predictive_range" and outside is not None:
-            found.append(_range_result(fit, outcome, outside))
+            found.append(_range_result(posterior, outside))
         items = [item for item in realised if item.statistic.check == check]
         if items:
-            found.append(_result(fit, outcome, check, items, limit))
+            found.append(_result(posterior, check, items, limit))
     return tuple(found)
 
 
 def _result(
-    fit: Fit, outcome: str, check: str, items: Sequence[Realised], limit: float
+    posterior: Posterior, check: str, items: Sequence[Realised], limit: float
 ) -> CheckResult:
     worst = min(items, key=lambda item: item.p_value)
     tripped = [item for item in items if item.p_value < limit]
@@ -266,7 +264,7 @@ def _result(
             f"likely is {_told(worst)}."
         )
     remedies = [
-        advice(fit, outcome, item.statistic.name, above=item.upper_share < 0.5)
+        advice(posterior, item.statistic.name, above=item.upper_share < 0.5)
         for item in _blamed(tripped)
     ]
     return CheckResult(
@@ -275,7 +273,7 @@ def _result(
         value=worst.p_value,
         review=limit,
         fail=None,
-        worst=f"{outcome}: {worst.statistic.name}",
+        worst=f"{posterior.name}: {worst.statistic.name}",
         message=message,
         recommendation=" ".join(dict.fromkeys(remedies)),
     )
@@ -288,8 +286,8 @@ def _blamed(tripped: Sequence[Realised]) -> Sequence[Realised]:
     return [item for item in tripped if item.statistic.name not in follow]
 
 
-def _range_result(fit: Fit, outcome: str, outside: Array) -> CheckResult:
-    low, high = fit.study.outcomes[outcome].range
+def _range_result(posterior: Posterior, outside: Array) -> CheckResult:
+    low, high = posterior.outcome.range
     share = float(outside.mean())
     beyond = share > MOST_OUTSIDE
     return CheckResult(
@@ -298,12 +296,12 @@ def _range_result(fit: Fit, outcome: str, outside: Array) -> CheckResult:
         value=share,
         review=MOST_OUTSIDE,
         fail=None,
-        worst=f"{outcome}: outside",
+        worst=f"{posterior.name}: outside",
         message=(
             f"{share:.2%} of the replicated scores lie outside the range of {low:g} to {high:g} "
             f"({'more' if beyond else 'no more'} than {MOST_OUTSIDE:.0%})."
         ),
-        recommendation=advice(fit, outcome, "outside", above=False) if beyond else "",
+        recommendation=advice(posterior, "outside", above=False) if beyond else "",
     )
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from alliance.diagnostics.checks.predictive_statistics import FEWEST_IN_GROUP, members, resolution
 from alliance.inference.pointwise.replicates import Replicates
-from alliance.models.design.design import sum_to_zero_basis
+from alliance.models.design.encoding import sum_to_zero_basis
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]

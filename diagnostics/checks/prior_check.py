@@ -38,10 +38,10 @@ from alliance.diagnostics.checks.prior_limits import (
 )
 from alliance.diagnostics.checks.prior_verdicts import prior_results
 from alliance.diagnostics.verdicts import CheckResult
+from alliance.inference.posterior import Posterior
 from alliance.inference.priors.prior_effects import PriorEffect, prior_effects
 from alliance.inference.priors.prior_predictive import DRAWS, PriorPredictive, prior_predictive
 from alliance.inference.runs.fit import Fit
-from alliance.inference.scores.expected_scores import auxiliary_draws
 from alliance.models.design.design import Design, build_design, centre_and_sd
 from alliance.models.priors import Priors
 from alliance.models.spec import JOINT, specify
@@ -237,7 +237,7 @@ def _score_rows(
             least_small=LEAST_POSSIBLE,
         )
     )
-    auxiliary = auxiliary_draws(predictive.draws, design)
+    auxiliary = Posterior(design, predictive.draws).family_parameters
     flat_line = np.zeros((len(centre), 1))
     residual = sd * np.sqrt(design.family.variance(flat_line, auxiliary, design.scale)[:, 0])
     rows.append(

@@ -19,12 +19,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
-from alliance.inference.scores.expected_scores import flat
-from alliance.models.design.design import Design
+from alliance.inference.posterior import Posterior
 from alliance.models.design.ratings import predictor_columns
 
 Array = NDArray[np.float64]
@@ -57,16 +55,13 @@ class Estimate:
 
 
 def alliance_differences(
-    design: Design, draws: xr.Dataset, ratings: Array, *, interval: float = 0.95
+    posterior: Posterior, ratings: Array, *, interval: float = 0.95
 ) -> list[Estimate]:
     """How far therapists differ in the alliance of their patients, in its own points.
 
     Parameters
     ----------
-    design : Design
-    draws : xarray.Dataset
-        Where the model has a part for the alliance (``moderator_therapist_sd``), it answers:
-        for true means, at the mean of what predicts the alliance.
+    posterior : Posterior
     ratings : ndarray, shape (n,)
         The analysed patients', NaN where missing; they answer otherwise.
     interval : float
@@ -76,8 +71,9 @@ def alliance_differences(
     list of Estimate
         Means of therapists in the order of the design, then the spreads and the share.
     """
-    if "moderator_therapist_sd" in draws:
-        return _from_model(design, draws, interval)
+    design = posterior.design
+    if "moderator_therapist_sd" in posterior.draws:
+        return _from_model(posterior, interval)
     rated = np.isfinite(ratings)
     return from_ratings(
         ratings[rated],
@@ -88,13 +84,14 @@ def alliance_differences(
     )
 
 
-def _from_model(design: Design, draws: xr.Dataset, interval: float) -> list[Estimate]:
+def _from_model(posterior: Posterior, interval: float) -> list[Estimate]:
+    design = posterior.design
     centre, unit = design.scaling.moderator
-    between = unit * flat(draws, "moderator_therapist_sd")
-    within = unit * flat(draws, "moderator_residual_sd")
+    between = unit * posterior.flat("moderator_therapist_sd")
+    within = unit * posterior.flat("moderator_residual_sd")
     found = {}
-    if "moderator_therapist_mean" in draws:
-        means = centre + unit * flat(draws, "moderator_therapist_mean")
+    if "moderator_therapist_mean" in posterior.draws:
+        means = centre + unit * posterior.flat("moderator_therapist_mean")
         found = {("alliance_mean", name): means[:, k] for k, name in enumerate(design.therapists)}
     found |= {
         ("alliance_sd_between", ""): between,

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from alliance.inference.answers.score_steps import ROUNDING, ScoreSteps
-from alliance.models.design.design import arm_pairs
+from alliance.models.design.encoding import arm_pairs
 
 Array = NDArray[np.float64]
 

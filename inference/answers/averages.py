@@ -26,30 +26,24 @@ from alliance.data_prep.levels import names_among
 from alliance.inference.answers.prediction_tables import require_interval
 from alliance.inference.answers.score_ends import NOTHING_COUNTED, ChanceWords, chances_in_words
 from alliance.inference.answers.score_steps import ScoreSteps, score_steps
-from alliance.inference.draws.datatree import posterior
 from alliance.inference.draws.quadrature import normal_nodes
 from alliance.inference.patients.asked_patients import (
     AskedPatients,
     chosen_arms,
-    require_outcome,
     trial_patients,
 )
 from alliance.inference.patients.asked_therapists import choose_therapist
-from alliance.inference.runs.fit import Fit
-from alliance.inference.scores.expected_scores import patient_moderator
-from alliance.inference.scores.predictor import (
-    Rows,
+from alliance.inference.posterior import Posterior, Rows
+from alliance.inference.scores.predictor import column_blocks, link_scale, predictor_at
+from alliance.inference.scores.score_thresholds import Thresholds
+from alliance.inference.scores.therapist_parts import (
     TherapistChoice,
     TherapistPart,
-    column_blocks,
-    link_scale,
     new_therapists,
-    predictor_at,
     therapist_part,
 )
-from alliance.inference.scores.residuals import family_parameters
-from alliance.inference.scores.score_thresholds import Thresholds
-from alliance.models.design.design import Design, arm_pairs
+from alliance.models.design.design import Design
+from alliance.models.design.encoding import arm_pairs
 from alliance.models.families.family import Auxiliary
 
 Array = NDArray[np.float64]
@@ -89,8 +83,7 @@ class Averages:
 
 
 def average(
-    fit: Fit,
-    outcome: str,
+    posterior: Posterior,
     patients: AskedPatients | None = None,
     *,
     therapist: str = "new",
@@ -102,8 +95,7 @@ def average(
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
     patients : AskedPatients, optional
         Counted alike, each imagined in every arm; by default the trial's, at their own alliance
         (a latent one as the model has it). Where the alliance was named, the average is taken at
@@ -125,13 +117,12 @@ def average(
         If the outcome, an arm or a therapist does not exist, or a threshold lies outside the
         scale.
     """
-    require_outcome(fit, outcome)
     require_interval(interval)
-    asked = trial_patients(fit, outcome) if patients is None else patients
+    asked = trial_patients(posterior) if patients is None else patients
     wanted = Thresholds() if thresholds is None else thresholds
-    described = fit.study.outcomes[outcome]
-    wanted.require(outcome, described)
-    design, draws = fit.design(outcome), posterior(fit.trees[outcome])
+    described = posterior.outcome
+    wanted.require(posterior.name, described)
+    design, draws = posterior.design, posterior.draws
     query = _Average(
         design=design,
         draws=draws,
@@ -139,8 +130,8 @@ def average(
         therapist=therapist,
         thresholds=wanted,
         better=described.better,
-        auxiliary=family_parameters(design, draws, fit.specs[outcome].priors),
-        steps=score_steps(fit, outcome),
+        auxiliary=posterior.family_parameters,
+        steps=score_steps(posterior),
     )
     chosen = chosen_arms(query.design, arms)
     rows, measured = [], []
@@ -148,7 +139,7 @@ def average(
         for arm in chosen:
             rows.append(
                 {
-                    "outcome": outcome,
+                    "outcome": posterior.name,
                     "arm": query.design.arms[arm],
                     "moderator": value,
                     "patients": len(some),
@@ -159,14 +150,14 @@ def average(
             measured.append(query.measure(some, arm))
     gain = 1 if described.better == "higher" else -1
     return Averages(
-        outcome=outcome,
+        outcome=posterior.name,
         interval=interval,
         table=_table(rows, measured, wanted, interval),
         contrasts=_contrasts(
             rows, measured, names_among(design.arms, chosen), len(chosen), wanted, interval, gain
         ),
         draws=_dataset(query.draws, measured),
-        counted=chances_in_words(fit, outcome) if wanted.asked else NOTHING_COUNTED,
+        counted=chances_in_words(posterior) if wanted.asked else NOTHING_COUNTED,
     )
 
 
@@ -205,7 +196,7 @@ class _Average:
     def _moderator(self, some: NDArray[np.int64]) -> Array:
         """Standardised alliance, (1, n), or (d, n) where it is a parameter."""
         if self.patients.of_trial:
-            return patient_moderator(self.design, self.draws)[:, some]
+            return Posterior(self.design, self.draws).alliance()[:, some]
         mean, sd = self.design.scaling.moderator
         return (self.patients.rows.moderator[None, some] - mean) / sd
 
@@ -223,7 +214,7 @@ class _Average:
             if len(labels) > 1:
                 choice = TherapistChoice(choice.kind, tuple(labels[k] for k in some))
             generator = np.random.default_rng(0)  # known and average therapists are not drawn
-            yield therapist_part(self.design, self.draws, choice, len(some), generator)
+            yield therapist_part(Posterior(self.design, self.draws), choice, len(some), generator)
 
     def _over_patients(
         self, rows: Rows, moderator: Array, part: TherapistPart | None
@@ -231,12 +222,12 @@ class _Average:
         total = self.draws.sizes["chain"] * self.draws.sizes["draw"]
         found: dict[str, Array] = {}
         for some in column_blocks((total, len(rows)), max(1, self.design.scale.top)):
-            block, value = rows.block(some), moderator[:, some]
+            block, value = rows.chosen(some), moderator[:, some]
             therapists = None if part is None else part.block(some)
-            predictor = predictor_at(self.design, self.draws, block, value, therapists)
+            predictor = predictor_at(Posterior(self.design, self.draws), block, value, therapists)
             mixture: Iterable[tuple[float, Array | float, Array]] = [(1.0, 0.0, np.zeros((1, 1)))]
             if self.therapist == "new":
-                mixture = new_therapists(self.design, self.draws, block, value)
+                mixture = new_therapists(Posterior(self.design, self.draws), block, value)
             for weight, shift, spread in mixture:
                 for name, values in self._integrated(predictor + shift, spread, block).items():
                     own = weight * values.sum(axis=1) / len(rows)

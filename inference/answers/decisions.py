@@ -24,18 +24,15 @@ from alliance.inference.answers.lift import Lift, lift_alliance
 from alliance.inference.answers.score_ends import NOTHING_COUNTED, ChanceWords, chances_in_words
 from alliance.inference.answers.score_steps import ScoreSteps, score_steps
 from alliance.inference.answers.yardsticks import Yardstick
-from alliance.inference.draws.datatree import posterior
-from alliance.inference.patients.asked_patients import require_outcome, trial_rows
 from alliance.inference.patients.extrapolation import beyond, observed_range
-from alliance.inference.runs.fit import Fit
+from alliance.inference.posterior import Posterior, Rows
 from alliance.inference.scores.arm_means import (
     Measure,
     averaged,
     distinct_patients,
     expected_measure,
 )
-from alliance.inference.scores.expected_scores import patient_moderator
-from alliance.inference.scores.predictor import NEW, Rows, therapist_part
+from alliance.inference.scores.therapist_parts import NEW, therapist_part
 from alliance.models.design.design import Design
 from alliance.models.families.family import Auxiliary
 
@@ -98,8 +95,7 @@ class Decisions:
 
 
 def decisions(
-    fit: Fit,
-    outcome: str,
+    posterior: Posterior,
     yardstick: Yardstick,
     *,
     contrasts: Sequence[str] = (),
@@ -113,8 +109,7 @@ def decisions(
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
     yardstick : Yardstick
     contrasts : sequence of str
         As in `inference.answers.effect_curves.find_contrasts`.
@@ -143,16 +138,15 @@ def decisions(
     InputError
         If nothing is asked; or the outcome, a contrast or a value of the alliance is not there.
     """
-    require_outcome(fit, outcome)
     if yardstick.empty and lift is None:
         raise InputError(
-            f"Nothing is asked about {outcome}, and no threshold has a default.",
+            f"Nothing is asked about {posterior.name}, and no threshold has a default.",
             "Name a threshold, a region of equivalence, a score to reach or a lift.",
         )
-    design, draws = fit.design(outcome), posterior(fit.trees[outcome])
-    patients = trial_rows(fit, outcome)
+    design, draws = posterior.design, posterior.draws
+    patients = posterior.rows
     observed = observed_range(patients)
-    require_askable(fit, outcome, values, observed, extrapolate=extrapolate)
+    require_askable(posterior, values, observed, extrapolate=extrapolate)
     ratings = patients.moderator[np.isfinite(patients.moderator)]
     shown = np.unique(values if len(values) else np.quantile(ratings, QUARTILES))
     asked = _Asked(
@@ -161,11 +155,11 @@ def decisions(
         patients=patients,
         values=shown,
         contrasts=find_contrasts(design.arms, contrasts),
-        gain=1 if fit.study.outcomes[outcome].better == "higher" else -1,
+        gain=1 if posterior.outcome.better == "higher" else -1,
         yardstick=yardstick,
         interval=interval,
         seed=seed,
-        steps=score_steps(fit, outcome),
+        steps=score_steps(posterior),
     )
     rows = asked.effects()
     improvement = yardstick.threshold is not None and patients.baseline is not None
@@ -175,22 +169,22 @@ def decisions(
         rows += asked.shares("share_reaching", asked.reaching)
     lifted = None
     if lift is not None:
-        lifted = lift_alliance(fit, outcome, lift, extrapolate=extrapolate)
+        lifted = lift_alliance(posterior, lift, extrapolate=extrapolate)
         rows += asked.lifted(lifted)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    table["outcome"] = outcome
+    table["outcome"] = posterior.name
     named = table[["threshold", "rope_low", "reach"]].notna().any(axis=1)
     table["source"] = table["source"].astype(object).where(~named, yardstick.source)
     too_far = table["lift"].notna() & bool(lifted is not None and lifted.extrapolated)
     table["extrapolated"] = beyond(table["moderator"].to_numpy(float), observed) | too_far
     shares = table["quantity"].str.startswith("share").any()
     return Decisions(
-        outcome,
+        posterior.name,
         table,
         len(patients),
         improvement,
         lifted,
-        chances_in_words(fit, outcome) if shares else NOTHING_COUNTED,
+        chances_in_words(posterior) if shares else NOTHING_COUNTED,
     )
 
 
@@ -281,7 +275,7 @@ class _Asked:
     def _everywhere(self, measure: Any, *, new: bool) -> list[tuple[float, Array]]:
         """Averages (d, K) at the patients' own alliance (NaN), and at each value."""
         distinct, counts = distinct_patients(self.patients)
-        own = patient_moderator(self.design, self.draws)
+        own = Posterior(self.design, self.draws).alliance()
         found = [(np.nan, self._averages(self.patients, own, measure, None, new))]
         mean, sd = self.design.scaling.moderator
         for value in self.values:
@@ -295,10 +289,9 @@ class _Asked:
         part = None
         if new:  # the same generator each time: one new therapist for all arms and values
             generator = np.random.default_rng(self.seed)
-            part = therapist_part(self.design, self.draws, NEW, len(patients), generator)
+            part = therapist_part(Posterior(self.design, self.draws), NEW, len(patients), generator)
         return averaged(
-            self.design,
-            self.draws,
+            Posterior(self.design, self.draws),
             patients,
             moderator,
             measure(patients),

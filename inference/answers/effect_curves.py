@@ -13,22 +13,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import xarray as xr
 from numpy.polynomial.chebyshev import chebval
 from numpy.typing import NDArray
 from scipy.fft import dct
 
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.levels import contrast_names, find_contrast
-from alliance.inference.scores.expected_scores import auxiliary_draws, coefficients
-from alliance.inference.scores.predictor import (
-    Rows,
-    TherapistPart,
-    linear_predictor,
-    link_scale,
-    row_matrix,
-)
-from alliance.models.design.design import Design, arm_pairs
+from alliance.inference.posterior import Posterior, Rows
+from alliance.inference.scores.predictor import linear_predictor, link_scale
+from alliance.inference.scores.rows import row_matrix
+from alliance.inference.scores.therapist_parts import TherapistPart
+from alliance.models.design.encoding import arm_pairs
 
 Array = NDArray[np.float64]
 
@@ -90,8 +85,7 @@ class ArmCurves:
 
 
 def arm_curves(
-    design: Design,
-    draws: xr.Dataset,
+    posterior: Posterior,
     patients: Rows,
     values: Array,
     better: str,
@@ -101,9 +95,7 @@ def arm_curves(
 
     Parameters
     ----------
-    design : Design
-    draws : xarray.Dataset
-        Posterior of the outcome on the standardised scale.
+    posterior : Posterior
     patients : Rows
         Whose baseline and covariates are averaged over: the trial's, as a rule.
     values : ndarray, shape (g,)
@@ -118,6 +110,7 @@ def arm_curves(
     -------
     ArmCurves
     """
+    design = posterior.design
     arms, count = len(design.arms), len(values)
     middle = np.array([mean for mean, _ in design.scaling.covariates])
     points = Rows(
@@ -128,20 +121,21 @@ def arm_curves(
     )
     if therapist is not None:
         therapist = replace(therapist, index=np.zeros(arms * count, dtype=np.int64))
-    at_points = linear_predictor(design, draws, points, therapist)
-    expected = _averaged(design, draws, patients, at_points)
+    at_points = linear_predictor(posterior, points, therapist)
+    expected = _averaged(posterior, patients, at_points)
     return ArmCurves(design.arms, better, values, expected.reshape(-1, arms, count))
 
 
-def _averaged(design: Design, draws: xr.Dataset, patients: Rows, at_points: Array) -> Array:
+def _averaged(posterior: Posterior, patients: Rows, at_points: Array) -> Array:
     """Expected scores at the points, averaged over the patients: shape (d, points)."""
+    design = posterior.design
     kept = design.encoding.places("baseline", "covariate")  # what differs between the patients
-    beta = np.stack(list(coefficients(draws, design).values()), axis=1)[:, kept]
+    beta = posterior.beta[:, kept]
     X, weights = _grouped(row_matrix(design, patients)[:, kept])
     family, scale = design.family, design.scale
     if family.link == "identity":
         return np.asarray(scale.offset + scale.unit * (at_points + (beta @ (weights @ X))[:, None]))
-    auxiliary = auxiliary_draws(draws, design)
+    auxiliary = posterior.family_parameters
 
     def average(predictor: Array) -> Array:
         expected = np.empty_like(predictor)

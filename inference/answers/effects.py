@@ -19,12 +19,16 @@ from alliance.inference.answers.effect_curves import (
     value_grid,
 )
 from alliance.inference.answers.yardsticks import Yardstick
-from alliance.inference.draws.datatree import posterior
-from alliance.inference.patients.asked_patients import require_outcome, trial_rows
+from alliance.inference.estimands.estimands import estimand_draws
 from alliance.inference.patients.extrapolation import beyond, observed_range, require_observed
-from alliance.inference.runs.fit import Fit
-from alliance.inference.scores.predictor import AVERAGE, NEW, TherapistChoice, therapist_part
-from alliance.inference.scores.therapist_parts import therapist_id
+from alliance.inference.posterior import Posterior
+from alliance.inference.scores.therapist_parts import (
+    AVERAGE,
+    NEW,
+    TherapistChoice,
+    therapist_id,
+    therapist_part,
+)
 from alliance.models.design.design import Design
 
 Array = NDArray[np.float64]
@@ -91,8 +95,7 @@ class Effects:
 
 
 def effects_along(
-    fit: Fit,
-    outcome: str,
+    posterior: Posterior,
     *,
     contrasts: Sequence[str] = (),
     values: Sequence[float] = (),
@@ -107,8 +110,7 @@ def effects_along(
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
     contrasts : sequence of str
         ``MCE-GE`` is MCE minus GE; all pairs, later arm minus earlier, if none is named.
     values : sequence of float
@@ -139,21 +141,20 @@ def effects_along(
         not on the scale or lies beyond the observed range unasked, or the interval's probability
         is none.
     """
-    require_outcome(fit, outcome)
-    design, draws = fit.design(outcome), posterior(fit.trees[outcome])
+    design = posterior.design
     chosen = find_contrasts(design.arms, contrasts)
-    patients = trial_rows(fit, outcome)
+    patients = posterior.rows
     ratings = patients.moderator[np.isfinite(patients.moderator)]
     observed = observed_range(patients)
-    require_askable(fit, outcome, values, observed, extrapolate=extrapolate)
+    require_askable(posterior, values, observed, extrapolate=extrapolate)
     shown = np.unique(values) if len(values) else np.unique(np.quantile(ratings, SHOWN_SHARES))
     points = value_grid(observed, grid, shown)
-    better = fit.study.outcomes[outcome].better
+    better = posterior.outcome.better
     generator = np.random.default_rng(seed)
-    part = therapist_part(design, draws, _choice(design, therapist), 1, generator)
-    curves = arm_curves(design, draws, patients, points, better, part)
+    part = therapist_part(posterior, _choice(design, therapist), 1, generator)
+    curves = arm_curves(posterior, patients, points, better, part)
     return Effects(
-        outcome=outcome,
+        outcome=posterior.name,
         curves=curves,
         contrasts=tuple(chosen),
         yardstick=Yardstick() if yardstick is None else yardstick,
@@ -168,13 +169,12 @@ def effects_along(
         arm_bands={
             arm: bands(curves.expected[:, k], interval) for k, arm in enumerate(design.arms)
         },
-        slopes=_slopes(fit, outcome, chosen),
+        slopes=_slopes(posterior, chosen),
     )
 
 
 def require_askable(
-    fit: Fit,
-    outcome: str,
+    posterior: Posterior,
     values: Sequence[float],
     observed: tuple[float, float],
     *,
@@ -184,8 +184,7 @@ def require_askable(
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
     values : sequence of float
     observed : tuple of float
     extrapolate : bool
@@ -195,9 +194,9 @@ def require_askable(
     InputError
         Names the value and the range.
     """
-    moderator = fit.study.moderator
+    moderator = posterior.study.moderator
     low, high = moderator.range
-    if fit.specs[outcome].moderator.ceiling is not None:
+    if posterior.design.moderator.ceiling is not None:
         high = np.inf  # ratings at the ceiling may stand for more
     require_on_scale(values, (low, high), moderator.label)
     require_observed(values, observed, moderator.label, extrapolate=extrapolate)
@@ -209,12 +208,13 @@ def _choice(design: Design, therapist: str) -> TherapistChoice:
     return TherapistChoice.known(therapist_id(design, therapist))
 
 
-def _slopes(fit: Fit, outcome: str, contrasts: Sequence[Contrast]) -> dict[str, Array]:
+def _slopes(posterior: Posterior, contrasts: Sequence[Contrast]) -> dict[str, Array]:
     """Differences of the arms' slopes, as the summary reports them."""
-    if not fit.specs[outcome].interaction:
+    design = posterior.design
+    if not design.encoding.interaction:
         return {}
-    estimands = fit.estimands(outcome)
-    names = slope_names(fit.design(outcome).arms)
+    estimands = estimand_draws(posterior)
+    names = slope_names(design.arms)
     rows = estimands.isel(estimand=estimands["quantity"].values == "moderator_slope")
     by_level = dict(
         zip(rows["level"].values, rows.transpose("estimand", "chain", "draw").values, strict=True)

@@ -14,12 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alliance.data_prep.errors import InputError
-from alliance.inference.draws.datatree import posterior
-from alliance.inference.patients.asked_patients import trial_rows
 from alliance.inference.patients.extrapolation import ROUNDING, observed_range
-from alliance.inference.runs.fit import Fit
+from alliance.inference.posterior import Posterior
 from alliance.inference.scores.arm_means import ArmMeans, averaged, expected_measure
-from alliance.inference.scores.expected_scores import patient_moderator
 from alliance.models.design.design import Design
 
 Array = NDArray[np.float64]
@@ -57,13 +54,12 @@ class Lift:
     with_means: ArmMeans | None
 
 
-def lift_alliance(fit: Fit, outcome: str, points: float, *, extrapolate: bool = False) -> Lift:
+def lift_alliance(posterior: Posterior, points: float, *, extrapolate: bool = False) -> Lift:
     """Lift every analysed patient's alliance by some points.
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
     points : float
         Of the alliance; negative ones lower it.
     extrapolate : bool
@@ -78,14 +74,14 @@ def lift_alliance(fit: Fit, outcome: str, points: float, *, extrapolate: bool = 
     InputError
         If the lift is zero or not a difference of two values of the scale.
     """
-    design, draws = fit.design(outcome), posterior(fit.trees[outcome])
-    patients = trial_rows(fit, outcome)
-    scale_range = fit.study.moderator.range
-    _require_points(points, scale_range, fit.study.moderator.label)
+    design, draws = posterior.design, posterior.draws
+    patients = posterior.rows
+    scale_range = posterior.study.moderator.range
+    _require_points(points, scale_range, posterior.study.moderator.label)
     observed = observed_range(patients)
     limit = (scale_range if extrapolate else observed)[1 if points > 0 else 0]
     mean, sd = design.scaling.moderator
-    before = patient_moderator(design, draws)
+    before = posterior.alliance()
     after = _lifted(before, points / sd, (limit - mean) / sd)
     slack = ROUNDING * (scale_range[1] - scale_range[0]) / sd
     short = np.abs(after - before) < abs(points) / sd - slack
@@ -94,7 +90,7 @@ def lift_alliance(fit: Fit, outcome: str, points: float, *, extrapolate: bool = 
     measure = expected_measure(design)
 
     def expected(moderator: Array, means: Array | None = None) -> ArmMeans:
-        return averaged(design, draws, patients, moderator, measure, means=means)
+        return averaged(posterior, patients, moderator, measure, means=means)
 
     at_first = expected(before)
     means = None

@@ -14,7 +14,7 @@ from alliance.data_prep.levels import code_names
 from alliance.inference.draws.blocks import by_columns
 from alliance.inference.patients.asked_patients import AskedPatients
 from alliance.inference.patients.extrapolation import beyond
-from alliance.inference.scores.predictor import Rows
+from alliance.inference.posterior import Rows
 from alliance.models.design.design import Design
 
 Array = NDArray[np.float64]

@@ -27,28 +27,20 @@ from alliance.inference.answers.prediction_tables import (
 )
 from alliance.inference.answers.score_ends import NOTHING_COUNTED, ChanceWords, chances_in_words
 from alliance.inference.answers.score_steps import score_steps
-from alliance.inference.draws.datatree import posterior, predictions_tree
+from alliance.inference.draws.blocks import BLOCK_NUMBERS
+from alliance.inference.draws.datatree import predictions_tree
 from alliance.inference.patients.asked_patients import (
     AskedPatients,
     chosen_arms,
     patient_grid,
-    require_outcome,
 )
 from alliance.inference.patients.asked_therapists import choose_therapist, therapist_labels
-from alliance.inference.runs.fit import Fit
+from alliance.inference.posterior import Posterior, Rows
 from alliance.inference.sampling.profiles import seed_sequence
-from alliance.inference.scores.expected_scores import BLOCK_NUMBERS
-from alliance.inference.scores.predictor import (
-    Rows,
-    TherapistChoice,
-    TherapistPart,
-    expected_scores,
-    linear_predictor,
-    link_scale,
-    therapist_part,
-)
-from alliance.inference.scores.residuals import family_parameters, residual_draws, scores_at
+from alliance.inference.scores.predictor import expected_scores, linear_predictor, link_scale
+from alliance.inference.scores.residuals import residual_draws, scores_at
 from alliance.inference.scores.score_thresholds import Thresholds
+from alliance.inference.scores.therapist_parts import TherapistChoice, TherapistPart, therapist_part
 from alliance.models.design.design import Design
 
 Array = NDArray[np.float64]
@@ -125,7 +117,7 @@ class _Query:
 
     def crossed(self, some: slice) -> Rows:
         """Some of the patients, each in every arm."""
-        rows = self.patients.rows.block(some)
+        rows = self.patients.rows.chosen(some)
         if self.arms is None:
             return rows
         arm_index = np.tile(np.array(self.arms, dtype=np.int64), len(rows))
@@ -138,17 +130,18 @@ class _Query:
     def answer(self, some: slice) -> Block:
         rows, times = self.crossed(some), self.arms_each
         part = None if self.therapists is None else self.therapists.block(some).repeated(times)
-        predictor = linear_predictor(self.design, self.draws, rows, part)
+        predictor = linear_predictor(Posterior(self.design, self.draws), rows, part)
         eta = link_scale(self.design, predictor)
         shape = (self.total, len(rows) // times)
         residual = residual_draws(self.design, self.auxiliary, shape, self.generator)
         scores = scores_at(self.design, self.auxiliary, eta, np.repeat(residual, times, axis=1))
-        return Block(rows, eta, expected_scores(self.design, self.draws, predictor), scores)
+        return Block(
+            rows, eta, expected_scores(Posterior(self.design, self.draws), predictor), scores
+        )
 
 
 def predict(
-    fit: Fit,
-    outcome: str,
+    posterior: Posterior,
     patients: AskedPatients | None = None,
     *,
     therapist: str | TherapistChoice | None = None,
@@ -163,8 +156,7 @@ def predict(
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
     patients : AskedPatients, optional
         A grid, a file's patients or the trial's; by default one patient at the analysed
         patients' means.
@@ -197,24 +189,23 @@ def predict(
         If the outcome, an arm or a therapist does not exist, a threshold lies outside the scale,
         a patient's alliance is missing, or the interval's probability is not between 0 and 1.
     """
-    require_outcome(fit, outcome)
     require_interval(interval)
-    asked = patient_grid(fit, outcome) if patients is None else patients
-    _require_fitting(asked, outcome)
+    asked = patient_grid(posterior) if patients is None else patients
+    _require_fitting(asked, posterior.name)
     wanted = Thresholds() if thresholds is None else thresholds
-    described = fit.study.outcomes[outcome]
-    wanted.require(outcome, described)
-    design, draws = fit.design(outcome), posterior(fit.trees[outcome])
+    described = posterior.outcome
+    wanted.require(posterior.name, described)
+    design, draws = posterior.design, posterior.draws
     choice = choose_therapist(design, asked, therapist)
-    started = fit.manifest["seed"] if seed is None else seed
-    generator = np.random.default_rng(seed_sequence(started, "predictions", outcome))
-    part = therapist_part(design, draws, choice, len(asked), generator)
+    started = posterior.seed if seed is None else seed
+    generator = np.random.default_rng(seed_sequence(started, "predictions", posterior.name))
+    part = therapist_part(posterior, choice, len(asked), generator)
     chosen = None
     if arms or contrasts or not asked.own_arm:
         chosen = chosen_arms(design, arms, compared=contrasts)
-    auxiliary = family_parameters(design, draws, fit.specs[outcome].priors)
+    auxiliary = posterior.family_parameters
     query = _Query(design, draws, asked, chosen, part, generator, auxiliary)
-    rows, steps = query.crossed(slice(None)), score_steps(fit, outcome)
+    rows, steps = query.crossed(slice(None)), score_steps(posterior)
     kept = KeptDraws.empty(len(rows), draws) if keep_draws else None
     parts, differences, done = [], [], 0
     for some in query.blocks():
@@ -243,13 +234,13 @@ def predict(
     labels = therapist_labels(choice, len(asked))
     facts = row_facts(design, asked, rows, query.arms_each, labels)
     return Predictions(
-        outcome=outcome,
+        outcome=posterior.name,
         interval=interval,
         table=pd.concat([row_head(design, facts), pd.concat(parts, ignore_index=True)], axis=1),
         contrasts=contrast_table(design, facts, differences, query.arms_each),
         draws=None if kept is None else kept.dataset(draws),
         asked=facts,
-        counted=chances_in_words(fit, outcome) if wanted.of_scores else NOTHING_COUNTED,
+        counted=chances_in_words(posterior) if wanted.of_scores else NOTHING_COUNTED,
     )
 
 

@@ -13,17 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alliance.inference.answers.score_steps import MOST_STEPS, ROUNDING, score_steps
-from alliance.inference.draws.datatree import posterior
-from alliance.inference.patients.asked_patients import trial_rows
-from alliance.inference.runs.fit import Fit
-from alliance.inference.scores.expected_scores import patient_moderator
-from alliance.inference.scores.predictor import (
-    TherapistChoice,
-    link_scale,
-    predictor_at,
-    therapist_part,
-)
-from alliance.inference.scores.residuals import family_parameters
+from alliance.inference.posterior import Posterior
+from alliance.inference.scores.predictor import link_scale, predictor_at
+from alliance.inference.scores.therapist_parts import TherapistChoice, therapist_part
 
 Array = NDArray[np.float64]
 
@@ -71,13 +63,12 @@ class HeapedEnd:
         )
 
 
-def heaped_ends(fit: Fit, outcome: str) -> tuple[HeapedEnd, ...]:
+def heaped_ends(posterior: Posterior) -> tuple[HeapedEnd, ...]:
     """Ends that hold more patients than chance allows, were the model right.
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
 
     Returns
     -------
@@ -86,21 +77,21 @@ def heaped_ends(fit: Fit, outcome: str) -> tuple[HeapedEnd, ...]:
         patients like those analysed, with therapists of the trial, or, where their effects are not
         kept, with new ones.
     """
-    design = fit.design(outcome)
+    design = posterior.design
     if design.family.discrete:
         return ()
-    draws = posterior(fit.trees[outcome])
+    draws = posterior.draws
     total = draws.sizes["chain"] * draws.sizes["draw"]
     draws = draws.isel(draw=slice(None, None, max(1, total // MOST_DRAWS)))
     labels = tuple(design.therapists[k] for k in design.therapist_index)
     known = not design.effects or "therapist_effect" in draws
     choice = TherapistChoice("known" if known else "new", labels)
-    part = therapist_part(design, draws, choice, len(labels), np.random.default_rng(0))
-    rows, moderator = trial_rows(fit, outcome), patient_moderator(design, draws)
-    eta = link_scale(design, predictor_at(design, draws, rows, moderator, part))
-    auxiliary = family_parameters(design, draws, fit.specs[outcome].priors)
-    steps = score_steps(fit, outcome)
-    scores = np.asarray(fit.patients(outcome)["outcome"].values, dtype=float)
+    part = therapist_part(posterior, choice, len(labels), np.random.default_rng(0))
+    rows, moderator = posterior.rows, posterior.alliance()
+    eta = link_scale(design, predictor_at(posterior, rows, moderator, part))
+    auxiliary = posterior.family_parameters
+    steps = score_steps(posterior)
+    scores = np.asarray(posterior.patients["outcome"].values, dtype=float)
     found = []
     for end, lowest in ((steps.low, True), (steps.high, False)):
         # Scores keep within the range; their places may be off by rounding
@@ -139,14 +130,13 @@ class ChanceWords:
 NOTHING_COUNTED = ChanceWords()
 
 
-def chances_in_words(fit: Fit, outcome: str) -> ChanceWords:
+def chances_in_words(posterior: Posterior) -> ChanceWords:
     """What chances of an outcome's scores count, and at which ends of its scale they are off.
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
     """
-    steps = score_steps(fit, outcome).words
-    ends = tuple(end.words(outcome) for end in heaped_ends(fit, outcome))
-    return ChanceWords(f"{outcome}: {steps}" if steps else "", ends)
+    steps = score_steps(posterior).words
+    ends = tuple(end.words(posterior.name) for end in heaped_ends(posterior))
+    return ChanceWords(f"{posterior.name}: {steps}" if steps else "", ends)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from alliance.inference.runs.fit import Fit
+from alliance.inference.posterior import Posterior
 from alliance.inference.scores.residuals import chance_at_least, chance_at_most
 from alliance.models.design.design import Design
 from alliance.models.families.family import Auxiliary
@@ -152,16 +152,15 @@ def _whole(places: Array) -> bool:
     return bool((np.abs(places - np.rint(places)) <= ROUNDING).all())
 
 
-def score_steps(fit: Fit, outcome: str) -> ScoreSteps:
+def score_steps(posterior: Posterior) -> ScoreSteps:
     """Steps of an outcome's scores, as its analysed patients have them.
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
     """
-    low, high = fit.study.outcomes[outcome].range
-    if fit.design(outcome).family.discrete:
+    low, high = posterior.outcome.range
+    if posterior.design.family.discrete:
         return ScoreSteps(low, high)
-    scores = np.asarray(fit.patients(outcome)["outcome"].values, dtype=float)
+    scores = np.asarray(posterior.patients["outcome"].values, dtype=float)
     return ScoreSteps(low, high, common_step(scores, (low, high)))

@@ -13,19 +13,11 @@ from numpy.typing import NDArray
 from alliance.data_prep.levels import AVERAGE, slope_names
 from alliance.inference.answers.alliance_differences import alliance_differences
 from alliance.inference.answers.prediction_tables import require_interval
-from alliance.inference.draws.datatree import posterior
-from alliance.inference.patients.asked_patients import AskedPatients, patient_grid, require_outcome
-from alliance.inference.runs.fit import Fit
-from alliance.inference.scores.expected_scores import arm_slopes, coefficients, flat
-from alliance.inference.scores.predictor import (
-    Rows,
-    TherapistChoice,
-    expected_scores,
-    linear_predictor,
-    link_scale,
-    therapist_part,
-)
-from alliance.inference.scores.residuals import family_parameters
+from alliance.inference.patients.asked_patients import AskedPatients, patient_grid
+from alliance.inference.posterior import Posterior, Rows
+from alliance.inference.scores.expected_scores import arm_slopes
+from alliance.inference.scores.predictor import expected_scores, linear_predictor, link_scale
+from alliance.inference.scores.therapist_parts import TherapistChoice, therapist_part
 from alliance.inference.scores.variance_shares import variance_parts
 from alliance.models.design.design import Design
 
@@ -84,8 +76,7 @@ class Therapists:
 
 
 def therapists(
-    fit: Fit,
-    outcome: str,
+    posterior: Posterior,
     *,
     alliance: float | None = None,
     interval: float = 0.95,
@@ -95,8 +86,7 @@ def therapists(
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
     alliance : float, optional
         Where effects, ranks and shares are taken, since slopes may vary between therapists; the
         mean of the analysed patients by default.
@@ -114,30 +104,29 @@ def therapists(
     InputError
         If the outcome does not exist, or the alliance lies outside the observed range.
     """
-    require_outcome(fit, outcome)
     require_interval(interval)
-    design, draws = fit.design(outcome), posterior(fit.trees[outcome])
+    design, draws = posterior.design, posterior.draws
     values = None if alliance is None else [alliance]
-    asked = patient_grid(fit, outcome, alliance=values, extrapolate=extrapolate)
-    ratings = np.asarray(fit.patients(outcome)["moderator"].values, dtype=float)
+    asked = patient_grid(posterior, alliance=values, extrapolate=extrapolate)
+    ratings = np.asarray(posterior.patients["moderator"].values, dtype=float)
     counts = np.bincount(design.therapist_index, minlength=len(design.therapists))
     rows: list[pd.DataFrame] = []
     ranks, kept = None, None
     if design.effects or "moderator_slope_between" in draws:
-        gain = 1 if fit.study.outcomes[outcome].better == "higher" else -1
-        effect = _effects(design, draws, asked)
+        gain = 1 if posterior.outcome.better == "higher" else -1
+        effect = _effects(posterior, asked)
         rank = (-gain * effect).argsort(axis=1).argsort(axis=1) + 1
         ranks = _rank_probabilities(design, rank)
         rows.append(_effect_rows(design, effect, rank, counts, interval, gain))
         if "slope" in design.effects:
-            slope = _slopes(fit, design, draws, asked)
+            slope = _slopes(posterior, asked)
             rows.append(_summary("therapist_slope", design.therapists, slope, interval, counts))
-        rows.append(_share_rows(fit, design, draws, asked, interval))
-        kept = _dataset(design, draws, effect, rank)
+        rows.append(_share_rows(posterior, asked, interval))
+        kept = _dataset(posterior, effect, rank)
     table = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame()
     table["moderator"] = asked.rows.moderator[0]
     table["source"] = "posterior"
-    estimates = alliance_differences(design, draws, ratings, interval=interval)
+    estimates = alliance_differences(posterior, ratings, interval=interval)
     rated = np.bincount(
         design.therapist_index[np.isfinite(ratings)], minlength=len(design.therapists)
     )
@@ -145,8 +134,8 @@ def therapists(
     number = dict(zip(design.therapists, rated.tolist(), strict=True))
     own["patients"] = [number.get(level, int(rated.sum())) for level in own["level"]]
     table = pd.concat([table, own], ignore_index=True)
-    table["outcome"] = outcome
-    return Therapists(outcome, interval, table.reindex(columns=list(COLUMNS)), ranks, kept)
+    table["outcome"] = posterior.name
+    return Therapists(posterior.name, interval, table.reindex(columns=list(COLUMNS)), ranks, kept)
 
 
 def _in_every_arm(design: Design, asked: AskedPatients) -> Rows:
@@ -154,30 +143,32 @@ def _in_every_arm(design: Design, asked: AskedPatients) -> Rows:
     return asked.rows.repeated(len(design.arms), np.arange(len(design.arms)))
 
 
-def _effects(design: Design, draws: xr.Dataset, asked: AskedPatients) -> Array:
+def _effects(posterior: Posterior, asked: AskedPatients) -> Array:
     """Difference of expected scores to an average therapist, averaged over arms: (d, J)."""
+    design = posterior.design
     rows = _in_every_arm(design, asked)
-    average = expected_scores(design, draws, linear_predictor(design, draws, rows)).mean(axis=1)
+    average = expected_scores(posterior, linear_predictor(posterior, rows)).mean(axis=1)
     found = np.empty((len(average), len(design.therapists)))
     generator = np.random.default_rng(0)  # known therapists are not drawn
     for k, name in enumerate(design.therapists):
-        part = therapist_part(design, draws, TherapistChoice.known(name), len(rows), generator)
-        predictor = linear_predictor(design, draws, rows, part)
-        found[:, k] = expected_scores(design, draws, predictor).mean(axis=1) - average
+        part = therapist_part(posterior, TherapistChoice.known(name), len(rows), generator)
+        predictor = linear_predictor(posterior, rows, part)
+        found[:, k] = expected_scores(posterior, predictor).mean(axis=1) - average
     return found
 
 
-def _slopes(fit: Fit, design: Design, draws: xr.Dataset, asked: AskedPatients) -> Array:
+def _slopes(posterior: Posterior, asked: AskedPatients) -> Array:
     """Change of the expected score for one point of the alliance, averaged over arms: (d, J)."""
+    design = posterior.design
     rows, scale = _in_every_arm(design, asked), design.scale
-    auxiliary = family_parameters(design, draws, fit.specs[design.outcome].priors)
-    fixed = arm_slopes(coefficients(draws, design), len(design.arms))
-    own = flat(draws, "therapist_effect")[..., design.effects.index("slope")]
+    auxiliary = posterior.family_parameters
+    fixed = arm_slopes(posterior)
+    own = posterior.flat("therapist_effect")[..., design.effects.index("slope")]
     found = np.empty_like(own)
     generator = np.random.default_rng(0)
     for k, name in enumerate(design.therapists):
-        part = therapist_part(design, draws, TherapistChoice.known(name), len(rows), generator)
-        eta = link_scale(design, linear_predictor(design, draws, rows, part))
+        part = therapist_part(posterior, TherapistChoice.known(name), len(rows), generator)
+        eta = link_scale(design, linear_predictor(posterior, rows, part))
         change = scale.unit * scale.link_unit * design.family.slope(eta, auxiliary, scale)
         found[:, k] = (change * (fixed + own[:, k, None])).mean(axis=1)
     return found / design.scaling.moderator[1]
@@ -198,11 +189,9 @@ def _effect_rows(
     return table.iloc[order]
 
 
-def _share_rows(
-    fit: Fit, design: Design, draws: xr.Dataset, asked: AskedPatients, interval: float
-) -> pd.DataFrame:
-    auxiliary = family_parameters(design, draws, fit.specs[design.outcome].priors)
-    parts = variance_parts(design, draws, auxiliary, _in_every_arm(design, asked))
+def _share_rows(posterior: Posterior, asked: AskedPatients, interval: float) -> pd.DataFrame:
+    design = posterior.design
+    parts = variance_parts(posterior, _in_every_arm(design, asked))
     levels, values = [AVERAGE], parts.averaged()[:, None]
     if design.family.link != "identity":  # else one number for all arms
         levels = [*slope_names(design.arms), AVERAGE]
@@ -242,7 +231,8 @@ def _rank_probabilities(design: Design, rank: Index) -> xr.DataArray:
     )
 
 
-def _dataset(design: Design, draws: xr.Dataset, effect: Array, rank: Index) -> xr.Dataset:
+def _dataset(posterior: Posterior, effect: Array, rank: Index) -> xr.Dataset:
+    design, draws = posterior.design, posterior.draws
     shape = (draws.sizes["chain"], draws.sizes["draw"], len(design.therapists))
     dims = ("chain", "draw", "therapist")
     return xr.Dataset(

@@ -49,9 +49,8 @@ from alliance.inference.answers.unseen_improvement_bias import (
     robustness,
     robustness_value,
 )
-from alliance.inference.patients.asked_patients import require_outcome
-from alliance.inference.runs.fit import Fit
-from alliance.inference.runs.rowless import refuse_rows
+from alliance.inference.estimands.estimands import estimand_draws
+from alliance.inference.posterior import Posterior, refuse_rows
 from alliance.models.design.design import Design
 
 Array = NDArray[np.float64]
@@ -223,14 +222,13 @@ class UnseenImprovement:
         }
 
 
-def unseen_improvement(fit: Fit, outcome: str) -> UnseenImprovement:
+def unseen_improvement(posterior: Posterior) -> UnseenImprovement:
     """Ask how strong an unseen improvement would have to be.
 
     Parameters
     ----------
-    fit : Fit
+    posterior : Posterior
         Of any family; for bounded scores the posterior's answer is to first order.
-    outcome : str
 
     Returns
     -------
@@ -243,23 +241,22 @@ def unseen_improvement(fit: Fit, outcome: str) -> UnseenImprovement:
         ratings' noise is all that baseline, arm and covariates leave of them, or the residual
         variance of a Student-t outcome is infinite in most draws.
     """
-    require_outcome(fit, outcome)
-    if fit.rowless:
+    if posterior.rowless:
         raise refuse_rows()
-    design = fit.linear_design(outcome)
+    design = posterior.linear_design
     (moderator,) = design.encoding.places("moderator")
     interactions = design.encoding.places("interaction")
     kept = [k for k in design.present if k not in interactions]
     X, alliance = design.X[:, kept], kept.index(moderator)
     if len(X) <= X.shape[1] + 1 or np.linalg.matrix_rank(X) < X.shape[1]:
         raise InputError(
-            f"{outcome}: {len(X)} rated patients do not determine a regression with "
+            f"{posterior.name}: {len(X)} rated patients do not determine a regression with "
             f"{X.shape[1]} coefficients.",
             "Fit without some of the covariates.",
         )
     unit = design.scaling.outcome[1] / design.scaling.moderator[1]
     found = least_squares_slope(X, design.y, alliance)
-    estimands = fit.estimands(outcome)
+    estimands = estimand_draws(posterior)
     slope, spread = (
         estimands.isel(estimand=_place(estimands, *label)).transpose("chain", "draw").values.ravel()
         for label in (SLOPE, ("residual_sd", ""))
@@ -267,25 +264,25 @@ def unseen_improvement(fit: Fit, outcome: str) -> UnseenImprovement:
     finite = np.isfinite(spread)
     if finite.mean() < FEWEST_FINITE:
         raise InputError(
-            f"{outcome}: the residual variance is infinite (two degrees of freedom or fewer) in "
-            f"{1 - finite.mean():.0%} of the draws, and nothing is a share of it.",
+            f"{posterior.name}: the residual variance is infinite (two degrees of freedom or "
+            f"fewer) in {1 - finite.mean():.0%} of the draws, and nothing is a share of it.",
             "Fit the outcome with its family gaussian, or with degrees_of_freedom above 2 under "
             "[priors].",
         )
     share = _therapist_share(estimands)
     remaining = _remaining_sd(design, X, alliance, share)
-    noise = fit.specs[outcome].moderator.reliability
+    noise = posterior.design.moderator.reliability
     if noise is not None:
         # The slope is that of the true alliance, whose remaining variance lacks the noise
         if remaining**2 <= 1 - noise:
             raise InputError(
-                f"{outcome}: baseline, arm and covariates leave no more of the ratings than the "
-                "noise that their reliability states.",
+                f"{posterior.name}: baseline, arm and covariates leave no more of the ratings than "
+                "the noise that their reliability states.",
                 "State a higher reliability, or fit without it.",
             )
         remaining = float(np.sqrt(remaining**2 - (1 - noise)))
     return UnseenImprovement(
-        outcome=outcome,
+        outcome=posterior.name,
         patients=len(X),
         linear=LinearSlope(found.estimate * unit, found.se * unit, found.degrees_of_freedom),
         slope=slope[finite],

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from alliance.data_prep.errors import InputError, nearest
-from alliance.data_prep.study.description import Outcome
+from alliance.data_prep.study.parts import Outcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+BLOCK_NUMBERS = 4_000_000  # numbers of an array that are held at a time
 CACHE_NUMBERS = 64_000  # numbers of an array that the processor's cache holds several of
 
 

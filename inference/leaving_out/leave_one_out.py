@@ -23,7 +23,7 @@ from scipy import special
 from alliance.data_prep.errors import InputError
 from alliance.inference.draws.datatree import with_log_likelihood
 from alliance.inference.pointwise.log_likelihood import patient_log_likelihood
-from alliance.inference.runs.fit import Fit
+from alliance.inference.posterior import Posterior
 
 Array = NDArray[np.float64]
 By = Literal["patient", "therapist"]
@@ -127,13 +127,12 @@ class LeaveOneOut:
         )
 
 
-def leave_one_out(fit: Fit, outcome: str) -> LeaveOneOut:
+def leave_one_out(posterior: Posterior) -> LeaveOneOut:
     """Leave out one patient at a time, by PSIS.
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
 
     Returns
     -------
@@ -150,14 +149,14 @@ def leave_one_out(fit: Fit, outcome: str) -> LeaveOneOut:
     Each such patient brings a parameter of his own, which his outcome informs: Pareto k is then
     often high.
     """
-    require_single(fit)
-    pointwise = patient_log_likelihood(fit, outcome)
+    require_single(posterior)
+    pointwise = patient_log_likelihood(posterior)
     patients = pointwise.sizes["patient"]
     units = tuple(str(position) for position in range(1, patients + 1))
-    return smoothed(fit, outcome, "patient", pointwise, units, np.ones(patients, dtype=np.int64))
+    return smoothed(posterior, "patient", pointwise, units, np.ones(patients, dtype=np.int64))
 
 
-def require_single(fit: Fit) -> None:
+def require_single(posterior: Posterior) -> None:
     """Refuse joint models.
 
     Raises
@@ -165,7 +164,7 @@ def require_single(fit: Fit) -> None:
     InputError
         A patient's outcomes are correlated there: one left out is spoken of by the others.
     """
-    if fit.shared is not None:
+    if posterior.joint:
         raise InputError(
             "Leave-one-out is not available for a joint model: a patient's other outcomes speak "
             "of the one left out.",
@@ -174,8 +173,7 @@ def require_single(fit: Fit) -> None:
 
 
 def smoothed(
-    fit: Fit,
-    outcome: str,
+    posterior: Posterior,
     by: By,
     pointwise: xr.DataArray,
     units: tuple[str, ...],
@@ -185,8 +183,7 @@ def smoothed(
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
     by : {"patient", "therapist"}
     pointwise : xarray.DataArray
         Dims chain, draw and `by`.
@@ -197,10 +194,10 @@ def smoothed(
         # ArviZ warns of high Pareto k; here they are counted, named and judged. A tail that
         # overflows gets no k (NaN), which counts as too high.
         warnings.simplefilter("ignore", UserWarning)
-        found = loo(with_log_likelihood(fit.trees[outcome], pointwise), pointwise=True)
+        found = loo(with_log_likelihood(posterior.draws, pointwise), pointwise=True)
     likelihood = flat_draws(pointwise, by)
     return LeaveOneOut(
-        outcome=outcome,
+        outcome=posterior.name,
         by=by,
         units=units,
         patients=patients,

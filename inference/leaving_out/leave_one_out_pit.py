@@ -17,15 +17,12 @@ from arviz_stats.base import array_stats
 from arviz_stats.ecdf_utils import ecdf_pit
 from numpy.typing import NDArray
 
-from alliance.inference.draws.datatree import posterior
 from alliance.inference.leaving_out.leave_one_out import LeaveOneOut, leave_one_out
-from alliance.inference.patients.asked_patients import trial_rows
-from alliance.inference.pointwise.log_likelihood import draw_blocks, own_predictor
-from alliance.inference.runs.fit import Fit
+from alliance.inference.pointwise.log_likelihood import own_predictor
+from alliance.inference.posterior import Posterior
 from alliance.inference.sampling.profiles import seed_sequence
-from alliance.inference.scores.expected_scores import BLOCK_NUMBERS
 from alliance.inference.scores.predictor import link_scale
-from alliance.inference.scores.residuals import chance_at_most, family_parameters
+from alliance.inference.scores.residuals import chance_at_most
 
 Array = NDArray[np.float64]
 
@@ -91,13 +88,12 @@ class LooPit:
         )
 
 
-def loo_pit(fit: Fit, outcome: str, left_out: LeaveOneOut | None = None) -> LooPit:
+def loo_pit(posterior: Posterior, left_out: LeaveOneOut | None = None) -> LooPit:
     """Leave-one-out PIT of each analysed patient's outcome.
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
     left_out : LeaveOneOut, optional
         By patient, if there is one already.
 
@@ -110,14 +106,13 @@ def loo_pit(fit: Fit, outcome: str, left_out: LeaveOneOut | None = None) -> LooP
     InputError
         As `inference.leaving_out.leave_one_out.leave_one_out` does.
     """
-    found = leave_one_out(fit, outcome) if left_out is None else left_out
-    design, draws = fit.design(outcome), posterior(fit.trees[outcome])
-    rows, priors = trial_rows(fit, outcome), fit.specs[outcome].priors
+    found = leave_one_out(posterior) if left_out is None else left_out
+    design = posterior.design
     scores = design.scale.offset + design.scale.unit * design.y
     upper, start = np.zeros(len(scores)), 0
-    for _, _, part in draw_blocks(draws, BLOCK_NUMBERS // max(1, len(scores))):
-        eta = link_scale(design, own_predictor(design, part, rows))
-        auxiliary = family_parameters(design, part, priors)
+    for _, _, part in posterior.blocks(len(scores)):
+        eta = link_scale(design, own_predictor(part))
+        auxiliary = part.family_parameters
         weights = np.exp(found.log_weights[start : start + len(eta)])
         upper += (weights * chance_at_most(design, auxiliary, eta, scores)).sum(axis=0)
         start += len(eta)
@@ -125,7 +120,7 @@ def loo_pit(fit: Fit, outcome: str, left_out: LeaveOneOut | None = None) -> LooP
     own = np.exp(found.elpd_i) if design.family.discrete else np.zeros_like(upper)
     upper = np.clip(upper, 0, 1)
     lower = np.clip(upper - own, 0, 1)
-    stream = seed_sequence(fit.manifest["seed"], "predictions", f"{outcome}: loo_pit")
+    stream = seed_sequence(posterior.seed, "predictions", f"{posterior.name}: loo_pit")
     values = lower + (upper - lower) * np.random.default_rng(stream).random(len(upper))
     p_value, *_ = array_stats.uniformity_test(values, method="pot_c")
-    return LooPit(outcome, lower, upper, values, float(p_value))
+    return LooPit(posterior.name, lower, upper, values, float(p_value))

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from alliance.inference.draws.datatree import posterior
+from alliance.inference.draws.datatree import draws_of
 from alliance.inference.estimands.estimands import estimand_draws
 from alliance.inference.many_fits.calibration_runs import PROFILE
 from alliance.inference.many_fits.planned_trials import AssuranceQuestion, Criterion, planned_trial
 from alliance.inference.many_fits.task_runner import Workers, run_tasks
 from alliance.inference.many_fits.task_store import TaskStore
+from alliance.inference.posterior import Posterior
 from alliance.inference.runs.fit import installed_versions
 from alliance.inference.sampling.engines import default_engine, fit_outcome
 from alliance.inference.sampling.profiles import seed_sequence
@@ -64,7 +65,7 @@ def judged_trial(
         engine=engine,
         cores=1,
     )
-    draws = estimand_draws(design, posterior(tree), per_sd=True)
+    draws = estimand_draws(Posterior(design, draws_of(tree)), per_sd=True)
     wanted = (draws["quantity"] == "interaction") & (draws["level"] == question.contrast)
     values = draws.isel(estimand=int(np.flatnonzero(wanted)[0])).values.ravel()
     lower, upper = np.quantile(values, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2])

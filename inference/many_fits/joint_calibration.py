@@ -11,9 +11,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from alliance.inference.draws.datatree import divergences, posterior
+from alliance.inference.draws.datatree import divergences, draws_of
 from alliance.inference.estimands.estimands import estimand_draws, shared_estimands
 from alliance.inference.many_fits.calibration import rank_numbers
+from alliance.inference.posterior import Posterior
 from alliance.inference.priors.prior_predictive import family_draws
 from alliance.inference.sampling.profiles import SamplerProfile, seed_sequence
 from alliance.models.design.design import Design
@@ -70,10 +71,12 @@ def ranked_joint_trial(question: JointQuestion, number: int) -> dict[str, dict[s
     generator = np.random.default_rng(own)
     found = {}
     for name, design in trial.designs.items():
-        draws = estimand_draws(design, posterior(trees[name]))
-        found[name] = rank_numbers(draws, estimand_draws(design, truths[name]), generator)
+        draws = estimand_draws(Posterior(design, draws_of(trees[name])))
+        found[name] = rank_numbers(
+            draws, estimand_draws(Posterior(design, truths[name])), generator
+        )
     found[JOINT] = rank_numbers(
-        shared_estimands(posterior(shared)), shared_estimands(shared_truth), generator
+        shared_estimands(draws_of(shared)), shared_estimands(shared_truth), generator
     )
     diverged = divergences(shared) > 0
     return {

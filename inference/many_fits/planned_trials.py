@@ -13,7 +13,8 @@ from alliance.data_prep.simulator.imagined_patients import imagined_patients
 from alliance.data_prep.study.description import Study
 from alliance.data_prep.trial.flow import analysed_patients
 from alliance.inference.sampling.profiles import Engine, seed_sequence
-from alliance.models.design.design import Design, arm_pairs, build_design, sum_to_zero_basis
+from alliance.models.design.design import Design, build_design
+from alliance.models.design.encoding import arm_pairs, sum_to_zero_basis
 from alliance.models.spec import ModelSpec, specify
 
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.levels import quoted
 from alliance.inference.patients.asked_patients import AskedPatients
-from alliance.inference.scores.predictor import TherapistChoice, require_therapists
-from alliance.inference.scores.therapist_parts import WORDS, therapist_id
+from alliance.inference.scores.therapist_parts import (
+    WORDS,
+    TherapistChoice,
+    require_therapists,
+    therapist_id,
+)
 from alliance.models.design.design import Design
 
 

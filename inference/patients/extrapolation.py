@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alliance.data_prep.errors import InputError
-from alliance.inference.scores.rows import Rows
+from alliance.inference.posterior import Rows
 from alliance.models.design.encoding import Encoding
 
 Array = NDArray[np.float64]

@@ -17,7 +17,8 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import special, stats
 
-from alliance.inference.scores.expected_scores import flat
+from alliance.inference.draws.datatree import flat
+from alliance.inference.posterior import Posterior
 from alliance.models.design.design import Design
 from alliance.models.design.ratings import PREDICTOR_SCALE, ROUNDING, needs_model, predictor_columns
 from alliance.models.families.family import EDGE, GAMMA
@@ -38,15 +39,12 @@ COEFFICIENTS = {
 HALF_NORMAL = ("therapist_sd", "therapist_slope_sd", "therapist_arm_sd", "moderator_therapist_sd")
 
 
-def log_priors(design: Design, draws: xr.Dataset, priors: Priors) -> xr.Dataset:
+def log_priors(posterior: Posterior) -> xr.Dataset:
     """Log density of each kind of prior at every draw.
 
     Parameters
     ----------
-    design : Design
-    draws : xarray.Dataset
-        Posterior of an outcome that was fitted on its own, on the standardised scale.
-    priors : Priors
+    posterior : Posterior
 
     Returns
     -------
@@ -55,37 +53,38 @@ def log_priors(design: Design, draws: xr.Dataset, priors: Priors) -> xr.Dataset:
         parameter (``precision``, ``moderator_coefficient``, ``moderator_residual_sd``). Priors
         that are flat (LKJ or Dirichlet of shape 1) and parameters that are fixed have no term.
     """
+    design, draws, priors = posterior.design, posterior.draws, posterior.priors
     found: dict[str, Array] = {}
 
     def add(name: str, density: Array) -> None:
         found[name] = found.get(name, 0.0) + density.reshape(len(density), -1).sum(axis=1)
 
-    scales, beta = design.prior_sd(priors), flat(draws, "beta")
+    scales, beta = design.prior_sd(priors), posterior.flat("beta")
     for k, name in enumerate(map(str, draws["coefficient"].values)):
         column = design.coefficients.index(name)
         kind = design.encoding.terms[column].kind
         add(COEFFICIENTS[kind], stats.norm.logpdf(beta[:, k], 0, scales[column]))
     if "moderator_slope_between" in draws:
-        between = flat(draws, "moderator_slope_between")
+        between = posterior.flat("moderator_slope_between")
         add("moderator_slope", stats.norm.logpdf(between, 0, priors.moderator_slope))
     if "moderator_interaction_between" in draws:
-        own = flat(draws, "moderator_interaction_between")
+        own = posterior.flat("moderator_interaction_between")
         add("interaction", stats.norm.logpdf(own, 0, priors.interaction))
     for name in HALF_NORMAL:
         if name in draws:
-            add(name, stats.halfnorm.logpdf(flat(draws, name), 0, getattr(priors, name)))
+            add(name, stats.halfnorm.logpdf(posterior.flat(name), 0, getattr(priors, name)))
     if "therapist_correlation" in draws and priors.therapist_correlation != 1:
         add(
             "therapist_correlation",
-            _lkj(flat(draws, "therapist_correlation"), priors.therapist_correlation),
+            _lkj(posterior.flat("therapist_correlation"), priors.therapist_correlation),
         )
     _add_family(add, design, draws, priors)
     if needs_model(design):
-        gamma = flat(draws, "moderator_coefficient")
+        gamma = posterior.flat("moderator_coefficient")
         add("moderator_coefficient", stats.norm.logpdf(gamma, 0, PREDICTOR_SCALE))
         add(
             "moderator_residual_sd",
-            stats.halfnorm.logpdf(flat(draws, "moderator_residual_sd"), 0, 1),
+            stats.halfnorm.logpdf(posterior.flat("moderator_residual_sd"), 0, 1),
         )
     return _by_draw(found, draws)
 
@@ -123,22 +122,22 @@ def _dirichlet(shares: Array, concentration: float) -> Array:
     return np.asarray(constant + (concentration - 1) * logs.sum(axis=1))
 
 
-def ratings_log_density(design: Design, draws: xr.Dataset) -> xr.DataArray:
+def ratings_log_density(posterior: Posterior) -> xr.DataArray:
     """Log density of each therapist's ratings under the alliance's own model, true means out.
 
     Parameters
     ----------
-    design : Design
+    posterior : Posterior
         With a model of the alliance (`models.ratings.latent_moderator.needs_model`).
-    draws : xarray.Dataset
 
     Returns
     -------
     xarray.DataArray
         Dims chain, draw, therapist; of the ratings that are there and below the ceiling.
     """
+    design, draws = posterior.design, posterior.draws
     columns = predictor_columns(design)
-    gamma = flat(draws, "moderator_coefficient")
+    gamma = posterior.flat("moderator_coefficient")
     gamma = gamma.reshape(len(gamma), -1)
     observed = design.X[:, design.coefficients.index("moderator")]
     seen = ~design.moderator_missing
@@ -154,8 +153,8 @@ def ratings_log_density(design: Design, draws: xr.Dataset) -> xr.DataArray:
         total=deviation @ belongs,
         squares=deviation**2 @ belongs,
         location=0.0,
-        therapist_variance=flat(draws, "moderator_therapist_sd")[:, None] ** 2,
-        residual_variance=flat(draws, "moderator_residual_sd")[:, None] ** 2 + noise,
+        therapist_variance=posterior.flat("moderator_therapist_sd")[:, None] ** 2,
+        residual_variance=posterior.flat("moderator_residual_sd")[:, None] ** 2 + noise,
         log=np.log,
     )
     shape = (draws.sizes["chain"], draws.sizes["draw"], len(therapists))

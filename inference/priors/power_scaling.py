@@ -21,15 +21,14 @@ from arviz_stats.base import array_stats
 from numpy.typing import NDArray
 
 from alliance.data_prep.errors import InputError
-from alliance.inference.draws.datatree import posterior, power_scaling_tree
-from alliance.inference.estimands.estimands import SCALE_QUANTITIES, with_moments
-from alliance.inference.patients.asked_patients import require_outcome
+from alliance.inference.draws.datatree import power_scaling_tree
+from alliance.inference.estimands.estimands import SCALE_QUANTITIES, reported_draws, with_moments
 from alliance.inference.pointwise.log_likelihood import (
     patient_log_likelihood,
     therapist_log_likelihood,
 )
+from alliance.inference.posterior import Posterior
 from alliance.inference.priors.log_priors import log_priors, ratings_log_density
-from alliance.inference.runs.fit import Fit
 from alliance.models.design.ratings import needs_model
 
 Array = NDArray[np.float64]
@@ -138,13 +137,12 @@ class PowerScaling:
         )
 
 
-def power_scaling(fit: Fit, outcome: str) -> PowerScaling:
+def power_scaling(posterior: Posterior) -> PowerScaling:
     """Power-scale the priors and the likelihood of one outcome.
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
 
     Returns
     -------
@@ -155,14 +153,14 @@ def power_scaling(fit: Fit, outcome: str) -> PowerScaling:
     InputError
         If the run has no such outcome, or it is one of a joint model.
     """
-    tree, labels = scaling_tree(fit, outcome)
+    tree, labels = scaling_tree(posterior)
     prior, likelihood = (
         {str(name): _sampled(term) for name, term in tree[group].data_vars.items()}
         for group in ("log_prior", "log_likelihood")
     )
     quantities = np.stack([_sampled(each) for each in tree["posterior"].data_vars.values()])
     return PowerScaling(
-        outcome=outcome,
+        outcome=posterior.name,
         labels=labels,
         prior=_sensitivity(quantities, np.sum(list(prior.values()), axis=0)),
         likelihood=_sensitivity(quantities, np.sum(list(likelihood.values()), axis=0)),
@@ -188,13 +186,12 @@ def _sensitivity(quantities: Array, log_density: Array) -> Array:
     return np.asarray(array_stats.power_scale_sense(quantities, lower, upper, *POWERS))
 
 
-def scaling_tree(fit: Fit, outcome: str) -> tuple[xr.DataTree, tuple[tuple[str, str], ...]]:
+def scaling_tree(posterior: Posterior) -> tuple[xr.DataTree, tuple[tuple[str, str], ...]]:
     """What ArviZ's ``psense`` and ``psense_summary`` need, and the names of the quantities.
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
 
     Returns
     -------
@@ -208,27 +205,24 @@ def scaling_tree(fit: Fit, outcome: str) -> tuple[xr.DataTree, tuple[tuple[str, 
     InputError
         As of `power_scaling`.
     """
-    require_outcome(fit, outcome)
-    if fit.shared is not None:
+    if posterior.joint:
         raise InputError(
             "Power-scaling is not available for a joint model: its outcomes share priors and "
             "likelihood.",
             "Fit the outcomes without --joint; `alliance sensitivity RUN --kind unseen` is "
             "available.",
         )
-    design, draws = fit.design(outcome), posterior(fit.trees[outcome])
-    estimands = with_moments(fit.estimands(outcome))
+    design = posterior.design
+    estimands = with_moments(reported_draws(posterior))
     pairs = zip(estimands["quantity"].values, estimands["level"].values, strict=True)
     labels = tuple((str(quantity), str(level)) for quantity, level in pairs)
     bare = estimands.drop_vars(["quantity", "level", "at"], errors="ignore")
     quantities = xr.Dataset({f"quantity_{k}": bare.isel(estimand=k) for k in range(len(labels))})
     integrated = design.family.name == "gaussian"
-    likelihood = (therapist_log_likelihood if integrated else patient_log_likelihood)(fit, outcome)
+    likelihood = (therapist_log_likelihood if integrated else patient_log_likelihood)(posterior)
     unit = "therapist" if integrated else "patient"
     terms = {"outcome": likelihood.sum(unit)}
     if needs_model(design):
-        terms["ratings"] = ratings_log_density(design, draws).sum("therapist")
-    tree = power_scaling_tree(
-        quantities, log_priors(design, draws, fit.specs[outcome].priors), xr.Dataset(terms)
-    )
+        terms["ratings"] = ratings_log_density(posterior).sum("therapist")
+    tree = power_scaling_tree(quantities, log_priors(posterior), xr.Dataset(terms))
     return tree, labels

@@ -14,8 +14,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from alliance.data_prep.levels import AVERAGE, BETWEEN, contrast_names, slope_names
+from alliance.inference.posterior import Posterior
 from alliance.inference.scores.predictor import expected_scores
-from alliance.models.design.design import Design, arm_pairs, sum_to_zero_basis
+from alliance.models.design.design import Design
+from alliance.models.design.encoding import arm_pairs, sum_to_zero_basis
 
 Array = NDArray[np.float64]
 
@@ -117,7 +119,7 @@ class _Asked:
         if self.design.family.link == "identity":
             return scale.offset + scale.unit * (self.predictor(X) + shift)
         moved = self.beta @ X[:, self.design.present].T + np.reshape(shift, (-1, 1))
-        return np.asarray(expected_scores(self.design, self.draws, moved).mean(axis=1))
+        return np.asarray(expected_scores(Posterior(self.design, self.draws), moved).mean(axis=1))
 
     def covered(
         self, quantity: str, level: str, column: str, scale: tuple[float, float]

@@ -10,7 +10,6 @@ import numpy as np
 import xarray as xr
 
 from alliance.data_prep.covariates import covariates_of, with_columns_told
-from alliance.data_prep.errors import InputError
 from alliance.data_prep.moments import Moments
 from alliance.models.design.design import Design
 from alliance.models.design.encoding import Encoding
@@ -109,13 +108,3 @@ def _earlier(
         },
         "observed": None,
     }
-
-
-def refuse_rows() -> InputError:
-    """What to say where patients' rows are needed."""
-    return InputError(
-        "This run was fitted from cross-products of many files: it holds no patients' rows, which "
-        "this needs.",
-        "Fit a random sample of therapists, with their rows: `alliance fit STUDY DATA "
-        "--sample-therapists 200 --out RUN`.",
-    )

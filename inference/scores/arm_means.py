@@ -6,19 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
-from alliance.inference.scores.expected_scores import auxiliary_draws
-from alliance.inference.scores.predictor import (
-    Rows,
-    TherapistPart,
-    column_blocks,
-    link_scale,
-    mean_slopes,
-    predictor_at,
-    row_matrix,
-)
+from alliance.inference.posterior import Posterior, Rows
+from alliance.inference.scores.predictor import column_blocks, link_scale, predictor_at
+from alliance.inference.scores.rows import row_matrix
+from alliance.inference.scores.therapist_parts import TherapistPart, mean_slopes
 from alliance.models.design.design import Design
 from alliance.models.families.family import Auxiliary
 
@@ -45,8 +38,7 @@ class ArmMeans:
 
 
 def averaged(
-    design: Design,
-    draws: xr.Dataset,
+    posterior: Posterior,
     patients: Rows,
     moderator: Array,
     measure: Measure,
@@ -59,9 +51,7 @@ def averaged(
 
     Parameters
     ----------
-    design : Design
-    draws : xarray.Dataset
-        Posterior of the outcome on the standardised scale.
+    posterior : Posterior
     patients : Rows
         n patients; their alliance is not looked at.
     moderator : ndarray, shape (1, n) or (d, n)
@@ -78,21 +68,22 @@ def averaged(
     -------
     ArmMeans
     """
+    design = posterior.design
     share = np.full(len(patients), 1 / len(patients)) if weights is None else weights
     share = share / share.sum()
-    auxiliary = auxiliary_draws(draws, design)
+    auxiliary = posterior.family_parameters
     arms = len(design.arms)
-    total = draws.sizes["chain"] * draws.sizes["draw"]
+    total = posterior.total
     by_arm, as_treated = np.zeros((total, arms)), np.zeros(total)
     for some in column_blocks((total, len(patients)), max(1, design.scale.top)):
-        rows = patients.block(some)
+        rows = patients.chosen(some)
         part = None if therapists is None else therapists.block(some)
         value = moderator[:, some]
         for arm in range(arms):
             there = rows.in_arm(arm)
-            predictor = predictor_at(design, draws, there, value, part)
+            predictor = predictor_at(posterior, there, value, part)
             if means is not None:
-                slopes = mean_slopes(design, draws, row_matrix(design, there))
+                slopes = mean_slopes(posterior, row_matrix(design, there))
                 predictor = predictor + slopes * means[:, some]
             found = measure(link_scale(design, predictor), auxiliary, some)
             by_arm[:, arm] += found @ share[some]
@@ -121,7 +112,7 @@ def distinct_patients(patients: Rows) -> tuple[Rows, Array]:
         parts.append(patients.baseline[:, None])
     columns = np.column_stack(parts)
     if not columns.shape[1]:
-        return patients.block(slice(0, 1)), np.array([float(len(patients))])
+        return patients.chosen(slice(0, 1)), np.array([float(len(patients))])
     _, first, counts = np.unique(columns, axis=0, return_index=True, return_counts=True)
     baseline = None if patients.baseline is None else patients.baseline[first]
     distinct = replace(

@@ -11,15 +11,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from alliance.data_prep.levels import AVERAGE, contrast_names, slope_names
-from alliance.models.design.design import Design, arm_pairs, sum_to_zero_basis
+from alliance.inference.draws.blocks import BLOCK_NUMBERS
+from alliance.inference.posterior import Posterior
+from alliance.models.design.encoding import arm_pairs, sum_to_zero_basis
 
 Array = NDArray[np.float64]
-
-BLOCK_NUMBERS = 4_000_000  # draws are taken in blocks whose arrays stay near this many numbers
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -41,56 +40,22 @@ class Response:
     variance: Array
 
 
-def flat(draws: xr.Dataset, name: str) -> Array:
-    """Draws of one variable with its own dims, chain after chain: shape (d, ...)."""
-    values = np.asarray(draws[name].transpose("chain", "draw", ...).values)
-    return values.reshape(-1, *values.shape[2:])
-
-
-def auxiliary_draws(draws: xr.Dataset, design: Design) -> dict[str, Array]:
-    """The family's own parameters, flat over chains: (d, 1), ordinal cutpoints (d, K - 1).
-
-    Those that the priors fix, and no draws hold, are there too.
-
-    Parameters
-    ----------
-    draws : xarray.Dataset
-        Posterior, or draws of the prior.
-    design : Design
-    """
-    names = [parameter.name for parameter in design.family.parameters if parameter.name in draws]
-    found = {name: (values := flat(draws, name)).reshape(len(values), -1) for name in names}
-    total = draws.sizes["chain"] * draws.sizes["draw"]
-    absent = {name: value for name, value in design.fixed.items() if name not in found}
-    return found | {name: np.full((total, 1), value) for name, value in absent.items()}
-
-
-def coefficients(draws: xr.Dataset, design: Design) -> dict[str, Array]:
-    """Draws (d,) of each coefficient by name; zero where the model has none."""
-    beta = flat(draws, "beta")
-    fitted = {str(name): beta[:, k] for k, name in enumerate(draws["coefficient"].values)}
-    nothing = np.zeros(len(beta))
-    return {name: fitted.get(name, nothing) for name in design.coefficients}
-
-
-def arm_slopes(beta: dict[str, Array], arms: int) -> Array:
+def arm_slopes(posterior: Posterior) -> Array:
     """Moderator slope of each arm on the predictor's scale, shape (d, K)."""
-    slope = np.repeat(beta["moderator"][:, None], arms, axis=1)
-    if "interaction[1]" in beta:
-        basis = sum_to_zero_basis(arms)
-        parts = np.stack([beta[f"interaction[{k}]"] for k in range(1, arms)], axis=1)
-        slope = slope + parts @ basis.T
+    arms = len(posterior.design.arms)
+    slope = np.repeat(posterior.coefficient("moderator")[:, None], arms, axis=1)
+    if posterior.design.encoding.interaction:
+        parts = posterior.beta[:, posterior.design.encoding.places("interaction")]
+        slope = slope + parts @ sum_to_zero_basis(arms).T
     return slope
 
 
-def average_response(design: Design, draws: xr.Dataset, moderator: Array | None = None) -> Response:
+def average_response(posterior: Posterior, moderator: Array | None = None) -> Response:
     """Average expected scores, their slopes and variances over the trial's patients.
 
     Parameters
     ----------
-    design : Design
-    draws : xarray.Dataset
-        Posterior of the outcome; where the alliance is latent, with ``moderator_latent``.
+    posterior : Posterior
     moderator : ndarray, shape (1, 1), (1, n) or (d, n), optional
         Standardised alliance that the patients are imagined with; their own by default.
 
@@ -98,16 +63,16 @@ def average_response(design: Design, draws: xr.Dataset, moderator: Array | None 
     -------
     Response
     """
-    beta = coefficients(draws, design)
-    auxiliary = auxiliary_draws(draws, design)
+    design = posterior.design
+    auxiliary = posterior.family_parameters
     arms, family, scale = len(design.arms), design.family, design.scale
     basis = sum_to_zero_basis(arms)
     kept = design.encoding.places("intercept", "baseline", "covariate")
-    common = np.stack([beta[design.coefficients[k]] for k in kept], axis=1)
-    arm_parts = np.stack([beta[f"arm[{k}]"] for k in range(1, arms)], axis=1) @ basis.T
-    slopes = arm_slopes(beta, arms)
+    common = posterior.beta[:, kept]
+    arm_parts = posterior.beta[:, design.arm_columns] @ basis.T
+    slopes = arm_slopes(posterior)
     if moderator is None:
-        moderator = patient_moderator(design, draws)
+        moderator = posterior.alliance()
     weights = design.count / design.count.sum()
     total, patients = len(common), len(design.y)
     expected, slope = np.empty((total, arms)), np.empty((total, arms))
@@ -131,25 +96,14 @@ def average_response(design: Design, draws: xr.Dataset, moderator: Array | None 
     )
 
 
-def patient_moderator(design: Design, draws: xr.Dataset) -> Array:
-    """The patients' standardised alliance: (1, n) where observed, (d, n) where latent."""
-    value = design.X[None, :, design.coefficients.index("moderator")]
-    if "moderator_latent" in draws:
-        latent = flat(draws, "moderator_latent")
-        value = np.repeat(value, len(latent), axis=0)
-        value[:, draws["latent_patient"].values] = latent
-    return value
-
-
 def response_estimands(
-    design: Design, draws: xr.Dataset, response: Response, moderator_unit: float
+    posterior: Posterior, response: Response, moderator_unit: float
 ) -> dict[tuple[str, str], Array]:
     """Reported quantities of a family with a curved link.
 
     Parameters
     ----------
-    design : Design
-    draws : xarray.Dataset
+    posterior : Posterior
     response : Response
     moderator_unit : float
         SD of the moderator for slopes per point, 1 for slopes per SD.
@@ -160,15 +114,18 @@ def response_estimands(
         As in `inference.estimands.estimands.linear_estimands`; slopes are average derivatives of
         the expected score.
     """
-    beta, arms = coefficients(draws, design), design.arms
+    design = posterior.design
+    arms = design.arms
     names = contrast_names(arms)
     levels = [(names[k, j], k, j) for k, j in arm_pairs(len(arms))]
-    slopes = response.slope * arm_slopes(beta, len(arms)) / moderator_unit
+    slopes = response.slope * arm_slopes(posterior) / moderator_unit
     overall = response.slope.mean(axis=1)
     interaction = "interaction[1]" in design.coefficients
     found = {("intercept", ""): response.expected.mean(axis=1)}
     if design.has_baseline:
-        found["baseline_slope", ""] = overall * beta["baseline"] / design.scaling.baseline[1]
+        found["baseline_slope", ""] = (
+            overall * posterior.coefficient("baseline") / design.scaling.baseline[1]
+        )
     found["moderator_slope", AVERAGE] = slopes.mean(axis=1)
     if interaction:
         own = slope_names(arms)
@@ -180,6 +137,6 @@ def response_estimands(
             found["interaction", level] = slopes[:, later] - slopes[:, earlier]
     columns = design.encoding.places("covariate")
     for k, name, unit in design.encoding.seen_columns:
-        slope = beta[design.coefficients[columns[k]]]
+        slope = posterior.beta[:, columns[k]]
         found["covariate_slope", name] = overall * slope / unit
     return found

@@ -6,12 +6,11 @@ Predictions, averages and effect curves stand on it. Nothing here is compiled.
 from __future__ import annotations
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
-from alliance.inference.draws.blocks import by_columns
-from alliance.inference.scores.expected_scores import BLOCK_NUMBERS, auxiliary_draws, coefficients
-from alliance.inference.scores.rows import Rows, row_matrix
+from alliance.inference.draws.blocks import BLOCK_NUMBERS, by_columns
+from alliance.inference.posterior import Posterior, Rows
+from alliance.inference.scores.rows import row_matrix
 from alliance.inference.scores.therapist_parts import (
     AVERAGE,
     NEW,
@@ -29,7 +28,6 @@ from alliance.models.design.design import Design
 __all__ = [
     "AVERAGE",
     "NEW",
-    "Rows",
     "TherapistChoice",
     "TherapistPart",
     "column_blocks",
@@ -50,15 +48,13 @@ Array = NDArray[np.float64]
 
 
 def linear_predictor(
-    design: Design, draws: xr.Dataset, rows: Rows, therapists: TherapistPart | None = None
+    posterior: Posterior, rows: Rows, therapists: TherapistPart | None = None
 ) -> Array:
     """Draws of the linear predictor of each row, on the scale of the coefficients.
 
     Parameters
     ----------
-    design : Design
-    draws : xarray.Dataset
-        Posterior of the outcome on the standardised scale.
+    posterior : Posterior
     rows : Rows
     therapists : TherapistPart, optional
         As from `therapist_part`; without it the therapist is an average one.
@@ -68,8 +64,9 @@ def linear_predictor(
     ndarray, shape (d, r)
         d draws, chain after chain.
     """
+    design = posterior.design
     X = row_matrix(design, rows)
-    beta = np.stack(list(coefficients(draws, design).values()), axis=1)
+    beta = posterior.beta
     predictor = beta @ X.T
     if therapists is None:
         return predictor
@@ -78,23 +75,21 @@ def linear_predictor(
         times = X[:, column] - mean if design.effects[k] == "slope" else X[:, column]
         predictor += therapists.effect[:, therapists.index, k] * times
     if therapists.mean is not None:
-        predictor += mean * mean_slopes(design, draws, X)
+        predictor += mean * mean_slopes(posterior, X)
     return predictor
 
 
 def predictor_at(
-    design: Design,
-    draws: xr.Dataset,
+    posterior: Posterior,
     rows: Rows,
     moderator: Array,
     therapists: TherapistPart | None = None,
 ) -> Array:
-    """The linear predictor at an alliance that may differ between draws.
+    """The linear predictor at an alliance that may differ between posterior.draws.
 
     Parameters
     ----------
-    design : Design
-    draws : xarray.Dataset
+    posterior : Posterior
     rows : Rows
         Their own alliance is not looked at.
     moderator : ndarray, shape (1, r) or (d, r)
@@ -105,10 +100,10 @@ def predictor_at(
     -------
     ndarray, shape (d, r)
     """
-    mean, sd = design.scaling.moderator
+    mean, sd = posterior.design.scaling.moderator
     # The predictor is a straight line in the alliance: two points give all of it.
     level, further = (
-        linear_predictor(design, draws, rows.at_moderator(point), therapists)
+        linear_predictor(posterior, rows.at_moderator(point), therapists)
         for point in (mean, mean + sd)
     )
     return level + (further - level) * moderator
@@ -119,14 +114,12 @@ def link_scale(design: Design, predictor: Array) -> Array:
     return design.scale.link_location + design.scale.link_unit * predictor
 
 
-def expected_scores(design: Design, draws: xr.Dataset, predictor: Array) -> Array:
+def expected_scores(posterior: Posterior, predictor: Array) -> Array:
     """Expected scores on the outcome's own scale.
 
     Parameters
     ----------
-    design : Design
-    draws : xarray.Dataset
-        With the family's own parameters.
+    posterior : Posterior
     predictor : ndarray, shape (d, r)
         As from `linear_predictor`.
 
@@ -134,8 +127,9 @@ def expected_scores(design: Design, draws: xr.Dataset, predictor: Array) -> Arra
     -------
     ndarray, shape (d, r)
     """
+    design = posterior.design
     family, scale = design.family, design.scale
-    auxiliary = auxiliary_draws(draws, design)
+    auxiliary = posterior.family_parameters
 
     def expected(some: slice) -> Array:
         return family.expected(link_scale(design, predictor[:, some]), auxiliary, scale)

@@ -15,15 +15,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 from scipy import special
 
 from alliance.inference.draws.blocks import by_columns
-from alliance.inference.scores.expected_scores import auxiliary_draws
 from alliance.models.design.design import Design
 from alliance.models.families.family import Auxiliary
-from alliance.models.priors import Priors
 
 Array = NDArray[np.float64]
 
@@ -35,28 +32,6 @@ LATENT: dict[str, Callable[[Array], Array]] = {
 }
 
 
-def family_parameters(design: Design, draws: xr.Dataset, priors: Priors) -> dict[str, Array]:
-    """The family's own parameters, those too that the priors fix and the draws do not hold.
-
-    Parameters
-    ----------
-    design : Design
-    draws : xarray.Dataset
-    priors : Priors
-
-    Returns
-    -------
-    dict of str to ndarray
-        Flat over chains: (d, 1), ordinal cutpoints (d, K - 1).
-    """
-    found = auxiliary_draws(draws, design)
-    total = draws.sizes["chain"] * draws.sizes["draw"]
-    for parameter in design.family.parameters:
-        if parameter.name not in found and parameter.scale is not None:
-            found[parameter.name] = np.full((total, 1), float(getattr(priors, parameter.scale)))
-    return found
-
-
 def residual_draws(
     design: Design, auxiliary: Auxiliary, shape: tuple[int, int], generator: np.random.Generator
 ) -> Array:
@@ -66,7 +41,7 @@ def residual_draws(
     ----------
     design : Design
     auxiliary : mapping of str to ndarray
-        As from `family_parameters`.
+        The family's own parameters.
     shape : tuple of int
         d draws and n patients.
     generator : numpy.random.Generator

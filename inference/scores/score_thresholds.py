@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alliance.data_prep.errors import InputError
-from alliance.data_prep.study.description import Outcome
+from alliance.data_prep.study.parts import Outcome
 from alliance.inference.answers.score_steps import ScoreSteps
-from alliance.inference.scores.predictor import Rows
+from alliance.inference.posterior import Rows
 from alliance.models.design.design import Design
 from alliance.models.families.family import Auxiliary
 

@@ -12,19 +12,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from alliance.inference.draws.quadrature import normal_nodes
-from alliance.inference.scores.predictor import (
-    Rows,
-    linear_predictor,
-    link_scale,
-    new_therapists,
-    therapist_variance,
-)
-from alliance.models.design.design import Design
-from alliance.models.families.family import Auxiliary
+from alliance.inference.posterior import Posterior, Rows
+from alliance.inference.scores.predictor import linear_predictor, link_scale
+from alliance.inference.scores.therapist_parts import new_therapists, therapist_variance
 
 Array = NDArray[np.float64]
 
@@ -56,17 +49,12 @@ class VarianceParts:
         return np.asarray(between / (between + self.within.mean(axis=1)))
 
 
-def variance_parts(
-    design: Design, draws: xr.Dataset, auxiliary: Auxiliary, rows: Rows
-) -> VarianceParts:
+def variance_parts(posterior: Posterior, rows: Rows) -> VarianceParts:
     """Take a score's variance apart, between therapists and within them.
 
     Parameters
     ----------
-    design : Design
-    draws : xarray.Dataset
-    auxiliary : mapping of str to ndarray
-        As from `inference.scores.residuals.family_parameters`.
+    posterior : Posterior
     rows : Rows
         Patients whose scores are meant.
 
@@ -74,17 +62,18 @@ def variance_parts(
     -------
     VarianceParts
     """
-    family, scale = design.family, design.scale
-    predictor = linear_predictor(design, draws, rows)
+    design = posterior.design
+    family, scale, auxiliary = design.family, design.scale, posterior.family_parameters
+    predictor = linear_predictor(posterior, rows)
     if family.link == "identity":
         # Exact in closed form
         eta = link_scale(design, predictor)
         within = family.variance(eta, auxiliary, scale)
-        between = scale.unit**2 * therapist_variance(design, draws, rows)
+        between = scale.unit**2 * therapist_variance(posterior, rows)
         return VarianceParts(between, scale.unit**2 * within)
     centre = family.expected(link_scale(design, predictor), auxiliary, scale)
     mean, square, within = (np.zeros_like(predictor) for _ in range(3))
-    for share, shift, spread in new_therapists(design, draws, rows):
+    for share, shift, spread in new_therapists(posterior, rows):
         for node, own in normal_nodes():
             weight = share * own
             eta = link_scale(design, predictor + shift + node * spread)

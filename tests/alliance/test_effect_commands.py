@@ -41,7 +41,7 @@ def test_effects_for_a_machine_are_the_tidy_table(run: Path, made_fit: Fit) -> N
     assert {row["data"] for row in rows} == {"SIMULATED"}
     assert {row["outcome"] for row in rows} == {"function", "gpe"}
     yardstick = Yardstick(2, (-1, 1))
-    table = effects_table(effects_along(made_fit, "function", grid=11, yardstick=yardstick))
+    table = effects_table(effects_along(made_fit["function"], grid=11, yardstick=yardstick))
     printed = [row for row in rows if row["outcome"] == "function"]
     for name in ("mean", "band_upper", "prob_better_by", "prob_equivalent", "prob_best"):
         told = [float(row[name] or "nan") for row in printed]
@@ -103,7 +103,7 @@ def test_a_model_without_interaction_says_so(
     from alliance.inference.answers.effects import effects_along
 
     fit = fit_of(interaction=False)
-    effect_table.effects(fit, [effects_along(fit, "function")])
+    effect_table.effects(fit, [effects_along(fit["function"])])
     printed = capsys.readouterr().out
     assert "no interaction: the slopes of all arms are the same" in printed
     assert "difference of slopes" not in printed

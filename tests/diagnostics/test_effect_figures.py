@@ -28,7 +28,7 @@ def fit() -> Fit:
 
 
 def asked(fit: Fit, **options: Any) -> Effects:
-    return effects_along(fit, "function", grid=21, **options)
+    return effects_along(fit["function"], grid=21, **options)
 
 
 def words(figure: Figure) -> str:

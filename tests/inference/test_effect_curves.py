@@ -19,11 +19,10 @@ from alliance.inference.answers.effect_curves import (
     require_on_scale,
     value_grid,
 )
-from alliance.inference.draws.datatree import posterior
+from alliance.inference.draws.datatree import draws_of
 from alliance.inference.estimands.estimands import linear_estimands
-from alliance.inference.patients.asked_patients import trial_rows
+from alliance.inference.posterior import Posterior
 from alliance.inference.runs.fit import Fit
-from alliance.inference.scores.expected_scores import coefficients
 from alliance.inference.scores.therapist_parts import (
     NEW,
     TherapistChoice,
@@ -39,8 +38,8 @@ DRAWS = 8  # of `therapist_posterior`
 
 
 def curves(fit: Fit, outcome: str, part: TherapistPart | None = None) -> ArmCurves:
-    design, draws = fit.design(outcome), posterior(fit.trees[outcome])
-    return arm_curves(design, draws, trial_rows(fit, outcome), VALUES, "higher", part)
+    design, draws = fit.design(outcome), draws_of(fit.trees[outcome])
+    return arm_curves(Posterior(design, draws), fit[outcome].rows, VALUES, "higher", part)
 
 
 @pytest.mark.parametrize("interaction", [False, True])
@@ -48,9 +47,9 @@ def curves(fit: Fit, outcome: str, part: TherapistPart | None = None) -> ArmCurv
 def test_a_linear_link_gives_the_linear_formula(family: str, interaction: bool) -> None:
     """Contrast at the mean plus interaction times the distance from it, and the level likewise."""
     fit = fit_of(family=family, interaction=interaction)
-    design, draws = fit.design("function"), posterior(fit.trees["function"])
+    design, draws = fit.design("function"), draws_of(fit.trees["function"])
     linear = linear_estimands(design)
-    beta = np.stack(list(coefficients(draws, design).values()), axis=1)
+    beta = Posterior(design, draws).beta
     by_label = dict(
         zip(linear.labels, linear.matrix @ beta.T + linear.offset[:, None], strict=True)
     )
@@ -88,10 +87,10 @@ def test_a_known_therapist_brings_their_effects(outcome: str, family: str) -> No
         moderator=ModeratorSpec(structure="within_between"),
         therapist_by_arm=True,
     )
-    design, draws = fit.design(outcome), posterior(fit.trees[outcome])
+    design, draws = fit.design(outcome), draws_of(fit.trees[outcome])
     name = design.therapists[2]
     generator = np.random.default_rng(0)
-    part = therapist_part(design, draws, TherapistChoice.known(name), 1, generator)
+    part = therapist_part(Posterior(design, draws), TherapistChoice.known(name), 1, generator)
     found = curves(fit, outcome, part).expected
     for number, arm, k in ((1, 0, 2), (6, 2, 0)):
         loop = looped(fit, outcome, number, arm, float(VALUES[k]), expected, name)
@@ -109,8 +108,8 @@ def test_a_new_therapist_adds_the_variance_of_therapists() -> None:
         "therapist_correlation": correlation,
     }
     fit = fit_of(posterior=lambda design: posterior_of(design, 1, total, parameters))
-    design, draws = fit.design("function"), posterior(fit.trees["function"])
-    part = therapist_part(design, draws, NEW, 1, np.random.default_rng(1))
+    design, draws = fit.design("function"), draws_of(fit.trees["function"])
+    part = therapist_part(Posterior(design, draws), NEW, 1, np.random.default_rng(1))
     found = curves(fit, "function", part)
     z = (VALUES - design.scaling.moderator[0]) / design.scaling.moderator[1]
     variance = sd**2 + 2 * correlation * sd * slope_sd * z + slope_sd**2 * z**2
@@ -126,7 +125,7 @@ def test_a_new_therapist_adds_the_variance_of_therapists() -> None:
 def test_a_latent_alliance_leaves_the_curve_as_it_is() -> None:
     """Everybody is imagined with the same alliance: their own plays no part."""
     fit = fit_of("gpe", family="ordinal", moderator=ModeratorSpec(reliability=0.7))
-    draws = posterior(fit.trees["gpe"])
+    draws = draws_of(fit.trees["gpe"])
     assert "moderator_latent" in draws
     found = curves(fit, "gpe").expected
     loop = looped(fit, "gpe", 2, 1, float(VALUES[0]), expected)
@@ -147,14 +146,14 @@ def test_draws_taken_in_blocks_are_draws_taken_together(
 def test_many_values_cost_no_exactness(outcome: str, family: str) -> None:
     """A fine grid is interpolated: at the values of a coarse one it says what that says."""
     fit = fit_of(outcome, family=family)
-    design, draws = fit.design(outcome), posterior(fit.trees[outcome])
-    patients = trial_rows(fit, outcome)
+    design, draws = fit.design(outcome), draws_of(fit.trees[outcome])
+    patients = fit[outcome].rows
     fine = np.linspace(54.0, 112.0, 59)
     assert 3 * len(fine) > NODES >= 3 * 3
-    interpolated = arm_curves(design, draws, patients, fine, "higher").expected
+    interpolated = arm_curves(Posterior(design, draws), patients, fine, "higher").expected
     assert np.ptp(interpolated, axis=2).max() > 1  # no flat curves
     for k in range(0, 57, 3):
-        direct = arm_curves(design, draws, patients, fine[k : k + 3], "higher").expected
+        direct = arm_curves(Posterior(design, draws), patients, fine[k : k + 3], "higher").expected
         # Points of the outcome, whose scales are 10 and 27 points long
         np.testing.assert_allclose(interpolated[:, :, k : k + 3], direct, atol=1e-8)
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from alliance.data_prep.errors import InputError
-from alliance.data_prep.study.description import Outcome
-from alliance.data_prep.study.parts import OutcomeYardstick
+from alliance.data_prep.study.parts import Outcome, OutcomeYardstick
 from alliance.inference.answers.yardsticks import Yardstick, yardsticks
 
 PAIN = Outcome(label="Pain", followup="pain_8w", range=(0, 10), better="lower")

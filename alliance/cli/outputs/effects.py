@@ -12,17 +12,13 @@ from alliance.cli.options.value_lists import read_values
 from alliance.cli.running import command, load_run
 from alliance.cli.screen import decisions_table, effect_table, render
 from alliance.inference.answers.yardsticks import yardsticks
-from alliance.inference.patients.asked_patients import require_outcome
 
 if TYPE_CHECKING:
     from alliance.inference.runs.fit import Fit
 
 
 def _asked_outcomes(fit: Fit, outcomes: Sequence[str]) -> dict[str, Any]:
-    for outcome in outcomes:
-        require_outcome(fit, outcome)
-    chosen = [name for name in fit.outcomes if not outcomes or name in outcomes]
-    return {name: fit.study.outcomes[name] for name in chosen}
+    return {name: fit.study.outcomes[name] for name in fit.chosen(outcomes)}
 
 
 @command
@@ -54,8 +50,7 @@ def effects(
     values = read_values("--alliance", alliance)
     answers = [
         effects_along(
-            fit,
-            outcome,
+            fit[outcome],
             contrasts=contrasts,
             values=values,
             grid=grid,
@@ -111,8 +106,7 @@ def decide(
     values = read_values("--alliance", alliance)
     answers = [
         decisions(
-            fit,
-            outcome,
+            fit[outcome],
             measured[outcome],
             contrasts=contrasts,
             values=values,

@@ -48,7 +48,7 @@ def report(
     require_interval(interval)
     fitted = load_run(run)
     for outcome in fitted.outcomes:
-        require_place(fitted, outcome, at, extrapolate=extrapolate)
+        require_place(fitted[outcome], at, extrapolate=extrapolate)
     require_writable(path, overwrite=overwrite and out is not None)
     findings = read_findings(fitted, run, published)
     material = Material(fitted, findings, interval, at=at, extrapolate=extrapolate)
