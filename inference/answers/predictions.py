@@ -31,10 +31,11 @@ from alliance.inference.draws.blocks import BLOCK_NUMBERS
 from alliance.inference.draws.datatree import predictions_tree
 from alliance.inference.patients.asked_patients import (
     AskedPatients,
+    choose_therapist,
     chosen_arms,
     patient_grid,
+    therapist_labels,
 )
-from alliance.inference.patients.asked_therapists import choose_therapist, therapist_labels
 from alliance.inference.posterior import Posterior, Rows
 from alliance.inference.sampling.profiles import seed_sequence
 from alliance.inference.scores.predictor import expected_scores, linear_predictor, link_scale
@@ -161,7 +162,7 @@ def predict(
         A grid, a file's patients or the trial's; by default one patient at the analysed
         patients' means.
     therapist : str or TherapistChoice, optional
-        As in `inference.patients.asked_therapists.choose_therapist`. For ``new`` the expected score
+        As in `inference.patients.asked_patients.choose_therapist`. For ``new`` the expected score
         is that of one therapist drawn for each posterior draw, so that its interval holds the
         differences between therapists; see `inference.answers.averages` for the mean over
         therapists.

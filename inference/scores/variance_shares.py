@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from alliance.inference.draws.quadrature import normal_nodes
+from alliance.inference.draws.blocks import normal_nodes
 from alliance.inference.posterior import Posterior, Rows
 from alliance.inference.scores.predictor import linear_predictor, link_scale
 from alliance.inference.scores.therapist_parts import new_therapists, therapist_variance

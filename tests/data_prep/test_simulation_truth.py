@@ -11,9 +11,14 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 
-from alliance.data_prep.simulator.inputs import ARMS, OUTCOMES, read_inputs
+from alliance.data_prep.simulator.inputs import (
+    ARMS,
+    OUTCOMES,
+    OutcomeTruth,
+    read_inputs,
+    true_values,
+)
 from alliance.data_prep.simulator.simulation import Simulated, simulate_trial
-from alliance.data_prep.simulator.truth import OutcomeTruth, true_values
 
 STANDARD_ERRORS = 4.0  # one test in 16,000 fails by chance; seeds are fixed all the same
 

@@ -10,11 +10,12 @@ from prediction_examples import example_fit
 
 from alliance.data_prep.errors import InputError
 from alliance.inference.patients.asked_patients import (
+    choose_therapist,
     patient_grid,
+    therapist_labels,
     trial_patients,
     with_alliance,
 )
-from alliance.inference.patients.asked_therapists import choose_therapist, therapist_labels
 from alliance.inference.patients.extrapolation import beyond, observed_range, require_observed
 from alliance.inference.scores.therapist_parts import NEW
 

@@ -19,7 +19,7 @@ from alliance.inference.posterior import Rows
 from alliance.inference.runs.fit import Fit
 from alliance.inference.scores.rows import row_matrix
 from alliance.models.design.design import Design
-from alliance.models.patients.patient_level import patient_level_model
+from alliance.models.patient_level import patient_level_model
 
 pytestmark = [
     pytest.mark.mcmc,

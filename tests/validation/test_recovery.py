@@ -30,11 +30,12 @@ from alliance.data_prep.simulator.inputs import (
     ARMS,
     CorrelationInputs,
     Given,
+    OutcomeTruth,
     SimulationInputs,
     read_inputs,
+    true_values,
 )
 from alliance.data_prep.simulator.simulation import Simulated, simulate_trial
-from alliance.data_prep.simulator.truth import OutcomeTruth, true_values
 from alliance.data_prep.trial.trial import Trial, trial_from_frame
 from alliance.inference.draws.datatree import draws_of
 from alliance.inference.runs.fit import Fit
