@@ -42,8 +42,8 @@ from alliance.inference.runs.fit import Fit, installed_versions
 from alliance.inference.runs.fitting import fit_trial
 from alliance.inference.runs.run_folder import load_fit, save_fit
 from alliance.inference.sampling.profiles import find_profile
-from alliance.inference.scores.rows import row_matrix
-from alliance.inference.scores.score_thresholds import Thresholds
+from alliance.inference.scores.linear_predictor import row_matrix
+from alliance.inference.scores.thresholds import Thresholds
 from alliance.models.design.design import Design
 from alliance.models.patient_level import patient_level_model
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.study.description import Study
 from alliance.data_prep.study.parts import Outcome
-from alliance.inference.draws.blocks import BLOCK_NUMBERS
+from alliance.inference.draws.blocks import column_blocks
 from alliance.inference.draws.datatree import flat, patient_moderator
 from alliance.inference.sampling.profiles import Engine, SamplerProfile, seed_sequence
 from alliance.models.design.design import Design, build_design
@@ -170,7 +170,7 @@ class Posterior:
         return replace(self, draws=draws)
 
     def blocks(
-        self, numbers_each: int, numbers: int = BLOCK_NUMBERS
+        self, numbers_each: int, numbers: int | None = None
     ) -> Iterator[tuple[int, slice, Posterior]]:
         """Position of the chain, positions in it, and that part of the draws, block after block.
 
@@ -178,13 +178,12 @@ class Posterior:
         ----------
         numbers_each : int
             Numbers that are held at a time for each draw.
-        numbers : int
-            Numbers that are held at a time.
+        numbers : int, optional
+            Numbers that are held at a time; as many as memory holds by default.
         """
-        total, step = self.draws.sizes["draw"], max(1, numbers // max(1, numbers_each))
-        for chain in range(self.draws.sizes["chain"]):
-            for start in range(0, total, step):
-                some = slice(start, min(start + step, total))
+        chains, draws = self.shape
+        for chain in range(chains):
+            for some in column_blocks((1, draws), numbers_each, numbers):
                 yield chain, some, self.part(self.draws.isel(chain=[chain], draw=some))
 
     # Of the run ----------------------------------------------------------------------------------
@@ -277,6 +276,12 @@ class Posterior:
             baseline=baseline,
             covariates=np.asarray(patients["covariates"].values, dtype=float),
         )
+
+    @property
+    def observed_alliance(self) -> tuple[float, float]:
+        """Lowest and highest alliance that an analysed patient was rated with."""
+        ratings = self.rows.moderator
+        return float(np.nanmin(ratings)), float(np.nanmax(ratings))
 
     @cached_property
     def scores(self) -> Array:

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
+from alliance.inference.draws.quantiles import described, tails
 from alliance.inference.posterior import Posterior
 from alliance.models.design.ratings import predictor_columns
 
@@ -98,12 +99,10 @@ def _from_model(posterior: Posterior, interval: float) -> list[Estimate]:
         ("alliance_sd_within", ""): within,
         ("alliance_share", ""): between**2 / (between**2 + within**2),
     }
-    tails = [(1 - interval) / 2, (1 + interval) / 2]
     estimates = []
     for (quantity, level), values in found.items():
-        lower, upper = np.quantile(values, tails).tolist()
-        mean, sd = float(values.mean()), float(values.std(ddof=1))
-        estimates.append(Estimate(quantity, level, mean, sd, lower, upper, "posterior"))
+        numbers = {name: float(each) for name, each in described(values, interval).items()}
+        estimates.append(Estimate(quantity, level, **numbers, source="posterior"))
     return estimates
 
 
@@ -134,7 +133,7 @@ def from_ratings(
         estimate of the share is where the ratio of mean squares is one; that of the SD between
         therapists follows from it.
     """
-    tail = (1 - interval) / 2
+    tail = tails(interval)[0]
     count = np.bincount(therapist_index, minlength=len(therapists)).astype(float)
     total = np.bincount(therapist_index, weights=ratings, minlength=len(therapists))
     with np.errstate(invalid="ignore"):

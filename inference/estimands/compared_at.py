@@ -5,7 +5,7 @@ Unless one is named it is the mean over all analysed patients, ratings that are 
 model included (imputed, above a ceiling, or the truth behind a rating of known reliability), and
 these for every draw anew: the same mean that averaging over the trial's patients takes. Where the
 link is curved, contrasts are averages over the patients at their own alliance
-(`inference.scores.expected_scores`), or with every alliance set to the named value.
+(`inference.estimands.average_response`), or with every alliance set to the named value.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from alliance.inference.answers.effect_curves import require_on_scale
-from alliance.inference.patients.extrapolation import beyond, require_observed
 from alliance.inference.posterior import Posterior
+from alliance.inference.ranges import beyond, require_observed, require_on_scale
 from alliance.models.design.design import Design
 
 if TYPE_CHECKING:
@@ -94,12 +93,9 @@ def require_place(posterior: Posterior, at: float | None, *, extrapolate: bool) 
     moderator = posterior.study.moderator
     require_on_scale([at], moderator.range, moderator.label)
     if not posterior.rowless:
-        require_observed([at], _observed(posterior), moderator.label, extrapolate=extrapolate)
-
-
-def _observed(posterior: Posterior) -> tuple[float, float]:
-    ratings = posterior.patients["moderator"].values
-    return float(np.nanmin(ratings)), float(np.nanmax(ratings))
+        require_observed(
+            [at], posterior.observed_alliance, moderator.label, extrapolate=extrapolate
+        )
 
 
 def place_in_words(posterior: Posterior, at: float | None = None) -> str:
@@ -116,7 +112,7 @@ def place_in_words(posterior: Posterior, at: float | None = None) -> str:
     if at is not None:
         value = f"{name} {at:g}"
         if not posterior.rowless:
-            low, high = _observed(posterior)
+            low, high = posterior.observed_alliance
             if beyond([at], (low, high))[0]:
                 value += f" (extrapolated: ratings run from {low:g} to {high:g})"
         if straight:

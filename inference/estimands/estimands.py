@@ -17,15 +17,14 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import stats
 
-from alliance.data_prep.errors import InputError
 from alliance.data_prep.levels import AVERAGE, BETWEEN, WITHIN, contrast_names, slope_names
 from alliance.inference.draws.datatree import flat
-from alliance.inference.draws.quantiles import quantiles
+from alliance.inference.draws.quantiles import quantiles, tails
 from alliance.inference.draws.rank_statistics import rank_statistics
+from alliance.inference.estimands.average_response import average_response, response_estimands
 from alliance.inference.estimands.compared_at import BELONG, own_points, standard_alliance
 from alliance.inference.estimands.missing_outcomes import contrast_shifts, with_shifted_contrasts
 from alliance.inference.posterior import Posterior
-from alliance.inference.scores.expected_scores import average_response, response_estimands
 from alliance.models.design.design import Design
 from alliance.models.design.encoding import arm_pairs, sum_to_zero_basis
 from alliance.models.joint.joint import slope_scales
@@ -396,10 +395,9 @@ def estimand_draws(
         own = design.family.variance(np.zeros((len(beta), 1)), auxiliary, design.scale)
         variance = (slope * np.sqrt(own[:, 0])) ** 2
     else:
-        set_to = None if at is None else alliance[:1, None]
-        response = average_response(posterior, set_to)
+        response = average_response(posterior, at)
         found = response_estimands(posterior, response, moderator_unit)
-        slope, variance = response.slope.mean(axis=1), response.variance
+        slope, variance = response["slope"].mean(axis=1), response["variance"].mean(axis=1)
     found |= alliance_estimands(posterior, slope, moderator_unit)
     found |= spread_estimands(draws, slope, variance, moderator_unit, alliance)
     if design.family.name == "student_t":
@@ -535,7 +533,7 @@ def limit_error(effective: float, *, interval: float = 0.95) -> float:
     >>> round(limit_error(2_000), 3), round(limit_error(20_000), 3)
     (0.06, 0.019)
     """
-    below = (1 - interval) / 2
+    below = tails(interval)[0]
     density = stats.norm.pdf(stats.norm.ppf(below))
     return float(np.sqrt(below * (1 - below) / effective) / density)
 
@@ -565,15 +563,9 @@ def summarise(outcome: str, estimands: xr.DataArray, *, interval: float = 0.95) 
     InputError
         If the interval's probability is not between 0 and 1.
     """
-    if not 0 < interval < 1:
-        raise InputError(
-            f"The interval's probability {interval} is not between 0 and 1.",
-            "Give for example 0.95.",
-        )
-    tail = (1 - interval) / 2
     sample = ("chain", "draw")
     values = estimands.transpose("estimand", *sample).values
-    lower, upper = quantiles(values.reshape(len(values), -1), [tail, 1 - tail], axis=1)
+    lower, upper = quantiles(values.reshape(len(values), -1), tails(interval), axis=1)
     quantity = estimands["quantity"].values
     ranks = rank_statistics(values)
     with np.errstate(invalid="ignore"):  # infinite draws have no SD

@@ -35,8 +35,8 @@ from alliance.inference.draws.datatree import with_log_likelihood
 from alliance.inference.pointwise.log_likelihood import own_predictor, patient_log_likelihood
 from alliance.inference.posterior import Posterior
 from alliance.inference.sampling.profiles import seed_sequence
-from alliance.inference.scores.predictor import link_scale
-from alliance.inference.scores.residuals import chance_at_most
+from alliance.inference.scores.linear_predictor import link_scale
+from alliance.inference.scores.single_scores import chance_at_most
 
 Array = NDArray[np.float64]
 By = Literal["patient", "therapist"]

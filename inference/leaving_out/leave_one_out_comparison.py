@@ -31,8 +31,8 @@ from alliance.inference.leaving_out.leave_one_out import (
 from alliance.inference.leaving_out.leave_therapist_out import Refits, Told, leave_therapist_out
 from alliance.inference.pointwise.log_likelihood import own_predictor
 from alliance.inference.posterior import Posterior
-from alliance.inference.scores.predictor import link_scale
-from alliance.inference.scores.residuals import chance_at_least, chance_at_most
+from alliance.inference.scores.linear_predictor import link_scale
+from alliance.inference.scores.single_scores import chance_at_least, chance_at_most
 
 Array = NDArray[np.float64]
 

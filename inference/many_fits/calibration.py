@@ -39,7 +39,7 @@ from alliance.inference.priors.prior_predictive import (
     prior_scores,
 )
 from alliance.inference.sampling.engines import fit_outcome
-from alliance.inference.sampling.profiles import Engine, SamplerProfile, seed_sequence
+from alliance.inference.sampling.profiles import DEFAULT_SEED, Engine, SamplerProfile, seed_sequence
 from alliance.models.design.design import Design
 from alliance.models.design.ratings import (
     PREDICTOR_SCALE,
@@ -275,7 +275,7 @@ class CalibrationQuestion:
     design: Design
     priors: Priors
     profile: SamplerProfile
-    seed: int = 0
+    seed: int = DEFAULT_SEED
     engine: Engine = "nuts"
     fitted: Priors | None = None
 

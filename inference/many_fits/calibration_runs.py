@@ -38,7 +38,7 @@ from alliance.inference.priors.prior_predictive import family_draws
 from alliance.inference.runs.fit import installed_versions
 from alliance.inference.sampling.engines import default_engine, require_engine
 from alliance.inference.sampling.joint import join_data
-from alliance.inference.sampling.profiles import Engine, SamplerProfile, seed_sequence
+from alliance.inference.sampling.profiles import DEFAULT_SEED, Engine, SamplerProfile, seed_sequence
 from alliance.models.design.design import Design, build_design
 from alliance.models.joint.joint import (
     CORRELATION_SHAPE,
@@ -70,7 +70,7 @@ class JointQuestion:
     joint: JointDesign
     priors: Priors
     profile: SamplerProfile
-    seed: int = 0
+    seed: int = DEFAULT_SEED
 
 
 def ranked_joint_trial(question: JointQuestion, number: int) -> dict[str, dict[str, Any]]:

@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 from alliance.data_prep.errors import InputError, nearest
 from alliance.data_prep.levels import quoted
 from alliance.inference.estimands.compared_at import mean_alliance
-from alliance.inference.patients.extrapolation import (
-    observed_range,
+from alliance.inference.posterior import Posterior, Rows
+from alliance.inference.ranges import (
     require_observed,
     require_others_observed,
 )
-from alliance.inference.posterior import Posterior, Rows
 from alliance.inference.scores.therapist_parts import (
     WORDS,
     TherapistChoice,
@@ -165,7 +164,7 @@ def patient_grid(
         If the outcome, a covariate or a level does not exist, a list of values is empty, a
         baseline lies outside the scale, or a value outside the observed range.
     """
-    design, trial = posterior.design, posterior.rows
+    design = posterior.design
     ratings = _listed("alliance", alliance, mean_alliance(posterior))
     before = _listed("baseline", baseline, design.scaling.baseline[0])
     if baseline is not None:
@@ -191,7 +190,7 @@ def patient_grid(
     )
     outside = require_observed(
         moderator,
-        observed_range(trial),
+        posterior.observed_alliance,
         posterior.study.moderator.label,
         extrapolate=extrapolate or alliance is None,
     )
@@ -275,7 +274,7 @@ def with_alliance(
         If there are no values, or one lies outside the observed range.
     """
     values = _listed("alliance", alliance, 0.0)
-    observed = observed_range(posterior.rows)
+    observed = posterior.observed_alliance
     outside = require_observed(
         values, observed, posterior.study.moderator.label, extrapolate=extrapolate
     )

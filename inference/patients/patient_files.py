@@ -18,8 +18,8 @@ from alliance.data_prep.tables.roles import study_columns
 from alliance.data_prep.trial.items import score_items
 from alliance.inference.estimands.compared_at import mean_alliance
 from alliance.inference.patients.asked_patients import AskedPatients
-from alliance.inference.patients.extrapolation import beyond, observed_range, other_ranges
 from alliance.inference.posterior import Posterior, Rows
+from alliance.inference.ranges import beyond, other_ranges
 from alliance.models.design.design import Design
 
 Array = NDArray[np.float64]
@@ -114,14 +114,14 @@ def patients_from_frame(
     named = without_declared(named, posterior.study)
     reader = _Reader(posterior, named, source)
     reader.require_columns(alliance_named)
-    design, trial = posterior.design, posterior.rows
+    design = posterior.design
     own_arm = posterior.study.columns.arm in named
     arm_index = reader.arms() if own_arm else np.zeros(len(named), dtype=np.int64)
     moderator = np.full(len(named), mean_alliance(posterior))
     outside = np.zeros(len(named), dtype=bool)
     if not alliance_named:
         moderator = reader.moderator()
-        observed = observed_range(trial)
+        observed = posterior.observed_alliance
         outside = beyond(moderator, observed)
         if not extrapolate:
             reader.not_observed(reader.moderator_column, outside, observed)

@@ -14,9 +14,10 @@ import pandas as pd
 from arviz_stats.base import array_stats
 from numpy.typing import NDArray
 
+from alliance.inference.draws.quantiles import described
 from alliance.inference.pointwise.log_likelihood import own_therapists
 from alliance.inference.posterior import Posterior
-from alliance.inference.scores.predictor import link_scale, predictor_at
+from alliance.inference.scores.linear_predictor import link_scale, predictor_at
 
 Array = NDArray[np.float64]
 
@@ -40,20 +41,10 @@ class ExplainedVariance:
 
     def table(self) -> pd.DataFrame:
         """One row for each way to expect: mean, SD and equal-tailed interval."""
-        tails = [(1 - self.interval) / 2, (1 + self.interval) / 2]
-        rows = []
-        for explained, values in self.draws.items():
-            lower, upper = np.quantile(values, tails)
-            rows.append(
-                {
-                    "outcome": self.outcome,
-                    "explained_by": explained,
-                    "mean": float(values.mean()),
-                    "sd": float(values.std(ddof=1)),
-                    "lower": float(lower),
-                    "upper": float(upper),
-                }
-            )
+        rows = [
+            {"outcome": self.outcome, "explained_by": explained, **described(values, self.interval)}
+            for explained, values in self.draws.items()
+        ]
         return pd.DataFrame(rows)
 
 

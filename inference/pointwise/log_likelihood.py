@@ -21,7 +21,7 @@ from alliance.data_prep.errors import InputError
 from alliance.inference.draws.blocks import BLOCK_NUMBERS, normal_nodes
 from alliance.inference.draws.datatree import gaussian_draws
 from alliance.inference.posterior import Posterior
-from alliance.inference.scores.predictor import link_scale, predictor_at
+from alliance.inference.scores.linear_predictor import link_scale, predictor_at
 from alliance.inference.scores.therapist_parts import (
     TherapistChoice,
     TherapistPart,

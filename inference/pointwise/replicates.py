@@ -16,10 +16,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from alliance.inference.draws.blocks import BLOCK_NUMBERS
+from alliance.inference.draws.blocks import column_blocks
 from alliance.inference.posterior import Posterior
-from alliance.inference.scores.predictor import linear_predictor, link_scale, predictor_at
-from alliance.inference.scores.residuals import residual_draws, scores_at
+from alliance.inference.scores.linear_predictor import linear_predictor, link_scale, predictor_at
+from alliance.inference.scores.single_scores import residual_draws, scores_at
 from alliance.inference.scores.therapist_parts import (
     TherapistChoice,
     TherapistPart,
@@ -107,10 +107,9 @@ def replicate(
     design = posterior.design
     thinned = thin(posterior.draws, number)
     generator = posterior.generator("replicates", seed)
-    width = max(1, BLOCK_NUMBERS // (len(design.y) * max(1, design.scale.top)))
-    for start in range(0, number, width):
-        some = thinned.isel(draw=slice(start, start + width))
-        yield _block(posterior.part(some), generator)
+    held = len(design.y) * max(1, design.scale.top)
+    for some in column_blocks((held, number)):
+        yield _block(posterior.part(thinned.isel(draw=some)), generator)
 
 
 def thin(draws: xr.Dataset, number: int) -> xr.Dataset:

@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from scipy import special
 
 from alliance.data_prep.levels import AVERAGE, BETWEEN, contrast_names, slope_names
+from alliance.inference.draws.blocks import column_blocks
 from alliance.inference.posterior import Posterior
-from alliance.inference.sampling.profiles import seed_sequence
-from alliance.inference.scores.predictor import column_blocks, expected_scores, link_scale
+from alliance.inference.sampling.profiles import DEFAULT_SEED, seed_sequence
+from alliance.inference.scores.linear_predictor import expected_scores, link_scale
 from alliance.inference.scores.therapist_parts import (
     TherapistChoice,
     mean_slopes,
@@ -77,7 +78,12 @@ class PriorPredictive:
 
 
 def prior_predictive(
-    design: Design, priors: Priors, *, draws: int = DRAWS, seed: int = 0, joint: bool = False
+    design: Design,
+    priors: Priors,
+    *,
+    draws: int = DRAWS,
+    seed: int = DEFAULT_SEED,
+    joint: bool = False,
 ) -> PriorPredictive:
     """Draw parameters from the priors, and a trial's scores from each.
 
@@ -496,7 +502,11 @@ class _Asked:
         if self.design.family.link == "identity":
             return scale.offset + scale.unit * (self.predictor(X) + shift)
         moved = self.beta @ X[:, self.design.present].T + np.reshape(shift, (-1, 1))
-        return np.asarray(expected_scores(Posterior(self.design, self.draws), moved).mean(axis=1))
+        return np.asarray(
+            expected_scores(
+                Posterior(self.design, self.draws), link_scale(self.design, moved)
+            ).mean(axis=1)
+        )
 
     def covered(
         self, quantity: str, level: str, column: str, scale: tuple[float, float]

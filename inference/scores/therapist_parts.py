@@ -14,7 +14,7 @@ from alliance.data_prep.levels import quoted
 from alliance.inference.draws.blocks import normal_nodes
 from alliance.inference.draws.datatree import require_effect_draws
 from alliance.inference.posterior import Posterior, Rows
-from alliance.inference.scores.rows import row_matrix
+from alliance.inference.scores.linear_predictor import row_matrix
 from alliance.models.design.design import Design
 from alliance.models.design.ratings import between_columns, trial_caseload
 

@@ -101,7 +101,7 @@ def test_a_grid_for_a_machine_is_the_tidy_table(run: Path, fit: Fit) -> None:
 
 def test_contrasts_thresholds_and_the_seed_reach_the_table(run: Path, fit: Fit) -> None:
     from alliance.inference.answers.predictions import predict
-    from alliance.inference.scores.score_thresholds import Thresholds
+    from alliance.inference.scores.thresholds import Thresholds
 
     options = ("--therapist", "average", "--seed", "8", "--better-by", "1", "--arm", "SMT")
     more = ("--arm", "GE", "--interval", "0.8", "--format", "json")

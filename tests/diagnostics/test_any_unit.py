@@ -16,14 +16,13 @@ from alliance.diagnostics.checks.predictive_statistics import distinct, resoluti
 from alliance.diagnostics.figures.predictive_figures import distribution_figure, statistics_figure
 from alliance.inference.answers.decisions import decisions
 from alliance.inference.answers.effects import effects_along
-from alliance.inference.answers.score_ends import heaped_ends
-from alliance.inference.answers.score_steps import score_steps
 from alliance.inference.answers.therapists import therapists
 from alliance.inference.answers.unseen_improvement import unseen_improvement
-from alliance.inference.answers.yardsticks import Yardstick
 from alliance.inference.draws.datatree import add_patients, draws_of
 from alliance.inference.pointwise.explained_variance import explained_variance
 from alliance.inference.runs.fit import Fit
+from alliance.inference.scores.single_scores import heaped_ends, score_steps
+from alliance.inference.scores.thresholds import Thresholds
 
 UNITS = (1e-9, 1e-3, 1e6)
 
@@ -79,7 +78,7 @@ def test_replicated_data_are_judged_alike(plain: Fit, scaled: Fit) -> None:
 def test_shares_and_chances_are_the_same(plain: Fit, scaled: Fit) -> None:
     unit = unit_of(scaled, plain)
     tables = [
-        decisions(fit["function"], Yardstick(2 * k, reach=20 * k), values=[80 * k]).table
+        decisions(fit["function"], Thresholds(better_by=2 * k, reach=20 * k), values=[80 * k]).table
         for fit, k in ((plain, 1.0), (scaled, unit))
     ]
     for column in ("prob_better", "prob_better_by"):

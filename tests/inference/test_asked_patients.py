@@ -16,7 +16,7 @@ from alliance.inference.patients.asked_patients import (
     trial_patients,
     with_alliance,
 )
-from alliance.inference.patients.extrapolation import beyond, observed_range, require_observed
+from alliance.inference.ranges import beyond, require_observed
 from alliance.inference.scores.therapist_parts import NEW
 
 
@@ -123,7 +123,7 @@ def test_the_range_that_was_observed_is_that_of_the_ratings_there_are() -> None:
     fit = example_fit(missing_alliance="impute")
     rows = fit["function"].rows
     assert np.isnan(rows.moderator).any()
-    low, high = observed_range(rows)
+    low, high = fit["function"].observed_alliance
     seen = rows.moderator[~np.isnan(rows.moderator)]
     assert (low, high) == (seen.min(), seen.max())
 

@@ -9,20 +9,19 @@ from numpy.typing import NDArray
 from prediction_examples import posterior_of
 
 from alliance.data_prep.errors import InputError
-from alliance.inference.answers import effect_curves as effect_curves_module
-from alliance.inference.answers.effect_curves import (
-    NODES,
+from alliance.inference.answers.effects import (
     ArmCurves,
     Contrast,
     arm_curves,
     find_contrasts,
-    require_on_scale,
     value_grid,
 )
 from alliance.inference.draws.datatree import draws_of
 from alliance.inference.estimands.estimands import linear_estimands
 from alliance.inference.posterior import Posterior
+from alliance.inference.ranges import require_on_scale
 from alliance.inference.runs.fit import Fit
+from alliance.inference.scores.questions import NODES
 from alliance.inference.scores.therapist_parts import (
     NEW,
     TherapistChoice,
@@ -38,8 +37,7 @@ DRAWS = 8  # of `therapist_posterior`
 
 
 def curves(fit: Fit, outcome: str, part: TherapistPart | None = None) -> ArmCurves:
-    design, draws = fit.design(outcome), draws_of(fit.trees[outcome])
-    return arm_curves(Posterior(design, draws), fit[outcome].rows, VALUES, "higher", part)
+    return arm_curves(fit[outcome], VALUES, part)
 
 
 @pytest.mark.parametrize("interaction", [False, True])
@@ -60,7 +58,7 @@ def test_a_linear_link_gives_the_linear_formula(family: str, interaction: bool) 
         if interaction:
             formula = formula + by_label["interaction", which.level][:, None] * distance
         np.testing.assert_allclose(
-            found.contrast(which), np.broadcast_to(formula, (DRAWS, 3)), rtol=1e-10, atol=1e-10
+            which.of(found.expected), np.broadcast_to(formula, (DRAWS, 3)), rtol=1e-10, atol=1e-10
         )
     level = by_label["intercept", ""][:, None]
     level = level + by_label["moderator_slope", "average"][:, None] * distance
@@ -119,7 +117,7 @@ def test_a_new_therapist_adds_the_variance_of_therapists() -> None:
     )
     assert np.ptp(variance) > 0.1
     # One therapist treats in all arms: without arm effects between them contrasts stay fixed.
-    np.testing.assert_allclose(found.contrast(Contrast("", 1, 0)), 0, atol=1e-10)
+    np.testing.assert_allclose(Contrast("", 1, 0).of(found.expected), 0, atol=1e-10)
 
 
 def test_a_latent_alliance_leaves_the_curve_as_it_is() -> None:
@@ -138,7 +136,7 @@ def test_draws_taken_in_blocks_are_draws_taken_together(
 ) -> None:
     fit = fit_of(family=family)
     together = curves(fit, "function").expected
-    monkeypatch.setattr(effect_curves_module, "CACHE_NUMBERS", 3000)
+    monkeypatch.setattr("alliance.inference.draws.blocks.BLOCK_NUMBERS", 3000)
     np.testing.assert_allclose(curves(fit, "function").expected, together, rtol=1e-13)
 
 
@@ -146,14 +144,12 @@ def test_draws_taken_in_blocks_are_draws_taken_together(
 def test_many_values_cost_no_exactness(outcome: str, family: str) -> None:
     """A fine grid is interpolated: at the values of a coarse one it says what that says."""
     fit = fit_of(outcome, family=family)
-    design, draws = fit.design(outcome), draws_of(fit.trees[outcome])
-    patients = fit[outcome].rows
     fine = np.linspace(54.0, 112.0, 59)
     assert 3 * len(fine) > NODES >= 3 * 3
-    interpolated = arm_curves(Posterior(design, draws), patients, fine, "higher").expected
+    interpolated = arm_curves(fit[outcome], fine).expected
     assert np.ptp(interpolated, axis=2).max() > 1  # no flat curves
     for k in range(0, 57, 3):
-        direct = arm_curves(Posterior(design, draws), patients, fine[k : k + 3], "higher").expected
+        direct = arm_curves(fit[outcome], fine[k : k + 3]).expected
         # Points of the outcome, whose scales are 10 and 27 points long
         np.testing.assert_allclose(interpolated[:, :, k : k + 3], direct, atol=1e-8)
 
@@ -161,11 +157,11 @@ def test_many_values_cost_no_exactness(outcome: str, family: str) -> None:
 def test_the_best_arm_is_the_highest_or_the_lowest_as_the_outcome_has_it() -> None:
     # Three draws of two arms at two values; the second arm is higher in one draw, then in two.
     expected_scores = np.array([[[1.0, 1.0], [2.0, 2.0]], [[1, 1], [0, 3]], [[1, 1], [0.5, 0]]])
-    high = ArmCurves(("A", "B"), "higher", np.array([0.0, 1.0]), expected_scores)
-    low = ArmCurves(("A", "B"), "lower", np.array([0.0, 1.0]), expected_scores)
+    high = ArmCurves(("A", "B"), 1, np.array([0.0, 1.0]), expected_scores)
+    low = ArmCurves(("A", "B"), -1, np.array([0.0, 1.0]), expected_scores)
     np.testing.assert_allclose(high.best(), [[2 / 3, 1 / 3], [1 / 3, 2 / 3]])
     np.testing.assert_allclose(low.best(), [[1 / 3, 2 / 3], [2 / 3, 1 / 3]])
-    np.testing.assert_allclose(high.contrast(Contrast("B-A", 1, 0))[:, 1], [1, 2, -1])
+    np.testing.assert_allclose(Contrast("B-A", 1, 0).of(high.expected)[:, 1], [1, 2, -1])
 
 
 def test_arms_share_the_probability_of_being_best() -> None:

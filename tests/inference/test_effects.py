@@ -12,10 +12,9 @@ from effect_fits import PAIRS, fit_of
 from prediction_examples import therapist_posterior
 
 from alliance.data_prep.errors import InputError
-from alliance.inference.answers.effect_tables import COLUMNS, contrast_chances, effects_table
-from alliance.inference.answers.effects import Effects, effects_along
-from alliance.inference.answers.yardsticks import Yardstick
+from alliance.inference.answers.effects import COLUMNS, Effects, effects_along, effects_table
 from alliance.inference.draws.datatree import draws_of
+from alliance.inference.scores.thresholds import Thresholds
 from alliance.models.design.design import Design
 from alliance.models.spec import ModeratorSpec
 
@@ -33,7 +32,7 @@ def asked(**options: Any) -> Effects:
 
 @pytest.fixture(scope="module")
 def effects() -> Effects:
-    return asked(yardstick=Yardstick(threshold=2, rope=(-1.5, 1)), grid=9)
+    return asked(thresholds=Thresholds(better_by=2, equivalence=(-1.5, 1)), grid=9)
 
 
 def test_the_table_has_every_value_and_the_short_one_those_shown(effects: Effects) -> None:
@@ -69,11 +68,11 @@ def test_probabilities_are_shares_of_draws(effects: Effects) -> None:
 
 def test_where_lower_is_better_a_threshold_counts_downwards() -> None:
     draws = np.array([-6.0, -5.0, -4.0, 1.0])
-    found = contrast_chances(draws, -1, Yardstick(threshold=5, rope=(-4.5, 2)))
+    found = Thresholds(better_by=5, equivalence=(-4.5, 2)).judge(draws, -1)
     assert found["prob_better"] == 0.75
     assert found["prob_better_by"] == 0.5  # five points lower is five points better
     assert found["prob_equivalent"] == 0.5  # the region is of the contrast as it is printed
-    margin = contrast_chances(draws, -1, Yardstick(threshold=-1))
+    margin = Thresholds(better_by=-1).judge(draws, -1)
     assert margin["prob_better_by"] == 1.0  # nowhere more than one point worse
 
 

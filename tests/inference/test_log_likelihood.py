@@ -276,7 +276,7 @@ def test_quadrature_of_a_gaussian_is_its_closed_form() -> None:
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     fit = fit_of("function", family="beta_binomial")
     whole = patient_log_likelihood(fit["function"]), therapist_log_likelihood(fit["function"])
-    monkeypatch.setattr("alliance.inference.pointwise.log_likelihood.BLOCK_NUMBERS", 1)
+    monkeypatch.setattr("alliance.inference.draws.blocks.BLOCK_NUMBERS", 1)
     monkeypatch.setattr("alliance.inference.pointwise.log_likelihood.QUADRATURE_NUMBERS", 1)
     parts = patient_log_likelihood(fit["function"]), therapist_log_likelihood(fit["function"])
     for one, other in zip(whole, parts, strict=True):
@@ -305,7 +305,6 @@ def test_what_is_refused() -> None:
 def test_every_chance_of_a_bounded_score_is_counted() -> None:
     fit = example_fit("native")
     design = fit.design("gpe")
-    draws = fit.trees["gpe"]["posterior"].dataset
     rows = fit["gpe"].rows
     total = [
         patient_log_likelihood(

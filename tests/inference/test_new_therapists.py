@@ -13,8 +13,8 @@ from alliance.inference.answers.predictions import predict
 from alliance.inference.draws.datatree import draws_of
 from alliance.inference.patients.asked_patients import patient_grid
 from alliance.inference.runs.fit import Fit
-from alliance.inference.scores.rows import row_matrix
-from alliance.inference.scores.score_thresholds import Thresholds
+from alliance.inference.scores.linear_predictor import row_matrix
+from alliance.inference.scores.thresholds import Thresholds
 from alliance.models.design.design import Design
 
 MANY = 20_000  # draws where the answer is known: 4 Monte Carlo errors of a mean are then 0.03 SD

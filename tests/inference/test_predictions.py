@@ -12,14 +12,13 @@ from prediction_examples import example_fit, one_predictor
 from scipy import stats
 
 from alliance.data_prep.errors import InputError
-from alliance.inference.answers import predictions as predictions_module
 from alliance.inference.answers.predictions import predict
 from alliance.inference.draws.datatree import draws_of, flat
 from alliance.inference.patients.asked_patients import AskedPatients, patient_grid, trial_patients
 from alliance.inference.posterior import Rows
 from alliance.inference.runs.fit import Fit
-from alliance.inference.scores.score_thresholds import Thresholds
 from alliance.inference.scores.therapist_parts import TherapistChoice
+from alliance.inference.scores.thresholds import Thresholds
 from alliance.models.design.design import Design
 
 Array = NDArray[np.float64]
@@ -228,7 +227,7 @@ def test_answers_do_not_depend_on_the_blocks_they_are_computed_in(
     for outcome in fit.outcomes:
         patients = patient_grid(fit[outcome], alliance=list(range(75, 100, 3)))
         whole = predict(fit[outcome], patients, contrasts=True)
-        monkeypatch.setattr(predictions_module, "BLOCK_NUMBERS", 500)  # two patients each
+        monkeypatch.setattr("alliance.inference.draws.blocks.BLOCK_NUMBERS", 500)  # two patients each
         parts = predict(fit[outcome], patients, contrasts=True)
         monkeypatch.undo()
         xr.testing.assert_allclose(whole.draws, parts.draws, rtol=1e-12)

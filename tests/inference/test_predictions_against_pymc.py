@@ -17,7 +17,7 @@ from alliance.inference.draws.datatree import draws_of
 from alliance.inference.patients.asked_patients import AskedPatients
 from alliance.inference.posterior import Rows
 from alliance.inference.runs.fit import Fit
-from alliance.inference.scores.rows import row_matrix
+from alliance.inference.scores.linear_predictor import row_matrix
 from alliance.models.design.design import Design
 from alliance.models.patient_level import patient_level_model
 

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from prediction_examples import one_predictor, therapist_posterior
 
 from alliance.data_prep.errors import InputError
-from alliance.inference.pointwise import replicates as replicates_module
 from alliance.inference.pointwise.replicates import Replicates, replicate, thin
 from alliance.inference.runs.fit import Fit
 from alliance.models.design.design import Design
@@ -139,7 +138,7 @@ def test_the_same_seed_gives_the_same_replicates_and_another_one_others() -> Non
 
 def test_many_patients_come_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     fit = fit_of()
-    monkeypatch.setattr(replicates_module, "BLOCK_NUMBERS", 3 * len(fit.design("function").y))
+    monkeypatch.setattr("alliance.inference.draws.blocks.BLOCK_NUMBERS", 3 * len(fit.design("function").y))
     blocks = list(replicate(fit["function"], number=8, seed=1))
     assert [len(block.drawn) for block in blocks] == [3, 3, 2]
     whole = np.concatenate([block.expected for block in blocks])

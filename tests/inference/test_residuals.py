@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from prediction_examples import therapist_posterior
 from scipy import stats
 
-from alliance.inference.draws import blocks as blocks_module
 from alliance.inference.posterior import Posterior
-from alliance.inference.scores.residuals import (
+from alliance.inference.scores.single_scores import (
     chance_at_least,
     chance_at_most,
     residual_draws,
@@ -66,7 +65,7 @@ def uniform_ranks(design: Design, auxiliary: dict[str, Array], residual: Array) 
 def test_an_outcome_is_the_quantile_at_the_patients_rank(
     family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blocks_module, "CACHE_NUMBERS", 40)  # several blocks
+    monkeypatch.setattr("alliance.inference.draws.blocks.CACHE_NUMBERS", 40)  # several blocks
     design, auxiliary, eta = example(family)
     residual = residual_draws(design, auxiliary, eta.shape, np.random.default_rng(3))
     found = scores_at(design, auxiliary, eta, residual)

@@ -16,14 +16,17 @@ from scipy import stats
 from alliance.inference.answers.averages import average
 from alliance.inference.answers.decisions import decisions
 from alliance.inference.answers.predictions import predict
-from alliance.inference.answers.score_ends import heaped_ends
-from alliance.inference.answers.score_steps import ScoreSteps, common_step, score_steps
-from alliance.inference.answers.yardsticks import Yardstick
 from alliance.inference.draws.datatree import add_patients
 from alliance.inference.patients.asked_patients import patient_grid
 from alliance.inference.posterior import Posterior
 from alliance.inference.runs.fit import Fit
-from alliance.inference.scores.score_thresholds import Thresholds
+from alliance.inference.scores.single_scores import (
+    ScoreSteps,
+    common_step,
+    heaped_ends,
+    score_steps,
+)
+from alliance.inference.scores.thresholds import Thresholds
 from alliance.models.design.design import Design
 
 Array = NDArray[np.float64]
@@ -152,8 +155,8 @@ def pain_fit(seed: int = 1, *, whole: bool = True, patients: int = 4000) -> Fit:
     return found
 
 
-def share(fit: Fit, quantity: str, yardstick: Yardstick) -> float:
-    table = decisions(fit["function"], yardstick).table
+def share(fit: Fit, quantity: str, thresholds: Thresholds) -> float:
+    table = decisions(fit["function"], thresholds).table
     own = table[(table["quantity"] == quantity) & table["moderator"].isna()]
     return float(own["mean"].mean())
 
@@ -168,13 +171,13 @@ def test_shares_of_whole_scores_are_those_of_the_trial() -> None:
     data = fit.patients("function")
     score, baseline = data["outcome"].values, data["baseline"].values
     for reach in (2.0, 4.0, 7.0):
-        told = share(fit, "share_reaching", Yardstick(reach=reach))
+        told = share(fit, "share_reaching", Thresholds(reach=reach))
         assert told == pytest.approx((score <= reach).mean(), abs=0.025)
-    told = share(fit, "share_improved", Yardstick(threshold=2.0))
+    told = share(fit, "share_improved", Thresholds(better_by=2.0))
     assert told == pytest.approx((baseline - score >= 2).mean(), abs=0.025)
     # A score between two whole ones is the lower of them
-    assert share(fit, "share_reaching", Yardstick(reach=4.5)) == pytest.approx(
-        share(fit, "share_reaching", Yardstick(reach=4.0)), rel=1e-12
+    assert share(fit, "share_reaching", Thresholds(reach=4.5)) == pytest.approx(
+        share(fit, "share_reaching", Thresholds(reach=4.0)), rel=1e-12
     )
 
 
@@ -191,7 +194,7 @@ def test_predict_decide_and_averages_count_alike() -> None:
     np.testing.assert_allclose(found.table["prob_change"], exact.cdf(5.5))  # at least 1.5 fewer
     assert "steps of 1" in found.counted.steps
     averages = average(fit["function"], therapist="average", thresholds=Thresholds(at_most=3))
-    table = decisions(fit["function"], Yardstick(reach=3)).table
+    table = decisions(fit["function"], Thresholds(reach=3)).table
     own = table[(table["quantity"] == "share_reaching") & table["moderator"].isna()]
     np.testing.assert_allclose(averages.table["prob_at_most"], own["mean"])
 
@@ -206,7 +209,7 @@ def test_scores_without_steps_keep_their_law() -> None:
     exact = stats.norm(found.table["expected"], spread).cdf(3)
     np.testing.assert_allclose(found.table["prob_at_most"], exact)
     assert found.counted.steps == ""
-    assert decisions(fit["function"], Yardstick(0.5)).counted.ends == ()
+    assert decisions(fit["function"], Thresholds(better_by=0.5)).counted.ends == ()
 
 
 def test_a_discrete_family_has_chances_of_its_own() -> None:
@@ -232,6 +235,6 @@ def test_an_end_that_holds_more_than_the_normal_gives_is_named() -> None:
     assert end.score == 0
     assert end.observed == pytest.approx((data["outcome"].values == 0).mean())
     assert end.expected < end.observed - 0.1
-    (told,) = decisions(heaped["function"], Yardstick(reach=1)).counted.ends
+    (told,) = decisions(heaped["function"], Thresholds(reach=1)).counted.ends
     assert "lowest score, 0" in told
     assert f"{end.observed:.0%}" in told

@@ -15,7 +15,6 @@ from alliance.data_prep.errors import InputError
 from alliance.inference.answers.decisions import decisions
 from alliance.inference.answers.therapists import therapists
 from alliance.inference.answers.unseen_improvement import unseen_improvement
-from alliance.inference.answers.yardsticks import Yardstick
 from alliance.inference.draws.datatree import draws_of
 from alliance.inference.draws.quantiles import quantiles
 from alliance.inference.estimands.estimands import infinite_variance, with_moments
@@ -25,6 +24,7 @@ from alliance.inference.priors.power_scaling import power_scaling
 from alliance.inference.published.comparison import compare
 from alliance.inference.runs.choices import model_choices
 from alliance.inference.runs.fit import Fit
+from alliance.inference.scores.thresholds import Thresholds
 from alliance.models.design.design import build_design
 from alliance.models.priors import Priors
 from alliance.models.spec import specify
@@ -144,13 +144,13 @@ def test_shares_of_an_infinite_variance_are_not_told(heavy: Fit) -> None:
 
 def test_fixed_degrees_of_freedom_enter_the_chances() -> None:
     """Shares who reach a score are the t distribution's, fixed or estimated."""
-    yardstick = Yardstick(reach=12.0)
-    answers = [decisions(fit[OUTCOME], yardstick) for fit in (t_fit(3.0), fixed_fit(3.0))]
+    thresholds = Thresholds(reach=12.0)
+    answers = [decisions(fit[OUTCOME], thresholds) for fit in (t_fit(3.0), fixed_fit(3.0))]
     shares = [
         answer.table.query("quantity == 'share_reaching'")["mean"].to_numpy() for answer in answers
     ]
     np.testing.assert_allclose(shares[0], shares[1])
-    normal = decisions(t_fit(1e9)[OUTCOME], yardstick).table
+    normal = decisions(t_fit(1e9)[OUTCOME], thresholds).table
     assert np.abs(normal.query("quantity == 'share_reaching'")["mean"] - shares[0]).max() > 0.005
 
 

@@ -11,15 +11,14 @@ from prediction_examples import example_fit, one_predictor, posterior_of, with_p
 from scipy import special, stats
 
 from alliance.data_prep.errors import InputError
-from alliance.inference.answers.therapists import COLUMNS, therapists
+from alliance.inference.answers.therapists import COLUMNS, therapists, variance_parts
 from alliance.inference.draws.blocks import normal_nodes
 from alliance.inference.draws.datatree import draws_of, flat
 from alliance.inference.estimands.estimands import estimand_draws
 from alliance.inference.patients.asked_patients import patient_grid
 from alliance.inference.posterior import Posterior
-from alliance.inference.scores.predictor import linear_predictor
+from alliance.inference.scores.linear_predictor import linear_predictor
 from alliance.inference.scores.therapist_parts import therapist_variance
-from alliance.inference.scores.variance_shares import variance_parts
 from alliance.models.families.families import find_family
 
 Array = NDArray[np.float64]

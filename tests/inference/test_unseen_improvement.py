@@ -12,13 +12,14 @@ import xarray as xr
 from planted_misfits import ARMS, OUTCOME, QUICK, THERAPISTS, described
 
 from alliance.data_prep.errors import InputError
-from alliance.inference.answers.unseen_improvement import UnseenImprovement, unseen_improvement
-from alliance.inference.answers.unseen_improvement_bias import (
+from alliance.inference.answers.unseen_improvement import (
     Strength,
+    UnseenImprovement,
     adjusted_estimate,
     adjusted_se,
     least_squares_slope,
     partial_r2,
+    unseen_improvement,
 )
 from alliance.inference.draws.datatree import add_patients
 from alliance.inference.runs.fit import Fit

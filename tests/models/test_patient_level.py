@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from pymc.blocking import DictToArrayBijection
 
 from alliance.data_prep.errors import InputError
+from alliance.inference.estimands.average_response import average_response
 from alliance.inference.posterior import Posterior
-from alliance.inference.scores.expected_scores import average_response
 from alliance.models.design.design import Design, build_design
 from alliance.models.design.ratings import latent_patients
 from alliance.models.families.families import FAMILIES

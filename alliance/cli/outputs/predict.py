@@ -24,7 +24,7 @@ from alliance.inference.patients.asked_patients import (
 )
 from alliance.inference.patients.patient_files import patients_from_file
 from alliance.inference.runs.fit import Fit
-from alliance.inference.scores.score_thresholds import Thresholds
+from alliance.inference.scores.thresholds import Thresholds
 
 WHOM = {"trial": "patients of the trial", "rows": "points of the grid"}
 
@@ -40,7 +40,7 @@ def predict(
     covariates: Sequence[str],
     patients: Path | None,
     therapist: str | None,
-    thresholds: Mapping[str, float | None],
+    thresholds: Mapping[str, Any],
     contrasts: bool,
     average_over: str | None,
     extrapolate: bool,

@@ -8,43 +8,33 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from alliance.inference.draws.blocks import BLOCK_NUMBERS, by_columns
+from alliance.inference.draws.blocks import by_columns
 from alliance.inference.posterior import Posterior, Rows
-from alliance.inference.scores.rows import row_matrix
 from alliance.inference.scores.therapist_parts import (
-    AVERAGE,
-    NEW,
-    TherapistChoice,
     TherapistPart,
     mean_slopes,
-    new_therapists,
-    require_therapists,
-    therapist_factor,
-    therapist_part,
-    therapist_variance,
 )
 from alliance.models.design.design import Design
-
-__all__ = [
-    "AVERAGE",
-    "NEW",
-    "TherapistChoice",
-    "TherapistPart",
-    "column_blocks",
-    "expected_scores",
-    "linear_predictor",
-    "link_scale",
-    "mean_slopes",
-    "new_therapists",
-    "predictor_at",
-    "require_therapists",
-    "row_matrix",
-    "therapist_factor",
-    "therapist_part",
-    "therapist_variance",
-]
+from alliance.models.design.encoding import sum_to_zero_basis
 
 Array = NDArray[np.float64]
+Index = NDArray[np.int64]
+
+
+def row_matrix(design: Design, rows: Rows) -> Array:
+    """The rows' columns of the design matrix, standardised as the analysed patients were.
+
+    Parameters
+    ----------
+    design : Design
+    rows : Rows
+
+    Returns
+    -------
+    ndarray, shape (r, p)
+        Columns as named in the design's coefficients.
+    """
+    return design.encoding.matrix(rows.arm_index, rows.moderator, rows.baseline, rows.covariates)
 
 
 def linear_predictor(
@@ -114,39 +104,33 @@ def link_scale(design: Design, predictor: Array) -> Array:
     return design.scale.link_location + design.scale.link_unit * predictor
 
 
-def expected_scores(posterior: Posterior, predictor: Array) -> Array:
+def expected_scores(posterior: Posterior, eta: Array) -> Array:
     """Expected scores on the outcome's own scale.
 
     Parameters
     ----------
     posterior : Posterior
-    predictor : ndarray, shape (d, r)
-        As from `linear_predictor`.
+    eta : ndarray, shape (d, r)
+        Predictor on the scale of the family's link.
 
     Returns
     -------
     ndarray, shape (d, r)
     """
-    design = posterior.design
-    family, scale = design.family, design.scale
-    auxiliary = posterior.family_parameters
-
-    def expected(some: slice) -> Array:
-        return family.expected(link_scale(design, predictor[:, some]), auxiliary, scale)
-
-    own = by_columns(predictor.shape, expected, numbers_each=max(1, scale.top))
+    family, scale = posterior.design.family, posterior.design.scale
+    own = by_columns(
+        eta.shape,
+        lambda some: family.expected(eta[:, some], posterior.family_parameters, scale),
+        numbers_each=max(1, scale.top),
+    )
     return scale.offset + scale.unit * own
 
 
-def column_blocks(shape: tuple[int, ...], numbers_each: int = 1) -> list[slice]:
-    """Blocks of rows whose arrays stay near a few million numbers.
-
-    Parameters
-    ----------
-    shape : (d, r)
-    numbers_each : int
-        Numbers that are held at a time for each draw of each row.
-    """
-    draws, rows = shape
-    block = max(1, BLOCK_NUMBERS // (draws * numbers_each))
-    return [slice(start, min(start + block, rows)) for start in range(0, rows, block)]
+def arm_slopes(posterior: Posterior) -> Array:
+    """Moderator slope of each arm on the predictor's scale, shape (d, K)."""
+    arms = len(posterior.design.arms)
+    slope = np.repeat(posterior.coefficient("moderator")[:, None], arms, axis=1)
+    if posterior.design.encoding.interaction:
+        parts = posterior.beta[:, posterior.design.encoding.places("interaction")]
+        slope = slope + parts @ sum_to_zero_basis(arms).T
+    return slope
