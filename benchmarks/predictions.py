@@ -42,7 +42,6 @@ from alliance.inference.runs.fit import Fit, installed_versions
 from alliance.inference.runs.fitting import fit_trial
 from alliance.inference.runs.run_folder import load_fit, save_fit
 from alliance.inference.sampling.profiles import find_profile
-from alliance.inference.scores.linear_predictor import row_matrix
 from alliance.inference.scores.thresholds import Thresholds
 from alliance.models.design.design import Design
 from alliance.models.patient_level import patient_level_model
@@ -103,7 +102,7 @@ def compiled_route(fit: Fit, design: Design, asked: AskedPatients) -> tuple[Any,
     index = np.array([labels.index(name) for name in asked.therapists or ()])
     imagined = replace(
         design,
-        X=row_matrix(design, asked.rows),
+        X=asked.rows.matrix(design),
         y=np.zeros(PATIENTS),
         therapist_index=index,
         therapists=tuple(labels),

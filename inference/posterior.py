@@ -63,6 +63,12 @@ class Rows:
         """Every patient so many times in a row, in these arms."""
         return replace(self.chosen(np.repeat(np.arange(len(self)), times)), arm_index=arm_index)
 
+    def matrix(self, design: Design) -> Array:
+        """Columns of a design's matrix (r, p), standardised as its analysed patients were."""
+        return design.encoding.matrix(
+            self.arm_index, self.moderator, self.baseline, self.covariates
+        )
+
     def in_arm(self, arm: int) -> Rows:
         """The same patients, all imagined in one arm."""
         return replace(self, arm_index=np.full(len(self), arm))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from prediction_examples import one_predictor, therapist_posterior
 from scipy import stats
 
-from alliance.inference.draws.datatree import add_patients, draws_of
+from alliance.inference.draws.datatree import add_patients
 from alliance.inference.posterior import Rows
 from alliance.inference.runs.fit import Fit
 from alliance.models.design.design import Design
@@ -43,9 +43,9 @@ def fit_of(
     tree = xr.DataTree()
     add_patients(tree, trial.analysed(outcome))
     flow = trial.flow[trial.flow["outcome"] == outcome]
-    manifest = {"profile": FEW_DRAWS.to_dict()}
+    manifest = {"profile": FEW_DRAWS.to_dict(), "seed": 0}
     fit = Fit(study, {outcome: spec}, {outcome: tree}, flow, manifest)
-    tree["posterior"] = xr.DataTree(draws_of(fit.design(outcome)))
+    tree["posterior"] = xr.DataTree(posterior(fit.design(outcome)))
     return fit
 
 

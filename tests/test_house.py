@@ -368,7 +368,7 @@ def test_links_between_documents_lead_somewhere() -> None:
 def test_codes_are_joined_to_names_in_one_place() -> None:
     """Decision 0025. The others join fixed codes, or names of outcomes, which hold no hyphen."""
     own = {"alliance.data_prep.levels"}
-    fixed = {"alliance.data_prep.simulator.inputs", "alliance.data_prep.simulator.inputs"}
+    fixed = {"alliance.data_prep.simulator.inputs"}
     outcomes = {
         "alliance.inference.sampling.joint",
         "alliance.inference.many_fits.calibration_runs",

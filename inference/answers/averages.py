@@ -208,7 +208,7 @@ def _therapists(
         labels = choice.labels
         if len(labels) > 1:
             choice = TherapistChoice(choice.kind, tuple(labels[k] for k in some))
-        yield therapist_part(posterior, choice, len(some), posterior.generator("predictions"))
+        yield therapist_part(posterior, choice, len(some))
 
 
 def _summary(values: dict[str, Array], thresholds: Thresholds, interval: float) -> dict[str, Any]:

@@ -140,8 +140,7 @@ def therapists(
 def _with_each(posterior: Posterior, asked: AskedPatients, quantity: Quantity) -> Array:
     """A quantity of the patient asked about in every arm, with each therapist: (d, J, K)."""
     names = posterior.design.therapists
-    choice = TherapistChoice.known(*names)
-    part = therapist_part(posterior, choice, len(names), posterior.generator("predictions"))
+    part = therapist_part(posterior, TherapistChoice.known(*names), len(names))
     patient = asked.rows.chosen(np.zeros(len(names), dtype=np.int64))
     every = tuple(range(len(posterior.design.arms)))
     (found,) = Question(posterior, patient, every, therapists=(part,)).each(quantity).values()

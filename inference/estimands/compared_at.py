@@ -10,7 +10,7 @@ link is curved, contrasts are averages over the patients at their own alliance
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,15 +19,22 @@ from alliance.inference.posterior import Posterior
 from alliance.inference.ranges import beyond, require_observed, require_on_scale
 from alliance.models.design.design import Design
 
-if TYPE_CHECKING:
-    from alliance.inference.runs.fit import Fit
-
 Array = NDArray[np.float64]
 
 # Quantities of a straight link that belong to one value of the alliance.
 BELONG = ("intercept", "arm_contrast", "therapist_sd", "therapist_icc")
 # SDs by which a mean of standardised ratings may miss zero through rounding alone.
 ROUNDING = 1e-8
+
+
+class Run(Protocol):
+    """Fitted outcomes by name."""
+
+    @property
+    def outcomes(self) -> tuple[str, ...]:
+        """Their names."""
+
+    def __getitem__(self, outcome: str) -> Posterior: ...
 
 
 def standard_alliance(posterior: Posterior, at: float | None = None) -> Array:
@@ -139,12 +146,12 @@ def _latent(design: Design, name: str) -> str:
     return f" ({', '.join(told)})" if told else ""
 
 
-def places_in_words(fit: Fit, at: float | None = None) -> str:
+def places_in_words(fit: Run, at: float | None = None) -> str:
     """A sentence on where the arms of all outcomes are compared.
 
     Parameters
     ----------
-    fit : Fit
+    fit : Run
     at : float, optional
         The named value.
     """
@@ -158,16 +165,16 @@ def places_in_words(fit: Fit, at: float | None = None) -> str:
     return f"Arm contrasts. {told}."
 
 
-def comparison_places(fit: Fit, at: float | None = None) -> list[str]:
+def comparison_places(fit: Run, at: float | None = None) -> list[str]:
     """Sentences on where posterior, refits and publications compare the arms.
 
     Parameters
     ----------
-    fit : Fit
+    fit : Run
     at : float, optional
         The named value.
     """
-    name = fit.study.moderator.name
+    name = fit[fit.outcomes[0]].study.moderator.name
     same = "same alliance" if name == "alliance" else f"same value of {name}"
     told = [
         f"{places_in_words(fit, at)} OLS and REML: at the {same}"
@@ -186,7 +193,7 @@ def comparison_places(fit: Fit, at: float | None = None) -> list[str]:
     return told
 
 
-def _curved(fit: Fit) -> list[str]:
+def _curved(fit: Run) -> list[str]:
     return [name for name in fit.outcomes if fit[name].design.family.link != "identity"]
 
 
@@ -194,12 +201,12 @@ def _unrated(posterior: Posterior) -> bool:
     return bool(posterior.design.moderator_missing.any())
 
 
-def compared_at(fit: Fit) -> dict[str, dict[str, float | str]]:
+def compared_at(fit: Run) -> dict[str, dict[str, float | str]]:
     """Where each outcome's arms are compared by default, as plain values for the manifest.
 
     Parameters
     ----------
-    fit : Fit
+    fit : Run
 
     Returns
     -------

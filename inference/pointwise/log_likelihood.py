@@ -18,7 +18,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from alliance.data_prep.errors import InputError
-from alliance.inference.draws.blocks import BLOCK_NUMBERS, normal_nodes
+from alliance.inference.draws.blocks import normal_nodes
 from alliance.inference.draws.datatree import gaussian_draws
 from alliance.inference.posterior import Posterior
 from alliance.inference.scores.linear_predictor import link_scale, predictor_at
@@ -240,7 +240,7 @@ def therapist_log_likelihood(posterior: Posterior) -> xr.DataArray:
     therapists = len(design.therapists)
     found = np.empty((*posterior.shape, therapists))
     count = np.bincount(design.therapist_index, minlength=therapists)
-    numbers = BLOCK_NUMBERS if design.family.name == "gaussian" else QUADRATURE_NUMBERS
+    numbers = None if design.family.name == "gaussian" else QUADRATURE_NUMBERS
     for chain, some, part in posterior.blocks(len(design.y), numbers):
         if design.exact:
             given = gaussian_draws(part.draws, design)

@@ -102,7 +102,7 @@ class Fit:
             tree, rowless = self.trees[outcome], kept_moments(self.trees[outcome]) is not None
             patients = None if rowless else self.patients(outcome)
             self._posteriors[outcome] = Posterior(
-                self._design(outcome),
+                self.design(outcome),
                 draws_of(tree),
                 self.specs[outcome].priors,
                 Source(
@@ -128,6 +128,10 @@ class Fit:
 
     @cached_property
     def _posteriors(self) -> dict[str, Posterior]:
+        return {}
+
+    @cached_property
+    def _designs(self) -> dict[str, Design]:
         return {}
 
     @property
@@ -163,11 +167,12 @@ class Fit:
         return with_columns_told(analysed_patients(self.trees[outcome]), self.study.covariates)
 
     def design(self, outcome: str) -> Design:
-        """The outcome's design."""
-        return self[outcome].design
+        """The outcome's design, built once from its patients, or from their cross-products."""
+        if outcome not in self._designs:
+            self._designs[outcome] = self._built(outcome)
+        return self._designs[outcome]
 
-    def _design(self, outcome: str) -> Design:
-        """The outcome's design, built again from its patients, or from their cross-products."""
+    def _built(self, outcome: str) -> Design:
         kept = kept_moments(self.trees[outcome])
         if kept is not None:
             return design_of_moments(kept, self.specs[outcome], self.study.covariates)

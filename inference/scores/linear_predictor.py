@@ -21,22 +21,6 @@ Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
 
-def row_matrix(design: Design, rows: Rows) -> Array:
-    """The rows' columns of the design matrix, standardised as the analysed patients were.
-
-    Parameters
-    ----------
-    design : Design
-    rows : Rows
-
-    Returns
-    -------
-    ndarray, shape (r, p)
-        Columns as named in the design's coefficients.
-    """
-    return design.encoding.matrix(rows.arm_index, rows.moderator, rows.baseline, rows.covariates)
-
-
 def linear_predictor(
     posterior: Posterior, rows: Rows, therapists: TherapistPart | None = None
 ) -> Array:
@@ -55,7 +39,7 @@ def linear_predictor(
         d draws, chain after chain.
     """
     design = posterior.design
-    X = row_matrix(design, rows)
+    X = rows.matrix(design)
     beta = posterior.beta
     predictor = beta @ X.T
     if therapists is None:

@@ -31,7 +31,6 @@ from alliance.inference.scores.linear_predictor import (
     linear_predictor,
     link_scale,
     predictor_at,
-    row_matrix,
 )
 from alliance.inference.scores.therapist_parts import TherapistPart, new_therapists
 
@@ -168,7 +167,7 @@ class Question:
         asked = replace(self, patients=self.patients.at_moderator(values[0]), alliance=None)
         asked = asked.distinct()
         patients, share = asked.patients, asked.shares
-        own = posterior.beta[:, kept] @ row_matrix(design, patients)[:, kept].T
+        own = posterior.beta[:, kept] @ patients.matrix(design)[:, kept].T
 
         def average(added: Array) -> dict[str, Array]:
             found: dict[str, Array] = {}

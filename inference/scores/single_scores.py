@@ -418,7 +418,8 @@ def heaped_ends(posterior: Posterior) -> tuple[HeapedEnd, ...]:
     labels = tuple(design.therapists[k] for k in design.therapist_index)
     known = not design.effects or "therapist_effect" in thinned.draws
     choice = TherapistChoice("known" if known else "new", labels)
-    part = therapist_part(thinned, choice, len(labels), posterior.generator("predictions"))
+    generator = None if known else posterior.generator("predictions")
+    part = therapist_part(thinned, choice, len(labels), generator)
     asked = Question(thinned, posterior.rows, alliance=own_alliance(thinned), therapists=(part,))
     eta = asked.each(lambda _posterior, eta, _rows: {"eta": eta})["eta"][..., 0]
     found = []

@@ -14,7 +14,6 @@ from alliance.data_prep.levels import quoted
 from alliance.inference.draws.blocks import normal_nodes
 from alliance.inference.draws.datatree import require_effect_draws
 from alliance.inference.posterior import Posterior, Rows
-from alliance.inference.scores.linear_predictor import row_matrix
 from alliance.models.design.design import Design
 from alliance.models.design.ratings import between_columns, trial_caseload
 
@@ -92,7 +91,7 @@ def therapist_part(
     posterior: Posterior,
     choice: TherapistChoice,
     rows: int,
-    generator: np.random.Generator,
+    generator: np.random.Generator | None = None,
 ) -> TherapistPart | None:
     """Draws of the rows' therapists.
 
@@ -102,8 +101,8 @@ def therapist_part(
     choice : TherapistChoice
     rows : int
         Number of rows r.
-    generator : numpy.random.Generator
-        For new therapists.
+    generator : numpy.random.Generator, optional
+        New therapists need one.
 
     Returns
     -------
@@ -128,6 +127,8 @@ def therapist_part(
         require_therapists(posterior.design, names)
         known = [posterior.design.therapists.index(name) for name in names]
         return _known(posterior, known, index)
+    if generator is None:
+        raise ValueError("new therapists are drawn: give a generator")
     return _new(posterior, len(names), index, generator)
 
 
@@ -290,7 +291,7 @@ def new_therapists(
     """
     design = posterior.design
     factor = therapist_factor(posterior)
-    X = row_matrix(design, rows)
+    X = rows.matrix(design)
     own = X[None, :, design.coefficients.index("moderator")] if moderator is None else moderator
     if "moderator_slope_between" not in posterior.draws:
         yield 1.0, 0.0, np.sqrt(_variance(design, factor, X, own))

@@ -13,7 +13,6 @@ from alliance.inference.answers.predictions import predict
 from alliance.inference.draws.datatree import draws_of
 from alliance.inference.patients.asked_patients import patient_grid
 from alliance.inference.runs.fit import Fit
-from alliance.inference.scores.linear_predictor import row_matrix
 from alliance.inference.scores.thresholds import Thresholds
 from alliance.models.design.design import Design
 
@@ -73,7 +72,7 @@ def test_a_new_therapist_adds_exactly_the_variance_between_therapists(at: float)
     scale = design.scaling.outcome[1]
     assert found.draws is not None
     for arm, row in zip(range(3), found.table.to_dict("records"), strict=True):
-        x = row_matrix(design, patients.rows.in_arm(arm))[0, design.present]
+        x = patients.rows.in_arm(arm).matrix(design)[0, design.present]
         fixed = x @ truth["covariance"] @ x
         for name, variance in (
             ("expected", fixed + between),

@@ -17,7 +17,6 @@ from alliance.inference.draws.datatree import draws_of
 from alliance.inference.patients.asked_patients import AskedPatients
 from alliance.inference.posterior import Rows
 from alliance.inference.runs.fit import Fit
-from alliance.inference.scores.linear_predictor import row_matrix
 from alliance.models.design.design import Design
 from alliance.models.patient_level import patient_level_model
 
@@ -59,7 +58,7 @@ def by_pymc(fit: Fit, outcome: str, asked: AskedPatients) -> Array:
     index = np.array([labels.index(name) for name in THERAPISTS])
     imagined = replace(
         design,
-        X=row_matrix(design, asked.rows),
+        X=asked.rows.matrix(design),
         y=np.zeros(PATIENTS),
         therapist_index=index,
         therapists=labels,

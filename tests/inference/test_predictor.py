@@ -19,7 +19,7 @@ from alliance.data_prep.errors import InputError
 from alliance.inference.draws.datatree import flat
 from alliance.inference.estimands.average_response import average_response
 from alliance.inference.posterior import Posterior, Rows
-from alliance.inference.scores.linear_predictor import expected_scores, linear_predictor, row_matrix
+from alliance.inference.scores.linear_predictor import expected_scores, linear_predictor
 from alliance.inference.scores.therapist_parts import (
     AVERAGE,
     NEW,
@@ -68,7 +68,7 @@ def test_the_analysed_patients_have_their_own_rows_of_the_design():
         np.array([mean for mean, _ in scaling.covariates])
         + design.X[:, covariates] * [sd for _, sd in scaling.covariates],
     )
-    np.testing.assert_allclose(row_matrix(design, rows), design.X, atol=1e-12)
+    np.testing.assert_allclose(rows.matrix(design), design.X, atol=1e-12)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -150,7 +150,7 @@ def test_new_therapists_have_the_covariance_of_the_population():
     mean, unit = design.scaling.moderator
     row = Rows(np.array([0]), np.array([mean + 2 * unit]), np.array([10.0]), np.zeros((1, 2)))
     # ... and what the slope multiplies, the distance to the therapist's own mean, varies as well
-    z = np.array([1, 2 - centre, *row_matrix(design, row)[0, 2:4], between - within])
+    z = np.array([1, 2 - centre, *row.matrix(design)[0, 2:4], between - within])
     exact = z @ expected @ z + slope**2 * spread**2
     variance = therapist_variance(Posterior(design, draws), row)
     np.testing.assert_allclose(variance[:, 0], exact, rtol=1e-12)
