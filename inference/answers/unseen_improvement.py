@@ -5,7 +5,7 @@ higher and end better, and then the slope is in part that of the improvement. No
 can show it; what can be said is how strong it would have to be, and how that compares with the
 strength of the baseline score, which was seen. Strength is stated as two shares of variance: of
 what remains of the alliance after baseline, arm and covariates, and of what then remains of the
-outcome (`inference.answers.unseen_improvement_bias`; Cinelli & Hazlett 2020,
+outcome (Cinelli & Hazlett 2020,
 doi:10.1111/rssb.12348).
 
 What is unseen acts alike in all arms, so that what it explains of the alliance is a share of what

@@ -247,7 +247,7 @@ def require_grid(question: AssuranceQuestion, grid: Sequence[tuple[int, int, flo
     InputError
     """
     for patients, therapists, _ in grid:
-        unused = np.random.default_rng(0)
+        unused = np.random.default_rng(question.seed)
         imagined_patients(question.study, patients, therapists, unused, nested=question.nested)
 
 

@@ -333,12 +333,7 @@ def own_therapists(posterior: Posterior) -> TherapistPart | None:
     """The patients' own therapists, with the effects of every draw."""
     design = posterior.design
     labels = tuple(design.therapists[k] for k in design.therapist_index)
-    return therapist_part(
-        posterior,
-        TherapistChoice("known", labels),
-        len(design.y),
-        np.random.default_rng(0),  # known therapists are not drawn
-    )
+    return therapist_part(posterior, TherapistChoice("known", labels), len(design.y))
 
 
 def _pointwise(design: Design, predictor: Array, auxiliary: dict[str, Array]) -> Array:

@@ -353,8 +353,7 @@ def prior_predictor(posterior: Posterior) -> Array:
             Z[:, latent, design.effects.index("slope")] = true
     if design.effects or "moderator_slope_between" in draws:
         own = TherapistChoice.known(*(design.therapists[j] for j in design.therapist_index))
-        unused = np.random.default_rng(0)  # known therapists are not drawn
-        part = therapist_part(posterior, own, len(design.y), unused)
+        part = therapist_part(posterior, own, len(design.y))
         if part is not None:
             if part.mean is not None:
                 mean = part.own_mean()

@@ -238,7 +238,7 @@ class ScoreSteps:
         ----------
         design : Design
         auxiliary : mapping of str to ndarray
-            As from `inference.scores.residuals.family_parameters`.
+            The family's own parameters.
         eta : ndarray, shape (d, r)
             On the scale of the family's link.
         bound : ndarray, shape (r,)

@@ -29,11 +29,11 @@ from alliance.models.spec import ModeratorSpec
 Array = NDArray[np.float64]
 Measure = Callable[[Design, xr.Dataset, float, Rows, int], float]
 
-FEW = 6  # patients of the trial who are asked about
+FEW = 4  # patients of the trial who are asked about
 ARMS = (2, 0)
-DRAWS = (0, 5)  # that are held against brute force
+DRAWS = (5,)  # that are held against brute force
 VALUES = np.array([70.0, 95.0])
-NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(61)  # 40 more than the engine's quadrature
+NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(41)  # 20 more than the engine's quadrature
 
 
 def chance(score: str) -> Measure:
