@@ -81,7 +81,7 @@ def test_a_room_imports_nothing_by_itself_and_says_what_it_is_for(room: str) -> 
     assert len((ast.get_docstring(door) or "").split()) > 50
 
 
-# One fitted outcome (decision 0028) ----------------------------------------------------------------
+# One fitted outcome (decision 0028) ---------------------------------------------------------------
 
 ONCE = {
     r"\(1 - \w*(interval|INTERVAL)\) / 2": "inference/draws/quantiles.py",
