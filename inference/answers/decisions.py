@@ -305,7 +305,7 @@ def raised_alliance(
         raise InputError(
             f"A lift of {points:g} points makes no sense for {posterior.study.moderator.label}, "
             f"which runs from {scale_range[0]:g} to {scale_range[1]:g}.",
-            f"Give --lift a number of points up to {width:g}, and not zero.",
+            f"Give `raise_alliance` a number of points up to {width:g}, and not zero.",
         )
     limit = (scale_range if extrapolate else observed)[1 if points > 0 else 0]
     mean, sd = design.scaling.moderator

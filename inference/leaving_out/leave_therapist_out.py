@@ -70,7 +70,7 @@ def leave_therapist_out(
     if len(present) < 2:
         raise InputError(
             f"{posterior.name}: all analysed patients have one therapist, who cannot be left out.",
-            "Leave out patients instead (--by patient).",
+            'Leave out patients instead (`by="patient"`).',
         )
     pointwise = therapist_log_likelihood(posterior).isel(therapist=present)
     units = tuple(design.therapists[j] for j in present)

@@ -370,8 +370,7 @@ def scaling_tree(posterior: Posterior) -> tuple[xr.DataTree, tuple[tuple[str, st
         raise InputError(
             "Power-scaling is not available for a joint model: its outcomes share priors and "
             "likelihood.",
-            "Fit the outcomes without --joint; `alliance sensitivity RUN --kind unseen` is "
-            "available.",
+            "Fit the outcomes without `joint`; `unseen_improvement()` is available.",
         )
     design = posterior.design
     estimands = with_moments(reported_draws(posterior))

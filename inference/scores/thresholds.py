@@ -231,8 +231,8 @@ def require_region(given: str, ends: tuple[float, float], name: str, outcome: Ou
 def read_thresholds(
     outcomes: Mapping[str, Outcome],
     *,
-    better_by: Sequence[str] = (),
-    equivalence: Sequence[str] = (),
+    threshold: Sequence[str] = (),
+    rope: Sequence[str] = (),
     reach: Sequence[str] = (),
     source: str | None = None,
 ) -> dict[str, Thresholds]:
@@ -242,9 +242,9 @@ def read_thresholds(
     ----------
     outcomes : mapping of str to Outcome
         Those asked about.
-    better_by, equivalence, reach : sequence of str
-        ``5`` or ``pain=5``; ``-1:1`` or ``pain=-1:1`` for a region. The outcome's name may be left
-        out where there is only one.
+    threshold, rope, reach : sequence of str
+        For `better_by`, `equivalence` and `reach`: ``5`` or ``pain=5``; ``-1:1`` or ``pain=-1:1``
+        for a region. The outcome's name may be left out where there is only one.
     source : str, optional
         Where they come from. What is not named here is taken from the study file
         (``[outcomes.NAME.yardstick]``), with the source that stands there.
@@ -261,9 +261,9 @@ def read_thresholds(
         twice, or lies outside the outcome's scale.
     """
     read = partial(_by_outcome, outcomes)
-    differences = read("--threshold", better_by, _difference)
-    regions = read("--rope", equivalence, _region)
-    scores = read("--reach", reach, _score)
+    differences = read("threshold", threshold, _difference)
+    regions = read("rope", rope, _region)
+    scores = read("reach", reach, _score)
     return {
         name: _completed(
             Thresholds(
@@ -301,29 +301,31 @@ def _completed(asked: Thresholds, outcome: Outcome) -> Thresholds:
 
 def _by_outcome[Value](
     outcomes: Mapping[str, Outcome],
-    option: str,
+    argument: str,
     texts: Sequence[str],
     read: Callable[[str, str, Outcome], Value],
 ) -> dict[str, Value]:
     found: dict[str, Value] = {}
     for text in texts:
         name, named, value = text.rpartition("=")
+        given = f"`{argument}={text!r}`"
         if not named:
             if len(outcomes) > 1:
+                named_so = f"{next(iter(outcomes))}={text}"
                 raise InputError(
-                    f"{option} {text} is in points of one outcome, and these are asked about: "
+                    f"{given} is in points of one outcome, and these are asked about: "
                     f"{', '.join(outcomes)}.",
-                    f"Name it: {option} {next(iter(outcomes))}={text}; or choose one: --outcome.",
+                    f"Name it: `{argument}={named_so!r}`; or choose one: `outcome`.",
                 )
             (name,) = outcomes
         if name not in outcomes:
             raise InputError(
-                f"{option} {text}: there is no outcome {name!r} among those asked about.",
+                f"{given}: there is no outcome {name!r} among those asked about.",
                 nearest(name, outcomes),
             )
         if name in found:
-            raise InputError(f"{option} is given twice for the outcome {name!r}.", "Give one.")
-        found[name] = read(f"{option} {text}", value, outcomes[name])
+            raise InputError(f"`{argument}` is given twice for the outcome {name!r}.", "Give one.")
+        found[name] = read(given, value, outcomes[name])
     return found
 
 
