@@ -545,12 +545,26 @@ def _yardstick_faults(name: str, outcome: Mapping[str, Any]) -> list[Fault]:
 
 
 def is_score(value: float, ends: tuple[float, float]) -> bool:
-    """Whether a scale from one end to the other has such a score."""
+    """Whether a scale has such a score.
+
+    Parameters
+    ----------
+    value : float
+    ends : tuple of float
+        Lowest and highest score.
+    """
     return ends[0] <= value <= ends[1]
 
 
 def is_difference(value: float, ends: tuple[float, float]) -> bool:
-    """Whether two scores of a scale can be so far apart, in either direction."""
+    """Whether two scores of a scale can be so far apart, in either direction.
+
+    Parameters
+    ----------
+    value : float
+    ends : tuple of float
+        Lowest and highest score.
+    """
     return abs(value) <= ends[1] - ends[0]
 
 

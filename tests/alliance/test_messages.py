@@ -202,6 +202,6 @@ def test_what_stands_instead_is_a_command_that_there_is() -> None:
     for written, typed in INSTEAD.items():
         words = typed.strip("`").split()
         options = [word for word in words if word.startswith("--")]
-        commands = words[1:2] if words[0] == "alliance" else ["fit", "multiverse"]
+        commands = words[1:2] if words[0] == "alliance" else ["fit", "multiverse", "decide"]
         helps = [alliance(command, "--help", width=200).stdout for command in commands]
         assert any(all(option in text for option in options) for text in helps), written

@@ -34,7 +34,7 @@ def test_nothing_is_named_by_default() -> None:
 
 def test_the_study_file_speaks_where_the_question_does_not() -> None:
     kept = OutcomeYardstick(threshold=2, rope=(-1, 1), source="a panel")
-    outcomes = {"pain": PAIN.model_copy(update={"threshold": kept}), "function": FUNCTION}
+    outcomes = {"pain": PAIN.model_copy(update={"yardstick": kept}), "function": FUNCTION}
     found = read_thresholds(outcomes, reach=["function=20"], source="a paper")
     assert found["pain"] == Thresholds(better_by=2.0, equivalence=(-1.0, 1.0), source="a panel")
     assert found["function"] == Thresholds(reach=20.0, source="a paper")
