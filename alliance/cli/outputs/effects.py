@@ -46,7 +46,7 @@ def effects(
 
     fit = load_run(run)
     asked = _asked_outcomes(fit, outcomes)
-    measured = read_thresholds(asked, better_by=thresholds, equivalence=ropes, source=source)
+    measured = read_thresholds(asked, threshold=thresholds, rope=ropes, source=source)
     values = read_values("--alliance", alliance)
     answers = [
         effects_along(
@@ -99,7 +99,7 @@ def decide(
     fit = load_run(run)
     asked = _asked_outcomes(fit, outcomes)
     measured = read_thresholds(
-        asked, better_by=thresholds, equivalence=ropes, reach=reaches, source=source
+        asked, threshold=thresholds, rope=ropes, reach=reaches, source=source
     )
     nothing = [name for name in asked if measured[name].empty and lift is None]
     if nothing and not outcomes and len(nothing) < len(asked):
