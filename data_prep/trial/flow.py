@@ -6,6 +6,7 @@ What the user should know about a trial's moderator and its gaps though it is no
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,16 @@ MISSING = -1  # index of a patient whose arm or therapist is not known
 
 # Attribute of a trial's data that says what happens to patients without the moderator.
 MISSING_ALLIANCE = "missing_alliance"
+
+
+def deciding_settings(study: Study) -> dict[str, Any]:
+    """Settings of the model that decide who is analysed, as attributes of a trial's data.
+
+    Parameters
+    ----------
+    study : Study
+    """
+    return {MISSING_ALLIANCE: study.model.missing_alliance}
 
 
 def exclusions(data: xr.Dataset, outcome: str) -> dict[str, np.ndarray]:
