@@ -77,7 +77,7 @@ def load_run(
         Whether patients' rows are needed, which runs of many files do not hold.
     """
     from alliance.data_prep.study.description import find_study, read_study
-    from alliance.inference.runs.fit import refuse_rows
+    from alliance.inference.posterior import refuse_rows
     from alliance.inference.runs.run_folder import load_fit
 
     described = None if study is None else read_study(find_study(study))
@@ -87,26 +87,6 @@ def load_run(
     if rows and fitted.rowless:
         raise refuse_rows()
     return fitted
-
-
-def chosen_outcomes(fit: Fit, outcomes: Sequence[str] | None) -> list[str]:
-    """The run's outcomes that are asked about: all, where none is named.
-
-    Parameters
-    ----------
-    fit : Fit
-    outcomes : sequence of str or None
-
-    Raises
-    ------
-    InputError
-        If the run has no such outcome.
-    """
-    from alliance.inference.patients.asked_patients import require_outcome
-
-    for outcome in outcomes or []:
-        require_outcome(fit, outcome)
-    return [name for name in fit.outcomes if not outcomes or name in outcomes]
 
 
 def several_runs(paths: Sequence[Path], *, rows: bool = True) -> dict[str, Fit]:

@@ -11,15 +11,14 @@ from rich.markup import escape
 
 from alliance.cli import screen
 from alliance.cli.options import (
-    DEFAULT_SEED,
     FigureOption,
     FormatOption,
     IntervalOption,
     OutcomeOption,
+    OwnSeedOption,
     RunArgument,
-    SeedOption,
 )
-from alliance.cli.runs import chosen_outcomes, load_run
+from alliance.cli.runs import load_run
 from alliance.cli.screen import Table, outcome_title, print_fitting, print_whole
 from alliance.cli.values import Numbers, numbers, together
 from alliance.inference.digits import decimals, interval_decimals, number, shared_decimals
@@ -107,7 +106,7 @@ def effects(
         ),
     ] = "average",
     extrapolate: ExtrapolateOption = False,
-    seed: SeedOption = DEFAULT_SEED,
+    seed: OwnSeedOption = None,
     figure: FigureOption = None,
     plot: Annotated[
         Literal["effect", "score", "best"],
@@ -122,22 +121,22 @@ def effects(
 
     A threshold counts in the direction of improvement; none has a default.
     """
-    from alliance.inference.answers.effect_tables import effects_table
-    from alliance.inference.answers.effects import effects_along
-    from alliance.inference.answers.yardsticks import yardsticks
+    from alliance.inference.answers.effects import effects_along, effects_table
+    from alliance.inference.scores.thresholds import read_thresholds
 
     fit = load_run(run)
-    asked = {name: fit.study.outcomes[name] for name in chosen_outcomes(fit, outcome)}
-    measured = yardsticks(asked, thresholds=threshold or [], ropes=rope or [], source=source)
+    asked = {name: fit.study.outcomes[name] for name in fit.chosen(outcome or [])}
+    measured = read_thresholds(
+        asked, better_by=threshold or [], equivalence=rope or [], source=source
+    )
     answers = [
         effects_along(
-            fit,
-            name,
+            fit[name],
             contrasts=contrast or [],
             values=together(alliance),
             grid=grid,
             interval=interval,
-            yardstick=measured[name],
+            thresholds=measured[name],
             therapist=therapist,
             extrapolate=extrapolate,
             seed=seed,
@@ -175,7 +174,7 @@ def decide(
     ] = None,
     interval: IntervalOption = 0.95,
     extrapolate: ExtrapolateOption = False,
-    seed: SeedOption = DEFAULT_SEED,
+    seed: OwnSeedOption = None,
     table_format: FormatOption = "table",
 ) -> None:
     """Hold effects against thresholds: chances, shares who improve, a lifted alliance.
@@ -184,12 +183,12 @@ def decide(
     has a default.
     """
     from alliance.inference.answers.decisions import decisions
-    from alliance.inference.answers.yardsticks import yardsticks
+    from alliance.inference.scores.thresholds import read_thresholds
 
     fit = load_run(run)
-    asked = {name: fit.study.outcomes[name] for name in chosen_outcomes(fit, outcome)}
-    measured = yardsticks(
-        asked, thresholds=threshold or [], ropes=rope or [], reaches=reach or [], source=source
+    asked = {name: fit.study.outcomes[name] for name in fit.chosen(outcome or [])}
+    measured = read_thresholds(
+        asked, better_by=threshold or [], equivalence=rope or [], reach=reach or [], source=source
     )
     nothing = [name for name in asked if measured[name].empty and lift is None]
     if nothing and not outcome and len(nothing) < len(asked):
@@ -197,12 +196,11 @@ def decide(
         asked = {name: asked[name] for name in asked if name not in nothing}
     answers = [
         decisions(
-            fit,
-            name,
+            fit[name],
             measured[name],
             contrasts=contrast or [],
             values=together(alliance),
-            lift=lift,
+            raise_alliance=lift,
             interval=interval,
             extrapolate=extrapolate,
             seed=seed,
@@ -247,10 +245,10 @@ def _per_cent(interval: float) -> str:
 def _chance_columns(answer: Effects) -> dict[str, str]:
     """Columns of probabilities that were asked for, with their headings."""
     columns = {"prob_better": "P(better)"}
-    if answer.yardstick.threshold is not None:
-        columns["prob_better_by"] = f"P(by {answer.yardstick.threshold:g})"
-    if answer.yardstick.rope is not None:
-        low, high = answer.yardstick.rope
+    if answer.thresholds.better_by is not None:
+        columns["prob_better_by"] = f"P(by {answer.thresholds.better_by:g})"
+    if answer.thresholds.equivalence is not None:
+        low, high = answer.thresholds.equivalence
         columns["prob_equivalent"] = f"P({low:g} to {high:g})"
     return columns
 
@@ -267,7 +265,7 @@ def _span(row: dict[Any, Any], lower: str, upper: str, digits: int) -> str:
 
 def _sections(answer: Effects, quantity: str) -> list[list[dict[Any, Any]]]:
     """Rows of a quantity, level by level."""
-    from alliance.inference.answers.effect_tables import effects_table
+    from alliance.inference.answers.effects import effects_table
 
     table = effects_table(answer, every=False)
     part = table[table["quantity"] == quantity]
@@ -361,7 +359,7 @@ def region_lines(fit: Fit, answer: Effects) -> list[str]:
 
 def _region(fit: Fit, answer: Effects, level: str, region: Region) -> str:
     which = next(each for each in answer.contrasts if each.level == level)
-    better = which.first if region.sign == answer.curves.gain else which.second
+    better = which.first if region.sign == answer.curves.direction else which.second
     low, high = answer.observed
     mark = " (partly extrapolated)" if region.start < low or region.end > high else ""
     ends = answer.curves.moderator[[0, -1]]
@@ -402,15 +400,15 @@ def _effects_legend(fit: Fit, answers: Sequence[Effects]) -> str:
     moderator = fit.study.moderator
     arms = ", ".join(f"{code} = {label}" for code, label in fit.study.arms.items())
     outside = any(answer.extrapolated.any() for answer in answers)
-    by = any(answer.yardstick.threshold is not None for answer in answers)
-    rope = any(answer.yardstick.rope is not None for answer in answers)
+    by = any(answer.thresholds.better_by is not None for answer in answers)
+    rope = any(answer.thresholds.equivalence is not None for answer in answers)
     low, high = first.observed
     lines = [
         "Contrasts: first arm minus second, in points of the outcome. P(better): the first arm is "
         "better than the second" + ("; P(by x): by x points or more." if by else "."),
         "P(low to high): the contrast lies in the region of practical equivalence." if rope else "",
-        f"Source of thresholds and regions: {first.yardstick.source}."
-        if first.yardstick.source
+        f"Source of thresholds and regions: {first.thresholds.source}."
+        if first.thresholds.source
         else "",
         f"Averaged over the analysed patients, all imagined with that value of {moderator.label}, "
         f"with {_therapist(first.therapist)}.",
@@ -446,9 +444,9 @@ def _decision_notes(fit: Fit, answers: Sequence[Decisions]) -> list[str]:
                 "SCORE gives the share who reach a score."
             )
         found += answer.counted.ends
-        if answer.lift is None:
+        if answer.raised is None:
             continue
-        lift = answer.lift
+        lift = answer.raised
         end = "high" if lift.points > 0 else "low"
         found.append(
             f"{answer.outcome}: lifted values stop at {lift.limit:g}, so that {lift.capped:.0f} of "
@@ -459,7 +457,7 @@ def _decision_notes(fit: Fit, answers: Sequence[Decisions]) -> list[str]:
                 else "."
             )
         )
-    if any(answer.lift is not None for answer in answers):
+    if any(answer.raised is not None for answer in answers):
         found.append(CAUSAL.format(name=name))
     return found
 

@@ -18,7 +18,7 @@ from alliance.cli.options import (
     OutcomeOption,
     TableFormat,
 )
-from alliance.cli.runs import chosen_outcomes, several_runs
+from alliance.cli.runs import several_runs
 from alliance.cli.screen import Table, coloured, marked_title, outcome_title, print_fitting
 from alliance.data_prep.errors import InputError
 from alliance.inference.digits import decimals, interval_decimals, number
@@ -76,7 +76,7 @@ def loo(
         raise InputError("--pointwise shows one run.", "Name one run, or leave --pointwise out.")
     fits = several_runs(runs)
     first = next(iter(fits.values()))
-    asked = [chosen_outcomes(fit, outcome) for fit in fits.values()]
+    asked = [fit.chosen(outcome or []) for fit in fits.values()]
     chosen = [name for name in asked[0] if all(name in each for each in asked)]
     if not chosen:
         raise InputError("The runs have no outcome in common.", "Name runs of one study.")
@@ -86,11 +86,12 @@ def loo(
         return
     answers: list[Any] = []
     for name in chosen:
+        posteriors = {run: each[name] for run, each in fits.items()}
         with screen.refits_progress(f"{name}: leaving out") as progress:
             answers.append(
-                compare_loo(fits, name, by=by, refits=which, cores=cores, progress=progress)
+                compare_loo(posteriors, by=by, refits=which, cores=cores, progress=progress)
                 if len(fits) > 1
-                else leave_therapist_out(first, name, refits=which, cores=cores, progress=progress)
+                else leave_therapist_out(first[name], refits=which, cores=cores, progress=progress)
             )
     if figure is not None:
         from alliance.diagnostics.figures.loo_figures import elpd_figure, pareto_k_figure
@@ -121,8 +122,8 @@ def _patients(
     from alliance.inference.leaving_out.leave_one_out import TARGETS
     from alliance.inference.pointwise.explained_variance import explained_variance
 
-    checks = [loo_check(fit, outcome) for outcome in outcomes]
-    explained = [explained_variance(fit, outcome) for outcome in outcomes]
+    checks = [loo_check(fit[outcome]) for outcome in outcomes]
+    explained = [explained_variance(fit[outcome]) for outcome in outcomes]
     if figure is not None:
         from alliance.diagnostics.figures.loo_figures import loo_figure
 

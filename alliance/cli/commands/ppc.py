@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from alliance.cli import screen
 from alliance.cli.options import FigureOption, FormatOption, OutcomeOption, RunArgument
-from alliance.cli.runs import chosen_outcomes, load_run
+from alliance.cli.runs import load_run
 from alliance.cli.screen import Table, coloured, outcome_title, print_fitting
 from alliance.inference.digits import decimals, number
 
@@ -45,7 +45,7 @@ def ppc(
     from alliance.diagnostics.checks.predictive_checks import predictive_check
 
     fit = load_run(run)
-    checks = [predictive_check(fit, name, seed=seed) for name in chosen_outcomes(fit, outcome)]
+    checks = [predictive_check(fit[name], seed=seed) for name in fit.chosen(outcome or [])]
     if figure is not None:
         from alliance.diagnostics.figures.predictive_figures import FIGURES
 

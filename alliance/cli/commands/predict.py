@@ -18,7 +18,7 @@ from alliance.cli.options import (
     OwnSeedOption,
     RunArgument,
 )
-from alliance.cli.runs import chosen_outcomes, load_run, typed
+from alliance.cli.runs import load_run, typed
 from alliance.cli.screen import Table, outcome_title, print_fitting
 from alliance.cli.values import Numbers, covariates, numbers, together
 from alliance.data_prep.errors import InputError
@@ -141,7 +141,7 @@ def predict(
     """
     from alliance.inference.answers.averages import average
     from alliance.inference.answers.predictions import predict as predicted
-    from alliance.inference.scores.score_thresholds import Thresholds
+    from alliance.inference.scores.thresholds import Thresholds
 
     contrasts = contrasts or better_by is not None
     _require_one_source(patients, baseline, covariate, average_over)
@@ -151,7 +151,7 @@ def predict(
             "Leave --average-over out; `alliance effects --plot score --figure FILE` draws the "
             "arms' averages over the trial's patients.",
         )
-    points = {
+    points: dict[str, Any] = {
         "at_least": at_least,
         "at_most": at_most,
         "change": change,
@@ -159,7 +159,7 @@ def predict(
     }
     wanted = Thresholds(**points)
     fitted = load_run(run)
-    chosen = chosen_outcomes(fitted, outcome)
+    chosen = fitted.chosen(outcome or [])
     known = {} if not covariate else _levels(fitted, chosen[0])
     values = None if alliance is None else list(together(alliance))
     grid = {
@@ -173,8 +173,7 @@ def predict(
         if average_over is not None:
             answers.append(
                 average(
-                    fitted,
-                    name,
+                    fitted[name],
                     asked,
                     therapist=therapist or _of_average(asked, average_over),
                     arms=arm or [],
@@ -185,8 +184,7 @@ def predict(
             continue
         answers.append(
             predicted(
-                fitted,
-                name,
+                fitted[name],
                 asked,
                 therapist=therapist,
                 arms=arm or [],
@@ -268,19 +266,18 @@ def _asked(
     from alliance.inference.patients.patient_files import patients_from_file
 
     if average_over == "trial":
-        return trial_patients(fit, outcome, alliance=values, extrapolate=extrapolate)
+        return trial_patients(fit[outcome], alliance=values, extrapolate=extrapolate)
     if patients is None:
-        return patient_grid(fit, outcome, alliance=values, extrapolate=extrapolate, **grid)
+        return patient_grid(fit[outcome], alliance=values, extrapolate=extrapolate, **grid)
     asked = patients_from_file(
-        fit,
-        outcome,
+        fit[outcome],
         patients,
         alliance_named=values is not None,
         extrapolate=extrapolate,
     )
     if values is None:
         return asked
-    return with_alliance(fit, asked, values, extrapolate=extrapolate)
+    return with_alliance(fit[outcome], asked, values, extrapolate=extrapolate)
 
 
 def _of_average(asked: AskedPatients, average_over: str) -> str:
@@ -354,7 +351,7 @@ def _differs(values: pd.Series) -> bool:
 
 
 def _head_cells(row: Row, heads: dict[str, str], unseen: Unseen) -> list[str]:
-    from alliance.inference.patients.extrapolation import beyond
+    from alliance.inference.ranges import beyond
 
     cells = []
     for name in heads:
@@ -515,7 +512,7 @@ def _legend(fit: Fit, answer: Predictions, *, contrasts: bool) -> list[str]:
 
 
 def _unseen(fit: Fit, outcome: str, table: pd.DataFrame) -> Unseen:
-    from alliance.inference.answers.prediction_tables import unseen_columns
+    from alliance.inference.answers.predictions import unseen_columns
 
     return unseen_columns(fit.design(outcome), table) if table["extrapolated"].any() else {}
 

@@ -19,7 +19,7 @@ from alliance.cli.options import (
     RunArgument,
     TableFormat,
 )
-from alliance.cli.runs import chosen_outcomes, load_run
+from alliance.cli.runs import load_run
 from alliance.cli.screen import Table, outcome_table, outcome_title, print_fitting, words
 from alliance.data_prep.errors import InputError
 from alliance.inference.digits import decimals, figures, number
@@ -66,7 +66,7 @@ def sensitivity(
     if all_units and kind != "influence":
         raise InputError("--all-units is about influence.", "Use --kind influence.")
     fit = load_run(run)
-    chosen = chosen_outcomes(fit, outcome)
+    chosen = fit.chosen(outcome or [])
     if kind == "priors":
         _priors(fit, chosen, each_prior, figure, table_format)
     elif kind == "refits":
@@ -83,7 +83,7 @@ def _priors(
     from alliance.diagnostics.figures.sensitivity_figures import power_scaling_figure
     from alliance.inference.priors.power_scaling import RULED, SENSITIVE, power_scaling
 
-    answers = [power_scaling(fit, outcome) for outcome in outcomes]
+    answers = [power_scaling(fit[outcome]) for outcome in outcomes]
     if figure is not None:
         screen.save(power_scaling_figure(fit, answers), figure)
     if table_format != "table":
@@ -151,7 +151,7 @@ def _refits(
     answers = []
     for outcome in outcomes:
         with screen.refits_progress(f"{outcome}: other priors") as told:
-            answers.append(prior_refits(fit, outcome, alone=alone, cores=cores, progress=told))
+            answers.append(prior_refits(fit[outcome], alone=alone, cores=cores, progress=told))
     if figure is not None:
         screen.save(prior_refits_figure(fit, answers), figure)
     if table_format != "table":
@@ -219,10 +219,10 @@ def _influence(
     answers, refused = [], []
     for outcome in outcomes:
         with screen.refits_progress(f"{outcome}: leaving out") as told:
-            own = [influence(fit, outcome, refits=True, cores=cores, progress=told)]
+            own = [influence(fit[outcome], refits=True, cores=cores, progress=told)]
             try:
                 own.append(
-                    influence(fit, outcome, "therapist", refits=True, cores=cores, progress=told)
+                    influence(fit[outcome], "therapist", refits=True, cores=cores, progress=told)
                 )
             except InputError as error:
                 refused.append(str(error))
@@ -277,7 +277,7 @@ def _unseen(
     from alliance.diagnostics.figures.sensitivity_figures import unseen_improvement_figure
     from alliance.inference.answers.unseen_improvement import unseen_improvement
 
-    answers = [unseen_improvement(fit, outcome) for outcome in outcomes]
+    answers = [unseen_improvement(fit[outcome]) for outcome in outcomes]
     if figure is not None:
         screen.save(unseen_improvement_figure(fit, answers), figure)
     if table_format != "table":

@@ -17,7 +17,7 @@ from alliance.cli.options import (
     OutcomeOption,
     RunArgument,
 )
-from alliance.cli.runs import chosen_outcomes, load_run
+from alliance.cli.runs import load_run
 from alliance.cli.screen import Table, outcome_title, print_fitting, print_whole
 from alliance.inference.digits import decimals, interval_decimals, number
 
@@ -50,8 +50,8 @@ def therapists(
 
     fit = load_run(run)
     answers = [
-        described(fit, name, alliance=alliance, interval=interval, extrapolate=extrapolate)
-        for name in chosen_outcomes(fit, outcome)
+        described(fit[name], alliance=alliance, interval=interval, extrapolate=extrapolate)
+        for name in fit.chosen(outcome or [])
     ]
     if any(answer.ranks is None for answer in answers):
         screen.note(
