@@ -13,8 +13,7 @@ import pytest
 from command_line import alliance, write_small_trial
 from rich.markup import escape
 
-from alliance.cli.screen.arguments import INSTEAD, Screen, as_options
-from alliance.cli.screen.narrow import Table, needed
+from alliance.cli.screen import INSTEAD, Screen, Table, as_options, needed
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.study.description import read_study
 
