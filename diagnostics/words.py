@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from alliance.data_prep.levels import (
     AVERAGE,
@@ -17,6 +17,7 @@ from alliance.data_prep.levels import (
     RESERVED,
     WITHIN,
     contrast_names,
+    contrast_words,
     slope_names,
 )
 from alliance.data_prep.study.description import Outcome, Study
@@ -101,36 +102,33 @@ SIMULATED = "SIMULATED"
 EXTRAPOLATED = "*"  # beside a value outside what was observed
 
 
-class Studied(Protocol):
-    """What has a study: a fit, a trial, a check."""
-
-    @property
-    def study(self) -> Study:
-        """The study."""
-
-
 class Cell(str):
     """The text of a cell that has more to it than its letters.
 
     Attributes
     ----------
+    short : str
+        The same where there is no room for it.
     code : str
-        What files for machines call it, and a screen that is too narrow for the text.
+        What files for machines call it.
     target : str
         Name of the report's section that it leads to; empty if to none.
     alarm : bool
         Whether it asks for a look.
     """
 
+    short: str
     code: str
     target: str
     alarm: bool
-    __slots__ = ("alarm", "code", "target")
+    __slots__ = ("alarm", "code", "short", "target")
 
-    def __new__(cls, text: str, *, code: str = "", target: str = "", alarm: bool = False) -> Cell:
+    def __new__(
+        cls, text: str, *, short: str = "", code: str = "", target: str = "", alarm: bool = False
+    ) -> Cell:
         """The text, with what else is known of it."""
         made = super().__new__(cls, text)
-        made.code, made.target, made.alarm = code or text, target, alarm
+        made.short, made.code, made.target, made.alarm = short or text, code or text, target, alarm
         return made
 
 
@@ -252,21 +250,41 @@ def level(study: Study, name: str) -> str:
     Returns
     -------
     str
-        A `Cell` that keeps the name as its code.
+        A `Cell` that keeps the name as its code, and is short by the arms' codes.
     """
-    return Cell(_levels(study).get(name, name), code=name) if name else ""
+    if not name:
+        return ""
+    text, short = _levels(study).get(name, (name, name))
+    return Cell(text, short=short, code=name)
 
 
-def _levels(study: Study) -> dict[str, str]:
+def _levels(study: Study) -> dict[str, tuple[str, str]]:
+    """What levels are called: by the labels of arms, and in short by their codes."""
     codes, labels = tuple(study.arms), list(study.arms.values())
-    told = {code: study.arms[code] for code in codes}
-    told |= dict(zip(slope_names(codes), labels, strict=True))
+    shorts = contrast_words(codes)
+    contrasts = contrast_names(codes)
+    told = {code: (label, code) for code, label in study.arms.items()}
     told |= {
-        name: f"{labels[later]} minus {labels[earlier]}"
-        for (later, earlier), name in contrast_names(codes).items()
+        name: (label, code)
+        for name, label, code in zip(slope_names(codes), labels, codes, strict=True)
+    }
+    told |= {
+        name: (f"{labels[later]} minus {labels[earlier]}", shorts[name])
+        for (later, earlier), name in contrasts.items()
     }
     # An arm whose code is one of these stands in quotes where slopes are named
-    return told | {name: LEVELS[name] for name in RESERVED}
+    return told | {name: (LEVELS[name], name) for name in RESERVED}
+
+
+def fitting(text: str, room: int) -> str:
+    """A text, or its short form where there is no room for so many characters.
+
+    Examples
+    --------
+    >>> fitting(Cell("Acupuncture minus Usual care", short="A minus U"), 10)
+    'A minus U'
+    """
+    return text if len(text) <= room or not isinstance(text, Cell) else text.short
 
 
 def quantity_and_level(study: Study, quantity: str, name: str) -> str:
@@ -279,9 +297,26 @@ def quantity_and_level(study: Study, quantity: str, name: str) -> str:
     """
     if not name:
         return plain(quantity)
+    own = level(study, name)
     return Cell(
-        f"{plain(quantity)}, {level(study, name)}", code=f"{plain(quantity)} {name}".strip()
+        f"{plain(quantity)}, {own}",
+        short=f"{plain(quantity)}, {fitting(own, 0)}",
+        code=f"{plain(quantity)} {name}",
     )
+
+
+def row_names(study: Study, labels: Iterable[tuple[str, str]], room: int = 44) -> list[str]:
+    """Quantities with their levels, by the codes of arms where their labels are long.
+
+    Parameters
+    ----------
+    study : Study
+    labels : iterable of (str, str)
+        Quantity and level.
+    room : int
+        Characters.
+    """
+    return [fitting(quantity_and_level(study, *label), room) for label in labels]
 
 
 def unit(study: Study, quantity: str, *, per_sd: bool = False) -> str:
@@ -397,9 +432,10 @@ def prior(row: Mapping[Any, Any]) -> str:
 def therapist(name: str) -> str:
     """A therapist of whom something is said: named, average, or drawn anew.
 
-    Parameters
-    ----------
-    name : str
+    Examples
+    --------
+    >>> therapist("average"), therapist("T07")
+    ('an average therapist, whose effects are zero', 'therapist T07')
     """
     articles = {
         "average": "an average therapist, whose effects are zero",

@@ -625,7 +625,7 @@ def _lifts(fit: Fit, answer: Decisions, part: pd.DataFrame, share: str) -> Sheet
             means = "" if row["quantity"] == "lift" else ", therapist means too"
             rows.append(
                 {
-                    "Arm": words.Cell(f"{level}{means}", code=f"{row['level']}{means}"),
+                    "Arm": words.Cell(f"{level}{means}", short=words.fitting(level, 0) + means),
                     "Mean": number(row["mean"], digits),
                     f"{share} interval": words.interval(row["lower"], row["upper"], digits),
                     **{head: words.chance(row[each]) for each, head in chances.items()},
