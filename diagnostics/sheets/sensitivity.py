@@ -11,7 +11,7 @@ from alliance.diagnostics import words
 from alliance.diagnostics.sheet import Row, Sheet
 from alliance.diagnostics.sheets.results import named
 from alliance.inference.answers.unseen_improvement import UnseenImprovement
-from alliance.inference.digits import decimals, figures, number
+from alliance.inference.digits import decimals, figures, interval_decimals, number
 from alliance.inference.estimands.compared_at import places_in_words
 from alliance.inference.leaving_out.influence import Influence
 from alliance.inference.priors.power_scaling import RULED, SENSITIVE, PowerScaling
@@ -215,7 +215,7 @@ def unseen(fit: Fit, answer: UnseenImprovement) -> Sheet:
         if pd.isna(row["r2_alliance"]):
             rows.append({"As strong as": many, "Slope": "cannot be so strong"})
             continue
-        digits = decimals(row["upper"] - row["lower"], row["mean"])
+        digits = interval_decimals(row["lower"], row["upper"], row["mean"])
         rows.append(
             {
                 "As strong as": many,
