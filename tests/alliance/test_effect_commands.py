@@ -99,11 +99,11 @@ def test_a_model_without_interaction_says_so(
 ) -> None:
     from effect_fits import fit_of
 
-    from alliance.cli.screen import effect_table
+    from alliance.cli.commands.effects import print_effects
     from alliance.inference.answers.effects import effects_along
 
     fit = fit_of(interaction=False)
-    effect_table.effects(fit, [effects_along(fit, "function")])
+    print_effects(fit, [effects_along(fit, "function")])
     printed = capsys.readouterr().out
     assert "no interaction: the slopes of all arms are the same" in printed
     assert "difference of slopes" not in printed
@@ -191,11 +191,11 @@ REFUSED = {
     "empty grid": (("effects", *FUNCTION, "--grid", "1"), ("1 values of its grid", "2 to 1001")),
     "empty list of values": (
         ("effects", *FUNCTION, "--alliance", "90:60:5"),
-        ("--alliance 90:60:5", "the grid is empty"),
+        ("'--alliance': 90:60:5", "the grid is empty"),
     ),
     "no value": (
         ("decide", *FUNCTION, "--threshold", "1", "--alliance", "x"),
-        ("--alliance x", "is not a number"),
+        ("'--alliance': 'x'", "is not a number"),
     ),
     "value off the scale": (
         ("decide", *FUNCTION, "--threshold", "1", "--alliance", "120", "--extrapolate"),

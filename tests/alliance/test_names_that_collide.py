@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from command_line import alliance
 
-from alliance.cli.options.covariate_lists import read_covariates
+from alliance.cli.values import covariates
 
 PLAIN = ("p", "q", "r", "s")
 NASTY = {
@@ -220,4 +220,4 @@ def test_covariates_and_baselines_beyond_the_data_are_refused_or_marked(folder: 
 )
 def test_levels_are_read_by_the_run_that_knows_them(text: str, found: dict[str, list]) -> None:
     levels = ("m", "w", "m,w", "w, weiblich", "a:b")
-    assert read_covariates([text], {"sex": levels, "a": None, "a=b": None}) == found
+    assert covariates([text], {"sex": levels, "a": None, "a=b": None}) == found

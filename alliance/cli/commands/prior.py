@@ -1,56 +1,48 @@
-"""The command `prior`: names, options and help."""
+"""`alliance prior`: are the priors plausible on each outcome's own scale, before any fit?"""
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
-from alliance.cli.options.common import (
+from alliance.cli import screen
+from alliance.cli.options import (
     DEFAULT_SEED,
+    AllSettings,
+    DataArgument,
     FigureOption,
     FormatOption,
-    SeedOption,
-    TableFormat,
-)
-from alliance.cli.options.model_options import (
-    BetweenInteractionOption,
-    CeilingOption,
-    DataArgument,
-    InteractionOption,
-    JointOption,
-    LikelihoodOption,
-    MissingAllianceOption,
     OutcomeOption,
-    ReliabilityOption,
-    StructureOption,
+    SeedOption,
     StudyArgument,
-    TherapistByArmOption,
-    TherapistOption,
 )
+from alliance.cli.runs import asked_study
+from alliance.cli.screen import Table, coloured, marked_title, print_fitting, words
+from alliance.inference.digits import decimals, number
+
+if TYPE_CHECKING:
+    from alliance.diagnostics.checks.prior_check import PriorCheck
+
+FEWEST_COLUMNS = 4
+COLOURS = {"plausible": "green", "too wide": "yellow", "too tight": "yellow"}
+LEAST_SHARE = 0.001  # smaller shares are said to be smaller
 
 
 def prior(
     study: StudyArgument,
     data: DataArgument,
+    *,
     outcome: OutcomeOption = None,
-    likelihood: LikelihoodOption = None,
-    therapist: TherapistOption = None,
-    therapist_by_arm: TherapistByArmOption = None,
-    interaction: InteractionOption = None,
-    structure: StructureOption = None,
-    between_interaction: BetweenInteractionOption = None,
-    missing_alliance: MissingAllianceOption = None,
-    reliability: ReliabilityOption = None,
-    ceiling: CeilingOption = None,
-    joint: JointOption = None,
+    settings: AllSettings,
     draws: Annotated[
         int, typer.Option(min=100, max=100_000, help="Trials simulated from the priors.")
     ] = 2000,
     seed: SeedOption = DEFAULT_SEED,
     figure: FigureOption = None,
-    table_format: FormatOption = TableFormat.TABLE,
+    table_format: FormatOption = "table",
 ) -> None:
     """Check, before any fit, whether the priors are plausible on each outcome's own scale.
 
@@ -58,25 +50,85 @@ def prior(
     the priors are stated in. A check that asks for a REVIEW names the prior to change; the exit
     code stays 0.
     """
-    # Imported when the command runs: help and usage errors must not wait for pandas.
-    import_module("alliance.cli.outputs.prior").prior(
-        study,
-        data,
-        outcomes=outcome or [],
-        settings={
-            "likelihood": likelihood,
-            "therapist": therapist,
-            "therapist_by_arm": therapist_by_arm,
-            "interaction": interaction,
-            "alliance": structure,
-            "between_interaction": between_interaction,
-            "missing_alliance": missing_alliance,
-            "reliability": reliability,
-            "ceiling": ceiling,
-            "joint": joint,
-        },
-        draws=draws,
-        seed=seed,
-        figure=figure,
-        table_format=table_format.value,
+    from alliance.data_prep.trial.trial import check_estimable, load_trial
+    from alliance.diagnostics.checks.prior_check import prior_check
+
+    described = asked_study(study, outcome, settings)
+    trial = load_trial(described, data)
+    for note in trial.notes:
+        screen.note(note)
+    check_estimable(trial, described.model.therapist)
+    checks = [prior_check(trial, name, draws=draws, seed=seed) for name in described.outcomes]
+    if figure is not None:
+        from alliance.diagnostics.figures.prior_figure import prior_figure
+
+        screen.save(prior_figure(checks), figure)
+    if table_format != "table":
+        tables = [check.table() for check in checks]
+        screen.frame(tables, table_format, simulated=described.simulated)
+        return
+    for check in checks:
+        _print(check)
+    screen.out().print(_legend(checks))
+
+
+def _print(check: PriorCheck) -> None:
+    """Print what the priors of one outcome say, and what to do."""
+    console = screen.out()
+    print_fitting(console, _quantities(check), FEWEST_COLUMNS)
+    for result in check.results:
+        if result.recommendation:
+            word = coloured(str(result.verdict))
+            console.print(f"{word} {escape(result.check)}: {escape(result.message)}")
+            console.print(f"What to do: {escape(result.recommendation)}")
+    console.print()
+
+
+def _quantities(check: PriorCheck) -> Table:
+    """What the priors say of each quantity, in points of the outcome."""
+    described = check.study.outcomes[check.outcome]
+    low, high = described.range
+    text = (
+        f"{check.outcome}: {described.label} ({low:g} to {high:g}), {check.patients} patients: "
+        f"priors {check.verdict}"
+    )
+    title = marked_title(check.study.simulated, text)
+    shown = Table(title=title, title_justify="left")
+    shown.add_column("Quantity")
+    shown.add_column("Level")
+    shown.add_column("Verdict", no_wrap=True)
+    for name in ("95% of draws", "Too large", "Large enough", "Over half the scale"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    for row in check.rows:
+        colour = COLOURS[row.verdict]
+        digits = decimals(row.upper - row.lower, row.upper)
+        shown.add_row(
+            words(row.quantity),
+            escape(row.level),
+            f"[{colour}]{row.verdict}[/{colour}]",
+            f"{number(row.lower, digits)} to {number(row.upper, digits)}",
+            _share(row.share_large, row.most_large, "up to"),
+            _share(row.share_small, row.least_small, "from"),
+            _share(row.share_over_half),
+        )
+    return shown
+
+
+def _share(value: float, limit: float | None = None, word: str = "") -> str:
+    if value != value:
+        return ""
+    told = "< 0.1%" if 0 < value < LEAST_SHARE else f"{100 * value:.1f}%"
+    return told if limit is None else f"{told} ({word} {100 * limit:.0f}%)"
+
+
+def _legend(checks: Sequence[PriorCheck]) -> str:
+    first = checks[0]
+    drawn = first.predictive.scores.shape
+    whom = "" if drawn[1] == first.patients else f" for {drawn[1]} of the patients, at random"
+    return escape(
+        f"{drawn[0]} trials simulated from the priors{whom}; in points of the outcome, effects "
+        "over all observed values of a variable, therapist slope SD for one SD of the alliance, "
+        "therapist arm SD for a contrast.\nToo large: share of draws beyond what the scale allows "
+        "(in brackets what is plausible). Large enough: share of draws at least as large as what "
+        "should stay possible."
     )

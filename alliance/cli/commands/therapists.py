@@ -1,18 +1,29 @@
-"""Therapists on the screen: one line each, best first, and how much they differ."""
+"""`alliance therapists`: one line for each therapist, best first, and how much they differ."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import pandas as pd
+import typer
 from rich.markup import escape
 
-from alliance.cli.screen.narrow import Table, print_fitting, print_whole
-from alliance.cli.screen.render import out, outcome_title
+from alliance.cli import screen
+from alliance.cli.options import (
+    ExtrapolateAtOption,
+    FigureOption,
+    FormatOption,
+    IntervalOption,
+    OutcomeOption,
+    RunArgument,
+)
+from alliance.cli.runs import chosen_outcomes, load_run
+from alliance.cli.screen import Table, outcome_title, print_fitting, print_whole
 from alliance.inference.digits import decimals, interval_decimals, number
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from alliance.inference.answers.therapists import Therapists
     from alliance.inference.runs.fit import Fit
 
@@ -20,15 +31,48 @@ FEWEST_COLUMNS = 3
 Row = dict[Any, Any]
 
 
-def therapists(fit: Fit, answer: Therapists) -> None:
-    """Print the caterpillar table of one outcome, and the shares of variance.
+def therapists(
+    run: RunArgument,
+    outcome: OutcomeOption = None,
+    alliance: Annotated[
+        float | None,
+        typer.Option(
+            help="Where therapists are compared, as slopes may vary. The mean by default."
+        ),
+    ] = None,
+    extrapolate: ExtrapolateAtOption = False,
+    interval: IntervalOption = 0.95,
+    figure: FigureOption = None,
+    table_format: FormatOption = "table",
+) -> None:
+    """Compare the therapists: effects, ranks, share of variance, differences in the alliance."""
+    from alliance.inference.answers.therapists import therapists as described
 
-    Parameters
-    ----------
-    fit : Fit
-    answer : Therapists
-    """
-    console = out()
+    fit = load_run(run)
+    answers = [
+        described(fit, name, alliance=alliance, interval=interval, extrapolate=extrapolate)
+        for name in chosen_outcomes(fit, outcome)
+    ]
+    if any(answer.ranks is None for answer in answers):
+        screen.note(
+            "The model has no therapist effects: only the alliance is described. Fit with "
+            "--therapist intercept or intercept+slope to compare therapists."
+        )
+    if figure is not None:
+        from alliance.diagnostics.figures.therapist_figure import therapist_figure
+
+        screen.save(therapist_figure(fit, answers), figure)
+    if table_format != "table":
+        tables = [answer.table for answer in answers]
+        screen.frame(tables, table_format, simulated=fit.study.simulated)
+        return
+    for answer in answers:
+        _print(fit, answer)
+
+
+def _print(fit: Fit, answer: Therapists) -> None:
+    """Print the caterpillar table of one outcome, and the shares of variance."""
+    console = screen.out()
     print_fitting(console, _caterpillar(fit, answer), FEWEST_COLUMNS)
     print_whole(console, _spreads(fit, answer))
     for line in _legend(fit, answer):
