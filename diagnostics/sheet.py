@@ -13,15 +13,59 @@ from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
-from alliance.diagnostics.words import Cell
-
 EMPTY = "\N{EM DASH}"  # where a number is missing: an empty cell says nothing to a screen reader
 MINUS = "\N{MINUS SIGN}"  # read out as such, and as wide as a plus
 _NEGATIVE = re.compile(r"(?<![\w.-])-(?=\d)")
 # A cell that reads as a number: such columns are set to the right.
-_NUMBER = re.compile(rf"^([PN]\(|half-N)?[<>≥≤x]?\s?[+{MINUS}-]?\d|^-?infinite$")
+_NUMBER = re.compile(rf"^(half-)?N\(|^[<>≥≤x]?\s?[+{MINUS}-]?\d|^-?infinite$")
 
 Row = Mapping[str, str]
+
+
+class Cell(str):
+    """The text of a cell that has more to it than its letters.
+
+    Attributes
+    ----------
+    short : str
+        The same where there is no room for it.
+    code : str
+        What files for machines call it.
+    target : str
+        Name of the report's section that it leads to; empty if to none.
+    alarm : bool
+        Whether it asks for a look.
+    """
+
+    short: str
+    code: str
+    target: str
+    alarm: bool
+    __slots__ = ("alarm", "code", "short", "target")
+
+    def __new__(
+        cls, text: str, *, short: str = "", code: str = "", target: str = "", alarm: bool = False
+    ) -> Cell:
+        """The text, with what else is known of it."""
+        made = super().__new__(cls, text)
+        made.short, made.code, made.target, made.alarm = short or text, code or text, target, alarm
+        return made
+
+
+def fitting(text: str, room: int) -> str:
+    """A text, or its short form where there is no room for so many characters.
+
+    Examples
+    --------
+    >>> fitting(Cell("Acupuncture minus Usual care", short="A minus U"), 10)
+    'A minus U'
+    """
+    return text if len(text) <= room or not isinstance(text, Cell) else text.short
+
+
+def alarmed(text: str, alarm: bool) -> str:
+    """A text that asks for a look, or does not."""
+    return Cell(text, alarm=True) if alarm else text
 
 
 def typeset(text: str) -> str:
@@ -114,11 +158,20 @@ class Sheet:
         return pd.DataFrame(self.filled, columns=self.columns, dtype=object)
 
     @property
+    def abbreviated(self) -> bool:
+        """Whether a level has a short form, as the codes of arms are."""
+        cells = (cell for row in self.rows for name, cell in row.items() if name != "Outcome")
+        return any(isinstance(cell, Cell) and cell.short != cell for cell in cells)
+
+    @property
     def right(self) -> tuple[bool, ...]:
-        """Whether each column holds numbers only, and is set to the right."""
-        columns = zip(*self.cells, strict=True)
-        filled = [[cell for cell in column if cell not in ("", EMPTY)] for column in columns]
-        return tuple(bool(own) and all(_NUMBER.match(cell) for cell in own) for own in filled)
+        """Whether each column is of numbers, but for a few words, and is set to the right."""
+        found = []
+        for column in zip(*self.cells, strict=True):
+            filled = [cell for cell in column if cell not in ("", EMPTY)]
+            numbers = sum(bool(_NUMBER.match(cell)) for cell in filled)
+            found.append(2 * numbers > len(filled))
+        return tuple(found)
 
     def without(self, names: Collection[str]) -> Sheet:
         """The sheet without some of its columns.

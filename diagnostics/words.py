@@ -21,6 +21,7 @@ from alliance.data_prep.levels import (
     slope_names,
 )
 from alliance.data_prep.study.description import Outcome, Study
+from alliance.diagnostics.sheet import Cell, fitting
 from alliance.inference.digits import figures, number
 from alliance.models.spec import JOINT
 
@@ -100,36 +101,6 @@ FLOW = {
 CAUTION = "an interval that includes zero does not show that there is no effect"
 SIMULATED = "SIMULATED"
 EXTRAPOLATED = "*"  # beside a value outside what was observed
-
-
-class Cell(str):
-    """The text of a cell that has more to it than its letters.
-
-    Attributes
-    ----------
-    short : str
-        The same where there is no room for it.
-    code : str
-        What files for machines call it.
-    target : str
-        Name of the report's section that it leads to; empty if to none.
-    alarm : bool
-        Whether it asks for a look.
-    """
-
-    short: str
-    code: str
-    target: str
-    alarm: bool
-    __slots__ = ("alarm", "code", "short", "target")
-
-    def __new__(
-        cls, text: str, *, short: str = "", code: str = "", target: str = "", alarm: bool = False
-    ) -> Cell:
-        """The text, with what else is known of it."""
-        made = super().__new__(cls, text)
-        made.short, made.code, made.target, made.alarm = short or text, code or text, target, alarm
-        return made
 
 
 # Numbers -----------------------------------------------------------------------------------------
@@ -217,11 +188,6 @@ def rough(value: float | None, digits: int = 3) -> str:
     return "" if value is None or not math.isfinite(value) else figures(value, digits)
 
 
-def alarmed(text: str, alarm: bool) -> str:
-    """A text that asks for a look, or does not."""
-    return Cell(text, alarm=True) if alarm else text
-
-
 # Names -------------------------------------------------------------------------------------------
 
 
@@ -274,17 +240,6 @@ def _levels(study: Study) -> dict[str, tuple[str, str]]:
     }
     # An arm whose code is one of these stands in quotes where slopes are named
     return told | {name: (LEVELS[name], name) for name in RESERVED}
-
-
-def fitting(text: str, room: int) -> str:
-    """A text, or its short form where there is no room for so many characters.
-
-    Examples
-    --------
-    >>> fitting(Cell("Acupuncture minus Usual care", short="A minus U"), 10)
-    'A minus U'
-    """
-    return text if len(text) <= room or not isinstance(text, Cell) else text.short
 
 
 def quantity_and_level(study: Study, quantity: str, name: str) -> str:
@@ -359,6 +314,17 @@ def label(study: Study, outcome: str) -> str:
     own = study.outcomes[outcome].label
     same = sum(each.label == own for each in study.outcomes.values())
     return own if same == 1 else f"{own} ({outcome})"
+
+
+def outcome(study: Study, name: str) -> Cell:
+    """An outcome's label, in short its code.
+
+    Parameters
+    ----------
+    study : Study
+    name : str
+    """
+    return Cell(label(study, name), short=name, code=name)
 
 
 def patients(fit: Fit, outcome: str) -> int:

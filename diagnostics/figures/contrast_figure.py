@@ -16,6 +16,7 @@ from alliance.data_prep.levels import contrast_names
 from alliance.data_prep.study.description import Study
 from alliance.diagnostics import words
 from alliance.diagnostics.figures.figure_page import COLOURS, STYLE, Page
+from alliance.diagnostics.sheet import fitting
 from alliance.inference.digits import interval_decimals
 from alliance.inference.estimands.compared_at import places_in_words
 from alliance.inference.estimands.missing_outcomes import stated_shifts
@@ -133,7 +134,7 @@ def _named(study: Study, levels: Collection[str]) -> list[str]:
     """Contrasts by the arms' labels if there is room for all of them, otherwise by their codes."""
     told = [words.level(study, level) for level in levels]
     longest = max(map(len, told))
-    return [words.fitting(text, TITLE_CHARACTERS - longest + len(text)) for text in told]
+    return [fitting(text, TITLE_CHARACTERS - longest + len(text)) for text in told]
 
 
 def _intervals(panel: Axes, rows: list[dict[Any, Any]], label: str) -> None:

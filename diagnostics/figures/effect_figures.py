@@ -18,6 +18,7 @@ from alliance.diagnostics.figures.figure_page import (
     hatch_extrapolated,
     legend_label,
 )
+from alliance.diagnostics.sheet import fitting
 from alliance.inference.answers.effects import Effects
 from alliance.inference.runs.fit import Fit
 
@@ -121,7 +122,7 @@ def _effect_row(part: SubFigure, fit: Fit, answer: Effects, columns: int, inches
     for k, which in enumerate(answer.contrasts):
         curve, chance = axes[0, k], axes[1, k]
         _contrast(curve, answer, which.level)
-        curve.set_title(words.fitting(words.level(fit.study, which.level), room), fontsize=9)
+        curve.set_title(fitting(words.level(fit.study, which.level), room), fontsize=9)
         _rug(curve, answer)
         _chances(chance, answer, which.level)
         _along(chance, fit, answer)

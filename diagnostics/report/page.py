@@ -22,8 +22,7 @@ from matplotlib.figure import Figure
 from alliance.data_prep.errors import InputError
 from alliance.diagnostics.figures.figure_page import save
 from alliance.diagnostics.report.parts import Picture, Section
-from alliance.diagnostics.sheet import typeset
-from alliance.diagnostics.words import Cell
+from alliance.diagnostics.sheet import Cell, typeset
 from alliance.inference.runs.fit import Fit
 from alliance.inference.runs.whole_files import GENERATOR, is_report
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from alliance.diagnostics import words
-from alliance.diagnostics.sheet import Sheet
+from alliance.diagnostics.sheet import Cell, Sheet, fitting
 from alliance.inference.answers.averages import Averages
 from alliance.inference.answers.bands import Region
 from alliance.inference.answers.decisions import Decisions
@@ -531,6 +531,7 @@ def effects_legend(fit: Fit, answers: Sequence[Effects]) -> list[str]:
             f"{MARK} extrapolated: ratings were from {low:g} to {high:g}."
             if any(answer.extrapolated.any() for answer in answers)
             else "",
+            f"Arms: {words.arms(fit.study)}.",
         ]
     )
 
@@ -625,7 +626,7 @@ def _lifts(fit: Fit, answer: Decisions, part: pd.DataFrame, share: str) -> Sheet
             means = "" if row["quantity"] == "lift" else ", therapist means too"
             rows.append(
                 {
-                    "Arm": words.Cell(f"{level}{means}", short=words.fitting(level, 0) + means),
+                    "Arm": Cell(f"{level}{means}", short=fitting(level, 0) + means),
                     "Mean": number(row["mean"], digits),
                     f"{share} interval": words.interval(row["lower"], row["upper"], digits),
                     **{head: words.chance(row[each]) for each, head in chances.items()},
@@ -675,6 +676,7 @@ def decisions_legend(fit: Fit, answers: Sequence[Decisions]) -> list[str]:
             if "lift_with_therapist_means" in quantities
             else "",
             f"{MARK} extrapolated." if tables["extrapolated"].any() else "",
+            f"Arms: {words.arms(fit.study)}.",
         ]
     )
 

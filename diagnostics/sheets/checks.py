@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
 
+from alliance.data_prep.study.description import Study
 from alliance.diagnostics import words
 from alliance.diagnostics.checks.loo_checks import LooCheck
 from alliance.diagnostics.checks.predictive_checks import (
@@ -16,7 +17,7 @@ from alliance.diagnostics.checks.predictive_checks import (
 )
 from alliance.diagnostics.checks.prior_check import PriorCheck
 from alliance.diagnostics.gate.gate import GateReport
-from alliance.diagnostics.sheet import Row, Sheet, without_empty
+from alliance.diagnostics.sheet import Row, Sheet, alarmed, without_empty
 from alliance.inference.digits import decimals, interval_decimals, number
 from alliance.inference.leaving_out.leave_one_out import TARGETS, LeaveOneOut
 from alliance.inference.leaving_out.leave_one_out_comparison import LooComparison
@@ -224,11 +225,10 @@ def left_out(
     for k, each in enumerate(found):
         row = each.table().iloc[0]
         cells = {
-            "Outcome": words.label(fit.study, each.outcome),
+            "Outcome": words.outcome(fit.study, each.outcome),
             "Left out": f"one {row['by']} of {row['units']}",
-            "elpd": number(row["elpd"], 1),
-            "SE": number(row["se"], 1),
-            "Effective parameters": number(row["p_loo"], 1),
+            "elpd (SE)": f"{number(row['elpd'], 1)} ({number(row['se'], 1)})",
+            "p_loo": number(row["p_loo"], 1),
             "Largest Pareto k": number(row["largest_k"], 2),
             "k too high": f"{row['k_too_high']} (over {row['good_k']:.2g})",
         }
@@ -248,8 +248,8 @@ def left_out(
         "",
         rows,
         "Expected log predictive density (elpd) of scores left out, with its standard error, by "
-        "Pareto-smoothed importance sampling. It compares models of the same patients, and has no "
-        "meaning by itself.",
+        "Pareto-smoothed importance sampling; p_loo: effective parameters. It compares models of the "
+        "same patients, and has no meaning by itself.",
         pd.concat([each.table() for each in found], ignore_index=True),
         heads=2,
     )
@@ -265,7 +265,7 @@ def left_out_legend(by: Any) -> list[str]:
     lead = f"elpd: log density of scores left out, summed, with its SE; to predict {TARGETS[by]}."
     if by == "patient":
         return [
-            f"{lead} LOO-PIT p: calibration of single scores. R2: Bayesian, therapists included."
+            f"{lead} p_loo: effective parameters. LOO-PIT p: calibration of single scores. R2: Bayesian, therapists included."
         ]
     return [
         f"{lead} Its standard error rests on so few therapists, of such different numbers of "
@@ -287,9 +287,7 @@ def units_left_out(fit: Fit, found: LeaveOneOut) -> Sheet:
             found.by.capitalize(): str(row[found.by]),
             "Patients": str(row["patients"]),
             "elpd": number(row["elpd"], 2),
-            "Pareto k": words.alarmed(
-                number(row["pareto_k"], 2), not row["pareto_k"] <= found.good_k
-            ),
+            "Pareto k": alarmed(number(row["pareto_k"], 2), not row["pareto_k"] <= found.good_k),
             "Method": row["method"],
         }
         for row in table.to_dict("records")
@@ -316,9 +314,8 @@ def loo_comparison(fit: Fit, comparison: LooComparison) -> Sheet:
             {
                 "Fit": row["fit"],
                 "Difference (SE)": f"{apart} ({error})" if position else "",
-                "elpd": number(row["elpd"], 1),
-                "SE": number(row["se"], 1),
-                "Effective parameters": number(row["p_loo"], 1),
+                "elpd (SE)": f"{number(row['elpd'], 1)} ({number(row['se'], 1)})",
+                "p_loo": number(row["p_loo"], 1),
                 "k too high": str(row["k_too_high"]),
                 "Refitted": str(row["refitted"]),
             }
@@ -364,7 +361,7 @@ def explained(fit: Fit, found: Sequence[ExplainedVariance], *, interval: float) 
         digits = max(2, interval_decimals(row["lower"], row["upper"]))
         rows.append(
             {
-                "Outcome": words.label(fit.study, row["outcome"]),
+                "Outcome": words.outcome(fit.study, row["outcome"]),
                 "Explained by": row["explained_by"],
                 "R2": number(row["mean"], digits),
                 f"{share} interval": words.interval(row["lower"], row["upper"], digits),
@@ -448,17 +445,26 @@ def prior_legend(checks: Sequence[PriorCheck]) -> list[str]:
     ]
 
 
-def prior_costs(
-    table: pd.DataFrame, label: Mapping[str, str], study: Any, interval: float
-) -> Sheet:
+def worst_costs(table: pd.DataFrame) -> pd.DataFrame:
+    """Of several levels of a quantity, the one that is pulled most.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As from `inference.priors.prior_costs`.
+    """
+    quantity = table.groupby(["outcome", "quantity"], sort=False)["pull"]
+    worst = table.loc[quantity.transform("idxmax"), "level"].to_numpy()
+    return table[table["level"].to_numpy() == worst]
+
+
+def prior_costs(table: pd.DataFrame, study: Study, *, interval: float) -> Sheet:
     """How far the priors pull effects in a design, and how often intervals then hold them.
 
     Parameters
     ----------
     table : pandas.DataFrame
         As from `inference.priors.prior_costs`.
-    label : mapping of str to str
-        What each outcome is called.
     study : Study
     interval : float
         Probability of the intervals.
@@ -472,7 +478,7 @@ def prior_costs(
         }
         rows.append(
             {
-                "Outcome": label[str(outcome)],
+                "Outcome": words.outcome(study, str(outcome)),
                 "Quantity": words.plain(str(quantity)),
                 "Level": words.level(study, str(level)),
                 "Pulled by": words.percent(own["pull"].iloc[0]),

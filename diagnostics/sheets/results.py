@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from alliance.data_prep.levels import AVERAGE
+from alliance.data_prep.study.description import Study
 from alliance.diagnostics import words
 from alliance.diagnostics.sheet import Row, Sheet
 from alliance.inference.digits import decimals, number, shared_decimals
@@ -312,7 +313,7 @@ def beside_legend(runs: Mapping[str, Fit], *, at: float | None = None) -> list[s
     ]
 
 
-def flow(study: Any, table: pd.DataFrame) -> Sheet:
+def flow(study: Study, table: pd.DataFrame) -> Sheet:
     """How many patients are analysed and left out, an outcome beside the other.
 
     Parameters

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from alliance.diagnostics import words
-from alliance.diagnostics.sheet import Row, Sheet
+from alliance.diagnostics.sheet import Row, Sheet, alarmed
 from alliance.diagnostics.sheets.results import named
 from alliance.inference.answers.unseen_improvement import UnseenImprovement
 from alliance.inference.digits import decimals, figures, interval_decimals, number
@@ -33,7 +33,7 @@ def power_scaling(fit: Fit, answer: PowerScaling) -> Sheet:
     rows = [
         {
             **named(fit, row),
-            "Diagnosis": words.alarmed(
+            "Diagnosis": alarmed(
                 row["diagnosis"], row["diagnosis"] in ("prior-data conflict", "weak likelihood")
             ),
             "Priors": number(row["prior_sensitivity"], 2),
@@ -61,7 +61,7 @@ def each_prior(fit: Fit, answer: PowerScaling) -> Sheet:
             {
                 **named(fit, {"quantity": quantity, "level": level}),
                 **{
-                    words.plain(kind): words.alarmed(number(value, 2), bool(ruled))
+                    words.plain(kind): alarmed(number(value, 2), bool(ruled))
                     for kind, value, ruled in cells
                 },
             }
@@ -147,7 +147,7 @@ def refits_legend(fit: Fit) -> list[str]:
 def _shift(row: Mapping[Any, Any]) -> str:
     sign = "+" if row["shift"] > 0 else ""
     text = f"{row['shift_sd']:+.2f} ({sign}{figures(row['shift'], 2)})"
-    return words.alarmed(text, abs(row["shift_sd"]) > LARGE_SHIFT)
+    return alarmed(text, abs(row["shift_sd"]) > LARGE_SHIFT)
 
 
 def influence(fit: Fit, answer: Influence, first: int | None, *, both: bool = False) -> Sheet:
@@ -173,10 +173,10 @@ def influence(fit: Fit, answer: Influence, first: int | None, *, both: bool = Fa
         cells = {
             **who,
             "Moves most": words.quantity_and_level(fit.study, row["quantity"], row["level"]),
-            "By SDs": words.alarmed(f"{row['shift_sd']:+.2f}", abs(row["shift_sd"]) > LARGE_SHIFT),
+            "By SDs": alarmed(f"{row['shift_sd']:+.2f}", abs(row["shift_sd"]) > LARGE_SHIFT),
             "With": number(row["mean"], digits),
             "Without": number(row["mean_without"], digits),
-            "Pareto k": words.alarmed(number(row["pareto_k"], 2), not row["reliable"]),
+            "Pareto k": alarmed(number(row["pareto_k"], 2), not row["reliable"]),
             "Method": row["method"],
         }
         if answer.by == "therapist" and not both:
@@ -243,7 +243,7 @@ def tipping(fit: Fit, found: Sequence[UnseenImprovement]) -> Sheet:
     table = pd.concat([each.tipping_table() for each in found], ignore_index=True)
     rows = [
         {
-            "Outcome": words.label(fit.study, row["outcome"]),
+            "Outcome": words.outcome(fit.study, row["outcome"]),
             "Posterior mean": words.rough(row["mean"]),
             "Carries the mean to zero": words.percent(row["tipping_mean"]),
             "Carries the interval to zero": words.percent(row["tipping_interval"]),

@@ -37,7 +37,7 @@ def therapists(fit: Fit, answer: Therapists) -> Sheet:
         if effects:
             rank = f"{row['rank']:.1f} ({row['rank_lower']:.0f} to {row['rank_upper']:.0f})"
             cells |= {
-                f"Effect ({share} interval)": _with_interval(row, digits),
+                f"Effect ({share})": _with_interval(row, digits),
                 "P(> 0)": words.chance(row["prob_positive"]),
                 "Rank": rank,
                 "P(best)": words.chance(row["prob_best"]),

@@ -11,13 +11,12 @@ import pytest
 
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.files import LIST
-from alliance.diagnostics import words
 from alliance.diagnostics.report.contents import SECTIONS
 from alliance.diagnostics.report.exports import table_files, write_tables
 from alliance.diagnostics.report.material import Material
 from alliance.diagnostics.report.parts import Section
 from alliance.diagnostics.report.sections.checklist import named_by_arviz
-from alliance.diagnostics.sheet import Sheet
+from alliance.diagnostics.sheet import Cell, Sheet
 from alliance.inference.digits import decimals
 from alliance.inference.runs.fit import Fit
 
@@ -107,7 +106,7 @@ def test_the_tables_of_results_are_the_tidy_table(made_fit: Fit):
 
 
 def test_a_cell_that_leads_somewhere_is_text_elsewhere():
-    cell = words.Cell("Results", target="results")
+    cell = Cell("Results", target="results")
     assert (cell, cell.target) == ("Results", "results")
     rows = [{"Item": "1", "Where": cell}]
     files = table_files([Sheet("a", "A caption", rows)], simulated=False)
@@ -116,7 +115,7 @@ def test_a_cell_that_leads_somewhere_is_text_elsewhere():
 
 
 def test_csv_has_codes_where_people_read_labels():
-    level = words.Cell("Acupuncture minus Usual care", code="1-0")
+    level = Cell("Acupuncture minus Usual care", code="1-0")
     files = table_files([Sheet("a", "A caption", [{"Level": level}])], simulated=False)
     assert "Acupuncture minus Usual care" in files["a.md"]
     assert files["a.csv"] == "Level\n1-0\n"
@@ -129,5 +128,3 @@ def test_arviz_names_itself_and_the_methods():
     assert all(len(text) > 30 for text in found.values())
     assert not re.search(r"[{}\\$]", " ".join(found.values()))  # no BibTeX is left over
     assert "Bürkner" in " ".join(found.values())
-
-

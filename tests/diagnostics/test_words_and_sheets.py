@@ -144,4 +144,4 @@ def test_tables_are_built_in_one_place() -> None:
             ]
             if "Table" in calls:
                 makers.append(str(path.relative_to(ROOT)))
-    assert makers == ["alliance/cli/screen/tables.py"]
+    assert makers == ["alliance/cli/screen.py"]

@@ -26,7 +26,7 @@ from alliance.diagnostics.report.parts import (
     References,
     Section,
 )
-from alliance.diagnostics.sheet import Sheet
+from alliance.diagnostics.sheet import Cell, Sheet
 from alliance.inference.digits import number
 from alliance.models.spec import ModelSpec
 
@@ -194,7 +194,7 @@ def checklist(material: Material, built: Collection[Section]) -> Section:
         state = item.state or (REPORTED if there else GAP)
         linked = ""
         if there:
-            linked = words.Cell(titles[item.section], target=item.section)
+            linked = Cell(titles[item.section], target=item.section)
         told = item.told if there or item.state else "not computed for this report"
         rows.append(
             {

@@ -316,8 +316,7 @@ def _costs(material: Material) -> list[Part]:
     numbers = costs_of_fit(fit, interval=material.interval)
     if numbers.empty:
         return []
-    labels = {outcome: words.label(fit.study, outcome) for outcome in fit.outcomes}
-    sheet = prior_costs(numbers, labels, fit.study, material.interval)
+    sheet = prior_costs(numbers, fit.study, interval=material.interval)
     further = (
         "The SDs are at their posterior means and taken as known; other coefficients are as the "
         "prior expects them."
