@@ -248,8 +248,8 @@ def left_out(
         "",
         rows,
         "Expected log predictive density (elpd) of scores left out, with its standard error, by "
-        "Pareto-smoothed importance sampling; p_loo: effective parameters. It compares models of the "
-        "same patients, and has no meaning by itself.",
+        "Pareto-smoothed importance sampling; p_loo: effective parameters. It compares models of "
+        "the same patients, and has no meaning by itself.",
         pd.concat([each.table() for each in found], ignore_index=True),
         heads=2,
     )
@@ -265,7 +265,8 @@ def left_out_legend(by: Any) -> list[str]:
     lead = f"elpd: log density of scores left out, summed, with its SE; to predict {TARGETS[by]}."
     if by == "patient":
         return [
-            f"{lead} p_loo: effective parameters. LOO-PIT p: calibration of single scores. R2: Bayesian, therapists included."
+            f"{lead} p_loo: effective parameters. LOO-PIT p: calibration of single scores. R2: "
+            "Bayesian, therapists included."
         ]
     return [
         f"{lead} Its standard error rests on so few therapists, of such different numbers of "
