@@ -5,19 +5,25 @@ Data go to standard output, everything else to standard error.
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import os
+import re
+import shlex
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from alliance.data_prep.errors import DataError
 
@@ -51,20 +57,103 @@ WORD = len("undetermined")  # letters of a word that is not broken
 LONG = 24  # letters of a line of running text that a column should have room for
 UNBOUNDED = 10_000  # columns of a screen on which every table has room
 SHORT = 9  # letters of a line in a column of words, at least, beside numbers on one line
+PROSE = {"message", "recommendation", "rule", "remedy", "reason"}  # columns that hold sentences
+
+# An argument in backticks, alone or with a value; or a call.
+ARGUMENT = re.compile(r"`([a-z]\w*)(?:=([^`]+)|\([^`]*\))?`")
+
+INSTEAD = {
+    'compare_loo(by="therapist")': "`alliance loo RUN --by therapist`",
+    "influence()": "`alliance sensitivity RUN --kind influence`",
+    "loo_figure()": "`alliance loo RUN --figure FILE`",
+    "path": "--out",
+    "prior_refits()": "`alliance sensitivity RUN --kind refits`",
+    "save_fit()": "`alliance fit --out`",
+    "unseen_improvement()": "`alliance sensitivity RUN --kind unseen`",
+}
+"""What a shell has instead of calls, and of arguments with another name than the option."""
 
 
-def out() -> Console:
+def as_options(text: str) -> str:
+    """A message with the arguments that it names as options of this command line.
+
+    What is no option of any command, such as a key of the study file, stays as it is.
+
+    Parameters
+    ----------
+    text : str
+        In the notation of `data_prep.errors`.
+
+    Examples
+    --------
+    >>> as_options('Give `therapist="none"`, or leave `interaction=False` and `joint` out.')
+    'Give --therapist none, or leave --no-interaction and --joint out.'
+    >>> as_options("Correct `range`, or ask with `target_accept=0.95` and `extrapolate=True`.")
+    'Correct `range`, or ask with --target-accept 0.95 and --extrapolate.'
+    """
+    return ARGUMENT.sub(_as_option, text) if "`" in text else text
+
+
+def _as_option(found: re.Match[str]) -> str:
+    asked, (name, value) = found[0], found.groups()
+    if asked.strip("`") in INSTEAD:
+        return INSTEAD[asked.strip("`")]
+    option = _options().get(name) if "(" not in asked else None
+    if option is None or value is None:
+        return option.name if option else asked
+    try:
+        given = ast.literal_eval(value)
+    except (SyntaxError, ValueError):
+        return asked  # no value as Python writes one: it merely looks like an argument
+    if isinstance(given, bool):
+        return (option.switch and (option.name if given else option.opposite)) or asked
+    several = given if isinstance(given, list | tuple) else [given]
+    return f"{option.name} {shlex.quote(','.join(map(str, several)))}"
+
+
+class Option(NamedTuple):
+    """An option of some command: whether it is a switch, and what switches it off."""
+
+    name: str
+    switch: bool
+    opposite: str
+
+
+@cache
+def _options() -> dict[str, Option]:
+    """Options of all commands, by the argument's name."""
+    from alliance.cli.app import app  # here, because its commands print through this
+
+    root: Any = typer.main.get_command(app)
+    found: dict[str, Option] = {}
+    for command in root.commands.values():
+        for parameter in command.params:
+            if parameter.param_type_name != "option":
+                continue
+            option = Option(parameter.opts[0], parameter.is_flag, *parameter.secondary_opts or [""])
+            name = option.name.removeprefix("--").replace("-", "_")
+            found[name] = max(option, found.get(name, option))  # a switch before one with a value
+    return found
+
+
+class Screen(Console):
+    """A terminal on which messages name options."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """A text with its markup, as of `rich.console.Console`."""
+        return super().render_str(as_options(text), **options)
+
+
+def out() -> Screen:
     """Standard output as rich sees it; wide where it is not a terminal."""
     if sys.stdout.isatty():
-        return Console(emoji=False)
+        return Screen(emoji=False)
     columns = os.environ.get("COLUMNS", "")
-    return Console(
-        emoji=False, width=int(columns) if columns.isdecimal() and int(columns) else WIDE
-    )
+    return Screen(emoji=False, width=int(columns) if columns.isdecimal() and int(columns) else WIDE)
 
 
-def _err() -> Console:
-    return Console(emoji=False, stderr=True, highlight=False, soft_wrap=True)
+def _err() -> Screen:
+    return Screen(emoji=False, stderr=True, highlight=False, soft_wrap=True)
 
 
 def say(text: str) -> None:
@@ -95,9 +184,9 @@ def problems(found: DataError) -> None:
             escape(problem.remedy),
         )
     console = (
-        Console(emoji=False, stderr=True)
+        Screen(emoji=False, stderr=True)
         if sys.stderr.isatty()
-        else Console(emoji=False, stderr=True, width=WIDE)
+        else Screen(emoji=False, stderr=True, width=WIDE)
     )
     console.print(table)
     hidden = len(found.problems) - len(found.shown)
@@ -122,6 +211,8 @@ def frame(
     table = tables if isinstance(tables, pd.DataFrame) else pd.concat(tables, ignore_index=True)
     if simulated:
         table = table.assign(data="SIMULATED")
+    prose = {name: table[name].map(as_options, na_action="ignore") for name in PROSE & set(table)}
+    table = table.assign(**prose)
     if table_format == "csv":
         text = table.to_csv(index=False)
     else:
@@ -253,7 +344,7 @@ def _fitted(
 
 def _needed(sheets: Sequence[Sheet], short: bool) -> int:
     """Columns of the screen that tables need; labels and long texts may go over several lines."""
-    console = Console(emoji=False, width=UNBOUNDED)
+    console = Screen(emoji=False, width=UNBOUNDED)
     tables = [_table(sheet, short) for sheet in sheets]
     for sheet, table in zip(sheets, tables, strict=True):
         for cells, column in zip(zip(*sheet.cells, strict=True), table.columns, strict=True):
@@ -327,7 +418,7 @@ def _least(shown: Table) -> int:
     for column in shown.columns:
         if not column.no_wrap:
             column.max_width = SHORT
-    width = Console(emoji=False, width=UNBOUNDED).measure(shown).maximum
+    width = Screen(emoji=False, width=UNBOUNDED).measure(shown).maximum
     for column, own in zip(shown.columns, before, strict=True):
         column.max_width = own
     return width
@@ -349,7 +440,7 @@ def sampling_progress(outcomes: Sequence[str]) -> Iterator[Callable[[str, int, i
     """
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(emoji=False, stderr=True)
+    console = Screen(emoji=False, stderr=True)
     if not console.is_terminal:
         yield None
         return
@@ -376,7 +467,6 @@ def sampling_progress(outcomes: Sequence[str]) -> Iterator[Callable[[str, int, i
 @contextmanager
 def fits_progress() -> Iterator[Callable[[int, int], None] | None]:
     """Show a bar of many fits with the time left on standard error, where that is a terminal."""
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -386,7 +476,7 @@ def fits_progress() -> Iterator[Callable[[int, int], None] | None]:
         TimeRemainingColumn,
     )
 
-    console = Console(emoji=False, stderr=True)
+    console = Screen(emoji=False, stderr=True)
     if not console.is_terminal:
         yield None
         return
@@ -421,7 +511,7 @@ def refits_progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
     callable or None
         To be called with the refits done and the refits to do.
     """
-    console = Console(emoji=False, stderr=True)
+    console = Screen(emoji=False, stderr=True)
     if not console.is_terminal:
         yield None
         return

@@ -16,12 +16,13 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from alliance.data_prep.covariates import LABELLED, CovariateColumn, column_names
-from alliance.data_prep.errors import DataError, Problem
+from alliance.data_prep.covariates import CovariateColumn, column_names
+from alliance.data_prep.errors import DataError, Problem, extra_package
 from alliance.data_prep.files import file_sha256
 from alliance.data_prep.study.description import Study
-from alliance.data_prep.tables.binary_files import check_cells, package
+from alliance.data_prep.tables.binary_files import check_cells
 from alliance.data_prep.tables.cells import (
+    LABELLED,
     LARGEST_NUMBER,
     NOT_A_NUMBER,
     Codes,
@@ -360,8 +361,8 @@ def arrow_table(path: Path, columns: Sequence[str], repeated: Sequence[str]) -> 
     InputError
         If pyarrow is not installed, or there are more cells than are read.
     """
-    pa = package("pyarrow", "parquet", path.name)
-    parquet = package("pyarrow.parquet", "parquet", path.name)
+    pa = extra_package("pyarrow", "parquet", f"{path.name}: reading it")
+    parquet = extra_package("pyarrow.parquet", "parquet", f"{path.name}: reading it")
     try:
         with parquet.ParquetFile(path, read_dictionary=list(repeated)) as file:
             titles = [name.strip() for name in file.schema_arrow.names]
