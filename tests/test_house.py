@@ -82,6 +82,26 @@ def test_a_room_imports_nothing_by_itself_and_says_what_it_is_for(room: str) -> 
     assert len((ast.get_docstring(door) or "").split()) > 50
 
 
+# One fitted outcome (decision 0028) ---------------------------------------------------------------
+
+ONCE = {
+    r"\(1 - \w*(interval|INTERVAL)\) / 2": "inference/draws/quantiles.py",
+    r"1 if .*better == .higher. else -1": "inference/posterior.py",
+    r"default_rng\(\d": None,
+    r"_NUMBERS = 4_000_000": "inference/draws/blocks.py",
+}
+
+
+@pytest.mark.parametrize("pattern", ONCE)
+def test_what_is_asked_of_an_outcome_stands_once(pattern: str) -> None:
+    found = [
+        str(path.relative_to(ROOT))
+        for path in sorted((ROOT / "inference").rglob("*.py"))
+        if re.search(pattern, path.read_text(encoding="utf-8"))
+    ]
+    assert found == ([] if ONCE[pattern] is None else [ONCE[pattern]])
+
+
 # Lengths ------------------------------------------------------------------------------------------
 
 

@@ -77,7 +77,7 @@ def load_run(
         Whether patients' rows are needed, which runs of many files do not hold.
     """
     from alliance.data_prep.study.description import find_study, read_study
-    from alliance.inference.runs.fit import refuse_rows
+    from alliance.inference.posterior import refuse_rows
     from alliance.inference.runs.run_folder import load_fit
 
     described = None if study is None else read_study(find_study(study))
@@ -102,11 +102,7 @@ def chosen_outcomes(fit: Fit, outcomes: Sequence[str] | None) -> list[str]:
     InputError
         If the run has no such outcome.
     """
-    from alliance.inference.patients.asked_patients import require_outcome
-
-    for outcome in outcomes or []:
-        require_outcome(fit, outcome)
-    return [name for name in fit.outcomes if not outcomes or name in outcomes]
+    return fit.chosen(outcomes or ())
 
 
 def several_runs(paths: Sequence[Path], *, rows: bool = True) -> dict[str, Fit]:

@@ -67,6 +67,7 @@ INSTEAD = {
     "influence()": "`alliance sensitivity RUN --kind influence`",
     "loo_figure()": "`alliance loo RUN --figure FILE`",
     "path": "--out",
+    "raise_alliance": "--lift",
     "prior_refits()": "`alliance sensitivity RUN --kind refits`",
     "save_fit()": "`alliance fit --out`",
     "unseen_improvement()": "`alliance sensitivity RUN --kind unseen`",

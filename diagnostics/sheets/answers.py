@@ -13,10 +13,8 @@ from alliance.diagnostics.sheet import Cell, Sheet, fitting
 from alliance.inference.answers.averages import Averages
 from alliance.inference.answers.bands import Region
 from alliance.inference.answers.decisions import Decisions
-from alliance.inference.answers.effect_tables import effects_table
-from alliance.inference.answers.effects import Effects
-from alliance.inference.answers.prediction_tables import unseen_columns
-from alliance.inference.answers.predictions import Predictions
+from alliance.inference.answers.effects import Effects, effects_table
+from alliance.inference.answers.predictions import Predictions, unseen_columns
 from alliance.inference.digits import (
     decimals,
     figures,
@@ -25,7 +23,7 @@ from alliance.inference.digits import (
     shared_decimals,
     short,
 )
-from alliance.inference.patients.extrapolation import beyond
+from alliance.inference.ranges import beyond
 from alliance.inference.runs.fit import Fit
 
 MARK = words.EXTRAPOLATED
@@ -307,7 +305,7 @@ def contrasts_along(fit: Fit, answer: Effects, numbers: pd.DataFrame | None = No
         What its file holds; the rows shown by default.
     """
     share = words.level_of(answer.interval)
-    chances = asked_chances(answer.yardstick.threshold, answer.yardstick.rope)
+    chances = asked_chances(answer.thresholds.better_by, answer.thresholds.equivalence)
 
     def cells(row: Record, digits: int) -> dict[str, str]:
         return {
@@ -458,7 +456,7 @@ def region_lines(fit: Fit, answer: Effects) -> list[str]:
 
 
 def _region(fit: Fit, answer: Effects, which: Any, region: Region) -> str:
-    better = which.first if region.sign == answer.curves.gain else which.second
+    better = which.first if region.sign == answer.curves.direction else which.second
     low, high = answer.observed
     mark = " (partly extrapolated)" if region.start < low or region.end > high else ""
     ends = answer.curves.moderator[[0, -1]]
@@ -511,11 +509,11 @@ def effects_legend(fit: Fit, answers: Sequence[Effects]) -> list[str]:
         Of one interval.
     """
     first = answers[0]
-    by = any(answer.yardstick.threshold is not None for answer in answers)
-    rope = any(answer.yardstick.rope is not None for answer in answers)
+    by = any(answer.thresholds.better_by is not None for answer in answers)
+    rope = any(answer.thresholds.equivalence is not None for answer in answers)
     low, high = first.observed
     start, end = first.curves.moderator[[0, -1]]
-    source = first.yardstick.source
+    source = first.thresholds.source
     return words.among(
         [
             _contrast_words(by=by, unit=", in points of the outcome"),
@@ -698,9 +696,9 @@ def decisions_notes(fit: Fit, answers: Iterable[Decisions]) -> Iterator[str]:
                 "SCORE gives the share who reach a score."
             )
         yield from answer.counted.ends
-        if answer.lift is None:
+        if answer.raised is None:
             continue
-        lift, lifted = answer.lift, True
+        lift, lifted = answer.raised, True
         end = "high" if lift.points > 0 else "low"
         further = (
             f"; {lift.extrapolated:.0f} are lifted beyond the observed {end}est {name}."

@@ -22,18 +22,18 @@ from numpy.typing import NDArray
 from scipy import special
 
 from alliance.data_prep.levels import AVERAGE, BETWEEN, contrast_names, slope_names
-from alliance.inference.sampling.profiles import seed_sequence
-from alliance.inference.scores.predictor import (
+from alliance.inference.draws.blocks import column_blocks
+from alliance.inference.posterior import Posterior
+from alliance.inference.sampling.profiles import DEFAULT_SEED, seed_sequence
+from alliance.inference.scores.linear_predictor import expected_scores, link_scale
+from alliance.inference.scores.therapist_parts import (
     TherapistChoice,
-    column_blocks,
-    expected_scores,
-    link_scale,
     mean_slopes,
     therapist_factor,
     therapist_part,
 )
-from alliance.inference.scores.residuals import family_parameters
-from alliance.models.design.design import Design, arm_pairs, sum_to_zero_basis
+from alliance.models.design.design import Design
+from alliance.models.design.encoding import arm_pairs, sum_to_zero_basis
 from alliance.models.design.ratings import (
     PREDICTOR_SCALE,
     between_columns,
@@ -78,7 +78,12 @@ class PriorPredictive:
 
 
 def prior_predictive(
-    design: Design, priors: Priors, *, draws: int = DRAWS, seed: int = 0, joint: bool = False
+    design: Design,
+    priors: Priors,
+    *,
+    draws: int = DRAWS,
+    seed: int = DEFAULT_SEED,
+    joint: bool = False,
 ) -> PriorPredictive:
     """Draw parameters from the priors, and a trial's scores from each.
 
@@ -161,7 +166,7 @@ def prior_draws(
     dataset = xr.Dataset(numbered, {dim: labels[dim] for dim in labels if dim in known})
     if not design.effects:
         return dataset
-    factor = therapist_factor(design, dataset)
+    factor = therapist_factor(Posterior(design, dataset))
     standard = generator.standard_normal((draws, len(design.therapists), len(design.effects)))
     effect = np.einsum("dab,djb->dja", factor, standard)
     return dataset.assign(
@@ -328,15 +333,14 @@ def _latent_alliance(
     return np.asarray(centre + spread * generator.standard_normal(rating.shape))
 
 
-def prior_predictor(design: Design, draws: xr.Dataset) -> Array:
+def prior_predictor(posterior: Posterior) -> Array:
     """The linear predictor of the design's own patients with their therapists, shape (d, n).
 
     Parameters
     ----------
-    design : Design
-    draws : xarray.Dataset
-        As from `prior_draws`, or a posterior.
+    posterior : Posterior
     """
+    design, draws = posterior.design, posterior.draws
     beta = draws["beta"].values[0]
     predictor = beta @ design.X[:, design.present].T
     Z = np.repeat(design.X[None, :, design.effect_columns], len(beta), axis=0)
@@ -349,12 +353,11 @@ def prior_predictor(design: Design, draws: xr.Dataset) -> Array:
             Z[:, latent, design.effects.index("slope")] = true
     if design.effects or "moderator_slope_between" in draws:
         own = TherapistChoice.known(*(design.therapists[j] for j in design.therapist_index))
-        unused = np.random.default_rng(0)  # known therapists are not drawn
-        part = therapist_part(design, draws, own, len(design.y), unused)
+        part = therapist_part(posterior, own, len(design.y))
         if part is not None:
             if part.mean is not None:
                 mean = part.own_mean()
-                predictor += mean * mean_slopes(design, draws, design.X)
+                predictor += mean * mean_slopes(posterior, design.X)
                 if "slope" in design.effects:
                     Z[..., design.effects.index("slope")] -= mean
             for k in range(len(design.effects)):
@@ -392,8 +395,8 @@ def prior_scores(
     ndarray, shape (d, n)
         On the outcome's own scale.
     """
-    predictor = prior_predictor(design, draws)
-    auxiliary = family_parameters(design, draws, priors)
+    predictor = prior_predictor(Posterior(design, draws))
+    auxiliary = Posterior(design, draws).family_parameters
     scores = np.empty_like(predictor)
     for some in column_blocks(predictor.shape, max(1, design.scale.top)):
         eta = link_scale(design, predictor[:, some])
@@ -498,7 +501,11 @@ class _Asked:
         if self.design.family.link == "identity":
             return scale.offset + scale.unit * (self.predictor(X) + shift)
         moved = self.beta @ X[:, self.design.present].T + np.reshape(shift, (-1, 1))
-        return np.asarray(expected_scores(self.design, self.draws, moved).mean(axis=1))
+        return np.asarray(
+            expected_scores(
+                Posterior(self.design, self.draws), link_scale(self.design, moved)
+            ).mean(axis=1)
+        )
 
     def covered(
         self, quantity: str, level: str, column: str, scale: tuple[float, float]

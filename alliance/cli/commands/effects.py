@@ -9,13 +9,12 @@ import typer
 
 from alliance.cli import screen
 from alliance.cli.options import (
-    DEFAULT_SEED,
     FigureOption,
     FormatOption,
     IntervalOption,
     OutcomeOption,
+    OwnSeedOption,
     RunArgument,
-    SeedOption,
 )
 from alliance.cli.runs import chosen_outcomes, load_run
 from alliance.cli.values import Numbers, numbers, together
@@ -85,7 +84,7 @@ def effects(
         ),
     ] = "average",
     extrapolate: ExtrapolateOption = False,
-    seed: SeedOption = DEFAULT_SEED,
+    seed: OwnSeedOption = None,
     figure: FigureOption = None,
     plot: Annotated[
         Literal["effect", "score", "best"],
@@ -100,22 +99,22 @@ def effects(
 
     A threshold counts in the direction of improvement; none has a default.
     """
-    from alliance.inference.answers.effect_tables import effects_table
-    from alliance.inference.answers.effects import effects_along
-    from alliance.inference.answers.yardsticks import yardsticks
+    from alliance.inference.answers.effects import effects_along, effects_table
+    from alliance.inference.scores.thresholds import read_thresholds
 
     fit = load_run(run)
     asked = {name: fit.study.outcomes[name] for name in chosen_outcomes(fit, outcome)}
-    measured = yardsticks(asked, thresholds=threshold or [], ropes=rope or [], source=source)
+    measured = read_thresholds(
+        asked, better_by=threshold or [], equivalence=rope or [], source=source
+    )
     answers = [
         effects_along(
-            fit,
-            name,
+            fit[name],
             contrasts=contrast or [],
             values=together(alliance),
             grid=grid,
             interval=interval,
-            yardstick=measured[name],
+            thresholds=measured[name],
             therapist=therapist,
             extrapolate=extrapolate,
             seed=seed,
@@ -153,7 +152,7 @@ def decide(
     ] = None,
     interval: IntervalOption = 0.95,
     extrapolate: ExtrapolateOption = False,
-    seed: SeedOption = DEFAULT_SEED,
+    seed: OwnSeedOption = None,
     table_format: FormatOption = "table",
 ) -> None:
     """Hold effects against thresholds: chances, shares who improve, a lifted alliance.
@@ -162,12 +161,16 @@ def decide(
     has a default.
     """
     from alliance.inference.answers.decisions import decisions
-    from alliance.inference.answers.yardsticks import yardsticks
+    from alliance.inference.scores.thresholds import read_thresholds
 
     fit = load_run(run)
     asked = {name: fit.study.outcomes[name] for name in chosen_outcomes(fit, outcome)}
-    measured = yardsticks(
-        asked, thresholds=threshold or [], ropes=rope or [], reaches=reach or [], source=source
+    measured = read_thresholds(
+        asked,
+        better_by=threshold or [],
+        equivalence=rope or [],
+        reach=reach or [],
+        source=source,
     )
     nothing = [name for name in asked if measured[name].empty and lift is None]
     if nothing and not outcome and len(nothing) < len(asked):
@@ -175,12 +178,11 @@ def decide(
         asked = {name: asked[name] for name in asked if name not in nothing}
     answers = [
         decisions(
-            fit,
-            name,
+            fit[name],
             measured[name],
             contrasts=contrast or [],
             values=together(alliance),
-            lift=lift,
+            raise_alliance=lift,
             interval=interval,
             extrapolate=extrapolate,
             seed=seed,

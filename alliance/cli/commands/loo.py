@@ -83,9 +83,15 @@ def loo(
     for name in chosen:
         with screen.refits_progress(f"{name}: leaving out") as progress:
             answers.append(
-                compare_loo(fits, name, by=by, refits=which, cores=cores, progress=progress)
+                compare_loo(
+                    {run: fit[name] for run, fit in fits.items()},
+                    by=by,
+                    refits=which,
+                    cores=cores,
+                    progress=progress,
+                )
                 if len(fits) > 1
-                else leave_therapist_out(first, name, refits=which, cores=cores, progress=progress)
+                else leave_therapist_out(first[name], refits=which, cores=cores, progress=progress)
             )
     if figure is not None:
         from alliance.diagnostics.figures.loo_figures import elpd_figure, pareto_k_figure
@@ -117,8 +123,8 @@ def _patients(
     from alliance.diagnostics.checks.loo_checks import loo_check
     from alliance.inference.pointwise.explained_variance import explained_variance
 
-    checks = [loo_check(fit, outcome) for outcome in outcomes]
-    explained = [explained_variance(fit, outcome) for outcome in outcomes]
+    checks = [loo_check(fit[outcome]) for outcome in outcomes]
+    explained = [explained_variance(fit[outcome]) for outcome in outcomes]
     if figure is not None:
         from alliance.diagnostics.figures.loo_figures import loo_figure
 

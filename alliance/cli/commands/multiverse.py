@@ -89,12 +89,12 @@ def multiverse(
         multiverse_summary,
         wanted_quantities,
     )
-    from alliance.inference.answers.prediction_tables import require_interval
+    from alliance.inference.draws.quantiles import tails
     from alliance.inference.many_fits.multiverse import build_multiverse
     from alliance.inference.sampling.profiles import find_profile
 
     described = asked_study(study, outcome, {})
-    require_interval(interval)
+    tails(interval)
     if figure is not None:
         require_figure(figure)
     built = build_multiverse(described, data, vary or [], full=full)

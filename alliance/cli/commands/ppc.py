@@ -39,7 +39,7 @@ def ppc(
     from alliance.diagnostics.checks.predictive_checks import predictive_check
 
     fit = load_run(run)
-    checks = [predictive_check(fit, name, seed=seed) for name in chosen_outcomes(fit, outcome)]
+    checks = [predictive_check(fit[name], seed=seed) for name in chosen_outcomes(fit, outcome)]
     if figure is not None:
         from alliance.diagnostics.figures.predictive_figures import FIGURES
 

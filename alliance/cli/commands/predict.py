@@ -119,7 +119,7 @@ def predict(
     """
     from alliance.inference.answers.averages import average
     from alliance.inference.answers.predictions import predict as predicted
-    from alliance.inference.scores.score_thresholds import Thresholds
+    from alliance.inference.scores.thresholds import Thresholds
 
     contrasts = contrasts or better_by is not None
     _require_one_source(patients, baseline, covariate, average_over)
@@ -129,7 +129,7 @@ def predict(
             "Leave --average-over out; `alliance effects --plot score --figure FILE` draws the "
             "arms' averages over the trial's patients.",
         )
-    points = {
+    points: dict[str, Any] = {
         "at_least": at_least,
         "at_most": at_most,
         "change": change,
@@ -151,8 +151,7 @@ def predict(
         if average_over is not None:
             answers.append(
                 average(
-                    fitted,
-                    name,
+                    fitted[name],
                     asked,
                     therapist=therapist or _of_average(asked, average_over),
                     arms=arm or [],
@@ -163,8 +162,7 @@ def predict(
             continue
         answers.append(
             predicted(
-                fitted,
-                name,
+                fitted[name],
                 asked,
                 therapist=therapist,
                 arms=arm or [],
@@ -262,19 +260,18 @@ def _asked(
     from alliance.inference.patients.patient_files import patients_from_file
 
     if average_over == "trial":
-        return trial_patients(fit, outcome, alliance=values, extrapolate=extrapolate)
+        return trial_patients(fit[outcome], alliance=values, extrapolate=extrapolate)
     if patients is None:
-        return patient_grid(fit, outcome, alliance=values, extrapolate=extrapolate, **grid)
+        return patient_grid(fit[outcome], alliance=values, extrapolate=extrapolate, **grid)
     asked = patients_from_file(
-        fit,
-        outcome,
+        fit[outcome],
         patients,
         alliance_named=values is not None,
         extrapolate=extrapolate,
     )
     if values is None:
         return asked
-    return with_alliance(fit, asked, values, extrapolate=extrapolate)
+    return with_alliance(fit[outcome], asked, values, extrapolate=extrapolate)
 
 
 def _of_average(asked: AskedPatients, average_over: str) -> str:

@@ -56,15 +56,15 @@ def report(
     from alliance.diagnostics.report.exports import write_tables
     from alliance.diagnostics.report.material import Material
     from alliance.diagnostics.report.page import report_html, require_writable
-    from alliance.inference.answers.prediction_tables import require_interval
+    from alliance.inference.draws.quantiles import tails
     from alliance.inference.estimands.compared_at import require_place
     from alliance.inference.runs.whole_files import write_whole
 
     path = run / REPORT if out is None else out
-    require_interval(interval)
+    tails(interval)
     fitted = load_run(run)
     for outcome in fitted.outcomes:
-        require_place(fitted, outcome, at, extrapolate=extrapolate)
+        require_place(fitted[outcome], at, extrapolate=extrapolate)
     require_writable(path, overwrite=overwrite and out is not None)
     findings = findings_of(fitted, run, published)
     material = Material(fitted, findings, interval, at=at, extrapolate=extrapolate)

@@ -73,7 +73,7 @@ def _priors(
     from alliance.diagnostics.figures.sensitivity_figures import power_scaling_figure
     from alliance.inference.priors.power_scaling import power_scaling
 
-    answers = [power_scaling(fit, outcome) for outcome in outcomes]
+    answers = [power_scaling(fit[outcome]) for outcome in outcomes]
     if figure is not None:
         screen.save(power_scaling_figure(fit, answers), figure)
     if table_format != "table":
@@ -101,7 +101,7 @@ def _refits(
     answers = []
     for outcome in outcomes:
         with screen.refits_progress(f"{outcome}: other priors") as told:
-            answers.append(prior_refits(fit, outcome, alone=alone, cores=cores, progress=told))
+            answers.append(prior_refits(fit[outcome], alone=alone, cores=cores, progress=told))
     if figure is not None:
         screen.save(prior_refits_figure(fit, answers), figure)
     if table_format != "table":
@@ -129,10 +129,10 @@ def _influence(
     answers, refused = [], []
     for outcome in outcomes:
         with screen.refits_progress(f"{outcome}: leaving out") as told:
-            own = [influence(fit, outcome, refits=True, cores=cores, progress=told)]
+            own = [influence(fit[outcome], refits=True, cores=cores, progress=told)]
             try:
                 own.append(
-                    influence(fit, outcome, "therapist", refits=True, cores=cores, progress=told)
+                    influence(fit[outcome], "therapist", refits=True, cores=cores, progress=told)
                 )
             except InputError as error:
                 refused.append(str(error))
@@ -160,7 +160,7 @@ def _unseen(
     from alliance.diagnostics.figures.sensitivity_figures import unseen_improvement_figure
     from alliance.inference.answers.unseen_improvement import unseen_improvement
 
-    answers = [unseen_improvement(fit, outcome) for outcome in outcomes]
+    answers = [unseen_improvement(fit[outcome]) for outcome in outcomes]
     if figure is not None:
         screen.save(unseen_improvement_figure(fit, answers), figure)
     if table_format != "table":

@@ -40,7 +40,7 @@ def therapists(
 
     fit = load_run(run)
     answers = [
-        described(fit, name, alliance=alliance, interval=interval, extrapolate=extrapolate)
+        described(fit[name], alliance=alliance, interval=interval, extrapolate=extrapolate)
         for name in chosen_outcomes(fit, outcome)
     ]
     if any(answer.ranks is None for answer in answers):

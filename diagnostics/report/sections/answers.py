@@ -15,7 +15,7 @@ from alliance.diagnostics.report.parts import Heading, Paragraph, Part, Picture,
 from alliance.diagnostics.sheet import joined
 from alliance.diagnostics.sheets import answers as sheets
 from alliance.diagnostics.sheets import therapists as therapist_sheets
-from alliance.inference.answers.effect_tables import effects_table
+from alliance.inference.answers.effects import effects_table
 from alliance.inference.digits import decimals, figures, number
 
 
