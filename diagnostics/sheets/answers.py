@@ -692,8 +692,8 @@ def decisions_notes(fit: Fit, answers: Iterable[Decisions]) -> Iterator[str]:
     for answer in answers:
         if answer.table["threshold"].notna().any() and not answer.improvement:
             yield (
-                f"{answer.outcome} has no baseline: the share who improve cannot be told; --reach "
-                "SCORE gives the share who reach a score."
+                f"{answer.outcome} has no baseline: the share who improve cannot be told; `reach` "
+                "gives the share who reach a score."
             )
         yield from answer.counted.ends
         if answer.raised is None:

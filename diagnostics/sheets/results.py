@@ -229,7 +229,6 @@ def comparison_legend(fit: Fit, table: pd.DataFrame, *, at: float | None = None)
         The alliance that was named for the contrasts of arms.
     """
     published = bool(table["claim"].notna().any())
-    curved = any(fit.design(outcome).family.link != "identity" for outcome in fit.outcomes)
     return [
         "OLS: ordinary least squares with all interactions of the arms; OLS, main effects: without "
         "them; REML: the linear mixed model with the posterior's therapist effects."
@@ -237,7 +236,6 @@ def comparison_legend(fit: Fit, table: pd.DataFrame, *, at: float | None = None)
         * published,
         words.sentences([*comparison_places(fit, at), *refit_words(table)]),
         *(VERDICTS if published else ()),
-        *([OVER_THERAPISTS] if curved else []),
     ]
 
 
@@ -246,9 +244,6 @@ VERDICTS = (
     "estimate; it shows neither presence nor absence.",
     "Published and posterior intervals of the same patients share their chance: that they overlap "
     "is no sign of agreement.",
-)
-OVER_THERAPISTS = (
-    "Posterior means over therapists: `alliance predict RUN --average-over trial --contrasts`."
 )
 
 
@@ -307,10 +302,7 @@ def beside_legend(runs: Mapping[str, Fit], *, at: float | None = None) -> list[s
     if len(set(places.values())) == 1:
         return [next(iter(places.values()))]
     told = [f"{name}: {place[0].lower()}{place[1:]}" for name, place in places.items()]
-    return [
-        *told,
-        *(["--at VALUE compares the arms of all runs at one alliance."] if at is None else []),
-    ]
+    return [*told, *(["`at` compares the arms of all runs at one alliance."] if at is None else [])]
 
 
 def flow(study: Study, table: pd.DataFrame) -> Sheet:

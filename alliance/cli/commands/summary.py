@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from alliance.inference.runs.choices import Choice
     from alliance.inference.runs.fit import Fit
 
+OVER_THERAPISTS = (
+    "Posterior means over therapists: `alliance predict RUN --average-over trial --contrasts`."
+)
 REASON = "without_"  # columns of the flow counts that say what patients lack
 
 
@@ -208,11 +211,13 @@ def print_comparison(
 
     sheets = results.comparison(fit, table, interval=interval)
     published = table["claim"].notna().any()
+    curved = any(fit.design(outcome).family.link != "identity" for outcome in fit.outcomes)
     further = "Each verdict's explanation and source, and all" if published else "All"
     legend = [
         *results.refit_notes(fit, table),
         sheets[0].note,
         *results.comparison_legend(fit, table, at=at),
+        *([OVER_THERAPISTS] if curved else []),
         f"{further} quantities: --format csv.",
     ]
     if fit.study.simulated and published:
