@@ -95,6 +95,7 @@ FLOW = {
     "without_covariate": "Left out: no covariate",
     "without_baseline": "Left out: no baseline",
     "without_followup": "Left out: no follow-up",
+    "without_other_outcome": "Left out: another outcome missing",
     "analysed": "Analysed",
     "alliance_imputed": "Of these with imputed {moderator}",
 }

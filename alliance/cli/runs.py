@@ -89,22 +89,6 @@ def load_run(
     return fitted
 
 
-def chosen_outcomes(fit: Fit, outcomes: Sequence[str] | None) -> list[str]:
-    """The run's outcomes that are asked about: all, where none is named.
-
-    Parameters
-    ----------
-    fit : Fit
-    outcomes : sequence of str or None
-
-    Raises
-    ------
-    InputError
-        If the run has no such outcome.
-    """
-    return fit.chosen(outcomes or ())
-
-
 def several_runs(paths: Sequence[Path], *, rows: bool = True) -> dict[str, Fit]:
     """Read runs, under the names of their folders, or under their paths where names are the same.
 

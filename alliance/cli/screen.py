@@ -69,6 +69,7 @@ INSTEAD = {
     "path": "--out",
     "raise_alliance": "--lift",
     "prior_refits()": "`alliance sensitivity RUN --kind refits`",
+    "raise_alliance": "--lift",
     "save_fit()": "`alliance fit --out`",
     "unseen_improvement()": "`alliance sensitivity RUN --kind unseen`",
 }

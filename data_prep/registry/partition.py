@@ -48,7 +48,7 @@ from alliance.data_prep.tables.roles import (
     study_parts,
 )
 from alliance.data_prep.tables.spelling import folded
-from alliance.data_prep.trial.flow import MISSING_ALLIANCE
+from alliance.data_prep.trial.flow import deciding_settings
 from alliance.data_prep.trial.trial import scored_moderator
 from alliance.data_prep.trial.validation import CovariateCells, check_part
 
@@ -539,6 +539,5 @@ def partition_of(study: Study, columns: Mapping[str, Column]) -> Partition:
         "therapist": np.arange(len(therapist.labels)),
         "covariate": np.array(column_names(list(covariates)), dtype=object),
     }
-    attributes = {MISSING_ALLIANCE: study.model.missing_alliance}
-    data = xr.Dataset(variables, coords=coords, attrs=attributes)
+    data = xr.Dataset(variables, coords=coords, attrs=deciding_settings(study))
     return Partition(data, tuple(covariates), therapist.labels)

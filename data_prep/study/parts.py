@@ -236,6 +236,8 @@ class ModelSettings(Table):
         Whether arm effects vary between therapists.
     joint : bool
         Whether all outcomes are modelled together.
+    common_patients : bool
+        Whether every outcome is analysed on the patients who have all outcomes, and so on the same.
     """
 
     therapist: Literal["none", "intercept", "intercept+slope"] = Field(
@@ -285,6 +287,11 @@ class ModelSettings(Table):
     joint: Annotated[bool, Field(strict=True)] = Field(
         default=False,
         description="whether all outcomes are modelled together (Gaussian)",
+        examples=[False],
+    )
+    common_patients: Annotated[bool, Field(strict=True)] = Field(
+        default=False,
+        description="whether every outcome is analysed on the patients who have all outcomes",
         examples=[False],
     )
 

@@ -16,7 +16,7 @@ from alliance.cli.options import (
     OwnSeedOption,
     RunArgument,
 )
-from alliance.cli.runs import chosen_outcomes, load_run
+from alliance.cli.runs import load_run
 from alliance.cli.values import Numbers, numbers, together
 
 if TYPE_CHECKING:
@@ -103,10 +103,8 @@ def effects(
     from alliance.inference.scores.thresholds import read_thresholds
 
     fit = load_run(run)
-    asked = {name: fit.study.outcomes[name] for name in chosen_outcomes(fit, outcome)}
-    measured = read_thresholds(
-        asked, better_by=threshold or [], equivalence=rope or [], source=source
-    )
+    asked = {name: fit.study.outcomes[name] for name in fit.chosen(outcome or [])}
+    measured = read_thresholds(asked, threshold=threshold or [], rope=rope or [], source=source)
     answers = [
         effects_along(
             fit[name],
@@ -164,11 +162,11 @@ def decide(
     from alliance.inference.scores.thresholds import read_thresholds
 
     fit = load_run(run)
-    asked = {name: fit.study.outcomes[name] for name in chosen_outcomes(fit, outcome)}
+    asked = {name: fit.study.outcomes[name] for name in fit.chosen(outcome or [])}
     measured = read_thresholds(
         asked,
-        better_by=threshold or [],
-        equivalence=rope or [],
+        threshold=threshold or [],
+        rope=rope or [],
         reach=reach or [],
         source=source,
     )

@@ -17,7 +17,7 @@ from alliance.cli.options import (
     OutcomeOption,
     TableFormat,
 )
-from alliance.cli.runs import chosen_outcomes, several_runs
+from alliance.cli.runs import several_runs
 from alliance.data_prep.errors import InputError
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def loo(
         raise InputError("--pointwise shows one run.", "Name one run, or leave --pointwise out.")
     fits = several_runs(runs)
     first = next(iter(fits.values()))
-    asked = [chosen_outcomes(fit, outcome) for fit in fits.values()]
+    asked = [fit.chosen(outcome or []) for fit in fits.values()]
     chosen = [name for name in asked[0] if all(name in each for each in asked)]
     if not chosen:
         raise InputError("The runs have no outcome in common.", "Name runs of one study.")

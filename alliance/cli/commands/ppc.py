@@ -8,7 +8,7 @@ import typer
 
 from alliance.cli import screen
 from alliance.cli.options import FigureOption, FormatOption, OutcomeOption, RunArgument
-from alliance.cli.runs import chosen_outcomes, load_run
+from alliance.cli.runs import load_run
 
 if TYPE_CHECKING:
     pass
@@ -39,7 +39,7 @@ def ppc(
     from alliance.diagnostics.checks.predictive_checks import predictive_check
 
     fit = load_run(run)
-    checks = [predictive_check(fit[name], seed=seed) for name in chosen_outcomes(fit, outcome)]
+    checks = [predictive_check(fit[name], seed=seed) for name in fit.chosen(outcome or [])]
     if figure is not None:
         from alliance.diagnostics.figures.predictive_figures import FIGURES
 

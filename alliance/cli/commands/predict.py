@@ -17,7 +17,7 @@ from alliance.cli.options import (
     OwnSeedOption,
     RunArgument,
 )
-from alliance.cli.runs import chosen_outcomes, load_run, typed
+from alliance.cli.runs import load_run, typed
 from alliance.cli.values import Numbers, covariates, numbers, together
 from alliance.data_prep.errors import InputError
 
@@ -137,7 +137,7 @@ def predict(
     }
     wanted = Thresholds(**points)
     fitted = load_run(run)
-    chosen = chosen_outcomes(fitted, outcome)
+    chosen = fitted.chosen(outcome or [])
     known = {} if not covariate else _levels(fitted, chosen[0])
     values = None if alliance is None else list(together(alliance))
     grid = {

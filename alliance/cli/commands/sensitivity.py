@@ -17,7 +17,7 @@ from alliance.cli.options import (
     RunArgument,
     TableFormat,
 )
-from alliance.cli.runs import chosen_outcomes, load_run
+from alliance.cli.runs import load_run
 from alliance.data_prep.errors import InputError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def sensitivity(
     if all_units and kind != "influence":
         raise InputError("--all-units is about influence.", "Use --kind influence.")
     fit = load_run(run)
-    chosen = chosen_outcomes(fit, outcome)
+    chosen = fit.chosen(outcome or [])
     if kind == "priors":
         _priors(fit, chosen, each_prior, figure, table_format)
     elif kind == "refits":

@@ -274,7 +274,9 @@ def patients_in_words(row: Mapping[Any, Any], alliance: str) -> str:
     }
     named = {"alliance": alliance, "followup": "follow-up"}
     reasons = [
-        f"{int(count)} without {named.get(what, what)}" for what, count in lacking.items() if count
+        f"{int(count)} without {named.get(what, words(what))}"
+        for what, count in lacking.items()
+        if count
     ]
     return f"{told}; left out: {', '.join(reasons)}" if reasons else told
 

@@ -15,7 +15,7 @@ from alliance.cli.options import (
     OutcomeOption,
     RunArgument,
 )
-from alliance.cli.runs import chosen_outcomes, load_run
+from alliance.cli.runs import load_run
 
 if TYPE_CHECKING:
     pass
@@ -41,7 +41,7 @@ def therapists(
     fit = load_run(run)
     answers = [
         described(fit[name], alliance=alliance, interval=interval, extrapolate=extrapolate)
-        for name in chosen_outcomes(fit, outcome)
+        for name in fit.chosen(outcome or [])
     ]
     if any(answer.ranks is None for answer in answers):
         screen.note(
