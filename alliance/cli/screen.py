@@ -67,7 +67,6 @@ INSTEAD = {
     "influence()": "`alliance sensitivity RUN --kind influence`",
     "loo_figure()": "`alliance loo RUN --figure FILE`",
     "path": "--out",
-    "raise_alliance": "--lift",
     "prior_refits()": "`alliance sensitivity RUN --kind refits`",
     "raise_alliance": "--lift",
     "save_fit()": "`alliance fit --out`",

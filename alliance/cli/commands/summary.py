@@ -264,6 +264,8 @@ def patients_in_words(row: Mapping[Any, Any], alliance: str) -> str:
     >>> patients_in_words({"rows_read": 9, "without_alliance": 2, "analysed": 7}, "alliance")
     '7 of 9 analysed: 7 complete cases, 0 with imputed alliance; left out: 2 without alliance'
     """
+    from alliance.diagnostics.words import plain
+
     analysed, imputed = int(row["analysed"]), int(row.get("alliance_imputed", 0))
     told = (
         f"{analysed} of {int(row['rows_read'])} analysed: {analysed - imputed} complete cases, "
@@ -274,7 +276,7 @@ def patients_in_words(row: Mapping[Any, Any], alliance: str) -> str:
     }
     named = {"alliance": alliance, "followup": "follow-up"}
     reasons = [
-        f"{int(count)} without {named.get(what, words(what))}"
+        f"{int(count)} without {named.get(what, plain(what))}"
         for what, count in lacking.items()
         if count
     ]
