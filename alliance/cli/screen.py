@@ -12,25 +12,27 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import typer
-from rich import table as rich_table
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 from rich.text import Text
 
 from alliance.data_prep.errors import DataError
-from alliance.inference.digits import figures
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from alliance.inference.runs.fit import Fit
+    from alliance.data_prep.study.description import Study
+    from alliance.diagnostics.sheet import Sheet
+    from alliance.diagnostics.verdicts import CheckResult
 
 WIDE = 170  # columns where standard output is not a terminal and nobody said how wide it is
 COLOURS = {
@@ -44,7 +46,15 @@ COLOURS = {
     "not supported": "magenta",
     "contradicted": "red",
     "differs": "red",
+    "plausible": "green",
+    "too wide": "yellow",
+    "too tight": "yellow",
+    "identical": "green",
+    "different": "yellow",
 }
+STACKED = ("Source", "Estimate (interval)")  # headings of estimates one below the other
+WORD = len("undetermined")  # letters of a word that is not broken
+LONG = 24  # letters of a line of running text that a column should have room for
 UNBOUNDED = 10_000  # columns of a screen on which every table has room
 SHORT = 9  # letters of a line in a column of words, at least, beside numbers on one line
 PROSE = {"message", "recommendation", "rule", "remedy", "reason"}  # columns that hold sentences
@@ -229,126 +239,187 @@ def save(drawn: Any, path: Path) -> None:
     say(f"Written: {path}")
 
 
-def marked_title(simulated: bool, text: str) -> str:
-    """A table's title; of simulated data it says so."""
-    mark = "[reverse] SIMULATED DATA [/reverse] " if simulated else ""
-    return f"{mark}[bold]{escape(text)}[/bold]"
+def tell(lines: Iterable[str]) -> None:
+    """Print what belongs to the tables: sentences, each on lines of its own."""
+    for line in lines:
+        out().print(escape(line))
 
 
-def outcome_title(fit: Fit, outcome: str) -> str:
-    """What a table of one outcome is headed with: its label, scale and number of patients."""
-    from alliance.models.spec import JOINT
-
-    if outcome == JOINT:
-        text = (
-            f"{outcome}: shared by the outcomes, {patients_of(fit, outcome)} patients; slopes in "
-            "SDs of benefit for one SD of the alliance, correlations of the scores as they are"
-        )
-        return marked_title(fit.study.simulated, text)
-    described = fit.study.outcomes[outcome]
-    low, high = described.range
-    text = (
-        f"{outcome}: {described.label} ({figures(low)} to {figures(high)}, {described.better} is "
-        "better), "
-        f"{patients_of(fit, outcome)} patients"
-    )
-    return marked_title(fit.study.simulated, text)
-
-
-def outcome_table(fit: Fit, outcome: str, about: str = "") -> Table:
-    """An empty table about one outcome, with the columns that name a quantity."""
-    title = f"{outcome_title(fit, outcome)}{about}"
-    shown = Table(title=title, title_justify="left")
-    shown.add_column("Quantity")
-    shown.add_column("Level")
-    return shown
-
-
-def patients_of(fit: Fit, outcome: str) -> int:
-    """Number of patients whom an outcome, or the joint model, was fitted to."""
-    from alliance.models.spec import JOINT
-
-    if outcome == JOINT:
-        return int(fit.manifest[JOINT]["patients"])
-    counts = dict(zip(fit.flow["outcome"], fit.flow["analysed"], strict=True))
-    return int(counts[outcome])
-
-
-def words(quantity: str) -> str:
-    """A quantity's name as words."""
-    return quantity.replace("_", " ")
-
-
-def coloured(word: str) -> str:
-    """A verdict in its colour."""
-    colour = COLOURS.get(word)
-    return f"[{colour}]{word}[/{colour}]" if colour else word
-
-
-class Table(rich_table.Table):
-    """A table whose cells are never cut: a word too long for its column goes on in the next line.
-
-    Cells that are not to be wrapped are so only where the whole table has room for them.
-    """
-
-    def add_column(self, *args: Any, **options: Any) -> None:
-        """Add a column, as of `rich.table.Table`."""
-        super().add_column(*args, **{"overflow": "fold", **options})
-
-
-def needed(shown: rich_table.Table) -> int:
-    """Columns of the screen that a table needs, whatever its title.
+def tripped(results: Iterable[CheckResult]) -> None:
+    """Print the checks that ask for a look: what was found, and once what is to be done.
 
     Parameters
     ----------
-    shown : rich.table.Table
+    results : iterable of CheckResult
     """
-    title, shown.title = shown.title, None
-    width = Screen(emoji=False, width=UNBOUNDED).measure(shown).maximum
-    shown.title = title
-    return width
+    from alliance.diagnostics.words import plain
+
+    found = [result for result in results if result.recommendation]
+    for result in found:
+        told = f"{plain(result.check)}: {result.message}"
+        out().print(f"{coloured(str(result.verdict))} {escape(told)}")
+    tell(f"What to do: {text}" for text in dict.fromkeys(each.recommendation for each in found))
 
 
-def print_whole(console: Console, shown: rich_table.Table) -> None:
-    """Print a table with all of its columns, broken into more lines where there is no room.
+def facts(title: str, rows: Sequence[tuple[str, str]]) -> None:
+    """Print terms, each with what is said of it, below a heading.
 
     Parameters
     ----------
-    console : rich.console.Console
-    shown : rich.table.Table
+    title : str
+    rows : sequence of (str, str)
     """
-    if _least(shown) > console.width:
-        for column in shown.columns:
-            column.no_wrap = False
-    console.print(shown)
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, text in rows:
+        grid.add_row(f"  {escape(name)}", escape(text))
+    out().print(f"[bold]{title}[/bold]")
+    out().print(grid)
 
 
-def print_fitting(console: Console, shown: rich_table.Table, fewest: int) -> None:
-    """Print a table, without those of its last columns that have no room, and name these.
+def show(study: Study, sheets: Sequence[Sheet], legend: Iterable[str] | None = None) -> None:
+    """Print tables of one kind, in a form that has room, and what their columns mean.
 
     Parameters
     ----------
-    console : rich.console.Console
-    shown : rich.table.Table
-    fewest : int
-        Columns that are shown on however narrow a screen.
+    study : Study
+        Whose they are.
+    sheets : sequence of Sheet
+        All get the same form and, from the right, lose the same columns.
+    legend : iterable of str, optional
+        What is said below them, before the labels of the arms.
     """
-    left_out: list[str] = []
-    while len(shown.columns) > fewest and needed(shown) > console.width:
-        left_out.insert(0, str(shown.columns.pop().header))
-    print_whole(console, shown)
+    from alliance.diagnostics.words import arms
+
+    console = out()
+    whole = [sheet.without(sheet.paper) for sheet in sheets if sheet.rows]
+    for short, stacked, dropping in _forms(study, whole):
+        own = [sheet.stacked(*STACKED) if stacked else sheet for sheet in whole]
+        kept, left_out = _fitted(own, short, console.width, dropping=dropping)
+        if _needed(kept, short) <= console.width:
+            break
+    for sheet in kept:
+        if sheet.title:
+            console.print(_title(study, sheet))
+        table = _table(sheet, short)
+        if _least(table) > console.width:
+            for column in table.columns:
+                column.no_wrap = False
+        console.print(table)
+    if legend is not None:
+        named = any(sheet.abbreviated for sheet in kept)
+        coded = "; A-B is A minus B" if short and len(study.arms) > 1 else ""
+        tell([*legend, *([f"Arms: {arms(study)}{coded}."] if named else [])])
     if left_out:
-        told = ", ".join(left_out)
-        console.print(f"No room here for: {escape(told)}. See --format csv.")
+        tell([f"No room here for: {', '.join(left_out)}. See --format csv."])
 
 
-def _least(shown: rich_table.Table) -> int:
+def _forms(study: Study, sheets: Sequence[Sheet]) -> list[tuple[bool, bool, bool]]:
+    """Forms of tables, the best first: by codes of arms, one below the other, without columns."""
+    # Codes that are numbers say nothing: then labels are worth more than the last columns
+    speaking = not all(code.isdigit() for code in study.arms)
+    stacks = [False, True] if all(sheet.stack for sheet in sheets) else [False]
+    names = [False, True] if speaking else [False]
+    dropped = [True] if speaking and len(stacks) == 1 else [False, True]
+    return [
+        *((short, stacked, False) for stacked in stacks for short in names),
+        *((short, stacks[-1], True) for short in dropped),
+    ]
+
+
+def _fitted(
+    sheets: Sequence[Sheet], short: bool, width: int, *, dropping: bool
+) -> tuple[list[Sheet], list[str]]:
+    """Sheets without those of their last columns that have no room, and the names of these."""
+    left_out: list[str] = []
+    kept = list(sheets)
+    while dropping and _needed(kept, short) > width:
+        last = kept[0].columns[-1]
+        if any(len(sheet.columns) <= sheet.fewest or sheet.columns[-1] != last for sheet in kept):
+            break
+        left_out.insert(0, last)
+        kept = [sheet.without([last]) for sheet in kept]
+    return kept, left_out
+
+
+def _needed(sheets: Sequence[Sheet], short: bool) -> int:
+    """Columns of the screen that tables need; labels and long texts may go over several lines."""
+    console = Screen(emoji=False, width=UNBOUNDED)
+    tables = [_table(sheet, short) for sheet in sheets]
+    for sheet, table in zip(sheets, tables, strict=True):
+        for cells, column in zip(zip(*sheet.cells, strict=True), table.columns, strict=True):
+            if not column.no_wrap:
+                column.max_width = max(_room(cell, short) for cell in (column.header, *cells))
+    return max((console.measure(table).maximum for table in tables), default=0)
+
+
+def _room(cell: Any, short: bool) -> int:
+    """Letters of a line that a cell's text should have."""
+    from alliance.diagnostics.sheet import Cell
+
+    text = _text(cell, short)
+    if not isinstance(cell, Cell) or short or len(text) <= SHORT:
+        return min(len(text), LONG)
+    return next(n for n in range(SHORT, len(text) + 1) if len(textwrap.wrap(text, n)) <= 2)
+
+
+def _title(study: Study, sheet: Sheet) -> str:
+    """What stands above a table; of simulated data it says so."""
+    mark = "[reverse] SIMULATED DATA [/reverse] " if study.simulated else ""
+    subject = f"{sheet.subject}: " if sheet.subject else ""
+    head, colon, verdict = sheet.title.rpartition(": ")
+    return f"{mark}[bold]{escape(subject + head + colon)}[/bold]{coloured(verdict)}"
+
+
+def _table(sheet: Sheet, short: bool) -> Table:
+    """A sheet as rich prints it."""
+    table = Table()
+    for k, (name, right) in enumerate(zip(sheet.columns, sheet.right, strict=True)):
+        side: Literal["left", "right"] = "right" if right else "left"
+        words = " ".join([name, *(_text(row[k], short) for row in sheet.cells)]).split()
+        whole = min(WORD, max(map(len, words)))  # longer words are folded where need be
+        name = escape(name)
+        table.add_column(name, justify=side, no_wrap=right, overflow="fold", min_width=whole)
+    above: list[str] = []
+    for k, row in enumerate(sheet.cells):
+        repeated = [n < sheet.once and row[: n + 1] == above[: n + 1] for n in range(len(row))]
+        cells = zip(row, repeated, strict=True)
+        table.add_row(
+            *("" if same else _marked(cell, short) for cell, same in cells),
+            end_section=k in sheet.breaks,
+        )
+        above = [] if k in sheet.breaks else row
+    return table
+
+
+def _text(cell: Any, short: bool) -> str:
+    from alliance.diagnostics.sheet import Cell
+
+    return cell.code if short and isinstance(cell, Cell) else str(cell)
+
+
+def _marked(cell: str, short: bool) -> str:
+    from alliance.diagnostics.sheet import Cell
+
+    text = _text(cell, short)
+    alarm = isinstance(cell, Cell) and cell.alarm
+    return f"[yellow]{escape(text)}[/yellow]" if alarm else coloured(text)
+
+
+def coloured(text: str) -> str:
+    """A verdict in its colour, and other texts as they are."""
+    colour = COLOURS.get(text)
+    return f"[{colour}]{escape(text)}[/{colour}]" if colour else escape(text)
+
+
+def _least(shown: Table) -> int:
     """Columns of the screen that it needs with the other cells broken into short lines."""
     before = [column.max_width for column in shown.columns]
     for column in shown.columns:
         if not column.no_wrap:
-            column.max_width = max(SHORT, column.min_width or 0)
-    width = needed(shown)
+            column.max_width = SHORT
+    width = Screen(emoji=False, width=UNBOUNDED).measure(shown).maximum
     for column, own in zip(shown.columns, before, strict=True):
         column.max_width = own
     return width

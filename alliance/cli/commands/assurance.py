@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,16 +24,10 @@ from alliance.cli.options import (
     WorkersOption,
 )
 from alliance.cli.runs import asked_study, many_fits
-from alliance.cli.screen import Table, print_fitting
 from alliance.cli.values import Counts, Numbers, counts, numbers, together
-from alliance.inference.digits import decimals, number
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from alliance.inference.many_fits.assurance import AssuranceQuestion
-
-FEWEST_COLUMNS = 5
+    pass
 
 
 def assurance(
@@ -143,56 +136,9 @@ def assurance(
 
         screen.save(assurance_figure(question, table), figure)
     if table_format == "table":
-        console = screen.out()
-        print_fitting(console, _chances(table, question), FEWEST_COLUMNS)
-        console.print(_legend(question))
+        from alliance.diagnostics.sheets import many_fits as sheets
+
+        sheet = sheets.assurance(table, question)
+        screen.show(described, [sheet], sheets.assurance_legend(question))
     else:
         screen.frame(table, table_format)
-
-
-def _chances(table: pd.DataFrame, question: AssuranceQuestion) -> Table:
-    """Of each size: how often a trial convinces, and what those that do are like."""
-    title = (
-        f"[bold]Interaction {question.contrast} on {question.spec.outcome}: chance that a trial "
-        "convinces[/bold]"
-    )
-    shown = Table(title=title, title_justify="left")
-    for name in (
-        "Patients",
-        "Therapists",
-        "Interaction",
-        "Convinces",
-        "Interval's width",
-        "Wrong sign",
-        "Exaggeration",
-        "Mean estimate",
-        "Trials",
-    ):
-        shown.add_column(name, justify="right", no_wrap=True)
-    for row in table.to_dict("records"):
-        digits = max(2, decimals(row["mean_width"] / 4))
-        shown.add_row(
-            f"{row['patients']:,}",
-            f"{row['therapists']:,}",
-            f"{row['interaction']:g}",
-            f"{100 * row['convincing']:.0f}% ± {100 * row['convincing_error']:.0f}",
-            number(row["mean_width"], digits),
-            "" if math.isnan(row["wrong_sign"]) else f"{100 * row['wrong_sign']:.0f}%",
-            "" if math.isnan(row["exaggeration"]) else f"x {row['exaggeration']:.1f}",
-            f"{'+' * (row['mean_estimate'] > 0)}{number(row['mean_estimate'], digits)}",
-            f"{row['trials']}",
-        )
-    return shown
-
-
-def _legend(question: AssuranceQuestion) -> str:
-    criterion, assumed = question.criterion, question.assumptions
-    return (
-        f"A trial convinces if the interaction is beyond {criterion.threshold:g}, in one direction "
-        f"or the other, with a probability of {criterion.probability:g} or more; ± is one standard "
-        "error. Wrong sign and exaggeration are of the trials that convince.\n"
-        "In residual SDs of the outcome for one SD of the alliance. Assumed in every trial: "
-        f"alliance slope {assumed.alliance_slope:g}, baseline slope {assumed.baseline_slope:g}, "
-        f"therapist SD {assumed.therapist_sd:g}, SD of slopes {assumed.therapist_slope_sd:g}, "
-        f"arms of equal size, therapists {'in one arm each' if question.nested else 'in all arms'}."
-    )

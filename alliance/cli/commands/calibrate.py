@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from alliance.cli import screen
 from alliance.cli.options import (
@@ -23,14 +22,12 @@ from alliance.cli.options import (
     WorkersOption,
 )
 from alliance.cli.runs import FAILED, asked_study, many_fits
-from alliance.cli.screen import Table, coloured, print_fitting, words
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from alliance.inference.many_fits.calibration_runs import StudyCalibration
 
-FEWEST_COLUMNS = 5
 COVERED = {"covered_50": "50%", "covered_90": "90%", "covered_95": "95%"}
 
 
@@ -103,39 +100,12 @@ def calibrate(
 
         screen.save(rank_figure(described, found), figure)
     if table_format == "table":
-        for name in found.outcomes:
-            shown = _quantities(table[table["outcome"] == name], found, name)
-            print_fitting(screen.out(), shown, FEWEST_COLUMNS)
+        from alliance.diagnostics.sheets.many_fits import calibration
+
+        screen.show(described, [calibration(table, found, name) for name in found.outcomes])
     else:
         screen.frame(table, table_format)
     _conclude(table, found)
-
-
-def _quantities(table: pd.DataFrame, found: StudyCalibration, outcome: str) -> Table:
-    """Where true values lie in the posteriors of one outcome."""
-    own = found.outcomes[outcome]
-    engine = found.engines[outcome]
-    title = f"{outcome}: {len(own.pit)} simulated trials, engine {engine}"
-    if own.fallbacks:
-        title += f" ({own.fallbacks} by NUTS, where weights were unreliable)"
-    if own.divergent:
-        title += f"; divergent transitions in {own.divergent}"
-    shown = Table(title=f"[bold]{escape(title)}[/bold]", title_justify="left")
-    shown.add_column("Quantity")
-    shown.add_column("Level")
-    for name in ("Verdict", "p after Holm", "Mean z", *COVERED.values(), "Left by the data"):
-        shown.add_column(name, justify="right", no_wrap=True)
-    for row in table.to_dict("records"):
-        shown.add_row(
-            words(row["quantity"]),
-            escape(row["level"]),
-            coloured("PASS" if row["p_adjusted"] >= _alarm() else "FAIL"),
-            f"{row['p_adjusted']:.3f}",
-            f"{row['mean_z']:+.2f}",
-            *(f"{100 * row[name]:.0f}%" for name in COVERED),
-            f"{100 * row['mean_shrinkage']:.0f}%",
-        )
-    return shown
 
 
 def _alarm() -> float:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.markup import escape
 
 from alliance.cli import screen
 from alliance.cli.options import (
@@ -30,17 +29,8 @@ from alliance.cli.options import (
     TableFormat,
 )
 from alliance.cli.runs import leave_by_gate, load_data, load_run, published_beside, typed
-from alliance.cli.screen import (
-    Table,
-    coloured,
-    marked_title,
-    outcome_title,
-    patients_of,
-    words,
-)
 from alliance.cli.values import Shift, by_outcome_and_arm, shift
 from alliance.data_prep.errors import InputError
-from alliance.inference.digits import number
 
 if TYPE_CHECKING:
     from alliance.data_prep.registry.registry import Registry
@@ -259,6 +249,7 @@ def diagnose(
 ) -> None:
     """Judge the draws: the convergence gate; exit code 3 if it fails."""
     from alliance.diagnostics.gate.fit_gate import check_fit
+    from alliance.diagnostics.sheets import checks as sheets
 
     fitted = load_run(run, study, data, rows=False)
     reports = check_fit(fitted)
@@ -270,7 +261,8 @@ def diagnose(
         screen.say(f"Written: {junit}")
     if table_format == "table":
         for report in reports:
-            _print_report(fitted, report)
+            screen.show(fitted.study, [sheets.gate(fitted, report)])
+            screen.tell(sheets.advice(report.all_results))
     else:
         tables = [report.table() for report in reports]
         screen.frame(tables, table_format, simulated=fitted.study.simulated)
@@ -329,85 +321,12 @@ def print_gate(fit: Fit, reports: Sequence[GateReport], table_format: TableForma
     reports : sequence of GateReport
     table_format : {"table", "csv", "json"}
     """
-    import pandas as pd
+    from alliance.diagnostics.sheets import checks as sheets
 
-    rows = []
-    for report in reports:
-        values = {result.check: result.value for result in report.results}
-        seconds = fit.manifest["seconds"].get(report.outcome, {})  # none within a joint model
-        rows.append(
-            {
-                "outcome": report.outcome,
-                "analysed": patients_of(fit, report.outcome),
-                "gate": str(report.verdict),
-                "draws": str(report.draws_verdict),
-                "reviews": "; ".join(report.reviews),
-                "r_hat": values["r_hat"],
-                "ess_bulk": values["ess_bulk"],
-                "ess_tail": values["ess_tail"],
-                "divergences": values["divergences"],
-                "seconds_sampling": seconds.get("sampling"),
-                "seconds_compilation": seconds.get("compilation"),
-            }
-        )
-    table = pd.DataFrame(rows)
+    table = sheets.overview_table(fit, reports)
     if table_format != "table":
         screen.frame(table, table_format, simulated=fit.study.simulated)
         return
-    shown = Table(title=marked_title(fit.study.simulated, "Gate"), title_justify="left")
-    shown.add_column("Outcome")
-    for name in ("Patients", "Draws", "Largest R-hat", "Least bulk ESS", "Least tail ESS"):
-        shown.add_column(name, justify="right")
-    shown.add_column("Sampling", justify="right")
-    if table["reviews"].any():
-        shown.add_column("Asks for a REVIEW")
-    # What could not be computed, because draws are not finite, is None.
-    for row in table.astype(dict.fromkeys(("r_hat", "ess_bulk", "ess_tail"), float)).to_dict(
-        "records"
-    ):
-        shown.add_row(
-            row["outcome"],
-            str(row["analysed"]),
-            coloured(row["draws"]),
-            number(row["r_hat"], 3),
-            number(row["ess_bulk"], 0),
-            number(row["ess_tail"], 0),
-            "" if pd.isna(row["seconds_sampling"]) else f"{row['seconds_sampling']:.2f} s",
-            *([words(row["reviews"])] if table["reviews"].any() else []),
-        )
-    screen.out().print(shown)
-    if table["reviews"].any():
-        screen.out().print("REVIEW: what was found and what to do: `alliance diagnose RUN`.")
-
-
-def _print_report(fit: Fit, report: GateReport) -> None:
-    """Print every check of one outcome, and what to do."""
-    console = screen.out()
-    console.print(_checks(fit, report))
-    advice: dict[str, list[str]] = {}  # what is to be done, with the checks that say so
-    for result in report.all_results:
-        if result.recommendation:
-            advice.setdefault(result.recommendation, []).append(result.check)
-    for text, checks in advice.items():
-        console.print(f"What to do ({escape(', '.join(checks))}): {escape(text)}")
-
-
-def _checks(fit: Fit, report: GateReport) -> Table:
-    """Every check of one outcome: those of the draws, then those of the model."""
-    title = f"{outcome_title(fit, report.outcome)}: {coloured(str(report.verdict))}"
-    model_first = next(iter(report.model), None)
-    shown = Table(title=title, title_justify="left")
-    shown.add_column("Check")
-    shown.add_column("Verdict")
-    shown.add_column("Value", justify="right")
-    shown.add_column("What was found")
-    for result in report.all_results:
-        if result is model_first:
-            shown.add_section()
-        shown.add_row(
-            result.check,
-            coloured(str(result.verdict)),
-            "" if result.value is None else f"{result.value:.4g}",
-            escape(result.message),
-        )
-    return shown
+    further = "REVIEW: what was found and what to do: `alliance diagnose RUN`."
+    legend = [further] if table["reviews"].any() else []
+    screen.show(fit.study, [sheets.overview(table)], legend)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from alliance.cli import screen
 from alliance.cli.options import (
@@ -27,15 +26,11 @@ from alliance.cli.options import (
     WorkersOption,
 )
 from alliance.cli.runs import FAILED, asked_study, many_fits
-from alliance.cli.screen import Table, marked_title, print_fitting, words
-from alliance.inference.digits import decimals, number
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from alliance.inference.many_fits.multiverse import Multiverse
-
-FEWEST_COLUMNS = 5
 
 
 def multiverse(
@@ -140,50 +135,12 @@ def multiverse(
 def _print(summary: pd.DataFrame, built: Multiverse, interval: float, at: float | None) -> None:
     """Print how far the analyses of each outcome agree."""
     from alliance.diagnostics.multiverse import compared_places
+    from alliance.diagnostics.sheets import many_fits as sheets
 
-    console = screen.out()
-    for outcome, own in summary.groupby("outcome", sort=False):
-        print_fitting(console, _agreement(str(outcome), own, built, interval), FEWEST_COLUMNS)
     places = summary[["at_lowest", "at_highest"]].melt()["value"]
-    console.print(
-        "Median, lowest and highest posterior mean of the analyses whose draws passed the gate, "
-        f"each as good as the others; how many have a {100 * interval:g}% interval above or below "
-        "zero. Hangs most on: the choice that explains the largest share of the variance of these "
-        "means. No analysis is added up with another: they share the patients. "
-        + escape(compared_places(places, built.study.moderator.name, at))
-    )
-
-
-def _agreement(outcome: str, own: pd.DataFrame, built: Multiverse, interval: float) -> Table:
-    """Middle and ends of one outcome's quantities over the analyses."""
-    import pandas as pd
-
-    label = built.study.outcomes[outcome].label
-    text = f"{outcome}: {label}, over {own['analyses'].max()} analyses"
-    shown = Table(title=marked_title(built.study.simulated, text), title_justify="left")
-    shown.add_column("Quantity")
-    shown.add_column("Level")
-    for name in (
-        "Median",
-        "Lowest",
-        "Highest",
-        f"{100 * interval:g}% above zero",
-        "below",
-        "of",
-        "Hangs most on",
-    ):
-        shown.add_column(name, justify="right", no_wrap=True)
-    for row in own.to_dict("records"):
-        digits = decimals(row["sd"], row["median"])
-        shown.add_row(
-            words(row["quantity"]),
-            escape(row["level"]),
-            *(number(row[name], digits) for name in ("median", "lowest", "highest")),
-            *("" if pd.isna(row[name]) else str(row[name]) for name in ("above", "below")),
-            str(row["analyses"]),
-            escape(row["hangs_on"]),
-        )
-    return shown
+    compared = compared_places(places, built.study.moderator.name, at)
+    legend = [*sheets.multiverse_legend(interval), compared]
+    screen.show(built.study, sheets.multiverse(summary, built, interval), legend)
 
 
 def _tell_failures(table: pd.DataFrame) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from alliance.cli import screen
 from alliance.cli.options import (
@@ -20,15 +18,9 @@ from alliance.cli.options import (
     StudyArgument,
 )
 from alliance.cli.runs import asked_study
-from alliance.cli.screen import Table, coloured, marked_title, print_fitting, words
-from alliance.inference.digits import decimals, number
 
 if TYPE_CHECKING:
-    from alliance.diagnostics.checks.prior_check import PriorCheck
-
-FEWEST_COLUMNS = 4
-COLOURS = {"plausible": "green", "too wide": "yellow", "too tight": "yellow"}
-LEAST_SHARE = 0.001  # smaller shares are said to be smaller
+    pass
 
 
 def prior(
@@ -67,68 +59,10 @@ def prior(
         tables = [check.table() for check in checks]
         screen.frame(tables, table_format, simulated=described.simulated)
         return
+    from alliance.diagnostics.sheets import checks as sheets
+
     for check in checks:
-        _print(check)
-    screen.out().print(_legend(checks))
-
-
-def _print(check: PriorCheck) -> None:
-    """Print what the priors of one outcome say, and what to do."""
-    console = screen.out()
-    print_fitting(console, _quantities(check), FEWEST_COLUMNS)
-    for result in check.results:
-        if result.recommendation:
-            word = coloured(str(result.verdict))
-            console.print(f"{word} {escape(result.check)}: {escape(result.message)}")
-            console.print(f"What to do: {escape(result.recommendation)}")
-    console.print()
-
-
-def _quantities(check: PriorCheck) -> Table:
-    """What the priors say of each quantity, in points of the outcome."""
-    described = check.study.outcomes[check.outcome]
-    low, high = described.range
-    text = (
-        f"{check.outcome}: {described.label} ({low:g} to {high:g}), {check.patients} patients: "
-        f"priors {check.verdict}"
-    )
-    title = marked_title(check.study.simulated, text)
-    shown = Table(title=title, title_justify="left")
-    shown.add_column("Quantity")
-    shown.add_column("Level")
-    shown.add_column("Verdict", no_wrap=True)
-    for name in ("95% of draws", "Too large", "Large enough", "Over half the scale"):
-        shown.add_column(name, justify="right", no_wrap=True)
-    for row in check.rows:
-        colour = COLOURS[row.verdict]
-        digits = decimals(row.upper - row.lower, row.upper)
-        shown.add_row(
-            words(row.quantity),
-            escape(row.level),
-            f"[{colour}]{row.verdict}[/{colour}]",
-            f"{number(row.lower, digits)} to {number(row.upper, digits)}",
-            _share(row.share_large, row.most_large, "up to"),
-            _share(row.share_small, row.least_small, "from"),
-            _share(row.share_over_half),
-        )
-    return shown
-
-
-def _share(value: float, limit: float | None = None, word: str = "") -> str:
-    if value != value:
-        return ""
-    told = "< 0.1%" if 0 < value < LEAST_SHARE else f"{100 * value:.1f}%"
-    return told if limit is None else f"{told} ({word} {100 * limit:.0f}%)"
-
-
-def _legend(checks: Sequence[PriorCheck]) -> str:
-    first = checks[0]
-    drawn = first.predictive.scores.shape
-    whom = "" if drawn[1] == first.patients else f" for {drawn[1]} of the patients, at random"
-    return escape(
-        f"{drawn[0]} trials simulated from the priors{whom}; in points of the outcome, effects "
-        "over all observed values of a variable, therapist slope SD for one SD of the alliance, "
-        "therapist arm SD for a contrast.\nToo large: share of draws beyond what the scale allows "
-        "(in brackets what is plausible). Large enough: share of draws at least as large as what "
-        "should stay possible."
-    )
+        screen.show(described, [sheets.prior(check)])
+        screen.tripped(check.results)
+        screen.tell([""])
+    screen.tell(sheets.prior_legend(checks))

@@ -6,18 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from alliance.cli import screen
 from alliance.cli.options import LARGEST_SEED, CoresOption, FormatOption, RunArgument
 from alliance.cli.runs import FAILED
-from alliance.cli.screen import Table, marked_title, print_fitting, words
-from alliance.inference.digits import decimals, number
 
 if TYPE_CHECKING:
     from alliance.inference.runs.reproduction import Reproduction
-
-FEWEST_COLUMNS = 4
 
 
 def reproduce(
@@ -59,41 +54,12 @@ def reproduce(
     with screen.sampling_progress(names) as progress:
         found = refitted(fit, trial, seed=seed, cores=cores, progress=progress)
     if table_format == "table":
-        shown = _furthest_apart(found, fit.study.simulated)
-        print_fitting(screen.out(), shown, FEWEST_COLUMNS)
+        from alliance.diagnostics.sheets.many_fits import reproduction
+
+        screen.show(fit.study, [reproduction(fit, found)], [])
     else:
         screen.frame(found.quantities, table_format, simulated=fit.study.simulated)
     _conclude(found)
-
-
-def _furthest_apart(found: Reproduction, simulated: bool) -> Table:
-    """Of each outcome the quantity that is furthest apart in run and refit."""
-    title = marked_title(simulated, "Run and refit: the quantity furthest apart")
-    shown = Table(title=title, title_justify="left")
-    for name in ("Outcome", "Draws", "Quantity", "Level"):
-        shown.add_column(name)
-    for name in ("Run", "Refit", "In Monte Carlo SEs", "In posterior SDs"):
-        shown.add_column(name, justify="right", no_wrap=True)
-    for row in found.table().to_dict("records"):
-        cells = [row["outcome"], "[green]identical[/green]"]
-        if row["identical"]:
-            shown.add_row(*cells, *[""] * 6)
-            continue
-        digits = decimals(abs(row["difference"]), row["mean"])
-        shown.add_row(
-            cells[0],
-            "[yellow]different[/yellow]",
-            words(row["quantity"]),
-            escape(row["level"]),
-            number(row["mean"], digits),
-            number(row["refitted"], digits),
-            number(row["in_mcse"], 2),
-            number(row["in_sd"], 3),
-        )
-    if found.reproduced:
-        shown.columns = shown.columns[:2]  # nothing is apart
-        shown.title = marked_title(simulated, "Run and refit")
-    return shown
 
 
 def _conclude(found: Reproduction) -> None:

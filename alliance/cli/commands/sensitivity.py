@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.markup import escape
 
 from alliance.cli import screen
 from alliance.cli.options import (
@@ -20,18 +18,10 @@ from alliance.cli.options import (
     TableFormat,
 )
 from alliance.cli.runs import load_run
-from alliance.cli.screen import Table, outcome_table, outcome_title, print_fitting, words
 from alliance.data_prep.errors import InputError
-from alliance.inference.digits import decimals, figures, number
 
 if TYPE_CHECKING:
-    from alliance.inference.answers.unseen_improvement import UnseenImprovement
-    from alliance.inference.leaving_out.influence import Influence
-    from alliance.inference.priors.power_scaling import PowerScaling
-    from alliance.inference.priors.prior_refits import PriorRefits
     from alliance.inference.runs.fit import Fit
-
-FEWEST_COLUMNS = 3
 
 
 def sensitivity(
@@ -81,7 +71,7 @@ def _priors(
     fit: Fit, outcomes: Sequence[str], each: bool, figure: Path | None, table_format: TableFormat
 ) -> None:
     from alliance.diagnostics.figures.sensitivity_figures import power_scaling_figure
-    from alliance.inference.priors.power_scaling import RULED, SENSITIVE, power_scaling
+    from alliance.inference.priors.power_scaling import power_scaling
 
     answers = [power_scaling(fit[outcome]) for outcome in outcomes]
     if figure is not None:
@@ -90,51 +80,11 @@ def _priors(
         tables = [answer.kind_table() if each else answer.table() for answer in answers]
         screen.frame(tables, table_format, simulated=fit.study.simulated)
         return
-    for answer in answers:
-        _by_prior(fit, answer) if each else _power_scaling(fit, answer)
-    screen.out().print(
-        escape(
-            f"Sensitivity by power-scaling: from {SENSITIVE:g} on a quantity is sensitive. A prior "
-            f"rules a quantity that is sensitive to it from {RULED:g} on, and a coefficient that "
-            "is more sensitive to it than to the data: prior-data conflict where the data move it "
-            f"too, else weak likelihood. {_places(fit)}"
-        )
-    )
+    from alliance.diagnostics.sheets import sensitivity as sheets
 
-
-def _power_scaling(fit: Fit, answer: PowerScaling) -> None:
-    shown = outcome_table(fit, answer.outcome, ": sensitivity to priors")
-    shown.add_column("Diagnosis")
-    for name in ("Priors", "Data"):
-        shown.add_column(name, justify="right", no_wrap=True)
-    shown.add_column("Strongest prior", no_wrap=True)
-    shown.add_column("Its own", justify="right", no_wrap=True)
-    for row in answer.table().to_dict("records"):
-        ruled = row["diagnosis"] in ("prior-data conflict", "weak likelihood")
-        told = f"[yellow]{row['diagnosis']}[/yellow]" if ruled else row["diagnosis"]
-        shown.add_row(
-            words(row["quantity"]),
-            escape(row["level"]),
-            told,
-            f"{row['prior_sensitivity']:.2f}",
-            f"{row['likelihood_sensitivity']:.2f}",
-            row["strongest_prior"],
-            f"{row['strongest_sensitivity']:.2f}",
-        )
-    print_fitting(screen.out(), shown, FEWEST_COLUMNS)
-
-
-def _by_prior(fit: Fit, answer: PowerScaling) -> None:
-    shown = outcome_table(fit, answer.outcome, ": sensitivity to each prior")
-    for kind in answer.kinds:
-        shown.add_column(words(kind), justify="right")
-    for row, (quantity, level) in enumerate(answer.labels):
-        numbers = [
-            f"[yellow]{value:.2f}[/yellow]" if ruled else f"{value:.2f}"
-            for value, ruled in zip(answer.by_kind[row], answer.ruled[row], strict=True)
-        ]
-        shown.add_row(words(quantity), escape(level), *numbers)
-    print_fitting(screen.out(), shown, FEWEST_COLUMNS)
+    build = sheets.each_prior if each else sheets.power_scaling
+    legend = sheets.power_scaling_legend(fit)
+    screen.show(fit.study, [build(fit, answer) for answer in answers], legend)
 
 
 def _refits(
@@ -159,50 +109,10 @@ def _refits(
             [answer.table() for answer in answers], table_format, simulated=fit.study.simulated
         )
         return
-    for answer in answers:
-        _largest_shifts(fit, answer) if alone else _all_scales(fit, answer)
-    screen.out().print(
-        "Shifts of the posterior mean against the fit itself: in its posterior SDs, and in "
-        "brackets on the outcome's own scale. A shift has a Monte Carlo error of about 0.02 to "
-        f"0.05 SD. {escape(_places(fit))}"
-    )
+    from alliance.diagnostics.sheets import sensitivity as sheets
 
-
-def _all_scales(fit: Fit, answer: PriorRefits) -> None:
-    shown = outcome_table(fit, answer.outcome, ": other prior scales")
-    table = answer.table()
-    for _, factor in answer.priors:
-        shown.add_column(f"All scales x {factor:g}", justify="right", no_wrap=True)
-        shown.add_column("SD ratio", justify="right", no_wrap=True)
-    for quantity, level in answer.labels:
-        own = table[(table["quantity"] == quantity) & (table["level"] == level)]
-        cells = []
-        for row in own.to_dict("records"):
-            cells += [_shift(row), f"{row['sd_ratio']:.2f}"]
-        shown.add_row(words(quantity), escape(level), *cells)
-    print_fitting(screen.out(), shown, FEWEST_COLUMNS)
-
-
-def _largest_shifts(fit: Fit, answer: PriorRefits) -> None:
-    shown = outcome_table(fit, answer.outcome, ": each prior scale halved and doubled")
-    shown.add_column("Largest shift", justify="right", no_wrap=True)
-    shown.add_column("With", no_wrap=True)
-    shown.add_column("SD ratio", justify="right", no_wrap=True)
-    for row in answer.largest().to_dict("records"):
-        shown.add_row(
-            words(row["quantity"]),
-            escape(row["level"]),
-            _shift(row),
-            f"{row['prior']} x {row['factor']:g}",
-            f"{row['sd_ratio']:.2f}",
-        )
-    print_fitting(screen.out(), shown, FEWEST_COLUMNS)
-
-
-def _shift(row: dict[Any, Any]) -> str:
-    sign = "+" if row["shift"] > 0 else ""
-    text = f"{row['shift_sd']:+.2f} ({sign}{figures(row['shift'], 2)})"
-    return f"[yellow]{text}[/yellow]" if abs(row["shift_sd"]) > 1 else text
+    build = sheets.largest_shifts if alone else sheets.other_scales
+    screen.show(fit.study, [build(fit, answer) for answer in answers], sheets.refits_legend(fit))
 
 
 def _influence(
@@ -237,38 +147,11 @@ def _influence(
         ]
         screen.frame(tables, table_format, simulated=fit.study.simulated)
         return
-    for own in answers:
-        for each in own:
-            _moved(fit, each, all_units)
-    screen.out().print(
-        "Change of the posterior mean of a slope, interaction or arm contrast, the one that moves "
-        f"most; patients by position among those analysed. {escape(_places(fit))}"
-    )
+    from alliance.diagnostics.sheets import sensitivity as sheets
 
-
-def _moved(fit: Fit, answer: Influence, all_units: bool) -> None:
-    title = f"{outcome_title(fit, answer.outcome)}: one {answer.by} left out"
-    shown = Table(title=title, title_justify="left")
-    shown.add_column(answer.by.capitalize(), no_wrap=True)
-    shown.add_column("Moves most", no_wrap=True)
-    several = ("Patients",) if answer.by == "therapist" else ()
-    for name in ("By SDs", "With", "Without", *several, "Pareto k", "Method"):
-        shown.add_column(name, justify="right", no_wrap=True)
-    for row in answer.table(None if all_units else 5).to_dict("records"):
-        size = f"{row['shift_sd']:+.2f}"
-        k = f"{row['pareto_k']:.2f}"
-        digits = decimals(abs(row["shift"]), row["mean"])
-        shown.add_row(
-            escape(row["unit"]),
-            escape(f"{words(row['quantity'])} {row['level']}".strip()),
-            f"[yellow]{size}[/yellow]" if abs(row["shift_sd"]) > 1 else size,
-            number(row["mean"], digits),
-            number(row["mean_without"], digits),
-            *([str(row["patients"])] if several else []),
-            k if row["reliable"] else f"[yellow]{k}[/yellow]",
-            row["method"],
-        )
-    print_fitting(screen.out(), shown, FEWEST_COLUMNS)
+    first = None if all_units else 5
+    shown = [sheets.influence(fit, each, first) for own in answers for each in own]
+    screen.show(fit.study, shown, sheets.influence_legend(fit))
 
 
 def _unseen(
@@ -287,23 +170,22 @@ def _unseen(
         ]
         screen.frame(tables, table_format, simulated=fit.study.simulated)
         return
-    for answer in answers:
-        _strengths(fit, answer)
+    from alliance.diagnostics.sheets import sensitivity as sheets
+
+    tipping = sheets.tipping(fit, answers)
+    screen.show(fit.study, [sheets.unseen(fit, answer) for answer in answers])
+    screen.show(fit.study, [tipping], [tipping.note, *sheets.unseen_legend(fit)])
     for answer in answers:
         if answer.infinite:
             screen.note(
                 f"{answer.outcome}: {answer.infinite:.1%} of the draws have two degrees of freedom "
                 "or fewer, and with them no variance; they are left out."
             )
-    moderator = fit.study.moderator.label
-    screen.out().print(
-        escape(
-            f"Slope for one point of {moderator}, averaged over arms, if an improvement before "
-            "its rating explains such shares of what baseline, arm and covariates leave of it, and "
-            "of what then remains of the outcome (Cinelli & Hazlett 2020). P: of a slope on the "
-            "side where it is seen. Linear model: one slope for all arms."
-        )
-    )
+        if not answer.benchmarks:
+            screen.note(
+                f"{answer.outcome}: nothing to compare with, as it has no baseline score or "
+                "covariate."
+            )
 
 
 _TIPPING = (
@@ -312,45 +194,3 @@ _TIPPING = (
     "tipping_mean",
     "tipping_interval",
 )
-
-
-def _strengths(fit: Fit, answer: UnseenImprovement) -> None:
-    console = screen.out()
-    title = f"{outcome_title(fit, answer.outcome)}: an early improvement, unseen"
-    shown = Table(title=title, title_justify="left")
-    shown.add_column("As strong as", no_wrap=True)
-    for name in ("Slope", "95% interval", "P", "Linear model", "R2 alliance", "R2 outcome"):
-        shown.add_column(name, justify="right", no_wrap=True)
-    for row in answer.table().to_dict("records"):
-        name = row["benchmark"] if row["times"] == 0 else f"{row['times']:g} x {row['benchmark']}"
-        if math.isnan(row["r2_alliance"]):
-            shown.add_row(escape(name), "cannot be so strong")
-            continue
-        digits = decimals(row["upper"] - row["lower"], row["mean"])
-        mean, lower, upper, linear = (
-            number(row[key], digits) for key in ("mean", "lower", "upper", "linear")
-        )
-        shown.add_row(
-            escape(name),
-            mean,
-            f"{lower} to {upper}",
-            f"{row['prob_same_sign']:.3f}",
-            linear,
-            f"{100 * row['r2_alliance']:.1f}%",
-            f"{100 * row['r2_outcome']:.1f}%",
-        )
-    print_fitting(console, shown, FEWEST_COLUMNS)
-    if not answer.benchmarks:
-        console.print("Nothing to compare with: the outcome has no baseline score or covariate.")
-    console.print(
-        f"The posterior mean is carried to zero by {100 * answer.tipping_mean:.0f}% of both, its "
-        f"95% interval reaches zero at {100 * answer.tipping_interval:.0f}%; linear model "
-        f"{100 * answer.robustness_value:.0f}% and {100 * answer.robustness_value_interval:.0f}% "
-        "(robustness values)."
-    )
-
-
-def _places(fit: Fit) -> str:
-    from alliance.inference.estimands.compared_at import places_in_words
-
-    return places_in_words(fit)
