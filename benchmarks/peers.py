@@ -37,7 +37,7 @@ from alliance.inference.draws.datatree import posterior
 from alliance.inference.many_fits.calibration import CalibrationQuestion, ranked_trial
 from alliance.inference.many_fits.calibration_runs import PROFILE
 from alliance.inference.runs.fit import installed_versions
-from alliance.inference.runs.machine import this_machine
+from alliance.inference.runs.fitting import this_machine
 from alliance.inference.sampling.engines import fit_outcome
 from alliance.inference.sampling.profiles import Engine, find_profile
 from alliance.models.design.design import Design, build_design

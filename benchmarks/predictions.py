@@ -44,7 +44,7 @@ from alliance.inference.sampling.profiles import find_profile
 from alliance.inference.scores.predictor import Rows, row_matrix
 from alliance.inference.scores.score_thresholds import Thresholds
 from alliance.models.design.design import Design
-from alliance.models.patients.patient_level import patient_level_model
+from alliance.models.patient_level import patient_level_model
 
 SEED = 1
 PATIENTS, THERAPISTS = 1_000, 50

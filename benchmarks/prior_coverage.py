@@ -1,6 +1,6 @@
 """How often 95% intervals hold the truth under other priors, and how far priors pull.
 
-Trials of three arms are simulated with known effects (`inference.many_fits.planned_trials`), over
+Trials of three arms are simulated with known effects (`inference.many_fits.assurance`), over
 numbers of patients and therapists, crossed and nested, slopes that vary between therapists by 0 to
 0.4 residual SDs, and interactions up to 0.8. Each trial is analysed under every candidate prior.
 
@@ -38,7 +38,7 @@ from scipy import special, stats
 from threadpoolctl import threadpool_limits
 
 from alliance.data_prep.study.description import find_study, narrowed, read_study
-from alliance.inference.many_fits.planned_trials import (
+from alliance.inference.many_fits.assurance import (
     Assumptions,
     AssuranceQuestion,
     Criterion,

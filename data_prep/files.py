@@ -1,10 +1,19 @@
-"""Reads the bytes of a file that the user named, or says why that is not possible."""
+"""Reads the bytes of a file that the user named, or says why that is not possible.
+
+Files that a command wrote, known again by their contents: nothing else is ever replaced.
+
+A name does not tell whose a file is: anybody may keep a ``summary.csv``. Where files are written
+side by side, a list of their digests stands with them; what is to be replaced must be what the list
+says. It is written first and keeps the digests of what is replaced, so that a command that is
+killed on the way leaves no file that the next one does not know.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -107,3 +116,152 @@ def first_of(places: Sequence[str]) -> str:
     shown = ", ".join(places[:NAMED_PLACES])
     more = len(places) - NAMED_PLACES
     return f"{shown} and {more} more" if more > 0 else shown
+
+
+LIST = "alliance-files.json"
+_FORMAT = 1
+_SHOWN = 5  # foreign files that a message names
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def foreign_files(
+    folder: Path, names: Iterable[str], known: Mapping[str, Collection[str]]
+) -> list[str]:
+    """Of some names in a folder those that are there and were not written by a command.
+
+    Parameters
+    ----------
+    folder : Path
+    names : iterable of str
+    known : mapping of str to collection of str
+        Digests by name.
+
+    Returns
+    -------
+    list of str
+        Links and folders are foreign whatever they are called, as is what cannot be read.
+    """
+    found = []
+    for name in names:
+        path = folder / name
+        if not os.path.lexists(path):
+            continue
+        try:
+            own = path.is_file() and not path.is_symlink() and digest(path) in known.get(name, ())
+        except OSError:
+            own = False
+        if not own:
+            found.append(name)
+    return found
+
+
+def named(names: Iterable[str]) -> str:
+    """The first names of some files, for a message.
+
+    Parameters
+    ----------
+    names : iterable of str
+    """
+    every = list(names)
+    more = f" and {len(every) - _SHOWN} more" if len(every) > _SHOWN else ""
+    return ", ".join(repr(name) for name in every[:_SHOWN]) + more
+
+
+def require_own_files(folder: Path, names: Collection[str], *, overwrite: bool) -> None:
+    """Refuse to write files where others are.
+
+    Parameters
+    ----------
+    folder : Path
+    names : collection of str
+        Of the files to be written.
+    overwrite : bool
+        Whether what an earlier command wrote may be replaced.
+
+    Raises
+    ------
+    InputError
+        If one of them is there and may not be replaced.
+    """
+    taken = [name for name in names if os.path.lexists(folder / name)]
+    foreign = foreign_files(folder, [*taken, *_list_if_there(folder)], _listed(folder))
+    if foreign:
+        raise InputError(
+            f"{str(folder)!r} holds {named(foreign)}, which alliance did not write or which was "
+            "changed since: nothing is replaced.",
+            "Name another folder.",
+        )
+    if taken and not overwrite:
+        raise InputError(
+            f"{str(folder)!r} holds {taken[0]!r} already.",
+            "Name another folder, or replace the files with --overwrite.",
+        )
+
+
+def list_files(folder: Path, contents: Mapping[str, bytes]) -> Path:
+    """Write the list of files that are about to be written, with those they replace.
+
+    Parameters
+    ----------
+    folder : Path
+        That `require_own_files` let pass.
+    contents : mapping of str to bytes
+        By name.
+
+    Returns
+    -------
+    Path
+        The list.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    kept = {name: own for name, own in _listed(folder).items() if name != LIST}
+    for name, content in contents.items():
+        before = [digest(folder / name)] if (folder / name).is_file() else []
+        kept[name] = list(dict.fromkeys([*before, hashlib.sha256(content).hexdigest()]))
+    path, partial = folder / LIST, folder / f".{LIST}.{os.getpid()}.partial"
+    try:
+        text = json.dumps({"format": _FORMAT, "files": kept}, indent=2, ensure_ascii=False)
+        partial.write_text(text + "\n", encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def _list_if_there(folder: Path) -> list[str]:
+    return [LIST] if os.path.lexists(folder / LIST) else []
+
+
+def _listed(folder: Path) -> dict[str, list[str]]:
+    """Digests by name; the list knows itself. Empty where there is none of ours."""
+    path = folder / LIST
+    if path.is_symlink() or not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    files = found.get("files") if isinstance(found, dict) else None
+    if not isinstance(files, dict) or found.get("format") != _FORMAT:
+        return {}
+    sound = {name: own for name, own in files.items() if isinstance(own, list)}
+    return {**sound, LIST: [digest(path)]}

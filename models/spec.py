@@ -111,7 +111,7 @@ class ModelSpec:
         """Whether the therapist effects integrate out in closed form: `models.gaussian`.
 
         So they do for Gaussian outcomes as long as every patient's alliance is observed. With a
-        latent alliance they do so given the alliance alone: `models.ratings.latent_gaussian`.
+        latent alliance they do so given the alliance alone: `models.latent_ratings`.
         """
         return self.family == "gaussian" and not self.moderator.latent
 

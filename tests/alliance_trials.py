@@ -21,10 +21,10 @@ from alliance.inference.many_fits import calibration as calibration_module
 from alliance.inference.many_fits.calibration import CalibrationQuestion
 from alliance.inference.many_fits.calibration_runs import calibration_questions
 from alliance.inference.sampling import sampling as sampling_module
+from alliance.models import latent_ratings as latent_moderator_module
 from alliance.models.design import ratings as ratings_module
 from alliance.models.design.design import Design
 from alliance.models.gaussian import exact_gaussian as exact_gaussian_module
-from alliance.models.ratings import latent_moderator as latent_moderator_module
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "mismeasured": {"reliability": True},

@@ -26,9 +26,9 @@ from alliance.inference.sampling.sampling import PATIENT_LEVEL_TARGET_ACCEPT, sa
 from alliance.models.design.design import Design, build_design
 from alliance.models.design.ratings import latent_patients
 from alliance.models.families.family import Scale
-from alliance.models.patients.patient_level import patient_level_model
+from alliance.models.latent_ratings import latent_gaussian_model
+from alliance.models.patient_level import patient_level_model
 from alliance.models.priors import Priors
-from alliance.models.ratings.latent_gaussian import latent_gaussian_model
 from alliance.models.spec import ModelSpec, ModeratorSpec
 
 Array = NDArray[np.float64]

@@ -368,12 +368,12 @@ def test_links_between_documents_lead_somewhere() -> None:
 def test_codes_are_joined_to_names_in_one_place() -> None:
     """Decision 0025. The others join fixed codes, or names of outcomes, which hold no hyphen."""
     own = {"alliance.data_prep.levels"}
-    fixed = {"alliance.data_prep.simulator.inputs", "alliance.data_prep.simulator.truth"}
+    fixed = {"alliance.data_prep.simulator.inputs", "alliance.data_prep.simulator.inputs"}
     outcomes = {
         "alliance.inference.sampling.joint",
-        "alliance.inference.many_fits.joint_calibration",
+        "alliance.inference.many_fits.calibration_runs",
     }
-    figures = {"alliance.diagnostics.report.svg"}
+    figures = {"alliance.diagnostics.report.page"}
     joined = set()
     for module, tree in modules().items():
         for node in ast.walk(tree):

@@ -1,8 +1,11 @@
-"""What is left of one file of a registry: problems, moments, counts; that of several adds up."""
+"""What is left of one file of a registry: problems, moments, counts; that of several adds up.
+
+What many files must be together: the rules of one file, from what is left of the many.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,13 +13,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alliance.data_prep.cell_moments import CellMoments, Column, cell_moments, merged
+from alliance.data_prep.covariates import (
+    CONTINUOUS_SHARE,
+    Covariate,
+    column_faults,
+    column_names,
+    seen_levels,
+)
 from alliance.data_prep.errors import DataError, InputError, Problem
-from alliance.data_prep.registry.partition import Partition, TypedFile, partition_of, read_typed
-from alliance.data_prep.registry.patient_ids import IdHashes
+from alliance.data_prep.registry.partition import (
+    IdHashes,
+    Partition,
+    TypedFile,
+    partition_of,
+    read_typed,
+)
 from alliance.data_prep.study.description import Study
+from alliance.data_prep.tables.roles import covariate_column
+from alliance.data_prep.trial.estimability import (
+    COLLINEAR,
+    PERFECT,
+    SPARE_PATIENTS,
+    absent_parts,
+    computed,
+    constant,
+    following,
+    lacking,
+    no_slope,
+    no_value,
+    too_few,
+)
 from alliance.data_prep.trial.flow import analysed_patients, flow_counts
 from alliance.data_prep.trial.seen import Places, Seen, seen_in
-from alliance.data_prep.trial.validation import CovariateCells
+from alliance.data_prep.trial.validation import UNKNOWN_ARM, CovariateCells, no_arm_known
 
 MOST_PROBLEMS = 1000  # of all files together that are kept
 
@@ -311,3 +340,235 @@ def _wider(one: dict[Column, Ends], other: dict[Column, Ends]) -> dict[Column, E
 
 def _added(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
     return {key: value + other[key] for key, value in one.items()}
+
+
+_Fault = tuple[str | None, str, str]
+
+
+def refuse_copies(sources: Iterable[Source]) -> None:
+    """Refuse files that are the same, byte for byte, unless they hold no row.
+
+    Raises
+    ------
+    InputError
+    """
+    first: dict[str, str] = {}
+    copies = []
+    for source in sources:
+        if not source.rows:
+            continue
+        earlier = first.setdefault(source.sha256, source.name)
+        if earlier != source.name:
+            copies.append(f"{earlier} and {source.name}")
+    if copies:
+        more = f" (and {len(copies) - 1} more such pairs)" if len(copies) > 1 else ""
+        raise InputError(
+            f"{copies[0]} are the same file twice, byte for byte{more}, so that their patients "
+            "would count twice.",
+            "Leave one of them out.",
+        )
+
+
+def kinds(study: Study, whole: Part) -> dict[str, bool]:
+    """Whether each covariate is continuous, by the cells of all files."""
+    return {
+        name: kind_of(cells, study.covariate_kinds.get(name))
+        for name, cells in whole.covariates.items()
+    }
+
+
+def kind_of(cells: CovariateCells, declared: str | None) -> bool:
+    """Whether a covariate with these cells is continuous, unless the study says what it is."""
+    if declared is not None:
+        return declared == "continuous"
+    if cells.labelled and cells.numbers + cells.texts:
+        return False
+    return cells.numbers >= CONTINUOUS_SHARE * (cells.numbers + cells.texts)
+
+
+def column_problems(study: Study, whole: Part, source: str) -> list[Problem]:
+    """Problems of cells and columns, of all files together; patients met twice excepted.
+
+    Parameters
+    ----------
+    study : Study
+    whole : Part
+        Complete, and its covariates taken as `kinds` says.
+    source : str
+        What messages call the files.
+    """
+    problems = list(whole.problems)
+    if unknown := no_arm_known(study, whole.arms, source):
+        problems = [unknown, *(each for each in problems if each.rule != UNKNOWN_ARM)]
+    for name in study.covariates:
+        cells, part = whole.covariates[name], covariate_column(name)
+        codes = whole.seen.codes.get(part, {})
+        numbers = whole.seen.numbers.get(part)
+        if codes:
+            levels = np.array(list(codes), dtype=object)
+        elif cells.wrong:
+            continue  # told by their rows
+        else:
+            levels = np.array([] if numbers is None else numbers.ends())
+        for rule, remedy in column_faults(levels):
+            problems.append(Problem(source, None, name, None, rule, remedy))
+    return problems
+
+
+def column_sums(found: CellMoments, columns: Sequence[Column]) -> NDArray[np.float64]:
+    """Sum over all patients of each of these columns."""
+    places = [found.columns.index(column) for column in columns]
+    return np.asarray(found.centre[places] * found.n + found.sums[:, places].sum(axis=0))
+
+
+def analysis_problems(
+    study: Study, facts: Facts, covariates: Sequence[Covariate], source: str
+) -> list[Problem]:
+    """Find why outcomes cannot be analysed, by the rules of `data_prep.trial.estimability`.
+
+    Parameters
+    ----------
+    study : Study
+    facts : Facts
+        Of all files; moments with the columns of the model.
+    covariates : sequence of Covariate
+    source : str
+    """
+    rows = facts.lacking["row"]
+    problems = absent_parts(
+        study,
+        source,
+        facts.arms,
+        therapists=facts.lacking["therapist"] < rows,
+        rated=facts.lacking[study.moderator.name] < rows,
+    )
+    if problems:
+        return problems
+    for name in study.outcomes:
+        problems += _outcome_problems(study, facts, covariates, name, source)
+    return problems
+
+
+def _outcome_problems(
+    study: Study, facts: Facts, covariates: Sequence[Covariate], name: str, source: str
+) -> list[Problem]:
+    outcome, moments = study.outcomes[name], facts.moments[name]
+    for column, which in ((outcome.followup, "followup"), (outcome.baseline, "baseline")):
+        if column is not None and not facts.given[name][which]:
+            return [no_value(name, which, column, source)]
+    patients = np.bincount(
+        moments.arm_index, weights=moments.count, minlength=len(study.arms)
+    ).astype(np.int64)
+    columns = _columns(study, moments, covariates, name)
+    arms = len(study.arms)
+    # The intercept, the other arms and their slopes; the outcome is among the columns.
+    coefficients = 1 + (arms - 1) + (arms - 1 if study.model.interaction else 0) + len(columns) - 1
+
+    def what_is_lacking(study: Study, arm: int) -> _Fault:
+        missing = {column: int(count[arm]) for column, count in facts.gaps[name].items()}
+        return lacking(study, int(facts.arms[arm]), missing)
+
+    found = (
+        too_few(study, patients, coefficients, "", what_is_lacking)
+        or _constant(study, facts.ends[name], columns)
+        or _dependent(study, moments, columns)
+    )
+    return [
+        Problem(source, None, file or outcome.followup, None, f"outcome {name!r}: {rule}", remedy)
+        for file, rule, remedy in found
+    ]
+
+
+def _columns(
+    study: Study, moments: CellMoments, covariates: Sequence[Covariate], name: str
+) -> dict[Column, tuple[str, str]]:
+    """Columns of an outcome's model, the outcome first: labels, and columns of the file."""
+    moderator, outcome = study.moderator, study.outcomes[name]
+    found: dict[Column, tuple[str, str]] = {"outcome": ("follow-up", outcome.followup)}
+    found["moderator"] = (moderator.name, moderator.column or moderator.items[0])
+    if outcome.baseline is not None:
+        found["baseline"] = ("baseline", outcome.baseline)
+    own = [column for each in covariates for column in each.columns]
+    _, absent = seen_levels(covariates, column_sums(moments, own).tolist(), moments.n)
+    for k, (column, label) in enumerate(zip(own, column_names(own), strict=True)):
+        if k not in absent:
+            found[column] = (label, column.covariate)
+    return found
+
+
+def _constant(
+    study: Study, ends: Mapping[Column, Ends], columns: Mapping[Column, tuple[str, str]]
+) -> list[_Fault]:
+    """Columns without any spread among the analysed patients."""
+    found: list[_Fault] = []
+    for column, named in columns.items():
+        low, high = ends[column][:, 0].min(), ends[column][:, 1].max()
+        if low == high:
+            found.append(constant(*named, low, ""))
+    if found or not study.model.interaction:
+        return found
+    return [
+        no_slope(*columns["moderator"], low, "", code)
+        for code, (low, high) in zip(study.arms, ends["moderator"], strict=True)
+        if low == high
+    ]
+
+
+def _dependent(
+    study: Study, moments: CellMoments, named: Mapping[Column, tuple[str, str]]
+) -> list[_Fault]:
+    """Columns that can be computed from others, or an outcome that can."""
+    columns = [*(column for column in named if column != "outcome"), "outcome"]
+    places = [moments.columns.index(column) for column in columns]
+    labels = [named[column] for column in columns]
+    arms, width = len(study.arms), len(columns) + 1
+    # What each column of the model is of a one and these columns, in each arm: (columns, arms, own)
+    made = [np.tile(np.eye(width)[k + 1], (arms, 1)) for k in range(len(columns))]
+    moderator = columns.index("moderator")
+    for arm, code in list(enumerate(study.arms))[1:]:
+        here = np.arange(arms) == arm
+        labels.insert(-1, (f"arm {code!r}", study.columns.arm))
+        made.insert(-1, np.outer(here, np.eye(width)[0]))
+        if study.model.interaction:
+            label, source = labels[moderator]
+            labels.insert(-1, (f"{label} in arm {code!r}", source))
+            made.insert(-1, np.outer(here, np.eye(width)[moderator + 1]))
+    weights = np.array(made, dtype=float)
+    cells = np.empty((len(moments.count), width, width))
+    cells[:, 0, 0] = moments.count
+    cells[:, 0, 1:] = cells[:, 1:, 0] = moments.sums[:, places]
+    cells[:, 1:, 1:] = moments.products[:, places][:, :, places]
+    by_arm = np.zeros((arms, width, width))
+    np.add.at(by_arm, moments.arm_index, cells)
+    whole = np.einsum("kas,ast,lat->kl", weights, by_arm, weights)
+    total = np.einsum("kas,as->k", weights, by_arm[:, 0])
+    centred = whole - np.outer(total, total) / moments.n
+    spread = np.sqrt(np.diag(centred))
+    scale = spread[:, None] * spread
+    if found := following(labels[:-1], (centred / scale)[:-1, :-1], ""):
+        return found
+    left, used = _explained(centred / scale)
+    therapist = ""
+    if left >= PERFECT and study.model.therapist != "none":
+        sums = np.zeros((len(moments.therapists), len(labels)))
+        own = np.einsum("cks,cs->ck", weights.transpose(1, 0, 2)[moments.arm_index], cells[:, 0])
+        np.add.at(sums, moments.therapist_index, own)
+        patients = np.bincount(moments.therapist_index, weights=moments.count, minlength=len(sums))
+        present = patients > 0
+        if moments.n - present.sum() - (len(labels) - 1) >= SPARE_PATIENTS:
+            means = sums[present].T @ (sums[present] / patients[present, None])
+            within, used = _explained((whole - means) / scale)
+            left = within if within < PERFECT else left
+            therapist = study.columns.therapist
+    if left >= PERFECT:
+        return []
+    involved = [label for label, share in zip(labels[:-1], used, strict=True) if share]
+    return [computed(involved, therapist, named["outcome"][1], "")]
+
+
+def _explained(products: NDArray[np.float64]) -> tuple[float, NDArray[np.bool_]]:
+    """SD of what the columns leave of the last one, and which of them it uses."""
+    X, y = products[:-1, :-1], products[:-1, -1]
+    weights = np.linalg.pinv(X, rcond=COLLINEAR, hermitian=True) @ y
+    left = np.sqrt(max(products[-1, -1] - weights @ y, 0.0))
+    return float(left), np.abs(weights) > PERFECT

@@ -3,6 +3,8 @@
 Each file is a task of Dask, and so is each merging of two results; memory is bounded by the files
 that are read at a time, and by therapists x columns x columns. The exact Gaussian model needs no
 more. Results are merged in pairs in the order of the files, whatever order they come in.
+
+All patients of some therapists of a registry, drawn at random, as an ordinary trial.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import glob
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from operator import add
 from pathlib import Path
 from typing import Any
@@ -22,28 +25,32 @@ import pandas as pd
 from alliance.data_prep.cell_moments import CellMoments, Column
 from alliance.data_prep.covariates import Covariate
 from alliance.data_prep.errors import DataError, InputError, Problem
-from alliance.data_prep.files import AnyPath, as_path
-from alliance.data_prep.registry.part import MOST_PROBLEMS, Part, read_part
-from alliance.data_prep.registry.partition import rows_of_ids
-from alliance.data_prep.registry.patient_ids import IdHashes
-from alliance.data_prep.registry.rules import (
+from alliance.data_prep.files import AnyPath, as_path, file_sha256
+from alliance.data_prep.registry.part import (
+    MOST_PROBLEMS,
+    Part,
+    Source,
     analysis_problems,
     column_problems,
     column_sums,
+    kind_of,
     kinds,
+    read_part,
     refuse_copies,
 )
+from alliance.data_prep.registry.partition import IdHashes, arrow_table, codes_of, rows_of_ids
 from alliance.data_prep.study.description import Study
-from alliance.data_prep.tables.cells import natural_key
-from alliance.data_prep.tables.readers import READERS, split_sheet
-from alliance.data_prep.tables.roles import covariate_column
+from alliance.data_prep.tables.binary_files import as_cells
+from alliance.data_prep.tables.cells import natural_key, parse_codes
+from alliance.data_prep.tables.missing_values import declared, without_declared
+from alliance.data_prep.tables.readers import READERS, Table, read_table, split_sheet
+from alliance.data_prep.tables.roles import covariate_column, study_columns
 from alliance.data_prep.tables.spelling import spelled_apart
-from alliance.data_prep.trial.crossing import TherapistsInArms, crossing_of
-from alliance.data_prep.trial.flow import counted
-from alliance.data_prep.trial.notes import empty_level_notes
+from alliance.data_prep.trial.estimability import TherapistsInArms, crossing_of
+from alliance.data_prep.trial.flow import counted, empty_level_notes
 from alliance.data_prep.trial.seen import category_notes, code_notes, scoring_notes
-from alliance.data_prep.trial.trial import patient_spelling_note
-from alliance.data_prep.trial.validation import patient_again
+from alliance.data_prep.trial.trial import Trial, patient_spelling_note, trial_from_frame
+from alliance.data_prep.trial.validation import check_columns, check_part, patient_again
 
 ENDINGS = tuple(READERS)
 MARKS = "*?["
@@ -391,3 +398,118 @@ def _covariates(study: Study, whole: Part) -> tuple[Covariate, ...]:
         levels = whole.seen.codes.get(covariate_column(name))
         found.append(Covariate(name, tuple(sorted(levels, key=natural_key)) if levels else None))
     return tuple(found)
+
+
+def sample_therapists(
+    study: Study, data: AnyPath, number: int, seed: int, compute: Compute | None = None
+) -> Trial:
+    """Take so many therapists at random, with all their patients.
+
+    Parameters
+    ----------
+    study : Study
+    data : str or path-like
+        A pattern or a folder.
+    number : int
+        Of therapists; all of them if there are not more.
+    seed : int
+    compute : callable, optional
+        Computes a Dask value; on local threads by default.
+
+    Returns
+    -------
+    Trial
+        Whose notes say how it was drawn.
+
+    Raises
+    ------
+    InputError
+        If there are no files, or one cannot be read.
+    DataError
+        With the problems of the chosen therapists' rows.
+    """
+    data = as_path(data)
+    files = registry_files(data)
+    run = on_threads if compute is None else compute
+    found = run([dask.delayed(therapists_of, pure=False)(study, path) for path in files])
+    refuse_copies(source for _, source in found)
+    everyone = sorted({name for names, _ in found for name in names}, key=natural_key)
+    if not everyone:
+        raise InputError(f"No row of {str(data)!r} has a therapist.", "Name the right column.")
+    generator = np.random.default_rng(seed)
+    places = generator.permutation(len(everyone))[:number]
+    chosen = frozenset(everyone[place] for place in places)
+    frames = run([dask.delayed(rows_of, pure=False)(study, path, chosen) for path in files])
+    named = [(path.name, frame) for path, frame in zip(files, frames, strict=True)]
+    if problems := _problems(study, named):
+        raise DataError(problems)
+    together: pd.DataFrame = pd.concat(frames, ignore_index=True)
+    trial = trial_from_frame(study, together, str(data))
+    rows = sum(source.rows for _, source in found)
+    note = (
+        f"A random sample of {len(chosen):,} of {len(everyone):,} therapists (seed {seed}): "
+        f"{len(together):,} of {rows:,} rows. What is said holds for "
+        "therapists like these; it is less certain than from all rows."
+    )
+    return replace(trial, notes=(note, *trial.notes))
+
+
+def _problems(study: Study, files: Sequence[tuple[str, pd.DataFrame]]) -> list[Problem]:
+    """Problems of the rows, under the names of their files; what a covariate is, all rows tell."""
+    checked = [check_part(frame, study, name, {}) for name, frame in files]
+    cells = [each.covariates for each in checked]
+    declared = study.covariate_kinds
+    found = {
+        name: kind_of(reduce(add, [own[name] for own in cells]), declared.get(name))
+        for name in study.covariates
+    }
+    checked = [check_part(frame, study, name, found) for name, frame in files]
+    column = study.columns.patient
+    ids = [
+        (name, [(code, int(row)) for code, row in zip(parse_codes(frame[column]), frame.index,
+                                                      strict=True) if code is not None])
+        for name, frame in files
+    ]  # fmt: skip
+    again, _ = patients_again(ids, column)
+    return [*(problem for each in checked for problem in each.problems), *again]
+
+
+def therapists_of(study: Study, path: Path) -> tuple[list[str], Source]:
+    """Ids of the therapists in a file, and the file."""
+    column = study.columns.therapist
+    table = None
+    if path.suffix.lower() == ".parquet":
+        table = arrow_table(path, study_columns(study), [column])
+    if table is None:
+        found = _table(study, path)
+        names = [str(name) for name in pd.unique(parse_codes(found.frame[column])) if name]
+        return names, Source(path.name, found.sha256, len(found.frame))
+    codes = codes_of(table.column(column), declared(study, column))
+    return codes.labels, Source(path.name, file_sha256(path), table.num_rows)
+
+
+def rows_of(study: Study, path: Path, chosen: frozenset[str]) -> pd.DataFrame:
+    """Rows of these therapists in a file, in the columns of the study, under their numbers."""
+    column = study.columns.therapist
+    table = None
+    if path.suffix.lower() == ".parquet":
+        table = arrow_table(path, study_columns(study), [column])
+    if table is None:
+        frame = _table(study, path).frame
+        kept = pd.Series(parse_codes(frame[column]), index=frame.index).isin(chosen)
+        return frame.loc[kept.to_numpy(), list(study_columns(study))]
+    codes = codes_of(table.column(column), declared(study, column))
+    wanted = np.array([*(label in chosen for label in codes.labels), False])[codes.index]
+    frame = as_cells(table.filter(wanted))
+    # As in a spreadsheet, whose header is row 1
+    return frame.set_index(pd.Index(np.flatnonzero(wanted) + 2, name="row"))
+
+
+def _table(study: Study, path: Path) -> Table:
+    """Read one file, whose columns are those of the study."""
+    found = read_table(path, may_be_empty=True)
+    found.require(study_columns(study))
+    checked = check_columns(found.frame, study, path.name)
+    if checked:
+        raise DataError(checked)
+    return replace(found, frame=without_declared(found.frame, study))

@@ -11,8 +11,6 @@ from pydantic import Field, ValidationError, model_validator
 
 from alliance.data_prep.errors import InputError, nearest
 from alliance.data_prep.files import AnyPath, as_path, file_bytes
-from alliance.data_prep.study.messages import did_you_mean, translated_faults
-from alliance.data_prep.study.model_rules import model_faults
 from alliance.data_prep.study.parts import (
     Columns,
     CovariateKind,
@@ -24,10 +22,15 @@ from alliance.data_prep.study.parts import (
     Table,
     Text,
     raise_between,
+    shifted_outcomes,
 )
-from alliance.data_prep.study.rules import Fault, kinds_apart, study_faults
-from alliance.data_prep.study.shifts import shifted_outcomes
-from alliance.data_prep.study.toml_files import parse_toml, toml_text
+from alliance.data_prep.study.rules import Fault, kinds_apart, model_faults, study_faults
+from alliance.data_prep.study.toml_files import (
+    did_you_mean,
+    parse_toml,
+    toml_text,
+    translated_faults,
+)
 
 __all__ = [
     "Columns",

@@ -14,11 +14,9 @@ import pandas as pd
 
 from alliance.data_prep.errors import DataError, InputError, Problem
 from alliance.data_prep.files import file_bytes, first_of
-from alliance.data_prep.tables.binary_files import read_parquet, read_stata
+from alliance.data_prep.tables.binary_files import read_parquet, read_spss, read_stata
 from alliance.data_prep.tables.excel_files import Merged, read_excel
-from alliance.data_prep.tables.headers import looks_like_data, no_header, title_fault
-from alliance.data_prep.tables.spss_files import read_spss
-from alliance.data_prep.tables.text_files import read_text
+from alliance.data_prep.tables.text_files import looks_like_data, no_header, read_text, title_fault
 
 # Besides the empty cell and cells of blanks only, this alone is a missing value, unless the study
 # file declares others (`missing_values`). What some programs write (".", "-99", "n/a") is refused

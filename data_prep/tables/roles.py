@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from alliance.data_prep.study.description import Study
-from alliance.data_prep.study.model_rules import CONTINUOUS, WHOLE_SCORES
 from alliance.data_prep.study.parts import CovariateKind
+from alliance.data_prep.study.rules import CONTINUOUS, WHOLE_SCORES
 
 # Columns of the typed frame; one column of the file may play several parts.
 PATIENT = "patient"

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from alliance.data_prep.cell_moments import CellMoments, cell_moments, merged
 from alliance.data_prep.covariates import FEW_VALUES, LABELLED, kind_notes
 from alliance.data_prep.study.description import Study
+from alliance.data_prep.tables.cells import Codes, Column
 from alliance.data_prep.tables.missing_values import (
     Numbers,
     declaring,
@@ -23,9 +24,8 @@ from alliance.data_prep.tables.missing_values import (
 )
 from alliance.data_prep.tables.roles import THERAPIST, covariate_column, item_column
 from alliance.data_prep.tables.spelling import spelling_note
-from alliance.data_prep.tables.typed_columns import Codes, Column
 from alliance.data_prep.trial.flow import counted
-from alliance.data_prep.trial.item_direction import direction_notes
+from alliance.data_prep.trial.items import direction_notes
 
 LISTED_ROWS = 20  # rows that a note lists before it says how many more there are
 
@@ -147,7 +147,7 @@ def seen_in(
     ----------
     study : Study
     columns : mapping of str to Column
-        As of `data_prep.tables.typed_columns.typed_columns`.
+        As of `data_prep.tables.cells.typed_columns`.
     rows : ndarray of int, shape (n,)
         Number of each row.
     source : str

@@ -15,7 +15,7 @@ from alliance.data_prep.covariates import LABELLED, coded, column_coordinates
 from alliance.data_prep.errors import DataError, InputError, Problem, nearest
 from alliance.data_prep.files import AnyPath, as_path, first_of
 from alliance.data_prep.study.description import ModelSettings, Study
-from alliance.data_prep.tables.cells import natural_key
+from alliance.data_prep.tables.cells import natural_key, typed_columns
 from alliance.data_prep.tables.readers import read_table
 from alliance.data_prep.tables.roles import (
     ARM,
@@ -29,25 +29,27 @@ from alliance.data_prep.tables.roles import (
     study_columns,
 )
 from alliance.data_prep.tables.spelling import spelled_apart
-from alliance.data_prep.tables.typed_columns import typed_columns
-from alliance.data_prep.trial.crossing import TherapistsInArms, therapists_in_arms
 from alliance.data_prep.trial.estimability import (
+    TherapistsInArms,
     outcome_problems,
     patients_of_therapists,
     therapist_problems,
+    therapists_in_arms,
     trial_problems,
 )
 from alliance.data_prep.trial.flow import (
     MISSING_ALLIANCE,
     analysed_patients,
+    ceiling_notes,
     complete_patients,
     flow_counts,
+    level_notes,
+    missing_notes,
     rated_patients,
     read_only,
     unseen_counts,
 )
-from alliance.data_prep.trial.notes import ceiling_notes, level_notes, missing_notes
-from alliance.data_prep.trial.scoring import ROUNDING, score_items
+from alliance.data_prep.trial.items import ROUNDING, score_items
 from alliance.data_prep.trial.seen import category_notes, code_notes, scoring_notes, seen_in
 from alliance.data_prep.trial.validation import validate
 

@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 
 from alliance.diagnostics.verdicts import CheckResult, Verdict
-from alliance.inference.leaving_out.leave_one_out import LeaveOneOut, leave_one_out
-from alliance.inference.leaving_out.leave_one_out_pit import LooPit, loo_pit
+from alliance.inference.leaving_out.leave_one_out import LeaveOneOut, LooPit, leave_one_out, loo_pit
 from alliance.inference.patients.asked_patients import require_outcome
 from alliance.inference.runs.fit import Fit
 

@@ -4,47 +4,339 @@ A prior predictive check (Gabry et al. 2019, doi:10.1111/rssa.12378): trials are
 priors for the patients at hand, and held against what the outcome's scale allows. Too wide a prior
 expects scores that cannot be and effects larger than the scale; too tight a one rules out what is
 commonly found.
+
+What of the priors is judged, where the lines are drawn, and why.
+
+What is said of the priors: four checks in words, with what to change in the study file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from alliance.data_prep.errors import InputError, nearest
 from alliance.data_prep.study.description import Study
 from alliance.data_prep.trial.trial import Trial
-from alliance.diagnostics.checks.prior_limits import (
-    LARGE_THERAPIST_SD,
-    LEAST_POSSIBLE,
-    MOST_BEYOND,
-    MOST_BEYOND_ADJUSTED,
-    MOST_IMPOSSIBLE,
-    MOST_LARGE_THERAPISTS,
-    MOST_OVER_HALF,
-    MOST_OVER_HALF_ADJUSTED,
-    MOST_SPREAD,
-    PLAUSIBLE,
-    SMALL_EFFECT,
-    SMALL_RESIDUAL_SD,
-    TOO_TIGHT,
-    TOO_WIDE,
-    USUAL_THERAPIST_SD,
-    PriorRow,
-    central,
+from alliance.diagnostics.verdicts import CheckResult, Verdict
+from alliance.inference.draws.quantiles import quantiles
+from alliance.inference.priors.prior_predictive import (
+    DRAWS,
+    PriorEffect,
+    PriorPredictive,
+    prior_effects,
+    prior_predictive,
 )
-from alliance.diagnostics.checks.prior_verdicts import prior_results
-from alliance.diagnostics.verdicts import CheckResult
-from alliance.inference.priors.prior_effects import PriorEffect, prior_effects
-from alliance.inference.priors.prior_predictive import DRAWS, PriorPredictive, prior_predictive
 from alliance.inference.runs.fit import Fit
 from alliance.inference.scores.expected_scores import auxiliary_draws
 from alliance.models.design.design import Design, build_design, centre_and_sd
 from alliance.models.priors import Priors
 from alliance.models.spec import JOINT, specify
+
+Array = NDArray[np.float64]
+
+PLAUSIBLE, TOO_WIDE, TOO_TIGHT = "plausible", "too wide", "too tight"
+
+# Priors that expect more scores outside the outcome's range than within say nothing about it. A
+# normal outcome always reaches beyond: with the default priors a fifth to a third of the scores.
+MOST_IMPOSSIBLE = 0.5
+# No bounded scores have an SD over half the range: all would have to lie at its two ends.
+MOST_SPREAD = 0.5
+# The size of the trial's own SD must be possible: 1 in 20, as all lower limits here.
+LEAST_POSSIBLE = 0.05
+# An effect that is asked about (alliance, arms, interaction) has a prior SD of at most the whole
+# scale: a normal variable lies beyond one SD with a chance of 0.32.
+MOST_BEYOND = 1 / 3
+# Baseline and covariates are adjusted for, not asked about; their priors are wide on purpose, and
+# over the four or five SDs that are observed a slope of 1 SD for 1 SD crosses the whole scale.
+MOST_BEYOND_ADJUSTED = 2 / 3
+# Where scores are bounded no effect is larger than the scale. More than half of it is then as far.
+MOST_OVER_HALF, MOST_OVER_HALF_ADJUSTED = 1 / 2, 3 / 4
+# Between groups 0.2 SDs are small (Cohen 1988, Statistical Power Analysis, section 2.2), and r = .1
+# over two SDs of a variable is as much. A prior may not rule that out.
+SMALL_EFFECT = 0.2
+# Therapists who differ more than the scores do as a whole: every second point would be theirs.
+# Slopes are taken one SD of the alliance from its mean, where they make as large a difference as
+# they do over all patients.
+LARGE_THERAPIST_SD, MOST_LARGE_THERAPISTS = 1.0, 0.05
+# 5% of the variance is what therapists are usually found to account for (Baldwin & Imel 2013, in
+# Bergin and Garfield's Handbook of Psychotherapy and Behavior Change): an SD of sqrt(.05).
+USUAL_THERAPIST_SD = 0.22
+# An SD of 0.3 is left where nine tenths of the variance are explained, more than in any trial.
+SMALL_RESIDUAL_SD = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class PriorRow:
+    """One quantity under the priors, and what it is held against.
+
+    Attributes
+    ----------
+    quantity, level : str
+    priors : tuple of str
+        Entries under ``[priors]`` that it rests on.
+    start, end : float
+        Values between which a variable is taken to move; missing (NaN) where nothing moves.
+    lower, median, upper : float
+        Limits of the central 95% of the draws, and their median.
+    large : float
+        What counts as too large, in the same unit; missing where nothing does.
+    share_large, most_large : float
+        Share of draws beyond it (in either direction), and the largest share that is plausible.
+    small, share_small, least_small : float
+        What must be possible, the share of draws at least as large, and the least plausible one.
+    share_over_half : float
+        Share of effects that are larger than half of the scale; missing for other quantities.
+    """
+
+    quantity: str
+    level: str
+    priors: tuple[str, ...]
+    start: float
+    end: float
+    lower: float
+    median: float
+    upper: float
+    large: float = np.nan
+    share_large: float = np.nan
+    most_large: float = np.nan
+    small: float = np.nan
+    share_small: float = np.nan
+    least_small: float = np.nan
+    share_over_half: float = np.nan
+
+    @property
+    def verdict(self) -> str:
+        """``plausible``, ``too wide`` or ``too tight``."""
+        if self.share_large > self.most_large:
+            return TOO_WIDE
+        return TOO_TIGHT if self.share_small < self.least_small else PLAUSIBLE
+
+    @property
+    def excess(self) -> float:
+        """How far beyond its limit the row lies; up to 1 where it is plausible."""
+        ratios = [
+            0.0 if np.isnan(self.share_large) else self.share_large / self.most_large,
+            0.0
+            if np.isnan(self.share_small)
+            else self.least_small / max(self.share_small, np.finfo(float).tiny),
+        ]
+        return max(ratios)
+
+
+def central(values: Array) -> tuple[float, float, float]:
+    """Limits of the central 95% of some draws, with their median in between."""
+    lower, median, upper = quantiles(values, [0.025, 0.5, 0.975])
+    return float(lower), float(median), float(upper)
+
+
+def main_sources(design: Design, priors: Priors, names: Sequence[str]) -> list[tuple[str, float]]:
+    """Which priors the spread of scores comes from: those that bring most of its variance.
+
+    Parameters
+    ----------
+    design : Design
+    priors : Priors
+    names : sequence of str
+        Entries of the priors to choose from; all that the model has where it is empty.
+
+    Returns
+    -------
+    list of (str, float)
+        Names and shares of the prior variance of the linear predictor and residual, averaged over
+        the patients; largest first.
+    """
+    kinds = {
+        "intercept": "intercept",
+        "baseline": "baseline_slope",
+        "arm": "arm",
+        "moderator": "moderator_slope",
+        "interaction": "interaction",
+        "covariate": "covariate_slope",
+    }
+    squares = (design.X**2).mean(axis=0) * design.prior_sd(priors) ** 2
+    variance: dict[str, float] = {}
+    for k in design.present:
+        kind = kinds[design.encoding.terms[k].kind]
+        variance[kind] = variance.get(kind, 0.0) + float(squares[k])
+    effects = {"intercept": "therapist_sd", "slope": "therapist_slope_sd"}
+    for effect, column in zip(design.effects, design.effect_columns, strict=True):
+        kind = effects.get(effect, "therapist_arm_sd")
+        square = float((design.X[:, column] ** 2).mean()) * getattr(priors, kind) ** 2
+        variance[kind] = variance.get(kind, 0.0) + square
+    if any(parameter.scale == "residual_sd" for parameter in design.family.parameters):
+        variance["residual_sd"] = priors.residual_sd**2
+    chosen = {name: value for name, value in variance.items() if not names or name in names}
+    total = sum(chosen.values())
+    shares = [(name, value / total) for name, value in chosen.items()]
+    return sorted(shares, key=lambda each: -each[1])
+
+
+SPREAD = ("score_sd", "intercept", "residual_sd")
+THERAPISTS = ("therapist_sd", "therapist_slope_sd", "therapist_arm_sd")
+NAMED = 3  # priors that a recommendation names
+FIRST_SHARE = 0.1  # of the variance, below which a prior is no source of too much
+
+
+def prior_results(
+    outcome: str,
+    rows: Sequence[PriorRow],
+    design: Design,
+    priors: Priors,
+    limits: tuple[float, float],
+) -> tuple[CheckResult, ...]:
+    """Checks of one outcome's priors.
+
+    Parameters
+    ----------
+    outcome : str
+    rows : sequence of PriorRow
+    design : Design
+    priors : Priors
+    limits : tuple of float
+        The outcome's range.
+
+    Returns
+    -------
+    tuple of CheckResult
+        prior_scores, prior_spread, prior_effects and, with therapist effects, prior_therapists;
+        each about the row that lies furthest beyond its limit, or nearest to it.
+    """
+    groups: dict[str, tuple[list[PriorRow], Callable[[PriorRow, Design], str]]] = {
+        "prior_scores": ([row for row in rows if row.quantity == "score"], _scores),
+        "prior_spread": ([row for row in rows if row.quantity in SPREAD], _spread),
+        "prior_effects": (
+            [row for row in rows if row.quantity not in ("score", *SPREAD, *THERAPISTS)],
+            _effect,
+        ),
+        "prior_therapists": ([row for row in rows if row.quantity in THERAPISTS], _therapists),
+    }
+    found = []
+    for check, (own, words) in groups.items():
+        if not own:
+            continue
+        worst = max(own, key=lambda row: row.excess)
+        # Of the rows that are too wide, and of those too tight, the furthest; else the nearest.
+        told = [
+            (max(kind, key=lambda row: row.excess), len(kind) - 1)
+            for word in (TOO_WIDE, TOO_TIGHT)
+            if (kind := [row for row in own if row.verdict == word])
+        ]
+        parts = [
+            words(row, design).format(low=f"{limits[0]:g}", high=f"{limits[1]:g}")
+            + (f" So it is with {others} more." if others else "")
+            for row, others in told or [(worst, 0)]
+        ]
+        by_small = worst.verdict == TOO_TIGHT
+        found.append(
+            CheckResult(
+                check=check,
+                verdict=Verdict.REVIEW if told else Verdict.PASS,
+                value=worst.share_small if by_small else worst.share_large,
+                review=worst.least_small if by_small else worst.most_large,
+                fail=None,
+                worst=f"{outcome}: {_name(worst)}",
+                message=" ".join(parts),
+                recommendation=" ".join(_advice(row, design, priors) for row, _ in told),
+            )
+        )
+    return tuple(found)
+
+
+def _name(row: PriorRow) -> str:
+    return f"{row.quantity}[{row.level}]" if row.level else row.quantity
+
+
+def _draws(share: float) -> str:
+    return f"in {_percent(share)} of draws" if share else "in none of the draws"
+
+
+def _percent(share: float) -> str:
+    if 0 < share < 0.001:
+        return "under 0.1%"
+    return f"{100 * share:.1f}%"
+
+
+def _scores(row: PriorRow, design: Design) -> str:
+    where = (
+        "at the ends of the range, {low} and {high}"
+        if design.family.discrete
+        else "outside the range, {low} to {high}"
+    )
+    return (
+        f"{_percent(row.share_large)} of simulated scores lie {where} (95% of them from "
+        f"{row.lower:.3g} to {row.upper:.3g}); up to {_percent(row.most_large)} is plausible."
+    )
+
+
+def _spread(row: PriorRow, _design: Design) -> str:
+    names = {
+        "score_sd": "SD of a simulated trial's scores",
+        "intercept": "mean score of an average patient",
+        "residual_sd": "residual SD",
+    }
+    known = f"The {names[row.quantity]} is {row.lower:.3g} to {row.upper:.3g} (95%)"
+    if row.verdict == TOO_TIGHT:
+        much = "further from the trial's mean than" if row.quantity == "intercept" else "at least"
+        return f"{known}; {_draws(row.share_small)} {much} {row.small:.3g} points."
+    beyond = (
+        "outside the range, {low} to {high}"
+        if row.quantity == "intercept"
+        else f"over {row.large:.3g}, half the range"
+    )
+    return f"{known}; {_draws(row.share_large)} it is {beyond}."
+
+
+def _effect(row: PriorRow, design: Design) -> str:
+    moved = "" if row.start != row.start else f" from {row.start:.3g} to {row.end:.3g}"
+    known = f"{_name(row)}{moved}: {row.lower:.3g} to {row.upper:.3g} points (95%)"
+    if row.verdict == TOO_TIGHT:
+        return (
+            f"{known}; {_draws(row.share_small)} it is as large as a small effect, "
+            "0.2 SDs of the outcome between arms or for two SDs of a variable."
+        )
+    scale = "half of the scale" if design.family.discrete else "the whole scale"
+    return f"{known}; {_draws(row.share_large)} more than {scale}."
+
+
+def _therapists(row: PriorRow, _design: Design) -> str:
+    known = f"{row.quantity} is {row.lower:.3g} to {row.upper:.3g} points (95%)"
+    if row.verdict == TOO_TIGHT:
+        return (
+            f"{known}; {_draws(row.share_small)} as large as is usual, 5% of the "
+            f"variance ({row.small:.3g} points)."
+        )
+    return f"{known}; {_draws(row.share_large)} more than the SD of all scores, {row.large:.3g}."
+
+
+def _advice(row: PriorRow, design: Design, priors: Priors) -> str:
+    """What to write into the study file."""
+    tight, default = row.verdict == TOO_TIGHT, Priors()
+    sources = main_sources(design, priors, row.priors)
+    names = [name for name, share in sources if tight or share >= FIRST_SHARE] or list(row.priors)
+    if row.quantity == "score" and any(
+        each.name == "cutpoint" for each in design.family.parameters
+    ):
+        names.append("category_concentration")
+
+    def moved(name: str) -> bool:
+        own, usual = getattr(priors, name), getattr(default, name)
+        # Little concentration spreads the categories' shares: narrower is wider there.
+        return bool(own < usual if tight or name == "category_concentration" else own > usual)
+
+    names = [name for name in names if moved(name)] or names
+    told = ", ".join(
+        f"{name} = {getattr(priors, name):g} (default {getattr(default, name):g})"
+        for name in names[:NAMED]
+    )
+    raised = tight or names == ["category_concentration"]
+    verb = "Raise" if raised else "Lower"
+    return f"{verb} under [priors] of the study file: {told}; or say why it should be so."
+
 
 ADJUSTED = ("baseline_slope", "covariate_slope")
 SCORE, TRIAL_SD = "score", "score_sd"
@@ -91,7 +383,7 @@ class PriorCheck:
         pandas.DataFrame
             Columns outcome, quantity, level, priors (separated by blanks), start, end, lower,
             median, upper, large, share_large, most_large, small, share_small, least_small,
-            share_over_half (see `diagnostics.checks.prior_limits.PriorRow`), verdict. Where a
+            share_over_half (see `diagnostics.checks.prior_check.PriorRow`), verdict. Where a
             therapist's SD is of slopes it is for one SD of the alliance.
         """
         names = [field.name for field in fields(PriorRow)]

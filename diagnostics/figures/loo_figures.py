@@ -11,14 +11,13 @@ from matplotlib.figure import Figure, SubFigure
 
 from alliance.diagnostics.checks.loo_checks import LooCheck
 from alliance.diagnostics.figures.figure_page import COLOURS, STYLE, Page
-from alliance.inference.leaving_out.leave_one_out import LeaveOneOut
+from alliance.inference.leaving_out.leave_one_out import BAND, LeaveOneOut, LooPit
 from alliance.inference.leaving_out.leave_one_out_comparison import (
     CLEAR,
     FEW_UNITS,
     SMALL_DIFFERENCE,
     LooComparison,
 )
-from alliance.inference.leaving_out.leave_one_out_pit import BAND, LooPit
 from alliance.inference.runs.fit import Fit
 
 FINE, HIGH = COLOURS[0], COLOURS[5]

@@ -9,8 +9,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from alliance.diagnostics.checks.prior_check import PriorCheck
-from alliance.diagnostics.checks.prior_limits import PLAUSIBLE, TOO_TIGHT, TOO_WIDE, PriorRow
+from alliance.diagnostics.checks.prior_check import (
+    PLAUSIBLE,
+    TOO_TIGHT,
+    TOO_WIDE,
+    PriorCheck,
+    PriorRow,
+)
 from alliance.diagnostics.figures.figure_page import COLOURS, STYLE, Page
 
 SIMULATED, IMPOSSIBLE = COLOURS[0], COLOURS[5]

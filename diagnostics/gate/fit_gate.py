@@ -13,8 +13,7 @@ from alliance.diagnostics.gate.gate import GateReport, check_convergence
 from alliance.diagnostics.verdicts import CheckResult, Verdict
 from alliance.inference.draws.datatree import posterior
 from alliance.inference.estimands.estimands import shared_estimands, with_moments
-from alliance.inference.runs.fit import Fit
-from alliance.inference.runs.rowless import refuse_rows
+from alliance.inference.runs.fit import Fit, refuse_rows
 from alliance.models.spec import JOINT
 
 if TYPE_CHECKING:

@@ -7,21 +7,14 @@ from collections.abc import Callable
 from alliance.data_prep.errors import InputError
 from alliance.diagnostics.report.material import Material
 from alliance.diagnostics.report.parts import Notice, Section
-from alliance.diagnostics.report.sections.checklist import checklist
-from alliance.diagnostics.report.sections.checks import checks
-from alliance.diagnostics.report.sections.citations import citations
-from alliance.diagnostics.report.sections.comparison import comparison
-from alliance.diagnostics.report.sections.data import data
-from alliance.diagnostics.report.sections.effects import effects
-from alliance.diagnostics.report.sections.gate import gate
+from alliance.diagnostics.report.sections.answers import effects, predictions, therapists
+from alliance.diagnostics.report.sections.checklist import checklist, citations
+from alliance.diagnostics.report.sections.checks import checks, gate
 from alliance.diagnostics.report.sections.limitations import limitations
 from alliance.diagnostics.report.sections.model import model
-from alliance.diagnostics.report.sections.predictions import predictions
-from alliance.diagnostics.report.sections.prior import prior
-from alliance.diagnostics.report.sections.question import question
-from alliance.diagnostics.report.sections.results import results
-from alliance.diagnostics.report.sections.sensitivity import sensitivity
-from alliance.diagnostics.report.sections.therapists import therapists
+from alliance.diagnostics.report.sections.question import data, question
+from alliance.diagnostics.report.sections.results import comparison, results
+from alliance.diagnostics.report.sections.sensitivity import prior, sensitivity
 
 # By the name that each has in the page, with the title it has where it cannot be written.
 SECTIONS: dict[str, tuple[str, Callable[[Material], Section]]] = {

@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from alliance.data_prep.errors import InputError
-from alliance.data_prep.own_files import list_files, require_own_files
+from alliance.data_prep.files import list_files, require_own_files
 from alliance.diagnostics.report.parts import ReportTable, Section
-from alliance.diagnostics.report.sections.citations import bibtex
+from alliance.diagnostics.report.sections.checklist import bibtex
 from alliance.diagnostics.report.words import MINUS, NONE
 from alliance.inference.runs.whole_files import write_whole
 

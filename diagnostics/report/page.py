@@ -1,20 +1,84 @@
-"""From sections to one HTML file that needs nothing else."""
+"""From sections to one HTML file that needs nothing else.
+
+A matplotlib figure as inline SVG: text as outlines, identifiers of its own, alternative text.
+"""
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
+from html import escape
 from pathlib import Path
+from typing import Any
 
+import matplotlib as mpl
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
+from matplotlib.figure import Figure
 
 from alliance.data_prep.errors import InputError
+from alliance.diagnostics.figures.figure_page import save
 from alliance.diagnostics.report.parts import Anchor, Picture, Section
-from alliance.diagnostics.report.svg import inline_svg
 from alliance.inference.runs.fit import Fit
 from alliance.inference.runs.whole_files import GENERATOR, is_report
+
+# Outlines look the same on every machine: no font is missing there, none has to be loaded.
+STYLE: dict[Any, Any] = {"svg.fonttype": "path", "svg.image_inline": True}
+_NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+_IDENTIFIER = re.compile(r'\bid="([^"]+)"')
+_LINK = re.compile(r'(xlink:href="#|url\(#)([^")]+)')
+# Coordinates, but no scales: those of glyphs are small numbers whose every digit counts.
+_LONG_NUMBER = re.compile(r"(scale\([^)]*\))|(-?\d+\.\d{2})\d+")
+
+
+def inline_svg(figure: Figure, name: str, title: str, description: str) -> str:
+    """A figure as an SVG element for an HTML page.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    name : str
+        Unique in the page; begins every identifier within the figure.
+    title, description : str
+        Alternative text.
+
+    Returns
+    -------
+    str
+        The element, with two decimals of a point in its coordinates. The page's style sheet has
+        what figures share: joins of lines, and widths from ``--width`` (inches).
+    """
+    buffer = io.StringIO()
+    with mpl.rc_context(STYLE | {"svg.hashsalt": name}):
+        save(figure, buffer, format="svg", metadata=_NO_METADATA)
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    body = text[text.index(">") + 1 : text.rindex("</svg>")]
+    body = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->|<style.*?</style>", "", body, flags=re.S)
+    # Numbered as they are met: matplotlib's own differ from run to run.
+    used = dict.fromkeys(found[2] for found in _LINK.finditer(body))
+    own = {given: f"{name}-{number}" for number, given in enumerate(used)}
+    body = _IDENTIFIER.sub(lambda found: f'id="{own[found[1]]}"' if found[1] in own else "", body)
+    body = _LINK.sub(lambda found: f"{found[1]}{own[found[2]]}", body)
+    body = body.replace("xlink:href", "href")
+    body = _LONG_NUMBER.sub(lambda found: found[1] or found[2], body)
+    width, height = figure.get_size_inches() * 72
+    return (
+        f'<svg role="img" aria-labelledby="{name}-title {name}-desc" '
+        f'viewBox="0 0 {width:.2f} {height:.2f}" style="--width: {width / 72:.2f}" '
+        'xmlns="http://www.w3.org/2000/svg">'
+        f'<title id="{name}-title">{escape(title)}</title>'
+        f'<desc id="{name}-desc">{escape(description)}</desc>{_squeezed(body)}</svg>'
+    )
+
+
+def _squeezed(body: str) -> str:
+    body = re.sub(r"\s*\n\s*", "\n", body)
+    return re.sub(r" +(?=/?>)", "", body)
+
 
 TEMPLATES = Path(__file__).parent / "templates"
 

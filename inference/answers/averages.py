@@ -26,15 +26,15 @@ from alliance.data_prep.levels import names_among
 from alliance.inference.answers.prediction_tables import require_interval
 from alliance.inference.answers.score_ends import NOTHING_COUNTED, ChanceWords, chances_in_words
 from alliance.inference.answers.score_steps import ScoreSteps, score_steps
+from alliance.inference.draws.blocks import normal_nodes
 from alliance.inference.draws.datatree import posterior
-from alliance.inference.draws.quadrature import normal_nodes
 from alliance.inference.patients.asked_patients import (
     AskedPatients,
+    choose_therapist,
     chosen_arms,
     require_outcome,
     trial_patients,
 )
-from alliance.inference.patients.asked_therapists import choose_therapist
 from alliance.inference.runs.fit import Fit
 from alliance.inference.scores.expected_scores import patient_moderator
 from alliance.inference.scores.predictor import (

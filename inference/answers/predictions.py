@@ -30,11 +30,12 @@ from alliance.inference.answers.score_steps import score_steps
 from alliance.inference.draws.datatree import posterior, predictions_tree
 from alliance.inference.patients.asked_patients import (
     AskedPatients,
+    choose_therapist,
     chosen_arms,
     patient_grid,
     require_outcome,
+    therapist_labels,
 )
-from alliance.inference.patients.asked_therapists import choose_therapist, therapist_labels
 from alliance.inference.runs.fit import Fit
 from alliance.inference.sampling.profiles import seed_sequence
 from alliance.inference.scores.expected_scores import BLOCK_NUMBERS
@@ -169,7 +170,7 @@ def predict(
         A grid, a file's patients or the trial's; by default one patient at the analysed
         patients' means.
     therapist : str or TherapistChoice, optional
-        As in `inference.patients.asked_therapists.choose_therapist`. For ``new`` the expected score
+        As in `inference.patients.asked_patients.choose_therapist`. For ``new`` the expected score
         is that of one therapist drawn for each posterior draw, so that its interval holds the
         differences between therapists; see `inference.answers.averages` for the mean over
         therapists.

@@ -50,8 +50,7 @@ from alliance.inference.answers.unseen_improvement_bias import (
     robustness_value,
 )
 from alliance.inference.patients.asked_patients import require_outcome
-from alliance.inference.runs.fit import Fit
-from alliance.inference.runs.rowless import refuse_rows
+from alliance.inference.runs.fit import Fit, refuse_rows
 from alliance.models.design.design import Design
 
 Array = NDArray[np.float64]

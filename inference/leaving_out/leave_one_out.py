@@ -5,6 +5,14 @@ from the draws of the whole fit, by importance sampling with Pareto-smoothed wei
 Gelman & Gabry 2017, doi:10.1007/s11222-016-9696-4; Vehtari et al. 2024, arXiv:1507.02646). The
 patient left out keeps his therapist, about whom the therapist's other patients speak: a new patient
 of a known therapist. For new therapists see `inference.leaving_out.leave_therapist_out`.
+
+Where each patient's outcome lies in its leave-one-out predictive distribution.
+
+The probability integral transform (PIT) of an outcome is the share of its predictive distribution
+at or below it, here of the distribution without the patient, in closed form for every draw. Over
+patients these shares are uniform if the fit is calibrated. Scores on few values take a share drawn
+evenly over their own probability (randomised PIT; Czado, Gneiting & Held 2009,
+doi:10.1111/j.1541-0420.2009.01191.x).
 """
 
 from __future__ import annotations
@@ -17,13 +25,24 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from arviz_stats import loo
+from arviz_stats.base import array_stats
+from arviz_stats.ecdf_utils import ecdf_pit
 from numpy.typing import NDArray
 from scipy import special
 
 from alliance.data_prep.errors import InputError
-from alliance.inference.draws.datatree import with_log_likelihood
-from alliance.inference.pointwise.log_likelihood import patient_log_likelihood
+from alliance.inference.draws.datatree import posterior, with_log_likelihood
+from alliance.inference.patients.asked_patients import trial_rows
+from alliance.inference.pointwise.log_likelihood import (
+    draw_blocks,
+    own_predictor,
+    patient_log_likelihood,
+)
 from alliance.inference.runs.fit import Fit
+from alliance.inference.sampling.profiles import seed_sequence
+from alliance.inference.scores.expected_scores import BLOCK_NUMBERS
+from alliance.inference.scores.predictor import link_scale
+from alliance.inference.scores.residuals import chance_at_most, family_parameters
 
 Array = NDArray[np.float64]
 By = Literal["patient", "therapist"]
@@ -229,3 +248,105 @@ def spread_of_sum(values: Array) -> float:
     if len(values) < 2:
         return float("nan")
     return float(np.sqrt(len(values)) * values.std(ddof=1))
+
+
+BAND = 0.95  # probability that a calibrated fit's curve stays within the band everywhere
+SIMULATIONS = 1_000  # of uniform shares, for the band
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class LooPit:
+    """Leave-one-out PIT values of one outcome.
+
+    Attributes
+    ----------
+    outcome : str
+    lower, upper : ndarray, shape (n,)
+        Share of the predictive distribution below the outcome, and up to it; the same for
+        continuous families.
+    values : ndarray, shape (n,)
+        Drawn evenly between the two.
+    p_value : float
+        Of uniform shares, by a test that allows for their dependence (pointwise tests of the order
+        statistics, combined by Cauchy's distribution; Tesso & Vehtari 2026).
+    """
+
+    outcome: str
+    lower: Array
+    upper: Array
+    values: Array
+    p_value: float
+
+    def curve(self, band: float = BAND) -> pd.DataFrame:
+        """Share of patients at or below each value, with a simultaneous band.
+
+        Parameters
+        ----------
+        band : float
+            Chance that independent uniform shares stay within it everywhere (Säilynoja, Bürkner &
+            Vehtari 2022, doi:10.1007/s11222-022-10090-6). Leave-one-out shares are a little
+            dependent.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns ``pit, share, lower, upper``.
+        """
+        points, share, lower, upper = ecdf_pit(self.values, band, SIMULATIONS)
+        return pd.DataFrame({"pit": points, "share": share, "lower": lower, "upper": upper})
+
+    def table(self) -> pd.DataFrame:
+        """One row: mean and SD of the shares beside those of uniform ones, and the test."""
+        return pd.DataFrame(
+            [
+                {
+                    "outcome": self.outcome,
+                    "patients": len(self.values),
+                    "mean": float(self.values.mean()),
+                    "sd": float(self.values.std(ddof=1)),
+                    "uniform_mean": 0.5,
+                    "uniform_sd": 1 / np.sqrt(12),
+                    "p_value": self.p_value,
+                }
+            ]
+        )
+
+
+def loo_pit(fit: Fit, outcome: str, left_out: LeaveOneOut | None = None) -> LooPit:
+    """Leave-one-out PIT of each analysed patient's outcome.
+
+    Parameters
+    ----------
+    fit : Fit
+    outcome : str
+    left_out : LeaveOneOut, optional
+        By patient, if there is one already.
+
+    Returns
+    -------
+    LooPit
+
+    Raises
+    ------
+    InputError
+        As `inference.leaving_out.leave_one_out.leave_one_out` does.
+    """
+    found = leave_one_out(fit, outcome) if left_out is None else left_out
+    design, draws = fit.design(outcome), posterior(fit.trees[outcome])
+    rows, priors = trial_rows(fit, outcome), fit.specs[outcome].priors
+    scores = design.scale.offset + design.scale.unit * design.y
+    upper, start = np.zeros(len(scores)), 0
+    for _, _, part in draw_blocks(draws, BLOCK_NUMBERS // max(1, len(scores))):
+        eta = link_scale(design, own_predictor(design, part, rows))
+        auxiliary = family_parameters(design, part, priors)
+        weights = np.exp(found.log_weights[start : start + len(eta)])
+        upper += (weights * chance_at_most(design, auxiliary, eta, scores)).sum(axis=0)
+        start += len(eta)
+    # The chance of the score itself is what its elpd is the logarithm of.
+    own = np.exp(found.elpd_i) if design.family.discrete else np.zeros_like(upper)
+    upper = np.clip(upper, 0, 1)
+    lower = np.clip(upper - own, 0, 1)
+    stream = seed_sequence(fit.manifest["seed"], "predictions", f"{outcome}: loo_pit")
+    values = lower + (upper - lower) * np.random.default_rng(stream).random(len(upper))
+    p_value, *_ = array_stats.uniformity_test(values, method="pot_c")
+    return LooPit(outcome, lower, upper, values, float(p_value))

@@ -24,9 +24,9 @@ from alliance.inference.sampling.sampling import (
     run_chains,
 )
 from alliance.models.design.design import Design
-from alliance.models.design.within_between import taken_apart
+from alliance.models.design.ratings import taken_apart
 from alliance.models.gaussian.exact_gaussian import rating_data
-from alliance.models.patients.patient_level import patient_level_model
+from alliance.models.patient_level import patient_level_model
 
 Array = NDArray[np.float64]
 

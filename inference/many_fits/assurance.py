@@ -5,26 +5,248 @@ analyst's own criterion. What is not drawn from a posterior but assumed is so in
 chance is therefore one under these assumptions (a conditional assurance; O'Hagan, Stevens &
 Campbell 2005, doi:10.1002/pst.175). Errors of sign and of magnitude are those of the trials that
 convince (Gelman & Carlin 2014, doi:10.1177/1745691614551642).
+
+Trials of a planned size: what is assumed of them, and one simulated under the assumptions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.levels import contrast_names, find_contrast
+from alliance.data_prep.simulator.imagined_patients import imagined_patients
+from alliance.data_prep.study.description import Study
+from alliance.data_prep.trial.flow import analysed_patients
 from alliance.inference.draws.datatree import posterior
 from alliance.inference.estimands.estimands import estimand_draws
 from alliance.inference.many_fits.calibration_runs import PROFILE
-from alliance.inference.many_fits.planned_trials import AssuranceQuestion, Criterion, planned_trial
 from alliance.inference.many_fits.task_runner import Workers, run_tasks
 from alliance.inference.many_fits.task_store import TaskStore
 from alliance.inference.runs.fit import installed_versions
 from alliance.inference.sampling.engines import default_engine, fit_outcome
-from alliance.inference.sampling.profiles import seed_sequence
+from alliance.inference.sampling.profiles import Engine, seed_sequence
+from alliance.models.design.design import Design, arm_pairs, build_design, sum_to_zero_basis
+from alliance.models.spec import ModelSpec, specify
+
+
+@dataclass(frozen=True, slots=True)
+class Assumptions:
+    """What is true in every simulated trial, in residual SDs of the outcome.
+
+    Attributes
+    ----------
+    alliance_slope : float
+        For one SD of the alliance, averaged over arms.
+    baseline_slope : float
+        For one SD of the baseline, where the outcome has one.
+    therapist_sd, therapist_slope_sd : float
+        SDs between therapists of the mean outcome and of the alliance slope, uncorrelated.
+    """
+
+    alliance_slope: float
+    baseline_slope: float
+    therapist_sd: float
+    therapist_slope_sd: float
+
+    def __post_init__(self) -> None:
+        for name in ("therapist_sd", "therapist_slope_sd"):
+            if not getattr(self, name) >= 0:
+                raise InputError(
+                    f"The {name} {getattr(self, name):g} is below zero.", "Give an SD."
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class Criterion:
+    """What counts as convincing: a probability that the interaction is beyond a threshold.
+
+    Attributes
+    ----------
+    probability : float
+    threshold : float
+        In residual SDs for one SD of the alliance; counted in either direction.
+    """
+
+    probability: float
+    threshold: float
+
+    def __post_init__(self) -> None:
+        if not 0.5 <= self.probability < 1:
+            raise InputError(
+                f"The probability {self.probability:g} convinces of nothing.",
+                "Give one from 0.5 up to 1, such as 0.975.",
+            )
+        if not self.threshold >= 0:
+            raise InputError(
+                f"The threshold {self.threshold:g} is below zero.",
+                "Give a size; both directions are counted.",
+            )
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class AssuranceQuestion:
+    """A study's analysis, the assumptions, and the criterion.
+
+    Attributes
+    ----------
+    study : Study
+        Narrowed to one outcome.
+    spec : ModelSpec
+    pair : tuple of int
+        Positions of the two arms whose slopes differ, later minus earlier.
+    assumptions : Assumptions
+    criterion : Criterion
+    nested : bool
+        Whether each therapist treats in one arm only.
+    seed : int
+    engine : {"nuts", "instant"}, optional
+    """
+
+    study: Study
+    spec: ModelSpec
+    pair: tuple[int, int]
+    assumptions: Assumptions
+    criterion: Criterion
+    nested: bool = False
+    seed: int = 0
+    engine: Engine | None = None
+
+    @property
+    def contrast(self) -> str:
+        """Level of the interaction."""
+        return contrast_names(tuple(self.study.arms))[self.pair]
+
+
+def assurance_question(
+    study: Study,
+    contrast: str | None,
+    assumptions: Assumptions,
+    criterion: Criterion,
+    *,
+    nested: bool = False,
+    seed: int = 0,
+    engine: Engine | None = None,
+) -> AssuranceQuestion:
+    """What is asked of a study with one outcome.
+
+    Parameters
+    ----------
+    study : Study
+    contrast : str, optional
+        Level of the interaction, such as ``MCE-GE``; needed where there are more than two arms.
+    assumptions : Assumptions
+    criterion : Criterion
+    nested : bool
+    seed : int
+    engine : {"nuts", "instant"}, optional
+
+    Returns
+    -------
+    AssuranceQuestion
+
+    Raises
+    ------
+    InputError
+        If there are several outcomes, no interaction, another family than the Gaussian, an
+        alliance with a model of its own, or no such contrast.
+    """
+    specs = specify(study)
+    if len(specs) != 1:
+        raise InputError(
+            f"The study has {len(specs)} outcomes: {', '.join(specs)}.",
+            "Choose one with --outcome.",
+        )
+    (spec,) = specs.values()
+    if not spec.interaction:
+        raise InputError("The model has no interaction.", "Leave --no-interaction out.")
+    if not spec.exact or spec.moderator.structure != "total":
+        raise InputError(
+            f"Trials are planned for Gaussian outcomes and the alliance as rated; {spec.outcome} "
+            f"has the family {spec.family!r} and an alliance "
+            f"{'with a model of its own' if not spec.exact else spec.moderator.structure!r}.",
+            'Leave these settings out, or set likelihood = "published".',
+        )
+    codes = tuple(study.arms)
+    pairs = arm_pairs(len(codes))
+    if contrast is None and len(pairs) > 1:
+        names = contrast_names(codes)
+        raise InputError(
+            f"The interaction of which arms? There are {', '.join(names[pair] for pair in pairs)}.",
+            "Choose one with --contrast.",
+        )
+    pair = pairs[0] if contrast is None else find_contrast(codes, contrast, pairs)
+    return AssuranceQuestion(study, spec, pair, assumptions, criterion, nested, seed, engine)
+
+
+def planned_trial(
+    question: AssuranceQuestion, patients: int, therapists: int, interaction: float, number: int
+) -> Design:
+    """Simulate one trial under the assumptions.
+
+    Parameters
+    ----------
+    question : AssuranceQuestion
+    patients, therapists : int
+    interaction : float
+        Difference of the two arms' slopes, in residual SDs for one SD of the alliance; other arms
+        have the average slope.
+    number : int
+        Of the trial. Trials that differ in the interaction alone share all random numbers.
+
+    Returns
+    -------
+    Design
+        Whose outcome is in residual SDs.
+    """
+    label = f"{patients} patients, {therapists} therapists"
+    generator = np.random.default_rng(seed_sequence(question.seed, "prior", label, number))
+    data = imagined_patients(
+        question.study, patients, therapists, generator, nested=question.nested
+    )
+    name = question.spec.outcome
+    design = build_design(
+        analysed_patients(data, name), question.spec, question.study.outcomes[name].range
+    )
+    assumed, arms = question.assumptions, len(design.arms)
+    slopes = np.zeros(arms)
+    slopes[list(question.pair)] = interaction / 2, -interaction / 2
+    beta = np.zeros(len(design.coefficients))
+    beta[design.encoding.places("baseline")] = assumed.baseline_slope
+    beta[design.encoding.places("moderator")] = assumed.alliance_slope
+    beta[design.encoding.places("interaction")] = sum_to_zero_basis(arms).T @ slopes
+    own = generator.standard_normal((2, therapists))[:, design.therapist_index]
+    alliance = design.X[:, design.coefficients.index("moderator")]
+    y = design.X @ beta
+    y = y + assumed.therapist_sd * own[0] + assumed.therapist_slope_sd * own[1] * alliance
+    y = y + generator.standard_normal(patients)
+    centre, sd = float(y.mean()), float(y.std(ddof=1))
+    scaling = replace(design.scaling, outcome=(centre, sd))
+    encoding = replace(design.encoding, scaling=scaling)
+    return replace(design, y=(y - centre) / sd, encoding=encoding)
+
+
+def require_grid(question: AssuranceQuestion, grid: Sequence[tuple[int, int, float]]) -> None:
+    """Refuse, before anything is fitted, sizes of which no trial can be imagined.
+
+    Parameters
+    ----------
+    question : AssuranceQuestion
+    grid : sequence of (patients, therapists, interaction)
+
+    Raises
+    ------
+    InputError
+    """
+    for patients, therapists, _ in grid:
+        unused = np.random.default_rng(0)
+        imagined_patients(question.study, patients, therapists, unused, nested=question.nested)
+
 
 INTERVAL = 0.95  # whose expected width is told
 COLUMNS = (

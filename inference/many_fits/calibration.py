@@ -5,12 +5,18 @@ and the model is fitted to them. Over many such trials the rank of the true valu
 posterior's draws is uniform, for every quantity, if simulator, model and sampler agree (Talts et
 al. 2018, arXiv:1804.06788). Each trial's random numbers follow from the seed and its own number, so
 that trials may be fitted anywhere and in any order.
+
+One trial from the priors: true parameters, the ratings they ask for, and scores.
+
+A design's patients, arms, therapists, baselines and covariates are kept. So are the ratings of the
+alliance, unless they have a model of their own; then they are simulated too, with the same ones
+missing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -25,13 +31,115 @@ from statsmodels.stats.multitest import multipletests
 from alliance.data_prep.errors import InputError
 from alliance.inference.draws.datatree import divergences, engine_facts, posterior
 from alliance.inference.estimands.estimands import estimand_draws, with_moments
-from alliance.inference.many_fits.simulated_trials import simulated_trial
+from alliance.inference.priors.prior_predictive import (
+    AllianceDraws,
+    between_draws,
+    prior_draws,
+    prior_scores,
+)
 from alliance.inference.sampling.engines import fit_outcome
 from alliance.inference.sampling.profiles import Engine, SamplerProfile, seed_sequence
 from alliance.models.design.design import Design
+from alliance.models.design.ratings import (
+    PREDICTOR_SCALE,
+    caseload,
+    latent_patients,
+    needs_model,
+    predictor_columns,
+)
 from alliance.models.priors import Priors
 
 Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class SimulatedTrial:
+    """A trial and what made it.
+
+    Attributes
+    ----------
+    design : Design
+        With the simulated outcome and, where they have a model, ratings.
+    draws : xarray.Dataset
+        The true parameters, as a posterior of one chain of one draw.
+    """
+
+    design: Design
+    draws: xr.Dataset
+
+
+def simulated_trial(
+    design: Design, priors: Priors, generator: np.random.Generator
+) -> SimulatedTrial:
+    """Draw parameters from the priors, and a trial from the parameters.
+
+    Parameters
+    ----------
+    design : Design
+        Whose outcome is not used.
+    priors : Priors
+    generator : numpy.random.Generator
+
+    Returns
+    -------
+    SimulatedTrial
+    """
+    rated, alliance = design, None
+    if needs_model(design):
+        rated, alliance = _with_ratings(design, priors, generator)
+    draws = prior_draws(rated, priors, draws=1, generator=generator, alliance=alliance)
+    scores = prior_scores(rated, priors, draws, generator)[0]
+    y = (scores - design.scale.offset) / design.scale.unit
+    return SimulatedTrial(replace(rated, y=y), draws)
+
+
+def _with_ratings(
+    design: Design, priors: Priors, generator: np.random.Generator
+) -> tuple[Design, AllianceDraws]:
+    """Ratings from the alliance's own model, and what made them; see `models.ratings`."""
+    spec = design.moderator
+    therapist_sd = abs(generator.normal(0, priors.moderator_therapist_sd))
+    residual_sd = abs(generator.normal(0, 1))
+    own = therapist_sd * generator.standard_normal(len(design.therapists))
+    columns = predictor_columns(design)
+    gamma = generator.normal(0, PREDICTOR_SCALE, len(columns))
+    true = design.X[:, columns] @ gamma + own[design.therapist_index]
+    true = true + residual_sd * generator.standard_normal(len(true))
+    noise = 0.0 if spec.reliability is None else np.sqrt(1 - spec.reliability)
+    rating = true + noise * generator.standard_normal(len(true))
+    if spec.ceiling is not None:
+        mean, sd = design.scaling.moderator
+        rating = np.minimum(rating, (spec.ceiling - mean) / sd)
+    rating[design.moderator_missing] = 0.0  # as a missing rating stands in X
+    rated = with_moderator(design, rating)
+    found: AllianceDraws = {
+        "moderator_therapist_sd": ((), np.array([therapist_sd])),
+        "moderator_residual_sd": ((), np.array([residual_sd])),
+        "moderator_coefficient": (("moderator_predictor",), gamma[None]),
+        "moderator_therapist_mean": (("therapist",), (caseload(design) @ gamma + own)[None]),
+    }
+    if spec.structure == "within_between":
+        found |= between_draws(design, priors, 1, generator)
+    if latent := latent_patients(rated):
+        found["moderator_latent"] = (("latent_patient",), true[None, latent])
+    return rated, found
+
+
+def with_moderator(design: Design, moderator: Array) -> Design:
+    """The design with another moderator, on the standardised scale.
+
+    Parameters
+    ----------
+    design : Design
+    moderator : ndarray, shape (n,)
+    """
+    X = design.X.copy()
+    factors = [np.ones(len(X)), *X[:, design.arm_columns].T]
+    for column, factor in zip(design.moderator_columns, factors, strict=False):
+        X[:, column] = moderator * factor
+    return replace(design, X=X)
+
+
 Told = Callable[[int, int], None]
 
 KEPT = 199  # draws that a true value is ranked among, thinned to be nearly independent

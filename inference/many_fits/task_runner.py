@@ -1,23 +1,249 @@
-"""Many tasks of one kind, here or on a Dask cluster: seeds by task, results kept as they come."""
+"""Many tasks of one kind, here or on a Dask cluster: seeds by task, results kept as they come.
+
+Tasks on processes of this machine, which nobody else can reach: pipes, and no socket at all.
+
+A process that listens on a port runs what any user of the machine sends it, if it does not ask for
+credentials; one that reads from a pipe hears its parent alone. A worker whose parent ends, however
+it ends, reads the end of its pipe and ends too.
+"""
 
 from __future__ import annotations
 
+import logging
+import multiprocessing
+import os
+import pickle
+import signal
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
-from alliance.inference.many_fits.local_processes import LocalProcesses
 from alliance.inference.many_fits.task_store import TaskOutcome, TaskStore
 
 if TYPE_CHECKING:
     from distributed import Client
 
+
+Function = Callable[..., dict[str, Any]]
+
+MOST_DEATHS = 3  # of processes that had the same task; after another one it counts as failed
+SECONDS_TO_END = 5.0  # for a worker that is told to end, before it is killed
+# One thread of linear algebra in each worker, and no memory given back at every turn, which took a
+# third of the time of small fits. What the environment says already stays.
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MALLOC_TRIM_THRESHOLD_": str(2**28),
+}
+
+
+class LocalProcesses:
+    """Processes of this machine; used with ``with``, at whose end they are ended.
+
+    Parameters
+    ----------
+    workers : int, optional
+        How many; one for each core by default.
+    """
+
+    def __init__(self, workers: int | None = None) -> None:
+        self._most = workers or _cores()
+        self._workers: list[_Worker] = []
+
+    def __enter__(self) -> LocalProcesses:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all processes, what they work at included."""
+        for worker in self._workers:
+            worker.process.terminate()
+        for worker in self._workers:
+            worker.bury()
+        self._workers.clear()
+
+    def outcomes(
+        self, function: Function, packed: bytes, tasks: Mapping[str, tuple[Any, ...]]
+    ) -> Iterator[tuple[str, TaskOutcome]]:
+        """Run tasks, and give their outcomes as they come.
+
+        A worker that dies gives its task to another; a task that takes several with it has failed.
+
+        Parameters
+        ----------
+        function : callable
+            Of a module: ``function(shared, *arguments)``.
+        packed : bytes
+            What is shared, pickled; each process unpacks it once.
+        tasks : mapping of str to tuple
+            Arguments by name.
+
+        Yields
+        ------
+        str
+        TaskOutcome
+        """
+        waiting = deque(tasks)
+        deaths: dict[str, int] = {}
+        start = partial(_Worker, function, packed)
+        with _quiet_start():
+            self._workers += [start() for _ in range(min(self._most, len(tasks)))]
+        left = len(tasks)
+        for worker in self._workers:
+            worker.give(waiting, tasks)
+        while left:
+            busy = {worker.results: worker for worker in self._workers if worker.task is not None}
+            for ready in wait(list(busy)):
+                worker = busy[ready]  # type: ignore[index]  # it gives back what it was given
+                name, outcome = worker.take()
+                if outcome is None:
+                    deaths[name] = deaths.get(name, 0) + 1
+                    code = worker.bury()
+                    with _quiet_start():
+                        self._workers[self._workers.index(worker)] = worker = start()
+                    if deaths[name] > MOST_DEATHS:
+                        outcome = TaskOutcome(None, _died(code))
+                    else:
+                        waiting.appendleft(name)
+                worker.give(waiting, tasks)
+                if outcome is not None:
+                    left -= 1
+                    yield name, outcome
+        self.close()
+
+
+class _Worker:
+    """A process, the pipes to it and from it, and the task it has."""
+
+    def __init__(self, function: Function, packed: bytes) -> None:
+        context = multiprocessing.get_context("spawn")
+        there, self.tasks = context.Pipe(duplex=False)
+        self.results, back = context.Pipe(duplex=False)
+        self.task: str | None = None
+        self.process: SpawnProcess = context.Process(
+            target=_serve, args=(there, back, function, packed), daemon=True
+        )
+        self.process.start()
+        # The process alone holds these ends now: should it die, reading tells.
+        there.close()
+        back.close()
+
+    def give(self, waiting: deque[str], tasks: Mapping[str, tuple[Any, ...]]) -> None:
+        """Send the next task, if there is one; one that died already is found out by `take`."""
+        self.task = waiting.popleft() if waiting else None
+        if self.task is not None:
+            try:
+                self.tasks.send(tasks[self.task])
+            except BrokenPipeError:
+                return
+
+    def take(self) -> tuple[str, TaskOutcome | None]:
+        """Name of its task and the outcome; None where the process died."""
+        name, self.task = self.task, None
+        if name is None:
+            raise ValueError("the process has no task")
+        try:
+            result, failure = pickle.loads(self.results.recv_bytes())
+        except (EOFError, ConnectionResetError):
+            return name, None
+        return name, TaskOutcome(result, failure)
+
+    def bury(self) -> int | None:
+        """Wait for the process to end, kill it if it does not, and tell its exit code."""
+        self.process.join(SECONDS_TO_END)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+        code = self.process.exitcode
+        for end in (self.tasks, self.results):
+            end.close()
+        self.process.close()
+        return code
+
+
+def _serve(tasks: Connection, results: Connection, function: Function, packed: bytes) -> None:
+    """What a worker does: one task after another, until nobody is left to give any."""
+    logging.disable(logging.CRITICAL)  # the run tells what became of a task
+    shared = pickle.loads(packed)
+    # In a thread, while this one listens: the end of the parent is the end, also amid a task.
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        while True:
+            try:
+                arguments = tasks.recv()
+            except (EOFError, OSError):
+                os._exit(0)
+            answer = thread.submit(_answered, function, shared, arguments)
+            answer.add_done_callback(partial(_send, results))
+
+
+def _answered(function: Function, shared: Any, arguments: tuple[Any, ...]) -> bytes:
+    return pickle.dumps((function(shared, *arguments), None))
+
+
+def _send(results: Connection, answer: Future[bytes]) -> None:
+    error = answer.exception()
+    if error is None:
+        results.send_bytes(answer.result())
+    else:
+        results.send_bytes(pickle.dumps((None, f"{type(error).__name__}: {error}")))
+
+
+def _died(code: int | None) -> str:
+    how = f"exit code {code}" if code is None or code >= 0 else signal.Signals(-code).name
+    return (
+        f"WorkerDied: {MOST_DEATHS + 1} processes ended while they were at it, the last with {how}."
+    )
+
+
+@contextmanager
+def _quiet_start() -> Iterator[None]:
+    """Start processes with their environment, and keep Ctrl-C from them; this one gets it later.
+
+    A terminal sends it to all of them, and workers would answer with tracebacks.
+    """
+    added = {name: value for name, value in ENVIRONMENT.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        if not hasattr(signal, "pthread_sigmask"):  # Windows
+            yield
+            return
+        resource_tracker.ensure_running()  # started later, it would let the signal through again
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    finally:
+        for name in added:
+            del os.environ[name]
+
+
+def _cores() -> int:
+    """Cores that this process may use; not every system tells."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 type Workers = LocalProcesses | Client  # looked up when asked for: Dask takes a second to load
 Told = Callable[[int, int], None]
-Function = Callable[..., dict[str, Any]]
 
 
 @contextmanager

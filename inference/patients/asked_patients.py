@@ -1,4 +1,9 @@
-"""Patients whom a query asks about: a grid of values, or the trial's own."""
+"""Patients whom a query asks about: a grid of values, or the trial's own.
+
+Covariates of patients asked about: numbers and levels as the design's columns.
+
+Therapists of patients asked about: new, average, their own, or one of the trial.
+"""
 
 from __future__ import annotations
 
@@ -10,22 +15,76 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alliance.data_prep.errors import InputError, nearest
+from alliance.data_prep.levels import quoted
 from alliance.inference.estimands.compared_at import mean_alliance
-from alliance.inference.patients.asked_covariates import (
-    covariate_values,
-    empty_grid,
-    require_covariates,
-)
 from alliance.inference.patients.extrapolation import (
     observed_range,
     require_observed,
     require_others_observed,
 )
 from alliance.inference.runs.fit import Fit
-from alliance.inference.scores.predictor import Rows
+from alliance.inference.scores.predictor import Rows, TherapistChoice, require_therapists
+from alliance.inference.scores.therapist_parts import WORDS, therapist_id
 from alliance.models.design.design import Design
 
 Array = NDArray[np.float64]
+
+
+def empty_grid(name: str) -> InputError:
+    """The error for a list without values."""
+    return InputError(
+        f"No values are named for {name}: the grid is empty.", "Name one value at least."
+    )
+
+
+def require_covariates(covariates: Sequence[str], given: Mapping[str, object]) -> None:
+    """Refuse names that are no covariates of the study.
+
+    Parameters
+    ----------
+    covariates : sequence of str
+        The study's.
+    given : mapping
+        By name.
+
+    Raises
+    ------
+    InputError
+        With the names there are.
+    """
+    for name in given:
+        if name not in covariates:
+            remedy = nearest(name, covariates) if covariates else "The study names no covariates."
+            raise InputError(f"The run has no covariate {name!r}.", remedy)
+
+
+def covariate_values(design: Design, name: str, values: Sequence[float | str] | None) -> Array:
+    """What a covariate's values are in the design's columns.
+
+    Parameters
+    ----------
+    design : Design
+    name : str
+        As in the study file.
+    values : sequence of float or str, optional
+        Numbers or levels; None stands for the analysed patients' mean, for levels their shares.
+
+    Returns
+    -------
+    ndarray, shape (values, columns of this covariate)
+
+    Raises
+    ------
+    InputError
+        If there are no values, or one is not a number, or not a level.
+    """
+    if values is None:
+        centres = design.scaling.covariates
+        return np.array([[centres[k][0] for k in design.encoding.own_columns(name)]])
+    if not len(values):
+        raise empty_grid(name)
+    return design.encoding.encoded(name, values)
+
 
 LARGEST_GRID = 100_000  # patients; more is no grid to look at
 
@@ -347,3 +406,71 @@ def chosen_arms(
             f"Name two or more of: {', '.join(design.arms)}.",
         )
     return tuple(k for k, arm in enumerate(design.arms) if not arms or arm in arms)
+
+
+def choose_therapist(
+    design: Design, patients: AskedPatients, therapist: str | TherapistChoice | None
+) -> TherapistChoice:
+    """Whose patients these are, from what was asked.
+
+    Parameters
+    ----------
+    design : Design
+    patients : AskedPatients
+    therapist : str or TherapistChoice, optional
+        ``new``, ``average``, ``own`` (the therapists that the patients come with), or the id of a
+        therapist of the trial, in double quotes if it is such a word itself. By default ``own``
+        where patients come with therapists, else ``new``. Patients of one new therapist share that
+        therapist's draw: those of the same id where patients come with ids, otherwise all.
+
+    Returns
+    -------
+    TherapistChoice
+
+    Raises
+    ------
+    InputError
+        If there is no such therapist, or patients come with none.
+    """
+    if isinstance(therapist, TherapistChoice):
+        return therapist
+    if therapist is None:
+        therapist = "new" if patients.therapists is None else "own"
+    if therapist == "average":
+        return TherapistChoice("average")
+    if therapist == "new":
+        return TherapistChoice("new", patients.therapists or ())
+    if therapist == "own":
+        if patients.therapists is None:
+            raise InputError(
+                "These patients come without therapists of their own.",
+                "Say new or average, or name a therapist of the trial.",
+            )
+        require_therapists(design, patients.therapists)
+        return TherapistChoice("known", patients.therapists)
+    therapist = therapist_id(design, therapist)
+    require_therapists(design, [therapist])
+    return TherapistChoice.known(therapist)
+
+
+def therapist_labels(choice: TherapistChoice, patients: int) -> list[str]:
+    """What a table calls each patient's therapist.
+
+    Parameters
+    ----------
+    choice : TherapistChoice
+    patients : int
+        Number of patients.
+
+    Returns
+    -------
+    list of str
+        ``average``, ``new``, ``new (id)`` where patients of the same id share one, or an id, in
+        quotes if it is one of these words.
+    """
+    if choice.kind == "average" or not choice.labels:
+        return [choice.kind] * patients
+    labels = choice.labels * patients if len(choice.labels) == 1 else choice.labels
+    if choice.kind == "new":
+        return [f"new ({label})" for label in labels]
+    return [quoted(label) if label in WORDS else label for label in labels]

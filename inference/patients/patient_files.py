@@ -15,7 +15,7 @@ from alliance.data_prep.tables.cells import canonical_code, number_fault, parse_
 from alliance.data_prep.tables.missing_values import without_declared
 from alliance.data_prep.tables.readers import read_table
 from alliance.data_prep.tables.roles import study_columns
-from alliance.data_prep.trial.scoring import score_items
+from alliance.data_prep.trial.items import score_items
 from alliance.inference.estimands.compared_at import mean_alliance
 from alliance.inference.patients.asked_patients import AskedPatients, require_outcome, trial_rows
 from alliance.inference.patients.extrapolation import beyond, observed_range, other_ranges

@@ -8,10 +8,20 @@ scaled all together, and each kind alone, so that one that is too tight is named
 The likelihood is that of whole therapists where the therapist effects are integrated out (Gaussian
 outcomes), and of single patients given their therapist's effects elsewhere; with the likelihood of
 the ratings where the alliance has a model of its own.
+
+How likely each prior thinks the drawn parameters: log densities from the saved draws.
+
+One term for each kind of parameter, as `models.priors.Priors` sets them, so that each prior can be
+weighed on its own. The densities are those of the models (`models.gaussian.exact_gaussian`,
+`models.patient_level`, `models.latent_ratings`,
+`models.patient_level`) on the standardised scale. What is distributed around other
+parameters (therapist effects, a latent alliance) is no prior in this sense: it belongs to the
+model, and only what governs it has a prior.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +29,7 @@ import pandas as pd
 import xarray as xr
 from arviz_stats.base import array_stats
 from numpy.typing import NDArray
+from scipy import special, stats
 
 from alliance.data_prep.errors import InputError
 from alliance.inference.draws.datatree import posterior, power_scaling_tree
@@ -28,11 +39,164 @@ from alliance.inference.pointwise.log_likelihood import (
     patient_log_likelihood,
     therapist_log_likelihood,
 )
-from alliance.inference.priors.log_priors import log_priors, ratings_log_density
 from alliance.inference.runs.fit import Fit
-from alliance.models.design.ratings import needs_model
+from alliance.inference.scores.expected_scores import flat
+from alliance.models.design.design import Design
+from alliance.models.design.ratings import PREDICTOR_SCALE, ROUNDING, needs_model, predictor_columns
+from alliance.models.families.family import EDGE, GAMMA
+from alliance.models.gaussian.marginal import alliance_terms
+from alliance.models.priors import Priors
 
 Array = NDArray[np.float64]
+
+# Entry of `Priors` that sets the prior of each kind of coefficient
+COEFFICIENTS = {
+    "intercept": "intercept",
+    "baseline": "baseline_slope",
+    "arm": "arm",
+    "moderator": "moderator_slope",
+    "interaction": "interaction",
+    "covariate": "covariate_slope",
+}
+HALF_NORMAL = ("therapist_sd", "therapist_slope_sd", "therapist_arm_sd", "moderator_therapist_sd")
+
+
+def log_priors(design: Design, draws: xr.Dataset, priors: Priors) -> xr.Dataset:
+    """Log density of each kind of prior at every draw.
+
+    Parameters
+    ----------
+    design : Design
+    draws : xarray.Dataset
+        Posterior of an outcome that was fitted on its own, on the standardised scale.
+    priors : Priors
+
+    Returns
+    -------
+    xarray.Dataset
+        Over chain and draw; named after the entries of `Priors`, those without an entry after the
+        parameter (``precision``, ``moderator_coefficient``, ``moderator_residual_sd``). Priors
+        that are flat (LKJ or Dirichlet of shape 1) and parameters that are fixed have no term.
+    """
+    found: dict[str, Array] = {}
+
+    def add(name: str, density: Array) -> None:
+        found[name] = found.get(name, 0.0) + density.reshape(len(density), -1).sum(axis=1)
+
+    scales, beta = design.prior_sd(priors), flat(draws, "beta")
+    for k, name in enumerate(map(str, draws["coefficient"].values)):
+        column = design.coefficients.index(name)
+        kind = design.encoding.terms[column].kind
+        add(COEFFICIENTS[kind], stats.norm.logpdf(beta[:, k], 0, scales[column]))
+    if "moderator_slope_between" in draws:
+        between = flat(draws, "moderator_slope_between")
+        add("moderator_slope", stats.norm.logpdf(between, 0, priors.moderator_slope))
+    if "moderator_interaction_between" in draws:
+        own = flat(draws, "moderator_interaction_between")
+        add("interaction", stats.norm.logpdf(own, 0, priors.interaction))
+    for name in HALF_NORMAL:
+        if name in draws:
+            add(name, stats.halfnorm.logpdf(flat(draws, name), 0, getattr(priors, name)))
+    if "therapist_correlation" in draws and priors.therapist_correlation != 1:
+        add(
+            "therapist_correlation",
+            _lkj(flat(draws, "therapist_correlation"), priors.therapist_correlation),
+        )
+    _add_family(add, design, draws, priors)
+    if needs_model(design):
+        gamma = flat(draws, "moderator_coefficient")
+        add("moderator_coefficient", stats.norm.logpdf(gamma, 0, PREDICTOR_SCALE))
+        add(
+            "moderator_residual_sd",
+            stats.halfnorm.logpdf(flat(draws, "moderator_residual_sd"), 0, 1),
+        )
+    return _by_draw(found, draws)
+
+
+def _lkj(correlation: Array, shape: float) -> Array:
+    """Density of a 2 x 2 LKJ correlation: a beta distribution stretched over -1 to 1."""
+    return np.asarray(stats.beta.logpdf((1 + correlation) / 2, shape, shape) - np.log(2))
+
+
+def _add_family(
+    add: Callable[[str, Array], None], design: Design, draws: xr.Dataset, priors: Priors
+) -> None:
+    for parameter in design.family.parameters:
+        if parameter.name not in draws:  # fixed
+            continue
+        values = flat(draws, parameter.name)
+        if parameter.prior == "half_normal":
+            add(parameter.name, stats.halfnorm.logpdf(values, 0, priors.residual_sd))
+        elif parameter.prior == "gamma":
+            add(parameter.name, stats.gamma.logpdf(values, GAMMA["alpha"], scale=1 / GAMMA["beta"]))
+        elif priors.category_concentration != 1:
+            cumulative = special.expit if parameter.prior == "ordered_logit" else special.ndtr
+            shares = np.diff(cumulative(values), axis=1, prepend=0.0, append=1.0)
+            add("category_concentration", _dirichlet(shares, priors.category_concentration))
+
+
+def _dirichlet(shares: Array, concentration: float) -> Array:
+    """Density of the categories' shares for an average patient, (d,)."""
+    categories = shares.shape[1]
+    constant = special.gammaln(concentration * categories) - categories * special.gammaln(
+        concentration
+    )
+    # Shares smaller than the models tell apart are of no category's patients
+    logs = np.log(np.maximum(shares, EDGE))
+    return np.asarray(constant + (concentration - 1) * logs.sum(axis=1))
+
+
+def ratings_log_density(design: Design, draws: xr.Dataset) -> xr.DataArray:
+    """Log density of each therapist's ratings under the alliance's own model, true means out.
+
+    Parameters
+    ----------
+    design : Design
+        With a model of the alliance (`models.latent_ratings.needs_model`).
+    draws : xarray.Dataset
+
+    Returns
+    -------
+    xarray.DataArray
+        Dims chain, draw, therapist; of the ratings that are there and below the ceiling.
+    """
+    columns = predictor_columns(design)
+    gamma = flat(draws, "moderator_coefficient")
+    gamma = gamma.reshape(len(gamma), -1)
+    observed = design.X[:, design.coefficients.index("moderator")]
+    seen = ~design.moderator_missing
+    if design.moderator.ceiling is not None:
+        mean, sd = design.scaling.moderator
+        seen &= observed < (design.moderator.ceiling - mean) / sd - ROUNDING
+    noise = 0.0 if design.moderator.reliability is None else 1 - design.moderator.reliability
+    therapists = np.arange(len(design.therapists))
+    belongs = (design.therapist_index[seen, None] == therapists).astype(float)
+    deviation = observed[seen] - gamma @ design.X[seen][:, columns].T
+    terms = alliance_terms(
+        count=belongs.sum(axis=0),
+        total=deviation @ belongs,
+        squares=deviation**2 @ belongs,
+        location=0.0,
+        therapist_variance=flat(draws, "moderator_therapist_sd")[:, None] ** 2,
+        residual_variance=flat(draws, "moderator_residual_sd")[:, None] ** 2 + noise,
+        log=np.log,
+    )
+    shape = (draws.sizes["chain"], draws.sizes["draw"], len(therapists))
+    return xr.DataArray(
+        np.asarray(terms.log_likelihood).reshape(shape),
+        dims=("chain", "draw", "therapist"),
+        coords={"chain": draws["chain"], "draw": draws["draw"], "therapist": therapists},
+        name="ratings",
+    )
+
+
+def _by_draw(found: dict[str, Array], draws: xr.Dataset) -> xr.Dataset:
+    shape = (draws.sizes["chain"], draws.sizes["draw"])
+    return xr.Dataset(
+        {name: (("chain", "draw"), values.reshape(shape)) for name, values in found.items()},
+        coords={"chain": draws["chain"].values, "draw": draws["draw"].values},
+    )
+
 
 SENSITIVE = 0.05
 """Distance from which a quantity counts as sensitive: Kallioinen et al. 2024, section 3.3."""
@@ -61,7 +225,7 @@ class PowerScaling:
         Sensitivity to all priors together.
     likelihood : ndarray, shape (m,)
     kinds : tuple of str
-        Kinds of priors, as of `inference.priors.log_priors.log_priors`.
+        Kinds of priors, as of `inference.priors.power_scaling.log_priors`.
     by_kind : ndarray, shape (m, p)
         Sensitivity to each alone.
     """

@@ -1,8 +1,13 @@
-"""A study's fitted outcomes: draws, designs and tables, from a sampler or from disk."""
+"""A study's fitted outcomes: draws, designs and tables, from a sampler or from disk.
+
+Runs without patients' rows: a design's cross-products on disk, and the design from them.
+"""
 
 from __future__ import annotations
 
+import json
 import platform
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
@@ -11,7 +16,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from alliance.data_prep.covariates import with_columns_told
+from alliance.data_prep.covariates import covariates_of, with_columns_told
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.moments import Moments
 from alliance.data_prep.study.description import Study
 from alliance.inference.draws.datatree import analysed_patients, kept_moments, posterior
 from alliance.inference.estimands.compared_at import require_place, standard_alliance
@@ -20,16 +27,18 @@ from alliance.inference.estimands.estimands import (
     prior_table,
     shared_estimands,
     shared_prior_table,
+    summarise,
 )
 from alliance.inference.estimands.missing_outcomes import (
     contrast_shifts,
     with_shifted_contrasts,
     with_shifted_priors,
 )
-from alliance.inference.estimands.summary import summarise
-from alliance.inference.runs.rowless import design_of_moments, refuse_rows
 from alliance.inference.sampling.profiles import Engine, SamplerProfile
 from alliance.models.design.design import Design, build_design
+from alliance.models.design.encoding import Encoding
+from alliance.models.families.families import find_family
+from alliance.models.families.family import Scale
 from alliance.models.joint.joint import outcome_priors
 from alliance.models.priors import Priors
 from alliance.models.spec import JOINT, ModelSpec
@@ -202,7 +211,7 @@ class Fit:
         at: float | None = None,
         extrapolate: bool = False,
     ) -> pd.DataFrame:
-        """The tidy table of all outcomes; see `inference.estimands.summary.summarise`.
+        """The tidy table of all outcomes; see `inference.estimands.estimands.summarise`.
 
         Parameters
         ----------
@@ -237,3 +246,106 @@ def installed_versions() -> dict[str, str]:
     """Versions of Python and of the packages that can move a result."""
     packages = {name: version(name) for name in RECORDED_PACKAGES}
     return {"python": platform.python_version(), **packages}
+
+
+FACTS = "design"  # attribute that holds what is no array
+ENCODING = "encoding"
+
+
+def moments_dataset(design: Design) -> xr.Dataset:
+    """What a design without rows is made of.
+
+    Parameters
+    ----------
+    design : Design
+        As from `models.design.moments_design.moments_design`.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``cross_products`` (therapist, column, column_), ``count`` (therapist); names and scales as
+        JSON in an attribute.
+    """
+    columns = [*design.coefficients, "outcome"]
+    facts = {ENCODING: design.encoding.to_dict()}
+    return xr.Dataset(
+        {
+            "cross_products": (
+                ("therapist", "column", "column_"),
+                np.array(design.moments.cross_products),
+            ),
+            "count": (("therapist",), np.array(design.moments.count)),
+        },
+        coords={"therapist": list(design.therapists), "column": columns, "column_": columns},
+        attrs={FACTS: json.dumps(facts)},
+    )
+
+
+def design_of_moments(kept: xr.Dataset, spec: ModelSpec, covariates: Sequence[str]) -> Design:
+    """The design that `moments_dataset` was made of.
+
+    Parameters
+    ----------
+    kept : xarray.Dataset
+    spec : ModelSpec
+    covariates : sequence of str
+        The study's.
+    """
+    facts = json.loads(kept.attrs[FACTS])
+    told = facts[ENCODING] if ENCODING in facts else _earlier(facts, spec, covariates)
+    encoding = Encoding.from_dict(told)
+    size = len(encoding.terms)
+    arms = [encoding.coefficients[k] for k in encoding.places("arm")]
+    return Design(
+        outcome=spec.outcome,
+        encoding=encoding,
+        X=np.empty((0, size)),
+        y=np.empty(0),
+        therapist_index=np.empty(0, dtype=np.int64),
+        therapists=tuple(str(name) for name in kept["therapist"].values),
+        effects=(*spec.effects, *(arms if spec.therapist_by_arm else ())),
+        family=find_family(spec.family),
+        scale=Scale(*encoding.scaling.outcome, 0, 0.0, 1.0),
+        moderator=spec.moderator,
+        moderator_missing=np.empty(0, dtype=bool),
+        count=np.empty(0),
+        given=Moments(
+            np.array(kept["cross_products"].values), np.array(kept["count"].values, dtype=np.int64)
+        ),
+    )
+
+
+def _earlier(
+    facts: Mapping[str, Any], spec: ModelSpec, covariates: Sequence[str]
+) -> dict[str, Any]:
+    """What a run of before there was an encoding tells of it: all but the levels of reference."""
+    names = facts["covariates"]
+    data = xr.Dataset(coords={"covariate": np.array(names, dtype=str)})
+    found = covariates_of(with_columns_told(data, covariates))
+    return {
+        "arms": facts["arms"],
+        "interaction": spec.interaction,
+        "has_baseline": facts["has_baseline"],
+        "covariates": [
+            {"name": each.name, "levels": each.levels, "reference": "" if each.levels else None}
+            for each in found
+        ],
+        "absent": [],
+        "scaling": {
+            "outcome": facts["outcome"],
+            "moderator": facts["moderator"],
+            "baseline": facts["baseline"],
+            "covariates": facts["covariate_scales"],
+        },
+        "observed": None,
+    }
+
+
+def refuse_rows() -> InputError:
+    """What to say where patients' rows are needed."""
+    return InputError(
+        "This run was fitted from cross-products of many files: it holds no patients' rows, which "
+        "this needs.",
+        "Fit a random sample of therapists, with their rows: `alliance fit STUDY DATA "
+        "--sample-therapists 200 --out RUN`.",
+    )

@@ -1,27 +1,29 @@
 """From a trial to a `Fit`: every outcome sampled, with what is needed to read it again.
 
 Apart from `inference.runs.fit`, so that a run is read back without PyMC.
+
+The machine that draws were made on: another one may round differently.
 """
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import llvmlite.binding
 import xarray as xr
 
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.trial.trial import Trial, check_estimable
 from alliance.inference.draws.datatree import add_moments, add_patients, engine_facts
 from alliance.inference.estimands.missing_outcomes import MISSING_OUTCOMES, missing_outcome_counts
-from alliance.inference.runs.fit import Fit, installed_versions
-from alliance.inference.runs.machine import this_machine
-from alliance.inference.runs.rowless import moments_dataset
+from alliance.inference.runs.fit import Fit, installed_versions, moments_dataset
 from alliance.inference.sampling.engines import fit_outcome, require_engine
-from alliance.inference.sampling.joint_designs import join_data, joint_facts
+from alliance.inference.sampling.joint import join_data, joint_facts
 from alliance.inference.sampling.profiles import Engine, SamplerProfile
 from alliance.models.design.design import Design, build_design
 from alliance.models.design.moments_design import moments_design
@@ -29,6 +31,23 @@ from alliance.models.spec import JOINT, ModelSpec, specify
 
 if TYPE_CHECKING:
     from alliance.data_prep.registry.registry import Registry
+
+
+def this_machine() -> dict[str, str]:
+    """What of the machine can move a draw.
+
+    Returns
+    -------
+    dict
+        ``system`` and ``machine`` as `platform` names them, and ``cpu``, the name of the processor
+        that models are compiled for: its instructions decide how sums are rounded.
+    """
+    return {
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "cpu": llvmlite.binding.get_host_cpu_name(),
+    }
+
 
 ENCODINGS = "encodings"  # entry of a run's manifest: by outcome, `models.design.encoding.Encoding`
 LARGEST_SEED = 2**63 - 1

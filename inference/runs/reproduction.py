@@ -23,11 +23,9 @@ from alliance.inference.draws.datatree import add_patients, posterior
 from alliance.inference.estimands.estimands import shared_estimands, with_moments
 from alliance.inference.estimands.missing_outcomes import MISSING_OUTCOMES, missing_outcome_counts
 from alliance.inference.runs.fit import Fit
-from alliance.inference.runs.fitting import LARGEST_SEED
-from alliance.inference.runs.machine import this_machine
+from alliance.inference.runs.fitting import LARGEST_SEED, this_machine
 from alliance.inference.sampling.engines import fit_outcome
-from alliance.inference.sampling.joint import sample_joint
-from alliance.inference.sampling.joint_designs import joint_positions
+from alliance.inference.sampling.joint import joint_positions, sample_joint
 from alliance.inference.sampling.profiles import SamplerProfile
 from alliance.models.design.design import Design, build_design, centre_and_sd
 from alliance.models.joint.joint import join_designs

@@ -17,12 +17,16 @@ import pandas as pd
 import xarray as xr
 
 from alliance.data_prep.errors import InputError
-from alliance.data_prep.files import AnyPath, as_path, file_bytes
-from alliance.data_prep.own_files import digest, foreign_files, named
+from alliance.data_prep.files import AnyPath, as_path, digest, file_bytes, foreign_files, named
 from alliance.data_prep.study.description import Study, read_study, study_text
 from alliance.data_prep.trial.trial import trial_from_frame
-from alliance.inference.draws.datatree import GROUPS, SAMPLED, analysed_patients, kept_moments
-from alliance.inference.draws.netcdf import netcdf_bytes
+from alliance.inference.draws.datatree import (
+    GROUPS,
+    SAMPLED,
+    analysed_patients,
+    kept_moments,
+    netcdf_bytes,
+)
 from alliance.inference.estimands.compared_at import compared_at
 from alliance.inference.runs.fit import Fit, installed_versions
 from alliance.inference.runs.whole_files import current_umask, is_report

@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 import xarray as xr
 
 from alliance.data_prep.errors import InputError
-from alliance.inference.draws.datatree import mark_fallback
-from alliance.inference.draws.timings import Timings
+from alliance.inference.draws.datatree import Timings, mark_fallback
 from alliance.inference.sampling.instant import (
     UnreliableWeightsError,
     can_be_instant,

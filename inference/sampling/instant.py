@@ -26,12 +26,12 @@ from threadpoolctl import threadpool_limits
 
 from alliance.data_prep.errors import InputError
 from alliance.inference.draws.datatree import (
+    Timings,
     add_therapist_effects,
     gaussian_draws,
     instant_tree,
     posterior,
 )
-from alliance.inference.draws.timings import Timings
 from alliance.inference.sampling.profiles import SamplerProfile, seed_sequence
 from alliance.models.design.design import Design
 from alliance.models.gaussian.collapsed_gaussian import Collapsed, collapse

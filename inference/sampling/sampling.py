@@ -13,24 +13,22 @@ from threadpoolctl import threadpool_limits
 
 from alliance.data_prep.errors import IncompleteSamplingError
 from alliance.inference.draws.datatree import (
+    Timings,
     add_therapist_effects,
     gaussian_draws,
     posterior,
     sampled_tree,
 )
-from alliance.inference.draws.timings import Timings
 from alliance.inference.sampling.compilation import compile_model
 from alliance.inference.sampling.profiles import SamplerProfile, seed_sequence
 from alliance.inference.scores.expected_scores import patient_moderator
 from alliance.models.design.design import Design
-from alliance.models.design.ratings import predictor_columns
-from alliance.models.design.within_between import taken_apart
+from alliance.models.design.ratings import predictor_columns, taken_apart
 from alliance.models.gaussian.exact_gaussian import exact_gaussian_model, model_data
 from alliance.models.gaussian.gaussian_draws import TherapistDraws, draw_therapist_effects
-from alliance.models.patients.held_constants import given_data, held_constants
-from alliance.models.patients.patient_level import patient_level_model
+from alliance.models.latent_ratings import draw_latent_effects, latent_gaussian_model
+from alliance.models.patient_level import given_data, held_constants, patient_level_model
 from alliance.models.priors import Priors
-from alliance.models.ratings.latent_gaussian import draw_latent_effects, latent_gaussian_model
 
 Progress = Callable[[int, int], None]
 WAIT_SECONDS = 0.1  # how soon Ctrl-C is noticed; the end of sampling is noticed at once

@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 
 from alliance.data_prep.errors import InputError, nearest
 from alliance.data_prep.levels import quoted
+from alliance.inference.draws.blocks import normal_nodes
 from alliance.inference.draws.datatree import require_effect_draws
-from alliance.inference.draws.quadrature import normal_nodes
 from alliance.inference.scores.expected_scores import coefficients, flat
 from alliance.inference.scores.rows import Rows, row_matrix
 from alliance.models.design.design import Design
-from alliance.models.design.ratings import trial_caseload
-from alliance.models.design.within_between import between_columns
+from alliance.models.design.ratings import between_columns, trial_caseload
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -65,7 +64,7 @@ class TherapistPart:
     effect : ndarray, shape (d, g, q)
         Effects of g therapists in the order of the design's effects.
     mean : ndarray, shape (d, g), or None
-        Their true mean alliance, standardised: see `models.design.within_between`. None unless the
+        Their true mean alliance, standardised: see `models.design.ratings`. None unless the
         alliance is taken apart.
     index : ndarray of int, shape (r,)
         Position of each row's therapist among the g.

@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from alliance.inference.draws.quadrature import normal_nodes
+from alliance.inference.draws.blocks import normal_nodes
 from alliance.inference.scores.predictor import (
     Rows,
     linear_predictor,

@@ -12,14 +12,12 @@ from numpy.typing import NDArray
 from alliance.models.design.design import Design
 from alliance.models.design.ratings import (
     PREDICTOR_SCALE,
-    caseload,
-    predictor_columns,
-    rating_products,
-)
-from alliance.models.design.within_between import (
     between_columns,
+    caseload,
     change_of_columns,
     moved_products,
+    predictor_columns,
+    rating_products,
     taken_apart,
 )
 from alliance.models.gaussian.generalised_squares import GeneralisedSquares, packed
@@ -139,7 +137,7 @@ def exact_gaussian_model(design: Design, priors: Priors) -> pm.Model:
     pymc.Model
         Free variables ``beta`` (coefficient), ``residual_sd``, with therapist effects
         ``therapist_sd``, ``therapist_slope_sd``, ``therapist_correlation``, ``therapist_arm_sd``,
-        and with the alliance taken apart those of `models.ratings.latent_moderator`, all on the
+        and with the alliance taken apart those of `models.latent_ratings`, all on the
         standardised scale. The likelihood is the potential ``log_likelihood_sum``. Every array
         enters as ``pm.Data``, so that one compilation serves all designs with the same
         coefficients and effects, whatever their patients and therapists; with the alliance taken
@@ -149,7 +147,7 @@ def exact_gaussian_model(design: Design, priors: Priors) -> pm.Model:
     -----
     The mathematics stands in `models.gaussian.marginal`, its sums over therapists in
     `models.gaussian.generalised_squares`, the alliance within and between in
-    `models.design.within_between`. With b = (-beta, 1), the residual sum of squares is b'W'W b.
+    `models.design.ratings`. With b = (-beta, 1), the residual sum of squares is b'W'W b.
     """
     with pm.Model(coords=_coords(design)) as model:
         data = {name: pm.Data(name, values) for name, values in model_data(design, priors).items()}
@@ -200,7 +198,7 @@ def moderator_coords(design: Design) -> dict[str, list[str]]:
 def between_slopes(
     design: Design, slope_scale: pt.TensorLike, interaction_scale: pt.TensorLike
 ) -> list[pt.TensorVariable]:
-    """Priors of the part between therapists, inside a model: see `models.design.within_between`.
+    """Priors of the part between therapists, inside a model: see `models.design.ratings`.
 
     Parameters
     ----------
@@ -210,7 +208,7 @@ def between_slopes(
     Returns
     -------
     list
-        Slopes in the order of `models.design.within_between.between_columns`.
+        Slopes in the order of `models.design.ratings.between_columns`.
     """
     slopes = [pm.Normal("moderator_slope_between", 0, slope_scale)]
     if further := len(between_columns(design)) - 1:
@@ -229,7 +227,7 @@ def _therapist_means(
 ) -> pt.TensorVariable:
     """The alliance's own model, from cross-products within therapists; their true means.
 
-    As `models.ratings.latent_moderator` has them, from the rows.
+    As `models.latent_ratings` has them, from the rows.
     """
     products = data["rating_products"]
     gamma = pm.Normal("moderator_coefficient", 0, PREDICTOR_SCALE, dims="moderator_predictor")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alliance.models.design.design import Design
-from alliance.models.design.within_between import change_of_columns, moved_products, taken_apart
+from alliance.models.design.ratings import change_of_columns, moved_products, taken_apart
 from alliance.models.gaussian.marginal import (
     TherapistTerms,
     covariance_factor,
@@ -36,7 +36,7 @@ class GaussianDraws:
     therapist_sd, therapist_slope_sd, therapist_correlation, therapist_arm_sd : (d,), or None
         None where the model has no such effect.
     moderator_slope_between : ndarray, shape (d,), or None
-        Where the alliance is taken apart: see `models.design.within_between`.
+        Where the alliance is taken apart: see `models.design.ratings`.
     moderator_interaction_between : ndarray, shape (d, K - 1), or None
     moderator_therapist_mean : ndarray, shape (d, J), or None
         The therapists' true mean alliance.

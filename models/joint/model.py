@@ -9,10 +9,15 @@ import pymc as pm
 import pytensor.tensor as pt
 from numpy.typing import NDArray
 
-from alliance.models.joint.correlations import correlation_factor, effects_factor, lkj_powers
-from alliance.models.joint.joint import CORRELATION_SHAPE, JointDesign, slope_scales
-from alliance.models.joint.likelihood import JointLikelihood
-from alliance.models.joint.mixed import mixed_log_likelihood
+from alliance.models.joint.joint import (
+    CORRELATION_SHAPE,
+    JointDesign,
+    correlation_factor,
+    effects_factor,
+    lkj_powers,
+    slope_scales,
+)
+from alliance.models.joint.likelihood import JointLikelihood, mixed_log_likelihood
 from alliance.models.priors import Priors
 
 # SDs that may be zero are sampled with a sign, as normal variables: the density is smooth through
@@ -76,9 +81,9 @@ def joint_model(joint: JointDesign, priors: Priors) -> pm.Model:
         ``moderator_slope_deviation`` (outcome), ``residual_sd`` (gaussian_outcome) and, with
         therapist effects, ``therapist_sd_signed``, ``therapist_slope_sd_signed`` and
         ``therapist_correlation_signed`` (outcome), and ``partial_correlation`` (covariance, pair):
-        see `models.joint.correlations`. The likelihood is the potential ``log_likelihood_sum``.
+        see `models.joint.joint`. The likelihood is the potential ``log_likelihood_sum``.
         Where all outcomes are Gaussian the therapist effects are integrated out; with an ordinal
-        one see `models.joint.mixed`.
+        one see `models.joint.likelihood`.
     """
     design, outcomes = joint.first, list(joint.designs)
     kinds = ["residual", *design.effects]

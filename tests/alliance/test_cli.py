@@ -14,7 +14,7 @@ from command_line import alliance, contents, csv_rows, write_small_trial
 
 import alliance as package
 from alliance.cli.app import app
-from alliance.data_prep.own_files import LIST
+from alliance.data_prep.files import LIST
 from alliance.data_prep.study.description import read_study
 from alliance.data_prep.trial.trial import load_trial
 from alliance.inference.priors.prior_costs import expected_costs

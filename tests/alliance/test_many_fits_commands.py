@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from command_line import Answer, alliance, contents, csv_rows, missing_from
 
-from alliance.inference.many_fits.local_processes import Function, LocalProcesses
+from alliance.inference.many_fits.task_runner import Function, LocalProcesses
 from alliance.inference.many_fits.task_store import TaskOutcome
 
 IMAGINED = ("calibrate", "ferreira2013", "--outcome", "pain", "--trials", 12)

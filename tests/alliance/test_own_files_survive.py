@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from command_line import Answer, alliance, contents, write_small_trial
 
-from alliance.data_prep.own_files import LIST
+from alliance.data_prep.files import LIST
 from alliance.diagnostics.report.exports import BIBTEX
 from alliance.inference.runs.fit import Fit
 from alliance.inference.runs.run_folder import save_fit

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from command_line import alliance
 
-from alliance.data_prep.own_files import LIST
+from alliance.data_prep.files import LIST
 
 pytestmark = pytest.mark.mcmc
 

@@ -17,7 +17,7 @@ from alliance.data_prep.study.description import Study, read_study, study_text
 from alliance.data_prep.tables.missing_values import marker_codes, numbers_of
 from alliance.data_prep.tables.readers import read_table
 from alliance.data_prep.tables.spelling import folded, spelled_apart
-from alliance.data_prep.trial.item_direction import against_the_rest, direction_notes
+from alliance.data_prep.trial.items import against_the_rest, direction_notes
 from alliance.data_prep.trial.trial import load_trial, trial_from_frame
 
 

@@ -10,7 +10,7 @@ from small_trial import a_frame, a_study
 
 from alliance.data_prep.errors import DataError, InputError
 from alliance.data_prep.study.description import Study, narrowed, read_study, study_text
-from alliance.data_prep.study.model_rules import MOST_CATEGORIES, WHOLE_SCORES
+from alliance.data_prep.study.rules import MOST_CATEGORIES, WHOLE_SCORES
 from alliance.data_prep.trial.trial import trial_from_frame
 from alliance.models.families.families import FAMILIES
 

@@ -15,8 +15,8 @@ from alliance.data_prep.registry.registry import (
     is_registry,
     load_registry,
     registry_files,
+    sample_therapists,
 )
-from alliance.data_prep.registry.therapist_sample import sample_therapists
 from alliance.data_prep.simulator.simulation import simulate_trial
 from alliance.data_prep.study.description import Study, narrowed
 from alliance.data_prep.trial.trial import Trial, trial_from_frame

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alliance.data_prep.errors import InputError
-from alliance.data_prep.trial.scoring import score_items
+from alliance.data_prep.trial.items import score_items
 
 NAN = float("nan")
 

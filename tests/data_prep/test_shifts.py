@@ -13,7 +13,7 @@ from small_trial import a_study
 
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.study.description import Study, narrowed, read_study, study_text
-from alliance.data_prep.study.shifts import read_shifts
+from alliance.data_prep.study.parts import read_shifts
 
 
 def in_file(folder: Path, lines: str) -> Path:

@@ -14,7 +14,7 @@ import pytest
 import statsmodels.api as sm
 
 from alliance.data_prep.errors import InputError
-from alliance.data_prep.own_files import LIST
+from alliance.data_prep.files import LIST
 from alliance.data_prep.simulator.inputs import ARMS, OUTCOMES
 from alliance.data_prep.simulator.simulation import (
     Simulated,

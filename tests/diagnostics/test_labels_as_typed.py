@@ -21,7 +21,7 @@ from alliance.diagnostics.figures.figure_page import AS_TYPED
 from alliance.diagnostics.figures.prediction_figure import prediction_figure
 from alliance.diagnostics.figures.sensitivity_figures import unseen_improvement_figure
 from alliance.diagnostics.figures.therapist_figure import therapist_figure
-from alliance.diagnostics.report.svg import inline_svg
+from alliance.diagnostics.report.page import inline_svg
 from alliance.inference.answers.effects import effects_along
 from alliance.inference.answers.predictions import predict
 from alliance.inference.answers.therapists import therapists

@@ -14,17 +14,15 @@ from distributed import Client, LocalCluster
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.simulator.simulation import simulate_trial, write_simulated
 from alliance.data_prep.study.description import narrowed, read_study
-from alliance.diagnostics.figures.multiverse_figure import multiverse_figure
-from alliance.diagnostics.multiverse.fits import (
+from alliance.diagnostics.figures.many_fits_figures import multiverse_figure
+from alliance.diagnostics.multiverse import (
     FAILED_FIT,
-    fit_multiverse,
-    judged_analysis,
-    multiverse_facts,
-)
-from alliance.diagnostics.multiverse.table import (
     compared_places,
     curves_of,
+    fit_multiverse,
     hangs_on,
+    judged_analysis,
+    multiverse_facts,
     multiverse_summary,
     wanted_quantities,
 )

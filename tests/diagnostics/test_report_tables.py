@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 
 from alliance.data_prep.errors import InputError
-from alliance.data_prep.own_files import LIST
+from alliance.data_prep.files import LIST
 from alliance.diagnostics.report import words
 from alliance.diagnostics.report.contents import SECTIONS
 from alliance.diagnostics.report.exports import table_files, write_tables
 from alliance.diagnostics.report.material import Material
 from alliance.diagnostics.report.parts import Anchor, ReportTable, Section
-from alliance.diagnostics.report.sections.citations import named_by_arviz
+from alliance.diagnostics.report.sections.checklist import named_by_arviz
 from alliance.inference.digits import decimals
 from alliance.inference.runs.fit import Fit
 

@@ -10,12 +10,13 @@ from prediction_examples import example_fit
 
 from alliance.data_prep.errors import InputError
 from alliance.inference.patients.asked_patients import (
+    choose_therapist,
     patient_grid,
+    therapist_labels,
     trial_patients,
     trial_rows,
     with_alliance,
 )
-from alliance.inference.patients.asked_therapists import choose_therapist, therapist_labels
 from alliance.inference.patients.extrapolation import beyond, observed_range, require_observed
 from alliance.inference.scores.predictor import NEW
 

@@ -12,12 +12,15 @@ from scipy import stats
 
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.study.description import Study, find_study, narrowed, read_study
-from alliance.inference.many_fits.assurance import COLUMNS, assurance, assurance_facts, judged_trial
-from alliance.inference.many_fits.planned_trials import (
+from alliance.inference.many_fits.assurance import (
+    COLUMNS,
     Assumptions,
     AssuranceQuestion,
     Criterion,
+    assurance,
+    assurance_facts,
     assurance_question,
+    judged_trial,
     planned_trial,
     require_grid,
 )

@@ -14,8 +14,8 @@ from alliance.inference.many_fits.calibration import (
     CalibrationQuestion,
     _share_below,
     calibrate,
+    simulated_trial,
 )
-from alliance.inference.many_fits.simulated_trials import simulated_trial
 from alliance.inference.sampling.profiles import SamplerProfile
 from alliance.models.priors import Priors
 

@@ -29,7 +29,7 @@ from alliance.inference.estimands.compared_at import (
     standard_alliance,
 )
 from alliance.inference.estimands.estimands import estimand_draws
-from alliance.inference.many_fits.simulated_trials import simulated_trial
+from alliance.inference.many_fits.calibration import simulated_trial
 from alliance.inference.patients.asked_patients import patient_grid, trial_patients
 from alliance.inference.published.comparison import compare
 from alliance.inference.published.refits import refit

@@ -14,7 +14,7 @@ import alliance.inference.sampling.engines as engines
 import alliance.inference.sampling.instant as instant
 from alliance.data_prep.errors import InputError
 from alliance.diagnostics.gate.fit_gate import check_draws
-from alliance.diagnostics.gate.importance_check import check_importance
+from alliance.diagnostics.gate.gate import check_importance
 from alliance.diagnostics.verdicts import THRESHOLDS, Verdict
 from alliance.inference.draws.datatree import engine_facts, posterior
 from alliance.inference.runs.fit import Fit

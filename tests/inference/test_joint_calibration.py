@@ -11,9 +11,13 @@ from scipy import stats
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.simulator.imagined_patients import imagined_patients
 from alliance.data_prep.study.description import Study, find_study, narrowed, read_study
-from alliance.inference.many_fits.calibration_runs import calibration_questions, ranked
-from alliance.inference.many_fits.joint_calibration import JointQuestion, simulated_joint_trial
-from alliance.inference.sampling.joint_designs import join_data
+from alliance.inference.many_fits.calibration_runs import (
+    JointQuestion,
+    calibration_questions,
+    ranked,
+    simulated_joint_trial,
+)
+from alliance.inference.sampling.joint import join_data
 from alliance.inference.sampling.profiles import SamplerProfile
 from alliance.models.joint.joint import JointDesign
 from alliance.models.priors import Priors

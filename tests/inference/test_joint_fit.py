@@ -19,8 +19,7 @@ from alliance.inference.draws.datatree import divergences, posterior
 from alliance.inference.runs.fit import Fit
 from alliance.inference.runs.fitting import fit_trial
 from alliance.inference.runs.run_folder import load_fit, save_fit
-from alliance.inference.sampling.joint import sample_joint
-from alliance.inference.sampling.joint_designs import join_data
+from alliance.inference.sampling.joint import join_data, sample_joint
 from alliance.inference.sampling.profiles import find_profile
 from alliance.inference.sampling.sampling import sample_outcome
 from alliance.inference.scores.therapist_parts import therapist_factor

@@ -14,9 +14,8 @@ from scipy import special, stats
 
 from alliance.data_prep.errors import InputError
 from alliance.inference.draws.datatree import with_log_likelihood
-from alliance.inference.leaving_out.leave_one_out import LeaveOneOut, leave_one_out
+from alliance.inference.leaving_out.leave_one_out import LeaveOneOut, leave_one_out, loo_pit
 from alliance.inference.leaving_out.leave_one_out_comparison import compare_loo, of_whole_scores
-from alliance.inference.leaving_out.leave_one_out_pit import loo_pit
 from alliance.inference.leaving_out.leave_therapist_out import leave_therapist_out, without_patients
 from alliance.inference.patients.asked_patients import trial_rows
 from alliance.inference.pointwise.explained_variance import explained_variance

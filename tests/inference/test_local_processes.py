@@ -14,8 +14,7 @@ import psutil
 import pytest
 from worker_tasks import dies_at_five, dies_once, environment, unpicklable
 
-from alliance.inference.many_fits.local_processes import MOST_DEATHS, LocalProcesses
-from alliance.inference.many_fits.task_runner import run_tasks
+from alliance.inference.many_fits.task_runner import MOST_DEATHS, LocalProcesses, run_tasks
 from alliance.inference.many_fits.task_store import TaskOutcome, open_store
 
 TASKS = {f"t{k}": (k,) for k in range(12)}

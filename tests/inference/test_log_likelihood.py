@@ -16,7 +16,7 @@ from scipy import integrate, special, stats
 from alliance.data_prep.errors import InputError
 from alliance.inference.draws.datatree import gaussian_draws
 from alliance.inference.patients.asked_patients import trial_rows
-from alliance.inference.pointwise import integrated_likelihood
+from alliance.inference.pointwise import log_likelihood as integrated_likelihood
 from alliance.inference.pointwise.log_likelihood import (
     patient_likelihood,
     patient_log_likelihood,

@@ -11,8 +11,8 @@ import xarray as xr
 from example_families import LIMITS, family_design, made_posterior
 from scipy import stats
 
-from alliance.inference.priors.log_priors import COEFFICIENTS, log_priors, ratings_log_density
-from alliance.models.patients.patient_level import patient_level_model
+from alliance.inference.priors.power_scaling import COEFFICIENTS, log_priors, ratings_log_density
+from alliance.models.patient_level import patient_level_model
 from alliance.models.priors import Priors
 
 # None is flat: flat priors have no term

@@ -18,7 +18,7 @@ from alliance.inference.patients.asked_patients import AskedPatients
 from alliance.inference.runs.fit import Fit
 from alliance.inference.scores.predictor import Rows, row_matrix
 from alliance.models.design.design import Design
-from alliance.models.patients.patient_level import patient_level_model
+from alliance.models.patient_level import patient_level_model
 
 pytestmark = [
     pytest.mark.mcmc,

@@ -21,7 +21,7 @@ from alliance.data_prep.simulator.simulation import simulate_trial
 from alliance.data_prep.study.description import find_study, narrowed, read_study
 from alliance.data_prep.trial.trial import Trial, trial_from_frame
 from alliance.inference.estimands.estimands import linear_estimands
-from alliance.inference.many_fits.planned_trials import (
+from alliance.inference.many_fits.assurance import (
     Assumptions,
     Criterion,
     assurance_question,

@@ -12,15 +12,15 @@ from example_designs import example_patients
 from option_trials import LIMITS, patients_of
 from scipy import special, stats
 
-from alliance.inference.priors.prior_effects import prior_effects
 from alliance.inference.priors.prior_predictive import (
     MOST_PATIENTS,
     prior_draws,
+    prior_effects,
     prior_predictive,
     prior_predictor,
 )
 from alliance.models.design.design import Design, build_design
-from alliance.models.patients.patient_level import patient_level_model
+from alliance.models.patient_level import patient_level_model
 from alliance.models.priors import Priors
 from alliance.models.spec import ModelSpec, ModeratorSpec
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from alliance.data_prep.errors import InputError
-from alliance.inference.estimands.summary import limit_error
+from alliance.inference.estimands.estimands import limit_error
 from alliance.inference.sampling.profiles import (
     PHASES,
     PROFILES,

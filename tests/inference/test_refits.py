@@ -18,8 +18,7 @@ from alliance.data_prep.moments import therapist_moments
 from alliance.data_prep.study.description import Study, narrowed
 from alliance.data_prep.trial.trial import load_trial
 from alliance.inference.estimands.estimands import linear_estimands
-from alliance.inference.published.cluster_robust import cluster_robust
-from alliance.inference.published.refits import COLUMNS, refit
+from alliance.inference.published.refits import COLUMNS, cluster_robust, refit
 from alliance.models.design.design import build_design
 from alliance.models.spec import specify
 

@@ -22,7 +22,7 @@ from alliance.inference.runs.fit import Fit
 from alliance.inference.runs.fitting import fit_trial
 from alliance.inference.runs.reproduction import reproduce
 from alliance.inference.runs.run_folder import load_fit, save_fit
-from alliance.inference.sampling.joint_designs import joint_positions
+from alliance.inference.sampling.joint import joint_positions
 from alliance.inference.sampling.profiles import SamplerProfile
 from alliance.models.spec import JOINT
 

@@ -17,8 +17,7 @@ from alliance.data_prep.trial.trial import trial_from_frame
 from alliance.diagnostics.gate.fit_gate import FitChecks, check_draws
 from alliance.inference.answers.predictions import predict
 from alliance.inference.answers.unseen_improvement import unseen_improvement
-from alliance.inference.draws.datatree import posterior
-from alliance.inference.draws.netcdf import compression, netcdf_bytes
+from alliance.inference.draws.datatree import compression, netcdf_bytes, posterior
 from alliance.inference.published.comparison import compare
 from alliance.inference.runs.fit import Fit
 from alliance.inference.runs.fitting import fit_registry, fit_trial

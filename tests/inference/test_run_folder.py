@@ -19,7 +19,7 @@ from run_folders import BESIDE, contents, one_outcome, written
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.study.description import bundled_studies
 from alliance.data_prep.trial.trial import Trial
-from alliance.inference.draws.netcdf import netcdf_bytes
+from alliance.inference.draws.datatree import netcdf_bytes
 from alliance.inference.runs.fit import Fit
 from alliance.inference.runs.fitting import fit_trial
 from alliance.inference.runs.run_folder import load_fit, read_manifest, require_free, save_fit

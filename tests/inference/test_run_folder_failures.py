@@ -15,7 +15,7 @@ import xarray as xr
 from run_folders import BESIDE, contents, copied, one_outcome, refused
 
 from alliance.data_prep.errors import InputError
-from alliance.inference.draws.netcdf import netcdf_bytes
+from alliance.inference.draws.datatree import netcdf_bytes
 from alliance.inference.runs.fit import Fit
 from alliance.inference.runs.run_folder import load_fit, save_fit
 
@@ -123,7 +123,7 @@ import os, random, shutil, signal, sys, time
 from pathlib import Path
 from alliance.inference.runs import run_folder as run_folder_module
 from alliance.inference.runs.fit import Fit
-from alliance.inference.draws.netcdf import netcdf_bytes
+from alliance.inference.draws.datatree import netcdf_bytes
 from alliance.inference.runs.run_folder import load_fit, save_fit
 
 older, newer, places = map(Path, sys.argv[1:])

@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 from alliance.data_prep.errors import InputError
-from alliance.inference.estimands.summary import summarise
+from alliance.inference.estimands.estimands import summarise
 from alliance.inference.runs.fit import Fit
 
 LABELS = (

@@ -12,8 +12,8 @@ from scipy import special, stats
 
 from alliance.data_prep.errors import InputError
 from alliance.inference.answers.therapists import COLUMNS, therapists
+from alliance.inference.draws.blocks import normal_nodes
 from alliance.inference.draws.datatree import posterior
-from alliance.inference.draws.quadrature import normal_nodes
 from alliance.inference.estimands.estimands import estimand_draws
 from alliance.inference.patients.asked_patients import patient_grid
 from alliance.inference.scores.expected_scores import flat

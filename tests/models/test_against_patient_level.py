@@ -22,7 +22,7 @@ from alliance.inference.sampling.profiles import SamplerProfile
 from alliance.inference.sampling.sampling import sample_outcome
 from alliance.models.design.design import Design
 from alliance.models.gaussian.exact_gaussian import exact_gaussian_model
-from alliance.models.patients.patient_level import patient_level_model
+from alliance.models.patient_level import patient_level_model
 from alliance.models.priors import Priors
 
 PARAMETERS = [

@@ -31,7 +31,7 @@ from alliance.models.gaussian.gaussian_draws import (
     draw_therapist_effects,
     therapist_log_likelihood,
 )
-from alliance.models.patients.patient_level import patient_level_model
+from alliance.models.patient_level import patient_level_model
 from alliance.models.priors import Priors
 from alliance.models.spec import ModeratorSpec
 

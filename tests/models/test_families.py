@@ -14,8 +14,8 @@ from scipy import stats
 from alliance.data_prep.errors import InputError
 from alliance.models.families.families import FAMILIES, find_family
 from alliance.models.families.family import ARRAYS, Family, Scale
-from alliance.models.families.family_parameters import SYMBOLS
 from alliance.models.families.ordinal import ORDINAL_PROBIT
+from alliance.models.patient_level import SYMBOLS
 
 Array = NDArray[np.float64]
 

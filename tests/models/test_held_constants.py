@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 from option_trials import patients_of
 
 from alliance.inference.draws.datatree import posterior
-from alliance.inference.many_fits.simulated_trials import simulated_trial
+from alliance.inference.many_fits.calibration import simulated_trial
 from alliance.inference.sampling import compilation, sampling
 from alliance.inference.sampling.profiles import SamplerProfile
 from alliance.models.design.design import Design, build_design
-from alliance.models.patients.held_constants import given_data, held_constants
-from alliance.models.patients.patient_level import patient_level_model
+from alliance.models.latent_ratings import latent_gaussian_model
+from alliance.models.patient_level import given_data, held_constants, patient_level_model
 from alliance.models.priors import Priors
-from alliance.models.ratings.latent_gaussian import latent_gaussian_model
 
 PRIORS = Priors()
 

@@ -17,9 +17,15 @@ from pytensor.graph.traversal import ancestors
 from scipy import stats
 
 from alliance.models.design.design import build_design
-from alliance.models.joint.correlations import correlation_factor, effects_factor, lkj_powers
-from alliance.models.joint.draws import JointDraws, draw_joint_effects
-from alliance.models.joint.joint import JointDesign, join_designs
+from alliance.models.joint.joint import (
+    JointDesign,
+    JointDraws,
+    correlation_factor,
+    draw_joint_effects,
+    effects_factor,
+    join_designs,
+    lkj_powers,
+)
 from alliance.models.joint.likelihood import JointLikelihood
 from alliance.models.joint.model import joint_model
 from alliance.models.priors import Priors

@@ -12,9 +12,9 @@ from scipy import stats
 
 from alliance.models.design.design import Design, build_design
 from alliance.models.gaussian.gaussian_draws import GaussianDraws
-from alliance.models.patients.patient_level import patient_level_model
+from alliance.models.latent_ratings import draw_latent_effects, latent_gaussian_model
+from alliance.models.patient_level import patient_level_model
 from alliance.models.priors import Priors
-from alliance.models.ratings.latent_gaussian import draw_latent_effects, latent_gaussian_model
 
 NAMES = ("beta", "residual_sd", "therapist_sd", "therapist_slope_sd", "therapist_correlation")
 BETWEEN = ("moderator_therapist_mean", "moderator_slope_between", "moderator_interaction_between")

@@ -12,9 +12,13 @@ from scipy import integrate, stats
 
 from alliance.models.design.design import build_design
 from alliance.models.families.ordinal import ORDINAL_PROBIT
-from alliance.models.joint.correlations import correlation_factor, effects_factor
-from alliance.models.joint.joint import JointDesign, join_designs
-from alliance.models.joint.mixed import mixed_log_likelihood
+from alliance.models.joint.joint import (
+    JointDesign,
+    correlation_factor,
+    effects_factor,
+    join_designs,
+)
+from alliance.models.joint.likelihood import mixed_log_likelihood
 from alliance.models.priors import Priors
 from alliance.models.spec import ModelSpec
 

@@ -27,7 +27,7 @@ from alliance.models.design.design import Design, build_design
 from alliance.models.design.ratings import latent_patients
 from alliance.models.families.families import FAMILIES
 from alliance.models.families.family import ARRAYS
-from alliance.models.patients.patient_level import patient_level_model
+from alliance.models.patient_level import patient_level_model
 from alliance.models.priors import Priors
 from alliance.models.spec import ModelSpec, ModeratorSpec
 

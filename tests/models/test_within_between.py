@@ -18,7 +18,7 @@ from alliance.inference.estimands.estimands import estimand_draws
 from alliance.inference.sampling.profiles import SamplerProfile
 from alliance.inference.sampling.sampling import sample_outcome
 from alliance.models.design.design import Design
-from alliance.models.patients.patient_level import patient_level_model
+from alliance.models.patient_level import patient_level_model
 from alliance.models.priors import Priors
 from alliance.models.spec import ModeratorSpec
 

@@ -8,8 +8,12 @@ import pytest
 
 from alliance.data_prep.study.description import find_study, narrowed, read_study
 from alliance.data_prep.trial.trial import trial_from_frame
-from alliance.inference.many_fits.assurance import judged_trial
-from alliance.inference.many_fits.planned_trials import Assumptions, Criterion, assurance_question
+from alliance.inference.many_fits.assurance import (
+    Assumptions,
+    Criterion,
+    assurance_question,
+    judged_trial,
+)
 from alliance.inference.runs.fitting import fit_trial
 from alliance.inference.sampling.profiles import SamplerProfile
 

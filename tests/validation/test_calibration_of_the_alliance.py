@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from alliance_trials import OPTIONS, fitted_without_predictors, question_of
 
-from alliance.inference.many_fits.calibration import Calibration, calibrate
-from alliance.inference.many_fits.simulated_trials import simulated_trial
+from alliance.inference.many_fits.calibration import Calibration, calibrate, simulated_trial
 from alliance.models.design.ratings import predictor_columns
 
 pytestmark = pytest.mark.validation

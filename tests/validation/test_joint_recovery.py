@@ -17,8 +17,14 @@ from alliance.inference.estimands.estimands import estimand_draws, shared_estima
 from alliance.inference.sampling.joint import sample_joint
 from alliance.inference.sampling.sampling import sample_outcome
 from alliance.models.design.design import build_design
-from alliance.models.joint.correlations import correlation_factor, lkj_powers
-from alliance.models.joint.joint import CORRELATION_SHAPE, JointDesign, join_designs, slope_scales
+from alliance.models.joint.joint import (
+    CORRELATION_SHAPE,
+    JointDesign,
+    correlation_factor,
+    join_designs,
+    lkj_powers,
+    slope_scales,
+)
 from alliance.models.priors import Priors
 from alliance.models.spec import ModelSpec
 

@@ -59,7 +59,7 @@ def _load(
 
     with _computing(dask) as compute:
         if sample is not None:
-            from alliance.data_prep.registry.therapist_sample import sample_therapists
+            from alliance.data_prep.registry.registry import sample_therapists
 
             return sample_therapists(study, data, sample, seed, compute)
         return load_registry(study, data, compute)

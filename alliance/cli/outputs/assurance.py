@@ -19,7 +19,7 @@ from alliance.data_prep.study.description import find_study, narrowed, read_stud
 from alliance.inference.digits import decimals, number
 
 if TYPE_CHECKING:
-    from alliance.inference.many_fits.planned_trials import AssuranceQuestion
+    from alliance.inference.many_fits.assurance import AssuranceQuestion
     from alliance.inference.sampling.profiles import Engine
 
 FEWEST_COLUMNS = 5
@@ -60,14 +60,14 @@ def assurance(
     chosen: dict[str, Any] = {k: str(v) if isinstance(v, str) else v for k, v in settings.items()}
     whole = read_study(find_study(study))
     described = narrowed(whole, outcomes=[] if outcome is None else [outcome], **chosen)
-    from alliance.inference.many_fits.assurance import assurance as assured
-    from alliance.inference.many_fits.assurance import assurance_facts
-    from alliance.inference.many_fits.planned_trials import (
+    from alliance.inference.many_fits.assurance import (
         Assumptions,
         Criterion,
+        assurance_facts,
         assurance_question,
         require_grid,
     )
+    from alliance.inference.many_fits.assurance import assurance as assured
 
     question = assurance_question(
         described,
@@ -92,8 +92,8 @@ def assurance(
     for task, failure in list(failures.items())[:3]:
         render.note(f"The fit of trial {task} failed: {failure}")
     if figure is not None:
-        from alliance.diagnostics.figures.assurance_figure import assurance_figure
         from alliance.diagnostics.figures.comparison_figure import save_figure
+        from alliance.diagnostics.figures.many_fits_figures import assurance_figure
 
         render.letters(save_figure(assurance_figure(question, table), figure))
         render.say(f"Written: {figure}")

@@ -81,7 +81,7 @@ def calibrate(
     table = found.table()
     if figure is not None:
         from alliance.diagnostics.figures.comparison_figure import save_figure
-        from alliance.diagnostics.figures.rank_figure import rank_figure
+        from alliance.diagnostics.figures.many_fits_figures import rank_figure
 
         render.letters(save_figure(rank_figure(described, found), figure))
         render.say(f"Written: {figure}")

@@ -47,9 +47,10 @@ def multiverse(
     """Fit, print and draw."""
     described = narrowed(read_study(find_study(study)), outcomes=outcomes)
     from alliance.diagnostics.figures.comparison_figure import require_figure, save_figure
-    from alliance.diagnostics.multiverse.fits import fit_multiverse, multiverse_facts
-    from alliance.diagnostics.multiverse.table import (
+    from alliance.diagnostics.multiverse import (
         curves_of,
+        fit_multiverse,
+        multiverse_facts,
         multiverse_summary,
         wanted_quantities,
     )
@@ -84,7 +85,7 @@ def multiverse(
             **settings,
         )
     if figure is not None:
-        from alliance.diagnostics.figures.multiverse_figure import multiverse_figure
+        from alliance.diagnostics.figures.many_fits_figures import multiverse_figure
 
         drawn = multiverse_figure(built, curves_of(table, wanted), interval, at)
         render.letters(save_figure(drawn, figure))
@@ -97,7 +98,7 @@ def multiverse(
 
 
 def _print(summary: pd.DataFrame, built: Multiverse, interval: float, at: float | None) -> None:
-    from alliance.diagnostics.multiverse.table import compared_places
+    from alliance.diagnostics.multiverse import compared_places
 
     for outcome, own in summary.groupby("outcome", sort=False):
         label = built.study.outcomes[str(outcome)].label

@@ -17,9 +17,9 @@ from alliance.cli.screen import render, run_facts
 from alliance.cli.screen.comparison_table import comparison
 from alliance.cli.screen.progress import sampling_progress
 from alliance.data_prep.errors import DataError, InputError
-from alliance.data_prep.own_files import LIST
+from alliance.data_prep.files import LIST
 from alliance.data_prep.study.description import find_study, narrowed, read_study
-from alliance.data_prep.study.shifts import read_shifts
+from alliance.data_prep.study.parts import read_shifts
 from alliance.data_prep.trial.trial import Trial, check_estimable
 
 if TYPE_CHECKING:

@@ -1,16 +1,29 @@
-"""The question of the analysis, and its answers at a glance."""
+"""The question of the analysis, and its answers at a glance.
+
+The data: where they come from, who is analysed, and what they look like in each arm.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from alliance.data_prep.levels import AVERAGE, WITHIN
 from alliance.diagnostics.report import words
 from alliance.diagnostics.report.material import Material
-from alliance.diagnostics.report.parts import Facts, Notice, Paragraph, Part, ReportTable, Section
+from alliance.diagnostics.report.parts import (
+    Facts,
+    Heading,
+    Listing,
+    Notice,
+    Paragraph,
+    Part,
+    ReportTable,
+    Section,
+)
 from alliance.diagnostics.verdicts import Verdict
 from alliance.inference.digits import decimals
 from alliance.inference.estimands.compared_at import places_in_words
@@ -99,3 +112,124 @@ def _glance(material: Material) -> ReportTable:
 def _told(row: Mapping[Any, Any] | pd.Series) -> str:
     digits = decimals(row["sd"], row["mean"])
     return words.estimate(row["mean"], row["lower"], row["upper"], digits)
+
+
+MANY = 1e4  # from here on a mean has digits enough before the point
+
+FLOW = {
+    "rows_read": "Rows in the data file",
+    "without_arm": "Left out: no arm",
+    "without_therapist": "Left out: no therapist",
+    "without_alliance": "Left out: no {moderator}",
+    "without_covariate": "Left out: no covariate",
+    "without_baseline": "Left out: no baseline",
+    "without_followup": "Left out: no follow-up",
+    "analysed": "Analysed",
+    "alliance_imputed": "Of these with imputed {moderator}",
+}
+
+
+def data(material: Material) -> Section:
+    """The flow of patients, and means and SDs by arm.
+
+    Parameters
+    ----------
+    material : Material
+    """
+    fit = material.fit
+    manifest, columns = fit.manifest, fit.study.columns
+    source = manifest.get("data", {})
+    facts = [
+        ("Data file", str(source.get("file", "not recorded"))),
+        ("SHA-256 of the file", str(source.get("sha256", "not recorded"))),
+        (
+            "Columns",
+            f"patients in {columns.patient}, therapists in {columns.therapist}, arms in "
+            f"{columns.arm}",
+        ),
+        ("Therapists and arms", str(manifest.get("therapists_in_arms", "not recorded"))),
+    ]
+    if fit.study.covariates:
+        facts.append(("Covariates", ", ".join(fit.study.covariates)))
+    parts: list[Part] = [
+        Paragraph(
+            "Patients enter the analysis of an outcome if nothing that its model needs is missing. "
+            "They are left out for the first thing that they lack, in the order of the table."
+        ),
+        Facts(facts),
+        _flow(material),
+        Heading("Arms and therapists"),
+        _described(material),
+    ]
+    if notes := list(manifest.get("notes", ())):
+        parts += [Heading("Notes on reading the data"), Listing(notes)]
+    return Section("data", "Data and flow of patients", parts)
+
+
+def _flow(material: Material) -> ReportTable:
+    fit = material.fit
+    flow = fit.flow.set_index("outcome")
+    names = {
+        key: text.format(moderator=fit.study.moderator.name)
+        for key, text in FLOW.items()
+        if key in flow.columns
+    }
+    shown = pd.DataFrame({"Patients": list(names.values())})
+    for outcome in fit.outcomes:
+        shown[words.label(fit, outcome)] = [str(flow.loc[outcome, key]) for key in names]
+    return ReportTable("flow", "Number of patients, by outcome.", shown, fit.flow)
+
+
+def _described(material: Material) -> ReportTable:
+    fit = material.fit
+    rows: list[dict[str, Any]] = []
+    for outcome in fit.outcomes:
+        patients = fit.patients(outcome)
+        arm, therapist = patients["arm_index"].values, patients["therapist_index"].values
+        for k, code in enumerate(patients["arm"].values):
+            own = arm == k
+            row = {"outcome": outcome, "arm": str(code), "patients": int(own.sum())}
+            row["therapists"] = len(np.unique(therapist[own]))
+            for name in ("moderator", "baseline", "outcome"):
+                if name in patients:
+                    values = patients[name].values[own]
+                    values = values[np.isfinite(values)]
+                    enough = len(values) > 1
+                    key = "followup" if name == "outcome" else name
+                    row[f"{key}_mean"] = values.mean() if enough else np.nan
+                    row[f"{key}_sd"] = values.std(ddof=1) if enough else np.nan
+            rows.append(row)
+    numbers = pd.DataFrame(rows)
+    heads = {
+        "moderator": fit.study.moderator.name.capitalize(),
+        "baseline": "Baseline",
+        "followup": "Follow-up",
+    }
+    shown = pd.DataFrame(
+        {
+            "Outcome": [words.label(fit, name) for name in numbers["outcome"]],
+            "Arm": [fit.study.arms[code] for code in numbers["arm"]],
+            "Patients": numbers["patients"].astype(str),
+            "Therapists": numbers["therapists"].astype(str),
+        }
+    )
+    for key, head in heads.items():
+        if f"{key}_mean" in numbers:
+            pairs = zip(numbers[f"{key}_mean"], numbers[f"{key}_sd"], strict=True)
+            shown[head] = [_mean_and_sd(mean, sd) for mean, sd in pairs]
+    return ReportTable(
+        "arms",
+        "Analysed patients by arm: numbers, and means (SDs) in points of each scale; of the "
+        f"{fit.study.moderator.name} among those who have a rating.",
+        shown,
+        numbers,
+        row_heads=2,
+    )
+
+
+def _mean_and_sd(mean: float, sd: float) -> str:
+    """With one decimal at least, as such tables are used to, unless numbers are long enough."""
+    if np.isnan(mean):
+        return words.NONE
+    digits = max(decimals(sd, mean), 1 if abs(mean) < MANY else 0)
+    return f"{words.number(mean, digits)} ({words.number(sd, digits)})"

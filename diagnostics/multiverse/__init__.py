@@ -1,1 +1,0 @@
-"""A multiverse: the fits of all its analyses, each judged, and what they say together."""

@@ -1,1 +1,0 @@
-"""The model written out patient by patient: every family and option."""
