@@ -110,7 +110,7 @@ class SamplerProfile:
 
 # The chains of `ci` are the first two of `standard`, draw for draw: what CI sees is a part of
 # what is published. A limit of a 95% interval has a Monte Carlo error of 2.67 / sqrt(effective
-# draws) posterior SDs (`inference.estimands.estimands.limit_error`): about 5% in `standard` and 2% in
+# draws) posterior SDs (`inference.estimands.estimands.limit_error`): about 5% in `standard`, 2% in
 # `publication`, and 6% with the fewest that the gate of `publication` lets pass.
 PROFILES = {
     profile.name: profile
