@@ -57,6 +57,18 @@ def draw_of(fit: Fit, outcome: str, number: int) -> xr.Dataset:
     return draws.isel(chain=chain, draw=draw)
 
 
+def score_chances(design: Design, draw: xr.Dataset, predictor: float | Array) -> Array:
+    """Chances of the scores of a scale with few, lowest first, in the last dimension."""
+    scale = design.scale
+    eta = (scale.link_location + scale.link_unit * np.asarray(predictor))[..., None]
+    if design.family.name == "beta_binomial":
+        share, precision = stats.logistic.cdf(eta), float(draw["precision"])
+        counts = stats.betabinom(scale.top, share * precision, (1 - share) * precision)
+        return counts.pmf(np.arange(scale.top + 1))
+    ends = [-np.inf, *draw["cutpoint"].values, np.inf]
+    return np.diff(stats.logistic.cdf(np.array(ends) - eta))
+
+
 def score_distribution(design: Design, draw: xr.Dataset, predictor: float) -> Any:
     """The distribution of scores around a predictor, from scipy, on the outcome's own scale."""
     scale, family = design.scale, design.family.name
@@ -67,13 +79,7 @@ def score_distribution(design: Design, draw: xr.Dataset, predictor: float) -> An
         if family == "gaussian":
             return stats.norm(place, spread)
         return stats.t(float(draw["degrees_of_freedom"]), place, spread)
-    if family == "beta_binomial":
-        share, precision = stats.logistic.cdf(eta), float(draw["precision"])
-        counts = stats.betabinom(scale.top, share * precision, (1 - share) * precision)
-        chances = counts.pmf(np.arange(scale.top + 1))
-    else:
-        ends = [-np.inf, *draw["cutpoint"].values, np.inf]
-        chances = np.diff(stats.logistic.cdf(np.array(ends) - eta))
+    chances = score_chances(design, draw, predictor)
     scores = scale.offset + scale.unit * np.arange(scale.top + 1)
     return stats.rv_discrete(values=(np.arange(scale.top + 1), chances / chances.sum())), scores
 

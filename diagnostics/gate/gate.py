@@ -35,10 +35,10 @@ from alliance.diagnostics.verdicts import (
 from alliance.inference.sampling.instant import GOOD_K
 
 __all__ = [
+    "THRESHOLDS",
     "CheckResult",
     "GateReport",
     "GateThresholds",
-    "THRESHOLDS",
     "Threshold",
     "Verdict",
     "check_convergence",

@@ -42,13 +42,18 @@ EXEMPT = {
     "alliance fit study.toml registry/ --dask tcp://10.0.0.1:8786 --out cluster",
     "alliance calibrate study.toml --dask tcp://10.0.0.1:8786",
 }
-# Commands that fit hundreds of trials or analyses: what is appended, a later option ruling.
+# Commands that sample long, or fit hundreds of trials: what is appended, a later option ruling.
 REDUCED = {
-    "calibrate": "--trials 2 --workers 1 --outcome pain",
-    "assurance": "--trials 2 --workers 1 --patients 60 --therapists 6 --interaction 0.3",
-    "multiverse": "--vary therapist --workers 1",
+    "demo": "--profile ci",
+    "fit": "--profile ci",
+    "calibrate": "--trials 2 --outcome pain",
+    "assurance": "--trials 2 --patients 60 --therapists 6 --interaction 0.3",
+    "multiverse": "--vary therapist",
 }
-SLOW = ("demo", "alliance fit headache", "alliance report", *REDUCED, "fit_trial")
+SLOW = (
+    "demo", "alliance fit headache", "alliance report", "calibrate", "assurance", "multiverse",
+    "fit_trial",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -149,6 +154,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.usefixtures("workers_in_this_process")
 @pytest.mark.parametrize("block", chosen("sh", ""))
 def test_commands_run(
     block: Block, workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

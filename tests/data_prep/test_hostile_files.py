@@ -54,7 +54,7 @@ READ = Callable[[Path], str]
 
 @pytest.fixture(scope="module")
 def read_within_bounds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[READ]:
-    """What comes of a file in 2 GiB and 60 s of computing: the size of the table, or the refusal."""
+    """What comes of a file in 2 GiB and a minute of computing: its size, or the refusal."""
     answers = tmp_path_factory.mktemp("answers")
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", READING], **pipes) as process:
