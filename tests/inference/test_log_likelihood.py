@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 import xarray as xr
-from effect_fits import PAIRS, draw_of, fit_of, score_chances, score_distribution
+from effect_fits import PAIRS, continuous_law, draw_of, fit_of, score_chances
 from example_families import OPTIONS, family_design, family_patients
 from numpy.typing import NDArray
 from prediction_examples import example_fit, one_predictor, therapist_posterior
@@ -38,7 +38,8 @@ def log_density(
     if design.family.discrete:
         return np.log(score_chances(design, draw, predictor)[..., int(design.y[position])])
     score = design.scale.offset + design.scale.unit * design.y[position]
-    return score_distribution(design, draw, predictor).logpdf(score)
+    law, *parameters = continuous_law(design, draw, predictor)
+    return law.logpdf(score, *parameters)
 
 
 @pytest.mark.parametrize(("outcome", "family"), PAIRS)
