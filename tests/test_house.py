@@ -23,6 +23,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import alliance
+from alliance.cli.screen.arguments import ARGUMENT, INSTEAD, as_options
 from alliance.data_prep.study.description import Study, read_study
 from alliance.inference.published.findings import QUANTITIES, Finding
 from alliance.inference.published.published import read_published
@@ -82,7 +83,35 @@ def test_a_room_imports_nothing_by_itself_and_says_what_it_is_for(room: str) -> 
     assert len((ast.get_docstring(door) or "").split()) > 50
 
 
+# One fitted outcome (decision 0028) ---------------------------------------------------------------
+
+ONCE = {
+    r"\(1 - \w*(interval|INTERVAL)\) / 2": "inference/draws/quantiles.py",
+    r"1 if .*better == .higher. else -1": "inference/posterior.py",
+    r"default_rng\(\d": None,
+    r"_NUMBERS = 4_000_000": "inference/draws/blocks.py",
+}
+
+
+@pytest.mark.parametrize("pattern", ONCE)
+def test_what_is_asked_of_an_outcome_stands_once(pattern: str) -> None:
+    found = [
+        str(path.relative_to(ROOT))
+        for path in sorted((ROOT / "inference").rglob("*.py"))
+        if re.search(pattern, path.read_text(encoding="utf-8"))
+    ]
+    assert found == ([] if ONCE[pattern] is None else [ONCE[pattern]])
+
+
 # Lengths ------------------------------------------------------------------------------------------
+
+
+def test_no_folder_holds_more_than_20_python_files() -> None:
+    """A drawer that is looked through at a glance; the tests mirror them, file by file."""
+    files = [path for room in ROOMS for path in (ROOT / room).rglob("*.py")]
+    held = Counter(path.parent.relative_to(ROOT).as_posix() for path in files)
+    assert held["models"] > 1
+    assert {folder: count for folder, count in held.items() if count > 20} == {}
 
 
 def lengths(*folder: str) -> subprocess.CompletedProcess[str]:
@@ -206,17 +235,42 @@ def test_no_tracked_file_names_a_machine_path_or_a_package_registry(tracked: lis
     assert found == []
 
 
-def test_the_performance_table_is_that_of_the_results() -> None:
-    """As `benchmarks/readme_performance.py` writes it, from the file of results."""
-    path = ROOT / "benchmarks" / "readme_performance.py"
-    spec = importlib.util.spec_from_file_location("readme_performance", path)
+def benchmark(name: str) -> Any:
+    """One of the scripts in benchmarks, as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
+    return script
+
+
+def test_the_performance_table_is_that_of_the_results() -> None:
+    """As `benchmarks/readme_performance.py` writes it, from the file of results."""
+    script = benchmark("readme_performance")
     record = json.loads(script.RESULTS.read_text(encoding="utf-8"))
     readme = text_of("README.md")
     assert script.readme_with(script.table_text(record), readme) == readme
+
+
+def test_the_measures_of_the_house_count_what_they_say(tmp_path: Path) -> None:
+    """A house of two files of which one is linked to; its tests are not counted."""
+    for folder in ("alliance", "models", "tests", ".venv"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "alliance" / "models").symlink_to(tmp_path / "models")
+    code = '"""What it is."""\n\n# Why.\n__all__ = [\n    "one",\n]\none = """\n# text\n"""\n'
+    (tmp_path / "alliance" / "__init__.py").write_text(code)
+    (tmp_path / "models" / "two.py").write_text("def two():\n    '''Two.'''\n    return 2\n")
+    for apart in ("tests", ".venv"):
+        (tmp_path / apart / "apart.py").write_text("x = 1\n" * 700)
+    figures = benchmark("house").measures(tmp_path)
+    assert figures["Python files"] == "2"
+    assert figures["their lines"] == "12"
+    assert figures["of these, code lines"] == "8"  # three and three, and two of the function
+    assert figures["files over 600 lines"] == "0"
+    assert figures["files in the largest folder"].startswith("1 ")
+    assert figures["public names of alliance"] == "1"
+    assert figures["every public name, beside a models.py and inference/"] == "works"
 
 
 def test_no_two_test_files_have_one_name() -> None:
@@ -348,6 +402,84 @@ def test_what_other_rooms_call_describes_its_parameters() -> None:
             if len(parameters(node)) > 1 and not told and not is_command(node):
                 missing.append(f"{module}.{name}")
     assert missing == []
+
+
+# Messages -----------------------------------------------------------------------------------------
+
+LOWER_ROOMS = tuple(room for room in ROOMS if room != "alliance")
+# Options of other programs in a whole command, and properties of a style sheet.
+OF_OTHERS = re.compile(r"`dask [^`]*`|style=\"--[a-z]+")
+
+
+def texts(tree: ast.Module) -> Iterator[str]:
+    """The texts of a module, docstrings aside; what a template fills in stands as ``1``."""
+    docstrings = {
+        id(statement.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        for statement in node.body
+        if isinstance(statement, ast.Expr)
+    }
+    parts = set()
+    for node in ast.walk(tree):  # a template comes before its parts
+        if isinstance(node, ast.JoinedStr):
+            parts |= {id(part) for part in node.values}
+            yield "".join(
+                part.value if isinstance(part, ast.Constant) else "1" for part in node.values
+            )
+        elif isinstance(node, ast.Constant) and id(node) not in docstrings | parts:
+            yield str(node.value)
+
+
+def texts_below() -> Iterator[tuple[str, str]]:
+    """Modules of the lower rooms with their texts."""
+    for module, tree in modules().items():
+        if room_of(module) in LOWER_ROOMS:
+            yield from ((module, text) for text in texts(tree))
+
+
+def test_no_text_below_the_front_door_names_an_option() -> None:
+    """Decision 0031: a notebook user types arguments; the command line makes options of them."""
+    found = [
+        f"{module}: {text}"
+        for module, text in texts_below()
+        if re.search(r"--[a-z]", OF_OTHERS.sub("", text))
+    ]
+    assert found == []
+
+
+def test_what_messages_name_as_an_argument_or_a_call_exists_and_is_told_in_options() -> None:
+    callables: set[str] = set()
+    arguments: set[str] = set()
+    for tree in modules().values():
+        for _, node in definitions(tree.body):
+            if isinstance(node, ast.FunctionDef):
+                callables.add(node.name)
+                arguments.update(parameters(node))
+            else:  # fields of data classes and settings
+                arguments.update(
+                    each.target.id
+                    for each in node.body
+                    if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
+                )
+    named = {found[0]: found for _, text in texts_below() for found in ARGUMENT.finditer(text)}
+    calls = {written for written in named if "(" in written}
+    rest = {written for written in named if written not in calls}
+    assert "`influence()`" in calls
+    assert "`overwrite=True`" in rest
+    assert {written for written in calls if named[written][1] not in callables} == set()
+    assert {written for written in rest if named[written][1] not in arguments} == set()
+    untold = {named[written][1] for written in named if as_options(written) == written}
+    assert untold <= keys_of(Study)  # a message about the study file
+    assert set(INSTEAD) <= {written.strip("`") for written in named}
+
+
+def test_a_name_in_backticks_is_found_in_all_sorts_of_texts() -> None:
+    """The two tests above look at what a person reads, and at nothing else."""
+    source = (
+        'def f(x):\n    """`not_this` --nor-this"""\n    return f"`draws={x}`" + "`joint`" "--a"\n'
+    )
+    assert sorted(texts(ast.parse(source))) == ["`draws=1`", "`joint`--a"]
 
 
 # Documents ----------------------------------------------------------------------------------------

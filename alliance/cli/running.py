@@ -72,7 +72,7 @@ def load_run(
     rows : bool
         Whether patients' rows are needed, which runs of many files do not hold.
     """
-    from alliance.inference.runs.fit import refuse_rows
+    from alliance.inference.posterior import refuse_rows
     from alliance.inference.runs.run_folder import load_fit
 
     described = None if study is None else read_study(find_study(study))

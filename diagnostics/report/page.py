@@ -142,7 +142,7 @@ def require_writable(path: Path, *, overwrite: bool = False) -> None:
         If something else is there, or the folder does not exist.
     """
     if path.is_dir():
-        raise InputError(f"{str(path)!r} is a folder.", "Name a file with --out.")
+        raise InputError(f"{str(path)!r} is a folder.", "Name a file with `path`.")
     if not path.absolute().parent.is_dir():
         raise InputError(
             f"The folder {str(path.parent)!r} does not exist.", "Make it, or name another place."
@@ -150,5 +150,5 @@ def require_writable(path: Path, *, overwrite: bool = False) -> None:
     if path.exists() and not overwrite and not is_report(path):
         raise InputError(
             f"{str(path)!r} exists and is not a report.",
-            "Name another file with --out, or replace it with --overwrite.",
+            "Name another file with `path`, or replace it with `overwrite=True`.",
         )

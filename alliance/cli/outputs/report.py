@@ -10,6 +10,7 @@ import typer
 
 from alliance.cli.running import command, load_run
 from alliance.cli.screen import render
+from alliance.inference.draws.quantiles import tails
 
 if TYPE_CHECKING:
     from alliance.diagnostics.gate.fit_gate import FitChecks
@@ -40,15 +41,14 @@ def report(
     from alliance.diagnostics.report.material import Material
     from alliance.diagnostics.report.page import report_html, require_writable
     from alliance.diagnostics.verdicts import Verdict
-    from alliance.inference.answers.prediction_tables import require_interval
     from alliance.inference.estimands.compared_at import require_place
     from alliance.inference.runs.whole_files import write_whole
 
     path = run / REPORT if out is None else out
-    require_interval(interval)
+    tails(interval)
     fitted = load_run(run)
     for outcome in fitted.outcomes:
-        require_place(fitted, outcome, at, extrapolate=extrapolate)
+        require_place(fitted[outcome], at, extrapolate=extrapolate)
     require_writable(path, overwrite=overwrite and out is not None)
     findings = read_findings(fitted, run, published)
     material = Material(fitted, findings, interval, at=at, extrapolate=extrapolate)

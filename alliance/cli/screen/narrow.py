@@ -8,6 +8,8 @@ from rich import table
 from rich.console import Console
 from rich.markup import escape
 
+from alliance.cli.screen.arguments import Screen
+
 UNBOUNDED = 10_000  # columns of a screen on which every table has room
 SHORT = 9  # letters of a line in a column of words, at least, beside numbers on one line
 
@@ -31,7 +33,7 @@ def needed(shown: table.Table) -> int:
     shown : rich.table.Table
     """
     title, shown.title = shown.title, None
-    width = Console(emoji=False, width=UNBOUNDED).measure(shown).maximum
+    width = Screen(emoji=False, width=UNBOUNDED).measure(shown).maximum
     shown.title = title
     return width
 
