@@ -144,17 +144,8 @@ def narrowed(
     study: Study,
     *,
     outcomes: Sequence[str] = (),
-    therapist: str | None = None,
-    interaction: bool | None = None,
-    likelihood: str | None = None,
-    alliance: str | None = None,
-    between_interaction: bool | None = None,
-    missing_alliance: str | None = None,
-    reliability: bool | None = None,
-    ceiling: bool | None = None,
-    therapist_by_arm: bool | None = None,
-    joint: bool | None = None,
     delta: Mapping[str, Mapping[str, float]] | None = None,
+    **settings: object,
 ) -> Study:
     """Return the study as it is to be analysed: some of its outcomes, other model settings.
 
@@ -163,21 +154,12 @@ def narrowed(
     study : Study
     outcomes : sequence of str
         Names of the outcomes to keep; empty keeps all.
-    therapist : {"none", "intercept", "intercept+slope"}, optional
-        Replaces ``[model] therapist``, as each of the following replaces the key of its name.
-    interaction : bool, optional
-    likelihood : {"published", "native"}, optional
-    alliance : {"total", "within_between"}, optional
-    between_interaction : bool, optional
-    missing_alliance : {"complete_case", "impute"}, optional
-    reliability : bool, optional
-        Whether the moderator's reliability is used, not its value.
-    ceiling : bool, optional
-    therapist_by_arm : bool, optional
-    joint : bool, optional
     delta : mapping of str to mapping of str to float, optional
         By outcome and arm: shifts of unseen outcomes in the place of ``[outcomes.NAME.delta]``.
         Arms that are not named keep the file's.
+    **settings
+        Keys of ``[model]`` with other values than the file's: fields of `ModelSettings`. None keeps
+        the file's.
 
     Raises
     ------
@@ -189,19 +171,7 @@ def narrowed(
     for name in outcomes:
         if name not in study.outcomes:
             raise InputError(f"The study has no outcome {name!r}.", nearest(name, study.outcomes))
-    options = {
-        "therapist": therapist,
-        "interaction": interaction,
-        "likelihood": likelihood,
-        "alliance": alliance,
-        "between_interaction": between_interaction,
-        "missing_alliance": missing_alliance,
-        "reliability": reliability,
-        "ceiling": ceiling,
-        "therapist_by_arm": therapist_by_arm,
-        "joint": joint,
-    }
-    changes = {key: value for key, value in options.items() if value is not None}
+    changes = {key: value for key, value in settings.items() if value is not None}
     for key, value in changes.items():
         _require_setting(key, value)
     kept = {
@@ -217,7 +187,11 @@ def narrowed(
 
 
 def _require_setting(key: str, value: object) -> None:
-    """Refuse a value that a key of ``[model]`` cannot have."""
+    """Refuse what is no key of ``[model]``, and a value that the key cannot have."""
+    if key not in ModelSettings.model_fields:
+        raise InputError(
+            f"There is no model setting {key!r}.", nearest(key, list(ModelSettings.model_fields))
+        )
     choices = get_args(ModelSettings.model_fields[key].annotation) or (True, False)
     if not any(type(value) is type(choice) and value == choice for choice in choices):
         raise InputError(

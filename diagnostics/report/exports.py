@@ -9,9 +9,9 @@ import pandas as pd
 
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.files import list_files, require_own_files
-from alliance.diagnostics.report.parts import ReportTable, Section
+from alliance.diagnostics.report.parts import Section
 from alliance.diagnostics.report.sections.checklist import bibtex
-from alliance.diagnostics.report.words import MINUS, NONE
+from alliance.diagnostics.sheet import EMPTY, MINUS, Sheet, code, typeset
 from alliance.inference.runs.whole_files import write_whole
 
 MARK = "SIMULATED"
@@ -35,17 +35,17 @@ _LATEX = str.maketrans(
         "≤": r"\ensuremath{\leq}",
         "≥": r"\ensuremath{\geq}",
         "×": r"\ensuremath{\times}",
-        NONE: "---",
+        EMPTY: "---",
     }
 )
 
 
-def table_files(tables: Iterable[ReportTable], *, simulated: bool) -> dict[str, str]:
+def table_files(tables: Iterable[Sheet], *, simulated: bool) -> dict[str, str]:
     """Text of every table in each format, by file name.
 
     Parameters
     ----------
-    tables : iterable of ReportTable
+    tables : iterable of Sheet
     simulated : bool
         Whether each says so.
 
@@ -58,7 +58,7 @@ def table_files(tables: Iterable[ReportTable], *, simulated: bool) -> dict[str, 
     found = {}
     for table in tables:
         caption = f"{MARK}. {table.caption}" if simulated else table.caption
-        numbers = table.shown if table.numbers is None else table.numbers
+        numbers = table.shown.map(code) if table.numbers is None else table.numbers
         if simulated:
             numbers = numbers.assign(data=MARK)
         found[f"{table.name}.csv"] = numbers.to_csv(index=False, lineterminator="\n")
@@ -114,22 +114,22 @@ def write_tables(
     return [folder / name for name in files]
 
 
-def _markdown(table: ReportTable, caption: str) -> str:
-    shown = table.shown.astype(str).replace({r"\|": r"\\|", MINUS: "-"}, regex=True)
+def _markdown(table: Sheet, caption: str) -> str:
+    shown = table.shown.map(lambda cell: str(cell).replace("|", r"\|"))
     align = ["right" if right else "left" for right in table.right]
     text = shown.to_markdown(index=False, tablefmt="pipe", colalign=align, disable_numparse=True)
-    return f"{caption.replace(MINUS, '-')}\n\n{text}\n"
+    return f"{caption}\n\n{text}\n"
 
 
-def _latex(table: ReportTable, caption: str) -> str:
-    escaped = table.shown.astype(str).map(lambda cell: cell.translate(_LATEX))
-    escaped.columns = pd.Index([str(name).translate(_LATEX) for name in escaped.columns])
+def _latex(table: Sheet, caption: str) -> str:
+    escaped = table.shown.map(lambda cell: typeset(cell).translate(_LATEX))
+    escaped.columns = pd.Index([typeset(name).translate(_LATEX) for name in escaped.columns])
     columns = "".join("r" if right else "l" for right in table.right)
     return str(
         escaped.style.hide(axis="index").to_latex(
             column_format=columns,
             hrules=True,
-            caption=caption.translate(_LATEX),
+            caption=typeset(caption).translate(_LATEX),
             label=f"tab:{table.name}",
             position_float="centering",
         )

@@ -13,7 +13,6 @@ from small_trial import a_study
 
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.study.description import Study, narrowed, read_study, study_text
-from alliance.data_prep.study.parts import read_shifts
 
 
 def in_file(folder: Path, lines: str) -> Path:
@@ -114,44 +113,6 @@ def test_all_faults_of_the_file_come_back_at_once(tmp_path: Path) -> None:
 def test_a_shift_may_span_the_range() -> None:
     study = narrowed(a_study(), delta={"function": {"GE": 30, "SMT": -30}})
     assert study.outcomes["function"].delta == {"GE": 30.0, "SMT": -30.0}
-
-
-def test_shifts_as_text() -> None:
-    assert read_shifts([]) == {}
-    texts = ["function:GE=-2", "gpe:GE=1e-1", "function:SMT= 1.5"]
-    assert read_shifts(texts) == {"function": {"GE": -2.0, "SMT": 1.5}, "gpe": {"GE": 0.1}}
-    # Codes of arms are the user's own, and may look like anything.
-    assert read_shifts(["pain:0=1", "pain:a:b=c=-1"]) == {"pain": {"0": 1.0, "a:b=c": -1.0}}
-
-
-WRONG_TEXTS = {
-    "": "does not name",
-    "function": "does not name",
-    "function:GE": "does not name",
-    "function=2": "does not name",
-    ":GE=2": "does not name",
-    "function:=2": "does not name",
-    "GE=2:function": "does not name",
-    "function:GE=": "'' is not a number",
-    "function:GE=two": "'two' is not a number",
-    "function:GE=1,5": "'1,5' is not a number",
-    "function:GE=nan": "not a finite number",
-    "function:GE=-inf": "not a finite number",
-    "function:GE=1e999": "not a finite number",
-}
-
-
-@pytest.mark.parametrize(("text", "said"), WRONG_TEXTS.items(), ids=WRONG_TEXTS.keys())
-def test_texts_that_are_no_shifts_are_refused(text: str, said: str) -> None:
-    message = refusal(lambda: read_shifts(["gpe:GE=1", text]))
-    assert repr(text) in message
-    assert said in message
-    assert "OUTCOME:ARM=SHIFT" in message
-
-
-def test_an_arm_has_one_shift() -> None:
-    message = refusal(lambda: read_shifts(["gpe:GE=1", "function:GE=1", "gpe:GE=1"]))
-    assert "The arm 'GE' of the outcome 'gpe' is given two shifts" in message
 
 
 def shifted(**delta: float) -> Study:

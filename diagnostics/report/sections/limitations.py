@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from alliance.diagnostics import words
 from alliance.diagnostics.gate.fit_gate import worst_verdict
-from alliance.diagnostics.report import words
 from alliance.diagnostics.report.material import Material
 from alliance.diagnostics.report.parts import Listing, Paragraph, Section
 from alliance.diagnostics.verdicts import Verdict
@@ -45,7 +45,10 @@ def _about_data(material: Material) -> Iterator[str]:
             "The data are simulated: no statement about patients, therapists or treatments follows."
         )
     left_out = {
-        words.label(fit, row["outcome"]): (row["rows_read"] - row["analysed"], row["rows_read"])
+        words.label(fit.study, row["outcome"]): (
+            row["rows_read"] - row["analysed"],
+            row["rows_read"],
+        )
         for row in fit.flow.to_dict("records")
         if row["rows_read"] > row["analysed"]
     }
@@ -167,7 +170,7 @@ def _about_model(material: Material) -> Iterator[str]:
         scores = scores[np.isfinite(scores)]
         at_end = max((scores <= low).mean(), (scores >= high).mean())
         if at_end >= PILED_UP:
-            ends.append(f"{words.label(fit, outcome)} ({100 * at_end:.0f}% at one end)")
+            ends.append(f"{words.label(fit.study, outcome)} ({100 * at_end:.0f}% at one end)")
     if ends:
         yield (
             "A normal or t distribution knows no ends of a scale, and scores pile up there: "
