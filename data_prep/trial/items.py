@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from alliance.data_prep.errors import InputError, nearest
-from alliance.data_prep.study.parts import Moderator
+from alliance.data_prep.study.description import Moderator
 
 ROUNDING = 1e-9  # share of the range by which a sum of decimal fractions may miss its end
 

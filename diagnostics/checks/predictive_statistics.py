@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from alliance.inference.pointwise.replicates import Replicates
-from alliance.models.design.design import Design
-from alliance.models.design.encoding import sum_to_zero_basis
+from alliance.models.design.design import Design, sum_to_zero_basis
 
 Array = NDArray[np.float64]
 Tail = Literal["both", "upper"]

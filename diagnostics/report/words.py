@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from alliance.data_prep.levels import contrast_words
-from alliance.data_prep.study.parts import Outcome
+from alliance.data_prep.study.description import Outcome
 from alliance.diagnostics.report.parts import EMPTY
 from alliance.inference.digits import figures as significant
 from alliance.inference.digits import number as shown

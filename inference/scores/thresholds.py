@@ -231,8 +231,8 @@ def require_region(given: str, ends: tuple[float, float], name: str, outcome: Ou
 def read_thresholds(
     outcomes: Mapping[str, Outcome],
     *,
-    better_by: Sequence[str] = (),
-    equivalence: Sequence[str] = (),
+    threshold: Sequence[str] = (),
+    rope: Sequence[str] = (),
     reach: Sequence[str] = (),
     source: str | None = None,
 ) -> dict[str, Thresholds]:
@@ -242,9 +242,9 @@ def read_thresholds(
     ----------
     outcomes : mapping of str to Outcome
         Those asked about.
-    better_by, equivalence, reach : sequence of str
-        ``5`` or ``pain=5``; ``-1:1`` or ``pain=-1:1`` for a region. The outcome's name may be left
-        out where there is only one.
+    threshold, rope, reach : sequence of str
+        For `better_by`, `equivalence` and `reach`: ``5`` or ``pain=5``; ``-1:1`` or ``pain=-1:1``
+        for a region. The outcome's name may be left out where there is only one.
     source : str, optional
         Where they come from. What is not named here is taken from the study file
         (``[outcomes.NAME.yardstick]``), with the source that stands there.
@@ -261,8 +261,8 @@ def read_thresholds(
         twice, or lies outside the outcome's scale.
     """
     read = partial(_by_outcome, outcomes)
-    differences = read("threshold", better_by, _difference)
-    regions = read("rope", equivalence, _region)
+    differences = read("threshold", threshold, _difference)
+    regions = read("rope", rope, _region)
     scores = read("reach", reach, _score)
     return {
         name: _completed(
@@ -307,8 +307,8 @@ def _by_outcome[Value](
 ) -> dict[str, Value]:
     found: dict[str, Value] = {}
     for text in texts:
-        given = f"`{argument}={text!r}`"
         name, named, value = text.rpartition("=")
+        given = f"`{argument}={text!r}`"
         if not named:
             if len(outcomes) > 1:
                 named_so = f"{next(iter(outcomes))}={text}"

@@ -15,8 +15,14 @@ import statsmodels.api as sm
 
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.files import LIST
-from alliance.data_prep.simulator.inputs import ARMS, OUTCOMES, read_inputs, true_values
-from alliance.data_prep.simulator.simulation import Simulated, simulate_trial, write_simulated
+from alliance.data_prep.simulator.inputs import ARMS, OUTCOMES
+from alliance.data_prep.simulator.simulation import (
+    Simulated,
+    read_inputs,
+    simulate_trial,
+    true_values,
+    write_simulated,
+)
 from alliance.data_prep.study.description import bundled_studies, read_study
 from alliance.data_prep.trial.trial import load_trial
 

@@ -11,13 +11,8 @@ import pytest
 from scipy.stats import norm
 
 from alliance.data_prep.errors import InputError
-from alliance.data_prep.simulator.inputs import (
-    ARMS,
-    BUNDLED_INPUTS,
-    OUTCOMES,
-    read_inputs,
-    true_values,
-)
+from alliance.data_prep.simulator.inputs import ARMS, BUNDLED_INPUTS, OUTCOMES
+from alliance.data_prep.simulator.simulation import read_inputs, true_values
 from alliance.data_prep.study.description import bundled_studies, read_study
 
 # Every published value of a simulation, typed from the list of published facts.

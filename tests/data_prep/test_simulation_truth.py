@@ -11,14 +11,14 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 
-from alliance.data_prep.simulator.inputs import (
-    ARMS,
-    OUTCOMES,
+from alliance.data_prep.simulator.inputs import ARMS, OUTCOMES
+from alliance.data_prep.simulator.simulation import (
     OutcomeTruth,
+    Simulated,
     read_inputs,
+    simulate_trial,
     true_values,
 )
-from alliance.data_prep.simulator.simulation import Simulated, simulate_trial
 
 STANDARD_ERRORS = 4.0  # one test in 16,000 fails by chance; seeds are fixed all the same
 

@@ -17,13 +17,15 @@ from pydantic import ValidationError
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.study import description as study_module
 from alliance.data_prep.study.description import (
+    Columns,
+    Moderator,
+    Outcome,
     Study,
     bundled_studies,
     find_study,
     read_study,
     study_text,
 )
-from alliance.data_prep.study.parts import Columns, Moderator, Outcome
 
 # The example of the design, covariates below [moderator] as it has them.
 EXAMPLE = Path(__file__).with_name("example_study.toml").read_text(encoding="utf-8")

@@ -95,7 +95,7 @@ def test_a_named_value_is_answered_in_the_figure(fit: Fit) -> None:
     )
     figure = effect_figure(fit, [answer])
     place = int(np.searchsorted(answer.curves.moderator, 80.0))
-    draws = answer.curves.contrast(answer.contrasts[0])[:, place]
+    draws = answer.contrasts[0].of(answer.curves.expected)[:, place]
     text = words(figure)
     assert f"P(by 2) = {(draws >= 2).mean():.3f}" in text
     assert f"at 80: P(better) = {(draws > 0).mean():.3f}" in text

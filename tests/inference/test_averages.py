@@ -284,7 +284,7 @@ def test_an_alliance_that_is_a_parameter_is_averaged_as_the_model_has_it(setting
         found = average(fit[outcome], therapist="average")
         response = average_response(Posterior(fit.design(outcome), draws_of(fit.trees[outcome])))
         got = found.draws["expected"].values.reshape(-1, 3)
-        np.testing.assert_allclose(got, response.expected, rtol=1e-10)
+        np.testing.assert_allclose(got, response["expected"], rtol=1e-10)
 
 
 def test_named_values_of_the_alliance_give_one_average_each() -> None:

@@ -131,7 +131,7 @@ def test_regions_are_rows_with_their_ends() -> None:
 
 def fit_contrast_mean(found: Effects, level: str) -> float:
     which = next(each for each in found.contrasts if each.level == level)
-    return float(found.curves.contrast(which).mean())
+    return float(which.of(found.curves.expected).mean())
 
 
 def test_values_beyond_the_ratings_are_refused_or_marked() -> None:
@@ -146,7 +146,7 @@ def test_values_beyond_the_ratings_are_refused_or_marked() -> None:
     assert set(curves["moderator"]) == {beyond, 80.0}
     # The simultaneous band now holds for the longer stretch.
     assert found.curves.moderator[0] == beyond
-    band, curves = found.contrast_bands["MCE-GE"], found.curves.contrast(found.contrasts[0])
+    band, curves = found.contrast_bands["MCE-GE"], found.contrasts[0].of(found.curves.expected)
     # One draw lies on the edge itself: it counts as inside whichever way it is rounded.
     inside = (curves >= band.band_lower - 1e-9) & (curves <= band.band_upper + 1e-9)
     assert inside.all(axis=1).mean() >= 0.95
@@ -192,7 +192,7 @@ def test_a_new_therapist_widens_bands_where_arms_vary_between_therapists() -> No
 
 def test_the_better_end_decides_which_arm_is_best() -> None:
     high = asked()
-    low = replace(high.curves, better="lower")
+    low = replace(high.curves, direction=-1)
     worst = (low.expected.argmin(axis=1) == 1).mean(axis=0)
     np.testing.assert_allclose(low.best()[1], worst)
     fit = fit_of("function", many_draws, better="lower")

@@ -284,7 +284,7 @@ def test_the_same_seed_gives_the_same_answer_and_by_default_that_of_the_run() ->
         ("gpe", {"thresholds": Thresholds(at_least=6)}, "at least 6", "from -5 to 5"),
         ("gpe", {"thresholds": Thresholds(at_most=-5.1)}, "at most -5.1", "from -5 to 5"),
         ("gpe", {"thresholds": Thresholds(change=1)}, "no baseline", "at_least"),
-        ("gpe", {"thresholds": Thresholds(better_by=11)}, "difference of 11", "up to 10"),
+        ("gpe", {"thresholds": Thresholds(better_by=11)}, "difference of 11", "from -10 to 10"),
         ("function", {"thresholds": Thresholds(change=0)}, "change of 0", "above 0"),
     ],
 )

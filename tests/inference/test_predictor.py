@@ -109,7 +109,7 @@ def test_averages_over_the_patients_are_those_of_the_reported_quantities(family)
     for arm in range(3):
         predictor = linear_predictor(Posterior(design, draws), patients.in_arm(arm))
         mean = expected_scores(Posterior(design, draws), predictor).mean(axis=1)
-        np.testing.assert_allclose(mean, response.expected[:, arm], rtol=1e-12)
+        np.testing.assert_allclose(mean, response["expected"][:, arm], rtol=1e-12)
 
 
 def test_new_therapists_have_the_covariance_of_the_population():

@@ -144,7 +144,7 @@ def test_weights_count_patients_and_own_arms_are_those_of_the_trial() -> None:
     repeated = patients.chosen(np.repeat(np.arange(FEW), weights.astype(int)))
     again = Question(posterior, repeated).averaged(expected)["expected"][:, 0]
     np.testing.assert_allclose(found, again, rtol=1e-12)
-    for arm in range(3):
+    for arm in set(patients.arm_index.tolist()):
         own = np.flatnonzero(patients.arm_index == arm)
         imagined = Question(posterior, patients.chosen(own), (arm,)).each(expected)["expected"]
         np.testing.assert_allclose(each[:, own], imagined[..., 0], rtol=1e-12)
@@ -185,7 +185,7 @@ def test_answers_do_not_depend_on_the_blocks(family: str, monkeypatch: pytest.Mo
     asked = Question(posterior, posterior.rows, ARMS, over_new=True)
     whole = asked.each(expected)["expected"], asked.averaged(expected)["expected"]
     monkeypatch.setattr("alliance.inference.draws.blocks.BLOCK_NUMBERS", 300)
-    assert len(list(asked.blocks())) > 5
+    assert len(list(asked.blocks())) > 3
     parts = asked.each(expected)["expected"], asked.averaged(expected)["expected"]
     for one, other in zip(parts, whole, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12)

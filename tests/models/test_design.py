@@ -12,8 +12,7 @@ from example_designs import ExampleTruth, example_design, example_patients
 
 from alliance.inference.estimands.estimands import linear_estimands, prior_table
 from alliance.inference.published.refits import refit
-from alliance.models.design.design import Design
-from alliance.models.design.encoding import sum_to_zero_basis
+from alliance.models.design.design import Design, sum_to_zero_basis
 from alliance.models.priors import Priors
 
 

@@ -142,7 +142,7 @@ def test_identical_rows_brought_together_leave_the_expected_scores_as_they_are(
         average_response(Posterior(one, draws)) for one in (design, design.aggregated())
     )
     for name in ("expected", "slope", "variance"):
-        np.testing.assert_allclose(getattr(by_group, name), getattr(by_row, name), rtol=1e-12)
+        np.testing.assert_allclose(by_group[name], by_row[name], rtol=1e-12)
 
 
 def test_bringing_together_twice_is_once() -> None:

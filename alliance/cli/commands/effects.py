@@ -127,9 +127,7 @@ def effects(
 
     fit = load_run(run)
     asked = {name: fit.study.outcomes[name] for name in fit.chosen(outcome or [])}
-    measured = read_thresholds(
-        asked, better_by=threshold or [], equivalence=rope or [], source=source
-    )
+    measured = read_thresholds(asked, threshold=threshold or [], rope=rope or [], source=source)
     answers = [
         effects_along(
             fit[name],
@@ -189,7 +187,7 @@ def decide(
     fit = load_run(run)
     asked = {name: fit.study.outcomes[name] for name in fit.chosen(outcome or [])}
     measured = read_thresholds(
-        asked, better_by=threshold or [], equivalence=rope or [], reach=reach or [], source=source
+        asked, threshold=threshold or [], rope=rope or [], reach=reach or [], source=source
     )
     nothing = [name for name in asked if measured[name].empty and lift is None]
     if nothing and not outcome and len(nothing) < len(asked):

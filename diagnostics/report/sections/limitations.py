@@ -12,7 +12,7 @@ from alliance.diagnostics.report.material import Material
 from alliance.diagnostics.report.parts import Listing, Paragraph, Section
 from alliance.diagnostics.verdicts import Verdict
 from alliance.inference.priors.prior_costs import costs_are_closed, slope_coverage
-from alliance.models.design.encoding import arm_pairs
+from alliance.models.design.design import arm_pairs
 
 FEW_THERAPISTS = 30  # our choice; below, the prior of an SD between clusters is felt
 PILED_UP = 0.05  # share of patients at an end of a scale from which a normal curve is doubtful
