@@ -27,7 +27,8 @@ ContrastsOption = Annotated[
     list[str] | None,
     typer.Option(
         "--contrast",
-        help="MCE-GE for MCE minus GE, in either order; may be repeated. All pairs by default.",
+        help="MCE-GE for MCE minus GE, in either order, by codes or labels; may be repeated. All "
+        "pairs by default.",
     ),
 ]
 
@@ -164,11 +165,7 @@ def decide(
     fit = load_run(run)
     asked = {name: fit.study.outcomes[name] for name in fit.chosen(outcome or [])}
     measured = read_thresholds(
-        asked,
-        threshold=threshold or [],
-        rope=rope or [],
-        reach=reach or [],
-        source=source,
+        asked, threshold=threshold or [], rope=rope or [], reach=reach or [], source=source
     )
     nothing = [name for name in asked if measured[name].empty and lift is None]
     if nothing and not outcome and len(nothing) < len(asked):
