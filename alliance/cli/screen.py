@@ -377,7 +377,10 @@ def _table(sheet: Sheet, short: bool) -> Table:
     table = Table()
     for k, (name, right) in enumerate(zip(sheet.columns, sheet.right, strict=True)):
         side: Literal["left", "right"] = "right" if right else "left"
-        words = " ".join([name, *(_text(row[k], short) for row in sheet.cells)]).split()
+        told = [_text(row[k], short) for row in sheet.cells]
+        if right:  # a heading may go over several lines, and numbers do not
+            name = "\n".join(textwrap.wrap(name, max(WORD, *map(len, told))))
+        words = " ".join([name, *told]).split()
         whole = min(WORD, max(map(len, words)))  # longer words are folded where need be
         name = escape(name)
         table.add_column(name, justify=side, no_wrap=right, overflow="fold", min_width=whole)

@@ -245,7 +245,7 @@ def left_out(
         rows.append(cells)
     return Sheet(
         "left_out",
-        "",
+        "Leave one out",
         rows,
         "Expected log predictive density (elpd) of scores left out, with its standard error, by "
         "Pareto-smoothed importance sampling; p_loo: effective parameters. It compares models of "
