@@ -253,7 +253,7 @@ def test_patients_of_a_table_bring_their_own_baselines(pain: al.FittedOutcome) -
     names = (str(study.moderator.column), str(study.outcomes["pain"].baseline))
     new = pd.DataFrame([[80, 5.0], [90, 6.0]], columns=names)
     assert pain.predict(patients=new).table["baseline"].tolist() == [5, 5, 5, 6, 6, 6]
-    with pytest.raises(al.InputError, match="baseline does not go with patients"):
+    with pytest.raises(al.InputError, match=r"`baseline` does not go with `patients`"):
         pain.predict(patients=new, baseline=5)
 
 
