@@ -80,7 +80,7 @@ def test_names_are_ours_and_the_user_s_are_theirs(interpreter: Path, tmp_path: P
     count, name, place = run(interpreter, "script.py", folder=tmp_path).split(maxsplit=2)
     assert name == "alliance.models.design.design"
     assert Path(place.strip()).is_relative_to(interpreter.parents[1])
-    assert int(count) > 20
+    assert int(count) > 15
 
 
 def test_the_command_finds_its_studies(interpreter: Path, tmp_path: Path) -> None:

@@ -63,14 +63,14 @@ PROSE = {"message", "recommendation", "rule", "remedy", "reason"}  # columns tha
 ARGUMENT = re.compile(r"`([a-z]\w*)(?:=([^`]+)|\([^`]*\))?`")
 
 INSTEAD = {
-    'compare_loo(by="therapist")': "`alliance loo RUN --by therapist`",
-    "influence()": "`alliance sensitivity RUN --kind influence`",
-    "loo_figure()": "`alliance loo RUN --figure FILE`",
+    'leave_out("therapist")': "`alliance loo RUN --by therapist`",
+    'sensitivity("influence")': "`alliance sensitivity RUN --kind influence`",
+    "leave_out().plot()": "`alliance loo RUN --figure FILE`",
     "path": "--out",
-    "prior_refits()": "`alliance sensitivity RUN --kind refits`",
     "raise_alliance": "--lift",
-    "save_fit()": "`alliance fit --out`",
-    "unseen_improvement()": "`alliance sensitivity RUN --kind unseen`",
+    'sensitivity("refits")': "`alliance sensitivity RUN --kind refits`",
+    "save()": "`alliance fit --out`",
+    'sensitivity("unseen")': "`alliance sensitivity RUN --kind unseen`",
 }
 """What a shell has instead of calls, and of arguments with another name than the option."""
 
@@ -377,7 +377,10 @@ def _table(sheet: Sheet, short: bool) -> Table:
     table = Table()
     for k, (name, right) in enumerate(zip(sheet.columns, sheet.right, strict=True)):
         side: Literal["left", "right"] = "right" if right else "left"
-        words = " ".join([name, *(_text(row[k], short) for row in sheet.cells)]).split()
+        told = [_text(row[k], short) for row in sheet.cells]
+        if right:  # a heading may go over several lines, and numbers do not
+            name = "\n".join(textwrap.wrap(name, max(WORD, *map(len, told))))
+        words = " ".join([name, *told]).split()
         whole = min(WORD, max(map(len, words)))  # longer words are folded where need be
         name = escape(name)
         table.add_column(name, justify=side, no_wrap=right, overflow="fold", min_width=whole)

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from alliance.data_prep.errors import InputError, nearest
 from alliance.data_prep.files import AnyPath, as_path, file_bytes
+from alliance.data_prep.levels import find_arm
 from alliance.data_prep.study.parts import (
     Columns,
     CovariateKind,
@@ -155,8 +156,8 @@ def narrowed(
     outcomes : sequence of str
         Names of the outcomes to keep; empty keeps all.
     delta : mapping of str to mapping of str to float, optional
-        By outcome and arm: shifts of unseen outcomes in the place of ``[outcomes.NAME.delta]``.
-        Arms that are not named keep the file's.
+        By outcome and arm, its code or its label: shifts of unseen outcomes in the place of
+        ``[outcomes.NAME.delta]``. Arms that are not named keep the file's.
     **settings
         Keys of ``[model]`` with other values than the file's: fields of `ModelSettings`. None keeps
         the file's.
@@ -179,11 +180,27 @@ def narrowed(
         for name, outcome in study.outcomes.items()
         if not outcomes or name in outcomes
     }
-    kept = shifted_outcomes(kept, delta or {})
+    kept = shifted_outcomes(kept, _by_codes(study, delta or {}))
     model = study.model.model_copy(update=changes)
     changed = study.model_copy(update={"outcomes": kept, "model": model})
     _raise_faults("The study with these settings", model_faults(changed.model_dump()))
     return changed
+
+
+def _by_codes(
+    study: Study, delta: Mapping[str, Mapping[str, float]]
+) -> dict[str, dict[str, float]]:
+    """Shifts with every arm that is named by its label under its code."""
+    found: dict[str, dict[str, float]] = {}
+    for outcome, by_arm in delta.items():
+        found[outcome] = {find_arm(study.arms, arm) or arm: own for arm, own in by_arm.items()}
+        if len(found[outcome]) < len(by_arm):
+            raise InputError(
+                f"An arm of the outcome {outcome!r} is given two shifts, by its code and its "
+                "label.",
+                "Keep one.",
+            )
+    return found
 
 
 def _require_setting(key: str, value: object) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -116,24 +116,23 @@ def priors(fit: Fit, table: pd.DataFrame) -> Sheet:
         As from `Fit.priors`, or its rows of some outcomes.
     """
     outcomes = [str(name) for name in dict.fromkeys(table["outcome"])]
+    one = len(outcomes) == 1
+    heads = {name: "Prior" if one else words.label(fit.study, name) for name in outcomes}
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for row in table.to_dict("records"):
         key = (row["quantity"], row["level"])
         # A column for each outcome, though the first rows may not be of all
-        own = rows.setdefault(key, {**named(fit, row)} | dict.fromkeys(_labels(fit, outcomes), ""))
-        own[words.label(fit.study, row["outcome"])] = words.prior(row)
+        own = rows.setdefault(key, {**named(fit, row), **dict.fromkeys(heads.values(), "")})
+        own[heads[row["outcome"]]] = words.prior(row)
     return Sheet(
         "priors",
-        "Priors",
+        f"{words.headed(fit, outcomes[0])}: priors" if one else "Priors",
         list(rows.values()),
         f"In points of each outcome; slopes for one point of {fit.study.moderator.name}.",
         table,
         heads=2,
+        subject=outcomes[0] if one else "",
     )
-
-
-def _labels(fit: Fit, outcomes: Sequence[str]) -> list[str]:
-    return [words.label(fit.study, outcome) for outcome in outcomes]
 
 
 COMPARED = ("moderator_slope", "arm_contrast", "interaction")
@@ -324,4 +323,6 @@ def flow(study: Study, table: pd.DataFrame) -> Sheet:
         for name in names
     ]
     breaks = [k for k, name in enumerate(names) if name == "without_followup"]
-    return Sheet("flow", "Number of patients, by outcome", rows, "", table, breaks=breaks)
+    columns = 1 + len(counts)
+    title = "Number of patients, by outcome"
+    return Sheet("flow", title, rows, "", table, fewest=columns, breaks=breaks)

@@ -37,7 +37,6 @@ from alliance.inference.posterior import Posterior
 from alliance.inference.priors.prior_predictive import family_draws
 from alliance.inference.runs.fit import installed_versions
 from alliance.inference.sampling.engines import default_engine, require_engine
-from alliance.inference.sampling.joint import join_data
 from alliance.inference.sampling.profiles import DEFAULT_SEED, Engine, SamplerProfile, seed_sequence
 from alliance.models.design.design import Design, build_design
 from alliance.models.joint.joint import (
@@ -260,11 +259,12 @@ class StudyCalibration:
     @property
     def passed(self) -> bool:
         """Whether no quantity of any outcome fails, and no fit did."""
-        return not self.failures and bool((self.table()["p_adjusted"] >= ALARM).all())
+        return not self.failures and bool((self.table["p_adjusted"] >= ALARM).all())
 
+    @property
     def table(self) -> pd.DataFrame:
         """One row for each quantity; as `Calibration.table`, corrected over all outcomes."""
-        table = pd.concat([own.table() for own in self.outcomes.values()], ignore_index=True)
+        table = pd.concat([own.table for own in self.outcomes.values()], ignore_index=True)
         table["p_adjusted"] = multipletests(table["p_value"], method="holm")[1]
         return table
 
@@ -310,6 +310,8 @@ def calibration_questions(
     specs = specify(study)
     if study.model.joint:
         require_engine([], engine or "nuts", joint=True)
+        from alliance.inference.sampling.joint import join_data  # loads PyMC
+
         joined = join_data(study, data, specs)
         return {JOINT: JointQuestion(joined, next(iter(specs.values())).priors, PROFILE, seed)}
     questions: dict[str, Question] = {}

@@ -23,7 +23,6 @@ from alliance.inference.draws.datatree import add_moments, add_patients, engine_
 from alliance.inference.estimands.missing_outcomes import MISSING_OUTCOMES, missing_outcome_counts
 from alliance.inference.runs.fit import Fit, installed_versions, moments_dataset
 from alliance.inference.sampling.engines import fit_outcome, require_engine
-from alliance.inference.sampling.joint import join_data, joint_facts
 from alliance.inference.sampling.profiles import Engine, SamplerProfile
 from alliance.models.design.design import Design, build_design
 from alliance.models.design.moments_design import moments_design
@@ -247,7 +246,11 @@ def _together(
     trial: Trial, specs: Mapping[str, ModelSpec], settings: _Settings
 ) -> tuple[dict[str, xr.DataTree], xr.DataTree, dict[str, dict[str, float]], dict[str, Any]]:
     """Draws of every outcome and of what they share, the seconds, and facts for the manifest."""
-    from alliance.inference.sampling.joint import sample_joint  # loads PyMC
+    from alliance.inference.sampling.joint import (  # loads PyMC
+        join_data,
+        joint_facts,
+        sample_joint,
+    )
 
     trees, shared, seconds = sample_joint(
         join_data(trial.study, trial.data, specs),

@@ -195,6 +195,19 @@ def test_a_misspelt_level_is_refused_and_the_reference_is_known(folder: Path) ->
     }
 
 
+def test_arms_are_named_by_their_codes_or_their_labels(folder: Path) -> None:
+    run = folder / "plain"
+    for command, code, label in (
+        (("predict", run, "--arm"), "q", "Arm 1"),
+        (("effects", run, "--alliance", "15", "--contrast"), "q-p", "Arm 1 minus Arm 0"),
+        (("decide", run, "--threshold", "2", "--contrast"), "q-p", "Arm 1-p"),
+    ):
+        pd.testing.assert_frame_equal(table(*command, code), table(*command, label))
+        answer = alliance(*command, "Arm 9")
+        assert answer.code == 2
+        assert "'Arm 9'" in answer.said
+
+
 def test_covariates_and_baselines_beyond_the_data_are_refused_or_marked(folder: Path) -> None:
     run = folder / "plain"
     for option, value in (("--covariate", "age=999"), ("--baseline", "-5")):

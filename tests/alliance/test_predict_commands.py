@@ -188,7 +188,7 @@ def test_predictions_say_for_whom_they_are(run: Path) -> None:
         "The same in all rows: baseline 1",
         "sex[M] 0.",
         "P(change +3)",
-        "MCE-GE",
+        "Motor control exercise minus General exercise",  # by their labels where there is room
         "the same residual rank",
         "95% equal-tailed intervals",
     )

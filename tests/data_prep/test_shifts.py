@@ -145,3 +145,11 @@ def test_options_take_the_place_of_the_file_arm_by_arm() -> None:
 )
 def test_options_that_do_not_fit_the_study_are_refused(delta: Any, said: str) -> None:
     assert said in refusal(lambda: narrowed(a_study(), outcomes=["function"], delta=delta))
+
+
+def test_an_arm_of_a_shift_is_named_by_its_code_or_its_label() -> None:
+    study = a_study()
+    label = study.arms["GE"]
+    assert narrowed(study, delta={"function": {label: -2}}).outcomes["function"].delta["GE"] == -2
+    message = refusal(lambda: narrowed(study, delta={"function": {label: -2, "GE": -3}}))
+    assert "is given two shifts, by its code and its label" in message

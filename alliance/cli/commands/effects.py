@@ -27,7 +27,8 @@ ContrastsOption = Annotated[
     list[str] | None,
     typer.Option(
         "--contrast",
-        help="MCE-GE for MCE minus GE, in either order; may be repeated. All pairs by default.",
+        help="MCE-GE for MCE minus GE, in either order, by codes or labels; may be repeated. All "
+        "pairs by default.",
     ),
 ]
 

@@ -74,7 +74,8 @@ def summary(
         from alliance.diagnostics.sheets import results
 
         legend = [*results.summary_legend(fitted, per_sd=per_sd, at=at), results.PRIORS_LEGEND]
-        screen.show(fitted.study, [results.priors(fitted, table)], legend)
+        own = [rows for _, rows in table.groupby("outcome", sort=False)]
+        screen.show(fitted.study, [results.priors(fitted, rows) for rows in own], legend)
         return
     table = fitted.summary(interval=interval, per_sd=per_sd, at=at, extrapolate=extrapolate)
     if figure is not None:
