@@ -4,8 +4,8 @@ Messages, notes and advice name what is to be given as an argument of Python in 
 an option of the command line, which turns them into its own: `therapist="none"` into
 ``--therapist none``, `extrapolate=True` into ``--extrapolate``, `interaction=False` into
 ``--no-interaction``, `outcome` into ``--outcome``. What is to be computed is named as a call:
-`influence()`. A whole command may stand there as it is typed, without options: `alliance check`. A
-key of the study file is named with its table, and as TOML where it has a value
+`sensitivity("influence")`. A whole command may stand there as it is typed, without options:
+`alliance check`. A key of the study file is named with its table, and as TOML where it has a value
 (``therapist = "none"`` in [model]).
 """
 
@@ -134,6 +134,7 @@ class DataError(InputError):
         noun = "problem" if count == 1 else "problems"
         super().__init__(f"{count} {noun} in the data:\n" + "\n".join(lines), "")
 
+    @property
     def table(self) -> pd.DataFrame:
         """Problems as a table with columns file, row, column, value, rule, remedy."""
         import pandas as pd  # here, because help and usage errors must not wait for pandas

@@ -213,31 +213,6 @@ def find_contrast(
     raise InputError(f"There is no contrast {named!r}.", nearest(named, list(names.values())))
 
 
-def labelled_levels(arms: Mapping[str, str]) -> dict[str, str]:
-    """Labels of the levels that name arms and contrasts in tables, by their names there.
-
-    Parameters
-    ----------
-    arms : mapping of str to str
-        Labels by code, in display order.
-
-    Examples
-    --------
-    >>> labelled_levels({"GE": "General", "MCE": "Motor control"})["MCE-GE"]
-    'Motor control minus General'
-    """
-    codes, told = tuple(arms), list(arms.values())
-    contrasts = contrast_names(codes)
-    return {
-        **dict(zip(codes, told, strict=True)),
-        **dict(zip(slope_names(codes), told, strict=True)),
-        **{
-            name: f"{told[first]} minus {told[second]}"
-            for (first, second), name in contrasts.items()
-        },
-    }
-
-
 def contrast_words(codes: Sequence[str]) -> dict[str, str]:
     """What each contrast's name says in words, ``MCE minus GE``, by its name.
 

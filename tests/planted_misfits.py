@@ -180,7 +180,7 @@ def tripped(name: str, trials: int = TRIALS) -> pd.DataFrame:
     for number in range(trials):
         fit = planted_fit(SCENARIOS[name], random_numbers(name, number), seed=number)
         check = predictive_check(fit[OUTCOME])
-        table = check.table().set_index("statistic")
+        table = check.table.set_index("statistic")
         row = (table["verdict"] == "REVIEW").to_dict()
         row |= {result.check: result.verdict == "REVIEW" for result in check.results}
         rows.append(row | {"any": any(result.recommendation for result in check.results)})

@@ -457,7 +457,7 @@ def test_what_messages_name_as_an_argument_or_a_call_exists_and_is_told_in_optio
     named = {found[0]: found for _, text in texts_below() for found in ARGUMENT.finditer(text)}
     calls = {written for written in named if "(" in written}
     rest = {written for written in named if written not in calls}
-    assert "`influence()`" in calls
+    assert '`sensitivity("influence")`' in calls
     assert "`overwrite=True`" in rest
     assert {written for written in calls if named[written][1] not in callables} == set()
     assert {written for written in rest if named[written][1] not in arguments} == set()

@@ -63,14 +63,14 @@ PROSE = {"message", "recommendation", "rule", "remedy", "reason"}  # columns tha
 ARGUMENT = re.compile(r"`([a-z]\w*)(?:=([^`]+)|\([^`]*\))?`")
 
 INSTEAD = {
-    'compare_loo(by="therapist")': "`alliance loo RUN --by therapist`",
-    "influence()": "`alliance sensitivity RUN --kind influence`",
-    "loo_figure()": "`alliance loo RUN --figure FILE`",
+    'leave_out("therapist")': "`alliance loo RUN --by therapist`",
+    'sensitivity("influence")': "`alliance sensitivity RUN --kind influence`",
+    "leave_out().plot()": "`alliance loo RUN --figure FILE`",
     "path": "--out",
-    "prior_refits()": "`alliance sensitivity RUN --kind refits`",
     "raise_alliance": "--lift",
-    "save_fit()": "`alliance fit --out`",
-    "unseen_improvement()": "`alliance sensitivity RUN --kind unseen`",
+    'sensitivity("refits")': "`alliance sensitivity RUN --kind refits`",
+    "save()": "`alliance fit --out`",
+    'sensitivity("unseen")': "`alliance sensitivity RUN --kind unseen`",
 }
 """What a shell has instead of calls, and of arguments with another name than the option."""
 

@@ -1,4 +1,4 @@
-"""Values as they are typed: ``60:110:5``, ``pain=2``, ``-5:5``, ``function:GE=-2``, ``sex=F,M``.
+"""Values as they are typed: ``60:110:5``, ``function:GE=-2``, ``age=40:70:10``, ``sex=F,M``.
 
 Each reader takes one text, and refuses it with a message that says what may be written; the option
 that it was written for is named by Typer, which calls the readers.

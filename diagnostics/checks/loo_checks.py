@@ -9,6 +9,7 @@ import pandas as pd
 
 from alliance.diagnostics.verdicts import CheckResult, Verdict
 from alliance.inference.leaving_out.leave_one_out import LeaveOneOut, LooPit, leave_one_out, loo_pit
+from alliance.inference.pointwise.explained_variance import ExplainedVariance
 from alliance.inference.posterior import Posterior
 
 MOST_UNRELIABLE = 0.01
@@ -51,6 +52,7 @@ class LooCheck:
     pit: LooPit
     results: tuple[CheckResult, ...]
 
+    @property
     def table(self) -> pd.DataFrame:
         """One row for each check: value, limit, verdict and words."""
         return pd.DataFrame(
@@ -67,6 +69,26 @@ class LooCheck:
                 for result in self.results
             ]
         )
+
+
+def loo_table(check: LooCheck, explained: ExplainedVariance) -> pd.DataFrame:
+    """One row for one outcome: elpd, calibration, explained variance and verdicts.
+
+    Parameters
+    ----------
+    check : LooCheck
+    explained : ExplainedVariance
+        Of the same outcome.
+    """
+    table = check.left_out.table.assign(pit_p_value=check.pit.p_value)
+    for row in explained.table.to_dict("records"):
+        name = "r2" if row["explained_by"] == "patient and therapist" else "r2_patient"
+        table = table.assign(
+            **{name: row["mean"], f"{name}_lower": row["lower"], f"{name}_upper": row["upper"]}
+        )
+    for result in check.results:
+        table[f"{result.check}_verdict"] = str(result.verdict)
+    return table
 
 
 def loo_check(posterior: Posterior) -> LooCheck:
@@ -137,7 +159,7 @@ def _pareto_k(posterior: Posterior, found: LeaveOneOut) -> CheckResult:
     latent = posterior.design.moderator.latent
     advice = (
         "Where each patient's alliance is a parameter this is to be expected: compare such fits "
-        'by therapist (`compare_loo(by="therapist")`).'
+        'by therapist (`leave_out("therapist")`).'
         if latent
         else "Look at these patients' scores: they weigh heavily on the result, or the family's "
         'tails are too light (family = "student_t"); do not rest a comparison of fits on elpd '
@@ -176,7 +198,7 @@ def _calibration(pit: LooPit) -> CheckResult:
 
 def _remedy(pit: LooPit) -> str:
     """By the shape of the departure: shifted, too wide, too narrow, or another one."""
-    told = "Look at `loo_figure()` and `alliance ppc RUN`: "
+    told = "Look at `leave_out().plot()` and `alliance ppc RUN`: "
     uniform = 1 / np.sqrt(12)
     n = len(pit.values)
     # Standard errors of mean and SD of n uniform numbers; the SD's by its fourth moment, 1/80

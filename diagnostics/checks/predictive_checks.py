@@ -253,6 +253,7 @@ class PredictiveCheck:
         """P-value that each statistic is held against."""
         return FALSE_ALARMS / len(self.realised)
 
+    @property
     def table(self) -> pd.DataFrame:
         """One row for each statistic; columns as in `COLUMNS`.
 

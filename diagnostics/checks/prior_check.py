@@ -376,6 +376,7 @@ class PriorCheck:
         found = [word for word in (TOO_WIDE, TOO_TIGHT) if word in {r.verdict for r in self.rows}]
         return " and ".join(found) or PLAUSIBLE
 
+    @property
     def table(self) -> pd.DataFrame:
         """One row for each quantity, in points of the outcome.
 

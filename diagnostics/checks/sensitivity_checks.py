@@ -89,7 +89,7 @@ def prior_sensitivity_result(found: PowerScaling) -> CheckResult:
         entries = ", ".join(kinds)
         advice = (
             f"Justify or widen the prior{'s' if len(kinds) > 1 else ''} {entries} under [priors] "
-            "in the study file; `prior_refits()` shows what other scales "
+            'in the study file; `sensitivity("refits")` shows what other scales '
             "do. Where the data are weak, report the quantity with its prior."
         )
     return CheckResult(
@@ -128,7 +128,7 @@ def influence_result(found: Sequence[Influence]) -> CheckResult:
     """
     told, judged = [], []
     for each in found:
-        row = each.table(1).iloc[0]
+        row = each.largest(1).iloc[0]
         unit = each.units.index(row["unit"])
         reliable = "" if row["reliable"] else " (Pareto k too high for this to be exact)"
         told.append(
@@ -143,7 +143,10 @@ def influence_result(found: Sequence[Influence]) -> CheckResult:
     # A shift that is not a number is beyond any limit
     ratio, size, limit, who = max(judged, key=lambda item: np.nan_to_num(item[0], nan=np.inf))
     tripped = not ratio <= 1
-    advice = "Look at this person's data; report the result without them beside it (`influence()`)."
+    advice = (
+        "Look at this person's data; report the result without them beside it "
+        '(`sensitivity("influence")`).'
+    )
     return CheckResult(
         check="influence",
         verdict=Verdict.REVIEW if tripped else Verdict.PASS,

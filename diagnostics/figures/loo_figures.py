@@ -197,7 +197,7 @@ def _calibration(panel: Axes, pit: LooPit) -> None:
 
 
 def _differences(panel: Axes, comparison: LooComparison) -> None:
-    table = comparison.table()
+    table = comparison.table
     rows = np.arange(len(table))
     panel.axvspan(-SMALL_DIFFERENCE, 0, color="0.9", label=f"under {SMALL_DIFFERENCE:g}: alike")
     panel.axvline(0, color="0.35", linewidth=0.9)

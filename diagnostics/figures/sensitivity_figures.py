@@ -101,7 +101,7 @@ def prior_refits_figure(fit: Fit, answers: Sequence[PriorRefits]) -> Figure:
     page = Page(fit, 7.4, heights, caption)
     with mpl.rc_context(STYLE):
         for part, found in zip(page.strips, answers, strict=True):
-            panel, table = _panel(part, fit, found.outcome), found.table()
+            panel, table = _panel(part, fit, found.outcome), found.table
             rows = np.arange(len(found.labels))
             panel.axvline(0, color="0.35", linewidth=0.9)
             factors = [factor for prior, factor in found.priors if prior == ALL]

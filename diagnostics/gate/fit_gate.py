@@ -119,7 +119,7 @@ def check_draws(fit: Fit) -> tuple[GateReport, ...]:
 
 def gate_table(reports: tuple[GateReport, ...]) -> pd.DataFrame:
     """All checks of all outcomes, one row each."""
-    return pd.concat([report.table() for report in reports], ignore_index=True)
+    return pd.concat([report.table for report in reports], ignore_index=True)
 
 
 def worst_verdict(reports: tuple[GateReport, ...]) -> Verdict:

@@ -144,6 +144,7 @@ class GateReport:
             result.check for result in self.all_results if result.verdict is Verdict.REVIEW
         )
 
+    @property
     def table(self) -> pd.DataFrame:
         """One row for each check.
 

@@ -60,7 +60,7 @@ def gate(fit: Fit, report: GateReport) -> Sheet:
     fit : Fit
     report : GateReport
     """
-    table = report.table()
+    table = report.table
     of_draws = len(report.results)
     sheet = Sheet(
         f"gate_{report.outcome}",
@@ -160,7 +160,7 @@ def predictive(fit: Fit, check: PredictiveCheck) -> Sheet:
     fit : Fit
     check : PredictiveCheck
     """
-    table = check.table()
+    table = check.table
     rows = []
     for row in table.to_dict("records"):
         digits = decimals(row["upper"] - row["lower"], row["observed"])
@@ -223,7 +223,7 @@ def left_out(
     """
     rows = []
     for k, each in enumerate(found):
-        row = each.table().iloc[0]
+        row = each.table.iloc[0]
         cells = {
             "Outcome": words.outcome(fit.study, each.outcome),
             "Left out": f"one {row['by']} of {row['units']}",
@@ -237,7 +237,7 @@ def left_out(
         if k < len(checks):
             cells["LOO-PIT p"] = words.rough(checks[k].pit.p_value, 2)
         if k < len(explained):
-            share = explained[k].table().iloc[0]
+            share = explained[k].table.iloc[0]
             digits = max(2, interval_decimals(share["lower"], share["upper"]))
             cells["R2 (95% interval)"] = words.estimate(
                 share["mean"], share["lower"], share["upper"], digits
@@ -250,7 +250,7 @@ def left_out(
         "Expected log predictive density (elpd) of scores left out, with its standard error, by "
         "Pareto-smoothed importance sampling; p_loo: effective parameters. It compares models of "
         "the same patients, and has no meaning by itself.",
-        pd.concat([each.table() for each in found], ignore_index=True),
+        pd.concat([each.table for each in found], ignore_index=True),
         heads=2,
     )
 
@@ -282,7 +282,7 @@ def units_left_out(fit: Fit, found: LeaveOneOut) -> Sheet:
     fit : Fit
     found : LeaveOneOut
     """
-    table = found.unit_table()
+    table = found.unit_table
     rows = [
         {
             found.by.capitalize(): str(row[found.by]),
@@ -306,7 +306,7 @@ def loo_comparison(fit: Fit, comparison: LooComparison) -> Sheet:
         One of them.
     comparison : LooComparison
     """
-    table = comparison.table()
+    table = comparison.table
     rows = []
     for position, row in enumerate(table.to_dict("records")):
         digits = max(1, decimals(row["se_difference"], row["elpd_difference"]))
@@ -342,7 +342,7 @@ def loo_comparison_legend(comparison: LooComparison) -> list[str]:
         "Continuous families are given the probability of half a point to each side of every "
         "score, so that they can be set beside bounded ones."
     )
-    return [*comparison.table()["words"].iloc[1:], *([whole] if comparison.whole_scores else [])]
+    return [*comparison.table["words"].iloc[1:], *([whole] if comparison.whole_scores else [])]
 
 
 def explained(fit: Fit, found: Sequence[ExplainedVariance], *, interval: float) -> Sheet:
@@ -355,7 +355,7 @@ def explained(fit: Fit, found: Sequence[ExplainedVariance], *, interval: float) 
     interval : float
         Probability of their intervals.
     """
-    table = pd.concat([each.table() for each in found], ignore_index=True)
+    table = pd.concat([each.table for each in found], ignore_index=True)
     share = words.level_of(interval)
     rows = []
     for row in table.to_dict("records"):
@@ -413,7 +413,7 @@ def prior(check: PriorCheck) -> Sheet:
         f"{check.verdict}",
         rows,
         "",
-        check.table(),
+        check.table,
         heads=2,
         fewest=4,
         subject=check.outcome,

@@ -168,7 +168,7 @@ def reproduction(fit: Fit, found: Reproduction) -> Sheet:
     found : Reproduction
     """
     rows: list[Row] = []
-    for row in found.table().to_dict("records"):
+    for row in found.table.to_dict("records"):
         cells = {"Outcome": row["outcome"], "Draws": "identical"}
         if not row["identical"]:
             digits = decimals(abs(row["difference"]), row["mean"])

@@ -29,7 +29,7 @@ def power_scaling(fit: Fit, answer: PowerScaling) -> Sheet:
     fit : Fit
     answer : PowerScaling
     """
-    table = answer.table()
+    table = answer.table
     rows = [
         {
             **named(fit, row),
@@ -67,7 +67,7 @@ def each_prior(fit: Fit, answer: PowerScaling) -> Sheet:
             }
         )
     about = "sensitivity to each prior"
-    return _about(fit, answer, rows, "each_prior", about, answer.kind_table())
+    return _about(fit, answer, rows, "each_prior", about, answer.kind_table)
 
 
 def power_scaling_legend(fit: Fit) -> list[str]:
@@ -95,7 +95,7 @@ def other_scales(fit: Fit, answer: PriorRefits) -> Sheet:
     fit : Fit
     answer : PriorRefits
     """
-    table = answer.table()
+    table = answer.table
     factors = [factor for _, factor in answer.priors]
     rows: list[Row] = []
     for quantity, level in answer.labels:
@@ -162,7 +162,7 @@ def influence(fit: Fit, answer: Influence, first: int | None, *, both: bool = Fa
     both : bool
         Whether patients and therapists will stand in one table.
     """
-    table = answer.table(first)
+    table = answer.largest(first)
     rows = []
     for row in table.to_dict("records"):
         digits = decimals(abs(row["shift"]), row["mean"])
@@ -208,7 +208,7 @@ def unseen(fit: Fit, answer: UnseenImprovement) -> Sheet:
     fit : Fit
     answer : UnseenImprovement
     """
-    name, table = fit.study.moderator.name, answer.table()
+    name, table = fit.study.moderator.name, answer.table
     rows: list[Row] = []
     for row in table.to_dict("records"):
         many = f"{row['times']:g} x {row['benchmark']}" if row["times"] else row["benchmark"]
@@ -240,7 +240,7 @@ def tipping(fit: Fit, found: Sequence[UnseenImprovement]) -> Sheet:
     found : sequence of UnseenImprovement
     """
     name = fit.study.moderator.name
-    table = pd.concat([each.tipping_table() for each in found], ignore_index=True)
+    table = pd.concat([each.tipping_table for each in found], ignore_index=True)
     rows = [
         {
             "Outcome": words.outcome(fit.study, row["outcome"]),

@@ -360,6 +360,7 @@ class UnseenImprovement:
         """
         return pd.DataFrame([{"share": r, **self._row(Strength(r, r))} for r in shares])
 
+    @property
     def table(self) -> pd.DataFrame:
         """One row for each benchmark, after one for nothing unseen.
 
@@ -378,6 +379,7 @@ class UnseenImprovement:
             ["outcome", *pd.DataFrame(rows).columns]
         ]
 
+    @property
     def tipping_table(self) -> pd.DataFrame:
         """One row: the linear estimate, its robustness values, and the posterior's tipping points.
 

@@ -96,12 +96,17 @@ class Influence:
             return f"patient {self.units[unit]} of {len(self.units)}"
         return f"therapist {self.units[unit]} ({self.patients[unit]} patients)"
 
-    def table(self, largest: int | None = 10) -> pd.DataFrame:
+    @property
+    def table(self) -> pd.DataFrame:
+        """The ten units that move a quantity most, as `largest` gives them."""
+        return self.largest(10)
+
+    def largest(self, number: int | None) -> pd.DataFrame:
         """The units that move a quantity most, one row for each and the quantity moved most.
 
         Parameters
         ----------
-        largest : int or None
+        number : int or None
             Units shown; all of them if None.
 
         Returns
@@ -112,9 +117,10 @@ class Influence:
         """
         size = np.abs(self.shift_sd)
         worst = size.argmax(axis=1)
-        order = np.argsort(-size.max(axis=1), kind="stable")[:largest]
+        order = np.argsort(-size.max(axis=1), kind="stable")[:number]
         return self._rows([(int(unit), int(worst[unit])) for unit in order])
 
+    @property
     def full_table(self) -> pd.DataFrame:
         """One row for each unit and quantity, in the columns of `table`."""
         return self._rows([(n, m) for n in range(len(self.units)) for m in range(len(self.labels))])

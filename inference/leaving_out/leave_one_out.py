@@ -106,6 +106,7 @@ class LeaveOneOut:
         # A k that could not be estimated (NaN) is not a good one
         return ~(self.pareto_k <= self.good_k) & ~self.refitted
 
+    @property
     def table(self) -> pd.DataFrame:
         """One row: elpd, its standard error, and how far PSIS can be trusted."""
         return pd.DataFrame(
@@ -126,6 +127,7 @@ class LeaveOneOut:
             ]
         )
 
+    @property
     def unit_table(self) -> pd.DataFrame:
         """One row for each unit left out: its elpd, Pareto k and method."""
         return pd.DataFrame(
@@ -286,6 +288,7 @@ class LooPit:
         points, share, lower, upper = ecdf_pit(self.values, band, SIMULATIONS)
         return pd.DataFrame({"pit": points, "share": share, "lower": lower, "upper": upper})
 
+    @property
     def table(self) -> pd.DataFrame:
         """One row: mean and SD of the shares beside those of uniform ones, and the test."""
         return pd.DataFrame(

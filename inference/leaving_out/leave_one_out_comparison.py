@@ -70,13 +70,14 @@ class LooComparison:
     results: tuple[LeaveOneOut, ...]
     whole_scores: bool
 
+    @property
     def table(self) -> pd.DataFrame:
         """One row for each fit: elpd, its difference from the best with standard error, words."""
         best = self.results[0]
         rows = []
         for name, found in zip(self.names, self.results, strict=True):
             difference = found.elpd_i - best.elpd_i
-            one = found.table().iloc[0].to_dict()
+            one = found.table.iloc[0].to_dict()
             row = {"fit": name, **one, "elpd_difference": float(difference.sum())}
             row["se_difference"] = 0.0 if found is best else spread_of_sum(difference)
             row["unreliable_k"] = int(found.unreliable.sum())

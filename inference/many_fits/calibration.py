@@ -196,6 +196,7 @@ class Calibration:
         """Whether no quantity's shares are other than uniform."""
         return bool((self.adjusted >= ALARM).all())
 
+    @property
     def table(self) -> pd.DataFrame:
         """One row for each quantity.
 

@@ -259,11 +259,12 @@ class StudyCalibration:
     @property
     def passed(self) -> bool:
         """Whether no quantity of any outcome fails, and no fit did."""
-        return not self.failures and bool((self.table()["p_adjusted"] >= ALARM).all())
+        return not self.failures and bool((self.table["p_adjusted"] >= ALARM).all())
 
+    @property
     def table(self) -> pd.DataFrame:
         """One row for each quantity; as `Calibration.table`, corrected over all outcomes."""
-        table = pd.concat([own.table() for own in self.outcomes.values()], ignore_index=True)
+        table = pd.concat([own.table for own in self.outcomes.values()], ignore_index=True)
         table["p_adjusted"] = multipletests(table["p_value"], method="holm")[1]
         return table
 

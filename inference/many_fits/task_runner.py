@@ -14,6 +14,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,7 +23,7 @@ from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
@@ -216,10 +217,13 @@ def _died(code: int | None) -> str:
 def _quiet_start() -> Iterator[None]:
     """Start processes with their environment, and keep Ctrl-C from them; this one gets it later.
 
-    A terminal sends it to all of them, and workers would answer with tracebacks.
+    A terminal sends it to all of them, and workers would answer with tracebacks. Tasks are
+    functions of modules: a worker that read the user's script would start it all over again.
     """
     added = {name: value for name, value in ENVIRONMENT.items() if name not in os.environ}
     os.environ.update(added)
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")  # without a file that a worker could read
     try:
         if not hasattr(signal, "pthread_sigmask"):  # Windows
             yield
@@ -231,6 +235,7 @@ def _quiet_start() -> Iterator[None]:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
     finally:
+        sys.modules["__main__"] = script
         for name in added:
             del os.environ[name]
 

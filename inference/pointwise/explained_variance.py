@@ -39,6 +39,7 @@ class ExplainedVariance:
     interval: float
     draws: dict[str, Array]
 
+    @property
     def table(self) -> pd.DataFrame:
         """One row for each way to expect: mean, SD and equal-tailed interval."""
         rows = [

@@ -266,6 +266,7 @@ class PowerScaling:
         found[ruled] = np.where(self.likelihood[ruled] >= SENSITIVE, CONFLICT, WEAK)
         return tuple(map(str, found))
 
+    @property
     def table(self) -> pd.DataFrame:
         """One row for each quantity: sensitivities, the strongest prior, and the diagnosis."""
         return pd.DataFrame(
@@ -281,6 +282,7 @@ class PowerScaling:
             }
         )
 
+    @property
     def kind_table(self) -> pd.DataFrame:
         """One row for each quantity and kind of prior."""
         return pd.DataFrame(
@@ -370,7 +372,7 @@ def scaling_tree(posterior: Posterior) -> tuple[xr.DataTree, tuple[tuple[str, st
         raise InputError(
             "Power-scaling is not available for a joint model: its outcomes share priors and "
             "likelihood.",
-            "Fit the outcomes without `joint`; `unseen_improvement()` is available.",
+            'Fit the outcomes without `joint`; `sensitivity("unseen")` is available.',
         )
     design = posterior.design
     estimands = with_moments(reported_draws(posterior))

@@ -57,6 +57,7 @@ class PriorRefits:
     baseline: Array
     refitted: Array
 
+    @property
     def table(self) -> pd.DataFrame:
         """One row for each refit and quantity.
 
@@ -89,7 +90,7 @@ class PriorRefits:
 
     def largest(self) -> pd.DataFrame:
         """The rows of `table` with each quantity's largest shift in SDs, in its order."""
-        table = self.table()
+        table = self.table
         size = table["shift_sd"].abs().groupby([table["quantity"], table["level"]], sort=False)
         return table.loc[size.idxmax()].reset_index(drop=True)
 

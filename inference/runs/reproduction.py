@@ -73,6 +73,7 @@ class Reproduction:
         """Whether no quantity is further apart than Monte Carlo error explains."""
         return bool((self.quantities["in_mcse"].fillna(np.inf) <= MONTE_CARLO_LIMIT).all())
 
+    @property
     def table(self) -> pd.DataFrame:
         """The quantity of each outcome that is furthest apart, in Monte Carlo standard errors.
 

@@ -250,7 +250,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(
             f"There is no run at {str(path)!r} ({MANIFEST} is missing).",
-            "Give the folder that `save_fit()` wrote.",
+            "Give the folder that `save()` wrote.",
         ) from error
     except OSError as error:
         raise InputError(

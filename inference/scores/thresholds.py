@@ -112,6 +112,34 @@ class Thresholds:
                 "Ask for a score with at_least or at_most, or for another outcome.",
             )
 
+    def completed(self, outcome: Outcome, *, whose: str = "the command line") -> Thresholds:
+        """What is named, and from the study file what is not.
+
+        Parameters
+        ----------
+        outcome : Outcome
+            With ``[outcomes.NAME.yardstick]``, if the file has it.
+        whose : str
+            Where what is named comes from, if no source is given.
+        """
+        kept = outcome.yardstick
+        if kept is None:
+            return self
+        added = {
+            name: getattr(kept, stored)
+            for name, stored in STUDY_NAMES.items()
+            if getattr(self, name) is None and getattr(kept, stored) is not None
+        }
+        if not added:
+            return self
+        sources = kept.source
+        if not self.empty:
+            own = ", ".join(
+                stored for name, stored in STUDY_NAMES.items() if getattr(self, name) is not None
+            )
+            sources = f"{kept.source}; {own} from {self.source or whose}"
+        return replace(self, **added, source=sources)
+
     def chances(
         self, posterior: Posterior, eta: Array, rows: Rows, steps: ScoreSteps
     ) -> dict[str, Array]:
@@ -265,38 +293,14 @@ def read_thresholds(
     regions = read("rope", rope, _region)
     scores = read("reach", reach, _score)
     return {
-        name: _completed(
-            Thresholds(
-                better_by=differences.get(name),
-                equivalence=regions.get(name),
-                reach=scores.get(name),
-                source=source,
-            ),
-            outcome,
-        )
+        name: Thresholds(
+            better_by=differences.get(name),
+            equivalence=regions.get(name),
+            reach=scores.get(name),
+            source=source,
+        ).completed(outcome)
         for name, outcome in outcomes.items()
     }
-
-
-def _completed(asked: Thresholds, outcome: Outcome) -> Thresholds:
-    """What was asked for, and from the study file what was not."""
-    kept = outcome.yardstick
-    if kept is None:
-        return asked
-    added = {
-        name: getattr(kept, stored)
-        for name, stored in STUDY_NAMES.items()
-        if getattr(asked, name) is None and getattr(kept, stored) is not None
-    }
-    if not added:
-        return asked
-    sources = kept.source
-    if not asked.empty:
-        own = ", ".join(
-            stored for name, stored in STUDY_NAMES.items() if getattr(asked, name) is not None
-        )
-        sources = f"{kept.source}; {own} from {asked.source or 'the command line'}"
-    return replace(asked, **added, source=sources)
 
 
 def _by_outcome[Value](

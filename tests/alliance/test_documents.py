@@ -53,7 +53,7 @@ REDUCED = {
 }
 SLOW = (
     "demo", "alliance fit headache", "alliance report", "calibrate", "assurance", "multiverse",
-    "fit_trial",
+    "al.fit(",
 )  # fmt: skip
 
 

@@ -90,7 +90,7 @@ FAULTS: dict[str, Fault] = {
     "a run that is not there": (
         loaded_from_nowhere,
         ("summary", "RUN/nothing"),
-        "Give the folder that `save_fit()` wrote.",
+        "Give the folder that `save()` wrote.",
         "Give the folder that `alliance fit --out` wrote.",
     ),
     "a value beyond the ratings": (
@@ -175,7 +175,7 @@ def test_advice_is_told_in_options_as_table_csv_and_json(run: Path, made_fit: Fi
         ("`joint=False`", "--no-joint"),
         ("`extrapolate=False`", "`extrapolate=False`"),  # there is no --no-extrapolate
         ("`draws=True`", "`draws=True`"),  # no switch
-        ("`influence()`", "`alliance sensitivity RUN --kind influence`"),
+        ('`sensitivity("influence")`', "`alliance sensitivity RUN --kind influence`"),
         # Not options: keys of the study file, commands, calls and values that are none.
         ("`item_range` in [moderator]", "`item_range` in [moderator]"),
         ("`alliance check STUDY DATA`", "`alliance check STUDY DATA`"),

@@ -15,7 +15,6 @@ from alliance.data_prep.levels import (
     contrast_words,
     find_arm,
     find_contrast,
-    labelled_levels,
     names_among,
     slope_names,
 )
@@ -109,9 +108,3 @@ def test_an_arm_is_named_by_its_code_or_its_label() -> None:
     assert [find_arm(swapped, name) for name in "AB"] == ["A", "B"]
     with pytest.raises(InputError, match="The arms x and y are labelled 'drug'"):
         find_arm({"x": "drug", "y": "drug"}, "drug")
-
-
-def test_labels_of_levels_are_found_by_the_names_in_tables() -> None:
-    found = labelled_levels({"average": "Usual care", "A-B": "Both", "C": "Care"})
-    assert found['"average"'] == "Usual care"  # the level `average` is no arm
-    assert found["C-A-B"] == "Care minus Both"

@@ -335,7 +335,7 @@ def test_a_bad_column_does_not_hide_other_problems_in_the_printed_message() -> N
         validate(frame, a_study(covariates=()), FILE)
     error = caught.value
     assert len(error.problems) == count + 1
-    assert len(error.table()) == count + 1
+    assert len(error.table) == count + 1
     lines = str(error).strip().splitlines()
     assert len(lines) == 17  # the heading, 15 problems, and how many more there are
     assert "row 59, column 'psfs_8' (value '31')" in lines[15]

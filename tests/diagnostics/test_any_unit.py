@@ -65,7 +65,7 @@ def test_replicated_data_are_judged_alike(plain: Fit, scaled: Fit) -> None:
     for first, second in zip(one.realised, other.realised, strict=True):
         assert second.p_value == pytest.approx(first.p_value, abs=1e-12), first.statistic.name
     shares = ["floor", "ceiling"]
-    told = [each.table().set_index("statistic") for each in (one, other)]
+    told = [each.table.set_index("statistic") for each in (one, other)]
     pd.testing.assert_series_equal(*(table.loc[shares, "replicated"] for table in told))
     for draw in (distribution_figure, statistics_figure):
         bars = [
@@ -101,7 +101,7 @@ def test_bands_regions_and_extrapolation_are_the_same(plain: Fit, scaled: Fit) -
 
 
 def test_shares_of_variance_and_tipping_points_are_the_same(plain: Fit, scaled: Fit) -> None:
-    one, other = (explained_variance(fit["function"]).table() for fit in (plain, scaled))
+    one, other = (explained_variance(fit["function"]).table for fit in (plain, scaled))
     np.testing.assert_allclose(other["mean"], one["mean"])
     one, other = (therapists(fit["function"]).table for fit in (plain, scaled))
     share = one["quantity"] == "therapist_share"

@@ -158,7 +158,7 @@ def test_table_and_dictionary():
     values = independent()
     values[3] += 1
     report = judge(values)
-    table = report.table()
+    table = report.table
     assert list(table.columns) == [
         "outcome", "check", "verdict", "value", "review", "fail", "worst", "message",
         "recommendation", "about",

@@ -52,7 +52,7 @@ def test_the_gate_gets_two_checks_that_never_fail(fit: Fit, found: LooCheck) -> 
     results = check_loo(fit["function"])
     assert [result.check for result in results] == ["pareto_k", "loo_pit"]
     assert results == found.results
-    table = found.table()
+    table = found.table
     assert list(table["check"]) == ["pareto_k", "loo_pit"]
     for result in results:
         assert result.verdict in (Verdict.PASS, Verdict.REVIEW)

@@ -281,7 +281,7 @@ def checked(outcome: str = "function", **options: Any) -> PredictiveCheck:
 @pytest.mark.parametrize(("outcome", "family"), EVERY)
 def test_every_family_is_checked(outcome: str, family: str) -> None:
     check = checked(outcome, family=family)
-    table = check.table()
+    table = check.table
     assert list(table.columns) == list(COLUMNS)
     own = table[table["statistic"] != "outside"]
     assert own["p_value"].between(0, 1, inclusive="neither").all()

@@ -163,7 +163,7 @@ class TestSources:
         for outcome in made_fit.outcomes:
             first, second = prior_check(made_fit, outcome), prior_check(trial, outcome)
             np.testing.assert_array_equal(first.predictive.scores, second.predictive.scores)
-            assert first.table().equals(second.table())
+            assert first.table.equals(second.table)
             assert check_priors(made_fit, outcome) == first.results
 
     def test_a_joint_trial_has_one_scale_of_the_alliance(self) -> None:
@@ -186,7 +186,7 @@ class TestSources:
 class TestTable:
     def test_holds_numbers_and_each_rows_verdict(self) -> None:
         check = prior_check(trial_with({"arm": 6.0}), "function")
-        table = check.table()
+        table = check.table
         assert list(table.columns[:4]) == ["outcome", "quantity", "level", "priors"]
         text = {"outcome", "quantity", "level", "priors", "verdict"}
         assert all(table[name].dtype == float for name in table.columns if name not in text)

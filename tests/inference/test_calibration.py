@@ -39,7 +39,7 @@ def test_even_shares_pass_and_shifted_or_narrow_ones_fail() -> None:
     narrow[:, 0] = 0.5 + np.sign(narrow[:, 0] - 0.5) * np.abs(narrow[:, 0] - 0.5) ** 0.6 * 0.5**0.4
     found = made(narrow)
     assert not found.passed
-    table = found.table().set_index("quantity")
+    table = found.table.set_index("quantity")
     assert table.loc["intercept", "covered_50"] < 0.4 < table.loc["moderator_slope", "covered_50"]
     assert (table["p_adjusted"] >= table["p_value"]).all()
     curve = found.curve("intercept")

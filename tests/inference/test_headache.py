@@ -42,7 +42,7 @@ def test_the_gate_passes_for_both_outcomes(fit: Fit) -> None:
     reports = check_draws(fit)
     assert [report.outcome for report in reports] == ["headache_3m", "headache_12m"]
     for report in reports:
-        table = report.table()
+        table = report.table
         assert set(table["verdict"]) == {"PASS"}, table[["check", "verdict", "message"]]
     assert worst_verdict(reports) is Verdict.PASS
 

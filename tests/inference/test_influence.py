@@ -106,12 +106,12 @@ def test_a_look_is_asked_for_beyond_one_sd_and_out_of_proportion() -> None:
 
 
 def test_tables_tell_the_largest_first() -> None:
-    table = made(shift=-0.5).table(2)
+    table = made(shift=-0.5).largest(2)
     assert list(table["unit"]) == ["T1", "T0"]
     assert table.loc[0, "shift_sd"] == pytest.approx(-0.5)
     assert table.loc[0, "shift"] == pytest.approx(-1.0)
     assert (table["method"] == "psis").all()
-    assert len(made().full_table()) == 10
+    assert len(made().full_table) == 10
 
 
 def test_joint_models_and_unknown_outcomes_are_refused(made_fit: Fit) -> None:

@@ -59,7 +59,7 @@ def test_elpd_is_the_log_of_the_weighted_mean_density(outcome: str, family: str)
     np.testing.assert_allclose(special.logsumexp(found.log_weights, axis=0), 0, atol=1e-10)
     weighted = special.logsumexp(found.log_weights + pointwise, axis=0)
     np.testing.assert_allclose(found.elpd_i, weighted, rtol=1e-10)
-    row = found.table().iloc[0]
+    row = found.table.iloc[0]
     assert row["units"] == row["patients"] == len(fit.patients(outcome)["outcome"])
     assert row["elpd"] == pytest.approx(weighted.sum())
     assert row["se"] == pytest.approx(np.sqrt(len(weighted)) * weighted.std(ddof=1))
@@ -67,13 +67,13 @@ def test_elpd_is_the_log_of_the_weighted_mean_density(outcome: str, family: str)
     assert row["p_loo"] == pytest.approx(gained.sum())
     # 1 - 1 / log10(40) with so few draws (Vehtari et al. 2024)
     assert row["good_k"] == pytest.approx(1 - 1 / np.log10(2 * DRAWS))
-    units = found.unit_table()
+    units = found.unit_table
     assert units["patient"].tolist()[:3] == ["1", "2", "3"]
     assert units["elpd"].sum() == pytest.approx(row["elpd"])
 
 
 def test_what_patients_are_named_by_is_their_position() -> None:
-    table = leave_one_out(fit_with()["function"]).unit_table()
+    table = leave_one_out(fit_with()["function"]).unit_table
     assert table["patient"].tolist() == [str(k) for k in range(1, len(table) + 1)]
 
 
@@ -113,7 +113,7 @@ def test_the_band_holds_and_the_test_sees_what_is_not_uniform() -> None:
     assert ((curve["lower"] <= curve["share"]) & (curve["share"] <= curve["upper"])).all()
     crowded = replace(even, values=0.5 + 0.5 * (even.values - 0.5)).curve()
     assert ((crowded["share"] < crowded["lower"]) | (crowded["share"] > crowded["upper"])).any()
-    table = even.table().iloc[0]
+    table = even.table.iloc[0]
     assert table["mean"] == pytest.approx(0.5)
     assert table["sd"] == pytest.approx(1 / np.sqrt(12), rel=0.01)
 
@@ -146,7 +146,7 @@ def test_explained_variance_is_that_of_the_scores(outcome: str, family: str) -> 
         # ArviZ divides by n; the two differ by less than 1 / n of the share
         assert found.draws["patient and therapist"][number] == pytest.approx(both, abs=1 / n)
         assert found.draws["patient"][number] == pytest.approx(by_patient, abs=1 / n)
-    table = found.table()
+    table = found.table
     assert table["explained_by"].tolist() == ["patient and therapist", "patient"]
     assert ((table["lower"] <= table["mean"]) & (table["mean"] <= table["upper"])).all()
 
@@ -173,7 +173,7 @@ def test_by_therapist_the_therapists_without_patients_are_left_aside() -> None:
         rtol=1e-10,
     )
     assert not found.refitted.any()
-    assert found.unit_table()["therapist"].tolist() == list(design.therapists)
+    assert found.unit_table["therapist"].tolist() == list(design.therapists)
 
 
 def test_patients_are_taken_out_of_a_design_and_nothing_else() -> None:
@@ -201,7 +201,7 @@ def test_differences_are_those_of_arviz() -> None:
         for name, fit in fits.items()
     }
     wanted = compare(results)
-    table = found.table().set_index("fit")
+    table = found.table.set_index("fit")
     assert list(table.index) == list(wanted.index)
     n = table["units"].iloc[0]
     for name in table.index:
@@ -322,7 +322,7 @@ def test_words_do_not_overclaim(
     assert told in words
     assert untold not in words
     assert ("standard error is unreliable" in words) == (n < 100)
-    table = found.table()
+    table = found.table
     assert table["words"].tolist() == ["predicts best", words]
     assert table["elpd_difference"].iloc[1] == pytest.approx(-difference.sum())
 
@@ -334,7 +334,7 @@ def test_words_name_unreliable_weights() -> None:
     high = replace(answer(base - 0.1), pareto_k=np.where(np.arange(150) < 3, 0.9, 0.1))
     found = LooComparison("function", "patient", ("a", "b"), (answer(base), high), False)
     assert "b: Pareto k is over 0.7 for 3 of 150 patients" in found.words("b")
-    assert found.table()["unreliable_k"].tolist() == [0, 3]
+    assert found.table["unreliable_k"].tolist() == [0, 3]
     refitted = replace(high, refitted=np.arange(150) < 3)
     assert not refitted.unreliable.any()
-    assert refitted.table()["k_too_high"].iloc[0] == 3
+    assert refitted.table["k_too_high"].iloc[0] == 3

@@ -45,6 +45,21 @@ def test_a_task_that_takes_its_processes_with_it_has_failed(tmp_path: Path) -> N
     assert rest == {name: {"value": k} for name, (k,) in TASKS.items() if k != 5}
 
 
+def test_a_script_needs_no_guard(tmp_path: Path) -> None:
+    """`multiprocessing` has workers read the main script: a plain one would start for ever."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import operator, pickle\n"
+        "from alliance.inference.many_fits.task_runner import LocalProcesses\n"
+        "with LocalProcesses(1) as workers:\n"
+        "    found = workers.outcomes(operator.add, pickle.dumps(1), {'a': (2,)})\n"
+        "    print([(name, each.result) for name, each in found])\n",
+        encoding="utf-8",
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=HANGING)
+    assert done.stdout == "[('a', 3)]\n", done.stderr
+
+
 def test_a_result_that_cannot_be_sent_is_a_failure_and_not_a_wait(tmp_path: Path) -> None:
     with open_store(tmp_path / "s", {}) as store, LocalProcesses(1) as workers:
         found = run_tasks(workers, store, unpicklable, None, {"a": (0,), "b": (1,)})

@@ -107,8 +107,8 @@ def test_diagnoses_by_their_numbers() -> None:
     )
     assert found.diagnosis == (FINE, INFORMATIVE, WEAK, CONFLICT, CONFLICT, WEAK, INFORMATIVE)
     assert set(found.strongest) == {"one"}
-    assert len(found.kind_table()) == 14
-    assert list(found.table()["diagnosis"]) == list(found.diagnosis)
+    assert len(found.kind_table) == 14
+    assert list(found.table["diagnosis"]) == list(found.diagnosis)
 
 
 def test_a_normal_posterior_that_is_its_prior() -> None:

@@ -27,7 +27,7 @@ OUTCOME = "gpe"  # no baseline
 def test_the_same_scales_are_the_fit_itself(simulated_fit: Fit) -> None:
     found = prior_refits(simulated_fit[OUTCOME], factors=[1.0])
     np.testing.assert_array_equal(found.refitted[0], found.baseline)
-    table = found.table()
+    table = found.table
     assert (table["shift"] == 0).all()
     assert (table["sd_ratio"] == 1).all()
 
@@ -43,7 +43,7 @@ def test_half_and_double_scales_move_as_priors_do(simulated_fit: Fit) -> None:
     expected = [(kind, factor) for kind in (ALL, *kinds) for factor in (0.5, 2.0)]
     assert list(found.priors) == expected
     assert told[-1] == (len(expected), len(expected))
-    table = found.table().set_index(["prior", "factor", "quantity", "level"])
+    table = found.table.set_index(["prior", "factor", "quantity", "level"])
     mean = found.baseline[found.labels.index(("moderator_slope", "average")), 0]
     half = table.loc[("moderator_slope", 0.5, "moderator_slope", "average")]
     double = table.loc[("moderator_slope", 2.0, "moderator_slope", "average")]
@@ -79,7 +79,7 @@ def test_shifts_are_in_posterior_sds() -> None:
         baseline=np.array([[2.0, 0.5, 0.03]]),
         refitted=np.array([[[1.0, 0.25, 0.04]]]),
     )
-    row = found.table().iloc[0]
+    row = found.table.iloc[0]
     assert (row["shift"], row["shift_sd"], row["sd_ratio"]) == (-1.0, -2.0, 0.5)
     assert row["shift_sd_mcse"] == pytest.approx(0.05 / 0.5)
 

@@ -192,7 +192,7 @@ class TestSampled:
         found = reproduce(simulated_fit, seed=2)
         assert not any(found.identical.values())
         assert found.within_error
-        table = found.table()
+        table = found.table
         assert list(table["outcome"]) == list(simulated_fit.outcomes)
         # Of some 15 quantities each the furthest is about 2 standard errors apart.
         assert table["in_mcse"].between(0.5, 4).all()

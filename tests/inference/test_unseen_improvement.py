@@ -171,11 +171,11 @@ def test_tipping_points_are_where_the_curve_reaches_zero() -> None:
     assert at["lower"].iloc[1] == pytest.approx(0, abs=1e-3 * answer.slope.std())
     assert at["mean"].iloc[2] == pytest.approx(0, abs=1e-9)
     assert at["prob_same_sign"].is_monotonic_decreasing
-    table = answer.table()
+    table = answer.table
     assert list(table["benchmark"]) == ["nothing"] + ["baseline"] * 3
     assert list(table["times"]) == [0, 1, 2, 3]
     assert table["r2_outcome"].is_monotonic_increasing
-    linear = answer.tipping_table().iloc[0]
+    linear = answer.tipping_table.iloc[0]
     assert linear["linear_t"] == pytest.approx(linear["linear"] / linear["linear_se"])
 
 

@@ -38,7 +38,7 @@ def design_of(spec: ModelSpec) -> Design:
 
 
 def told(name: str, found: Calibration) -> None:
-    table = found.table()
+    table = found.table
     worst = table.loc[table["p_value"].idxmin()]
     print(
         f"{name}: {len(found.pit)} trials, smallest p {worst['p_value']:.4f} ({worst['quantity']} "

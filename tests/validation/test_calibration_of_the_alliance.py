@@ -20,7 +20,7 @@ PLANTED = 60  # enough for a model without predictors to fail
 
 
 def told(name: str, found: Calibration) -> None:
-    worst = found.table().sort_values("p_value").iloc[0]
+    worst = found.table.sort_values("p_value").iloc[0]
     print(
         f"{name}: {len(found.pit)} trials, {len(found.labels)} quantities, smallest p "
         f"{worst['p_value']:.2g} ({worst['quantity']} {worst['level']}), after Holm "

@@ -94,7 +94,7 @@ def calibrate(
     facts = calibration_facts(questions)
     with many_fits(store, facts, dask, workers) as (client, kept, progress):
         found = calibrate_study(client, kept, questions, trials, progress=progress)
-    table = found.table()
+    table = found.table
     if figure is not None:
         from alliance.diagnostics.figures.many_fits_figures import rank_figure
 

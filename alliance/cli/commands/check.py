@@ -36,7 +36,7 @@ def check(
         trial = load_data(described, data)
     except DataError as error:
         if table_format != "table":
-            screen.frame(error.table(), table_format)
+            screen.frame(error.table, table_format)
         raise
     estimable = True
     try:

@@ -264,7 +264,7 @@ def diagnose(
             screen.show(fitted.study, [sheets.gate(fitted, report)])
             screen.tell(sheets.advice(report.all_results))
     else:
-        tables = [report.table() for report in reports]
+        tables = [report.table for report in reports]
         screen.frame(tables, table_format, simulated=fitted.study.simulated)
     leave_by_gate(reports)
 

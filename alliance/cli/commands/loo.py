@@ -21,12 +21,8 @@ from alliance.cli.runs import several_runs
 from alliance.data_prep.errors import InputError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from alliance.diagnostics.checks.loo_checks import LooCheck
     from alliance.inference.leaving_out.leave_one_out import LeaveOneOut
     from alliance.inference.leaving_out.leave_therapist_out import Refits
-    from alliance.inference.pointwise.explained_variance import ExplainedVariance
     from alliance.inference.runs.fit import Fit
 
 
@@ -101,7 +97,7 @@ def loo(
     if pointwise:
         _print_units(first, answers, table_format)
     elif table_format != "table":
-        tables = [answer.table() for answer in answers]
+        tables = [answer.table for answer in answers]
         screen.frame(tables, table_format, simulated=first.study.simulated)
     elif len(fits) > 1:
         for answer in answers:
@@ -120,7 +116,7 @@ def _patients(
     table_format: TableFormat,
 ) -> None:
     """Leave out one patient at a time, without a refit, and print it."""
-    from alliance.diagnostics.checks.loo_checks import loo_check
+    from alliance.diagnostics.checks.loo_checks import loo_check, loo_table
     from alliance.inference.pointwise.explained_variance import explained_variance
 
     checks = [loo_check(fit[outcome]) for outcome in outcomes]
@@ -133,7 +129,7 @@ def _patients(
         _print_units(fit, [check.left_out for check in checks], table_format)
         return
     if table_format != "table":
-        tables = [_wide(*each) for each in zip(checks, explained, strict=True)]
+        tables = [loo_table(*each) for each in zip(checks, explained, strict=True)]
         screen.frame(tables, table_format, simulated=fit.study.simulated)
         return
     from alliance.diagnostics.sheets import checks as sheets
@@ -145,23 +141,10 @@ def _patients(
     screen.tell(sheets.left_out_legend("patient"))
 
 
-def _wide(check: LooCheck, share: ExplainedVariance) -> pd.DataFrame:
-    """One row with everything, for machines."""
-    table = check.left_out.table().assign(pit_p_value=check.pit.p_value)
-    for row in share.table().to_dict("records"):
-        name = "r2" if row["explained_by"] == "patient and therapist" else "r2_patient"
-        table = table.assign(
-            **{name: row["mean"], f"{name}_lower": row["lower"], f"{name}_upper": row["upper"]}
-        )
-    for result in check.results:
-        table[f"{result.check}_verdict"] = str(result.verdict)
-    return table
-
-
 def _print_units(fit: Fit, answers: Sequence[LeaveOneOut], table_format: TableFormat) -> None:
     """Print one row for each patient or therapist left out."""
     if table_format != "table":
-        tables = [answer.unit_table() for answer in answers]
+        tables = [answer.unit_table for answer in answers]
         screen.frame(tables, table_format, simulated=fit.study.simulated)
         return
     from alliance.diagnostics.sheets import checks as sheets

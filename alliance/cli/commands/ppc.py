@@ -45,7 +45,7 @@ def ppc(
 
         screen.save(FIGURES[plot](fit, checks), figure)
     if table_format != "table":
-        tables = [check.table() for check in checks]
+        tables = [check.table for check in checks]
         screen.frame(tables, table_format, simulated=fit.study.simulated)
         return
     from alliance.diagnostics.sheets import checks as sheets

@@ -56,7 +56,7 @@ def prior(
 
         screen.save(prior_figure(checks), figure)
     if table_format != "table":
-        tables = [check.table() for check in checks]
+        tables = [check.table for check in checks]
         screen.frame(tables, table_format, simulated=described.simulated)
         return
     from alliance.diagnostics.sheets import checks as sheets

@@ -77,7 +77,7 @@ def _priors(
     if figure is not None:
         screen.save(power_scaling_figure(fit, answers), figure)
     if table_format != "table":
-        tables = [answer.kind_table() if each else answer.table() for answer in answers]
+        tables = [answer.kind_table if each else answer.table for answer in answers]
         screen.frame(tables, table_format, simulated=fit.study.simulated)
         return
     from alliance.diagnostics.sheets import sensitivity as sheets
@@ -106,7 +106,7 @@ def _refits(
         screen.save(prior_refits_figure(fit, answers), figure)
     if table_format != "table":
         screen.frame(
-            [answer.table() for answer in answers], table_format, simulated=fit.study.simulated
+            [answer.table for answer in answers], table_format, simulated=fit.study.simulated
         )
         return
     from alliance.diagnostics.sheets import sensitivity as sheets
@@ -142,9 +142,7 @@ def _influence(
     if figure is not None:
         screen.save(influence_figure(fit, answers), figure)
     if table_format != "table":
-        tables = [
-            each.full_table() if all_units else each.table() for own in answers for each in own
-        ]
+        tables = [each.full_table if all_units else each.table for own in answers for each in own]
         screen.frame(tables, table_format, simulated=fit.study.simulated)
         return
     from alliance.diagnostics.sheets import sensitivity as sheets
@@ -165,7 +163,7 @@ def _unseen(
         screen.save(unseen_improvement_figure(fit, answers), figure)
     if table_format != "table":
         tables = [
-            answer.table().merge(answer.tipping_table()[["outcome", *_TIPPING]], on="outcome")
+            answer.table.merge(answer.tipping_table[["outcome", *_TIPPING]], on="outcome")
             for answer in answers
         ]
         screen.frame(tables, table_format, simulated=fit.study.simulated)

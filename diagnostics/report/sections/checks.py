@@ -154,7 +154,7 @@ def _predictive(material: Material) -> list[Part]:
 
 def _left_out(material: Material) -> list[Part]:
     fit, found = material.fit, list(material.loo.values())
-    checked = pd.concat([check.table() for check in found], ignore_index=True)
+    checked = pd.concat([check.table for check in found], ignore_index=True)
     labels = [words.label(fit.study, name) for name in checked["outcome"]]
     shown = zip(labels, sheets.results(checked, values=False), strict=True)
     rows = [{"Outcome": label, **row} for label, row in shown]

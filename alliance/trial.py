@@ -1,0 +1,711 @@
+"""Before a fit: a study's description, its data, and simulations that a fit can be planned by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import product
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from alliance.answer import Answer, Told, entitled, listed, telling
+from alliance.data_prep.errors import InputError, nearest
+from alliance.data_prep.files import AnyPath, as_path
+from alliance.data_prep.study import description
+from alliance.data_prep.study.description import Study as Description
+from alliance.data_prep.study.parts import ModelSettings
+from alliance.data_prep.trial.trial import Trial as Checked
+from alliance.data_prep.trial.trial import check_estimable, load_trial
+from alliance.inference.sampling.profiles import DEFAULT_SEED
+
+if TYPE_CHECKING:
+    from alliance.data_prep.registry.registry import Registry
+    from alliance.data_prep.simulator.simulation import Simulated
+    from alliance.inference.many_fits.task_runner import Workers
+    from alliance.inference.many_fits.task_store import TaskStore
+    from alliance.inference.sampling.profiles import Engine
+
+Data = AnyPath | pd.DataFrame
+Names = str | Sequence[str]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Study:
+    """What a trial's columns mean, and how it is to be analysed.
+
+    Attributes
+    ----------
+    description : alliance.data_prep.study.description.Study
+        What the study file says, with the outcomes and settings that were chosen.
+    path : Path or None
+        The study file; None where there is none.
+    whole : alliance.data_prep.study.description.Study
+        The description with all of its outcomes.
+
+    Examples
+    --------
+    >>> import alliance as al
+    >>> al.study("headache").outcomes
+    ('headache_3m', 'headache_12m')
+    """
+
+    description: Description
+    path: Path | None
+    whole: Description
+
+    @property
+    def outcomes(self) -> tuple[str, ...]:
+        """Names of the outcomes."""
+        return tuple(self.description.outcomes)
+
+    @property
+    def published(self) -> Path | None:
+        """The file of published findings beside the study file, if there is one."""
+        beside = None if self.path is None else self.path.with_name("published.toml")
+        return beside if beside is not None and beside.is_file() else None
+
+    def choose(
+        self,
+        outcome: Names | None = None,
+        *,
+        model: Mapping[str, Any] | None = None,
+        delta: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> Study:
+        """The study with some of its outcomes, or with another model.
+
+        Parameters
+        ----------
+        outcome : str or sequence of str, optional
+            Outcomes to keep; all by default.
+        model : mapping of str to setting, optional
+            Settings by the names that they have under ``[model]`` in a study file, such as
+            ``{"therapist": "intercept", "interaction": False}``.
+        delta : mapping of str to mapping of str to float, optional
+            How far unseen outcomes lie from what is expected, by outcome and arm.
+
+        Returns
+        -------
+        Study
+
+        Raises
+        ------
+        InputError
+            If there is no such outcome, arm or setting, or settings do not go together.
+        """
+        settings = dict(model or {})
+        for name in settings:
+            if name not in ModelSettings.model_fields:
+                raise InputError(
+                    f"The model has no setting {name!r}.", nearest(name, ModelSettings.model_fields)
+                )
+        chosen = description.narrowed(
+            self.description, outcomes=listed(outcome), delta=delta, **settings
+        )
+        return replace(self, description=chosen)
+
+    def read(
+        self,
+        data: Data,
+        *,
+        sample_therapists: int | None = None,
+        seed: int = DEFAULT_SEED,
+        dask: str | None = None,
+    ) -> Trial:
+        """Read and check the trial's data.
+
+        Parameters
+        ----------
+        data : str, path-like or pandas.DataFrame
+            A table (.csv .tsv .txt .xlsx .parquet .dta .sav) or a data frame. A folder or a pattern
+            such as ``"registry/*.parquet"`` stands for many files, of which cross-products are
+            kept.
+        sample_therapists : int, optional
+            Of many files all rows of so many therapists, drawn at random, as an ordinary trial.
+        seed : int
+            Of this sample.
+        dask : str, optional
+            Address of a Dask scheduler that reads many files.
+
+        Returns
+        -------
+        Trial
+
+        Raises
+        ------
+        DataError
+            With every problem of the data: row, column, value and what to do.
+        InputError
+            If the file cannot be read.
+        """
+        asked: dict[str, Any] = {"sample_therapists": sample_therapists, "seed": seed, "dask": dask}
+        return Trial(self, data, _read(self.description, data, **asked), asked)
+
+    def __repr__(self) -> str:
+        told = self.description
+        lines = [
+            entitled(told, told.title),
+            f"outcomes: {', '.join(self.outcomes)}",
+            f"arms: {', '.join(f'{code} ({label})' for code, label in told.arms.items())}",
+            f"{told.moderator.name}: {told.moderator.label}",
+            f"therapist effects: {told.model.therapist}; likelihood: {told.model.likelihood}",
+        ]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Trial:
+    """A trial's data, checked against its study; `al.fit` takes it.
+
+    Attributes
+    ----------
+    study : Study
+    data : str, path-like or pandas.DataFrame
+        What was read.
+    checked : alliance.data_prep.trial.trial.Trial or alliance.data_prep.registry.registry.Registry
+        The data as the models see them.
+    reading : dict
+        How it was read: `sample_therapists`, `seed`, `dask`.
+    simulated : alliance.data_prep.simulator.simulation.Simulated or None
+        Of a simulated trial: its table, its true values and where they come from.
+    """
+
+    study: Study
+    data: Data
+    checked: Checked | Registry
+    reading: dict[str, Any]
+    simulated: Simulated | None = None
+
+    @property
+    def flow(self) -> pd.DataFrame:
+        """Who enters the analysis of each outcome, and for want of what others do not."""
+        return self.checked.flow
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What one should know of the data though it is no error."""
+        return self.checked.notes
+
+    def choose(
+        self,
+        outcome: Names | None = None,
+        *,
+        model: Mapping[str, Any] | None = None,
+        delta: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> Trial:
+        """The same data, read again for some of the outcomes or another model.
+
+        Parameters
+        ----------
+        outcome, model, delta
+            As of `Study.choose`.
+        """
+        if not (listed(outcome) or model or delta):
+            return self
+        study = self.study.choose(outcome, model=model, delta=delta)
+        return replace(study.read(self.data, **self.reading), simulated=self.simulated)
+
+    def prior(
+        self, outcome: Names | None = None, *, draws: int = 2000, seed: int = DEFAULT_SEED
+    ) -> Answer:
+        """Ask, before any fit, whether the priors are plausible on each outcome's own scale.
+
+        Parameters
+        ----------
+        outcome : str or sequence of str, optional
+        draws : int
+            Trials simulated from the priors.
+        seed : int
+
+        Returns
+        -------
+        Answer
+            ``verdict`` says of each outcome whether they are plausible, too wide or too tight.
+        """
+        from alliance.diagnostics.checks.prior_check import prior_check
+        from alliance.diagnostics.figures.prior_figure import prior_figure
+        from alliance.diagnostics.sheets import checks as sheets
+
+        rows = estimable_rows(self.choose(outcome), "The check of the priors")
+        checks = [prior_check(rows, name, draws=draws, seed=seed) for name in rows.study.outcomes]
+        return Answer(
+            entitled(rows.study, "What the priors expect"),
+            pd.concat([check.table for check in checks], ignore_index=True),
+            found=checks,
+            _read=lambda: ([sheets.prior(each) for each in checks], sheets.prior_legend(checks)),
+            verdict="; ".join(f"{check.outcome} {check.verdict}" for check in checks),
+            _drawn=partial(prior_figure, checks),
+        )
+
+    def save(self, path: AnyPath, *, overwrite: bool = False) -> tuple[Path, ...]:
+        """Write a simulated trial as CSV, its study file and true values beside it.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The table, ending in .csv.
+        overwrite : bool
+            Replace what was simulated there before.
+
+        Returns
+        -------
+        tuple of Path
+            The files written.
+
+        Raises
+        ------
+        InputError
+            If the trial is not a simulated one, or the place is taken.
+        """
+        from alliance.data_prep.simulator.simulation import write_simulated
+
+        if self.simulated is None:
+            raise InputError("Only simulated trials are written.", "Its data are a file already.")
+        return write_simulated(self.simulated, path, overwrite=overwrite)
+
+    def _told(self) -> Answer:
+        from alliance.diagnostics.sheets.results import flow
+
+        checked = self.checked
+        return Answer(
+            entitled(checked.study, f"Trial read from {checked.source}"),
+            checked.flow,
+            notes=checked.notes,
+            _read=lambda: ([flow(checked.study, checked.flow)], []),
+        )
+
+    def __repr__(self) -> str:
+        return repr(self._told())
+
+    def _repr_html_(self) -> str:
+        return self._told()._repr_html_()
+
+
+def studies() -> tuple[str, ...]:
+    """Names of the studies that come along.
+
+    Examples
+    --------
+    >>> import alliance as al
+    >>> al.studies()
+    ('ferreira2013', 'headache')
+    """
+    return tuple(description.bundled_studies())
+
+
+def study(name: AnyPath) -> Study:
+    """Read a study's description.
+
+    Parameters
+    ----------
+    name : str or path-like
+        The name of a study that comes along, a ``study.toml``, or a folder that holds one.
+
+    Returns
+    -------
+    Study
+
+    Raises
+    ------
+    InputError
+        If there is no such study, or its file has faults; all are told.
+
+    Examples
+    --------
+    >>> import alliance as al
+    >>> al.study("ferreira2013").outcomes
+    ('function', 'gpe', 'pain', 'disability')
+    """
+    path = description.find_study(name)
+    whole = description.read_study(path)
+    return Study(whole, path, whole)
+
+
+def simulate(
+    *,
+    patients: int = 240,
+    therapists: int = 12,
+    seed: int = DEFAULT_SEED,
+    nested: bool = False,
+) -> Trial:
+    """Simulate a trial like the published one of 2013, with true values that one knows.
+
+    Parameters
+    ----------
+    patients, therapists : int
+    seed : int
+    nested : bool
+        Each therapist treats in one arm only.
+
+    Returns
+    -------
+    Trial
+        ``simulated.truth`` has the true values; `Trial.save` writes all of it.
+
+    Examples
+    --------
+    >>> import alliance as al
+    >>> al.simulate(patients=60, therapists=4).flow["rows_read"].tolist()
+    [60, 60, 60, 60]
+    """
+    from alliance.data_prep.simulator.simulation import simulate_trial
+
+    made = simulate_trial(seed=seed, patients=patients, therapists=therapists, crossed=not nested)
+    # The findings that a simulated trial is held against are those of the study it imitates.
+    path = description.bundled_studies()["ferreira2013"]
+    return replace(Study(made.study, path, made.study).read(made.frame), simulated=made)
+
+
+def calibrate(
+    study: Study | AnyPath,
+    data: Data | None = None,
+    *,
+    outcome: Names | None = None,
+    model: Mapping[str, Any] | None = None,
+    trials: int = 200,
+    patients: int = 182,
+    therapists: int = 12,
+    nested: bool = False,
+    engine: Engine | None = None,
+    store: AnyPath | None = None,
+    dask: str | None = None,
+    workers: int | None = None,
+    seed: int = DEFAULT_SEED,
+    progress: bool | Told = True,
+) -> Answer:
+    """Check by simulation whether posteriors are as wide, and where, as they say.
+
+    Parameters
+    ----------
+    study : Study, str or path-like
+    data : str, path-like or pandas.DataFrame, optional
+        A trial whose patients are kept; imagined ones by default.
+    outcome, model
+        As of `Study.choose`.
+    trials : int
+        Simulated trials of each outcome.
+    patients, therapists : int
+        So many are imagined.
+    nested : bool
+        Each imagined therapist treats in one arm only.
+    engine : {"nuts", "instant"}, optional
+        instant by default for Gaussian outcomes as rated, nuts for others.
+    store : str or path-like, optional
+        File that keeps every result as it comes: the same call goes on with it.
+    dask : str, optional
+        Address of a Dask scheduler, in place of processes of this machine.
+    workers : int, optional
+        Processes of this machine; one for each core by default.
+    seed : int
+    progress : bool or callable
+        As of `alliance.fit`; called with the fits done and to do.
+
+    Returns
+    -------
+    Answer
+        ``verdict`` is PASS or FAIL.
+    """
+    from alliance.diagnostics.figures.many_fits_figures import rank_figure
+    from alliance.diagnostics.sheets.many_fits import calibration
+    from alliance.inference.many_fits import calibration_runs as runs
+
+    chosen = opened(study).choose(outcome, model=model)
+    rows = None if data is None else estimable_rows(chosen.read(data), "Calibration")
+    questions = runs.calibration_questions(
+        chosen.description,
+        None if rows is None else rows.data,
+        patients=patients,
+        therapists=therapists,
+        seed=seed,
+        engine=engine,
+        nested=nested,
+    )
+    facts = runs.calibration_facts(questions)
+    with _many_fits(store, facts, dask, workers, progress) as (working, kept, told):
+        found = runs.calibrate_study(working, kept, questions, trials, progress=told)
+    table = found.table
+    return Answer(
+        entitled(chosen.description, f"Calibration by {trials} simulated trials of each outcome"),
+        table,
+        found=found,
+        _read=lambda: ([calibration(table, found, name) for name in found.outcomes], []),
+        verdict="PASS" if found.passed else "FAIL",
+        notes=_failed(found.failures),
+        _drawn=partial(rank_figure, chosen.description, found),
+    )
+
+
+def assurance(
+    study: Study | AnyPath,
+    *,
+    patients: int | Sequence[int],
+    therapists: int | Sequence[int],
+    interaction: float | Sequence[float],
+    outcome: str | None = None,
+    contrast: str | None = None,
+    probability: float = 0.975,
+    threshold: float = 0.0,
+    model: Mapping[str, Any] | None = None,
+    nested: bool = False,
+    alliance_slope: float = 0.3,
+    baseline_slope: float = 0.5,
+    therapist_sd: float = 0.23,
+    therapist_slope_sd: float = 0.1,
+    trials: int = 200,
+    engine: Engine | None = None,
+    store: AnyPath | None = None,
+    dask: str | None = None,
+    workers: int | None = None,
+    seed: int = DEFAULT_SEED,
+    progress: bool | Told = True,
+) -> Answer:
+    """Tell how large a trial must be to find an interaction convincing.
+
+    Parameters
+    ----------
+    study : Study, str or path-like
+    patients, therapists : int or sequence of int
+        Sizes of the trials.
+    interaction : float or sequence of float
+        Differences of the two arms' alliance slopes, in residual SDs of the outcome for one SD of
+        the alliance. With 0 the chance is that of a false alarm.
+    outcome : str, optional
+        Needed where there are several.
+    contrast : str, optional
+        Which arms, such as ``"MCE-GE"``; needed beyond two.
+    probability : float
+        A trial convinces if the interaction is this probable, either way,
+    threshold : float
+        to be beyond this, in the unit of `interaction`.
+    model
+        As of `Study.choose`.
+    nested : bool
+        Each therapist treats in one arm only.
+    alliance_slope, baseline_slope, therapist_sd, therapist_slope_sd : float
+        What is true in every trial, in residual SDs.
+    trials : int
+        Simulated trials of each size.
+    engine, store, dask, workers, seed, progress
+        As of `calibrate`.
+
+    Returns
+    -------
+    Answer
+    """
+    from alliance.diagnostics.figures.many_fits_figures import assurance_figure
+    from alliance.diagnostics.sheets import many_fits as sheets
+    from alliance.inference.many_fits import assurance as planned
+
+    chosen = opened(study).choose(outcome, model=model)
+    question = planned.assurance_question(
+        chosen.description,
+        contrast,
+        planned.Assumptions(alliance_slope, baseline_slope, therapist_sd, therapist_slope_sd),
+        planned.Criterion(probability, threshold),
+        nested=nested,
+        seed=seed,
+        engine=engine,
+    )
+    asked = (patients, therapists, interaction)
+    grid: list[Any] = list(product(*(sorted(set(listed(given))) for given in asked)))
+    planned.require_grid(question, grid)
+    facts = planned.assurance_facts(question)
+    with _many_fits(store, facts, dask, workers, progress) as (working, kept, told):
+        table, failures = planned.assurance(working, kept, question, grid, trials, progress=told)
+    named = f"Interaction {question.contrast} on {question.spec.outcome}"
+    return Answer(
+        f"{named}: chance that a trial convinces",
+        table,
+        found=question,
+        _read=lambda: ([sheets.assurance(table, question)], sheets.assurance_legend(question)),
+        notes=_failed(failures),
+        _drawn=partial(assurance_figure, question, table),
+    )
+
+
+def multiverse(
+    study: Study | AnyPath,
+    data: Data,
+    *,
+    outcome: Names | None = None,
+    vary: Names | None = None,
+    full: bool = False,
+    quantity: Names | None = None,
+    interval: float = 0.95,
+    at: float | None = None,
+    extrapolate: bool = False,
+    profile: str = "ci",
+    engine: Engine | None = None,
+    store: AnyPath | None = None,
+    dask: str | None = None,
+    workers: int | None = None,
+    seed: int = DEFAULT_SEED,
+    progress: bool | Told = True,
+) -> Answer:
+    """Fit every defensible analysis of a trial, and show what the conclusions hang on.
+
+    Parameters
+    ----------
+    study : Study, str or path-like
+    data : str, path-like or pandas.DataFrame
+    outcome : str or sequence of str, optional
+    vary : str or sequence of str, optional
+        Only these choices: likelihood, therapist, covariates, missing_alliance, prior_scale,
+        patients. All by default.
+    full : bool
+        Cross every likelihood with all other choices.
+    quantity : str or sequence of str, optional
+        Only these in the figure, such as ``"interaction:MCE-GE"``.
+    interval : float
+    at, extrapolate
+        Where arms are compared, as of `Run.summary`.
+    profile : str
+        How much is sampled for each analysis.
+    engine : {"nuts", "instant"}, optional
+        instant by default where it fits.
+    store, dask, workers, seed, progress
+        As of `calibrate`.
+
+    Returns
+    -------
+    Answer
+        One row for each quantity of each analysis; ``found`` has how far they agree.
+    """
+    from alliance.diagnostics import multiverse as judged
+    from alliance.diagnostics.figures.many_fits_figures import multiverse_figure
+    from alliance.diagnostics.sheets import many_fits as sheets
+    from alliance.inference.draws.quantiles import tails
+    from alliance.inference.many_fits.multiverse import build_multiverse
+    from alliance.inference.sampling.profiles import find_profile
+
+    tails(interval)  # refuses what is no probability
+    chosen, sampler = opened(study).choose(outcome), find_profile(profile)
+    built = build_multiverse(chosen.description, data, listed(vary), full=full)
+    wanted = judged.wanted_quantities(built, listed(quantity))
+    settings: dict[str, Any] = {"engine": engine, "interval": interval, "at": at}
+    facts = judged.multiverse_facts(built, sampler, seed, **settings)
+    with _many_fits(store, facts, dask, workers, progress) as (working, kept, told):
+        table = judged.fit_multiverse(
+            working,
+            kept,
+            built,
+            sampler,
+            seed,
+            extrapolate=extrapolate,
+            progress=told,
+            **settings,
+        )
+    summary = judged.multiverse_summary(table)
+    return Answer(
+        entitled(chosen.description, f"{len(built.analyses)} analyses"),
+        table,
+        found=summary,
+        _read=lambda: (
+            sheets.multiverse(summary, built, interval),
+            sheets.multiverse_legend(interval),
+        ),
+        notes=tuple(f"The data cannot carry {name}: {why}" for name, why in built.left_out.items()),
+        _drawn=lambda: multiverse_figure(built, judged.curves_of(table, wanted), interval, at),
+    )
+
+
+def estimable_rows(trial: Trial, what: str) -> Checked:
+    """A trial's patients, who can tell of therapists what the model asks of them.
+
+    Parameters
+    ----------
+    trial : Trial
+    what : str
+        What needs them, for the message.
+
+    Raises
+    ------
+    InputError
+        If it was read as cross-products.
+    DataError
+        If it has too few therapists.
+    """
+    if not isinstance(trial.checked, Checked):
+        raise InputError(
+            f"{what} needs patients' rows, and many files were read as cross-products.",
+            "Read some therapists with their rows: sample_therapists=200.",
+        )
+    check_estimable(trial.checked, trial.checked.study.model.therapist)
+    return trial.checked
+
+
+def opened(study: Study | AnyPath) -> Study:
+    """A study that is given itself, by its name or by its file."""
+    return study if isinstance(study, Study) else _study(study)
+
+
+_study = study  # parameters of the name hide the function
+
+
+def _read(
+    described: Description,
+    data: Data,
+    *,
+    sample_therapists: int | None,
+    seed: int,
+    dask: str | None,
+) -> Checked | Registry:
+    if isinstance(data, pd.DataFrame) or not _many_files(as_path(data)):
+        if sample_therapists is not None or dask is not None:
+            name = "dask" if sample_therapists is None else "sample_therapists"
+            raise InputError(
+                f"{name} is for tables in many files, and this is one.",
+                "Leave it out, or name a folder or a pattern such as 'registry/*.parquet'.",
+            )
+        return load_trial(described, data)
+    from alliance.data_prep.registry import registry
+
+    with nullcontext(None) if dask is None else _cluster(dask) as compute:
+        if sample_therapists is not None:
+            return registry.sample_therapists(described, data, sample_therapists, seed, compute)
+        return registry.load_registry(described, data, compute)
+
+
+def _many_files(data: Path) -> bool:
+    if data.is_file():
+        return False
+    from alliance.data_prep.registry.registry import is_registry  # loads Dask
+
+    return is_registry(data)
+
+
+@contextmanager
+def _cluster(address: str) -> Iterator[Callable[[Any], Any]]:
+    from alliance.inference.many_fits.cluster import compute, open_cluster
+
+    with open_cluster(address) as client:
+        yield partial(compute, client)
+
+
+@contextmanager
+def _many_fits(
+    store: AnyPath | None,
+    facts: Mapping[str, Any],
+    dask: str | None,
+    workers: int | None,
+    progress: bool | Told,
+) -> Iterator[tuple[Workers, TaskStore, Told | None]]:
+    """Workers, and the store of their results: one that stays, or one for this call alone."""
+    from alliance.inference.many_fits.task_runner import open_workers
+    from alliance.inference.many_fits.task_store import open_store
+
+    with (
+        TemporaryDirectory() as folder,
+        open_store(Path(folder) / "results.sqlite" if store is None else store, facts) as kept,
+        telling(progress, "fits:") as told,
+        open_workers(dask, workers) as working,
+    ):
+        yield working, kept, told
+
+
+def _failed(failures: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(f"The fit of trial {task} failed: {why}" for task, why in failures.items())
