@@ -399,7 +399,8 @@ def _table(sheet: Sheet, short: bool) -> Table:
 def _text(cell: Any, short: bool) -> str:
     from alliance.diagnostics.sheet import Cell
 
-    return cell.code if short and isinstance(cell, Cell) else str(cell)
+    coded = short and isinstance(cell, Cell) and len(cell.code) < len(cell)
+    return cell.code if coded else str(cell)
 
 
 def _marked(cell: str, short: bool) -> str:
