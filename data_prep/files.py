@@ -18,6 +18,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from alliance.data_prep.errors import InputError
+from alliance.data_prep.partial_files import current_umask, write_partial
 
 type AnyPath = str | os.PathLike[str]
 """How a caller of the Python interface may name a file or a folder."""
@@ -237,13 +238,11 @@ def list_files(folder: Path, contents: Mapping[str, bytes]) -> Path:
     for name, content in contents.items():
         before = [digest(folder / name)] if (folder / name).is_file() else []
         kept[name] = list(dict.fromkeys([*before, hashlib.sha256(content).hexdigest()]))
-    path, partial = folder / LIST, folder / f".{LIST}.{os.getpid()}.partial"
-    try:
-        text = json.dumps({"format": _FORMAT, "files": kept}, indent=2, ensure_ascii=False)
-        partial.write_text(text + "\n", encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    path = folder / LIST
+    text = json.dumps({"format": _FORMAT, "files": kept}, indent=2, ensure_ascii=False)
+    partial = write_partial(path, f"{text}\n".encode())
+    partial.chmod(0o666 & ~current_umask())
+    partial.replace(path)
     return path
 
 

@@ -22,6 +22,7 @@ from alliance.cli.commands import prior as prior_command
 from alliance.cli.commands import report as reporting_command
 from alliance.cli.commands import reproduce as reproducing_command
 from alliance.cli.commands import sensitivity as sensitivity_command
+from alliance.cli.files import with_file_options
 from alliance.cli.options.common import (
     DEFAULT_SEED,
     AtOption,
@@ -53,7 +54,16 @@ from alliance.cli.options.model_options import (
 )
 from alliance.cli.options.scale_options import DaskOption, SampleOption
 
-app = typer.Typer(
+
+class _Front(typer.Typer):
+    """`alliance` itself, whose commands have the options that their files ask for."""
+
+    def command(self, *args: Any, **settings: Any) -> Any:
+        register = super().command(*args, **settings)
+        return lambda function: register(with_file_options(function))
+
+
+app = _Front(
     name="alliance",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

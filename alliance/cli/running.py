@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import shlex
 from collections.abc import Callable
 from functools import wraps
@@ -10,6 +11,7 @@ from typing import Any
 
 import typer
 
+from alliance.cli.files import asked, require_places, tidy
 from alliance.cli.screen import render
 from alliance.data_prep.errors import DataError, IncompleteSamplingError, InputError
 from alliance.data_prep.study.description import find_study, read_study
@@ -24,6 +26,10 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     @wraps(function)
     def guarded(*arguments: Any, **options: Any) -> None:
         try:
+            given = inspect.signature(function).bind(*arguments, **options).arguments
+            for sentence in tidy(given):
+                render.note(sentence)
+            require_places(given)
             function(*arguments, **options)
         except DataError as error:
             render.problems(error)
@@ -76,7 +82,7 @@ def load_run(
     from alliance.inference.runs.run_folder import load_fit
 
     described = None if study is None else read_study(find_study(study))
-    fitted = load_fit(run, study=described, data=data)
+    fitted = load_fit(run, study=described, data=data, accept_changed=asked("accept_changed"))
     for difference in fitted.differences:
         render.note(difference)
     if rows and fitted.rowless:

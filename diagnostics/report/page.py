@@ -19,11 +19,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from alliance.data_prep.errors import InputError
 from alliance.diagnostics.figures.figure_page import save
 from alliance.diagnostics.report.parts import Anchor, Picture, Section
 from alliance.inference.runs.fit import Fit
-from alliance.inference.runs.whole_files import GENERATOR, is_report
+from alliance.inference.runs.whole_files import GENERATOR
 
 # Outlines look the same on every machine: no font is missing there, none has to be loaded.
 STYLE: dict[Any, Any] = {"svg.fonttype": "path", "svg.image_inline": True}
@@ -125,30 +124,3 @@ def report_html(fit: Fit, sections: Sequence[Section]) -> str:
 def _svg(picture: Picture) -> Markup:
     name = f"figure-{picture.name}"
     return Markup(inline_svg(picture.figure, name, picture.title, picture.description))
-
-
-def require_writable(path: Path, *, overwrite: bool = False) -> None:
-    """Refuse a place where a report cannot be written, before it is made.
-
-    Parameters
-    ----------
-    path : Path
-    overwrite : bool
-        Whether a file that is no report may be replaced; an earlier report always is.
-
-    Raises
-    ------
-    InputError
-        If something else is there, or the folder does not exist.
-    """
-    if path.is_dir():
-        raise InputError(f"{str(path)!r} is a folder.", "Name a file with --out.")
-    if not path.absolute().parent.is_dir():
-        raise InputError(
-            f"The folder {str(path.parent)!r} does not exist.", "Make it, or name another place."
-        )
-    if path.exists() and not overwrite and not is_report(path):
-        raise InputError(
-            f"{str(path)!r} exists and is not a report.",
-            "Name another file with --out, or replace it with --overwrite.",
-        )

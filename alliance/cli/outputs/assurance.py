@@ -92,11 +92,9 @@ def assurance(
     for task, failure in list(failures.items())[:3]:
         render.note(f"The fit of trial {task} failed: {failure}")
     if figure is not None:
-        from alliance.diagnostics.figures.comparison_figure import save_figure
         from alliance.diagnostics.figures.many_fits_figures import assurance_figure
 
-        render.letters(save_figure(assurance_figure(question, table), figure))
-        render.say(f"Written: {figure}")
+        render.save(assurance_figure(question, table), figure)
     if table_format == "table":
         _print(table, question)
     else:

@@ -80,11 +80,9 @@ def calibrate(
         found = calibrate_study(client, kept, questions, trials, progress=progress)
     table = found.table()
     if figure is not None:
-        from alliance.diagnostics.figures.comparison_figure import save_figure
         from alliance.diagnostics.figures.many_fits_figures import rank_figure
 
-        render.letters(save_figure(rank_figure(described, found), figure))
-        render.say(f"Written: {figure}")
+        render.save(rank_figure(described, found), figure)
     if table_format == "table":
         for name in found.outcomes:
             _print(table[table["outcome"] == name], found, name)

@@ -68,11 +68,9 @@ def effects(
         for outcome in asked
     ]
     if figure is not None:
-        from alliance.diagnostics.figures.comparison_figure import save_figure
         from alliance.diagnostics.figures.effect_figures import FIGURES
 
-        render.letters(save_figure(FIGURES[plot](fit, answers), figure))
-        render.say(f"Written: {figure}")
+        render.save(FIGURES[plot](fit, answers), figure)
     if table_format == "table":
         effect_table.effects(fit, answers)
     else:

@@ -310,7 +310,4 @@ class _Status:
 
 
 def _save(drawn: Any, path: Path) -> None:
-    from alliance.diagnostics.figures.comparison_figure import save_figure
-
-    render.letters(save_figure(drawn, path))
-    render.say(f"Written: {path}")
+    render.save(drawn, path)

@@ -46,7 +46,7 @@ def multiverse(
 ) -> None:
     """Fit, print and draw."""
     described = narrowed(read_study(find_study(study)), outcomes=outcomes)
-    from alliance.diagnostics.figures.comparison_figure import require_figure, save_figure
+    from alliance.diagnostics.figures.comparison_figure import require_figure
     from alliance.diagnostics.multiverse import (
         curves_of,
         fit_multiverse,
@@ -88,8 +88,7 @@ def multiverse(
         from alliance.diagnostics.figures.many_fits_figures import multiverse_figure
 
         drawn = multiverse_figure(built, curves_of(table, wanted), interval, at)
-        render.letters(save_figure(drawn, figure))
-        render.say(f"Written: {figure}")
+        render.save(drawn, figure)
     if table_format == "table":
         _print(multiverse_summary(table), built, interval, at)
     else:

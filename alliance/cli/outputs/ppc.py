@@ -40,11 +40,9 @@ def ppc(
     chosen = [name for name in fit.outcomes if not outcomes or name in outcomes]
     checks = [predictive_check(fit, outcome, seed=seed) for outcome in chosen]
     if figure is not None:
-        from alliance.diagnostics.figures.comparison_figure import save_figure
         from alliance.diagnostics.figures.predictive_figures import FIGURES
 
-        render.letters(save_figure(FIGURES[plot](fit, checks), figure))
-        render.say(f"Written: {figure}")
+        render.save(FIGURES[plot](fit, checks), figure)
     if table_format != "table":
         table = pd.concat([check.table() for check in checks], ignore_index=True)
         render.frame(table, table_format, simulated=fit.study.simulated)

@@ -119,10 +119,7 @@ def predict(
 
 
 def _write(drawn: Any, path: Path) -> None:
-    from alliance.diagnostics.figures.comparison_figure import save_figure
-
-    render.letters(save_figure(drawn, path))
-    render.say(f"Written: {path}")
+    render.save(drawn, path)
 
 
 def _require_one_source(

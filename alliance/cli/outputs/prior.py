@@ -47,11 +47,9 @@ def prior(
     check_estimable(trial, described.model.therapist)
     checks = [prior_check(trial, name, draws=draws, seed=seed) for name in described.outcomes]
     if figure is not None:
-        from alliance.diagnostics.figures.comparison_figure import save_figure
         from alliance.diagnostics.figures.prior_figure import prior_figure
 
-        render.letters(save_figure(prior_figure(checks), figure))
-        render.say(f"Written: {figure}")
+        render.save(prior_figure(checks), figure)
     if table_format != "table":
         table = pd.concat([check.table() for check in checks], ignore_index=True)
         render.frame(table, table_format, simulated=described.simulated)

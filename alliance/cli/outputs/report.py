@@ -38,18 +38,19 @@ def report(
     from alliance.diagnostics.report.contents import write_sections
     from alliance.diagnostics.report.exports import write_tables
     from alliance.diagnostics.report.material import Material
-    from alliance.diagnostics.report.page import report_html, require_writable
+    from alliance.diagnostics.report.page import report_html
     from alliance.diagnostics.verdicts import Verdict
     from alliance.inference.answers.prediction_tables import require_interval
     from alliance.inference.estimands.compared_at import require_place
-    from alliance.inference.runs.whole_files import write_whole
+    from alliance.inference.runs.whole_files import PAGE, require_output, write_whole
 
     path = run / REPORT if out is None else out
     require_interval(interval)
     fitted = load_run(run)
     for outcome in fitted.outcomes:
         require_place(fitted, outcome, at, extrapolate=extrapolate)
-    require_writable(path, overwrite=overwrite and out is not None)
+    read = [given for given in (published,) if given is not None]
+    require_output(path, PAGE, overwrite=overwrite and out is not None, inputs=read)
     findings = read_findings(fitted, run, published)
     material = Material(fitted, findings, interval, at=at, extrapolate=extrapolate)
     sections = write_sections(material)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from alliance.cli.files import asked
 from alliance.cli.options.data_files import load_data
 from alliance.cli.outputs.prior_costs import prior_costs
 from alliance.cli.outputs.report import REPORT, write_report
@@ -246,7 +247,13 @@ def diagnose(
         from alliance.diagnostics.gate.junit import write_junit
 
         described = fitted.study
-        write_junit(reports, junit, title=described.title, simulated=described.simulated)
+        write_junit(
+            reports,
+            junit,
+            title=described.title,
+            simulated=described.simulated,
+            overwrite=asked("overwrite"),
+        )
         render.say(f"Written: {junit}")
     render.gate(fitted, reports, table_format)
     _leave_by_gate(reports)
@@ -275,12 +282,10 @@ def summary(
         return
     table = fitted.summary(interval=interval, per_sd=per_sd, **places)
     if figure is not None:
-        from alliance.diagnostics.figures.comparison_figure import save_figure
         from alliance.diagnostics.figures.contrast_figure import contrast_figure
 
         drawn = contrast_figure(fitted, table, interval=interval, at=at)
-        render.letters(save_figure(drawn, figure))
-        render.say(f"Written: {figure}")
+        render.save(drawn, figure)
     render.summary(fitted, table, table_format, interval=interval, per_sd=per_sd, at=at)
     if table_format == "table":  # a machine reads one table
         run_facts.patients(fitted)
@@ -346,8 +351,7 @@ def compare(
     if table_format == "table":
         run_facts.choices(model_choices(fitted))
     if figure is not None:
-        from alliance.diagnostics.figures.comparison_figure import comparison_figure, save_figure
+        from alliance.diagnostics.figures.comparison_figure import comparison_figure
 
         drawn = comparison_figure(fitted, table, interval=interval, at=at)
-        render.letters(save_figure(drawn, figure))
-        render.say(f"Written: {figure}")
+        render.save(drawn, figure)

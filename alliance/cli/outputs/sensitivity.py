@@ -341,10 +341,7 @@ def _save(
 ) -> None:
     if path is None:
         return
-    from alliance.diagnostics.figures.comparison_figure import save_figure
-
-    render.letters(save_figure(draw(fit, answers), path))
-    render.say(f"Written: {path}")
+    render.save(draw(fit, answers), path)
 
 
 @contextmanager

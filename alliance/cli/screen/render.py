@@ -7,12 +7,14 @@ import math
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 
+from alliance.cli.files import asked
 from alliance.cli.screen.narrow import Table, needed, print_whole
 from alliance.data_prep.errors import DataError
 from alliance.data_prep.study.description import Study
@@ -63,10 +65,20 @@ def note(text: str) -> None:
     _err().print(f"[yellow]Note:[/yellow] {escape(text)}")
 
 
-def letters(missing: str) -> None:
-    """Say, once for a figure, which characters no installed font has."""
+def save(drawn: Any, path: Path) -> None:
+    """Write a figure, and say so; once for a figure, which characters no installed font has.
+
+    Parameters
+    ----------
+    drawn : matplotlib.figure.Figure
+    path : Path
+    """
+    from alliance.diagnostics.figures.comparison_figure import save_figure
+
+    missing = save_figure(drawn, path, overwrite=asked("overwrite"))
     if missing:
         note(f"No installed font has {' '.join(missing)}: drawn as boxes. Install one that has.")
+    say(f"Written: {path}")
 
 
 def error(text: str) -> None:
