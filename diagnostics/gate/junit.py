@@ -13,6 +13,7 @@ import re
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
+from alliance.data_prep.errors import visible
 from alliance.data_prep.files import AnyPath, as_path
 from alliance.diagnostics.gate.gate import GateReport
 from alliance.diagnostics.verdicts import CheckResult, Verdict
@@ -120,4 +121,4 @@ def _count(element: ET.Element, suites: Sequence[ET.Element]) -> None:
 
 
 def _clean(text: str) -> str:
-    return FORBIDDEN.sub("\ufffd", text)
+    return visible(FORBIDDEN.sub("\ufffd", text))

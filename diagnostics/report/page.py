@@ -19,6 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from alliance.data_prep.errors import visible
 from alliance.diagnostics.figures.figure_page import save
 from alliance.diagnostics.report.parts import Anchor, Picture, Section
 from alliance.inference.runs.fit import Fit
@@ -90,9 +91,15 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
+        finalize=_shown,
     )
     environment.tests["anchor"] = lambda cell: isinstance(cell, Anchor)
     return environment.get_template("report.html")
+
+
+def _shown(value: Any) -> Any:
+    """What an expression of the template gives; of other people's text what steers is shown."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def report_html(fit: Fit, sections: Sequence[Section]) -> str:

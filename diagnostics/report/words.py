@@ -249,3 +249,30 @@ def counted(count: int, noun: str) -> str:
 def contrast(fit: Fit, level: str) -> str:
     """A contrast of two arms in words, ``MCE minus GE``, from its name in the tables."""
     return contrast_words(tuple(fit.study.arms))[level]
+
+
+def of_one_patient(therapist: str, single: bool) -> str:
+    """A therapist's code; of one with a single patient it says so.
+
+    Parameters
+    ----------
+    therapist : str
+    single : bool
+    """
+    return f"{therapist} (one patient)" if single else therapist
+
+
+def single_patients(hidden: bool, shown: bool) -> str:
+    """A sentence about therapists with one patient: that they are left out, or what they tell.
+
+    Parameters
+    ----------
+    hidden : bool
+        Whether they are left out.
+    shown : bool
+        Whether there are any among those shown.
+    """
+    if hidden:
+        return " Therapists with one patient are left out."
+    told = " What is said of a therapist with one patient is said of that patient."
+    return told if shown else ""

@@ -17,7 +17,15 @@ import pandas as pd
 import xarray as xr
 
 from alliance.data_prep.errors import InputError
-from alliance.data_prep.files import AnyPath, as_path, digest, file_bytes, foreign_files, named
+from alliance.data_prep.files import (
+    AnyPath,
+    as_path,
+    csv_text,
+    digest,
+    file_bytes,
+    foreign_files,
+    named,
+)
 from alliance.data_prep.partial_files import (
     PARTIAL,
     PREVIOUS,
@@ -201,7 +209,7 @@ def _write(
     for name, table in (own | dict(tables)).items():
         if fit.study.simulated:
             table = table.assign(**{SIMULATED: "SIMULATED"})
-        table.to_csv(folder / name, index=False)
+        (folder / name).write_text(csv_text(table), encoding="utf-8")
     hashes = {entry.name: digest(entry) for entry in sorted(folder.iterdir())}
     places = {"compared_at": compared_at(fit)}
     own = {key: value for key, value in fit.manifest.items() if key != OWN_DIGEST}

@@ -13,6 +13,7 @@ from alliance.cli.options.common import (
     LARGEST_SEED,
     FigureOption,
     FormatOption,
+    HideSingleOption,
     IntervalOption,
     RunArgument,
     TableFormat,
@@ -157,6 +158,7 @@ def therapists(
         typer.Option("--extrapolate", help="Allow an alliance that was not observed, and mark it."),
     ] = False,
     interval: IntervalOption = 0.95,
+    hide_single: HideSingleOption = False,
     figure: FigureOption = None,
     table_format: FormatOption = TableFormat.TABLE,
 ) -> None:
@@ -167,6 +169,7 @@ def therapists(
         alliance=alliance,
         extrapolate=extrapolate,
         interval=interval,
+        hide_single=hide_single,
         figure=figure,
         table_format=table_format.value,
     )

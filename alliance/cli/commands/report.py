@@ -8,7 +8,13 @@ from typing import Annotated
 
 import typer
 
-from alliance.cli.options.common import AtOption, ExtrapolateAtOption, IntervalOption, RunArgument
+from alliance.cli.options.common import (
+    AtOption,
+    ExtrapolateAtOption,
+    HideSingleOption,
+    IntervalOption,
+    RunArgument,
+)
 
 
 def report(
@@ -29,6 +35,7 @@ def report(
     interval: IntervalOption = 0.95,
     at: AtOption = None,
     extrapolate: ExtrapolateAtOption = False,
+    hide_single: HideSingleOption = False,
     overwrite: Annotated[
         bool,
         typer.Option(
@@ -51,4 +58,5 @@ def report(
         overwrite=overwrite,
         at=at,
         extrapolate=extrapolate,
+        hide_single=hide_single,
     )

@@ -55,6 +55,13 @@ FigureOption = Annotated[
 IntervalOption = Annotated[
     float, typer.Option(help="Probability of the equal-tailed intervals, between 0 and 1.")
 ]
+HideSingleOption = Annotated[
+    bool,
+    typer.Option(
+        "--hide-single",
+        help="Leave out therapists with one patient: what is said of them is said of the patient.",
+    ),
+]
 AtOption = Annotated[
     float | None,
     typer.Option(

@@ -206,13 +206,21 @@ def therapists(
     alliance: float | None,
     extrapolate: bool,
     interval: float,
+    hide_single: bool,
     figure: Path | None,
     table_format: str,
 ) -> None:
     """Print the therapists' table."""
     fitted = load_run(run)
     answers = [
-        described(fitted, outcome, alliance=alliance, interval=interval, extrapolate=extrapolate)
+        described(
+            fitted,
+            outcome,
+            alliance=alliance,
+            interval=interval,
+            extrapolate=extrapolate,
+            hide_single=hide_single,
+        )
         for outcome in _chosen(fitted, outcomes)
     ]
     if any(answer.ranks is None for answer in answers):

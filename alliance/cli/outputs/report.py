@@ -32,6 +32,7 @@ def report(
     overwrite: bool,
     at: float | None = None,
     extrapolate: bool = False,
+    hide_single: bool = False,
 ) -> None:
     """Write the report, and its tables if they are asked for."""
     from alliance.diagnostics.gate.fit_gate import worst_verdict
@@ -52,7 +53,9 @@ def report(
     read = [given for given in (published,) if given is not None]
     require_output(path, PAGE, overwrite=overwrite and out is not None, inputs=read)
     findings = read_findings(fitted, run, published)
-    material = Material(fitted, findings, interval, at=at, extrapolate=extrapolate)
+    material = Material(
+        fitted, findings, interval, at=at, extrapolate=extrapolate, hide_single=hide_single
+    )
     sections = write_sections(material)
     page = report_html(fitted, sections)
     if tables is not None:  # first, since it may be refused

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,8 +16,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from alliance.cli.files import asked
-from alliance.cli.screen.narrow import Table, needed, print_whole
-from alliance.data_prep.errors import DataError
+from alliance.cli.screen.narrow import Screen, Table, needed, print_whole
+from alliance.data_prep.errors import UNSEEN, DataError
+from alliance.data_prep.files import csv_text
 from alliance.data_prep.study.description import Study
 from alliance.inference.digits import decimals, figures, number
 from alliance.models.spec import JOINT
@@ -44,15 +46,13 @@ COLOURS = {
 def out() -> Console:
     """Standard output as rich sees it; wide where it is not a terminal."""
     if sys.stdout.isatty():
-        return Console(emoji=False)
+        return Screen()
     columns = os.environ.get("COLUMNS", "")
-    return Console(
-        emoji=False, width=int(columns) if columns.isdecimal() and int(columns) else WIDE
-    )
+    return Screen(width=int(columns) if columns.isdecimal() and int(columns) else WIDE)
 
 
 def _err() -> Console:
-    return Console(emoji=False, stderr=True, highlight=False, soft_wrap=True)
+    return Screen(stderr=True, highlight=False, soft_wrap=True)
 
 
 def say(text: str) -> None:
@@ -98,11 +98,7 @@ def problems(found: DataError) -> None:
             escape(problem.rule),
             escape(problem.remedy),
         )
-    console = (
-        Console(emoji=False, stderr=True)
-        if sys.stderr.isatty()
-        else Console(emoji=False, stderr=True, width=WIDE)
-    )
+    console = Screen(stderr=True) if sys.stderr.isatty() else Screen(stderr=True, width=WIDE)
     console.print(table)
     hidden = len(found.problems) - len(found.shown)
     if hidden:
@@ -114,12 +110,16 @@ def frame(table: pd.DataFrame, table_format: str, *, simulated: bool = False) ->
     if simulated:
         table = table.assign(data="SIMULATED")
     if table_format == "csv":
-        text = table.to_csv(index=False)
+        text = csv_text(table)
     else:
         finite = table.replace([math.inf, -math.inf], math.nan)  # strict JSON knows neither
         records = table.astype(object).where(finite.notna(), None).to_dict("records")
-        text = json.dumps(records, indent=2, ensure_ascii=False) + "\n"
+        text = UNSEEN.sub(_as_json, json.dumps(records, indent=2, ensure_ascii=False)) + "\n"
     sys.stdout.write(text)
+
+
+def _as_json(found: re.Match[str]) -> str:
+    return json.dumps(found[0])[1:-1]
 
 
 def marked_title(simulated: bool, text: str) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from alliance.inference.runs.fit import Fit
 
 FEWEST_COLUMNS = 3
+ONE_PATIENT = " (one patient)"
 Row = dict[Any, Any]
 
 
@@ -84,7 +85,7 @@ def _caterpillar(fit: Fit, answer: Therapists) -> Table:
     slope_digits = _narrowest(slopes)
     mean_digits = _means_decimals(answer.table)
     for therapist, row in (effects or means).items():
-        cells = [escape(therapist), f"{row['patients']:.0f}"]
+        cells = [escape(therapist) + ONE_PATIENT * row["one_patient"], f"{row['patients']:.0f}"]
         if effects:
             cells += [
                 _with_interval(row, digits),
@@ -139,6 +140,11 @@ def _legend(fit: Fit, answer: Therapists) -> list[str]:
             "read ranks with theirs."
         )
     lines.append(f"{level} equal-tailed intervals.")
+    if answer.table["one_patient"].any():
+        lines.append(
+            "One patient: what is said of the therapist is said of that patient. Before this table "
+            "leaves the house, think of --hide-single."
+        )
     sources = answer.table.loc[answer.table["quantity"] == "alliance_share", "source"]
     if "ratings" in set(sources):
         lines.append(

@@ -196,10 +196,12 @@ def therapists(material: Material) -> Section:
     """
     fit, share = material.fit, words.share(material.interval)
     answers = list(material.therapists.values())
+    shown = any(answer.table["one_patient"].any() for answer in answers)
     parts: list[Part] = [
         Paragraph(
             "Therapists bear the codes of the data file. Effects of therapists with few patients "
             "are drawn towards the average, and ranks are uncertain: this is no list of merit."
+            + words.single_patients(material.hide_single, shown)
         ),
         _shares(material),
     ]
@@ -265,7 +267,7 @@ def _therapists_table(material: Material, outcome: str) -> ReportTable:
     for row in numbers[numbers["quantity"] == "therapist_effect"].to_dict("records"):
         digits = decimals(row["sd"], row["mean"])
         cells = {
-            "Therapist": row["level"],
+            "Therapist": words.of_one_patient(row["level"], row["one_patient"]),
             "Patients": words.number(row["patients"], 0),
             f"Effect ({share} interval)": words.estimate(
                 row["mean"], row["lower"], row["upper"], digits

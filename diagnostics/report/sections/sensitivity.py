@@ -165,11 +165,16 @@ def _influence(material: Material) -> list[Part]:
     numbers = pd.concat(
         [each.table(3) for answers in found.values() for each in answers], ignore_index=True
     )
+    if material.hide_single:
+        numbers = numbers[(numbers["by"] != "therapist") | (numbers["patients"] != 1)]
     rows: list[dict[str, Any]] = []
     for row in numbers.to_dict("records"):
         digits = decimals(row["shift"] / row["shift_sd"] if row["shift_sd"] else 0.0, row["mean"])
         units = {each.by: len(each.units) for each in found[row["outcome"]]}
-        who = f"{row['unit']} of {units['patient']}" if row["by"] == "patient" else row["unit"]
+        single = row["by"] == "therapist" and row["patients"] == 1
+        who = words.of_one_patient(row["unit"], single)
+        if row["by"] == "patient":
+            who = f"{row['unit']} of {units['patient']}"
         rows.append(
             {
                 "Outcome": words.label(fit, row["outcome"]),
