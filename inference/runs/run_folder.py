@@ -421,16 +421,16 @@ def load_fit(
     for name in (STUDY, FLOW, *(f"{name}.nc" for name in [*specs, *([JOINT] if joint else [])])):
         if not (path / name).is_file():
             raise InputError(f"The run at {str(path)!r} lacks {name}.", "Fit again.")
+    kept = read_study(path / STUDY)
     changed = _changed_files(path, manifest)
     read = [name for name in changed if name.endswith(_READ)]
     if read and not accept_changed:
         raise InputError(
             f"{str(path / read[0])!r} is damaged or was changed: it is no longer the file that was "
             "written.",
-            "Put back what was written, fit again, or read it none the less with "
+            "Fit again, put back what was written, or read it none the less with "
             "`accept_changed=True`.",
         )
-    kept = read_study(path / STUDY)
     trees = {outcome: _read_tree(path / f"{outcome}.nc") for outcome in specs}
     if isinstance(data, pd.DataFrame):
         differences = _differences(manifest, kept, study, None)

@@ -78,7 +78,8 @@ def require_output(
         and not path.is_symlink()
         and written_as(path, kind)
     )
-    if path.name in _run_files(path.absolute().parent) and not (own and path.name == REPORT):
+    page = kind is PAGE and path.name == REPORT and (own or not os.path.lexists(path))
+    if not page and path.name in _run_files(path.absolute().parent):
         raise InputError(f"{str(path)!r} is part of a run, and is not replaced.", other)
     if not os.path.lexists(path):
         return

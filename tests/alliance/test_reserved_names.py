@@ -16,9 +16,10 @@ from alliance.inference.runs.fit import Fit
 from alliance.models.spec import JOINT
 
 
-def test_every_name_of_a_run_is_reserved(made_fit: Fit, made_run: Path) -> None:
+def test_every_name_of_a_run_is_reserved(made_fit: Fit, tmp_path: Path) -> None:
     """Those that come later, too: they are taken from where they are used."""
-    own = {path.stem for path in made_run.iterdir()} - set(made_fit.outcomes)
+    run_folder.save_fit(made_fit, tmp_path / "run")
+    own = {path.stem for path in (tmp_path / "run").iterdir()} - set(made_fit.outcomes)
     files = (run_folder.MANIFEST, run_folder.STUDY, run_folder.PUBLISHED, run_folder.REPORT)
     own |= {Path(name).stem for name in (*files, run_folder.FLOW, run_folder.SUMMARY)}
     groups = {name for tree in made_fit.trees.values() for name in tree.children}
