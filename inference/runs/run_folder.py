@@ -216,7 +216,8 @@ def _write(
     manifest = json.loads(json.dumps({"format": FORMAT, **own, **places, "files": hashes}))
     manifest[OWN_DIGEST] = own_digest(manifest)
     text = json.dumps(manifest, indent=2, ensure_ascii=False)
-    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    # A file name that is no UTF-8 has halves of pairs, which JSON knows as escapes.
+    (folder / MANIFEST).write_bytes(f"{text}\n".encode(errors="backslashreplace"))
     for entry in folder.iterdir():
         entry.chmod(0o600)
         with entry.open("rb") as file:
