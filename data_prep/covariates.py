@@ -12,15 +12,17 @@ import xarray as xr
 
 from alliance.data_prep.levels import quoted, told_apart
 from alliance.data_prep.study.parts import CovariateKind
-from alliance.data_prep.tables.cells import NOT_A_NUMBER, natural_key, number_fault, parse_codes
+from alliance.data_prep.tables.cells import (
+    LABELLED,
+    NOT_A_NUMBER,
+    natural_key,
+    number_fault,
+    parse_codes,
+)
 
 CONTINUOUS_SHARE = 0.5  # from this share of numbers on, other cells are faults and not categories
 MOST_LEVELS = 20  # a category with more levels is taken for an identifier or free text
 FEW_VALUES = (3, 10)  # so many different whole numbers may be codes; two have one slope anyway
-
-
-# Attribute of a table: by column, the labels of its codes, or none where it is called nominal.
-LABELLED = "labelled"
 
 
 def found_kind(

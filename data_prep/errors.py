@@ -1,4 +1,13 @@
-"""The errors that a person can cause, and mend: bad input, bad usage, a run that cannot be used."""
+"""The errors that a person can cause, and mend: bad input, bad usage, a run that cannot be used.
+
+Messages, notes and advice name what is to be given as an argument of Python in backticks, and never
+an option of the command line, which turns them into its own: `therapist="none"` into
+``--therapist none``, `extrapolate=True` into ``--extrapolate``, `interaction=False` into
+``--no-interaction``, `outcome` into ``--outcome``. What is to be computed is named as a call:
+`influence()`. A whole command may stand there as it is typed, without options: `alliance check`. A
+key of the study file is named with its table, and as TOML where it has a value
+(``therapist = "none"`` in [model]).
+"""
 
 from __future__ import annotations
 

@@ -257,7 +257,7 @@ def require_own_files(folder: Path, names: Collection[str], *, overwrite: bool) 
     if taken and not overwrite:
         raise InputError(
             f"{str(folder)!r} holds {taken[0]!r} already.",
-            "Name another folder, or replace the files with --overwrite.",
+            "Name another folder, or replace the files with `overwrite=True`.",
         )
 
 

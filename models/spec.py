@@ -151,7 +151,7 @@ def specify(study: Study) -> dict[str, ModelSpec]:
     if model.reliability and study.moderator.reliability is None:
         raise InputError(
             "The model asks for the alliance's reliability, and [moderator] states none.",
-            "Add `reliability`, from 0 to 1, to [moderator], or set reliability = false.",
+            "Add the entry reliability, from 0 to 1, to [moderator], or set reliability = false.",
         )
     moderator = ModeratorSpec(
         structure=model.alliance,
@@ -221,7 +221,7 @@ def _require_joinable(specs: Mapping[str, ModelSpec]) -> None:
     if len(specs) < 2:
         raise InputError(
             f"A joint model needs two outcomes, and {spec.outcome!r} is the only one.",
-            "Add a second outcome, or leave --joint out.",
+            "Add a second outcome, or leave `joint` out.",
         )
     if JOINT in specs:
         raise InputError(
@@ -231,7 +231,7 @@ def _require_joinable(specs: Mapping[str, ModelSpec]) -> None:
     if len(ordinal) > 1:
         raise InputError(
             f"The joint model takes one ordinal outcome, and {' and '.join(ordinal)} are ordinal.",
-            'Set likelihood = "published", which takes every outcome as Gaussian, or leave --joint '
+            'Set likelihood = "published", which takes every outcome as Gaussian, or leave `joint` '
             "out.",
         )
     unjoined = {
@@ -244,5 +244,5 @@ def _require_joinable(specs: Mapping[str, ModelSpec]) -> None:
     if asked := [name for name, wanted in unjoined.items() if wanted]:
         raise InputError(
             f"The joint model does not go with {asked[0]}.",
-            "Leave that out, or --joint: each outcome is then fitted by itself.",
+            "Leave that out, or `joint`: each outcome is then fitted by itself.",
         )

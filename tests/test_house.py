@@ -22,6 +22,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import alliance
+from alliance.cli.screen.arguments import ARGUMENT, INSTEAD, as_options
 from alliance.data_prep.study.description import Study, read_study
 from alliance.inference.published.findings import QUANTITIES, Finding
 from alliance.inference.published.published import read_published
@@ -82,6 +83,14 @@ def test_a_room_imports_nothing_by_itself_and_says_what_it_is_for(room: str) -> 
 
 
 # Lengths ------------------------------------------------------------------------------------------
+
+
+def test_no_folder_holds_more_than_20_python_files() -> None:
+    """A drawer that is looked through at a glance; the tests mirror them, file by file."""
+    files = [path for room in ROOMS for path in (ROOT / room).rglob("*.py")]
+    held = Counter(path.parent.relative_to(ROOT).as_posix() for path in files)
+    assert held["models"] > 1
+    assert {folder: count for folder, count in held.items() if count > 20} == {}
 
 
 def lengths(*folder: str) -> subprocess.CompletedProcess[str]:
@@ -313,6 +322,84 @@ def test_what_other_rooms_call_describes_its_parameters() -> None:
             if len(parameters(node)) > 1 and not told and not is_command(node):
                 missing.append(f"{module}.{name}")
     assert missing == []
+
+
+# Messages -----------------------------------------------------------------------------------------
+
+LOWER_ROOMS = tuple(room for room in ROOMS if room != "alliance")
+# Options of other programs in a whole command, and properties of a style sheet.
+OF_OTHERS = re.compile(r"`dask [^`]*`|style=\"--[a-z]+")
+
+
+def texts(tree: ast.Module) -> Iterator[str]:
+    """The texts of a module, docstrings aside; what a template fills in stands as ``1``."""
+    docstrings = {
+        id(statement.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        for statement in node.body
+        if isinstance(statement, ast.Expr)
+    }
+    parts = set()
+    for node in ast.walk(tree):  # a template comes before its parts
+        if isinstance(node, ast.JoinedStr):
+            parts |= {id(part) for part in node.values}
+            yield "".join(
+                part.value if isinstance(part, ast.Constant) else "1" for part in node.values
+            )
+        elif isinstance(node, ast.Constant) and id(node) not in docstrings | parts:
+            yield str(node.value)
+
+
+def texts_below() -> Iterator[tuple[str, str]]:
+    """Modules of the lower rooms with their texts."""
+    for module, tree in modules().items():
+        if room_of(module) in LOWER_ROOMS:
+            yield from ((module, text) for text in texts(tree))
+
+
+def test_no_text_below_the_front_door_names_an_option() -> None:
+    """Decision 0031: a notebook user types arguments; the command line makes options of them."""
+    found = [
+        f"{module}: {text}"
+        for module, text in texts_below()
+        if re.search(r"--[a-z]", OF_OTHERS.sub("", text))
+    ]
+    assert found == []
+
+
+def test_what_messages_name_as_an_argument_or_a_call_exists_and_is_told_in_options() -> None:
+    callables: set[str] = set()
+    arguments: set[str] = set()
+    for tree in modules().values():
+        for _, node in definitions(tree.body):
+            if isinstance(node, ast.FunctionDef):
+                callables.add(node.name)
+                arguments.update(parameters(node))
+            else:  # fields of data classes and settings
+                arguments.update(
+                    each.target.id
+                    for each in node.body
+                    if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
+                )
+    named = {found[0]: found for _, text in texts_below() for found in ARGUMENT.finditer(text)}
+    calls = {written for written in named if "(" in written}
+    rest = {written for written in named if written not in calls}
+    assert "`influence()`" in calls
+    assert "`overwrite=True`" in rest
+    assert {written for written in calls if named[written][1] not in callables} == set()
+    assert {written for written in rest if named[written][1] not in arguments} == set()
+    untold = {named[written][1] for written in named if as_options(written) == written}
+    assert untold <= keys_of(Study)  # a message about the study file
+    assert set(INSTEAD) <= {written.strip("`") for written in named}
+
+
+def test_a_name_in_backticks_is_found_in_all_sorts_of_texts() -> None:
+    """The two tests above look at what a person reads, and at nothing else."""
+    source = (
+        'def f(x):\n    """`not_this` --nor-this"""\n    return f"`draws={x}`" + "`joint`" "--a"\n'
+    )
+    assert sorted(texts(ast.parse(source))) == ["`draws=1`", "`joint`--a"]
 
 
 # Documents ----------------------------------------------------------------------------------------

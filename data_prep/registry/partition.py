@@ -16,12 +16,13 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from alliance.data_prep.covariates import LABELLED, CovariateColumn, column_names
+from alliance.data_prep.covariates import CovariateColumn, column_names
 from alliance.data_prep.errors import DataError, Problem
 from alliance.data_prep.files import file_sha256
 from alliance.data_prep.study.description import Study
 from alliance.data_prep.tables.binary_files import check_cells, package
 from alliance.data_prep.tables.cells import (
+    LABELLED,
     LARGEST_NUMBER,
     NOT_A_NUMBER,
     Codes,

@@ -304,7 +304,7 @@ def require_moments(study: Study) -> None:
         raise InputError(
             f"{asked[0]} needs the rows of all patients, and a table in many files is read as "
             "cross-products.",
-            "Leave it out, or fit a random sample of therapists: --sample-therapists 200.",
+            "Leave it out, or fit a random sample of therapists: `sample_therapists=200`.",
         )
 
 

@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from alliance.data_prep.covariates import LABELLED
 from alliance.data_prep.errors import InputError
+from alliance.data_prep.tables.cells import LABELLED
 
 # Whole numbers up to here are exact in a double, and lose their ".0" as codes and ids should.
 LARGEST_EXACT_INTEGER = 2**53

@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 from alliance.data_prep.study.description import Study
 from alliance.data_prep.tables.roles import ARM, MODERATOR, PATIENT
 
+# Attribute of a table: by column, the labels of its codes, or none where it is called nominal.
+LABELLED = "labelled"
+
 NOT_A_NUMBER = "must be a number"
 DECIMAL_COMMA = "must have a decimal point, not a decimal comma"
 THOUSANDS = "must be written without thousands separators"

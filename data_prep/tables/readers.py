@@ -54,7 +54,7 @@ class Table:
         One row for each row that is not empty; every cell is text without blanks at its ends, or
         missing, whatever the format. The index, named ``row``, holds the row numbers that a
         spreadsheet shows: the header is row 1, the first row below it 2. Its attribute
-        `data_prep.covariates.LABELLED` holds the value labels of Stata and SPSS files.
+        `data_prep.tables.cells.LABELLED` holds the value labels of Stata and SPSS files.
     notes : tuple of str
         What the reader passed over and the user should know.
     sha256 : str

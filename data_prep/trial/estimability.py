@@ -256,7 +256,7 @@ def therapist_problems(
     found: list[tuple[str, str]] = []
     if therapist != "none" and (fault := _therapist_fault(patients, "")):
         rule = f"{fault}, so that therapists cannot be compared"
-        remedy = 'Set therapist = "none" in [model] of the study file, or give --therapist none.'
+        remedy = 'Set therapist = "none" in [model] of the study file, or give `therapist="none"`.'
         found.append((rule, remedy))
     if study.model.alliance == "within_between":
         fault = _therapist_fault(rated, _with_moderator(study))

@@ -12,9 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from alliance.data_prep.cell_moments import CellMoments, cell_moments, merged
-from alliance.data_prep.covariates import FEW_VALUES, LABELLED, kind_notes
+from alliance.data_prep.covariates import FEW_VALUES, kind_notes
 from alliance.data_prep.study.description import Study
-from alliance.data_prep.tables.cells import Codes, Column
+from alliance.data_prep.tables.cells import LABELLED, Codes, Column
 from alliance.data_prep.tables.missing_values import (
     Numbers,
     declaring,

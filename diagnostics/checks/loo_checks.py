@@ -141,7 +141,7 @@ def _pareto_k(fit: Fit, found: LeaveOneOut) -> CheckResult:
     latent = fit.design(found.outcome).moderator.latent
     advice = (
         "Where each patient's alliance is a parameter this is to be expected: compare such fits "
-        "by therapist (alliance loo RUN --by therapist)."
+        'by therapist (`compare_loo(by="therapist")`).'
         if latent
         else "Look at these patients' scores: they weigh heavily on the result, or the family's "
         'tails are too light (family = "student_t"); do not rest a comparison of fits on elpd '
@@ -180,7 +180,7 @@ def _calibration(pit: LooPit) -> CheckResult:
 
 def _remedy(pit: LooPit) -> str:
     """By the shape of the departure: shifted, too wide, too narrow, or another one."""
-    told = "Look at `alliance loo RUN --figure FILE` and `alliance ppc RUN`: "
+    told = "Look at `loo_figure()` and `alliance ppc RUN`: "
     uniform = 1 / np.sqrt(12)
     n = len(pit.values)
     # Standard errors of mean and SD of n uniform numbers; the SD's by its fourth moment, 1/80
@@ -190,11 +190,11 @@ def _remedy(pit: LooPit) -> str:
         wide = "wide" if ratio < 0 else "narrow"
         return (
             told + f"predictive distributions are too {wide}; try the outcome's own family "
-            "(--likelihood native), or student_t for outlying scores."
+            '(`likelihood="native"`), or student_t for outlying scores.'
         )
     if abs(shift) > 2:
         return told + "scores lie to one side of what is predicted; try the outcome's own family."
     return told + (
         "the scores' distribution has another shape than the family's; try the outcome's own "
-        "family (--likelihood native)."
+        'family (`likelihood="native"`).'
     )

@@ -63,12 +63,12 @@ def advice(fit: Fit, outcome: str, statistic: str, *, above: bool) -> str:
     if statistic == "residual_sd_ratio":
         return NOT_EQUAL
     if statistic == "arm_slopes":
-        return "Fit again with --interaction: the alliance's slope differs between arms."
+        return "Fit again with `interaction=True`: the alliance's slope differs between arms."
     if statistic == "therapist_means":
-        return "Fit again with --therapist intercept or intercept+slope: therapists differ."
+        return 'Fit again with `therapist="intercept"` or intercept+slope: therapists differ.'
     if statistic == "therapist_slopes":
         return (
-            "Fit again with --therapist intercept+slope: the alliance's slope differs between "
+            'Fit again with `therapist="intercept+slope"`: the alliance\'s slope differs between '
             "therapists."
         )
     if statistic == "odd_therapist":
@@ -102,9 +102,9 @@ def _family_advice(fit: Fit, outcome: str, design: Design, statistic: str, above
     if steps := _steps(fit, outcome, design):
         return (
             f"Scores go in steps of {steps:g}: counted in these they are whole numbers, which "
-            f'family = "beta_binomial" takes (column and range divided by {steps:g}, --likelihood '
-            "native). Under the Gaussian family averages and contrasts hold in large samples; "
-            "intervals for single patients and chances of reaching a score do not."
+            f'family = "beta_binomial" takes (column and range divided by {steps:g}, '
+            '`likelihood="native"`). Under the Gaussian family averages and contrasts hold in '
+            "large samples; intervals for single patients and chances of reaching a score do not."
         )
     return (
         "No family here has such a distribution of scores that are not whole numbers. Averages and "
@@ -147,9 +147,9 @@ def _choose(fit: Fit, outcome: str, family: str, why: str) -> str:
         alone = (
             " (in a joint model for one outcome)"
             if family == "ordinal"
-            else ", without --joint, which takes such scores as Gaussian"
+            else ", without `joint`, which takes such scores as Gaussian"
         )
-    return f"Fit this outcome again with {named} and --likelihood native{alone}: {why}."
+    return f'Fit this outcome again with {named} and `likelihood="native"`{alone}: {why}.'
 
 
 Array = NDArray[np.float64]

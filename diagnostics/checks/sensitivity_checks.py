@@ -92,7 +92,7 @@ def prior_sensitivity_result(found: PowerScaling) -> CheckResult:
         entries = ", ".join(kinds)
         advice = (
             f"Justify or widen the prior{'s' if len(kinds) > 1 else ''} {entries} under [priors] "
-            "in the study file; `alliance sensitivity RUN --kind refits` shows what other scales "
+            "in the study file; `prior_refits()` shows what other scales "
             "do. Where the data are weak, report the quantity with its prior."
         )
     return CheckResult(
@@ -146,10 +146,7 @@ def influence_result(found: Sequence[Influence]) -> CheckResult:
     # A shift that is not a number is beyond any limit
     ratio, size, limit, who = max(judged, key=lambda item: np.nan_to_num(item[0], nan=np.inf))
     tripped = not ratio <= 1
-    advice = (
-        "Look at this person's data; report the result without them beside it "
-        "(`alliance sensitivity RUN --kind influence`)."
-    )
+    advice = "Look at this person's data; report the result without them beside it (`influence()`)."
     return CheckResult(
         check="influence",
         verdict=Verdict.REVIEW if tripped else Verdict.PASS,

@@ -45,7 +45,7 @@ def therapist_figure(fit: Fit, answers: Sequence[Therapists]) -> Figure:
     if not drawn:
         raise InputError(
             "The model has no therapist effects to draw.",
-            "Fit with --therapist intercept or intercept+slope.",
+            'Fit with `therapist="intercept"` or intercept+slope.',
         )
     shown = [name for name in QUANTITIES if len(_rows(drawn[0], name))]
     heights = [

@@ -30,8 +30,8 @@ _WORTHWHILE = 10  # more draws are advised up to this many times as many
 _NAMED = 3  # quantities that a message names
 
 LONGER_TUNING = (
-    "Fit again with twice as many tuning draws (--tune) and a higher target_accept "
-    "(--target-accept 0.95)"
+    "Fit again with twice as many tuning draws (`tune`) and a higher target_accept "
+    "(`target_accept=0.95`)"
 )
 SIMPLER = (
     'try a simpler therapist structure ([model] therapist = "intercept" in the study file) '
@@ -98,12 +98,12 @@ def check_variation(found: GateDraws) -> CheckResult:
         verdict, worst = Verdict.FAIL, f"{found.outcome}: {stuck[0]}, chain {found.stuck[0][1]}"
         facts.append(f"{_chains(chains)} never moved from one value, in {_listed(stuck)}")
         recommendation = (
-            f"{LONGER_TUNING}, and with another seed (--seed); if a chain sticks again, {SIMPLER}."
+            f"{LONGER_TUNING}, and with another seed (`seed`); if a chain sticks again, {SIMPLER}."
         )
     elif not found.labels:
         verdict = Verdict.FAIL
         facts.append("no quantity moves in any chain")
-        recommendation = "Fit again with another seed (--seed) and longer tuning (--tune)."
+        recommendation = "Fit again with another seed (`seed`) and longer tuning (`tune`)."
     elif found.constant:
         verdict, worst = Verdict.REVIEW, f"{found.outcome}: {found.constant[0]}"
         recommendation = (
@@ -141,7 +141,7 @@ def check_r_hat(found: GateDraws, threshold: Threshold) -> CheckResult:
             worst=f"{found.outcome}: chain {found.chains[0]}",
             message="One chain only: whether chains agree cannot be judged.",
             recommendation=(
-                "Sample four chains (--profile standard); two are the least that can be compared."
+                'Sample four chains (`profile="standard"`); two are the least that can be compared.'
             ),
         )
     if not found.complete or not found.labels:
@@ -280,7 +280,7 @@ def _more_draws(found: GateDraws, worst: int, factor: float) -> str:
     needed = int(np.ceil(found.draws * factor / 500) * 500)
     return (
         f"Draw more: about {needed:,} draws in each chain instead of {found.draws:,} "
-        f"(--draws {needed})."
+        f"(`draws={needed}`)."
     )
 
 
@@ -342,7 +342,7 @@ def check_divergences(
         names=DIVERGENCE_NAMES,
         happened="diverged",
         recommendation=(
-            "Fit again with a higher target_accept (--target-accept 0.95, then 0.99); if "
+            "Fit again with a higher target_accept (`target_accept=0.95`, then 0.99); if "
             f"divergences stay, {SIMPLER}."
         ),
     )
@@ -360,8 +360,8 @@ def check_tree_depth(
         names=TREE_DEPTH_NAMES,
         happened="reached the maximum tree depth",
         recommendation=(
-            "Fit again with twice as many tuning draws (--tune), or with a max_treedepth larger by "
-            "two (--max-treedepth); "
+            "Fit again with twice as many tuning draws (`tune`), or with a max_treedepth larger by "
+            "two (`max_treedepth`); "
             f"if trees stay at the maximum, {SIMPLER}."
         ),
     )
@@ -408,7 +408,7 @@ def check_ebfmi(statistics: xr.Dataset | None, outcome: str, threshold: Threshol
             f"{threshold.review:g}."
         ),
         recommendation=(
-            f"Fit again with twice as many tuning draws (--tune); if it stays low, {SIMPLER}."
+            f"Fit again with twice as many tuning draws (`tune`); if it stays low, {SIMPLER}."
         ),
     )
 

@@ -96,7 +96,7 @@ def check_importance(
                 f"Pareto k of the importance weights is {pareto_k:.2f}; "
                 f"{statistics.attrs['proposals']:,} proposals are worth {effective:,.0f} draws."
             ),
-            recommendation="" if verdict is Verdict.PASS else "Fit again with --engine nuts.",
+            recommendation="" if verdict is Verdict.PASS else 'Fit again with `engine="nuts"`.',
         ),
     )
 

@@ -112,7 +112,7 @@ def write_tables(
     except OSError as error:
         raise InputError(
             f"The tables cannot be written to {str(folder)!r}: {error.strerror}.",
-            "Name another folder with --tables.",
+            "Name another folder with `tables`.",
         ) from error
     for name, content in contents.items():
         write_whole(folder / name, content)

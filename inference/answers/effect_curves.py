@@ -219,7 +219,7 @@ def value_grid(
     if not 2 <= points <= LARGEST_GRID:
         raise InputError(
             f"A curve cannot be drawn through {points} values of its grid.",
-            f"Give --grid a number from 2 to {LARGEST_GRID}.",
+            f"Give `grid` a number from 2 to {LARGEST_GRID}.",
         )
     low, high = min([ends[0], *named]), max([ends[1], *named])
     return np.unique([*np.linspace(low, high, points), *ends, *named])

@@ -118,7 +118,7 @@ def _require_points(points: float, scale_range: tuple[float, float], label: str)
         raise InputError(
             f"A lift of {points:g} points makes no sense for {label}, which runs from "
             f"{scale_range[0]:g} to {scale_range[1]:g}.",
-            f"Give --lift a number of points up to {width:g}, and not zero.",
+            f"Give `lift` a number of points up to {width:g}, and not zero.",
         )
 
 

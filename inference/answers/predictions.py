@@ -265,5 +265,5 @@ def _require_fitting(patients: AskedPatients, outcome: str) -> None:
         raise InputError(
             f"The alliance of {len(missing)} patients is missing (first: patient "
             f"{patients.names[missing[0]]}).",
-            "Name values with --alliance (alliance=...), or average over the trial's patients.",
+            "Name values with `alliance`, or average over the trial's patients.",
         )

@@ -67,7 +67,7 @@ class HeapedEnd:
             f"{outcome}: {self.observed:.0%} of the patients have the {end} score, "
             f"{self.score:g}, where the {law} expects {self.expected:.0%}: chances of scores near "
             "that end are off. A family for bounded scores (ordinal, beta_binomial; "
-            "--likelihood native) keeps to the scale."
+            '`likelihood="native"`) keeps to the scale.'
         )
 
 

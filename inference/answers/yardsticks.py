@@ -72,9 +72,9 @@ def yardsticks(
         If a text is no number or region, names an unknown outcome or none of several, names one
         twice, or lies outside the outcome's scale.
     """
-    threshold = _by_outcome("--threshold", thresholds, outcomes, _threshold)
-    rope = _by_outcome("--rope", ropes, outcomes, _rope)
-    reach = _by_outcome("--reach", reaches, outcomes, _reach)
+    threshold = _by_outcome("threshold", thresholds, outcomes, _threshold)
+    rope = _by_outcome("rope", ropes, outcomes, _rope)
+    reach = _by_outcome("reach", reaches, outcomes, _reach)
     return {
         name: _completed(
             Yardstick(threshold.get(name), rope.get(name), reach.get(name), source), outcome
@@ -104,30 +104,32 @@ def _completed(asked: Yardstick, outcome: Outcome) -> Yardstick:
 
 
 def _by_outcome[Value](
-    option: str,
+    argument: str,
     texts: Sequence[str],
     outcomes: Mapping[str, Outcome],
     read: Callable[[str, str, Outcome], Value],
 ) -> dict[str, Value]:
     found: dict[str, Value] = {}
     for text in texts:
+        given = f"`{argument}={text!r}`"
         name, named, value = text.rpartition("=")
         if not named:
             if len(outcomes) > 1:
+                named_so = f"{next(iter(outcomes))}={text}"
                 raise InputError(
-                    f"{option} {text} is in points of one outcome, and these are asked about: "
+                    f"{given} is in points of one outcome, and these are asked about: "
                     f"{', '.join(outcomes)}.",
-                    f"Name it: {option} {next(iter(outcomes))}={text}; or choose one: --outcome.",
+                    f"Name it: `{argument}={named_so!r}`; or choose one: `outcome`.",
                 )
             (name,) = outcomes
         if name not in outcomes:
             raise InputError(
-                f"{option} {text}: there is no outcome {name!r} among those asked about.",
+                f"{given}: there is no outcome {name!r} among those asked about.",
                 nearest(name, outcomes),
             )
         if name in found:
-            raise InputError(f"{option} is given twice for the outcome {name!r}.", "Give one.")
-        found[name] = read(f"{option} {text}", value, outcomes[name])
+            raise InputError(f"`{argument}` is given twice for the outcome {name!r}.", "Give one.")
+        found[name] = read(given, value, outcomes[name])
     return found
 
 

@@ -245,7 +245,7 @@ def require_effect_draws(draws: xr.Dataset) -> None:
         raise InputError(
             "This run keeps means and SDs of its therapists' effects, not their draws.",
             "Ask about new therapists or an average one, or fit again with "
-            "--therapist-effects draws.",
+            '`therapist_effects="draws"`.',
         )
 
 

@@ -184,7 +184,7 @@ def influence(
         raise InputError(
             "Influence is not available for a joint model: a patient's other outcomes speak of the "
             "one left out.",
-            "Fit the outcomes one at a time, without --joint.",
+            "Fit the outcomes one at a time, without `joint`.",
         )
     if left_out is None:
         left_out = (

@@ -188,7 +188,7 @@ def require_single(fit: Fit) -> None:
         raise InputError(
             "Leave-one-out is not available for a joint model: a patient's other outcomes speak "
             "of the one left out.",
-            "Fit the outcomes one at a time, without --joint.",
+            "Fit the outcomes one at a time, without `joint`.",
         )
 
 

@@ -74,7 +74,7 @@ def leave_therapist_out(
     if len(present) < 2:
         raise InputError(
             f"{outcome}: all analysed patients have one therapist, who cannot be left out.",
-            "Leave out patients instead (--by patient).",
+            'Leave out patients instead (`by="patient"`).',
         )
     pointwise = therapist_log_likelihood(fit, outcome).isel(therapist=present)
     units = tuple(design.therapists[j] for j in present)

@@ -160,11 +160,11 @@ def assurance_question(
     if len(specs) != 1:
         raise InputError(
             f"The study has {len(specs)} outcomes: {', '.join(specs)}.",
-            "Choose one with --outcome.",
+            "Choose one with `outcome`.",
         )
     (spec,) = specs.values()
     if not spec.interaction:
-        raise InputError("The model has no interaction.", "Leave --no-interaction out.")
+        raise InputError("The model has no interaction.", "Leave `interaction=False` out.")
     if not spec.exact or spec.moderator.structure != "total":
         raise InputError(
             f"Trials are planned for Gaussian outcomes and the alliance as rated; {spec.outcome} "
@@ -178,7 +178,7 @@ def assurance_question(
         names = contrast_names(codes)
         raise InputError(
             f"The interaction of which arms? There are {', '.join(names[pair] for pair in pairs)}.",
-            "Choose one with --contrast.",
+            "Choose one with `contrast`.",
         )
     pair = pairs[0] if contrast is None else find_contrast(codes, contrast, pairs)
     return AssuranceQuestion(study, spec, pair, assumptions, criterion, nested, seed, engine)

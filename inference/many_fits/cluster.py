@@ -208,14 +208,14 @@ def _gone(client: Client) -> InputError:
     address = client.scheduler.address
     return InputError(
         f"The Dask scheduler at {address!r} does not answer any more.",
-        f"Start it and its workers again, or leave --dask out to use this machine. {GO_ON}",
+        f"Start it and its workers again, or leave `dask` out to use this machine. {GO_ON}",
     )
 
 
 def _no_answer(address: str, why: object) -> InputError:
     return InputError(
         f"No Dask scheduler answers at {address!r}: {why}.",
-        "Start one with `dask scheduler`, or leave --dask out to use this machine.",
+        "Start one with `dask scheduler`, or leave `dask` out to use this machine.",
     )
 
 
@@ -295,7 +295,7 @@ def _require_workers(client: Client, address: str) -> None:
     except OSError as error:
         raise InputError(
             f"The workers of the Dask scheduler at {address!r} do not answer.",
-            "Start scheduler and workers again, or leave --dask out to use this machine.",
+            "Start scheduler and workers again, or leave `dask` out to use this machine.",
         ) from error
     if not found:
         raise InputError(

@@ -156,7 +156,7 @@ def build_multiverse(
         if choice not in CHOICES:
             raise InputError(f"There is no choice {choice!r}.", nearest(choice, CHOICES))
     if study.model.joint:
-        raise InputError("A joint model has no multiverse.", "Leave --joint out.")
+        raise InputError("A joint model has no multiverse.", "Leave `joint` out.")
     if isinstance(data, pd.DataFrame):
         table = Table(Path("data frame"), data, (), "")
     else:

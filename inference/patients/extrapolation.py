@@ -74,8 +74,7 @@ def require_observed(
         raise InputError(
             f"{label}: {wrong:g} lies outside what was observed among the analysed patients, "
             f"{low:g} to {high:g}.",
-            "Ask within this range, or add --extrapolate (extrapolate=True) to have such values "
-            "marked.",
+            "Ask within this range, or add `extrapolate=True` to have such values marked.",
         )
     return outside
 

@@ -272,8 +272,7 @@ class _Reader:
         low, high = observed
         fault = (
             f"lies outside what was observed among the analysed patients, {low:g} to {high:g}",
-            "Leave the patient out, or add --extrapolate (extrapolate=True) to have such "
-            "patients marked.",
+            "Leave the patient out, or add `extrapolate=True` to have such patients marked.",
         )
         told = {problem.row for problem in self.problems if problem.column == column}
         new = np.array([int(row) not in told for row in self.frame.index])

@@ -287,14 +287,14 @@ def require_integrable(fit: Fit, outcome: str) -> None:
         raise InputError(
             "The outcomes of a joint model are not left out one at a time: a patient's outcomes "
             "speak of one another.",
-            "Fit the outcomes without --joint.",
+            "Fit the outcomes without `joint`.",
         )
     design = fit.design(outcome)
     if design.family.name != "gaussian" and len(design.effects) > MOST_INTEGRATED:
         raise InputError(
             f"{outcome}: {len(design.effects)} effects vary between therapists; they are "
             f"integrated out for up to {MOST_INTEGRATED} where the outcome is not Gaussian.",
-            "Leave out patients instead (--by patient), or fit without therapist_by_arm.",
+            'Leave out patients instead (`by="patient"`), or fit without therapist_by_arm.',
         )
 
 

@@ -377,8 +377,7 @@ def scaling_tree(fit: Fit, outcome: str) -> tuple[xr.DataTree, tuple[tuple[str, 
         raise InputError(
             "Power-scaling is not available for a joint model: its outcomes share priors and "
             "likelihood.",
-            "Fit the outcomes without --joint; `alliance sensitivity RUN --kind unseen` is "
-            "available.",
+            "Fit the outcomes without `joint`; `unseen_improvement()` is available.",
         )
     design, draws = fit.design(outcome), posterior(fit.trees[outcome])
     estimands = with_moments(fit.estimands(outcome))

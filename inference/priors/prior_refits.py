@@ -136,7 +136,7 @@ def prior_refits(
     if fit.shared is not None:
         raise InputError(
             "Refits with other priors are not available for a joint model.",
-            "Fit the outcomes without --joint, or fit again with other [priors].",
+            "Fit the outcomes without `joint`, or fit again with other [priors].",
         )
     wanted = tuple(factors)
     if not wanted or not all(np.isfinite(factor) and factor > 0 for factor in wanted):

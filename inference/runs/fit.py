@@ -346,6 +346,5 @@ def refuse_rows() -> InputError:
     return InputError(
         "This run was fitted from cross-products of many files: it holds no patients' rows, which "
         "this needs.",
-        "Fit a random sample of therapists, with their rows: `alliance fit STUDY DATA "
-        "--sample-therapists 200 --out RUN`.",
+        "Fit a random sample of therapists, with their rows: `sample_therapists=200`.",
     )

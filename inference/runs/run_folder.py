@@ -81,13 +81,13 @@ def require_free(path: Path, *, overwrite: bool = False, inputs: Iterable[Path] 
         if not overwrite:
             raise InputError(
                 f"{str(path)!r} exists already.",
-                "Name another folder with --out, or replace the run in it with --overwrite.",
+                "Name another folder with `path`, or replace the run in it with `overwrite=True`.",
             )
         _require_replaceable(path, inputs)
     parent = path.absolute().parent
     existing = next(folder for folder in (parent, *parent.parents) if folder.exists())
     if not existing.is_dir():
-        raise InputError(f"{str(existing)!r} is not a folder.", "Name another one with --out.")
+        raise InputError(f"{str(existing)!r} is not a folder.", "Name another one with `path`.")
     try:
         # What writing will make, tried out in a folder that is removed again.
         with folder_under_way(existing / path.absolute().name) as trial:
@@ -97,13 +97,13 @@ def require_free(path: Path, *, overwrite: bool = False, inputs: Iterable[Path] 
     except OSError as error:
         raise InputError(
             f"The run cannot be written to {str(parent)!r}: {error.strerror}.",
-            "Name a folder that you may write to with --out.",
+            "Name a folder that you may write to with `path`.",
         ) from error
 
 
 def _require_replaceable(path: Path, inputs: Iterable[Path]) -> None:
     """Refuse to replace anything but a run of ours that holds nothing else."""
-    other = "Only runs are replaced; name another folder with --out."
+    other = "Only runs are replaced; name another folder with `path`."
     if path.is_symlink():
         raise InputError(f"{str(path)!r} exists and is a link.", other)
     if not (path / MANIFEST).is_file():
@@ -129,7 +129,7 @@ def _require_replaceable(path: Path, inputs: Iterable[Path]) -> None:
         raise InputError(
             f"{str(path)!r} holds {named(foreign)}, which its run did not write or which was "
             "changed since: nothing is replaced.",
-            "Move such files elsewhere, or name another folder with --out.",
+            "Move such files elsewhere, or name another folder with `path`.",
         )
 
 
@@ -192,7 +192,7 @@ def save_fit(
     except OSError as error:
         raise InputError(
             f"The run could not be written to {str(path)!r}: {error.strerror or error}.",
-            "Free some space or name another folder with --out.",
+            "Free some space or name another folder with `path`.",
         ) from error
 
 
@@ -316,7 +316,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(
             f"There is no run at {str(path)!r} ({MANIFEST} is missing).",
-            "Give the folder that `alliance fit --out` wrote.",
+            "Give the folder that `save_fit()` wrote.",
         ) from error
     except OSError as error:
         raise InputError(

@@ -91,7 +91,7 @@ def require_engine(designs: Sequence[Design], engine: Engine, *, joint: bool) ->
         return
     if joint:
         raise InputError(
-            "The instant engine does not fit a joint model.", "Leave --engine or --joint out."
+            "The instant engine does not fit a joint model.", "Leave `engine` or `joint` out."
         )
     for design in designs:
         require_instant(design)

@@ -283,7 +283,7 @@ def require_instant(design: Design) -> None:
     raise InputError(
         f"The instant engine does not fit {design.outcome} ({what}): it needs a Gaussian outcome "
         "with the alliance as rated.",
-        "Leave --engine out; nuts fits every model.",
+        "Leave `engine` out; nuts fits every model.",
     )
 
 

@@ -142,7 +142,7 @@ def test_therapist_effects_need_two_therapists() -> None:
             "outcome 'function'",
             "outcome 'gpe'",
         ]
-        assert all("--therapist none" in problem.remedy for problem in problems)
+        assert all('`therapist="none"`' in problem.remedy for problem in problems)
 
 
 def test_therapist_effects_need_a_therapist_with_two_patients() -> None:

@@ -130,7 +130,7 @@ def test_a_latent_alliance_is_advised_to_go_by_therapist(found: LooCheck) -> Non
         moderator=ModeratorSpec(reliability=0.7),
     )
     high = replace(found.left_out, pareto_k=np.full(len(found.left_out.units), 0.9), good_k=0.7)
-    assert "--by therapist" in _pareto_k(latent, high).recommendation
+    assert 'by="therapist"' in _pareto_k(latent, high).recommendation
 
 
 def test_of_a_joint_model_the_checks_say_why_there_is_nothing(fit: Fit) -> None:

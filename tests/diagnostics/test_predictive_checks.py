@@ -233,9 +233,9 @@ EXPECTED = {
     "floor and ceiling": ("predictive_distribution", 'family = "ordinal" in the study file'),
     "t3 residuals": ("predictive_distribution", 'family = "student_t"'),
     "unequal residual SDs": ("predictive_arms", "no model here lets the residual SD differ"),
-    "left-out interaction": ("predictive_interaction", "--interaction"),
-    "left-out therapist effect": ("predictive_therapists", "--therapist intercept"),
-    "left-out therapist slopes": ("predictive_therapists", "--therapist intercept+slope"),
+    "left-out interaction": ("predictive_interaction", "`interaction=True`"),
+    "left-out therapist effect": ("predictive_therapists", '`therapist="intercept"`'),
+    "left-out therapist slopes": ("predictive_therapists", '`therapist="intercept+slope"`'),
 }
 
 
@@ -311,7 +311,7 @@ def test_every_option_is_checked(options: dict[str, Any]) -> None:
         ("function", "student_t", "tails", False, 'family = "gaussian"'),
         ("function", "gaussian", "ceiling", True, "its own family, beta_binomial"),
         ("gpe", "gaussian", "skewness", True, "its own family, ordinal"),
-        ("gpe", "gaussian", "outside", False, "--likelihood native: it keeps"),
+        ("gpe", "gaussian", "outside", False, '`likelihood="native"`: it keeps'),
         ("gpe", "ordinal", "floor", True, "No other family here"),
         ("function", "gaussian", "odd_therapist", True, "alliance sensitivity"),
     ],
@@ -324,7 +324,7 @@ def test_advice_fits_the_family(
 
 @pytest.mark.parametrize(
     ("outcome", "told"),
-    [("gpe", "in a joint model for one outcome"), ("function", "without --joint")],
+    [("gpe", "in a joint model for one outcome"), ("function", "without `joint`")],
 )
 def test_advice_on_an_outcome_of_a_joint_model(outcome: str, told: str) -> None:
     joint = replace(fit_of(outcome), shared=xr.DataTree())

@@ -67,7 +67,7 @@ def test_the_gate_sees_the_weights(fit: Fit) -> None:
         spoiled = statistics.assign_attrs(changed)
         (result,) = check_importance(spoiled, "pain", limit)
         assert result.verdict is Verdict.FAIL
-        assert "--engine nuts" in result.recommendation
+        assert '`engine="nuts"`' in result.recommendation
     assert check_importance(statistics.drop_attrs(), "pain", limit) == ()
     assert check_importance(None, "pain", limit) == ()
 

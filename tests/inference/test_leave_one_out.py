@@ -290,7 +290,7 @@ def test_a_joint_model_is_refused() -> None:
     for ask in (leave_one_out, leave_therapist_out, loo_pit):
         with pytest.raises(InputError, match="joint model") as raised:
             ask(joint, "function")
-        assert "--joint" in str(raised.value)
+        assert "without `joint`" in str(raised.value)
 
 
 def test_refits_that_do_not_exist_are_refused() -> None:

@@ -106,7 +106,7 @@ def test_what_needs_rows_says_so(rowless: Fit) -> None:
         lambda: predict(rowless, "pain"),
         lambda: unseen_improvement(rowless, "pain"),
     ):
-        with pytest.raises(InputError, match=r"no patients' rows.*--sample-therapists"):
+        with pytest.raises(InputError, match=r"no patients' rows.*sample_therapists"):
             ask()
 
 
@@ -135,7 +135,7 @@ def test_effects_of_many_therapists_are_summed_up(made: Simulated) -> None:
     assert kept.manifest["therapist_effects"] == {"pain": "draws"}
     assert summed.manifest["therapist_effects"] == {"pain": "summary"}
     assert summed.manifest["profile"]["therapist_effects"] == "summary"
-    with pytest.raises(InputError, match="--therapist-effects draws"):
+    with pytest.raises(InputError, match='therapist_effects="draws"'):
         predict(summed, "pain", therapist=summed.design("pain").therapists[0])
     assert len(predict(summed, "pain", therapist="new").table)
     assert CI.keeps_draws(MANY_THERAPISTS - 1)

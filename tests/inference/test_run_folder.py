@@ -206,7 +206,7 @@ class TestWriting:
 class TestPlaces:
     def test_an_existing_run_is_kept(self, made_fit: Fit, run: Path) -> None:
         before = contents(run.parent)
-        with pytest.raises(InputError, match=r"exists already.*--overwrite"):
+        with pytest.raises(InputError, match=r"exists already.*`overwrite=True`"):
             save_fit(made_fit, run)
         assert contents(run.parent) == before
 

@@ -43,7 +43,7 @@ def test_the_study_file_speaks_where_the_question_does_not() -> None:
 
 
 REFUSED = [
-    ({"thresholds": ["2"]}, "--threshold 2 is in points of one outcome", "--threshold pain=2"),
+    ({"thresholds": ["2"]}, "`threshold='2'` is in points of one outcome", "`threshold='pain=2'`"),
     ({"thresholds": ["pian=2"]}, "no outcome 'pian'", "Did you mean 'pain'"),
     ({"thresholds": ["pain=1", "pain=2"]}, "given twice for the outcome 'pain'", "Give one"),
     ({"thresholds": ["pain=much"]}, "'much' is not a number", "2.5"),
@@ -52,7 +52,7 @@ REFUSED = [
     ({"thresholds": ["pain="]}, "'' is not a number", "2.5"),
     ({"thresholds": ["pain=10.5"]}, "Pain runs from 0 to 10", "from -10 to 10"),
     ({"thresholds": ["function=-28"]}, "Function runs from 3 to 30", "from -27 to 27"),
-    ({"ropes": ["pain=1"]}, "--rope pain=1 is not a region", "LOW:HIGH"),
+    ({"ropes": ["pain=1"]}, "`rope='pain=1'` is not a region", "LOW:HIGH"),
     ({"ropes": ["pain=1:2:3"]}, "is not a region", "LOW:HIGH"),
     ({"ropes": ["pain=1:-1"]}, "empty region", "LOW below HIGH"),
     ({"ropes": ["pain=1:1"]}, "empty region", "LOW below HIGH"),

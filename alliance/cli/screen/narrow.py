@@ -8,21 +8,10 @@ from rich import table
 from rich.console import Console
 from rich.markup import escape
 
-from alliance.data_prep.errors import visible
+from alliance.cli.screen.arguments import Screen
 
 UNBOUNDED = 10_000  # columns of a screen on which every table has room
 SHORT = 9  # letters of a line in a column of words, at least, beside numbers on one line
-
-
-class Screen(Console):
-    """A console that shows what other people's text holds, and lets none of it steer a terminal."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(emoji=False, **settings)
-
-    def render_str(self, text: str, **settings: Any) -> Any:
-        """Text as it is printed: cells, titles and sentences pass here."""
-        return super().render_str(visible(text), **settings)
 
 
 class Table(table.Table):
@@ -44,7 +33,7 @@ def needed(shown: table.Table) -> int:
     shown : rich.table.Table
     """
     title, shown.title = shown.title, None
-    width = Screen(width=UNBOUNDED).measure(shown).maximum
+    width = Screen(emoji=False, width=UNBOUNDED).measure(shown).maximum
     shown.title = title
     return width
 

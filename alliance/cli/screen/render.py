@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from rich.console import Console
 from rich.markup import escape
 
 from alliance.cli.files import asked
-from alliance.cli.screen.narrow import Screen, Table, needed, print_whole
+from alliance.cli.screen.arguments import Screen, as_options
+from alliance.cli.screen.narrow import Table, needed, print_whole
 from alliance.data_prep.errors import UNSEEN, DataError
 from alliance.data_prep.files import csv_text
 from alliance.data_prep.study.description import Study
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from alliance.inference.runs.fit import Fit
 
 WIDE = 170  # columns where standard output is not a terminal and nobody said how wide it is
+PROSE = {"message", "recommendation", "rule", "remedy", "reason"}  # columns that hold sentences
 FEWEST_COLUMNS = 3  # mean, SD and interval are shown on however narrow a terminal
 COLOURS = {
     "PASS": "green",
@@ -43,16 +44,16 @@ COLOURS = {
 }
 
 
-def out() -> Console:
+def out() -> Screen:
     """Standard output as rich sees it; wide where it is not a terminal."""
     if sys.stdout.isatty():
-        return Screen()
+        return Screen(emoji=False)
     columns = os.environ.get("COLUMNS", "")
-    return Screen(width=int(columns) if columns.isdecimal() and int(columns) else WIDE)
+    return Screen(emoji=False, width=int(columns) if columns.isdecimal() and int(columns) else WIDE)
 
 
-def _err() -> Console:
-    return Screen(stderr=True, highlight=False, soft_wrap=True)
+def _err() -> Screen:
+    return Screen(emoji=False, stderr=True, highlight=False, soft_wrap=True)
 
 
 def say(text: str) -> None:
@@ -98,7 +99,11 @@ def problems(found: DataError) -> None:
             escape(problem.rule),
             escape(problem.remedy),
         )
-    console = Screen(stderr=True) if sys.stderr.isatty() else Screen(stderr=True, width=WIDE)
+    console = (
+        Screen(emoji=False, stderr=True)
+        if sys.stderr.isatty()
+        else Screen(emoji=False, stderr=True, width=WIDE)
+    )
     console.print(table)
     hidden = len(found.problems) - len(found.shown)
     if hidden:
@@ -109,6 +114,8 @@ def frame(table: pd.DataFrame, table_format: str, *, simulated: bool = False) ->
     """Print a table for a machine, as CSV or JSON records; missing numbers are empty or null."""
     if simulated:
         table = table.assign(data="SIMULATED")
+    prose = {name: table[name].map(as_options, na_action="ignore") for name in PROSE & set(table)}
+    table = table.assign(**prose)
     if table_format == "csv":
         text = csv_text(table)
     else:
