@@ -99,7 +99,9 @@ def _template() -> Template:
 
 def _shown(value: Any) -> Any:
     """What an expression of the template gives; of other people's text what steers is shown."""
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    if isinstance(value, Markup):
+        return Markup(visible(value))
+    return visible(value) if isinstance(value, str) else value
 
 
 def report_html(fit: Fit, sections: Sequence[Section]) -> str:
@@ -130,4 +132,6 @@ def report_html(fit: Fit, sections: Sequence[Section]) -> str:
 
 def _svg(picture: Picture) -> Markup:
     name = f"figure-{picture.name}"
-    return Markup(inline_svg(picture.figure, name, picture.title, picture.description))
+    return Markup(
+        inline_svg(picture.figure, name, visible(picture.title), visible(picture.description))
+    )
