@@ -67,7 +67,7 @@ def test_tables_notes_and_errors(place: Path) -> None:
     wrong = small_trial()
     wrong[3]["arm"] = HOSTILE
     (place / "trial.csv").write_text(trial_text(wrong), encoding="utf-8")
-    told = alliance("check", *inputs)
+    told = alliance("check", *inputs, "--format", "csv")
     assert told.code == 2
     assert r"\x1b[2J" in quiet(told)
 
