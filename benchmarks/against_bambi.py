@@ -36,8 +36,9 @@ from reporting import Target, console, cores, finish, load, parser, spread, tabl
 
 from alliance.data_prep.simulator.simulation import simulate_trial
 from alliance.data_prep.trial.trial import Trial, trial_from_frame
-from alliance.inference.draws.datatree import posterior
+from alliance.inference.draws.datatree import draws_of
 from alliance.inference.estimands.estimands import estimand_draws
+from alliance.inference.posterior import Posterior
 from alliance.inference.runs.fit import installed_versions
 from alliance.inference.runs.fitting import fit_trial
 from alliance.inference.sampling import sampling
@@ -103,7 +104,7 @@ def complete_trial(seed: int, therapists: int) -> Trial:
 
 def all_quantities(draws: xr.Dataset, design: Design) -> xr.DataArray:
     """Draws of every parameter and every reported quantity, dims ``chain, draw, name``."""
-    reported = estimand_draws(design, draws)
+    reported = estimand_draws(Posterior(design, draws))
     labels = zip(reported["quantity"].values, reported["level"].values, strict=True)
     names = [f"{quantity} {level}".strip() for quantity, level in labels]
     parts = [
@@ -141,7 +142,7 @@ def fit_ours(design: Design, priors: Priors, seed: int) -> tuple[xr.Dataset, flo
     started, cpu = time.perf_counter(), cpu_clock()
     tree, seconds = sample_outcome(design, priors, STANDARD, seed, cores=cores())
     whole, cpu = time.perf_counter() - started, cpu_clock() - cpu
-    return posterior(tree), seconds.sampling + seconds.therapist_effects, cpu, whole
+    return draws_of(tree), seconds.sampling + seconds.therapist_effects, cpu, whole
 
 
 def measured(

@@ -33,7 +33,7 @@ from bambi_fit import bambi_model
 from plain_pymc import plain_model
 from reporting import Target, console, cores, finish, load, parser, table, versions
 
-from alliance.inference.draws.datatree import posterior
+from alliance.inference.draws.datatree import draws_of
 from alliance.inference.many_fits.calibration import CalibrationQuestion, ranked_trial
 from alliance.inference.many_fits.calibration_runs import PROFILE
 from alliance.inference.runs.fit import installed_versions
@@ -65,7 +65,7 @@ Means = dict[str, float]
 def ours(engine: Engine) -> Fit:
     def fit(design: Design) -> Means:
         tree, _ = fit_outcome(design, PRIORS, STANDARD, SEED, engine=engine, cores=cores())
-        beta = posterior(tree)["beta"].mean(("chain", "draw"))
+        beta = draws_of(tree)["beta"].mean(("chain", "draw"))
         return dict(zip(beta["coefficient"].values.tolist(), beta.values.tolist(), strict=True))
 
     return fit

@@ -35,14 +35,14 @@ from alliance.data_prep.simulator.simulation import simulate_trial
 from alliance.data_prep.study.description import narrowed
 from alliance.data_prep.trial.trial import trial_from_frame
 from alliance.inference.answers.predictions import Predictions, predict
-from alliance.inference.draws.datatree import posterior
+from alliance.inference.draws.datatree import draws_of
 from alliance.inference.patients.asked_patients import AskedPatients
+from alliance.inference.posterior import Rows
 from alliance.inference.runs.fit import Fit, installed_versions
 from alliance.inference.runs.fitting import fit_trial
 from alliance.inference.runs.run_folder import load_fit, save_fit
 from alliance.inference.sampling.profiles import find_profile
-from alliance.inference.scores.predictor import Rows, row_matrix
-from alliance.inference.scores.score_thresholds import Thresholds
+from alliance.inference.scores.thresholds import Thresholds
 from alliance.models.design.design import Design
 from alliance.models.patient_level import patient_level_model
 
@@ -102,14 +102,14 @@ def compiled_route(fit: Fit, design: Design, asked: AskedPatients) -> tuple[Any,
     index = np.array([labels.index(name) for name in asked.therapists or ()])
     imagined = replace(
         design,
-        X=row_matrix(design, asked.rows),
+        X=asked.rows.matrix(design),
         y=np.zeros(PATIENTS),
         therapist_index=index,
         therapists=tuple(labels),
         moderator_missing=np.zeros(PATIENTS, dtype=bool),
         count=np.ones(PATIENTS),
     )
-    draws = posterior(fit.trees[design.outcome])
+    draws = draws_of(fit.trees[design.outcome])
     model = patient_level_model(imagined, fit.specs[design.outcome].priors)
     names = list(model.coords["coefficient"])
     used = [design.coefficients.index(name) for name in names]
@@ -189,7 +189,7 @@ def measure(fit: Fit, outcome: str, repeats: int) -> dict[str, Any]:
     middle = Thresholds(at_least=float(round((low + high) / 2)))
 
     def ours(thresholds: Thresholds | None = None) -> Predictions:
-        return predict(fit, outcome, asked, therapist="new", thresholds=thresholds)
+        return predict(fit[outcome], asked, therapist="new", thresholds=thresholds)
 
     ours()
     before = load()

@@ -17,8 +17,7 @@ from alliance.data_prep.levels import AVERAGE
 from alliance.diagnostics.gate.fit_gate import by_name
 from alliance.diagnostics.gate.gate import check_convergence
 from alliance.diagnostics.verdicts import Verdict
-from alliance.inference.answers.effect_curves import require_on_scale
-from alliance.inference.draws.datatree import posterior
+from alliance.inference.draws.datatree import draws_of
 from alliance.inference.estimands.estimands import (
     SCALE_QUANTITIES,
     estimand_draws,
@@ -30,7 +29,8 @@ from alliance.inference.many_fits.calibration_runs import design_hash
 from alliance.inference.many_fits.multiverse import CHOICES, Analysis, Multiverse
 from alliance.inference.many_fits.task_runner import Workers, run_tasks
 from alliance.inference.many_fits.task_store import TaskStore
-from alliance.inference.patients.extrapolation import require_observed
+from alliance.inference.posterior import Posterior
+from alliance.inference.ranges import require_observed, require_on_scale
 from alliance.inference.runs.fit import installed_versions
 from alliance.inference.sampling.engines import default_engine, fit_outcome
 from alliance.inference.sampling.profiles import Engine, SamplerProfile
@@ -213,7 +213,7 @@ def judged_analysis(
     design, outcome = analysis.design, analysis.universe.outcome
     chosen = engine if engine == "nuts" else default_engine(design)
     tree, _ = fit_outcome(design, analysis.priors, profile, seed, engine=chosen, cores=1)
-    draws = estimand_draws(design, posterior(tree), at=at)
+    draws = estimand_draws(Posterior(design, draws_of(tree)), at=at)
     report = check_convergence(
         tree,
         outcome=outcome,

@@ -13,9 +13,8 @@ from prediction_examples import one_predictor, therapist_posterior
 from scipy import stats
 
 from alliance.inference.draws.datatree import add_patients
-from alliance.inference.patients.asked_patients import trial_rows
+from alliance.inference.posterior import Rows
 from alliance.inference.runs.fit import Fit
-from alliance.inference.scores.rows import Rows
 from alliance.models.design.design import Design
 from alliance.models.spec import ModelSpec
 
@@ -44,7 +43,7 @@ def fit_of(
     tree = xr.DataTree()
     add_patients(tree, trial.analysed(outcome))
     flow = trial.flow[trial.flow["outcome"] == outcome]
-    manifest = {"profile": FEW_DRAWS.to_dict()}
+    manifest = {"profile": FEW_DRAWS.to_dict(), "seed": 0}
     fit = Fit(study, {outcome: spec}, {outcome: tree}, flow, manifest)
     tree["posterior"] = xr.DataTree(posterior(fit.design(outcome)))
     return fit
@@ -118,7 +117,7 @@ def looped(
     design, draw, rows = (
         fit.design(outcome),
         draw_of(fit, outcome, number),
-        trial_rows(fit, outcome),
+        fit[outcome].rows,
     )
     imagined: Rows = rows.in_arm(arm)
     if value is not None:

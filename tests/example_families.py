@@ -7,7 +7,8 @@ import xarray as xr
 from example_designs import example_patients
 from numpy.typing import NDArray
 
-from alliance.models.design.design import Design, build_design, sum_to_zero_basis
+from alliance.models.design.design import Design, build_design
+from alliance.models.design.encoding import sum_to_zero_basis
 from alliance.models.design.ratings import latent_patients, predictor_columns
 from alliance.models.families.families import FAMILIES
 from alliance.models.spec import ModelSpec, ModeratorSpec, TherapistEffects

@@ -18,8 +18,9 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import special, stats
 
-from alliance.inference.draws.datatree import posterior, sampled_tree
+from alliance.inference.draws.datatree import draws_of, sampled_tree
 from alliance.inference.estimands.estimands import estimand_draws
+from alliance.inference.posterior import Posterior
 from alliance.inference.sampling.compilation import compile_model
 from alliance.inference.sampling.profiles import PROFILES
 from alliance.inference.sampling.sampling import PATIENT_LEVEL_TARGET_ACCEPT, sample_outcome
@@ -212,7 +213,9 @@ def _truth(design: Design, latent: Array) -> pd.Series:
     encoding = design.encoding
     if not design.family.discrete:
         encoding = replace(encoding, scaling=replace(design.scaling, outcome=OUTCOME))
-    found = estimand_draws(replace(design, encoding=encoding), xr.Dataset(values, coords=coords))
+    found = estimand_draws(
+        Posterior(replace(design, encoding=encoding), xr.Dataset(values, coords=coords))
+    )
     labels = zip(found["quantity"].values, found["level"].values, strict=True)
     return pd.Series(
         found.values.ravel(), index=pd.MultiIndex.from_tuples(labels, names=["quantity", "level"])
@@ -227,7 +230,7 @@ class Sampler:
 
     def __call__(self, design: Design, seed: int) -> xr.Dataset:
         if design.exact:
-            return posterior(sample_outcome(design, Priors(), PROFILE, seed)[0])
+            return draws_of(sample_outcome(design, Priors(), PROFILE, seed)[0])
         if self.compiled is None:
             model = latent_gaussian_model if design.integrated else patient_level_model
             self.compiled = compile_model(model(design, Priors()))
@@ -241,4 +244,4 @@ class Sampler:
             seed=seed,
             progress_bar=False,
         )
-        return posterior(sampled_tree(raw, design, 0.0))
+        return draws_of(sampled_tree(raw, design, 0.0))

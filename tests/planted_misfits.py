@@ -179,7 +179,7 @@ def tripped(name: str, trials: int = TRIALS) -> pd.DataFrame:
     rows = []
     for number in range(trials):
         fit = planted_fit(SCENARIOS[name], random_numbers(name, number), seed=number)
-        check = predictive_check(fit, OUTCOME)
+        check = predictive_check(fit[OUTCOME])
         table = check.table().set_index("statistic")
         row = (table["verdict"] == "REVIEW").to_dict()
         row |= {result.check: result.verdict == "REVIEW" for result in check.results}

@@ -15,9 +15,10 @@ from alliance.data_prep.simulator.simulation import simulate_trial
 from alliance.data_prep.study.description import narrowed
 from alliance.data_prep.trial.trial import trial_from_frame
 from alliance.inference.draws.datatree import add_patients
+from alliance.inference.posterior import Rows
 from alliance.inference.runs.fit import Fit
-from alliance.inference.scores.predictor import Rows
-from alliance.models.design.design import Design, build_design, sum_to_zero_basis
+from alliance.models.design.design import Design, build_design
+from alliance.models.design.encoding import sum_to_zero_basis
 from alliance.models.spec import specify
 
 Array = NDArray[np.float64]

@@ -82,6 +82,26 @@ def test_a_room_imports_nothing_by_itself_and_says_what_it_is_for(room: str) -> 
     assert len((ast.get_docstring(door) or "").split()) > 50
 
 
+# One fitted outcome (decision 0028) ---------------------------------------------------------------
+
+ONCE = {
+    r"\(1 - \w*(interval|INTERVAL)\) / 2": "inference/draws/quantiles.py",
+    r"1 if .*better == .higher. else -1": "inference/posterior.py",
+    r"default_rng\(\d": None,
+    r"_NUMBERS = 4_000_000": "inference/draws/blocks.py",
+}
+
+
+@pytest.mark.parametrize("pattern", ONCE)
+def test_what_is_asked_of_an_outcome_stands_once(pattern: str) -> None:
+    found = [
+        str(path.relative_to(ROOT))
+        for path in sorted((ROOT / "inference").rglob("*.py"))
+        if re.search(pattern, path.read_text(encoding="utf-8"))
+    ]
+    assert found == ([] if ONCE[pattern] is None else [ONCE[pattern]])
+
+
 # Lengths ------------------------------------------------------------------------------------------
 
 
@@ -182,17 +202,42 @@ def test_no_tracked_file_names_a_machine_path_or_a_package_registry(tracked: lis
     assert found == []
 
 
-def test_the_performance_table_is_that_of_the_results() -> None:
-    """As `benchmarks/readme_performance.py` writes it, from the file of results."""
-    path = ROOT / "benchmarks" / "readme_performance.py"
-    spec = importlib.util.spec_from_file_location("readme_performance", path)
+def benchmark(name: str) -> Any:
+    """One of the scripts in benchmarks, as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
+    return script
+
+
+def test_the_performance_table_is_that_of_the_results() -> None:
+    """As `benchmarks/readme_performance.py` writes it, from the file of results."""
+    script = benchmark("readme_performance")
     record = json.loads(script.RESULTS.read_text(encoding="utf-8"))
     readme = text_of("README.md")
     assert script.readme_with(script.table_text(record), readme) == readme
+
+
+def test_the_measures_of_the_house_count_what_they_say(tmp_path: Path) -> None:
+    """A house of two files of which one is linked to; its tests are not counted."""
+    for folder in ("alliance", "models", "tests", ".venv"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "alliance" / "models").symlink_to(tmp_path / "models")
+    code = '"""What it is."""\n\n# Why.\n__all__ = [\n    "one",\n]\none = """\n# text\n"""\n'
+    (tmp_path / "alliance" / "__init__.py").write_text(code)
+    (tmp_path / "models" / "two.py").write_text("def two():\n    '''Two.'''\n    return 2\n")
+    for apart in ("tests", ".venv"):
+        (tmp_path / apart / "apart.py").write_text("x = 1\n" * 700)
+    figures = benchmark("house").measures(tmp_path)
+    assert figures["Python files"] == "2"
+    assert figures["their lines"] == "12"
+    assert figures["of these, code lines"] == "8"  # three and three, and two of the function
+    assert figures["files over 600 lines"] == "0"
+    assert figures["files in the largest folder"].startswith("1 ")
+    assert figures["public names of alliance"] == "1"
+    assert figures["every public name, beside a models.py and inference/"] == "works"
 
 
 def test_no_two_test_files_have_one_name() -> None:

@@ -22,7 +22,7 @@ from alliance.cli.commands import prior as prior_command
 from alliance.cli.commands import report as reporting_command
 from alliance.cli.commands import reproduce as reproducing_command
 from alliance.cli.commands import sensitivity as sensitivity_command
-from alliance.cli.files import with_file_options
+from alliance.cli.files import leave_quietly, open_outputs, with_file_options
 from alliance.cli.options.common import (
     DEFAULT_SEED,
     AtOption,
@@ -363,7 +363,10 @@ app.command()(multiverse_command.multiverse)
 
 def main() -> None:
     """Run the command line."""
+    open_outputs()
     try:
         app()
+    except BrokenPipeError:
+        leave_quietly()
     finally:
         gc.freeze()  # or the end of the process looks at everything once more

@@ -7,11 +7,14 @@ beside a file that is written, `--accept-changed` beside a run that is read.
 from __future__ import annotations
 
 import inspect
+import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -141,3 +144,48 @@ def _read(values: Any) -> Iterator[Path | str]:
             yield value
         elif isinstance(value, list | tuple):
             yield from _read(value)
+
+
+def say_of_caches(note: Callable[[str], None]) -> None:
+    """Have it told as a note where compiled code cannot be kept.
+
+    Parameters
+    ----------
+    note : callable
+    """
+    from alliance.inference.sampling import caches
+
+    caches.tell = note
+
+
+def fault_of_machine(error: OSError | MemoryError) -> str:
+    """What to say where the machine refuses: a folder that is closed, a disk that is full.
+
+    Parameters
+    ----------
+    error : OSError or MemoryError
+    """
+    if isinstance(error, MemoryError):
+        return "There is not enough memory for this. Close other programs, or give fewer data."
+    place = "" if error.filename is None else f"{str(error.filename)!r}: "
+    why = error.strerror or str(error) or type(error).__name__
+    return f"{place}{why}. Check the place, its permissions and the room on the disk."
+
+
+def leave_quietly() -> NoReturn:
+    """End the process though its output is closed, without a word to nobody.
+
+    What is still kept for a closed output would be written, and fail, at the end.
+    """
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            os.dup2(nowhere, stream.fileno())
+    raise SystemExit(1)
+
+
+def open_outputs() -> None:
+    """Give a process that was started without outputs some that lead nowhere."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115

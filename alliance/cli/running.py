@@ -11,7 +11,14 @@ from typing import Any
 
 import typer
 
-from alliance.cli.files import asked, require_places, tidy
+from alliance.cli.files import (
+    asked,
+    fault_of_machine,
+    leave_quietly,
+    require_places,
+    say_of_caches,
+    tidy,
+)
 from alliance.cli.screen import render
 from alliance.data_prep.errors import DataError, IncompleteSamplingError, InputError
 from alliance.data_prep.study.description import find_study, read_study
@@ -26,6 +33,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     @wraps(function)
     def guarded(*arguments: Any, **options: Any) -> None:
         try:
+            say_of_caches(render.note)
             given = inspect.signature(function).bind(*arguments, **options).arguments
             for sentence in tidy(given):
                 render.note(sentence)
@@ -43,6 +51,11 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         except KeyboardInterrupt:
             render.error("Interrupted: no run was written.")
             raise typer.Exit(INTERRUPTED) from None
+        except (OSError, MemoryError) as error:
+            if isinstance(error, BrokenPipeError):  # whoever read the output has had enough
+                leave_quietly()
+            render.error(fault_of_machine(error))
+            raise typer.Exit(2) from None
 
     return guarded
 
@@ -78,7 +91,7 @@ def load_run(
     rows : bool
         Whether patients' rows are needed, which runs of many files do not hold.
     """
-    from alliance.inference.runs.fit import refuse_rows
+    from alliance.inference.posterior import refuse_rows
     from alliance.inference.runs.run_folder import load_fit
 
     described = None if study is None else read_study(find_study(study))

@@ -547,7 +547,7 @@ def _yardstick_faults(name: str, outcome: Mapping[str, Any]) -> list[Fault]:
         ("rope", rope if isinstance(rope, list | tuple) else []),
     ):
         widest = max((abs(value) for value in map(_finite, values) if value is not None), default=0)
-        if widest > high - low:
+        if not is_difference(widest, ends):
             faults.append(
                 Fault(
                     f"{place}.{key}",
@@ -557,7 +557,7 @@ def _yardstick_faults(name: str, outcome: Mapping[str, Any]) -> list[Fault]:
                 )
             )
     reach = _finite(given.get("reach"))
-    if reach is not None and not low <= reach <= high:
+    if reach is not None and not is_score(reach, ends):
         faults.append(
             Fault(
                 f"{place}.reach",
@@ -566,6 +566,30 @@ def _yardstick_faults(name: str, outcome: Mapping[str, Any]) -> list[Fault]:
             )
         )
     return faults
+
+
+def is_score(value: float, ends: tuple[float, float]) -> bool:
+    """Whether a scale has such a score.
+
+    Parameters
+    ----------
+    value : float
+    ends : tuple of float
+        Lowest and highest score.
+    """
+    return ends[0] <= value <= ends[1]
+
+
+def is_difference(value: float, ends: tuple[float, float]) -> bool:
+    """Whether two scores of a scale can be so far apart, in either direction.
+
+    Parameters
+    ----------
+    value : float
+    ends : tuple of float
+        Lowest and highest score.
+    """
+    return abs(value) <= ends[1] - ends[0]
 
 
 def _ends(limits: object) -> tuple[float, float] | None:

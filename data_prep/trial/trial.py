@@ -14,7 +14,8 @@ import xarray as xr
 from alliance.data_prep.covariates import coded, column_coordinates
 from alliance.data_prep.errors import DataError, InputError, Problem, nearest, visible
 from alliance.data_prep.files import AnyPath, as_path, first_of
-from alliance.data_prep.study.description import ModelSettings, Study
+from alliance.data_prep.study.description import Study
+from alliance.data_prep.study.parts import ModelSettings
 from alliance.data_prep.tables.cells import LABELLED, natural_key, typed_columns
 from alliance.data_prep.tables.readers import read_table
 from alliance.data_prep.tables.roles import (

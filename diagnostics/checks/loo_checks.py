@@ -9,8 +9,7 @@ import pandas as pd
 
 from alliance.diagnostics.verdicts import CheckResult, Verdict
 from alliance.inference.leaving_out.leave_one_out import LeaveOneOut, LooPit, leave_one_out, loo_pit
-from alliance.inference.patients.asked_patients import require_outcome
-from alliance.inference.runs.fit import Fit
+from alliance.inference.posterior import Posterior
 
 MOST_UNRELIABLE = 0.01
 """Share of patients with a Pareto k over ArviZ's `good_k` (0.7 with 2,200 draws or more, less with
@@ -70,13 +69,12 @@ class LooCheck:
         )
 
 
-def loo_check(fit: Fit, outcome: str) -> LooCheck:
+def loo_check(posterior: Posterior) -> LooCheck:
     """Leave out one patient at a time, and judge what comes of it.
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
 
     Returns
     -------
@@ -87,19 +85,18 @@ def loo_check(fit: Fit, outcome: str) -> LooCheck:
     InputError
         If the run has no such outcome, or it is one of a joint model.
     """
-    left_out = leave_one_out(fit, outcome)
-    pit = loo_pit(fit, outcome, left_out)
-    results = (_pareto_k(fit, left_out), _calibration(pit))
-    return LooCheck(outcome, left_out, pit, results)
+    left_out = leave_one_out(posterior)
+    pit = loo_pit(posterior, left_out)
+    results = (_pareto_k(posterior, left_out), _calibration(pit))
+    return LooCheck(posterior.name, left_out, pit, results)
 
 
-def check_loo(fit: Fit, outcome: str) -> tuple[CheckResult, ...]:
+def check_loo(posterior: Posterior) -> tuple[CheckResult, ...]:
     """The checks ``pareto_k`` and ``loo_pit``, for the gate.
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
 
     Returns
     -------
@@ -111,16 +108,15 @@ def check_loo(fit: Fit, outcome: str) -> tuple[CheckResult, ...]:
     InputError
         If the run has no such outcome.
     """
-    require_outcome(fit, outcome)
-    if fit.shared is not None:
+    if posterior.joint:
         return tuple(
-            CheckResult(name, Verdict.PASS, None, None, None, outcome, NOT_AVAILABLE, "")
+            CheckResult(name, Verdict.PASS, None, None, None, posterior.name, NOT_AVAILABLE, "")
             for name in ("pareto_k", "loo_pit")
         )
-    return loo_check(fit, outcome).results
+    return loo_check(posterior).results
 
 
-def _pareto_k(fit: Fit, found: LeaveOneOut) -> CheckResult:
+def _pareto_k(posterior: Posterior, found: LeaveOneOut) -> CheckResult:
     high = np.flatnonzero(found.unreliable)
     total = len(found.units)
     allowed = int(MOST_UNRELIABLE * total)
@@ -138,7 +134,7 @@ def _pareto_k(fit: Fit, found: LeaveOneOut) -> CheckResult:
             f"{names}{more}); {largest}."
         )
     tripped = len(high) > allowed or k[worst] > HEAVIEST
-    latent = fit.design(found.outcome).moderator.latent
+    latent = posterior.design.moderator.latent
     advice = (
         "Where each patient's alliance is a parameter this is to be expected: compare such fits "
         'by therapist (`compare_loo(by="therapist")`).'

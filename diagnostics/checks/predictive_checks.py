@@ -25,7 +25,7 @@ from alliance.diagnostics.checks.predictive_statistics import (
 )
 from alliance.diagnostics.verdicts import CheckResult, Verdict
 from alliance.inference.pointwise.replicates import REPLICATES, Replicates, replicate
-from alliance.inference.runs.fit import Fit
+from alliance.inference.posterior import Posterior
 from alliance.models.design.design import Design
 
 # Up to this many categories an ordinal model has few enough thresholds to be estimated.
@@ -42,13 +42,12 @@ NOT_EQUAL = (
 )
 
 
-def advice(fit: Fit, outcome: str, statistic: str, *, above: bool) -> str:
+def advice(posterior: Posterior, statistic: str, *, above: bool) -> str:
     """What to do about one statistic.
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
     statistic : str
         Its name, as of `diagnostics.checks.predictive_statistics`, or ``outside``.
     above : bool
@@ -59,7 +58,7 @@ def advice(fit: Fit, outcome: str, statistic: str, *, above: bool) -> str:
     str
         One or more sentences.
     """
-    design = fit.design(outcome)
+    design = posterior.design
     if statistic == "residual_sd_ratio":
         return NOT_EQUAL
     if statistic == "arm_slopes":
@@ -77,29 +76,29 @@ def advice(fit: Fit, outcome: str, statistic: str, *, above: bool) -> str:
             "them (`alliance sensitivity`). Normal therapist effects draw such a therapist towards "
             "the others, and all of them apart."
         )
-    return _family_advice(fit, outcome, design, statistic, above)
+    return _family_advice(posterior, design, statistic, above)
 
 
-def _family_advice(fit: Fit, outcome: str, design: Design, statistic: str, above: bool) -> str:
-    family, bounded = design.family.name, _bounded_family(fit, outcome, design)
+def _family_advice(posterior: Posterior, design: Design, statistic: str, above: bool) -> str:
+    family, bounded = design.family.name, _bounded_family(posterior, design)
     if statistic == "tails" and not design.family.discrete:
         if family == "gaussian" and above:
-            return _choose(fit, outcome, "student_t", "its tails are heavier")
+            return _choose(posterior, "student_t", "its tails are heavier")
         if family == "student_t" and not above:
-            return _choose(fit, outcome, "gaussian", "its tails are lighter")
+            return _choose(posterior, "gaussian", "its tails are lighter")
     if family == "student_t" and statistic in ("minimum", "maximum", "sd") and bounded is None:
-        return _choose(fit, outcome, "gaussian", "its tails are lighter")
+        return _choose(posterior, "gaussian", "its tails are lighter")
     if bounded is not None and family != bounded and not design.family.discrete:
-        return _choose(fit, outcome, bounded, "it keeps to the scores that there are")
+        return _choose(posterior, bounded, "it keeps to the scores that there are")
     if design.family.discrete:
         other = "ordinal" if family == "beta_binomial" and _few_categories(design) else None
         if other is not None:
-            return _choose(fit, outcome, other, "it takes the categories' shares as they are")
+            return _choose(posterior, other, "it takes the categories' shares as they are")
         return (
             "No other family here fits such a distribution better; averages and contrasts are "
             "less touched by it than the shares of single scores, which should not be reported."
         )
-    if steps := _steps(fit, outcome, design):
+    if steps := _steps(posterior, design):
         return (
             f"Scores go in steps of {steps:g}: counted in these they are whole numbers, which "
             f'family = "beta_binomial" takes (column and range divided by {steps:g}, '
@@ -114,9 +113,9 @@ def _family_advice(fit: Fit, outcome: str, design: Design, statistic: str, above
     )
 
 
-def _steps(fit: Fit, outcome: str, design: Design) -> float:
+def _steps(posterior: Posterior, design: Design) -> float:
     """The step between scores, if the range is a moderate number of them; zero otherwise."""
-    low, high = fit.study.outcomes[outcome].range
+    low, high = posterior.outcome.range
     step = resolution(design)
     if step <= 0 or not STEPS[0] <= (high - low) / step <= STEPS[1]:
         return 0.0
@@ -124,9 +123,9 @@ def _steps(fit: Fit, outcome: str, design: Design) -> float:
     return step if np.allclose(scores, np.round(scores), atol=1e-6) else 0.0
 
 
-def _bounded_family(fit: Fit, outcome: str, design: Design) -> str | None:
+def _bounded_family(posterior: Posterior, design: Design) -> str | None:
     """The family for bounded whole scores, if that is what these are."""
-    low, high = fit.study.outcomes[outcome].range
+    low, high = posterior.outcome.range
     scores = design.scale.offset + design.scale.unit * design.y
     rounding = ROUNDING * float(np.abs(scores).max())
     whole = (np.abs(scores - low - np.round(scores - low)) <= rounding).all()
@@ -139,11 +138,11 @@ def _few_categories(design: Design) -> bool:
     return design.scale.top < MOST_CATEGORIES
 
 
-def _choose(fit: Fit, outcome: str, family: str, why: str) -> str:
-    own = fit.study.outcomes[outcome].family == family
+def _choose(posterior: Posterior, family: str, why: str) -> str:
+    own = posterior.outcome.family == family
     named = f"its own family, {family}" if own else f'family = "{family}" in the study file'
     alone = ""
-    if fit.shared is not None:
+    if posterior.joint:
         alone = (
             " (in a joint model for one outcome)"
             if family == "ordinal"
@@ -291,14 +290,13 @@ class PredictiveCheck:
 
 
 def predictive_check(
-    fit: Fit, outcome: str, *, number: int = REPLICATES, seed: int | None = None
+    posterior: Posterior, *, number: int = REPLICATES, seed: int | None = None
 ) -> PredictiveCheck:
     """Replicate one outcome and compare it with what was observed.
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
     number : int
         Replicates.
     seed : int, optional
@@ -313,13 +311,13 @@ def predictive_check(
     InputError
         If the run has no such outcome.
     """
-    limits = fit.study.outcomes[outcome].range if outcome in fit.specs else (0.0, 0.0)
+    limits = posterior.outcome.range
     observed: list[list[Array]] = []
     replicated: list[list[Array]] = []
     outside: list[Array] = []
     pictures: Pictures | None = None
     statistics: tuple[Statistic, ...] = ()
-    for block in replicate(fit, outcome, number=number, seed=seed):
+    for block in replicate(posterior, number=number, seed=seed):
         if pictures is None:
             statistics = statistics_of(block.design, limits)
             pictures = Pictures.started(block, limits)
@@ -336,18 +334,17 @@ def predictive_check(
             statistics, zip(*observed, strict=True), zip(*replicated, strict=True), strict=True
         )
     )
-    share = None if fit.design(outcome).family.discrete else np.concatenate(outside)
-    results = _judged(fit, outcome, realised, share)
-    return PredictiveCheck(outcome, realised, share, pictures, results)
+    share = None if posterior.design.family.discrete else np.concatenate(outside)
+    results = _judged(posterior, realised, share)
+    return PredictiveCheck(posterior.name, realised, share, pictures, results)
 
 
-def check_predictive(fit: Fit, outcome: str) -> tuple[CheckResult, ...]:
+def check_predictive(posterior: Posterior) -> tuple[CheckResult, ...]:
     """Posterior predictive checks for the gate: PASS or REVIEW, never FAIL.
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
 
     Returns
     -------
@@ -357,7 +354,7 @@ def check_predictive(fit: Fit, outcome: str) -> tuple[CheckResult, ...]:
         ``predictive_therapists``; the value is the smallest p-value of the check's statistics, or
         the share of replicates outside the range.
     """
-    return predictive_check(fit, outcome).results
+    return predictive_check(posterior).results
 
 
 def _compared(statistic: Statistic, block: Replicates) -> tuple[Array, Array]:
@@ -368,21 +365,21 @@ def _compared(statistic: Statistic, block: Replicates) -> tuple[Array, Array]:
 
 
 def _judged(
-    fit: Fit, outcome: str, realised: Sequence[Realised], outside: Array | None
+    posterior: Posterior, realised: Sequence[Realised], outside: Array | None
 ) -> tuple[CheckResult, ...]:
     limit = FALSE_ALARMS / len(realised)
     found = []
     for check in MEANING:
         if check == "predictive_range" and outside is not None:
-            found.append(_range_result(fit, outcome, outside))
+            found.append(_range_result(posterior, outside))
         items = [item for item in realised if item.statistic.check == check]
         if items:
-            found.append(_result(fit, outcome, check, items, limit))
+            found.append(_result(posterior, check, items, limit))
     return tuple(found)
 
 
 def _result(
-    fit: Fit, outcome: str, check: str, items: Sequence[Realised], limit: float
+    posterior: Posterior, check: str, items: Sequence[Realised], limit: float
 ) -> CheckResult:
     worst = min(items, key=lambda item: item.p_value)
     tripped = [item for item in items if item.p_value < limit]
@@ -397,7 +394,7 @@ def _result(
             f"likely is {_told(worst)}."
         )
     remedies = [
-        advice(fit, outcome, item.statistic.name, above=item.upper_share < 0.5)
+        advice(posterior, item.statistic.name, above=item.upper_share < 0.5)
         for item in _blamed(tripped)
     ]
     return CheckResult(
@@ -406,7 +403,7 @@ def _result(
         value=worst.p_value,
         review=limit,
         fail=None,
-        worst=f"{outcome}: {worst.statistic.name}",
+        worst=f"{posterior.name}: {worst.statistic.name}",
         message=message,
         recommendation=" ".join(dict.fromkeys(remedies)),
     )
@@ -419,8 +416,8 @@ def _blamed(tripped: Sequence[Realised]) -> Sequence[Realised]:
     return [item for item in tripped if item.statistic.name not in follow]
 
 
-def _range_result(fit: Fit, outcome: str, outside: Array) -> CheckResult:
-    low, high = fit.study.outcomes[outcome].range
+def _range_result(posterior: Posterior, outside: Array) -> CheckResult:
+    low, high = posterior.outcome.range
     share = float(outside.mean())
     beyond = share > MOST_OUTSIDE
     return CheckResult(
@@ -429,12 +426,12 @@ def _range_result(fit: Fit, outcome: str, outside: Array) -> CheckResult:
         value=share,
         review=MOST_OUTSIDE,
         fail=None,
-        worst=f"{outcome}: outside",
+        worst=f"{posterior.name}: outside",
         message=(
             f"{share:.2%} of the replicated scores lie outside the range of {low:g} to {high:g} "
             f"({'more' if beyond else 'no more'} than {MOST_OUTSIDE:.0%})."
         ),
-        recommendation=advice(fit, outcome, "outside", above=False) if beyond else "",
+        recommendation=advice(posterior, "outside", above=False) if beyond else "",
     )
 
 

@@ -24,6 +24,7 @@ from alliance.data_prep.study.description import Study
 from alliance.data_prep.trial.trial import Trial
 from alliance.diagnostics.verdicts import CheckResult, Verdict
 from alliance.inference.draws.quantiles import quantiles
+from alliance.inference.posterior import Posterior
 from alliance.inference.priors.prior_predictive import (
     DRAWS,
     PriorEffect,
@@ -32,7 +33,7 @@ from alliance.inference.priors.prior_predictive import (
     prior_predictive,
 )
 from alliance.inference.runs.fit import Fit
-from alliance.inference.scores.expected_scores import auxiliary_draws
+from alliance.inference.sampling.profiles import DEFAULT_SEED
 from alliance.models.design.design import Design, build_design, centre_and_sd
 from alliance.models.priors import Priors
 from alliance.models.spec import JOINT, specify
@@ -396,7 +397,7 @@ class PriorCheck:
 
 
 def prior_check(
-    source: Trial | Fit, outcome: str, *, draws: int = DRAWS, seed: int = 0
+    source: Trial | Fit, outcome: str, *, draws: int = DRAWS, seed: int | None = None
 ) -> PriorCheck:
     """Simulate trials from the priors, and hold them against the outcome's scale.
 
@@ -411,8 +412,9 @@ def prior_check(
     outcome : str
     draws : int
         Simulated trials.
-    seed : int
-        The same seed gives the same draws.
+    seed : int, optional
+        The same seed gives the same draws. By default that of the fit; of a trial the one that
+        fits have by default.
 
     Returns
     -------
@@ -429,6 +431,8 @@ def prior_check(
     if draws < 1:
         raise InputError(f"{draws} draws are none.", "Give a number above zero.")
     design, priors, joint = _specified(source, outcome)
+    if seed is None:
+        seed = DEFAULT_SEED if isinstance(source, Trial) else source[outcome].seed
     predictive = prior_predictive(design, priors, draws=draws, seed=seed, joint=joint)
     limits = source.study.outcomes[outcome].range
     rows = (
@@ -529,7 +533,7 @@ def _score_rows(
             least_small=LEAST_POSSIBLE,
         )
     )
-    auxiliary = auxiliary_draws(predictive.draws, design)
+    auxiliary = Posterior(design, predictive.draws).family_parameters
     flat_line = np.zeros((len(centre), 1))
     residual = sd * np.sqrt(design.family.variance(flat_line, auxiliary, design.scale)[:, 0])
     rows.append(

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from alliance.diagnostics.verdicts import CheckResult, Verdict
 from alliance.inference.leaving_out.influence import Influence, influence
 from alliance.inference.leaving_out.leave_one_out import LeaveOneOut
-from alliance.inference.patients.asked_patients import require_outcome
+from alliance.inference.posterior import Posterior
 from alliance.inference.priors.power_scaling import PowerScaling, power_scaling
-from alliance.inference.runs.fit import Fit
 
 MOST_MOVED = 1.0
 """Posterior SDs by which leaving out one patient or therapist may move a slope, an interaction or
@@ -32,14 +31,13 @@ NOT_AVAILABLE = "Not available for a joint model: its outcomes share priors and 
 
 
 def check_sensitivity(
-    fit: Fit, outcome: str, *, left_out: LeaveOneOut | None = None
+    posterior: Posterior, *, left_out: LeaveOneOut | None = None
 ) -> tuple[CheckResult, ...]:
     """The checks ``prior_sensitivity`` and ``influence``, for the gate.
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
     left_out : LeaveOneOut, optional
         Of the same fit and outcome by patient, where it has been computed before.
 
@@ -58,18 +56,17 @@ def check_sensitivity(
     Nothing is fitted again. Therapists are left out where their effects are integrated out in
     closed form (Gaussian outcomes); elsewhere patients alone, and `influence` by therapist asks.
     """
-    require_outcome(fit, outcome)
-    if fit.shared is not None:
+    if posterior.joint:
         return tuple(
-            CheckResult(name, Verdict.PASS, None, None, None, outcome, NOT_AVAILABLE, "")
+            CheckResult(name, Verdict.PASS, None, None, None, posterior.name, NOT_AVAILABLE, "")
             for name in ("prior_sensitivity", "influence")
         )
-    found = [influence(fit, outcome, "patient", left_out=left_out)]
-    design = fit.design(outcome)
+    found = [influence(posterior, "patient", left_out=left_out)]
+    design = posterior.design
     if design.family.name == "gaussian" and len(set(design.therapist_index.tolist())) > 1:
-        found.append(influence(fit, outcome, "therapist"))
+        found.append(influence(posterior, "therapist"))
     return (
-        prior_sensitivity_result(power_scaling(fit, outcome)),
+        prior_sensitivity_result(power_scaling(posterior)),
         influence_result(found),
     )
 

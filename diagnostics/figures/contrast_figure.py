@@ -18,7 +18,7 @@ from alliance.inference.digits import interval_decimals, number
 from alliance.inference.estimands.compared_at import places_in_words
 from alliance.inference.estimands.missing_outcomes import stated_shifts
 from alliance.inference.runs.fit import Fit
-from alliance.models.design.design import arm_pairs
+from alliance.models.design.encoding import arm_pairs
 
 ROW_INCHES, AROUND_INCHES = 0.34, 0.5  # for each outcome, and for the title of a contrast
 AXIS_INCHES = 0.45  # for the numbers and the label below the lowest panel

@@ -18,8 +18,7 @@ from alliance.diagnostics.figures.figure_page import (
     hatch_extrapolated,
     legend_label,
 )
-from alliance.inference.answers.effect_curves import Contrast
-from alliance.inference.answers.effects import Effects
+from alliance.inference.answers.effects import Contrast, Effects
 from alliance.inference.runs.fit import Fit
 
 CURVE, THRESHOLD = COLOURS[0], COLOURS[5]
@@ -159,16 +158,16 @@ def _contrast(panel: Axes, answer: Effects, level: str) -> None:
     )
     panel.plot(points, band.median, color=CURVE, linewidth=1.8, label="median")
     panel.axhline(0, color="0.35", linewidth=0.9)
-    if answer.yardstick.rope is not None:
-        low, high = answer.yardstick.rope
+    if answer.thresholds.equivalence is not None:
+        low, high = answer.thresholds.equivalence
         panel.axhspan(low, high, color="0.85", zorder=0, label="region of equivalence")
-    if answer.yardstick.threshold is not None:
+    if answer.thresholds.better_by is not None:
         panel.axhline(
-            answer.curves.gain * answer.yardstick.threshold,
+            answer.curves.direction * answer.thresholds.better_by,
             color=THRESHOLD,
             linewidth=1.1,
             linestyle="--",
-            label=f"better by {answer.yardstick.threshold:g}",
+            label=f"better by {answer.thresholds.better_by:g}",
         )
     _extrapolated(panel, answer)
     _named(panel, answer)
@@ -184,10 +183,10 @@ def _minus(fit: Fit, answer: Effects, which: Contrast, room: int) -> str:
 def _chances(panel: Axes, answer: Effects, level: str) -> None:
     """Probability of being better at all, and by the threshold."""
     which = next(each for each in answer.contrasts if each.level == level)
-    draws, points = answer.curves.contrast(which), answer.curves.moderator
-    gains = answer.curves.gain * draws
+    draws, points = which.of(answer.curves.expected), answer.curves.moderator
+    gains = answer.curves.direction * draws
     lines = [("better", ("0.25", "-"), gains > 0)]
-    threshold = answer.yardstick.threshold
+    threshold = answer.thresholds.better_by
     if threshold is not None:
         lines.append((f"by {threshold:g}", (THRESHOLD, "--"), gains >= threshold))
     for _, (colour, style), hits in lines:
@@ -308,12 +307,12 @@ def _over(fit: Fit, answer: Effects) -> str:
 
 def _effect_caption(fit: Fit, answer: Effects) -> str:
     arms = ", ".join(f"{code} = {label}" for code, label in fit.study.arms.items())
-    threshold = answer.yardstick.threshold
+    threshold = answer.thresholds.better_by
     lower = "first arm is better than the second"
     if threshold is not None:
         lower += f" (solid), and by {threshold:g} or more (dashed)"
-    source = f" Source of the threshold: {answer.yardstick.source}."
-    told = source if threshold is not None and answer.yardstick.source else ""
+    source = f" Source of the threshold: {answer.thresholds.source}."
+    told = source if threshold is not None and answer.thresholds.source else ""
     return (
         f"Lower panels: probability that the {lower}. {_over(fit, answer)} Whether a contrast "
         f"changes along the {fit.study.moderator.name} is told by the difference of slopes, not "

@@ -12,8 +12,7 @@ from matplotlib.figure import Figure, SubFigure
 
 from alliance.data_prep.errors import InputError
 from alliance.diagnostics.figures.figure_page import COLOURS, STYLE, Page, hatch_extrapolated
-from alliance.inference.answers.prediction_tables import covariate_heads, unseen_columns
-from alliance.inference.answers.predictions import Predictions
+from alliance.inference.answers.predictions import Predictions, covariate_heads, unseen_columns
 from alliance.inference.runs.fit import Fit
 
 PANEL_INCHES, CURVE_INCHES = 3.1, 3.4  # width and height of a panel along the alliance

@@ -11,9 +11,10 @@ import xarray as xr
 
 from alliance.diagnostics.gate.gate import GateReport, check_convergence
 from alliance.diagnostics.verdicts import CheckResult, Verdict
-from alliance.inference.draws.datatree import posterior
+from alliance.inference.draws.datatree import draws_of
 from alliance.inference.estimands.estimands import shared_estimands, with_moments
-from alliance.inference.runs.fit import Fit, refuse_rows
+from alliance.inference.posterior import refuse_rows
+from alliance.inference.runs.fit import Fit
 from alliance.models.spec import JOINT
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def check_draws(fit: Fit) -> tuple[GateReport, ...]:
     """
     judged = [(name, fit.trees[name], fit.estimands(name)) for name in fit.outcomes]
     if fit.shared is not None:
-        judged.append((JOINT, fit.shared, shared_estimands(posterior(fit.shared))))
+        judged.append((JOINT, fit.shared, shared_estimands(draws_of(fit.shared))))
     profile = fit.profile
     return tuple(
         check_convergence(

@@ -45,12 +45,12 @@ class ModelChecks:
     @cached_property
     def predictive(self) -> PredictiveCheck:
         """Posterior predictive checks."""
-        return predictive_check(self.fit, self.outcome)
+        return predictive_check(self.fit[self.outcome])
 
     @cached_property
     def loo(self) -> LooCheck:
         """Leave-one-out by patient; an InputError for a joint model."""
-        return loo_check(self.fit, self.outcome)
+        return loo_check(self.fit[self.outcome])
 
     @cached_property
     def therapists_out(self) -> LeaveOneOut | None:
@@ -58,24 +58,24 @@ class ModelChecks:
         if not self.fit.specs[self.outcome].exact:
             return None
         try:
-            return leave_therapist_out(self.fit, self.outcome, refits="none")
+            return leave_therapist_out(self.fit[self.outcome], refits="none")
         except InputError:  # there is one therapist, or too many effects vary
             return None
 
     @cached_property
     def influence(self) -> tuple[Influence, ...]:
         """Patients, and therapists that could be left out, that move a result."""
-        found = [influence(self.fit, self.outcome, left_out=self.loo.left_out)]
+        found = [influence(self.fit[self.outcome], left_out=self.loo.left_out)]
         if self.therapists_out is not None:
             found.append(
-                influence(self.fit, self.outcome, "therapist", left_out=self.therapists_out)
+                influence(self.fit[self.outcome], "therapist", left_out=self.therapists_out)
             )
         return tuple(found)
 
     @cached_property
     def power_scaling(self) -> PowerScaling:
         """Sensitivity to priors and likelihood; an InputError for a joint model."""
-        return power_scaling(self.fit, self.outcome)
+        return power_scaling(self.fit[self.outcome])
 
     def results(self) -> tuple[CheckResult, ...]:
         """Every check for the gate: PASS or REVIEW.
@@ -88,8 +88,8 @@ class ModelChecks:
         if self.fit.shared is not None:
             return (
                 *self.predictive.results,
-                *check_loo(self.fit, self.outcome),
-                *check_sensitivity(self.fit, self.outcome),
+                *check_loo(self.fit[self.outcome]),
+                *check_sensitivity(self.fit[self.outcome]),
             )
         return (
             *self.predictive.results,

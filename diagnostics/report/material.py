@@ -95,7 +95,7 @@ class Material:
         about who gave them.
         """
         found = {
-            name: effects_along(self.fit, name, interval=self.interval)
+            name: effects_along(self.fit[name], interval=self.interval)
             for name in self.fit.outcomes
         }
         return {name: replace(each, ratings=np.sort(each.ratings)) for name, each in found.items()}
@@ -104,15 +104,21 @@ class Material:
     def therapists(self) -> dict[str, Therapists]:
         """Therapists by outcome."""
         return {
+<<<<<<< HEAD
             name: therapists(self.fit, name, interval=self.interval, hide_single=self.hide_single)
             for name in self.fit.outcomes
+||||||| cbbde0f
+            name: therapists(self.fit, name, interval=self.interval) for name in self.fit.outcomes
+=======
+            name: therapists(self.fit[name], interval=self.interval) for name in self.fit.outcomes
+>>>>>>> main
         }
 
     @cached_property
     def predictions(self) -> dict[str, Predictions]:
         """Predictions by outcome for one patient at the means, with a new therapist."""
         return {
-            name: predict(self.fit, name, therapist="new", interval=self.interval, keep_draws=False)
+            name: predict(self.fit[name], therapist="new", interval=self.interval, keep_draws=False)
             for name in self.fit.outcomes
         }
 
@@ -141,7 +147,7 @@ class Material:
     def explained(self) -> dict[str, ExplainedVariance]:
         """Bayesian R2 by outcome."""
         return {
-            name: explained_variance(self.fit, name, interval=self.interval)
+            name: explained_variance(self.fit[name], interval=self.interval)
             for name in self.fit.outcomes
         }
 
@@ -158,7 +164,7 @@ class Material:
     @cached_property
     def unseen(self) -> dict[str, UnseenImprovement]:
         """How strong an unseen improvement would have to be, by outcome."""
-        return {name: unseen_improvement(self.fit, name) for name in self.fit.outcomes}
+        return {name: unseen_improvement(self.fit[name]) for name in self.fit.outcomes}
 
     def rows(self, outcome: str) -> pd.DataFrame:
         """The tidy table's rows of one outcome."""

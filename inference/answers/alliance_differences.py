@@ -19,12 +19,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
-from alliance.inference.scores.expected_scores import flat
-from alliance.models.design.design import Design
+from alliance.inference.draws.quantiles import described, tails
+from alliance.inference.posterior import Posterior
 from alliance.models.design.ratings import predictor_columns
 
 Array = NDArray[np.float64]
@@ -57,16 +56,13 @@ class Estimate:
 
 
 def alliance_differences(
-    design: Design, draws: xr.Dataset, ratings: Array, *, interval: float = 0.95
+    posterior: Posterior, ratings: Array, *, interval: float = 0.95
 ) -> list[Estimate]:
     """How far therapists differ in the alliance of their patients, in its own points.
 
     Parameters
     ----------
-    design : Design
-    draws : xarray.Dataset
-        Where the model has a part for the alliance (``moderator_therapist_sd``), it answers:
-        for true means, at the mean of what predicts the alliance.
+    posterior : Posterior
     ratings : ndarray, shape (n,)
         The analysed patients', NaN where missing; they answer otherwise.
     interval : float
@@ -76,8 +72,9 @@ def alliance_differences(
     list of Estimate
         Means of therapists in the order of the design, then the spreads and the share.
     """
-    if "moderator_therapist_sd" in draws:
-        return _from_model(design, draws, interval)
+    design = posterior.design
+    if "moderator_therapist_sd" in posterior.draws:
+        return _from_model(posterior, interval)
     rated = np.isfinite(ratings)
     return from_ratings(
         ratings[rated],
@@ -88,25 +85,24 @@ def alliance_differences(
     )
 
 
-def _from_model(design: Design, draws: xr.Dataset, interval: float) -> list[Estimate]:
+def _from_model(posterior: Posterior, interval: float) -> list[Estimate]:
+    design = posterior.design
     centre, unit = design.scaling.moderator
-    between = unit * flat(draws, "moderator_therapist_sd")
-    within = unit * flat(draws, "moderator_residual_sd")
+    between = unit * posterior.flat("moderator_therapist_sd")
+    within = unit * posterior.flat("moderator_residual_sd")
     found = {}
-    if "moderator_therapist_mean" in draws:
-        means = centre + unit * flat(draws, "moderator_therapist_mean")
+    if "moderator_therapist_mean" in posterior.draws:
+        means = centre + unit * posterior.flat("moderator_therapist_mean")
         found = {("alliance_mean", name): means[:, k] for k, name in enumerate(design.therapists)}
     found |= {
         ("alliance_sd_between", ""): between,
         ("alliance_sd_within", ""): within,
         ("alliance_share", ""): between**2 / (between**2 + within**2),
     }
-    tails = [(1 - interval) / 2, (1 + interval) / 2]
     estimates = []
     for (quantity, level), values in found.items():
-        lower, upper = np.quantile(values, tails).tolist()
-        mean, sd = float(values.mean()), float(values.std(ddof=1))
-        estimates.append(Estimate(quantity, level, mean, sd, lower, upper, "posterior"))
+        numbers = {name: float(each) for name, each in described(values, interval).items()}
+        estimates.append(Estimate(quantity, level, **numbers, source="posterior"))
     return estimates
 
 
@@ -137,7 +133,7 @@ def from_ratings(
         estimate of the share is where the ratio of mean squares is one; that of the SD between
         therapists follows from it.
     """
-    tail = (1 - interval) / 2
+    tail = tails(interval)[0]
     count = np.bincount(therapist_index, minlength=len(therapists)).astype(float)
     total = np.bincount(therapist_index, weights=ratings, minlength=len(therapists))
     with np.errstate(invalid="ignore"):

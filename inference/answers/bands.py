@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from alliance.data_prep.errors import InputError
+from alliance.inference.draws.quantiles import tails
 
 Array = NDArray[np.float64]
 
@@ -65,9 +65,8 @@ def bands(curves: Array, interval: float = 0.95) -> Bands:
     doi:10.1214/ss/1177010123) differs only where tails do, and has to estimate quantiles much
     further out, which takes many times as many draws.
     """
-    require_probability(interval)
-    tail = (1 - interval) / 2
-    lower, median, upper = np.quantile(curves, [tail, 0.5, 1 - tail], axis=0)
+    below, above = tails(interval)
+    lower, median, upper = np.quantile(curves, [below, 0.5, above], axis=0)
     # The smallest factor whose band holds that share of the draws as whole curves.
     furthest = _deviations(curves, lower, median, upper).max(axis=1)
     factor = max(1.0, float(np.quantile(furthest, interval, method="inverted_cdf")))
@@ -79,21 +78,6 @@ def bands(curves: Array, interval: float = 0.95) -> Bands:
         band_upper=median + factor * (upper - median),
         factor=factor,
     )
-
-
-def require_probability(interval: float) -> None:
-    """Refuse what is no probability of an interval.
-
-    Raises
-    ------
-    InputError
-        If it is not between 0 and 1.
-    """
-    if not 0 < interval < 1:
-        raise InputError(
-            f"The interval's probability {interval:g} is not between 0 and 1.",
-            "Give for example 0.95.",
-        )
 
 
 def _deviations(curves: Array, lower: Array, median: Array, upper: Array) -> Array:

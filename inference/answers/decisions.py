@@ -1,71 +1,84 @@
-"""What follows from named thresholds: chances of an effect, shares who improve, a lifted alliance.
+"""What follows from named thresholds: chances of an effect, shares who improve, a raised alliance.
 
 Nothing here has a default threshold. All answers are averages over the trial's patients, each
-imagined in every arm (g-computation, as in `inference.answers.effect_curves`).
+imagined in every arm (`inference.scores.questions`).
+
+What would change if every patient's alliance were some points higher reads the association between
+alliance and outcome as the effect of the alliance. It is one only if nothing else that matters for
+the outcome differs between patients with a higher and a lower alliance, among them how much they
+had improved when they rated it; a trial that allots treatments at random does not allot the
+alliance.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 from numpy.typing import NDArray
 
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.levels import code_names
-from alliance.inference.answers.effect_curves import Contrast, find_contrasts
-from alliance.inference.answers.effect_tables import contrast_chances, described_draws
-from alliance.inference.answers.effects import require_askable
-from alliance.inference.answers.lift import Lift, lift_alliance
-from alliance.inference.answers.score_ends import NOTHING_COUNTED, ChanceWords, chances_in_words
-from alliance.inference.answers.score_steps import ScoreSteps, score_steps
-from alliance.inference.answers.yardsticks import Yardstick
-from alliance.inference.draws.datatree import posterior
-from alliance.inference.patients.asked_patients import require_outcome, trial_rows
-from alliance.inference.patients.extrapolation import beyond, observed_range
-from alliance.inference.runs.fit import Fit
-from alliance.inference.scores.arm_means import (
-    Measure,
-    averaged,
-    distinct_patients,
-    expected_measure,
+from alliance.inference.answers.effects import Contrast, find_contrasts, require_askable
+from alliance.inference.draws.quantiles import described
+from alliance.inference.posterior import Posterior, Rows
+from alliance.inference.ranges import ROUNDING, beyond
+from alliance.inference.scores.questions import Quantity, Question, expected, own_alliance
+from alliance.inference.scores.single_scores import (
+    NOTHING_COUNTED,
+    ChanceWords,
+    chances_in_words,
+    score_steps,
 )
-from alliance.inference.scores.expected_scores import patient_moderator
-from alliance.inference.scores.predictor import NEW, Rows, therapist_part
+from alliance.inference.scores.therapist_parts import NEW, TherapistPart, therapist_part
+from alliance.inference.scores.thresholds import Thresholds
 from alliance.models.design.design import Design
-from alliance.models.families.family import Auxiliary
 
 Array = NDArray[np.float64]
 
 QUARTILES = (0.25, 0.5, 0.75)  # of the observed alliance, where no values are named
 COLUMNS = (
-    "outcome",
-    "quantity",
-    "level",
-    "moderator",
-    "mean",
-    "sd",
-    "lower",
-    "upper",
-    "prob_positive",
-    "prob_better",
-    "prob_better_by",
-    "prob_equivalent",
-    "threshold",
-    "rope_low",
-    "rope_high",
-    "reach",
-    "source",
-    "lift",
-    "extrapolated",
+    *("outcome", "quantity", "level", "moderator", "mean", "sd", "lower", "upper"),
+    *("prob_positive", "prob_better", "prob_better_by", "prob_equivalent", "threshold"),
+    *("rope_low", "rope_high", "reach", "source", "lift", "extrapolated"),
 )
+AS_TREATED = "as treated"  # level of a change over all patients, each in the arm of their own
 
 
-AS_TREATED = "as treated"  # level of a lift over all patients, each in the arm of their own
+@dataclass(frozen=True, eq=False, slots=True)
+class RaisedAlliance:
+    """A change of every patient's alliance, and of the expected scores with it.
+
+    Attributes
+    ----------
+    points : float
+    limit : float
+        Where raised values stop: the highest observed alliance, or the end of the scale (the
+        lowest, where the alliance is lowered).
+    patients : int
+    capped : float
+        Patients who do not get all of the points; a mean over draws where the alliance is latent.
+    extrapolated : float
+        Patients raised beyond the highest observed alliance (lowered beyond the lowest).
+    change : ndarray, shape (d, K + 1)
+        Mean change of the expected score in each arm, then of all patients as treated; an average
+        therapist's patients. Where the alliance is taken apart each patient's own alliance is
+        raised, and the therapists' means stay.
+    with_means : ndarray, shape (d, K + 1), or None
+        The same if the therapists' true means rise with their patients' alliance; None unless the
+        alliance is taken apart.
+    """
+
+    points: float
+    limit: float
+    patients: int
+    capped: float
+    extrapolated: float
+    change: Array
+    with_means: Array | None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -79,12 +92,13 @@ class Decisions:
         Columns as in `COLUMNS`. A row without ``moderator`` is about the patients at their own
         alliance. Quantities: ``arm_contrast``; ``share_improved`` and ``share_reaching`` of each
         arm, and their differences ``share_improved_contrast`` and ``share_reaching_contrast``;
-        ``lift`` of each arm and ``as treated``, ``lift_with_therapist_means``.
+        ``lift`` (of a raised alliance) of each arm and ``as treated``,
+        ``lift_with_therapist_means``.
     patients : int
         Who is averaged over.
     improvement : bool
         Whether there is a baseline to improve from.
-    lift : Lift or None
+    raised : RaisedAlliance or None
     counted : ChanceWords
         What chances of scores count, and at which ends they are off; empty where none are told.
     """
@@ -93,215 +107,246 @@ class Decisions:
     table: pd.DataFrame
     patients: int
     improvement: bool
-    lift: Lift | None
+    raised: RaisedAlliance | None
     counted: ChanceWords = NOTHING_COUNTED
 
 
 def decisions(
-    fit: Fit,
-    outcome: str,
-    yardstick: Yardstick,
+    posterior: Posterior,
+    thresholds: Thresholds,
     *,
     contrasts: Sequence[str] = (),
     values: Sequence[float] = (),
-    lift: float | None = None,
+    raise_alliance: float | None = None,
     interval: float = 0.95,
     extrapolate: bool = False,
-    seed: int = 0,
+    seed: int | None = None,
 ) -> Decisions:
     """Hold one outcome's effects against what the analyst named.
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
-    yardstick : Yardstick
+    posterior : Posterior
+    thresholds : Thresholds
+        ``better_by`` is what an arm is to be better by, and what a patient is to improve by.
     contrasts : sequence of str
-        As in `inference.answers.effect_curves.find_contrasts`.
+        As in `inference.answers.effects.find_contrasts`.
     values : sequence of float
         The alliance at which answers are wanted, beside the patients' own; the quartiles of the
         observed one if none is named.
-    lift : float, optional
-        Points by which every patient's alliance is lifted: see `inference.answers.lift`.
+    raise_alliance : float, optional
+        Points by which every patient's alliance is raised: see `raised_alliance`.
     interval : float
         Probability of the equal-tailed intervals.
     extrapolate : bool
-        Whether values and lifted values may leave the observed range.
-    seed : int
-        For the new therapists of the shares.
+        Whether values and raised values may leave the observed range.
+    seed : int, optional
+        For the new therapists of the shares; that of the run by default.
 
     Returns
     -------
     Decisions
-        Effects and lifts are those of an average therapist. Shares are those among the patients
-        of a new therapist, one drawn for each draw of the posterior, who treats all patients in
-        all arms: their mean is the share to expect, their interval holds what differs between
-        therapists, and not the chance of small numbers.
+        Effects are those of an average therapist. Shares are those among the patients of a new
+        therapist, one drawn for each draw of the posterior, who treats all patients in all arms:
+        their mean is the share to expect, their interval holds what differs between therapists,
+        and not the chance of small numbers.
 
     Raises
     ------
     InputError
-        If nothing is asked; or the outcome, a contrast or a value of the alliance is not there.
+        If nothing is asked; or a contrast or a value of the alliance is not there, or a threshold
+        lies outside the outcome's scale.
     """
-    require_outcome(fit, outcome)
-    if yardstick.empty and lift is None:
+    if thresholds.empty and raise_alliance is None:
         raise InputError(
-            f"Nothing is asked about {outcome}, and no threshold has a default.",
+            f"Nothing is asked about {posterior.name}, and no threshold has a default.",
             "Name a threshold, a region of equivalence, a score to reach or a lift.",
         )
-    design, draws = fit.design(outcome), posterior(fit.trees[outcome])
-    patients = trial_rows(fit, outcome)
-    observed = observed_range(patients)
-    require_askable(fit, outcome, values, observed, extrapolate=extrapolate)
+    thresholds.require(posterior.name, posterior.outcome)
+    patients, observed = posterior.rows, posterior.observed_alliance
+    require_askable(posterior, values, extrapolate=extrapolate)
     ratings = patients.moderator[np.isfinite(patients.moderator)]
-    shown = np.unique(values if len(values) else np.quantile(ratings, QUARTILES))
     asked = _Asked(
-        design=design,
-        draws=draws,
-        patients=patients,
-        values=shown,
-        contrasts=find_contrasts(design.arms, contrasts),
-        gain=1 if fit.study.outcomes[outcome].better == "higher" else -1,
-        yardstick=yardstick,
-        interval=interval,
-        seed=seed,
-        steps=score_steps(fit, outcome),
+        posterior,
+        np.unique(values if len(values) else np.quantile(ratings, QUARTILES)),
+        find_contrasts(posterior.design.arms, contrasts),
+        thresholds,
+        interval,
     )
+    new = therapist_part(posterior, NEW, len(patients), posterior.generator("predictions", seed))
     rows = asked.effects()
-    improvement = yardstick.threshold is not None and patients.baseline is not None
+    by = thresholds.better_by
+    improvement = by is not None and patients.baseline is not None
     if improvement:
-        rows += asked.shares("share_improved", asked.improved)
-    if yardstick.reach is not None:
-        rows += asked.shares("share_reaching", asked.reaching)
-    lifted = None
-    if lift is not None:
-        lifted = lift_alliance(fit, outcome, lift, extrapolate=extrapolate)
-        rows += asked.lifted(lifted)
+        rows += asked.shares("share_improved", Thresholds(change=by), {"threshold": by}, new)
+    if (score := thresholds.reach) is not None:
+        rows += asked.shares("share_reaching", Thresholds(reach=score), {"reach": score}, new)
+    raised = None
+    if raise_alliance is not None:
+        raised = raised_alliance(posterior, raise_alliance, extrapolate=extrapolate)
+        rows += asked.raised(raised)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    table["outcome"] = outcome
+    table["outcome"] = posterior.name
     named = table[["threshold", "rope_low", "reach"]].notna().any(axis=1)
-    table["source"] = table["source"].astype(object).where(~named, yardstick.source)
-    too_far = table["lift"].notna() & bool(lifted is not None and lifted.extrapolated)
+    table["source"] = table["source"].astype(object).where(~named, thresholds.source)
+    too_far = table["lift"].notna() & bool(raised is not None and raised.extrapolated)
     table["extrapolated"] = beyond(table["moderator"].to_numpy(float), observed) | too_far
     shares = table["quantity"].str.startswith("share").any()
-    return Decisions(
-        outcome,
-        table,
-        len(patients),
-        improvement,
-        lifted,
-        chances_in_words(fit, outcome) if shares else NOTHING_COUNTED,
-    )
+    counted = chances_in_words(posterior) if shares else NOTHING_COUNTED
+    return Decisions(posterior.name, table, len(patients), improvement, raised, counted)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Asked:
     """What is asked about one outcome, and the rows that answer it."""
 
-    design: Design
-    draws: xr.Dataset
-    patients: Rows
+    posterior: Posterior
     values: Array
     contrasts: list[Contrast]
-    gain: int
-    yardstick: Yardstick
+    thresholds: Thresholds
     interval: float
-    seed: int
-    steps: ScoreSteps
 
     def effects(self) -> list[dict[str, Any]]:
         """Contrasts of expected scores, with an average therapist."""
-        rows = []
-        for value, by_arm in self._everywhere(lambda _: expected_measure(self.design), new=False):
-            for which in self.contrasts:
-                draws = by_arm[:, which.first] - by_arm[:, which.second]
-                row = {"quantity": "arm_contrast", "level": which.level, "moderator": value}
-                rows.append(row | self._against(draws))
-        return rows
+        return [
+            {"quantity": "arm_contrast", "level": which.level, "moderator": value}
+            | self._judged(which.of(by_arm))
+            for value, by_arm in self._everywhere("expected", expected)
+            for which in self.contrasts
+        ]
 
-    def shares(self, quantity: str, measure: Any) -> list[dict[str, Any]]:
-        """Shares of the patients of a new therapist, in every arm, and their differences."""
-        named = (
-            {"threshold": self.yardstick.threshold}
-            if quantity == "share_improved"
-            else {"reach": self.yardstick.reach}
-        )
+    def shares(
+        self,
+        quantity: str,
+        reached: Thresholds,
+        named: dict[str, float | None],
+        therapist: TherapistPart | None,
+    ) -> list[dict[str, Any]]:
+        """Shares of the patients of one therapist, in every arm, and their differences."""
+        (score,) = reached.scores
+        steps = score_steps(self.posterior)
+
+        def chance(posterior: Posterior, eta: Array, rows: Rows) -> dict[str, Array]:
+            return reached.chances(posterior, eta, rows, steps)
+
         rows, differences = [], []
-        for value, by_arm in self._everywhere(measure, new=True):
+        for value, by_arm in self._everywhere(f"prob_{score}", chance, therapist):
             place = {"moderator": value} | named
-            for k, arm in enumerate(self.design.arms):
-                described = described_draws(by_arm[:, k], self.interval)
-                row = {"quantity": quantity, "level": arm} | place | described
-                rows.append(row | {"prob_positive": np.nan})
+            for k, arm in enumerate(self.posterior.design.arms):
+                row = {"quantity": quantity, "level": arm} | place
+                rows.append(row | described(by_arm[:, k], self.interval))
             for which in self.contrasts:
-                draws = by_arm[:, which.first] - by_arm[:, which.second]
+                draws = which.of(by_arm)
                 row = {"quantity": f"{quantity}_contrast", "level": which.level} | place
-                row |= described_draws(draws, self.interval)
-                differences.append(row | {"prob_better": (draws > 0).mean()})
+                row |= described(draws, self.interval)
+                above = (draws > 0).mean()
+                differences.append(row | {"prob_positive": above, "prob_better": above})
         return rows + differences
 
-    def improved(self, patients: Rows) -> Measure:
-        """Chance that a patient's change from baseline is at least the threshold."""
-        if patients.baseline is None or self.yardstick.threshold is None:
-            raise ValueError("no baseline or no threshold")
-        return self._chance(patients.baseline + self.gain * self.yardstick.threshold)
+    def raised(self, raised: RaisedAlliance) -> list[dict[str, Any]]:
+        """What a raised alliance changes, by arm and as treated."""
+        names = [*code_names(self.posterior.design.arms, [AS_TREATED]), AS_TREATED]
+        parts = {"lift": raised.change, "lift_with_therapist_means": raised.with_means}
+        return [
+            {"quantity": quantity, "level": level, "lift": raised.points} | self._judged(draws)
+            for quantity, change in parts.items()
+            if change is not None
+            for level, draws in zip(names, change.T, strict=True)
+        ]
 
-    def reaching(self, patients: Rows) -> Measure:
-        """Chance of the named score, or a better one."""
-        return self._chance(np.full(len(patients), self.yardstick.reach))
+    def _judged(self, draws: Array) -> dict[str, Any]:
+        row = described(draws, self.interval) | {"prob_positive": (draws > 0).mean()}
+        return row | self.thresholds.judge(draws, self.posterior.direction)
 
-    def lifted(self, lift: Lift) -> list[dict[str, Any]]:
-        """What a lifted alliance changes, by arm and as treated."""
-        parts = {"lift": lift.change, "lift_with_therapist_means": lift.with_means}
-        rows = []
-        for quantity, change in parts.items():
-            if change is None:
-                continue
-            names = code_names(self.design.arms, [AS_TREATED])
-            by_level = {name: change.by_arm[:, k] for k, name in enumerate(names)}
-            for level, draws in (by_level | {AS_TREATED: change.as_treated}).items():
-                row = {"quantity": quantity, "level": level, "lift": lift.points}
-                rows.append(row | self._against(draws))
-        return rows
-
-    def _against(self, draws: Array) -> dict[str, Any]:
-        return described_draws(draws, self.interval) | contrast_chances(
-            draws, self.gain, self.yardstick
-        )
-
-    def _chance(self, bound: Array) -> Measure:
-        steps = self.steps
-        chance = steps.chance_at_least if self.gain > 0 else steps.chance_at_most
-
-        def measure(eta: Array, auxiliary: Auxiliary, some: slice) -> Array:
-            return chance(self.design, auxiliary, eta, bound[some])
-
-        return measure
-
-    def _everywhere(self, measure: Any, *, new: bool) -> list[tuple[float, Array]]:
+    def _everywhere(
+        self, name: str, quantity: Quantity, therapist: TherapistPart | None = None
+    ) -> Iterator[tuple[float, Array]]:
         """Averages (d, K) at the patients' own alliance (NaN), and at each value."""
-        distinct, counts = distinct_patients(self.patients)
-        own = patient_moderator(self.design, self.draws)
-        found = [(np.nan, self._averages(self.patients, own, measure, None, new))]
-        mean, sd = self.design.scaling.moderator
-        for value in self.values:
-            moderator = np.full((1, len(distinct)), (value - mean) / sd)
-            found.append((value, self._averages(distinct, moderator, measure, counts, new)))
-        return found
+        posterior = self.posterior
+        asked = Question(
+            posterior,
+            posterior.rows,
+            tuple(range(len(posterior.design.arms))),
+            alliance=own_alliance(posterior),
+            therapists=(therapist,),
+        )
+        yield np.nan, asked.averaged(quantity)[name]
+        along = asked.along(self.values, quantity)[name]
+        for k, value in enumerate(self.values):
+            yield value, along[..., k]
 
-    def _averages(
-        self, patients: Rows, moderator: Array, measure: Any, weights: Array | None, new: bool
-    ) -> Array:
-        part = None
-        if new:  # the same generator each time: one new therapist for all arms and values
-            generator = np.random.default_rng(self.seed)
-            part = therapist_part(self.design, self.draws, NEW, len(patients), generator)
-        return averaged(
-            self.design,
-            self.draws,
-            patients,
-            moderator,
-            measure(patients),
-            weights=weights,
-            therapists=part,
-        ).by_arm
+
+def raised_alliance(
+    posterior: Posterior, points: float, *, extrapolate: bool = False
+) -> RaisedAlliance:
+    """Raise every analysed patient's alliance by some points.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    points : float
+        Of the alliance; negative ones lower it.
+    extrapolate : bool
+        Whether raised values may leave the observed range, up to the end of the scale.
+
+    Returns
+    -------
+    RaisedAlliance
+
+    Raises
+    ------
+    InputError
+        If the points are zero or not a difference of two values of the scale.
+    """
+    design, patients, observed = posterior.design, posterior.rows, posterior.observed_alliance
+    scale_range = posterior.study.moderator.range
+    width = scale_range[1] - scale_range[0]
+    if not 0 < abs(points) <= width:
+        raise InputError(
+            f"A lift of {points:g} points makes no sense for {posterior.study.moderator.label}, "
+            f"which runs from {scale_range[0]:g} to {scale_range[1]:g}.",
+            f"Give `raise_alliance` a number of points up to {width:g}, and not zero.",
+        )
+    limit = (scale_range if extrapolate else observed)[1 if points > 0 else 0]
+    mean, sd = design.scaling.moderator
+    before = posterior.alliance()
+    after = _moved(before, points / sd, (limit - mean) / sd)
+    slack = ROUNDING * width / sd
+    short = np.abs(after - before) < abs(points) / sd - slack
+    low, high = ((end - mean) / sd for end in observed)
+    outside = after > high + slack if points > 0 else after < low - slack
+    arms = tuple(range(len(design.arms)))
+
+    def expected_at(alliance: Array, therapist: TherapistPart | None = None) -> Array:
+        asked = Question(posterior, patients, arms, alliance, (therapist,))
+        treated = replace(asked, arms=None)
+        return np.hstack([each.averaged(expected)["expected"] for each in (asked, treated)])
+
+    at_first, with_means = expected_at(before), None
+    if "moderator_slope_between" in posterior.draws:
+        rise = _mean_rise(design, after - before)
+        with_means = expected_at(after, rise) - at_first
+    return RaisedAlliance(
+        points=points,
+        limit=limit,
+        patients=len(patients),
+        capped=float(short.sum(axis=1).mean()),
+        extrapolated=float((outside & (after != before)).sum(axis=1).mean()),
+        change=expected_at(after) - at_first,
+        with_means=with_means,
+    )
+
+
+def _moved(before: Array, step: float, limit: float) -> Array:
+    """Values moved by a step as far as the limit; one beyond it stays where it is."""
+    if step > 0:
+        return np.maximum(before, np.minimum(before + step, limit))
+    return np.minimum(before, np.maximum(before + step, limit))
+
+
+def _mean_rise(design: Design, rise: Array) -> TherapistPart:
+    """Average therapists whose mean alliance rises by that of their patients, (1, n) or (d, n)."""
+    own = design.therapist_index == np.arange(len(design.therapists))[:, None]
+    mean = rise @ own.T / np.maximum(own.sum(axis=1), 1)
+    no_effect = np.zeros((1, len(design.therapists), len(design.effects)))
+    return TherapistPart(no_effect, mean, design.therapist_index)

@@ -1,36 +1,98 @@
-"""Effects along the alliance for one outcome of a run: curves, bands, regions."""
+"""Effects along the alliance for one outcome of a run: curves, bands, regions, and their table.
+
+At each value of the alliance every patient of the trial is imagined to have it, in every arm, with
+one therapist (an average one unless another is asked for), and expected scores are averaged over
+the patients (`inference.scores.questions`). For a Gaussian outcome a contrast is then the straight
+line of its coefficients.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from alliance.data_prep.levels import slope_names
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.levels import contrast_names, find_contrast, slope_names
 from alliance.inference.answers.bands import Bands, Region, bands, regions_excluding_zero
-from alliance.inference.answers.effect_curves import (
-    ArmCurves,
-    Contrast,
-    arm_curves,
-    find_contrasts,
-    require_on_scale,
-    value_grid,
+from alliance.inference.draws.quantiles import described
+from alliance.inference.estimands.estimands import estimand_draws
+from alliance.inference.posterior import Posterior
+from alliance.inference.ranges import beyond, require_observed, require_on_scale
+from alliance.inference.scores.questions import Question, expected
+from alliance.inference.scores.therapist_parts import (
+    NEW,
+    TherapistChoice,
+    TherapistPart,
+    therapist_id,
+    therapist_part,
 )
-from alliance.inference.answers.yardsticks import Yardstick
-from alliance.inference.draws.datatree import posterior
-from alliance.inference.patients.asked_patients import require_outcome, trial_rows
-from alliance.inference.patients.extrapolation import beyond, observed_range, require_observed
-from alliance.inference.runs.fit import Fit
-from alliance.inference.scores.predictor import AVERAGE, NEW, TherapistChoice, therapist_part
-from alliance.inference.scores.therapist_parts import therapist_id
-from alliance.models.design.design import Design
+from alliance.inference.scores.thresholds import Thresholds
+from alliance.models.design.encoding import arm_pairs
 
 Array = NDArray[np.float64]
 
 DEFAULT_GRID = 41
+LARGEST_GRID = 1001  # points; more would show nothing more
 SHOWN_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # quantiles of the observed alliance that are shown
+COLUMNS = (
+    *("outcome", "quantity", "level", "moderator", "mean", "sd", "lower", "upper"),
+    *("band_lower", "band_upper", "prob_positive", "prob_better", "prob_better_by"),
+    *("prob_equivalent", "prob_best", "threshold", "rope_low", "rope_high", "source"),
+    "extrapolated",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """A comparison of two arms: the first minus the second.
+
+    Attributes
+    ----------
+    level : str
+        As the analyst names it: ``MCE-GE``.
+    first, second : int
+        Positions in the arms.
+    """
+
+    level: str
+    first: int
+    second: int
+
+    def of(self, by_arm: Array) -> Array:
+        """Draws of the contrast from those of the arms, (d, K, ...)."""
+        return np.asarray(by_arm[:, self.first] - by_arm[:, self.second])
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ArmCurves:
+    """Expected scores of the arms at g values of the alliance, on the outcome's own scale.
+
+    Attributes
+    ----------
+    arms : tuple of str
+        Codes in display order.
+    direction : int
+        1 where a higher score is better, -1 where a lower one is.
+    moderator : ndarray, shape (g,)
+        Ascending, in the alliance's own points.
+    expected : ndarray, shape (d, K, g)
+        d draws, chain after chain.
+    """
+
+    arms: tuple[str, ...]
+    direction: int
+    moderator: Array
+    expected: Array
+
+    def best(self) -> Array:
+        """Chance that each arm has the best expected score of all, shape (K, g)."""
+        winner = (self.direction * self.expected).argmax(axis=1)
+        return np.stack([(winner == arm).mean(axis=0) for arm in range(len(self.arms))])
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -42,7 +104,7 @@ class Effects:
     outcome : str
     curves : ArmCurves
     contrasts : tuple of Contrast
-    yardstick : Yardstick
+    thresholds : Thresholds
     interval : float
         Probability of intervals and bands.
     observed : tuple of float
@@ -67,7 +129,7 @@ class Effects:
     outcome: str
     curves: ArmCurves
     contrasts: tuple[Contrast, ...]
-    yardstick: Yardstick
+    thresholds: Thresholds
     interval: float
     observed: tuple[float, float]
     ratings: Array
@@ -91,24 +153,22 @@ class Effects:
 
 
 def effects_along(
-    fit: Fit,
-    outcome: str,
+    posterior: Posterior,
     *,
     contrasts: Sequence[str] = (),
     values: Sequence[float] = (),
     grid: int = DEFAULT_GRID,
     interval: float = 0.95,
-    yardstick: Yardstick | None = None,
+    thresholds: Thresholds | None = None,
     therapist: str = "average",
     extrapolate: bool = False,
-    seed: int = 0,
+    seed: int | None = None,
 ) -> Effects:
     """Contrasts of the arms along the alliance.
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
     contrasts : sequence of str
         ``MCE-GE`` is MCE minus GE; all pairs, later arm minus earlier, if none is named.
     values : sequence of float
@@ -117,7 +177,7 @@ def effects_along(
         Evenly spaced values that the curve and the simultaneous band are computed at.
     interval : float
         Probability of intervals and bands.
-    yardstick : Yardstick, optional
+    thresholds : Thresholds, optional
     therapist : str
         ``average``: one whose effects are zero. ``new``: one drawn from the distribution of
         therapists for each draw, so that bands hold what differs between therapists. Or the id of
@@ -125,8 +185,8 @@ def effects_along(
     extrapolate : bool
         Whether values may lie beyond the observed range: they stretch the curve and its
         simultaneous band, and are marked.
-    seed : int
-        For a new therapist.
+    seed : int, optional
+        For a new therapist; that of the run by default.
 
     Returns
     -------
@@ -135,28 +195,31 @@ def effects_along(
     Raises
     ------
     InputError
-        If the outcome, a contrast or the therapist does not exist, the grid is empty, a value is
-        not on the scale or lies beyond the observed range unasked, or the interval's probability
-        is none.
+        If a contrast or the therapist does not exist, the grid is empty, a value is not on the
+        scale or lies beyond the observed range unasked, a threshold lies outside the outcome's
+        scale, or the interval's probability is none.
     """
-    require_outcome(fit, outcome)
-    design, draws = fit.design(outcome), posterior(fit.trees[outcome])
+    design, patients = posterior.design, posterior.rows
+    wanted = Thresholds() if thresholds is None else thresholds
+    wanted.require(posterior.name, posterior.outcome)
     chosen = find_contrasts(design.arms, contrasts)
-    patients = trial_rows(fit, outcome)
     ratings = patients.moderator[np.isfinite(patients.moderator)]
-    observed = observed_range(patients)
-    require_askable(fit, outcome, values, observed, extrapolate=extrapolate)
+    observed = posterior.observed_alliance
+    require_askable(posterior, values, extrapolate=extrapolate)
     shown = np.unique(values) if len(values) else np.unique(np.quantile(ratings, SHOWN_SHARES))
     points = value_grid(observed, grid, shown)
-    better = fit.study.outcomes[outcome].better
-    generator = np.random.default_rng(seed)
-    part = therapist_part(design, draws, _choice(design, therapist), 1, generator)
-    curves = arm_curves(design, draws, patients, points, better, part)
+    part = None
+    if therapist != "average":
+        choice = (
+            NEW if therapist == "new" else TherapistChoice.known(therapist_id(design, therapist))
+        )
+        part = therapist_part(posterior, choice, 1, posterior.generator("predictions", seed))
+    curves = arm_curves(posterior, points, part)
     return Effects(
-        outcome=outcome,
+        outcome=posterior.name,
         curves=curves,
         contrasts=tuple(chosen),
-        yardstick=Yardstick() if yardstick is None else yardstick,
+        thresholds=wanted,
         interval=interval,
         observed=observed,
         ratings=ratings,
@@ -164,57 +227,119 @@ def effects_along(
         therapist=therapist,
         shown=shown,
         named=len(values) > 0,
-        contrast_bands={which.level: bands(curves.contrast(which), interval) for which in chosen},
+        contrast_bands={
+            which.level: bands(which.of(curves.expected), interval) for which in chosen
+        },
         arm_bands={
             arm: bands(curves.expected[:, k], interval) for k, arm in enumerate(design.arms)
         },
-        slopes=_slopes(fit, outcome, chosen),
+        slopes=_slopes(posterior, chosen),
     )
 
 
-def require_askable(
-    fit: Fit,
-    outcome: str,
-    values: Sequence[float],
-    observed: tuple[float, float],
-    *,
-    extrapolate: bool,
-) -> None:
-    """Refuse an alliance that is not on its scale, or beyond the observed range unasked.
+def arm_curves(
+    posterior: Posterior, values: Array, therapist: TherapistPart | None = None
+) -> ArmCurves:
+    """Expected scores of every arm at some values of the alliance, averaged over patients.
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
-    values : sequence of float
-    observed : tuple of float
-    extrapolate : bool
+    posterior : Posterior
+    values : ndarray, shape (g,)
+        The alliance, in its own points.
+    therapist : TherapistPart, optional
+        One therapist, who treats all of them; by default an average one. Where the alliance is
+        taken apart, patients along the curve differ within this therapist, and the mean alliance
+        of an average one's patients is the average.
+
+    Returns
+    -------
+    ArmCurves
+    """
+    arms = posterior.design.arms
+    asked = Question(posterior, posterior.rows, tuple(range(len(arms))), therapists=(therapist,))
+    found = asked.along(values, expected)["expected"]
+    return ArmCurves(arms, posterior.direction, values, found)
+
+
+def value_grid(
+    ends: tuple[float, float], points: int, named: Sequence[float] | Array = ()
+) -> Array:
+    """Values that a curve is drawn at: evenly spaced, and those that are named.
+
+    Parameters
+    ----------
+    ends : tuple of float
+        The observed range; named values beyond it stretch it.
+    points : int
+        Evenly spaced values.
+    named : array-like
+        Further values.
+
+    Returns
+    -------
+    ndarray, ascending
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two points, or too many.
+    """
+    if not 2 <= points <= LARGEST_GRID:
+        raise InputError(
+            f"A curve cannot be drawn through {points} values of its grid.",
+            f"Give `grid` a number from 2 to {LARGEST_GRID}.",
+        )
+    low, high = min([ends[0], *named]), max([ends[1], *named])
+    return np.unique([*np.linspace(low, high, points), *ends, *named])
+
+
+def find_contrasts(arms: Sequence[str], wanted: Sequence[str] = ()) -> list[Contrast]:
+    """Contrasts by their names; all pairs, later arm minus earlier, if none is named.
+
+    Parameters
+    ----------
+    arms : sequence of str
+        Codes in display order.
+    wanted : sequence of str
+        ``MCE-GE`` is MCE minus GE; either order may be asked for.
+
+    Returns
+    -------
+    list of Contrast
+
+    Raises
+    ------
+    InputError
+        If there is no such pair of arms, or the name could be two.
+    """
+    names = contrast_names(tuple(arms))
+    pairs = dict.fromkeys(find_contrast(arms, each) for each in wanted)
+    return [Contrast(names[pair], *pair) for pair in pairs or arm_pairs(len(arms))]
+
+
+def require_askable(posterior: Posterior, values: Sequence[float], *, extrapolate: bool) -> None:
+    """Refuse an alliance that is not on its scale, or beyond the observed range unasked.
 
     Raises
     ------
     InputError
         Names the value and the range.
     """
-    moderator = fit.study.moderator
+    moderator = posterior.study.moderator
     low, high = moderator.range
-    if fit.specs[outcome].moderator.ceiling is not None:
+    if posterior.design.moderator.ceiling is not None:
         high = np.inf  # ratings at the ceiling may stand for more
     require_on_scale(values, (low, high), moderator.label)
-    require_observed(values, observed, moderator.label, extrapolate=extrapolate)
+    require_observed(values, posterior.observed_alliance, moderator.label, extrapolate=extrapolate)
 
 
-def _choice(design: Design, therapist: str) -> TherapistChoice:
-    if therapist in ("average", "new"):
-        return AVERAGE if therapist == "average" else NEW
-    return TherapistChoice.known(therapist_id(design, therapist))
-
-
-def _slopes(fit: Fit, outcome: str, contrasts: Sequence[Contrast]) -> dict[str, Array]:
+def _slopes(posterior: Posterior, contrasts: Sequence[Contrast]) -> dict[str, Array]:
     """Differences of the arms' slopes, as the summary reports them."""
-    if not fit.specs[outcome].interaction:
+    if not posterior.design.encoding.interaction:
         return {}
-    estimands = fit.estimands(outcome)
-    names = slope_names(fit.design(outcome).arms)
+    estimands = estimand_draws(posterior)
+    names = slope_names(posterior.design.arms)
     rows = estimands.isel(estimand=estimands["quantity"].values == "moderator_slope")
     by_level = dict(
         zip(rows["level"].values, rows.transpose("estimand", "chain", "draw").values, strict=True)
@@ -223,3 +348,73 @@ def _slopes(fit: Fit, outcome: str, contrasts: Sequence[Contrast]) -> dict[str, 
         which.level: (by_level[names[which.first]] - by_level[names[which.second]]).ravel()
         for which in contrasts
     }
+
+
+def effects_table(effects: Effects, *, every: bool = True) -> pd.DataFrame:
+    """The answers as a tidy table.
+
+    Parameters
+    ----------
+    effects : Effects
+    every : bool
+        All values of the grid; otherwise those of `Effects.shown`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns as in `COLUMNS`. Quantities: ``arm_contrast`` at each value of the moderator;
+        ``expected_score`` of each arm, whose ``prob_best`` is the chance that it is the best of
+        all; ``interaction``, the difference of slopes; ``region_above_zero`` and
+        ``region_below_zero``, whose ``lower`` and ``upper`` are the values of the moderator between
+        which the simultaneous band excludes zero. ``lower`` and ``upper`` hold for each value by
+        itself, ``band_lower`` and ``band_upper`` for all of them at once. ``prob_better`` is the
+        chance that the first arm is better than the second, ``prob_better_by`` that it is so by the
+        threshold or more.
+    """
+    curves, rows = effects.curves, []
+    for which in effects.contrasts:
+        draws = which.of(curves.expected)
+        judged = [effects.thresholds.judge(each, curves.direction) for each in draws.T]
+        if not effects.thresholds.empty:
+            judged = [each | {"source": effects.thresholds.source} for each in judged]
+        place = {"quantity": "arm_contrast", "level": which.level}
+        rows += _curve_rows(
+            effects, place, draws, effects.contrast_bands[which.level], judged, every
+        )
+    for k, (arm, best) in enumerate(zip(curves.arms, curves.best(), strict=True)):
+        chances = [{"prob_positive": np.nan, "prob_best": chance} for chance in best]
+        place = {"quantity": "expected_score", "level": arm}
+        draws, band = curves.expected[:, k], effects.arm_bands[arm]
+        rows += _curve_rows(effects, place, draws, band, chances, every)
+    for level, slope in effects.slopes.items():
+        row = {"quantity": "interaction", "level": level} | described(slope, effects.interval)
+        rows.append(row | {"prob_positive": (slope > 0).mean()})
+    for which in effects.contrasts:
+        for region in effects.regions(which.level):
+            side = "above" if region.sign > 0 else "below"
+            ends = {"lower": region.start, "upper": region.end}
+            rows.append({"quantity": f"region_{side}_zero", "level": which.level} | ends)
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    table["outcome"] = effects.outcome
+    table["extrapolated"] = table["extrapolated"].astype("boolean").fillna(False).astype(bool)
+    return table
+
+
+def _curve_rows(
+    effects: Effects,
+    place: dict[str, Any],
+    draws: Array,
+    band: Bands,
+    further: Sequence[dict[str, Any]],
+    every: bool,
+) -> list[dict[str, Any]]:
+    """One row for each value of the moderator, of draws (d, g)."""
+    rows = []
+    for k, value in enumerate(effects.curves.moderator):
+        if every or value in effects.shown:
+            row = place | {"moderator": value} | described(draws[:, k], effects.interval)
+            row |= {"band_lower": band.band_lower[k], "band_upper": band.band_upper[k]}
+            row |= {"prob_positive": (draws[:, k] > 0).mean()}
+            row |= {"extrapolated": effects.extrapolated[k]} | further[k]
+            rows.append(row)
+    return rows

@@ -1,12 +1,16 @@
 """Posterior predictions for patients asked about: expected scores, single outcomes, chances.
 
-Everything is computed from saved draws with NumPy, a block of patients at a time.
+Everything is computed from saved draws with NumPy, a block of patients at a time. Two arms for the
+same patient have the same therapist effects and the same residual rank
+(`inference.scores.single_scores`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,50 +18,50 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from alliance.data_prep.errors import InputError
-from alliance.data_prep.levels import names_among
-from alliance.inference.answers.arm_differences import arm_differences
-from alliance.inference.answers.prediction_tables import (
-    Block,
-    KeptDraws,
-    contrast_table,
-    require_interval,
-    row_facts,
-    row_head,
-    summaries,
-)
-from alliance.inference.answers.score_ends import NOTHING_COUNTED, ChanceWords, chances_in_words
-from alliance.inference.answers.score_steps import score_steps
-from alliance.inference.draws.datatree import posterior, predictions_tree
+from alliance.data_prep.levels import code_names, names_among
+from alliance.inference.draws.datatree import predictions_tree
+from alliance.inference.draws.quantiles import described, tails
 from alliance.inference.patients.asked_patients import (
     AskedPatients,
     choose_therapist,
     chosen_arms,
     patient_grid,
-    require_outcome,
     therapist_labels,
 )
-from alliance.inference.runs.fit import Fit
-from alliance.inference.sampling.profiles import seed_sequence
-from alliance.inference.scores.expected_scores import BLOCK_NUMBERS
-from alliance.inference.scores.predictor import (
-    Rows,
-    TherapistChoice,
-    TherapistPart,
-    expected_scores,
-    linear_predictor,
-    link_scale,
-    therapist_part,
+from alliance.inference.posterior import Posterior, Rows
+from alliance.inference.ranges import beyond
+from alliance.inference.scores.linear_predictor import expected_scores
+from alliance.inference.scores.questions import Question
+from alliance.inference.scores.single_scores import (
+    NOTHING_COUNTED,
+    STEP_ROUNDING,
+    ChanceWords,
+    ScoreSteps,
+    chances_in_words,
+    residual_draws,
+    score_steps,
+    scores_at,
 )
-from alliance.inference.scores.residuals import family_parameters, residual_draws, scores_at
-from alliance.inference.scores.score_thresholds import Thresholds
+from alliance.inference.scores.therapist_parts import TherapistChoice, therapist_part
+from alliance.inference.scores.thresholds import Thresholds
 from alliance.models.design.design import Design
+from alliance.models.design.encoding import arm_pairs
 
 Array = NDArray[np.float64]
+
+# Columns of the tables of predictions that are no covariate's.
+OWN_COLUMNS = (
+    *("outcome", "patient", "arm", "contrast", "moderator", "baseline", "therapist"),
+    *("extrapolated", "expected", "expected_sd", "expected_lower", "expected_upper"),
+    *("outcome_sd", "outcome_lower", "outcome_upper", "at_least", "prob_at_least", "at_most"),
+    *("prob_at_most", "change", "prob_change", "prob_positive", "prob_better"),
+    *("prob_outcome_better", "better_by", "prob_better_by", "prob_outcome_better_by"),
+)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Predictions:
-    """Answers to one query about one outcome.
+    """Answers to one question about one outcome.
 
     Attributes
     ----------
@@ -71,7 +75,7 @@ class Predictions:
         ``outcome_sd, outcome_lower, outcome_upper`` (a single patient's outcome); for each
         threshold its value and its chance, as ``at_least, prob_at_least``.
     contrasts : pandas.DataFrame or None
-        As `inference.answers.arm_differences.arm_differences` gives them, if they were asked for.
+        As `arm_differences` gives them, if they were asked for.
     draws : xarray.Dataset or None
         ``expected`` and ``outcome`` over chain, draw, row, on the outcome's own scale; None if
         they were not to be kept.
@@ -103,53 +107,8 @@ class Predictions:
         return predictions_tree(self.draws, self.asked)
 
 
-@dataclass(frozen=True, eq=False)
-class _Query:
-    """What the blocks share."""
-
-    design: Design
-    draws: xr.Dataset
-    patients: AskedPatients
-    arms: tuple[int, ...] | None  # None: each patient's own
-    therapists: TherapistPart | None
-    generator: np.random.Generator
-    auxiliary: dict[str, Array]
-    total: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        total = self.draws.sizes["chain"] * self.draws.sizes["draw"]
-        object.__setattr__(self, "total", total)
-
-    @property
-    def arms_each(self) -> int:
-        return 1 if self.arms is None else len(self.arms)
-
-    def crossed(self, some: slice) -> Rows:
-        """Some of the patients, each in every arm."""
-        rows = self.patients.rows.block(some)
-        if self.arms is None:
-            return rows
-        arm_index = np.tile(np.array(self.arms, dtype=np.int64), len(rows))
-        return rows.repeated(len(self.arms), arm_index)
-
-    def blocks(self) -> list[slice]:
-        size = max(1, BLOCK_NUMBERS // (self.total * self.arms_each))
-        return [slice(k, k + size) for k in range(0, len(self.patients), size)]
-
-    def answer(self, some: slice) -> Block:
-        rows, times = self.crossed(some), self.arms_each
-        part = None if self.therapists is None else self.therapists.block(some).repeated(times)
-        predictor = linear_predictor(self.design, self.draws, rows, part)
-        eta = link_scale(self.design, predictor)
-        shape = (self.total, len(rows) // times)
-        residual = residual_draws(self.design, self.auxiliary, shape, self.generator)
-        scores = scores_at(self.design, self.auxiliary, eta, np.repeat(residual, times, axis=1))
-        return Block(rows, eta, expected_scores(self.design, self.draws, predictor), scores)
-
-
 def predict(
-    fit: Fit,
-    outcome: str,
+    posterior: Posterior,
     patients: AskedPatients | None = None,
     *,
     therapist: str | TherapistChoice | None = None,
@@ -164,8 +123,7 @@ def predict(
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
     patients : AskedPatients, optional
         A grid, a file's patients or the trial's; by default one patient at the analysed
         patients' means.
@@ -181,7 +139,7 @@ def predict(
     contrasts : bool
         Also compare all pairs of these arms (of all arms, if none are named), for the same
         patient: the same therapist effects, and the same residual rank
-        (`inference.scores.residuals`).
+        (`inference.scores.single_scores`).
     interval : float
     seed : int, optional
         Of new therapists and single outcomes; that of the run by default.
@@ -195,63 +153,228 @@ def predict(
     Raises
     ------
     InputError
-        If the outcome, an arm or a therapist does not exist, a threshold lies outside the scale,
-        a patient's alliance is missing, or the interval's probability is not between 0 and 1.
+        If an arm or a therapist does not exist, a threshold lies outside the scale, a patient's
+        alliance is missing, or the interval's probability is not between 0 and 1.
     """
-    require_outcome(fit, outcome)
-    require_interval(interval)
-    asked = patient_grid(fit, outcome) if patients is None else patients
-    _require_fitting(asked, outcome)
+    tails(interval)
+    design = posterior.design
+    asked = patient_grid(posterior) if patients is None else patients
+    _require_fitting(asked, posterior.name)
     wanted = Thresholds() if thresholds is None else thresholds
-    described = fit.study.outcomes[outcome]
-    wanted.require(outcome, described)
-    design, draws = fit.design(outcome), posterior(fit.trees[outcome])
+    wanted.require(posterior.name, posterior.outcome)
     choice = choose_therapist(design, asked, therapist)
-    started = fit.manifest["seed"] if seed is None else seed
-    generator = np.random.default_rng(seed_sequence(started, "predictions", outcome))
-    part = therapist_part(design, draws, choice, len(asked), generator)
+    generator = posterior.generator("predictions", seed)
+    part = therapist_part(posterior, choice, len(asked), generator)
     chosen = None
     if arms or contrasts or not asked.own_arm:
         chosen = chosen_arms(design, arms, compared=contrasts)
-    auxiliary = family_parameters(design, draws, fit.specs[outcome].priors)
-    query = _Query(design, draws, asked, chosen, part, generator, auxiliary)
-    rows, steps = query.crossed(slice(None)), score_steps(fit, outcome)
-    kept = KeptDraws.empty(len(rows), draws) if keep_draws else None
-    parts, differences, done = [], [], 0
-    for some in query.blocks():
-        block = query.answer(some)
-        columns = summaries(block, interval)
-        for name, chance in wanted.chances(
-            design, auxiliary, block.eta, block.rows, described.better, steps
-        ).items():
-            columns |= {name: wanted.asked[name], f"prob_{name}": chance.mean(axis=0)}
+    question = Question(posterior, asked.rows, chosen, therapists=(part,))
+    steps, times = score_steps(posterior), question.places
+    names = names_among(design.arms, chosen or ())
+    parts, differences = [], []
+    room = (posterior.total, len(asked) * times if keep_draws else 0)
+    kept = {"expected": np.empty(room), "outcome": np.empty(room)}
+    for block in question.blocks():
+        eta = block.eta
+        expected = expected_scores(posterior, eta)
+        shape = (posterior.total, len(block.rows) // times)
+        residual = residual_draws(design, posterior.family_parameters, shape, generator)
+        residual = np.repeat(residual, times, axis=1)
+        scores = scores_at(design, posterior.family_parameters, eta, residual)
+        columns = described(expected, interval, "expected") | described(scores, interval, "outcome")
+        del columns["outcome"]  # the mean of single outcomes is the expected score
+        for name, chance in wanted.chances(posterior, eta, block.rows, steps).items():
+            threshold = name.removeprefix("prob_")
+            columns |= {threshold: wanted.scores[threshold], name: chance.mean(axis=0)}
         parts.append(pd.DataFrame(columns))
         if contrasts:
             differences.append(
                 arm_differences(
-                    block.expected.reshape(query.total, -1, query.arms_each),
-                    block.scores.reshape(query.total, -1, query.arms_each),
+                    expected.reshape(*shape, times),
+                    scores.reshape(*shape, times),
                     steps,
-                    names_among(design.arms, chosen or ()),
-                    better=described.better,
+                    names,
+                    direction=posterior.direction,
                     by=wanted.better_by,
                     interval=interval,
                 )
             )
-        if kept is not None:
-            kept.put(done, block)
-        done += len(block.rows)
+        if keep_draws:
+            some = slice(block.some.start * times, block.some.stop * times)
+            kept["expected"][:, some], kept["outcome"][:, some] = expected, scores
     labels = therapist_labels(choice, len(asked))
-    facts = row_facts(design, asked, rows, query.arms_each, labels)
+    facts = _row_facts(design, asked, question.rows, times, labels)
+    head = _row_head(design, facts)
     return Predictions(
-        outcome=outcome,
+        outcome=posterior.name,
         interval=interval,
-        table=pd.concat([row_head(design, facts), pd.concat(parts, ignore_index=True)], axis=1),
-        contrasts=contrast_table(design, facts, differences, query.arms_each),
-        draws=None if kept is None else kept.dataset(draws),
+        table=pd.concat([head, pd.concat(parts, ignore_index=True)], axis=1),
+        contrasts=_contrast_table(head, differences, times) if contrasts else None,
+        draws=row_draws(posterior, kept) if keep_draws else None,
         asked=facts,
-        counted=chances_in_words(fit, outcome) if wanted.of_scores else NOTHING_COUNTED,
+        counted=chances_in_words(posterior) if wanted.of_scores else NOTHING_COUNTED,
     )
+
+
+def row_draws(posterior: Posterior, draws: Mapping[str, Array]) -> xr.Dataset:
+    """Draws (d, r) of rows by name, over chain, draw and row."""
+    rows = next(iter(draws.values())).shape[1]
+    return xr.Dataset(
+        {
+            name: (("chain", "draw", "row"), values.reshape(*posterior.shape, rows))
+            for name, values in draws.items()
+        },
+        coords={
+            "chain": posterior.draws["chain"].values,
+            "draw": posterior.draws["draw"].values,
+            "row": np.arange(rows),
+        },
+    )
+
+
+def arm_differences(
+    expected: Array,
+    scores: Array,
+    steps: ScoreSteps,
+    names: Mapping[tuple[int, int], str],
+    *,
+    direction: int,
+    by: float | None,
+    interval: float,
+) -> pd.DataFrame:
+    """Differences between all pairs of arms, for each patient.
+
+    Parameters
+    ----------
+    expected, scores : ndarray, shape (d, n, K)
+        Expected scores and single outcomes of n patients in K arms.
+    steps : ScoreSteps
+        Chances of the patient's outcomes count scores as they are recorded.
+    names : mapping of (int, int) to str
+        Of the contrasts, by the positions of their arms among the K.
+    direction : int
+        1 where a higher score is better, -1 where a lower one is.
+    by : float or None
+        A difference in the direction of benefit whose chance is wanted.
+    interval : float
+
+    Returns
+    -------
+    pandas.DataFrame
+        Patient after patient, pairs as in `models.design.design.arm_pairs`, later arm minus
+        earlier: ``contrast`` (``MCE-GE``); ``expected`` with ``expected_sd, expected_lower,
+        expected_upper``, ``prob_positive`` and ``prob_better`` (difference of expected scores);
+        ``outcome_lower, outcome_upper`` and ``prob_outcome_better`` (difference of the patient's
+        outcomes, and the chance that the later arm's is better: a tie is not); with `by` also
+        ``better_by, prob_better_by, prob_outcome_better_by``.
+    """
+    recorded = steps.recorded(scores)
+    slack = STEP_ROUNDING * steps.step
+    found: list[pd.DataFrame] = []
+    for later, earlier in arm_pairs(expected.shape[-1]):
+        mean, single, told = (
+            each[..., later] - each[..., earlier] for each in (expected, scores, recorded)
+        )
+        outcome = described(single, interval, "outcome")
+        columns: dict[str, Any] = {
+            "contrast": names[later, earlier],
+            **described(mean, interval, "expected"),
+            "prob_positive": (mean > 0).mean(axis=0),
+            "prob_better": (direction * mean > 0).mean(axis=0),
+            "outcome_lower": outcome["outcome_lower"],
+            "outcome_upper": outcome["outcome_upper"],
+            "prob_outcome_better": (direction * told > slack).mean(axis=0),
+        }
+        if by is not None:
+            columns |= {
+                "better_by": by,
+                "prob_better_by": (direction * mean >= by).mean(axis=0),
+                "prob_outcome_better_by": (direction * told >= by - slack).mean(axis=0),
+            }
+        found.append(pd.DataFrame(columns))
+    table = pd.concat(found, keys=range(len(found)), names=["pair", "patient"])
+    return table.sort_index(level=["patient", "pair"]).reset_index(drop=True)
+
+
+def covariate_heads(design: Design) -> tuple[str, ...]:
+    """Columns of the tables that hold the covariates: in quotes where one is named like another
+    column.
+    """
+    return code_names(design.covariates, OWN_COLUMNS)
+
+
+def unseen_columns(design: Design, table: pd.DataFrame) -> dict[str, tuple[float, float]]:
+    """Columns of a table with values outside their range among the analysed patients.
+
+    Parameters
+    ----------
+    design : Design
+    table : pandas.DataFrame
+        Of predictions, or of averages.
+
+    Returns
+    -------
+    dict of str to tuple of float
+        The range, by column.
+    """
+    seen = design.encoding.observed
+    if seen is None:
+        return {}
+    ranges = {"moderator": seen.moderator}
+    if seen.baseline is not None:
+        ranges["baseline"] = seen.baseline
+    for k, head in enumerate(covariate_heads(design)):
+        if design.encoding.columns[k].level is None:
+            ranges[head] = seen.covariates[k]
+    return {
+        name: ends
+        for name, ends in ranges.items()
+        if name in table and beyond(table[name].to_numpy(dtype=float), ends).any()
+    }
+
+
+def _row_facts(
+    design: Design, patients: AskedPatients, rows: Rows, times: int, therapists: list[str]
+) -> xr.Dataset:
+    """What each row is."""
+    repeated = {
+        "patient": np.repeat(np.array(patients.names, dtype=str), times),
+        "arm": np.array(design.arms, dtype=str)[rows.arm_index],
+        "moderator": rows.moderator,
+        "therapist": np.repeat(np.array(therapists, dtype=str), times),
+        "extrapolated": np.repeat(patients.extrapolated, times),
+    }
+    if design.has_baseline and rows.baseline is not None:
+        repeated["baseline"] = rows.baseline
+    found = xr.Dataset({name: ("row", values) for name, values in repeated.items()})
+    found["covariates"] = (("row", "covariate"), rows.covariates)
+    return found.assign_coords(
+        row=np.arange(len(rows)), covariate=np.array(design.covariates, dtype=str)
+    ).assign_attrs(outcome=design.outcome)
+
+
+def _row_head(design: Design, facts: xr.Dataset) -> pd.DataFrame:
+    """The columns that say what a row is."""
+    baseline = ["baseline"] if "baseline" in facts else []
+    columns = {"outcome": np.full(facts.sizes["row"], design.outcome)}
+    columns |= {name: facts[name].values for name in ("patient", "arm", "moderator", *baseline)}
+    for k, name in enumerate(covariate_heads(design)):
+        if k not in design.encoding.absent:
+            columns[name] = facts["covariates"].values[:, k]
+    columns |= {name: facts[name].values for name in ("therapist", "extrapolated")}
+    return pd.DataFrame(columns)
+
+
+def _contrast_table(
+    head: pd.DataFrame, differences: Sequence[pd.DataFrame], times: int
+) -> pd.DataFrame:
+    """Differences between arms behind the columns that say whose they are."""
+    found = pd.concat(differences, ignore_index=True)
+    pairs = len(list(combinations(range(times), 2)))
+    whose = head.drop(columns="arm").iloc[::times]
+    whose = whose.loc[whose.index.repeat(pairs)].reset_index(drop=True)
+    whose.insert(2, "contrast", found.pop("contrast"))
+    return pd.concat([whose, found], axis=1)
 
 
 def _require_fitting(patients: AskedPatients, outcome: str) -> None:

@@ -1,4 +1,11 @@
-"""Therapists of a run: what each adds to the outcome, how they rank, and how much they differ."""
+"""Therapists of a run: what each adds to the outcome, how they rank, and how much they differ.
+
+The therapists' share of variance is on the outcome's own scale, for every family. Where the link is
+curved, the variance of scores between therapists and that within them depend on where the patient
+stands. Both are integrated over the distribution of therapists for a stated patient, in every draw:
+what Goldstein, Browne & Rasbash 2002 (doi:10.1207/S15328031US0104_02) do by simulation is done by
+quadrature here. For a Gaussian outcome the share is the intraclass correlation.
+"""
 
 from __future__ import annotations
 
@@ -12,27 +19,25 @@ from numpy.typing import NDArray
 
 from alliance.data_prep.levels import AVERAGE, slope_names
 from alliance.inference.answers.alliance_differences import alliance_differences
-from alliance.inference.answers.prediction_tables import require_interval
-from alliance.inference.draws.datatree import posterior
-from alliance.inference.patients.asked_patients import AskedPatients, patient_grid, require_outcome
-from alliance.inference.runs.fit import Fit
-from alliance.inference.scores.expected_scores import arm_slopes, coefficients, flat
-from alliance.inference.scores.predictor import (
-    Rows,
+from alliance.inference.draws.blocks import normal_nodes
+from alliance.inference.draws.quantiles import described, tails
+from alliance.inference.patients.asked_patients import AskedPatients, patient_grid
+from alliance.inference.posterior import Posterior, Rows
+from alliance.inference.scores.linear_predictor import arm_slopes, linear_predictor, link_scale
+from alliance.inference.scores.questions import Quantity, Question, expected
+from alliance.inference.scores.therapist_parts import (
     TherapistChoice,
-    expected_scores,
-    linear_predictor,
-    link_scale,
+    new_therapists,
     therapist_part,
+    therapist_variance,
 )
-from alliance.inference.scores.residuals import family_parameters
-from alliance.inference.scores.variance_shares import variance_parts
 from alliance.models.design.design import Design
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
 COLUMNS = (
+<<<<<<< HEAD
     "outcome",
     "quantity",
     "level",
@@ -49,6 +54,26 @@ COLUMNS = (
     "prob_best",
     "source",
     "one_patient",
+||||||| cbbde0f
+    "outcome",
+    "quantity",
+    "level",
+    "moderator",
+    "patients",
+    "mean",
+    "sd",
+    "lower",
+    "upper",
+    "prob_positive",
+    "rank",
+    "rank_lower",
+    "rank_upper",
+    "prob_best",
+    "source",
+=======
+    *("outcome", "quantity", "level", "moderator", "patients", "mean", "sd", "lower", "upper"),
+    *("prob_positive", "rank", "rank_lower", "rank_upper", "prob_best", "source"),
+>>>>>>> main
 )
 # Quantities with a row for each therapist
 OF_EACH = ("therapist_effect", "therapist_slope", "alliance_mean")
@@ -88,8 +113,7 @@ class Therapists:
 
 
 def therapists(
-    fit: Fit,
-    outcome: str,
+    posterior: Posterior,
     *,
     alliance: float | None = None,
     interval: float = 0.95,
@@ -100,8 +124,7 @@ def therapists(
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
     alliance : float, optional
         Where effects, ranks and shares are taken, since slopes may vary between therapists; the
         mean of the analysed patients by default.
@@ -121,30 +144,29 @@ def therapists(
     InputError
         If the outcome does not exist, or the alliance lies outside the observed range.
     """
-    require_outcome(fit, outcome)
-    require_interval(interval)
-    design, draws = fit.design(outcome), posterior(fit.trees[outcome])
+    tails(interval)
+    design = posterior.design
     values = None if alliance is None else [alliance]
-    asked = patient_grid(fit, outcome, alliance=values, extrapolate=extrapolate)
-    ratings = np.asarray(fit.patients(outcome)["moderator"].values, dtype=float)
+    asked = patient_grid(posterior, alliance=values, extrapolate=extrapolate)
+    ratings = posterior.rows.moderator
     counts = np.bincount(design.therapist_index, minlength=len(design.therapists))
     rows: list[pd.DataFrame] = []
     ranks, kept = None, None
-    if design.effects or "moderator_slope_between" in draws:
-        gain = 1 if fit.study.outcomes[outcome].better == "higher" else -1
-        effect = _effects(design, draws, asked)
+    if design.effects or "moderator_slope_between" in posterior.draws:
+        gain = posterior.direction
+        effect = _effects(posterior, asked)
         rank = (-gain * effect).argsort(axis=1).argsort(axis=1) + 1
         ranks = _rank_probabilities(design, rank)
         rows.append(_effect_rows(design, effect, rank, counts, interval, gain))
         if "slope" in design.effects:
-            slope = _slopes(fit, design, draws, asked)
+            slope = _slopes(posterior, asked)
             rows.append(_summary("therapist_slope", design.therapists, slope, interval, counts))
-        rows.append(_share_rows(fit, design, draws, asked, interval))
-        kept = _dataset(design, draws, effect, rank)
+        rows.append(_share_rows(posterior, asked, interval))
+        kept = _dataset(posterior, effect, rank)
     table = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame()
     table["moderator"] = asked.rows.moderator[0]
     table["source"] = "posterior"
-    estimates = alliance_differences(design, draws, ratings, interval=interval)
+    estimates = alliance_differences(posterior, ratings, interval=interval)
     rated = np.bincount(
         design.therapist_index[np.isfinite(ratings)], minlength=len(design.therapists)
     )
@@ -152,67 +174,71 @@ def therapists(
     number = dict(zip(design.therapists, rated.tolist(), strict=True))
     own["patients"] = [number.get(level, int(rated.sum())) for level in own["level"]]
     table = pd.concat([table, own], ignore_index=True)
+<<<<<<< HEAD
     table["outcome"] = outcome
     table["one_patient"] = table["quantity"].isin(OF_EACH) & (table["patients"] == 1)
     if hide_single:
         table = table[~table["one_patient"]].reset_index(drop=True)
     return Therapists(outcome, interval, table.reindex(columns=list(COLUMNS)), ranks, kept)
+||||||| cbbde0f
+    table["outcome"] = outcome
+    return Therapists(outcome, interval, table.reindex(columns=list(COLUMNS)), ranks, kept)
+=======
+    table["outcome"] = posterior.name
+    return Therapists(posterior.name, interval, table.reindex(columns=list(COLUMNS)), ranks, kept)
+>>>>>>> main
 
 
-def _in_every_arm(design: Design, asked: AskedPatients) -> Rows:
-    """The patient asked about, once in each arm."""
-    return asked.rows.repeated(len(design.arms), np.arange(len(design.arms)))
-
-
-def _effects(design: Design, draws: xr.Dataset, asked: AskedPatients) -> Array:
-    """Difference of expected scores to an average therapist, averaged over arms: (d, J)."""
-    rows = _in_every_arm(design, asked)
-    average = expected_scores(design, draws, linear_predictor(design, draws, rows)).mean(axis=1)
-    found = np.empty((len(average), len(design.therapists)))
-    generator = np.random.default_rng(0)  # known therapists are not drawn
-    for k, name in enumerate(design.therapists):
-        part = therapist_part(design, draws, TherapistChoice.known(name), len(rows), generator)
-        predictor = linear_predictor(design, draws, rows, part)
-        found[:, k] = expected_scores(design, draws, predictor).mean(axis=1) - average
+def _with_each(posterior: Posterior, asked: AskedPatients, quantity: Quantity) -> Array:
+    """A quantity of the patient asked about in every arm, with each therapist: (d, J, K)."""
+    names = posterior.design.therapists
+    part = therapist_part(posterior, TherapistChoice.known(*names), len(names))
+    patient = asked.rows.chosen(np.zeros(len(names), dtype=np.int64))
+    every = tuple(range(len(posterior.design.arms)))
+    (found,) = Question(posterior, patient, every, therapists=(part,)).each(quantity).values()
     return found
 
 
-def _slopes(fit: Fit, design: Design, draws: xr.Dataset, asked: AskedPatients) -> Array:
+def _effects(posterior: Posterior, asked: AskedPatients) -> Array:
+    """Difference of expected scores to an average therapist, averaged over arms: (d, J)."""
+    every = tuple(range(len(posterior.design.arms)))
+    average = Question(posterior, asked.rows, every).each(expected)["expected"]
+    found = _with_each(posterior, asked, expected)
+    return np.asarray(found.mean(axis=2) - average.mean(axis=2))
+
+
+def _slopes(posterior: Posterior, asked: AskedPatients) -> Array:
     """Change of the expected score for one point of the alliance, averaged over arms: (d, J)."""
-    rows, scale = _in_every_arm(design, asked), design.scale
-    auxiliary = family_parameters(design, draws, fit.specs[design.outcome].priors)
-    fixed = arm_slopes(coefficients(draws, design), len(design.arms))
-    own = flat(draws, "therapist_effect")[..., design.effects.index("slope")]
-    found = np.empty_like(own)
-    generator = np.random.default_rng(0)
-    for k, name in enumerate(design.therapists):
-        part = therapist_part(design, draws, TherapistChoice.known(name), len(rows), generator)
-        eta = link_scale(design, linear_predictor(design, draws, rows, part))
-        change = scale.unit * scale.link_unit * design.family.slope(eta, auxiliary, scale)
-        found[:, k] = (change * (fixed + own[:, k, None])).mean(axis=1)
-    return found / design.scaling.moderator[1]
+    design, scale = posterior.design, posterior.design.scale
+
+    def change(posterior: Posterior, eta: Array, _rows: Rows) -> dict[str, Array]:
+        slope = design.family.slope(eta, posterior.family_parameters, scale)
+        return {"change": scale.unit * scale.link_unit * slope}
+
+    own = posterior.flat("therapist_effect")[..., design.effects.index("slope")]
+    slopes = arm_slopes(posterior)[:, None] + own[..., None]
+    found = (_with_each(posterior, asked, change) * slopes).mean(axis=2)
+    return np.asarray(found / design.scaling.moderator[1])
 
 
 def _effect_rows(
     design: Design, effect: Array, rank: Index, counts: Index, interval: float, gain: int
 ) -> pd.DataFrame:
     table = _summary("therapist_effect", design.therapists, effect, interval, counts)
-    tails = [(1 - interval) / 2, (1 + interval) / 2]
     table["prob_positive"] = (effect > 0).mean(axis=0)
     table["rank"] = rank.mean(axis=0)
     table["rank_lower"], table["rank_upper"] = np.quantile(
-        rank, tails, axis=0, method="inverted_cdf"
+        rank, tails(interval), axis=0, method="inverted_cdf"
     )
     table["prob_best"] = (rank == 1).mean(axis=0)
     order = (-gain * table["mean"]).argsort(kind="stable")
     return table.iloc[order]
 
 
-def _share_rows(
-    fit: Fit, design: Design, draws: xr.Dataset, asked: AskedPatients, interval: float
-) -> pd.DataFrame:
-    auxiliary = family_parameters(design, draws, fit.specs[design.outcome].priors)
-    parts = variance_parts(design, draws, auxiliary, _in_every_arm(design, asked))
+def _share_rows(posterior: Posterior, asked: AskedPatients, interval: float) -> pd.DataFrame:
+    design = posterior.design
+    every = asked.rows.repeated(len(design.arms), np.arange(len(design.arms)))
+    parts = variance_parts(posterior, every)
     levels, values = [AVERAGE], parts.averaged()[:, None]
     if design.family.link != "identity":  # else one number for all arms
         levels = [*slope_names(design.arms), AVERAGE]
@@ -227,18 +253,8 @@ def _summary(
     interval: float,
     counts: Sequence[int] | NDArray[np.int64],
 ) -> pd.DataFrame:
-    lower, upper = np.quantile(values, [(1 - interval) / 2, (1 + interval) / 2], axis=0)
-    return pd.DataFrame(
-        {
-            "quantity": quantity,
-            "level": list(levels),
-            "patients": counts,
-            "mean": values.mean(axis=0),
-            "sd": values.std(axis=0, ddof=1),
-            "lower": lower,
-            "upper": upper,
-        }
-    )
+    head = {"quantity": quantity, "level": list(levels), "patients": counts}
+    return pd.DataFrame(head | described(values, interval))
 
 
 def _rank_probabilities(design: Design, rank: Index) -> xr.DataArray:
@@ -252,14 +268,76 @@ def _rank_probabilities(design: Design, rank: Index) -> xr.DataArray:
     )
 
 
-def _dataset(design: Design, draws: xr.Dataset, effect: Array, rank: Index) -> xr.Dataset:
-    shape = (draws.sizes["chain"], draws.sizes["draw"], len(design.therapists))
-    dims = ("chain", "draw", "therapist")
+def _dataset(posterior: Posterior, effect: Array, rank: Index) -> xr.Dataset:
+    dims, shape = ("chain", "draw", "therapist"), (*posterior.shape, -1)
     return xr.Dataset(
         {"effect": (dims, effect.reshape(shape)), "rank": (dims, rank.reshape(shape))},
         coords={
-            "chain": draws["chain"].values,
-            "draw": draws["draw"].values,
-            "therapist": list(design.therapists),
+            "chain": posterior.draws["chain"].values,
+            "draw": posterior.draws["draw"].values,
+            "therapist": list(posterior.design.therapists),
         },
     )
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class VarianceParts:
+    """Variance of a patient's score over therapists, for d draws and r patients.
+
+    Attributes
+    ----------
+    between : ndarray, shape (d, r)
+        Variance of the expected score between therapists.
+    within : ndarray, shape (d, r)
+        Mean over therapists of the variance of the score within one; infinite for a Student-t
+        outcome with two degrees of freedom or fewer.
+    """
+
+    between: Array
+    within: Array
+
+    @property
+    def share(self) -> Array:
+        """Share of the variance that lies between therapists, shape (d, r)."""
+        return np.asarray(self.between / (self.between + self.within))
+
+    def averaged(self) -> Array:
+        """The share where both parts are averaged over the patients, shape (d,)."""
+        between = self.between.mean(axis=1)
+        return np.asarray(between / (between + self.within.mean(axis=1)))
+
+
+def variance_parts(posterior: Posterior, rows: Rows) -> VarianceParts:
+    """Take a score's variance apart, between therapists and within them.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    rows : Rows
+        Patients whose scores are meant.
+
+    Returns
+    -------
+    VarianceParts
+    """
+    design = posterior.design
+    family, scale, auxiliary = design.family, design.scale, posterior.family_parameters
+    predictor = linear_predictor(posterior, rows)
+    if family.link == "identity":
+        # Exact in closed form
+        eta = link_scale(design, predictor)
+        within = family.variance(eta, auxiliary, scale)
+        between = scale.unit**2 * therapist_variance(posterior, rows)
+        return VarianceParts(between, scale.unit**2 * within)
+    centre = family.expected(link_scale(design, predictor), auxiliary, scale)
+    mean, square, within = (np.zeros_like(predictor) for _ in range(3))
+    for share, shift, spread in new_therapists(posterior, rows):
+        for node, own in normal_nodes():
+            weight = share * own
+            eta = link_scale(design, predictor + shift + node * spread)
+            deviation = family.expected(eta, auxiliary, scale) - centre
+            mean += weight * deviation
+            square += weight * deviation**2
+            within += weight * family.variance(eta, auxiliary, scale)
+    between = np.maximum(square - mean**2, 0.0)
+    return VarianceParts(scale.unit**2 * between, scale.unit**2 * within)

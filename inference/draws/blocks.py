@@ -13,7 +13,27 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+BLOCK_NUMBERS = 4_000_000  # numbers of an array that are held at a time
 CACHE_NUMBERS = 64_000  # numbers of an array that the processor's cache holds several of
+
+
+def column_blocks(
+    shape: tuple[int, int], numbers_each: int = 1, numbers: int | None = None
+) -> list[slice]:
+    """Blocks of columns that hold so many numbers at a time.
+
+    Parameters
+    ----------
+    shape : (d, r)
+    numbers_each : int
+        Numbers that are held at a time for each element.
+    numbers : int, optional
+        As many as memory holds by default.
+    """
+    d, r = shape
+    held = BLOCK_NUMBERS if numbers is None else numbers
+    width = max(1, held // max(1, d * numbers_each))
+    return [slice(start, min(start + width, r)) for start in range(0, r, width)]
 
 
 def by_columns(
@@ -41,14 +61,13 @@ def by_columns(
     ndarray, shape (rows, r)
     """
     d, r = shape
-    width = max(1, CACHE_NUMBERS // (d * numbers_each))
     found = np.empty((d if rows is None else rows, r))
 
     def fill(some: slice) -> None:
         found[:, some] = function(some)
 
     with ThreadPoolExecutor() as pool:
-        for _ in pool.map(fill, [slice(start, start + width) for start in range(0, r, width)]):
+        for _ in pool.map(fill, column_blocks(shape, numbers_each, CACHE_NUMBERS)):
             pass
     return found
 

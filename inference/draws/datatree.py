@@ -272,12 +272,12 @@ def analysed_patients(tree: xr.DataTree) -> xr.Dataset:
     return xr.merge([tree["constant_data"].to_dataset(), tree["observed_data"].to_dataset()])
 
 
-def with_log_likelihood(tree: xr.DataTree, pointwise: xr.DataArray) -> xr.DataTree:
+def with_log_likelihood(draws: xr.Dataset, pointwise: xr.DataArray) -> xr.DataTree:
     """The draws beside their pointwise log likelihood, as ArviZ looks for them.
 
     Parameters
     ----------
-    tree : xarray.DataTree
+    draws : xarray.Dataset
     pointwise : xarray.DataArray
         Dims chain, draw and what is left out.
 
@@ -287,7 +287,7 @@ def with_log_likelihood(tree: xr.DataTree, pointwise: xr.DataArray) -> xr.DataTr
         Groups ``posterior`` and ``log_likelihood``, the latter with the variable ``outcome``.
     """
     likelihood = pointwise.to_dataset(name="outcome")
-    return xr.DataTree.from_dict({"posterior": posterior(tree), "log_likelihood": likelihood})
+    return xr.DataTree.from_dict({"posterior": draws, "log_likelihood": likelihood})
 
 
 def power_scaling_tree(
@@ -310,7 +310,7 @@ def power_scaling_tree(
     )
 
 
-def posterior(tree: xr.DataTree) -> xr.Dataset:
+def draws_of(tree: xr.DataTree) -> xr.Dataset:
     """Posterior draws on the standardised scale, dims ``chain`` and ``draw`` first."""
     return tree["posterior"].dataset
 
@@ -361,6 +361,22 @@ def predictions_tree(draws: xr.Dataset, asked: xr.Dataset) -> xr.DataTree:
         Groups ``predictions`` and ``predictions_constant_data``.
     """
     return xr.DataTree.from_dict({"predictions": draws, "predictions_constant_data": asked})
+
+
+def flat(draws: xr.Dataset, name: str) -> Array:
+    """Draws of one variable with its own dims, chain after chain: shape (d, ...)."""
+    values = np.asarray(draws[name].transpose("chain", "draw", ...).values)
+    return values.reshape(-1, *values.shape[2:])
+
+
+def patient_moderator(design: Design, draws: xr.Dataset) -> Array:
+    """The patients' standardised alliance: (1, n) where observed, (d, n) where latent."""
+    value = design.X[None, :, design.coefficients.index("moderator")]
+    if "moderator_latent" in draws:
+        latent = flat(draws, "moderator_latent")
+        value = np.repeat(value, len(latent), axis=0)
+        value[:, draws["latent_patient"].values] = latent
+    return value
 
 
 LARGE = 2**20  # bytes of an array that is worth compressing

@@ -5,25 +5,19 @@ Unless one is named it is the mean over all analysed patients, ratings that are 
 model included (imputed, above a ceiling, or the truth behind a rating of known reliability), and
 these for every draw anew: the same mean that averaging over the trial's patients takes. Where the
 link is curved, contrasts are averages over the patients at their own alliance
-(`inference.scores.expected_scores`), or with every alliance set to the named value.
+(`inference.estimands.average_response`), or with every alliance set to the named value.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
-from alliance.inference.answers.effect_curves import require_on_scale
-from alliance.inference.draws.datatree import posterior
-from alliance.inference.patients.extrapolation import beyond, require_observed
-from alliance.inference.scores.expected_scores import patient_moderator
+from alliance.inference.posterior import Posterior
+from alliance.inference.ranges import beyond, require_observed, require_on_scale
 from alliance.models.design.design import Design
-
-if TYPE_CHECKING:
-    from alliance.inference.runs.fit import Fit
 
 Array = NDArray[np.float64]
 
@@ -33,14 +27,22 @@ BELONG = ("intercept", "arm_contrast", "therapist_sd", "therapist_icc")
 ROUNDING = 1e-8
 
 
-def standard_alliance(design: Design, draws: xr.Dataset, at: float | None = None) -> Array:
+class Run(Protocol):
+    """Fitted outcomes by name."""
+
+    @property
+    def outcomes(self) -> tuple[str, ...]:
+        """Their names."""
+
+    def __getitem__(self, outcome: str) -> Posterior: ...
+
+
+def standard_alliance(posterior: Posterior, at: float | None = None) -> Array:
     """Standardised alliance at which arms are compared, for every draw.
 
     Parameters
     ----------
-    design : Design
-    draws : xarray.Dataset
-        d draws; where the alliance is latent, with ``moderator_latent``.
+    posterior : Posterior
     at : float, optional
         In the alliance's own points; by default the mean over the analysed patients.
 
@@ -48,7 +50,8 @@ def standard_alliance(design: Design, draws: xr.Dataset, at: float | None = None
     -------
     ndarray, shape (d,)
     """
-    total = draws.sizes["chain"] * draws.sizes["draw"]
+    design = posterior.design
+    total = posterior.total
     if at is not None:
         centre, sd = design.scaling.moderator
         return np.full(total, (at - centre) / sd)
@@ -56,7 +59,7 @@ def standard_alliance(design: Design, draws: xr.Dataset, at: float | None = None
         place = [design.coefficients.index(name) for name in ("intercept", "moderator")]
         mean = np.atleast_1d(design.given.XtX[place[0], place[1]] / design.given.count.sum())
     else:
-        mean = patient_moderator(design, draws) @ design.count / design.count.sum()
+        mean = posterior.alliance() @ design.count / design.count.sum()
     mean = np.where(np.abs(mean) < ROUNDING, 0.0, mean)
     return np.asarray(np.broadcast_to(mean, total))
 
@@ -67,25 +70,22 @@ def own_points(design: Design, standard: Array) -> float:
     return float(centre + sd * standard.mean())
 
 
-def mean_alliance(fit: Fit, outcome: str) -> float:
+def mean_alliance(posterior: Posterior) -> float:
     """Mean alliance of an outcome's analysed patients, latent ratings at their posterior means.
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
     """
-    design = fit.design(outcome)
-    return own_points(design, standard_alliance(design, posterior(fit.trees[outcome])))
+    return own_points(posterior.design, standard_alliance(posterior))
 
 
-def require_place(fit: Fit, outcome: str, at: float | None, *, extrapolate: bool) -> None:
+def require_place(posterior: Posterior, at: float | None, *, extrapolate: bool) -> None:
     """Refuse a value that the alliance cannot have, or, unless asked for, that was not observed.
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
     at : float or None
         In the alliance's own points; None is the mean, which always serves.
     extrapolate : bool
@@ -97,39 +97,35 @@ def require_place(fit: Fit, outcome: str, at: float | None, *, extrapolate: bool
     """
     if at is None:
         return
-    moderator = fit.study.moderator
+    moderator = posterior.study.moderator
     require_on_scale([at], moderator.range, moderator.label)
-    if not fit.rowless:
-        require_observed([at], _observed(fit, outcome), moderator.label, extrapolate=extrapolate)
+    if not posterior.rowless:
+        require_observed(
+            [at], posterior.observed_alliance, moderator.label, extrapolate=extrapolate
+        )
 
 
-def _observed(fit: Fit, outcome: str) -> tuple[float, float]:
-    ratings = fit.patients(outcome)["moderator"].values
-    return float(np.nanmin(ratings)), float(np.nanmax(ratings))
-
-
-def place_in_words(fit: Fit, outcome: str, at: float | None = None) -> str:
+def place_in_words(posterior: Posterior, at: float | None = None) -> str:
     """Where an outcome's arms are compared, to follow the words "arm contrasts".
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
     at : float, optional
         The named value.
     """
-    design, name = fit.design(outcome), fit.study.moderator.name
+    design, name = posterior.design, posterior.study.moderator.name
     straight = design.family.link == "identity"
     if at is not None:
         value = f"{name} {at:g}"
-        if not fit.rowless:
-            low, high = _observed(fit, outcome)
+        if not posterior.rowless:
+            low, high = posterior.observed_alliance
             if beyond([at], (low, high))[0]:
                 value += f" (extrapolated: ratings run from {low:g} to {high:g})"
         if straight:
             return f"at {value}, as named"
         return f"averaged over the analysed patients, each with {value}, under an average therapist"
-    mean = f"{mean_alliance(fit, outcome):.4g}"
+    mean = f"{mean_alliance(posterior):.4g}"
     if straight:
         return f"at {name} {mean}, the mean of the analysed patients{_latent(design, name)}"
     return (
@@ -150,18 +146,18 @@ def _latent(design: Design, name: str) -> str:
     return f" ({', '.join(told)})" if told else ""
 
 
-def places_in_words(fit: Fit, at: float | None = None) -> str:
+def places_in_words(fit: Run, at: float | None = None) -> str:
     """A sentence on where the arms of all outcomes are compared.
 
     Parameters
     ----------
-    fit : Fit
+    fit : Run
     at : float, optional
         The named value.
     """
     groups: dict[str, list[str]] = {}
     for outcome in fit.outcomes:
-        groups.setdefault(place_in_words(fit, outcome, at), []).append(outcome)
+        groups.setdefault(place_in_words(fit[outcome], at), []).append(outcome)
     if len(groups) == 1:
         (words,) = groups
         return f"Arm contrasts {words}."
@@ -169,22 +165,22 @@ def places_in_words(fit: Fit, at: float | None = None) -> str:
     return f"Arm contrasts. {told}."
 
 
-def comparison_places(fit: Fit, at: float | None = None) -> list[str]:
+def comparison_places(fit: Run, at: float | None = None) -> list[str]:
     """Sentences on where posterior, refits and publications compare the arms.
 
     Parameters
     ----------
-    fit : Fit
+    fit : Run
     at : float, optional
         The named value.
     """
-    name = fit.study.moderator.name
+    name = fit[fit.outcomes[0]].study.moderator.name
     same = "same alliance" if name == "alliance" else f"same value of {name}"
     told = [
         f"{places_in_words(fit, at)} OLS and REML: at the {same}"
         + (" (the mean, where the posterior is averaged)." if _curved(fit) and at is None else ".")
     ]
-    if len(partly := [each for each in fit.outcomes if _unrated(fit, each)]):
+    if len(partly := [each for each in fit.outcomes if _unrated(fit[each])]):
         told.append(f"{', '.join(partly)}: OLS and REML have the patients with a rating alone.")
     if at is not None:
         told.append("Published contrasts are those of the printed analysis, wherever that was.")
@@ -197,20 +193,20 @@ def comparison_places(fit: Fit, at: float | None = None) -> list[str]:
     return told
 
 
-def _curved(fit: Fit) -> list[str]:
-    return [name for name in fit.outcomes if fit.design(name).family.link != "identity"]
+def _curved(fit: Run) -> list[str]:
+    return [name for name in fit.outcomes if fit[name].design.family.link != "identity"]
 
 
-def _unrated(fit: Fit, outcome: str) -> bool:
-    return bool(fit.design(outcome).moderator_missing.any())
+def _unrated(posterior: Posterior) -> bool:
+    return bool(posterior.design.moderator_missing.any())
 
 
-def compared_at(fit: Fit) -> dict[str, dict[str, float | str]]:
+def compared_at(fit: Run) -> dict[str, dict[str, float | str]]:
     """Where each outcome's arms are compared by default, as plain values for the manifest.
 
     Parameters
     ----------
-    fit : Fit
+    fit : Run
 
     Returns
     -------
@@ -218,10 +214,10 @@ def compared_at(fit: Fit) -> dict[str, dict[str, float | str]]:
         ``mean`` alliance of the analysed patients, and ``contrasts``: ``"at the mean"``, or
         ``"averaged over the patients"`` where the link is curved.
     """
-    straight = {name: fit.design(name).family.link == "identity" for name in fit.outcomes}
+    straight = {name: fit[name].design.family.link == "identity" for name in fit.outcomes}
     return {
         name: {
-            "mean": mean_alliance(fit, name),
+            "mean": mean_alliance(fit[name]),
             "contrasts": "at the mean" if straight[name] else "averaged over the patients",
         }
         for name in fit.outcomes

@@ -17,19 +17,16 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import stats
 
-from alliance.data_prep.errors import InputError
 from alliance.data_prep.levels import AVERAGE, BETWEEN, WITHIN, contrast_names, slope_names
-from alliance.inference.draws.quantiles import quantiles
+from alliance.inference.draws.datatree import flat
+from alliance.inference.draws.quantiles import quantiles, tails
 from alliance.inference.draws.rank_statistics import rank_statistics
+from alliance.inference.estimands.average_response import average_response, response_estimands
 from alliance.inference.estimands.compared_at import BELONG, own_points, standard_alliance
-from alliance.inference.scores.expected_scores import (
-    auxiliary_draws,
-    average_response,
-    coefficients,
-    flat,
-    response_estimands,
-)
-from alliance.models.design.design import Design, arm_pairs, sum_to_zero_basis
+from alliance.inference.estimands.missing_outcomes import contrast_shifts, with_shifted_contrasts
+from alliance.inference.posterior import Posterior
+from alliance.models.design.design import Design
+from alliance.models.design.encoding import arm_pairs, sum_to_zero_basis
 from alliance.models.joint.joint import slope_scales
 from alliance.models.priors import Priors
 from alliance.models.spec import JOINT
@@ -230,14 +227,13 @@ def _therapist_sd(draws: xr.Dataset, alliance: Array | float) -> Array:
 
 
 def alliance_estimands(
-    design: Design, draws: xr.Dataset, slope: Array, moderator_unit: float
+    posterior: Posterior, slope: Array, moderator_unit: float
 ) -> dict[tuple[str, str], Array]:
     """What a model of the alliance itself adds: slopes within and between, and its reliability.
 
     Parameters
     ----------
-    design : Design
-    draws : xarray.Dataset
+    posterior : Posterior
     slope : ndarray, shape (d,)
         As in `spread_estimands`.
     moderator_unit : float
@@ -251,12 +247,13 @@ def alliance_estimands(
         variance of observed therapist means that is true, averaged over the therapists (Snijders &
         Bosker 2012, section 3.5). Empty unless the alliance is taken apart.
     """
+    design, draws = posterior.design, posterior.draws
     if "moderator_slope_between" not in draws:
         return {}
-    within = slope * coefficients(draws, design)["moderator"] / moderator_unit
-    between = slope * flat(draws, "moderator_slope_between") / moderator_unit
-    true = flat(draws, "moderator_therapist_sd")[:, None] ** 2
-    noise = flat(draws, "moderator_residual_sd")[:, None] ** 2
+    within = slope * posterior.coefficient("moderator") / moderator_unit
+    between = slope * posterior.flat("moderator_slope_between") / moderator_unit
+    true = posterior.flat("moderator_therapist_sd")[:, None] ** 2
+    noise = posterior.flat("moderator_residual_sd")[:, None] ** 2
     if design.moderator.reliability is not None:
         noise = noise + 1 - design.moderator.reliability
     rated = design.moments.count
@@ -271,7 +268,7 @@ def alliance_estimands(
         ("contextual_effect", ""): between - within,
     }
     if "moderator_interaction_between" in draws:
-        own = flat(draws, "moderator_interaction_between")
+        own = posterior.flat("moderator_interaction_between")
         basis, names = sum_to_zero_basis(len(design.arms)), contrast_names(design.arms)
         for later, earlier in arm_pairs(len(design.arms)):
             difference = own @ (basis[later] - basis[earlier])
@@ -366,15 +363,13 @@ def shared_prior_table(priors: Priors) -> pd.DataFrame:
 
 
 def estimand_draws(
-    design: Design, draws: xr.Dataset, *, per_sd: bool = False, at: float | None = None
+    posterior: Posterior, *, per_sd: bool = False, at: float | None = None
 ) -> xr.DataArray:
     """Posterior draws of every reported quantity.
 
     Parameters
     ----------
-    design : Design
-    draws : xarray.Dataset
-        Posterior of the outcome on the standardised scale.
+    posterior : Posterior
     per_sd : bool
         Moderator slopes and interactions for one SD of the moderator instead of one point.
     at : float, optional
@@ -388,40 +383,38 @@ def estimand_draws(
         ``estimand``. The last is the (posterior mean) alliance to which a quantity belongs, in
         its own points; missing where it belongs to none, or to the patients' own.
     """
+    design, draws = posterior.design, posterior.draws
     moderator_unit = 1.0 if per_sd else design.scaling.moderator[1]
-    alliance, straight = standard_alliance(design, draws, at), design.family.link == "identity"
+    alliance, straight = standard_alliance(posterior, at), design.family.link == "identity"
     if straight:
-        beta = np.stack(list(coefficients(draws, design).values()), axis=1)
+        beta = posterior.beta
         linear = linear_estimands(design, per_sd=per_sd)
         found = dict(zip(linear.labels, linear.drawn(beta, alliance), strict=True))
         slope = np.full(len(beta), design.scaling.outcome[1])
-        auxiliary = auxiliary_draws(draws, design)
+        auxiliary = posterior.family_parameters
         own = design.family.variance(np.zeros((len(beta), 1)), auxiliary, design.scale)
         variance = (slope * np.sqrt(own[:, 0])) ** 2
     else:
-        set_to = None if at is None else alliance[:1, None]
-        response = average_response(design, draws, set_to)
-        found = response_estimands(design, draws, response, moderator_unit)
-        slope, variance = response.slope.mean(axis=1), response.variance
-    found |= alliance_estimands(design, draws, slope, moderator_unit)
+        response = average_response(posterior, at)
+        found = response_estimands(posterior, response, moderator_unit)
+        slope, variance = response["slope"].mean(axis=1), response["variance"].mean(axis=1)
+    found |= alliance_estimands(posterior, slope, moderator_unit)
     found |= spread_estimands(draws, slope, variance, moderator_unit, alliance)
     if design.family.name == "student_t":
-        found["residual_scale", ""] = slope * flat(draws, "residual_sd")
+        found["residual_scale", ""] = slope * posterior.flat("residual_sd")
     place = own_points(design, alliance) if at is None else at
     belong = BELONG if straight else () if at is None else {quantity for quantity, _ in found}
     return _estimands(found, draws, dict.fromkeys(belong, place))
 
 
-def infinite_variance(design: Design, draws: xr.Dataset) -> float:
+def infinite_variance(posterior: Posterior) -> float:
     """Share of the draws whose scores have no variance: Student t, two degrees of freedom at most.
 
     Parameters
     ----------
-    design : Design
-    draws : xarray.Dataset
-        Posterior of the outcome.
+    posterior : Posterior
     """
-    freedom = auxiliary_draws(draws, design).get("degrees_of_freedom")
+    freedom = posterior.family_parameters.get("degrees_of_freedom")
     return 0.0 if freedom is None else float((freedom <= 2).mean())
 
 
@@ -486,6 +479,26 @@ def _estimands(
     )
 
 
+def reported_draws(
+    posterior: Posterior, *, per_sd: bool = False, at: float | None = None
+) -> xr.DataArray:
+    """As `estimand_draws`, with arm contrasts under the study's shifts of unseen outcomes.
+
+    See `inference.estimands.missing_outcomes`; without such shifts it is the same.
+
+    Parameters
+    ----------
+    posterior : Posterior
+        Of a run.
+    per_sd, at
+        As of `estimand_draws`.
+    """
+    found = estimand_draws(posterior, per_sd=per_sd, at=at)
+    return with_shifted_contrasts(
+        found, contrast_shifts(posterior.study, posterior.manifest, posterior.name)
+    )
+
+
 COLUMNS = (
     "outcome",
     "quantity",
@@ -520,7 +533,7 @@ def limit_error(effective: float, *, interval: float = 0.95) -> float:
     >>> round(limit_error(2_000), 3), round(limit_error(20_000), 3)
     (0.06, 0.019)
     """
-    below = (1 - interval) / 2
+    below = tails(interval)[0]
     density = stats.norm.pdf(stats.norm.ppf(below))
     return float(np.sqrt(below * (1 - below) / effective) / density)
 
@@ -550,15 +563,9 @@ def summarise(outcome: str, estimands: xr.DataArray, *, interval: float = 0.95) 
     InputError
         If the interval's probability is not between 0 and 1.
     """
-    if not 0 < interval < 1:
-        raise InputError(
-            f"The interval's probability {interval} is not between 0 and 1.",
-            "Give for example 0.95.",
-        )
-    tail = (1 - interval) / 2
     sample = ("chain", "draw")
     values = estimands.transpose("estimand", *sample).values
-    lower, upper = quantiles(values.reshape(len(values), -1), [tail, 1 - tail], axis=1)
+    lower, upper = quantiles(values.reshape(len(values), -1), tails(interval), axis=1)
     quantity = estimands["quantity"].values
     ranks = rank_statistics(values)
     with np.errstate(invalid="ignore"):  # infinite draws have no SD

@@ -32,7 +32,7 @@ from alliance.data_prep.errors import InputError
 from alliance.data_prep.levels import contrast_names
 from alliance.data_prep.study.description import Study
 from alliance.data_prep.trial.trial import Trial
-from alliance.models.design.design import arm_pairs
+from alliance.models.design.encoding import arm_pairs
 
 MISSING_OUTCOMES = "missing_outcomes"  # entry of a run's manifest
 CONTRAST, SHIFTED = "arm_contrast", "arm_contrast_delta"  # quantities of the tidy table

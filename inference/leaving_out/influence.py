@@ -21,12 +21,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from alliance.data_prep.errors import InputError
-from alliance.inference.draws.datatree import posterior
+from alliance.inference.draws.datatree import draws_of
 from alliance.inference.estimands.estimands import estimand_draws
 from alliance.inference.leaving_out.leave_one_out import By, LeaveOneOut, leave_one_out
 from alliance.inference.leaving_out.leave_therapist_out import leave_therapist_out, without_patients
-from alliance.inference.patients.asked_patients import require_outcome
-from alliance.inference.runs.fit import Fit
+from alliance.inference.posterior import Posterior
 from alliance.inference.sampling.engines import fit_outcome
 
 Array = NDArray[np.float64]
@@ -144,8 +143,7 @@ class Influence:
 
 
 def influence(
-    fit: Fit,
-    outcome: str,
+    posterior: Posterior,
     by: By = "patient",
     *,
     refits: bool = False,
@@ -157,8 +155,7 @@ def influence(
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
     by : {"patient", "therapist"}
     refits : bool
         Fit again without those whose Pareto k is too high, where the model is exact.
@@ -179,8 +176,7 @@ def influence(
         If the run has no such outcome, it is one of a joint model, or (by therapist) the therapist
         effects cannot be integrated out, or there is only one therapist.
     """
-    require_outcome(fit, outcome)
-    if fit.shared is not None:
+    if posterior.joint:
         raise InputError(
             "Influence is not available for a joint model: a patient's other outcomes speak of the "
             "one left out.",
@@ -188,14 +184,14 @@ def influence(
         )
     if left_out is None:
         left_out = (
-            leave_one_out(fit, outcome)
+            leave_one_out(posterior)
             if by == "patient"
-            else leave_therapist_out(fit, outcome, refits="none")
+            else leave_therapist_out(posterior, refits="none")
         )
-    chosen, labels = _of_interest(fit.estimands(outcome))
+    chosen, labels = _of_interest(estimand_draws(posterior))
     weights = np.exp(left_out.log_weights)  # (d, n)
     found = Influence(
-        outcome=outcome,
+        outcome=posterior.name,
         by=by,
         units=left_out.units,
         patients=left_out.patients,
@@ -207,13 +203,15 @@ def influence(
         good_k=left_out.good_k,
         refitted=np.zeros(len(left_out.units), dtype=bool),
     )
-    if not refits or not fit.design(outcome).exact or not found.unreliable.any():
+    if not refits or not posterior.design.exact or not found.unreliable.any():
         return found
-    return _refitted(fit, found, cores, progress)
+    return _refitted(posterior, found, cores, progress)
 
 
-def _refitted(fit: Fit, found: Influence, cores: int | None, progress: Told | None) -> Influence:
-    design, wanted = fit.design(found.outcome), np.flatnonzero(found.unreliable)
+def _refitted(
+    posterior: Posterior, found: Influence, cores: int | None, progress: Told | None
+) -> Influence:
+    design, wanted = posterior.design, np.flatnonzero(found.unreliable)
     without, refitted = found.without.copy(), found.refitted.copy()
     for done, unit in enumerate(wanted):
         if progress is not None:
@@ -225,13 +223,13 @@ def _refitted(fit: Fit, found: Influence, cores: int | None, progress: Told | No
             gone = np.flatnonzero(design.therapist_index == place)
         tree, _ = fit_outcome(
             without_patients(design, gone),
-            fit.specs[found.outcome].priors,
-            fit.profile,
-            fit.manifest["seed"],
-            engine=fit.engine,
+            posterior.priors,
+            posterior.profile,
+            posterior.seed,
+            engine=posterior.engine,
             cores=cores,
         )
-        draws, _ = _of_interest(estimand_draws(design, posterior(tree)))
+        draws, _ = _of_interest(estimand_draws(posterior.part(draws_of(tree))))
         without[unit], refitted[unit] = draws.mean(axis=0), True
     if progress is not None:
         progress(len(wanted), len(wanted))

@@ -31,18 +31,12 @@ from numpy.typing import NDArray
 from scipy import special
 
 from alliance.data_prep.errors import InputError
-from alliance.inference.draws.datatree import posterior, with_log_likelihood
-from alliance.inference.patients.asked_patients import trial_rows
-from alliance.inference.pointwise.log_likelihood import (
-    draw_blocks,
-    own_predictor,
-    patient_log_likelihood,
-)
-from alliance.inference.runs.fit import Fit
+from alliance.inference.draws.datatree import with_log_likelihood
+from alliance.inference.pointwise.log_likelihood import own_predictor, patient_log_likelihood
+from alliance.inference.posterior import Posterior
 from alliance.inference.sampling.profiles import seed_sequence
-from alliance.inference.scores.expected_scores import BLOCK_NUMBERS
-from alliance.inference.scores.predictor import link_scale
-from alliance.inference.scores.residuals import chance_at_most, family_parameters
+from alliance.inference.scores.linear_predictor import link_scale
+from alliance.inference.scores.single_scores import chance_at_most
 
 Array = NDArray[np.float64]
 By = Literal["patient", "therapist"]
@@ -146,13 +140,12 @@ class LeaveOneOut:
         )
 
 
-def leave_one_out(fit: Fit, outcome: str) -> LeaveOneOut:
+def leave_one_out(posterior: Posterior) -> LeaveOneOut:
     """Leave out one patient at a time, by PSIS.
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
 
     Returns
     -------
@@ -169,14 +162,14 @@ def leave_one_out(fit: Fit, outcome: str) -> LeaveOneOut:
     Each such patient brings a parameter of his own, which his outcome informs: Pareto k is then
     often high.
     """
-    require_single(fit)
-    pointwise = patient_log_likelihood(fit, outcome)
+    require_single(posterior)
+    pointwise = patient_log_likelihood(posterior)
     patients = pointwise.sizes["patient"]
     units = tuple(str(position) for position in range(1, patients + 1))
-    return smoothed(fit, outcome, "patient", pointwise, units, np.ones(patients, dtype=np.int64))
+    return smoothed(posterior, "patient", pointwise, units, np.ones(patients, dtype=np.int64))
 
 
-def require_single(fit: Fit) -> None:
+def require_single(posterior: Posterior) -> None:
     """Refuse joint models.
 
     Raises
@@ -184,7 +177,7 @@ def require_single(fit: Fit) -> None:
     InputError
         A patient's outcomes are correlated there: one left out is spoken of by the others.
     """
-    if fit.shared is not None:
+    if posterior.joint:
         raise InputError(
             "Leave-one-out is not available for a joint model: a patient's other outcomes speak "
             "of the one left out.",
@@ -193,8 +186,7 @@ def require_single(fit: Fit) -> None:
 
 
 def smoothed(
-    fit: Fit,
-    outcome: str,
+    posterior: Posterior,
     by: By,
     pointwise: xr.DataArray,
     units: tuple[str, ...],
@@ -204,8 +196,7 @@ def smoothed(
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
     by : {"patient", "therapist"}
     pointwise : xarray.DataArray
         Dims chain, draw and `by`.
@@ -216,10 +207,10 @@ def smoothed(
         # ArviZ warns of high Pareto k; here they are counted, named and judged. A tail that
         # overflows gets no k (NaN), which counts as too high.
         warnings.simplefilter("ignore", UserWarning)
-        found = loo(with_log_likelihood(fit.trees[outcome], pointwise), pointwise=True)
+        found = loo(with_log_likelihood(posterior.draws, pointwise), pointwise=True)
     likelihood = flat_draws(pointwise, by)
     return LeaveOneOut(
-        outcome=outcome,
+        outcome=posterior.name,
         by=by,
         units=units,
         patients=patients,
@@ -312,13 +303,12 @@ class LooPit:
         )
 
 
-def loo_pit(fit: Fit, outcome: str, left_out: LeaveOneOut | None = None) -> LooPit:
+def loo_pit(posterior: Posterior, left_out: LeaveOneOut | None = None) -> LooPit:
     """Leave-one-out PIT of each analysed patient's outcome.
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
     left_out : LeaveOneOut, optional
         By patient, if there is one already.
 
@@ -331,14 +321,13 @@ def loo_pit(fit: Fit, outcome: str, left_out: LeaveOneOut | None = None) -> LooP
     InputError
         As `inference.leaving_out.leave_one_out.leave_one_out` does.
     """
-    found = leave_one_out(fit, outcome) if left_out is None else left_out
-    design, draws = fit.design(outcome), posterior(fit.trees[outcome])
-    rows, priors = trial_rows(fit, outcome), fit.specs[outcome].priors
+    found = leave_one_out(posterior) if left_out is None else left_out
+    design = posterior.design
     scores = design.scale.offset + design.scale.unit * design.y
     upper, start = np.zeros(len(scores)), 0
-    for _, _, part in draw_blocks(draws, BLOCK_NUMBERS // max(1, len(scores))):
-        eta = link_scale(design, own_predictor(design, part, rows))
-        auxiliary = family_parameters(design, part, priors)
+    for _, _, part in posterior.blocks(len(scores)):
+        eta = link_scale(design, own_predictor(part))
+        auxiliary = part.family_parameters
         weights = np.exp(found.log_weights[start : start + len(eta)])
         upper += (weights * chance_at_most(design, auxiliary, eta, scores)).sum(axis=0)
         start += len(eta)
@@ -346,7 +335,7 @@ def loo_pit(fit: Fit, outcome: str, left_out: LeaveOneOut | None = None) -> LooP
     own = np.exp(found.elpd_i) if design.family.discrete else np.zeros_like(upper)
     upper = np.clip(upper, 0, 1)
     lower = np.clip(upper - own, 0, 1)
-    stream = seed_sequence(fit.manifest["seed"], "predictions", f"{outcome}: loo_pit")
+    stream = seed_sequence(posterior.seed, "predictions", f"{posterior.name}: loo_pit")
     values = lower + (upper - lower) * np.random.default_rng(stream).random(len(upper))
     p_value, *_ = array_stats.uniformity_test(values, method="pot_c")
-    return LooPit(outcome, lower, upper, values, float(p_value))
+    return LooPit(posterior.name, lower, upper, values, float(p_value))

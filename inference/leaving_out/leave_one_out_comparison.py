@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from scipy import special
 
 from alliance.data_prep.errors import InputError
-from alliance.inference.draws.datatree import posterior
 from alliance.inference.leaving_out.leave_one_out import (
     By,
     LeaveOneOut,
@@ -30,12 +29,10 @@ from alliance.inference.leaving_out.leave_one_out import (
     spread_of_sum,
 )
 from alliance.inference.leaving_out.leave_therapist_out import Refits, Told, leave_therapist_out
-from alliance.inference.patients.asked_patients import require_outcome, trial_rows
-from alliance.inference.pointwise.log_likelihood import draw_blocks, own_predictor
-from alliance.inference.runs.fit import Fit
-from alliance.inference.scores.expected_scores import BLOCK_NUMBERS
-from alliance.inference.scores.predictor import link_scale
-from alliance.inference.scores.residuals import chance_at_least, chance_at_most, family_parameters
+from alliance.inference.pointwise.log_likelihood import own_predictor
+from alliance.inference.posterior import Posterior
+from alliance.inference.scores.linear_predictor import link_scale
+from alliance.inference.scores.single_scores import chance_at_least, chance_at_most
 
 Array = NDArray[np.float64]
 
@@ -113,8 +110,7 @@ class LooComparison:
 
 
 def compare_loo(
-    fits: Mapping[str, Fit],
-    outcome: str,
+    posteriors: Mapping[str, Posterior],
     *,
     by: By = "patient",
     refits: Refits = "where needed",
@@ -125,9 +121,8 @@ def compare_loo(
 
     Parameters
     ----------
-    fits : mapping of str to Fit
-        At least two, by name.
-    outcome : str
+    posteriors : mapping of str to Posterior
+        At least two of one outcome, by name.
     by : {"patient", "therapist"}
     refits, cores, progress
         By therapist: as in `inference.leaving_out.leave_therapist_out.leave_therapist_out`.
@@ -142,13 +137,12 @@ def compare_loo(
         If the fits are not of the same outcome of the same patients, or cannot be set beside one
         another.
     """
-    if len(fits) < 2:
+    if len(posteriors) < 2:
         raise InputError("One fit cannot be compared.", "Name another run of the same data.")
-    for fit in fits.values():
-        require_outcome(fit, outcome)
-    for (first, one), (second, other) in combinations(fits.items(), 2):
-        require_same_patients(one, other, outcome, f"{first} and {second}")
-    discrete = {name: fit.design(outcome).family.discrete for name, fit in fits.items()}
+    outcome = next(iter(posteriors.values())).name
+    for (first, one), (second, other) in combinations(posteriors.items(), 2):
+        require_same_patients(one, other, f"{first} and {second}")
+    discrete = {name: each.design.family.discrete for name, each in posteriors.items()}
     mixed = len(set(discrete.values())) > 1
     if mixed and by == "therapist":
         raise InputError(
@@ -157,34 +151,34 @@ def compare_loo(
             "Compare them by patient.",
         )
     found = {}
-    for name, fit in fits.items():
+    for name, posterior in posteriors.items():
         if by == "therapist":
             found[name] = leave_therapist_out(
-                fit, outcome, refits=refits, cores=cores, progress=progress
+                posterior, refits=refits, cores=cores, progress=progress
             )
             continue
-        found[name] = leave_one_out(fit, outcome)
+        found[name] = leave_one_out(posterior)
         if mixed and not discrete[name]:
-            found[name] = of_whole_scores(fit, found[name])
+            found[name] = of_whole_scores(posteriors[name], found[name])
     order = sorted(found, key=lambda name: -found[name].elpd)
     return LooComparison(
         outcome, by, tuple(order), tuple(found[name] for name in order), whole_scores=mixed
     )
 
 
-def require_same_patients(one: Fit, other: Fit, outcome: str, which: str) -> None:
+def require_same_patients(one: Posterior, other: Posterior, which: str) -> None:
     """Refuse fits of other patients, or of another outcome under the same name.
 
     Raises
     ------
     InputError
     """
-    described, again = one.study.outcomes[outcome], other.study.outcomes[outcome]
-    if described.range != again.range:
+    outcome = one.name
+    if one.outcome.range != other.outcome.range:
         raise InputError(
             f"{outcome} has other ranges in {which}.", "Compare fits of one and the same outcome."
         )
-    first, second = (_compared(fit, outcome) for fit in (one, other))
+    first, second = _compared(one), _compared(other)
     sizes = [len(values["outcome"]) for values in (first, second)]
     if sizes[0] != sizes[1]:
         raise InputError(
@@ -201,19 +195,19 @@ def require_same_patients(one: Fit, other: Fit, outcome: str, which: str) -> Non
             )
 
 
-def _compared(fit: Fit, outcome: str) -> dict[str, NDArray[np.generic]]:
-    patients = fit.patients(outcome)
+def _compared(posterior: Posterior) -> dict[str, NDArray[np.generic]]:
+    patients = posterior.patients
     found = {name: patients[name].values for name in SAME if name != "therapist"}
     labels = patients["therapist"].values.astype(str)
     return found | {"therapist": labels[patients["therapist_index"].values]}
 
 
-def of_whole_scores(fit: Fit, found: LeaveOneOut) -> LeaveOneOut:
+def of_whole_scores(posterior: Posterior, found: LeaveOneOut) -> LeaveOneOut:
     """A continuous fit's predictions as probabilities of the unit interval around each score.
 
     Parameters
     ----------
-    fit : Fit
+    posterior : Posterior
     found : LeaveOneOut
         By patient.
 
@@ -227,20 +221,17 @@ def of_whole_scores(fit: Fit, found: LeaveOneOut) -> LeaveOneOut:
     InputError
         If scores are not whole numbers.
     """
-    outcome = found.outcome
-    design, draws = fit.design(outcome), posterior(fit.trees[outcome])
-    scores = fit.patients(outcome)["outcome"].values.astype(float)
+    design, scores = posterior.design, posterior.scores
     if not np.array_equal(scores, np.round(scores)):
         raise InputError(
-            f"{outcome}: scores are not whole numbers, so that continuous and discrete families "
-            "cannot be compared.",
+            f"{posterior.name}: scores are not whole numbers, so that continuous and discrete "
+            "families cannot be compared.",
             "Compare fits of continuous families only, or of discrete ones.",
         )
-    rows, priors = trial_rows(fit, outcome), fit.specs[outcome].priors
     parts = []
-    for _, _, part in draw_blocks(draws, BLOCK_NUMBERS // max(1, len(scores))):
-        eta = link_scale(design, own_predictor(design, part, rows))
-        auxiliary = family_parameters(design, part, priors)
+    for _, _, part in posterior.blocks(len(scores)):
+        eta = link_scale(design, own_predictor(part))
+        auxiliary = part.family_parameters
         # Counted from the tail that the interval lies in, where no digit is lost
         upper = eta < (scores - design.scale.offset) / design.scale.unit
         chance = np.where(

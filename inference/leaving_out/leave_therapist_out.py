@@ -21,9 +21,8 @@ from numpy.typing import NDArray
 
 from alliance.data_prep.errors import InputError, nearest
 from alliance.inference.leaving_out.leave_one_out import LeaveOneOut, require_single, smoothed
-from alliance.inference.patients.asked_patients import require_outcome
 from alliance.inference.pointwise.log_likelihood import require_integrable, therapist_log_likelihood
-from alliance.inference.runs.fit import Fit
+from alliance.inference.posterior import Posterior
 from alliance.models.design.design import Design
 
 Refits = Literal["where needed", "all", "none"]
@@ -32,8 +31,7 @@ Told = Callable[[int, int], None]
 
 
 def leave_therapist_out(
-    fit: Fit,
-    outcome: str,
+    posterior: Posterior,
     *,
     refits: Refits = "where needed",
     cores: int | None = None,
@@ -43,8 +41,7 @@ def leave_therapist_out(
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
     refits : {"where needed", "all", "none"}
         Fit again without the therapists whose Pareto k is too high, all of them, or none.
     cores : int, optional
@@ -63,22 +60,21 @@ def leave_therapist_out(
         If the run has no such outcome, it is one of a joint model, too many effects vary between
         therapists, or there is only one therapist.
     """
-    require_outcome(fit, outcome)
     if refits not in REFITS:
         raise InputError(f"There are no refits {refits!r}.", nearest(refits, REFITS))
-    require_single(fit)
-    require_integrable(fit, outcome)
-    design = fit.design(outcome)
+    require_single(posterior)
+    require_integrable(posterior)
+    design = posterior.design
     count = np.bincount(design.therapist_index, minlength=len(design.therapists))
     present = np.flatnonzero(count)
     if len(present) < 2:
         raise InputError(
-            f"{outcome}: all analysed patients have one therapist, who cannot be left out.",
+            f"{posterior.name}: all analysed patients have one therapist, who cannot be left out.",
             'Leave out patients instead (`by="patient"`).',
         )
-    pointwise = therapist_log_likelihood(fit, outcome).isel(therapist=present)
+    pointwise = therapist_log_likelihood(posterior).isel(therapist=present)
     units = tuple(design.therapists[j] for j in present)
-    found = smoothed(fit, outcome, "therapist", pointwise, units, count[present])
+    found = smoothed(posterior, "therapist", pointwise, units, count[present])
     wanted = {
         "none": np.zeros(len(units), dtype=bool),
         "where needed": found.unreliable,
@@ -90,7 +86,7 @@ def leave_therapist_out(
         WithoutTherapist,  # loads PyMC, which PSIS does without
     )
 
-    without, elpd = WithoutTherapist(fit, outcome, cores), found.elpd_i.copy()
+    without, elpd = WithoutTherapist(posterior, cores), found.elpd_i.copy()
     for done, k in enumerate(np.flatnonzero(wanted)):
         if progress is not None:
             progress(done, int(wanted.sum()))

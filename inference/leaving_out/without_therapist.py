@@ -9,12 +9,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from alliance.inference.draws.datatree import posterior, sampled_tree
+from alliance.inference.draws.datatree import draws_of, sampled_tree
 from alliance.inference.leaving_out.leave_one_out import flat_draws, log_mean_exp
 from alliance.inference.leaving_out.leave_therapist_out import without_patients
-from alliance.inference.patients.asked_patients import trial_rows
-from alliance.inference.pointwise.log_likelihood import therapist_likelihood
-from alliance.inference.runs.fit import Fit
+from alliance.inference.pointwise.log_likelihood import therapist_log_likelihood
+from alliance.inference.posterior import Posterior
 from alliance.inference.sampling.compilation import compile_model
 from alliance.inference.sampling.sampling import (
     PATIENT_LEVEL_TARGET_ACCEPT,
@@ -36,18 +35,15 @@ class WithoutTherapist:
 
     Parameters
     ----------
-    fit : Fit
+    posterior : Posterior
         Whose priors, sampling profile and seed are used.
-    outcome : str
     cores : int, optional
         Chains run at a time; never changes a draw.
     """
 
-    def __init__(self, fit: Fit, outcome: str, cores: int | None = None) -> None:
-        self._fit, self._outcome, self._cores = fit, outcome, cores
-        self._design = fit.design(outcome)
-        self._rows = trial_rows(fit, outcome)
-        self._priors = fit.specs[outcome].priors
+    def __init__(self, posterior: Posterior, cores: int | None = None) -> None:
+        self._posterior, self._cores = posterior, cores
+        self._design, self._priors = posterior.design, posterior.priors
 
     def draws(self, therapist: int) -> xr.Dataset:
         """Posterior draws without the outcomes of the therapist at this position.
@@ -57,7 +53,8 @@ class WithoutTherapist:
         IncompleteSamplingError
             If a chain is short, or a draw is not finite.
         """
-        profile, label = self._fit.profile, f"{self._outcome}: without therapist {therapist}"
+        profile = self._posterior.profile
+        label = f"{self._posterior.name}: without therapist {therapist}"
         if self._design.exact:
             model = compiled_model(
                 without_patients(self._design, self._of(therapist)), self._priors
@@ -70,16 +67,16 @@ class WithoutTherapist:
             rows = self._rows_of_model
             silent = np.where(rows.therapist_index == therapist, 0.0, rows.count)
             model = self._patient_level.with_data(count=silent)
-        seed = nuts_seed(self._fit.manifest["seed"], label)
+        seed = nuts_seed(self._posterior.seed, label)
         raw = run_chains(model, profile, seed, self._cores, None)
-        draws = posterior(sampled_tree(raw, self._design, 0.0))
+        draws = draws_of(sampled_tree(raw, self._design, 0.0))
         require_complete(draws, label, profile)
         return draws
 
     def log_densities(self, therapist: int) -> Array:
         """Log density of a therapist's outcomes, for every draw without them, shape (d, 1)."""
         draws = self.draws(therapist)
-        found = therapist_likelihood(self._design, draws, self._rows, self._priors)
+        found = therapist_log_likelihood(self._posterior.part(draws))
         return flat_draws(found, "therapist")[:, [therapist]]
 
     def elpd(self, therapist: int) -> float:

@@ -23,15 +23,18 @@ from alliance.data_prep.levels import contrast_names, find_contrast
 from alliance.data_prep.simulator.imagined_patients import imagined_patients
 from alliance.data_prep.study.description import Study
 from alliance.data_prep.trial.flow import analysed_patients
-from alliance.inference.draws.datatree import posterior
+from alliance.inference.draws.datatree import draws_of
+from alliance.inference.draws.quantiles import tails
 from alliance.inference.estimands.estimands import estimand_draws
 from alliance.inference.many_fits.calibration_runs import PROFILE
 from alliance.inference.many_fits.task_runner import Workers, run_tasks
 from alliance.inference.many_fits.task_store import TaskStore
+from alliance.inference.posterior import Posterior
 from alliance.inference.runs.fit import installed_versions
 from alliance.inference.sampling.engines import default_engine, fit_outcome
-from alliance.inference.sampling.profiles import Engine, seed_sequence
-from alliance.models.design.design import Design, arm_pairs, build_design, sum_to_zero_basis
+from alliance.inference.sampling.profiles import DEFAULT_SEED, Engine, seed_sequence
+from alliance.models.design.design import Design, build_design
+from alliance.models.design.encoding import arm_pairs, sum_to_zero_basis
 from alliance.models.spec import ModelSpec, specify
 
 
@@ -114,7 +117,7 @@ class AssuranceQuestion:
     assumptions: Assumptions
     criterion: Criterion
     nested: bool = False
-    seed: int = 0
+    seed: int = DEFAULT_SEED
     engine: Engine | None = None
 
     @property
@@ -130,7 +133,7 @@ def assurance_question(
     criterion: Criterion,
     *,
     nested: bool = False,
-    seed: int = 0,
+    seed: int = DEFAULT_SEED,
     engine: Engine | None = None,
 ) -> AssuranceQuestion:
     """What is asked of a study with one outcome.
@@ -244,7 +247,7 @@ def require_grid(question: AssuranceQuestion, grid: Sequence[tuple[int, int, flo
     InputError
     """
     for patients, therapists, _ in grid:
-        unused = np.random.default_rng(0)
+        unused = np.random.default_rng(question.seed)
         imagined_patients(question.study, patients, therapists, unused, nested=question.nested)
 
 
@@ -286,10 +289,10 @@ def judged_trial(
         engine=engine,
         cores=1,
     )
-    draws = estimand_draws(design, posterior(tree), per_sd=True)
+    draws = estimand_draws(Posterior(design, draws_of(tree)), per_sd=True)
     wanted = (draws["quantity"] == "interaction") & (draws["level"] == question.contrast)
     values = draws.isel(estimand=int(np.flatnonzero(wanted)[0])).values.ravel()
-    lower, upper = np.quantile(values, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2])
+    lower, upper = np.quantile(values, tails(INTERVAL))
     threshold = question.criterion.threshold
     return {
         "mean": float(values.mean()),

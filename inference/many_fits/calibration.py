@@ -29,8 +29,9 @@ from numpy.typing import NDArray
 from statsmodels.stats.multitest import multipletests
 
 from alliance.data_prep.errors import InputError
-from alliance.inference.draws.datatree import divergences, engine_facts, posterior
+from alliance.inference.draws.datatree import divergences, draws_of, engine_facts
 from alliance.inference.estimands.estimands import estimand_draws, with_moments
+from alliance.inference.posterior import Posterior
 from alliance.inference.priors.prior_predictive import (
     AllianceDraws,
     between_draws,
@@ -38,7 +39,7 @@ from alliance.inference.priors.prior_predictive import (
     prior_scores,
 )
 from alliance.inference.sampling.engines import fit_outcome
-from alliance.inference.sampling.profiles import Engine, SamplerProfile, seed_sequence
+from alliance.inference.sampling.profiles import DEFAULT_SEED, Engine, SamplerProfile, seed_sequence
 from alliance.models.design.design import Design
 from alliance.models.design.ratings import (
     PREDICTOR_SCALE,
@@ -274,7 +275,7 @@ class CalibrationQuestion:
     design: Design
     priors: Priors
     profile: SamplerProfile
-    seed: int = 0
+    seed: int = DEFAULT_SEED
     engine: Engine = "nuts"
     fitted: Priors | None = None
 
@@ -314,8 +315,8 @@ def ranked_trial(question: CalibrationQuestion, number: int) -> dict[str, Any]:
         engine=question.engine,
         cores=1,
     )
-    draws = with_moments(estimand_draws(trial.design, posterior(tree)))
-    truth = with_moments(estimand_draws(trial.design, trial.draws))
+    draws = with_moments(estimand_draws(Posterior(trial.design, draws_of(tree))))
+    truth = with_moments(estimand_draws(Posterior(trial.design, trial.draws)))
     return rank_numbers(draws, truth, np.random.default_rng(own)) | {
         "divergent": divergences(tree) > 0,
         "fallback": "instant_pareto_k" in engine_facts(tree),

@@ -21,7 +21,7 @@ from alliance.data_prep.errors import InputError
 from alliance.data_prep.simulator.imagined_patients import imagined_patients
 from alliance.data_prep.study.description import Study
 from alliance.data_prep.trial.flow import analysed_patients
-from alliance.inference.draws.datatree import divergences, posterior
+from alliance.inference.draws.datatree import divergences, draws_of
 from alliance.inference.estimands.estimands import estimand_draws, shared_estimands
 from alliance.inference.many_fits.calibration import (
     ALARM,
@@ -33,11 +33,13 @@ from alliance.inference.many_fits.calibration import (
 )
 from alliance.inference.many_fits.task_runner import Workers, run_tasks
 from alliance.inference.many_fits.task_store import TaskStore
+from alliance.inference.posterior import Posterior
 from alliance.inference.priors.prior_predictive import family_draws
 from alliance.inference.runs.fit import installed_versions
+from alliance.inference.sampling.caches import prepare_caches
 from alliance.inference.sampling.engines import default_engine, require_engine
 from alliance.inference.sampling.joint import join_data
-from alliance.inference.sampling.profiles import Engine, SamplerProfile, seed_sequence
+from alliance.inference.sampling.profiles import DEFAULT_SEED, Engine, SamplerProfile, seed_sequence
 from alliance.models.design.design import Design, build_design
 from alliance.models.joint.joint import (
     CORRELATION_SHAPE,
@@ -69,7 +71,7 @@ class JointQuestion:
     joint: JointDesign
     priors: Priors
     profile: SamplerProfile
-    seed: int = 0
+    seed: int = DEFAULT_SEED
 
 
 def ranked_joint_trial(question: JointQuestion, number: int) -> dict[str, dict[str, Any]]:
@@ -87,6 +89,7 @@ def ranked_joint_trial(question: JointQuestion, number: int) -> dict[str, dict[s
         By outcome, and for what they share under ``joint``: as of
         `inference.many_fits.calibration.ranked_trial`.
     """
+    prepare_caches()
     from alliance.inference.sampling.joint import sample_joint  # loads PyMC
 
     label = f"{JOINT}: trial"
@@ -98,10 +101,12 @@ def ranked_joint_trial(question: JointQuestion, number: int) -> dict[str, dict[s
     generator = np.random.default_rng(own)
     found = {}
     for name, design in trial.designs.items():
-        draws = estimand_draws(design, posterior(trees[name]))
-        found[name] = rank_numbers(draws, estimand_draws(design, truths[name]), generator)
+        draws = estimand_draws(Posterior(design, draws_of(trees[name])))
+        found[name] = rank_numbers(
+            draws, estimand_draws(Posterior(design, truths[name])), generator
+        )
     found[JOINT] = rank_numbers(
-        shared_estimands(posterior(shared)), shared_estimands(shared_truth), generator
+        shared_estimands(draws_of(shared)), shared_estimands(shared_truth), generator
     )
     diverged = divergences(shared) > 0
     return {

@@ -17,14 +17,17 @@ from numpy.typing import NDArray
 from alliance.data_prep.errors import InputError, nearest
 from alliance.data_prep.levels import quoted
 from alliance.inference.estimands.compared_at import mean_alliance
-from alliance.inference.patients.extrapolation import (
-    observed_range,
+from alliance.inference.posterior import Posterior, Rows
+from alliance.inference.ranges import (
     require_observed,
     require_others_observed,
 )
-from alliance.inference.runs.fit import Fit
-from alliance.inference.scores.predictor import Rows, TherapistChoice, require_therapists
-from alliance.inference.scores.therapist_parts import WORDS, therapist_id
+from alliance.inference.scores.therapist_parts import (
+    WORDS,
+    TherapistChoice,
+    require_therapists,
+    therapist_id,
+)
 from alliance.models.design.design import Design
 
 Array = NDArray[np.float64]
@@ -127,40 +130,8 @@ class AskedPatients:
         return len(self.rows)
 
 
-def require_outcome(fit: Fit, outcome: str) -> None:
-    """Refuse an outcome that was not fitted.
-
-    Parameters
-    ----------
-    fit : Fit
-    outcome : str
-
-    Raises
-    ------
-    InputError
-        With the names there are.
-    """
-    if outcome not in fit.trees:
-        raise InputError(f"The run has no outcome {outcome!r}.", nearest(outcome, fit.trees))
-
-
-def trial_rows(fit: Fit, outcome: str) -> Rows:
-    """The outcome's analysed patients: own arm, alliance (NaN where missing), baseline and
-    covariates.
-    """
-    patients = fit.patients(outcome)
-    baseline = np.asarray(patients["baseline"].values) if "baseline" in patients else None
-    return Rows(
-        arm_index=patients["arm_index"].values.astype(np.int64),
-        moderator=np.asarray(patients["moderator"].values, dtype=float),
-        baseline=baseline,
-        covariates=np.asarray(patients["covariates"].values, dtype=float),
-    )
-
-
 def patient_grid(
-    fit: Fit,
-    outcome: str,
+    posterior: Posterior,
     *,
     alliance: Sequence[float] | None = None,
     baseline: Sequence[float] | None = None,
@@ -171,8 +142,7 @@ def patient_grid(
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
     alliance, baseline : sequence of float, optional
         Values in their own points; by default the mean of the analysed patients, of the alliance
         with latent ratings as the model has them.
@@ -194,15 +164,16 @@ def patient_grid(
         If the outcome, a covariate or a level does not exist, a list of values is empty, a
         baseline lies outside the scale, or a value outside the observed range.
     """
-    require_outcome(fit, outcome)
-    design, trial = fit.design(outcome), trial_rows(fit, outcome)
-    ratings = _listed("alliance", alliance, mean_alliance(fit, outcome))
+    design = posterior.design
+    ratings = _listed("alliance", alliance, mean_alliance(posterior))
     before = _listed("baseline", baseline, design.scaling.baseline[0])
     if baseline is not None:
-        _require_baseline(fit, outcome, before)
+        _require_baseline(posterior, before)
     given = {} if covariates is None else covariates
-    require_covariates(fit.study.covariates, given)
-    columns = [covariate_values(design, name, given.get(name)) for name in fit.study.covariates]
+    require_covariates(posterior.study.covariates, given)
+    columns = [
+        covariate_values(design, name, given.get(name)) for name in posterior.study.covariates
+    ]
     sizes = [len(before), *map(len, columns), len(ratings)]
     if np.prod(sizes, dtype=float) > LARGEST_GRID:
         raise InputError(
@@ -219,24 +190,23 @@ def patient_grid(
     )
     outside = require_observed(
         moderator,
-        observed_range(trial),
-        fit.study.moderator.label,
+        posterior.observed_alliance,
+        posterior.study.moderator.label,
         extrapolate=extrapolate or alliance is None,
     )
     return AskedPatients(
-        outcome=outcome,
+        outcome=posterior.name,
         names=tuple(str(number) for number in range(1, len(combined) + 1)),
         rows=rows,
         own_arm=False,
         therapists=None,
-        extrapolated=outside | others_outside(fit, outcome, rows, extrapolate=extrapolate),
+        extrapolated=outside | others_outside(posterior, rows, extrapolate=extrapolate),
         alliance_named=alliance is not None,
     )
 
 
 def trial_patients(
-    fit: Fit,
-    outcome: str,
+    posterior: Posterior,
     *,
     alliance: Sequence[float] | None = None,
     extrapolate: bool = False,
@@ -245,8 +215,7 @@ def trial_patients(
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
     alliance : sequence of float, optional
         Imagine every patient with each of these values, instead of with the patient's own.
     extrapolate : bool
@@ -262,10 +231,9 @@ def trial_patients(
     InputError
         As `patient_grid` does.
     """
-    require_outcome(fit, outcome)
-    design, own = fit.design(outcome), trial_rows(fit, outcome)
+    design, own = posterior.design, posterior.rows
     patients = AskedPatients(
-        outcome=outcome,
+        outcome=posterior.name,
         names=tuple(str(number) for number in range(1, len(own) + 1)),
         rows=own,
         own_arm=True,
@@ -276,17 +244,21 @@ def trial_patients(
     )
     if alliance is None:
         return patients
-    return with_alliance(fit, patients, alliance, extrapolate=extrapolate)
+    return with_alliance(posterior, patients, alliance, extrapolate=extrapolate)
 
 
 def with_alliance(
-    fit: Fit, patients: AskedPatients, alliance: Sequence[float], *, extrapolate: bool = False
+    posterior: Posterior,
+    patients: AskedPatients,
+    alliance: Sequence[float],
+    *,
+    extrapolate: bool = False,
 ) -> AskedPatients:
     """The patients, each imagined with every one of these values of the alliance.
 
     Parameters
     ----------
-    fit : Fit
+    posterior : Posterior
     patients : AskedPatients
     alliance : sequence of float
     extrapolate : bool
@@ -302,10 +274,12 @@ def with_alliance(
         If there are no values, or one lies outside the observed range.
     """
     values = _listed("alliance", alliance, 0.0)
-    observed = observed_range(trial_rows(fit, patients.outcome))
-    outside = require_observed(values, observed, fit.study.moderator.label, extrapolate=extrapolate)
+    observed = posterior.observed_alliance
+    outside = require_observed(
+        values, observed, posterior.study.moderator.label, extrapolate=extrapolate
+    )
     rows, count = patients.rows, len(values)
-    other = others_outside(fit, patients.outcome, rows, extrapolate=True)
+    other = others_outside(posterior, rows, extrapolate=True)
     position = np.repeat(np.arange(len(rows)), count)
     therapists = patients.therapists
     return AskedPatients(
@@ -324,13 +298,12 @@ def with_alliance(
     )
 
 
-def others_outside(fit: Fit, outcome: str, rows: Rows, *, extrapolate: bool) -> NDArray[np.bool_]:
+def others_outside(posterior: Posterior, rows: Rows, *, extrapolate: bool) -> NDArray[np.bool_]:
     """Whether a patient's baseline or a covariate was not observed; refused unless it may be.
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
     rows : Rows
     extrapolate : bool
 
@@ -343,10 +316,10 @@ def others_outside(fit: Fit, outcome: str, rows: Rows, *, extrapolate: bool) -> 
     InputError
         Names the first value and the range.
     """
-    described = fit.study.outcomes[outcome]
-    named = None if described.baseline is None else f"The baseline of {outcome}"
+    described = posterior.outcome
+    named = None if described.baseline is None else f"The baseline of {posterior.name}"
     return require_others_observed(
-        fit.design(outcome).encoding, rows, baseline=named, extrapolate=extrapolate
+        posterior.design.encoding, rows, baseline=named, extrapolate=extrapolate
     )
 
 
@@ -357,19 +330,23 @@ def _listed(name: str, values: Sequence[float] | None, default: float) -> Array:
     return found
 
 
-def _require_baseline(fit: Fit, outcome: str, values: Array) -> None:
-    described = fit.study.outcomes[outcome]
+def _require_baseline(posterior: Posterior, values: Array) -> None:
+    described = posterior.outcome
     low, high = described.range
     if described.baseline is None:
-        with_one = [name for name in fit.outcomes if fit.study.outcomes[name].baseline is not None]
+        with_one = [
+            name
+            for name in posterior.study.outcomes
+            if posterior.study.outcomes[name].baseline is not None
+        ]
         raise InputError(
-            f"The outcome {outcome} has no baseline.",
+            f"The outcome {posterior.name} has no baseline.",
             f"Outcomes with one: {', '.join(with_one) or 'none'}.",
         )
     for value in values:
         if not low <= value <= high:
             raise InputError(
-                f"A baseline of {value:g} is not on the scale of {outcome}.",
+                f"A baseline of {value:g} is not on the scale of {posterior.name}.",
                 f"It goes from {low:g} to {high:g}.",
             )
 

@@ -18,10 +18,9 @@ from alliance.data_prep.tables.roles import study_columns
 from alliance.data_prep.trial.items import score_items
 from alliance.data_prep.trial.validation import unknown_header
 from alliance.inference.estimands.compared_at import mean_alliance
-from alliance.inference.patients.asked_patients import AskedPatients, require_outcome, trial_rows
-from alliance.inference.patients.extrapolation import beyond, observed_range, other_ranges
-from alliance.inference.runs.fit import Fit
-from alliance.inference.scores.rows import Rows
+from alliance.inference.patients.asked_patients import AskedPatients
+from alliance.inference.posterior import Posterior, Rows
+from alliance.inference.ranges import beyond, other_ranges
 from alliance.models.design.design import Design
 
 Array = NDArray[np.float64]
@@ -30,8 +29,7 @@ MISSING = ("a prediction needs a value in every cell", "Fill the cell, or leave 
 
 
 def patients_from_file(
-    fit: Fit,
-    outcome: str,
+    posterior: Posterior,
     path: AnyPath | pd.DataFrame,
     *,
     alliance_named: bool = False,
@@ -41,8 +39,7 @@ def patients_from_file(
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
     path : str, path-like or pandas.DataFrame
         A data frame as `patients_from_frame` takes it.
     alliance_named, extrapolate : bool
@@ -61,11 +58,10 @@ def patients_from_file(
         frame, source = path, "data frame"
     else:
         table = read_table(as_path(path))
-        table.require(study_columns(fit.study))
+        table.require(study_columns(posterior.study))
         frame, source = table.frame, table.path.name
     return patients_from_frame(
-        fit,
-        outcome,
+        posterior,
         frame,
         source=source,
         alliance_named=alliance_named,
@@ -74,8 +70,7 @@ def patients_from_file(
 
 
 def patients_from_frame(
-    fit: Fit,
-    outcome: str,
+    posterior: Posterior,
     frame: pd.DataFrame,
     *,
     source: str = "data frame",
@@ -86,8 +81,7 @@ def patients_from_frame(
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
     frame : pandas.DataFrame, shape (patients, columns)
         The columns of the alliance (its items, where it is scored from them), of the outcome's
         baseline, if it has one, and of the covariates are needed; those of arm, therapist and
@@ -115,29 +109,28 @@ def patients_from_frame(
         With every column that is missing; if none is, with every cell that is missing, wrong or
         outside its scale.
     """
-    require_outcome(fit, outcome)
     named = frame.set_axis([str(name) for name in frame.columns], axis="columns")
     if not pd.api.types.is_integer_dtype(named.index.dtype):
         named = named.reset_index(drop=True)
-    named = without_declared(named, fit.study)
-    reader = _Reader(fit, outcome, named, source)
+    named = without_declared(named, posterior.study)
+    reader = _Reader(posterior, named, source)
     reader.require_columns(alliance_named)
-    design, trial = fit.design(outcome), trial_rows(fit, outcome)
-    own_arm = fit.study.columns.arm in named
+    design = posterior.design
+    own_arm = posterior.study.columns.arm in named
     arm_index = reader.arms() if own_arm else np.zeros(len(named), dtype=np.int64)
-    moderator = np.full(len(named), mean_alliance(fit, outcome))
+    moderator = np.full(len(named), mean_alliance(posterior))
     outside = np.zeros(len(named), dtype=bool)
     if not alliance_named:
         moderator = reader.moderator()
-        observed = observed_range(trial)
+        observed = posterior.observed_alliance
         outside = beyond(moderator, observed)
         if not extrapolate:
             reader.not_observed(reader.moderator_column, outside, observed)
     baseline = reader.baseline() if design.has_baseline else None
     covariates = [np.empty((len(named), 0))]
-    covariates += [reader.covariate(design, name) for name in fit.study.covariates]
+    covariates += [reader.covariate(design, name) for name in posterior.study.covariates]
     rows = Rows(arm_index, moderator, baseline, np.column_stack(covariates))
-    column = fit.study.outcomes[outcome].baseline
+    column = posterior.outcome.baseline
     for name, place, seen in other_ranges(design.encoding, column):
         values = rows.covariates[:, place] if place is not None else rows.baseline
         if values is not None:
@@ -145,10 +138,10 @@ def patients_from_frame(
             outside |= unseen
             if not extrapolate:
                 reader.not_observed(name, unseen, seen)
-    therapists = reader.codes(fit.study.columns.therapist)
+    therapists = reader.codes(posterior.study.columns.therapist)
     reader.finish()
     return AskedPatients(
-        outcome=outcome,
+        outcome=posterior.name,
         names=reader.names(),
         rows=rows,
         own_arm=own_arm,
@@ -162,16 +155,15 @@ def patients_from_frame(
 class _Reader:
     """One pass over a table; collects the problems that its cells bring up."""
 
-    fit: Fit
-    outcome: str
+    posterior: Posterior
     frame: pd.DataFrame
     source: str
     problems: list[Problem] = field(default_factory=list)
 
     def require_columns(self, alliance_named: bool) -> None:
-        study = self.fit.study
+        study = self.posterior.study
         needed = [] if alliance_named else self._moderator_columns()
-        baseline = study.outcomes[self.outcome].baseline
+        baseline = self.posterior.outcome.baseline
         needed += [] if baseline is None else [baseline]
         needed += study.covariates
         known = list(self.frame.columns)
@@ -191,7 +183,7 @@ class _Reader:
             raise DataError(self.problems)
 
     def names(self) -> tuple[str, ...]:
-        column = self.fit.study.columns.patient
+        column = self.posterior.study.columns.patient
         rows = [str(row) for row in self.frame.index]
         if column not in self.frame:
             return tuple(rows)
@@ -199,7 +191,7 @@ class _Reader:
         return tuple(row if code is None else code for code, row in zip(codes, rows, strict=True))
 
     def arms(self) -> NDArray[np.int64]:
-        column, arms = self.fit.study.columns.arm, list(self.fit.study.arms)
+        column, arms = self.posterior.study.columns.arm, list(self.posterior.study.arms)
         spelling = {canonical_code(code): k for k, code in enumerate(arms)}
         codes = parse_codes(self.frame[column])
         self._missing(column, np.array([code is None for code in codes]))
@@ -223,7 +215,7 @@ class _Reader:
         return tuple(str(code) for code in codes)
 
     def moderator(self) -> Array:
-        settings = self.fit.study.moderator
+        settings = self.posterior.study.moderator
         columns = self._moderator_columns()
         if not settings.items or settings.item_range is None or columns == [settings.name]:
             return self._numbers(columns[0], settings.range)
@@ -243,7 +235,7 @@ class _Reader:
         return total
 
     def baseline(self) -> Array:
-        described = self.fit.study.outcomes[self.outcome]
+        described = self.posterior.outcome
         return self._numbers(str(described.baseline), described.range)
 
     def covariate(self, design: Design, name: str) -> Array:
@@ -284,7 +276,7 @@ class _Reader:
         return self._moderator_columns()[0]
 
     def _moderator_columns(self) -> list[str]:
-        settings = self.fit.study.moderator
+        settings = self.posterior.study.moderator
         if settings.column is not None:
             return [settings.column]
         if settings.name in self.frame and not set(settings.items) <= set(self.frame.columns):

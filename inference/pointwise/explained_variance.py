@@ -14,13 +14,10 @@ import pandas as pd
 from arviz_stats.base import array_stats
 from numpy.typing import NDArray
 
-from alliance.inference.draws.datatree import posterior
-from alliance.inference.patients.asked_patients import require_outcome, trial_rows
-from alliance.inference.pointwise.log_likelihood import draw_blocks, own_therapists
-from alliance.inference.runs.fit import Fit
-from alliance.inference.scores.expected_scores import BLOCK_NUMBERS, patient_moderator
-from alliance.inference.scores.predictor import link_scale, predictor_at
-from alliance.inference.scores.residuals import family_parameters
+from alliance.inference.draws.quantiles import described
+from alliance.inference.pointwise.log_likelihood import own_therapists
+from alliance.inference.posterior import Posterior
+from alliance.inference.scores.linear_predictor import link_scale, predictor_at
 
 Array = NDArray[np.float64]
 
@@ -44,30 +41,19 @@ class ExplainedVariance:
 
     def table(self) -> pd.DataFrame:
         """One row for each way to expect: mean, SD and equal-tailed interval."""
-        tails = [(1 - self.interval) / 2, (1 + self.interval) / 2]
-        rows = []
-        for explained, values in self.draws.items():
-            lower, upper = np.quantile(values, tails)
-            rows.append(
-                {
-                    "outcome": self.outcome,
-                    "explained_by": explained,
-                    "mean": float(values.mean()),
-                    "sd": float(values.std(ddof=1)),
-                    "lower": float(lower),
-                    "upper": float(upper),
-                }
-            )
+        rows = [
+            {"outcome": self.outcome, "explained_by": explained, **described(values, self.interval)}
+            for explained, values in self.draws.items()
+        ]
         return pd.DataFrame(rows)
 
 
-def explained_variance(fit: Fit, outcome: str, *, interval: float = 0.95) -> ExplainedVariance:
+def explained_variance(posterior: Posterior, *, interval: float = 0.95) -> ExplainedVariance:
     """Bayesian R2, with therapists and by the patients' values alone.
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
     interval : float
 
     Returns
@@ -83,18 +69,15 @@ def explained_variance(fit: Fit, outcome: str, *, interval: float = 0.95) -> Exp
     InputError
         If the run has no such outcome.
     """
-    require_outcome(fit, outcome)
-    design, draws = fit.design(outcome), posterior(fit.trees[outcome])
-    rows, priors = trial_rows(fit, outcome), fit.specs[outcome].priors
+    design, rows = posterior.design, posterior.rows
     found: dict[str, list[Array]] = {"patient and therapist": [], "patient": []}
-    numbers = BLOCK_NUMBERS // max(1, design.scale.top)
-    for _, _, part in draw_blocks(draws, numbers // max(1, len(design.y))):
-        auxiliary = family_parameters(design, part, priors)
-        moderator, own = patient_moderator(design, part), own_therapists(design, part)
+    for _, _, part in posterior.blocks(max(1, design.scale.top) * len(design.y)):
+        auxiliary = part.family_parameters
+        moderator, own = part.alliance(), own_therapists(part)
         expected, residual = {}, {}
         for name in found:
             therapists = own if name == "patient and therapist" else None
-            eta = link_scale(design, predictor_at(design, part, rows, moderator, therapists))
+            eta = link_scale(design, predictor_at(part, rows, moderator, therapists))
             expected[name] = design.family.expected(eta, auxiliary, design.scale)
             residual[name] = design.family.variance(eta, auxiliary, design.scale).mean(axis=1)
         # What therapists add to the expected scores is then part of what is not explained.
@@ -105,5 +88,5 @@ def explained_variance(fit: Fit, outcome: str, *, interval: float = 0.95) -> Exp
                 array_stats.bayesian_r2(expected[name], residual[name], scale_kind="var")
             )
     return ExplainedVariance(
-        outcome, interval, {name: np.concatenate(parts) for name, parts in found.items()}
+        posterior.name, interval, {name: np.concatenate(parts) for name, parts in found.items()}
     )

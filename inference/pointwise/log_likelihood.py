@@ -9,7 +9,7 @@ Therapist effects integrated out of the likelihood of each therapist's outcomes,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import product
 
@@ -19,27 +19,21 @@ from numpy.typing import NDArray
 
 from alliance.data_prep.errors import InputError
 from alliance.inference.draws.blocks import normal_nodes
-from alliance.inference.draws.datatree import gaussian_draws, posterior
-from alliance.inference.patients.asked_patients import require_outcome, trial_rows
-from alliance.inference.runs.fit import Fit
-from alliance.inference.scores.expected_scores import BLOCK_NUMBERS, flat, patient_moderator
-from alliance.inference.scores.predictor import (
-    Rows,
+from alliance.inference.draws.datatree import gaussian_draws
+from alliance.inference.posterior import Posterior
+from alliance.inference.scores.linear_predictor import link_scale, predictor_at
+from alliance.inference.scores.therapist_parts import (
     TherapistChoice,
     TherapistPart,
-    link_scale,
-    predictor_at,
     therapist_factor,
     therapist_part,
 )
-from alliance.inference.scores.residuals import family_parameters
 from alliance.models.design.design import Design
 from alliance.models.design.ratings import caseload, rating_products, taken_apart
 from alliance.models.families.family import ARRAYS
 from alliance.models.gaussian.gaussian_draws import GaussianDraws
 from alliance.models.gaussian.gaussian_draws import therapist_log_likelihood as exact_log_likelihood
 from alliance.models.gaussian.marginal import AllianceTerms, alliance_terms, therapist_terms
-from alliance.models.priors import Priors
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -187,13 +181,12 @@ MEAN_NODES = 21  # for a therapist's true mean alliance given the ratings
 MOST_INTEGRATED = 4
 
 
-def patient_log_likelihood(fit: Fit, outcome: str) -> xr.DataArray:
+def patient_log_likelihood(posterior: Posterior) -> xr.DataArray:
     """Log density or mass of each analysed patient's outcome at every draw.
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
 
     Returns
     -------
@@ -208,47 +201,23 @@ def patient_log_likelihood(fit: Fit, outcome: str) -> xr.DataArray:
     InputError
         If the run has no such outcome.
     """
-    require_outcome(fit, outcome)
-    return patient_likelihood(
-        fit.design(outcome),
-        posterior(fit.trees[outcome]),
-        trial_rows(fit, outcome),
-        fit.specs[outcome].priors,
-    )
-
-
-def patient_likelihood(
-    design: Design, draws: xr.Dataset, rows: Rows, priors: Priors
-) -> xr.DataArray:
-    """As `patient_log_likelihood`, from draws that need not be those of a run.
-
-    Parameters
-    ----------
-    design : Design
-        n patients.
-    draws : xarray.Dataset
-        With ``therapist_effect`` of the patients' therapists.
-    rows : Rows
-        The same patients on their own scales.
-    priors : Priors
-    """
-    found = np.empty((draws.sizes["chain"], draws.sizes["draw"], len(design.y)))
-    for chain, some, part in draw_blocks(draws, BLOCK_NUMBERS // max(1, len(design.y))):
+    design = posterior.design
+    found = np.empty((*posterior.shape, len(design.y)))
+    for chain, some, part in posterior.blocks(len(design.y)):
         found[chain, some] = _pointwise(
             design,
-            own_predictor(design, part, rows),
-            family_parameters(design, part, priors),
+            own_predictor(part),
+            part.family_parameters,
         )
-    return _labelled(found, draws, "patient", np.arange(len(design.y)))
+    return _labelled(found, posterior.draws, "patient", np.arange(len(design.y)))
 
 
-def therapist_log_likelihood(fit: Fit, outcome: str) -> xr.DataArray:
+def therapist_log_likelihood(posterior: Posterior) -> xr.DataArray:
     """Log density or mass of the outcomes of each therapist's patients together at every draw.
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
 
     Returns
     -------
@@ -266,84 +235,61 @@ def therapist_log_likelihood(fit: Fit, outcome: str) -> xr.DataArray:
         If the run has no such outcome, the outcome is one of a joint model, or too many effects
         vary between therapists.
     """
-    require_outcome(fit, outcome)
-    require_integrable(fit, outcome)
-    return therapist_likelihood(
-        fit.design(outcome),
-        posterior(fit.trees[outcome]),
-        trial_rows(fit, outcome),
-        fit.specs[outcome].priors,
-    )
+    require_integrable(posterior)
+    design = posterior.design
+    therapists = len(design.therapists)
+    found = np.empty((*posterior.shape, therapists))
+    count = np.bincount(design.therapist_index, minlength=therapists)
+    numbers = None if design.family.name == "gaussian" else QUADRATURE_NUMBERS
+    for chain, some, part in posterior.blocks(len(design.y), numbers):
+        if design.exact:
+            given = gaussian_draws(part.draws, design)
+            found[chain, some] = (
+                _over_true_means(part, given)
+                if taken_apart(design)
+                else exact_log_likelihood(design, given)
+            )
+        else:
+            found[chain, some] = _integrated(part)
+    if not design.family.discrete:
+        found -= np.log(design.scale.unit) * count
+    return _labelled(found, posterior.draws, "therapist", np.array(design.therapists))
 
 
-def require_integrable(fit: Fit, outcome: str) -> None:
+def require_integrable(posterior: Posterior) -> None:
     """Refuse outcomes whose therapist effects are not integrated out.
 
     Raises
     ------
     InputError
     """
-    if fit.shared is not None:
+    if posterior.joint:
         raise InputError(
             "The outcomes of a joint model are not left out one at a time: a patient's outcomes "
             "speak of one another.",
             "Fit the outcomes without `joint`.",
         )
-    design = fit.design(outcome)
+    design = posterior.design
     if design.family.name != "gaussian" and len(design.effects) > MOST_INTEGRATED:
         raise InputError(
-            f"{outcome}: {len(design.effects)} effects vary between therapists; they are "
+            f"{posterior.name}: {len(design.effects)} effects vary between therapists; they are "
             f"integrated out for up to {MOST_INTEGRATED} where the outcome is not Gaussian.",
             'Leave out patients instead (`by="patient"`), or fit without therapist_by_arm.',
         )
 
 
-def therapist_likelihood(
-    design: Design, draws: xr.Dataset, rows: Rows, priors: Priors
-) -> xr.DataArray:
-    """As `therapist_log_likelihood`, from draws that need not be those of a run.
-
-    Parameters
-    ----------
-    design : Design
-        n patients of J therapists.
-    draws : xarray.Dataset
-        Therapist effects are not looked at.
-    rows : Rows
-        The same patients on their own scales.
-    priors : Priors
-    """
-    therapists = len(design.therapists)
-    found = np.empty((draws.sizes["chain"], draws.sizes["draw"], therapists))
-    count = np.bincount(design.therapist_index, minlength=therapists)
-    numbers = BLOCK_NUMBERS if design.family.name == "gaussian" else QUADRATURE_NUMBERS
-    for chain, some, part in draw_blocks(draws, numbers // max(1, len(design.y))):
-        if design.exact:
-            given = gaussian_draws(part, design)
-            found[chain, some] = (
-                _over_true_means(design, part, given)
-                if taken_apart(design)
-                else exact_log_likelihood(design, given)
-            )
-        else:
-            found[chain, some] = _integrated(design, part, rows, priors)
-    if not design.family.discrete:
-        found -= np.log(design.scale.unit) * count
-    return _labelled(found, draws, "therapist", np.array(design.therapists))
-
-
-def _over_true_means(design: Design, draws: xr.Dataset, given: GaussianDraws) -> Array:
+def _over_true_means(posterior: Posterior, given: GaussianDraws) -> Array:
     """Exact log likelihood of each therapist's outcomes given the ratings, (d, J).
 
     Given the ratings a therapist's true mean is normal. The outcomes say little more of it, so that
     nodes placed by the ratings alone do.
     """
-    gamma = flat(draws, "moderator_coefficient")
+    design, gamma = posterior.design, posterior.flat("moderator_coefficient")
     terms = ratings_terms(
         rating_products(design),
         gamma,
-        flat(draws, "moderator_therapist_sd"),
-        flat(draws, "moderator_residual_sd"),
+        posterior.flat("moderator_therapist_sd"),
+        posterior.flat("moderator_residual_sd"),
     )
     centre, spread = gamma @ caseload(design).T + terms.mean, np.sqrt(terms.variance)
     total = np.full(centre.shape, -np.inf)
@@ -377,31 +323,17 @@ def ratings_terms(products: Array, gamma: Array, between: Array, within: Array) 
     )
 
 
-def own_predictor(design: Design, draws: xr.Dataset, rows: Rows) -> Array:
+def own_predictor(posterior: Posterior) -> Array:
     """Predictor of the analysed patients with their own therapists and alliance, (d, n)."""
-    moderator = patient_moderator(design, draws)
-    return predictor_at(design, draws, rows, moderator, own_therapists(design, draws))
+    moderator = posterior.alliance()
+    return predictor_at(posterior, posterior.rows, moderator, own_therapists(posterior))
 
 
-def own_therapists(design: Design, draws: xr.Dataset) -> TherapistPart | None:
+def own_therapists(posterior: Posterior) -> TherapistPart | None:
     """The patients' own therapists, with the effects of every draw."""
+    design = posterior.design
     labels = tuple(design.therapists[k] for k in design.therapist_index)
-    return therapist_part(
-        design,
-        draws,
-        TherapistChoice("known", labels),
-        len(design.y),
-        np.random.default_rng(0),  # known therapists are not drawn
-    )
-
-
-def draw_blocks(draws: xr.Dataset, size: int) -> Iterator[tuple[int, slice, xr.Dataset]]:
-    """Position of the chain, positions in it, and the draws themselves, block after block."""
-    total, step = draws.sizes["draw"], max(1, size)
-    for chain in range(draws.sizes["chain"]):
-        for start in range(0, total, step):
-            some = slice(start, min(start + step, total))
-            yield chain, some, draws.isel(chain=[chain], draw=some)
+    return therapist_part(posterior, TherapistChoice("known", labels), len(design.y))
 
 
 def _pointwise(design: Design, predictor: Array, auxiliary: dict[str, Array]) -> Array:
@@ -411,20 +343,21 @@ def _pointwise(design: Design, predictor: Array, auxiliary: dict[str, Array]) ->
     return np.asarray(found) - (0.0 if design.family.discrete else np.log(design.scale.unit))
 
 
-def _integrated(design: Design, draws: xr.Dataset, rows: Rows, priors: Priors) -> Array:
+def _integrated(posterior: Posterior) -> Array:
     """Log likelihood of each therapist's outcomes, the family's own variable, (d, J)."""
-    part = own_therapists(design, draws)
+    design = posterior.design
+    part = own_therapists(posterior)
     if part is not None:
         part = replace(part, effect=np.zeros_like(part.effect))
-    moderator = patient_moderator(design, draws)
-    centre = predictor_at(design, draws, rows, moderator, part)
-    auxiliary = family_parameters(design, draws, priors)
+    moderator = posterior.alliance()
+    centre = predictor_at(posterior, posterior.rows, moderator, part)
+    auxiliary = posterior.family_parameters
     within = moderator if part is None else moderator - part.own_mean()
     Z = [
         within if name == "slope" else design.X[None, :, column]
         for name, column in zip(design.effects, design.effect_columns, strict=True)
     ]
-    factor = therapist_factor(design, draws)
+    factor = therapist_factor(posterior)
     therapists = (design.therapist_index, len(design.therapists))
     if design.family.name == "gaussian":
         return gaussian_integrated(

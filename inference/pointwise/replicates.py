@@ -16,21 +16,16 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from alliance.inference.draws.datatree import posterior
-from alliance.inference.patients.asked_patients import require_outcome, trial_rows
-from alliance.inference.runs.fit import Fit
-from alliance.inference.sampling.profiles import seed_sequence
-from alliance.inference.scores.expected_scores import BLOCK_NUMBERS, patient_moderator
-from alliance.inference.scores.predictor import (
+from alliance.inference.draws.blocks import column_blocks
+from alliance.inference.posterior import Posterior
+from alliance.inference.scores.linear_predictor import linear_predictor, link_scale, predictor_at
+from alliance.inference.scores.single_scores import residual_draws, scores_at
+from alliance.inference.scores.therapist_parts import (
     TherapistChoice,
     TherapistPart,
-    linear_predictor,
-    link_scale,
     mean_slopes,
-    predictor_at,
     therapist_part,
 )
-from alliance.inference.scores.residuals import family_parameters, residual_draws, scores_at
 from alliance.models.design.design import Design
 from alliance.models.families.family import Auxiliary
 
@@ -86,14 +81,13 @@ class Replicates:
 
 
 def replicate(
-    fit: Fit, outcome: str, *, number: int = REPLICATES, seed: int | None = None
+    posterior: Posterior, *, number: int = REPLICATES, seed: int | None = None
 ) -> Iterator[Replicates]:
     """Replicate one outcome of the trial's analysed patients, some draws at a time.
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
     number : int
         Replicates, from as many posterior draws at equal distances; of fewer draws each serves
         more than once.
@@ -110,15 +104,12 @@ def replicate(
     InputError
         If the run has no such outcome.
     """
-    require_outcome(fit, outcome)
-    design = fit.design(outcome)
-    thinned = thin(posterior(fit.trees[outcome]), number)
-    started = fit.manifest["seed"] if seed is None else seed
-    generator = np.random.default_rng(seed_sequence(started, "replicates", outcome))
-    width = max(1, BLOCK_NUMBERS // (len(design.y) * max(1, design.scale.top)))
-    for start in range(0, number, width):
-        some = thinned.isel(draw=slice(start, start + width))
-        yield _block(fit, outcome, design, some, generator)
+    design = posterior.design
+    thinned = thin(posterior.draws, number)
+    generator = posterior.generator("replicates", seed)
+    held = len(design.y) * max(1, design.scale.top)
+    for some in column_blocks((held, number)):
+        yield _block(posterior.part(thinned.isel(draw=some)), generator)
 
 
 def thin(draws: xr.Dataset, number: int) -> xr.Dataset:
@@ -153,23 +144,22 @@ def thin(draws: xr.Dataset, number: int) -> xr.Dataset:
     return xr.Dataset(found, coords=kept)
 
 
-def _block(
-    fit: Fit, outcome: str, design: Design, draws: xr.Dataset, generator: np.random.Generator
-) -> Replicates:
+def _block(posterior: Posterior, generator: np.random.Generator) -> Replicates:
+    design = posterior.design
     scale, family = design.scale, design.family
-    rows, moderator = trial_rows(fit, outcome), patient_moderator(design, draws)
-    auxiliary = family_parameters(design, draws, fit.specs[outcome].priors)
+    rows, moderator = posterior.rows, posterior.alliance()
+    auxiliary = posterior.family_parameters
     average = (
-        predictor_at(design, draws, rows, moderator)
+        predictor_at(posterior, rows, moderator)
         if design.moderator.latent
-        else linear_predictor(design, draws, rows)
+        else linear_predictor(posterior, rows)
     )
 
     def linked(effect: Array, means: Array | None) -> Array:
         total, own = average.copy(), moderator
         if means is not None:
             mean = np.take(means, design.therapist_index, axis=1)
-            total += mean * mean_slopes(design, draws, design.X)
+            total += mean * mean_slopes(posterior, design.X)
             own = moderator - mean
         for k, column in enumerate(design.effect_columns[: effect.shape[2]]):
             times = own if design.effects[k] == "slope" else design.X[:, column]
@@ -183,13 +173,13 @@ def _block(
         residual = residual_draws(design, auxiliary, eta.shape, generator)
         return scores_at(design, auxiliary, eta, residual)
 
-    known = _part(design, draws, TherapistChoice.known(*design.therapists), generator)
+    known = _part(posterior, TherapistChoice.known(*design.therapists), generator)
     eta = linked(known.effect, known.mean)
     drawn = random(eta)
     typical = new = None
     if design.effects:
         typical = expected(linked(known.effect[:, :, :0], known.mean))
-        fresh = _part(design, draws, TherapistChoice("new", design.therapists), generator)
+        fresh = _part(posterior, TherapistChoice("new", design.therapists), generator)
         # Their patients' alliance is given, and with it the therapists' mean alliance.
         new = random(linked(fresh.effect, known.mean))
     return Replicates(
@@ -205,10 +195,10 @@ def _block(
 
 
 def _part(
-    design: Design, draws: xr.Dataset, choice: TherapistChoice, generator: np.random.Generator
+    posterior: Posterior, choice: TherapistChoice, generator: np.random.Generator
 ) -> TherapistPart:
     """Draws of as many therapists as the trial has."""
-    part = therapist_part(design, draws, choice, len(design.therapists), generator)
+    part = therapist_part(posterior, choice, len(posterior.design.therapists), generator)
     assert part is not None  # only an average therapist has none
     return part
 

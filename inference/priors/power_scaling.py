@@ -32,15 +32,13 @@ from numpy.typing import NDArray
 from scipy import special, stats
 
 from alliance.data_prep.errors import InputError
-from alliance.inference.draws.datatree import posterior, power_scaling_tree
-from alliance.inference.estimands.estimands import SCALE_QUANTITIES, with_moments
-from alliance.inference.patients.asked_patients import require_outcome
+from alliance.inference.draws.datatree import flat, power_scaling_tree
+from alliance.inference.estimands.estimands import SCALE_QUANTITIES, reported_draws, with_moments
 from alliance.inference.pointwise.log_likelihood import (
     patient_log_likelihood,
     therapist_log_likelihood,
 )
-from alliance.inference.runs.fit import Fit
-from alliance.inference.scores.expected_scores import flat
+from alliance.inference.posterior import Posterior
 from alliance.models.design.design import Design
 from alliance.models.design.ratings import PREDICTOR_SCALE, ROUNDING, needs_model, predictor_columns
 from alliance.models.families.family import EDGE, GAMMA
@@ -61,15 +59,12 @@ COEFFICIENTS = {
 HALF_NORMAL = ("therapist_sd", "therapist_slope_sd", "therapist_arm_sd", "moderator_therapist_sd")
 
 
-def log_priors(design: Design, draws: xr.Dataset, priors: Priors) -> xr.Dataset:
+def log_priors(posterior: Posterior) -> xr.Dataset:
     """Log density of each kind of prior at every draw.
 
     Parameters
     ----------
-    design : Design
-    draws : xarray.Dataset
-        Posterior of an outcome that was fitted on its own, on the standardised scale.
-    priors : Priors
+    posterior : Posterior
 
     Returns
     -------
@@ -78,37 +73,38 @@ def log_priors(design: Design, draws: xr.Dataset, priors: Priors) -> xr.Dataset:
         parameter (``precision``, ``moderator_coefficient``, ``moderator_residual_sd``). Priors
         that are flat (LKJ or Dirichlet of shape 1) and parameters that are fixed have no term.
     """
+    design, draws, priors = posterior.design, posterior.draws, posterior.priors
     found: dict[str, Array] = {}
 
     def add(name: str, density: Array) -> None:
         found[name] = found.get(name, 0.0) + density.reshape(len(density), -1).sum(axis=1)
 
-    scales, beta = design.prior_sd(priors), flat(draws, "beta")
+    scales, beta = design.prior_sd(priors), posterior.flat("beta")
     for k, name in enumerate(map(str, draws["coefficient"].values)):
         column = design.coefficients.index(name)
         kind = design.encoding.terms[column].kind
         add(COEFFICIENTS[kind], stats.norm.logpdf(beta[:, k], 0, scales[column]))
     if "moderator_slope_between" in draws:
-        between = flat(draws, "moderator_slope_between")
+        between = posterior.flat("moderator_slope_between")
         add("moderator_slope", stats.norm.logpdf(between, 0, priors.moderator_slope))
     if "moderator_interaction_between" in draws:
-        own = flat(draws, "moderator_interaction_between")
+        own = posterior.flat("moderator_interaction_between")
         add("interaction", stats.norm.logpdf(own, 0, priors.interaction))
     for name in HALF_NORMAL:
         if name in draws:
-            add(name, stats.halfnorm.logpdf(flat(draws, name), 0, getattr(priors, name)))
+            add(name, stats.halfnorm.logpdf(posterior.flat(name), 0, getattr(priors, name)))
     if "therapist_correlation" in draws and priors.therapist_correlation != 1:
         add(
             "therapist_correlation",
-            _lkj(flat(draws, "therapist_correlation"), priors.therapist_correlation),
+            _lkj(posterior.flat("therapist_correlation"), priors.therapist_correlation),
         )
     _add_family(add, design, draws, priors)
     if needs_model(design):
-        gamma = flat(draws, "moderator_coefficient")
+        gamma = posterior.flat("moderator_coefficient")
         add("moderator_coefficient", stats.norm.logpdf(gamma, 0, PREDICTOR_SCALE))
         add(
             "moderator_residual_sd",
-            stats.halfnorm.logpdf(flat(draws, "moderator_residual_sd"), 0, 1),
+            stats.halfnorm.logpdf(posterior.flat("moderator_residual_sd"), 0, 1),
         )
     return _by_draw(found, draws)
 
@@ -146,22 +142,22 @@ def _dirichlet(shares: Array, concentration: float) -> Array:
     return np.asarray(constant + (concentration - 1) * logs.sum(axis=1))
 
 
-def ratings_log_density(design: Design, draws: xr.Dataset) -> xr.DataArray:
+def ratings_log_density(posterior: Posterior) -> xr.DataArray:
     """Log density of each therapist's ratings under the alliance's own model, true means out.
 
     Parameters
     ----------
-    design : Design
+    posterior : Posterior
         With a model of the alliance (`models.latent_ratings.needs_model`).
-    draws : xarray.Dataset
 
     Returns
     -------
     xarray.DataArray
         Dims chain, draw, therapist; of the ratings that are there and below the ceiling.
     """
+    design, draws = posterior.design, posterior.draws
     columns = predictor_columns(design)
-    gamma = flat(draws, "moderator_coefficient")
+    gamma = posterior.flat("moderator_coefficient")
     gamma = gamma.reshape(len(gamma), -1)
     observed = design.X[:, design.coefficients.index("moderator")]
     seen = ~design.moderator_missing
@@ -177,8 +173,8 @@ def ratings_log_density(design: Design, draws: xr.Dataset) -> xr.DataArray:
         total=deviation @ belongs,
         squares=deviation**2 @ belongs,
         location=0.0,
-        therapist_variance=flat(draws, "moderator_therapist_sd")[:, None] ** 2,
-        residual_variance=flat(draws, "moderator_residual_sd")[:, None] ** 2 + noise,
+        therapist_variance=posterior.flat("moderator_therapist_sd")[:, None] ** 2,
+        residual_variance=posterior.flat("moderator_residual_sd")[:, None] ** 2 + noise,
         log=np.log,
     )
     shape = (draws.sizes["chain"], draws.sizes["draw"], len(therapists))
@@ -302,13 +298,12 @@ class PowerScaling:
         )
 
 
-def power_scaling(fit: Fit, outcome: str) -> PowerScaling:
+def power_scaling(posterior: Posterior) -> PowerScaling:
     """Power-scale the priors and the likelihood of one outcome.
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
 
     Returns
     -------
@@ -319,14 +314,14 @@ def power_scaling(fit: Fit, outcome: str) -> PowerScaling:
     InputError
         If the run has no such outcome, or it is one of a joint model.
     """
-    tree, labels = scaling_tree(fit, outcome)
+    tree, labels = scaling_tree(posterior)
     prior, likelihood = (
         {str(name): _sampled(term) for name, term in tree[group].data_vars.items()}
         for group in ("log_prior", "log_likelihood")
     )
     quantities = np.stack([_sampled(each) for each in tree["posterior"].data_vars.values()])
     return PowerScaling(
-        outcome=outcome,
+        outcome=posterior.name,
         labels=labels,
         prior=_sensitivity(quantities, np.sum(list(prior.values()), axis=0)),
         likelihood=_sensitivity(quantities, np.sum(list(likelihood.values()), axis=0)),
@@ -352,13 +347,12 @@ def _sensitivity(quantities: Array, log_density: Array) -> Array:
     return np.asarray(array_stats.power_scale_sense(quantities, lower, upper, *POWERS))
 
 
-def scaling_tree(fit: Fit, outcome: str) -> tuple[xr.DataTree, tuple[tuple[str, str], ...]]:
+def scaling_tree(posterior: Posterior) -> tuple[xr.DataTree, tuple[tuple[str, str], ...]]:
     """What ArviZ's ``psense`` and ``psense_summary`` need, and the names of the quantities.
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
+    posterior : Posterior
 
     Returns
     -------
@@ -372,26 +366,23 @@ def scaling_tree(fit: Fit, outcome: str) -> tuple[xr.DataTree, tuple[tuple[str, 
     InputError
         As of `power_scaling`.
     """
-    require_outcome(fit, outcome)
-    if fit.shared is not None:
+    if posterior.joint:
         raise InputError(
             "Power-scaling is not available for a joint model: its outcomes share priors and "
             "likelihood.",
             "Fit the outcomes without `joint`; `unseen_improvement()` is available.",
         )
-    design, draws = fit.design(outcome), posterior(fit.trees[outcome])
-    estimands = with_moments(fit.estimands(outcome))
+    design = posterior.design
+    estimands = with_moments(reported_draws(posterior))
     pairs = zip(estimands["quantity"].values, estimands["level"].values, strict=True)
     labels = tuple((str(quantity), str(level)) for quantity, level in pairs)
     bare = estimands.drop_vars(["quantity", "level", "at"], errors="ignore")
     quantities = xr.Dataset({f"quantity_{k}": bare.isel(estimand=k) for k in range(len(labels))})
     integrated = design.family.name == "gaussian"
-    likelihood = (therapist_log_likelihood if integrated else patient_log_likelihood)(fit, outcome)
+    likelihood = (therapist_log_likelihood if integrated else patient_log_likelihood)(posterior)
     unit = "therapist" if integrated else "patient"
     terms = {"outcome": likelihood.sum(unit)}
     if needs_model(design):
-        terms["ratings"] = ratings_log_density(design, draws).sum("therapist")
-    tree = power_scaling_tree(
-        quantities, log_priors(design, draws, fit.specs[outcome].priors), xr.Dataset(terms)
-    )
+        terms["ratings"] = ratings_log_density(posterior).sum("therapist")
+    tree = power_scaling_tree(quantities, log_priors(posterior), xr.Dataset(terms))
     return tree, labels

@@ -23,13 +23,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 from numpy.typing import NDArray
 from scipy import special, stats
 
 from alliance.data_prep.trial.trial import Trial
-from alliance.inference.draws.datatree import posterior
 from alliance.inference.estimands.estimands import linear_estimands
+from alliance.inference.posterior import Posterior
 from alliance.models.design.design import Design, build_design
 from alliance.models.design.moments_design import moments_design
 from alliance.models.gaussian.collapsed_gaussian import collapse
@@ -183,8 +182,7 @@ def costs_of_fit(fit: Fit, *, interval: float = 0.95) -> pd.DataFrame:
     tables = [pd.DataFrame(columns=list(COLUMNS))]
     for name, spec in fit.specs.items():
         if fit.shared is None and costs_are_closed(spec):
-            design = fit.design(name)
-            spreads = fitted_spreads(design, posterior(fit.trees[name]))
+            design, spreads = fit[name].design, fitted_spreads(fit[name])
             tables.append(prior_costs(design, spec.priors, spreads, interval=interval))
     return pd.concat(tables[1:] or tables, ignore_index=True)
 
@@ -219,17 +217,16 @@ def assumed_spreads(design: Design, priors: Priors) -> GaussianDraws:
     )
 
 
-def fitted_spreads(design: Design, draws: xr.Dataset) -> GaussianDraws:
+def fitted_spreads(posterior: Posterior) -> GaussianDraws:
     """Posterior means of the SDs.
 
     Parameters
     ----------
-    design : Design
-    draws : xarray.Dataset
-        Posterior of the outcome.
+    posterior : Posterior
     """
+    draws = posterior.draws
     means = {str(name): float(draws[name].mean()) for name in draws if str(name).endswith("_sd")}
-    return _spreads(design, means["residual_sd"], means)
+    return _spreads(posterior.design, means["residual_sd"], means)
 
 
 def _spreads(design: Design, residual: float, between: dict[str, float]) -> GaussianDraws:

@@ -22,18 +22,19 @@ from numpy.typing import NDArray
 from scipy import special
 
 from alliance.data_prep.levels import AVERAGE, BETWEEN, contrast_names, slope_names
-from alliance.inference.sampling.profiles import seed_sequence
-from alliance.inference.scores.predictor import (
+from alliance.inference.draws.blocks import column_blocks
+from alliance.inference.posterior import Posterior, Rows
+from alliance.inference.sampling.profiles import DEFAULT_SEED, seed_sequence
+from alliance.inference.scores.linear_predictor import link_scale
+from alliance.inference.scores.questions import Question, expected
+from alliance.inference.scores.therapist_parts import (
     TherapistChoice,
-    column_blocks,
-    expected_scores,
-    link_scale,
     mean_slopes,
     therapist_factor,
     therapist_part,
 )
-from alliance.inference.scores.residuals import family_parameters
-from alliance.models.design.design import Design, arm_pairs, sum_to_zero_basis
+from alliance.models.design.design import Design
+from alliance.models.design.encoding import arm_pairs
 from alliance.models.design.ratings import (
     PREDICTOR_SCALE,
     between_columns,
@@ -78,7 +79,12 @@ class PriorPredictive:
 
 
 def prior_predictive(
-    design: Design, priors: Priors, *, draws: int = DRAWS, seed: int = 0, joint: bool = False
+    design: Design,
+    priors: Priors,
+    *,
+    draws: int = DRAWS,
+    seed: int = DEFAULT_SEED,
+    joint: bool = False,
 ) -> PriorPredictive:
     """Draw parameters from the priors, and a trial's scores from each.
 
@@ -161,7 +167,7 @@ def prior_draws(
     dataset = xr.Dataset(numbered, {dim: labels[dim] for dim in labels if dim in known})
     if not design.effects:
         return dataset
-    factor = therapist_factor(design, dataset)
+    factor = therapist_factor(Posterior(design, dataset))
     standard = generator.standard_normal((draws, len(design.therapists), len(design.effects)))
     effect = np.einsum("dab,djb->dja", factor, standard)
     return dataset.assign(
@@ -328,15 +334,14 @@ def _latent_alliance(
     return np.asarray(centre + spread * generator.standard_normal(rating.shape))
 
 
-def prior_predictor(design: Design, draws: xr.Dataset) -> Array:
+def prior_predictor(posterior: Posterior) -> Array:
     """The linear predictor of the design's own patients with their therapists, shape (d, n).
 
     Parameters
     ----------
-    design : Design
-    draws : xarray.Dataset
-        As from `prior_draws`, or a posterior.
+    posterior : Posterior
     """
+    design, draws = posterior.design, posterior.draws
     beta = draws["beta"].values[0]
     predictor = beta @ design.X[:, design.present].T
     Z = np.repeat(design.X[None, :, design.effect_columns], len(beta), axis=0)
@@ -349,12 +354,11 @@ def prior_predictor(design: Design, draws: xr.Dataset) -> Array:
             Z[:, latent, design.effects.index("slope")] = true
     if design.effects or "moderator_slope_between" in draws:
         own = TherapistChoice.known(*(design.therapists[j] for j in design.therapist_index))
-        unused = np.random.default_rng(0)  # known therapists are not drawn
-        part = therapist_part(design, draws, own, len(design.y), unused)
+        part = therapist_part(posterior, own, len(design.y))
         if part is not None:
             if part.mean is not None:
                 mean = part.own_mean()
-                predictor += mean * mean_slopes(design, draws, design.X)
+                predictor += mean * mean_slopes(posterior, design.X)
                 if "slope" in design.effects:
                     Z[..., design.effects.index("slope")] -= mean
             for k in range(len(design.effects)):
@@ -392,8 +396,8 @@ def prior_scores(
     ndarray, shape (d, n)
         On the outcome's own scale.
     """
-    predictor = prior_predictor(design, draws)
-    auxiliary = family_parameters(design, draws, priors)
+    predictor = prior_predictor(Posterior(design, draws))
+    auxiliary = Posterior(design, draws).family_parameters
     scores = np.empty_like(predictor)
     for some in column_blocks(predictor.shape, max(1, design.scale.top)):
         eta = link_scale(design, predictor[:, some])
@@ -447,141 +451,114 @@ def prior_effects(whole: Design, design: Design, draws: xr.Dataset) -> list[Prio
     -------
     list of PriorEffect
     """
-    asked = _Asked(whole, design, draws)
+    asked = _Asked(whole, Posterior(design, draws))
     found = [*_alliance_of(asked), *_arms(asked)]
-    scaling = whole.scaling
     if whole.has_baseline:
-        found.insert(0, asked.covered("baseline_slope", "", "baseline", scaling.baseline))
-    columns = whole.encoding.places("covariate")
+        found.insert(0, asked.covered("baseline_slope", "", None))
     for k, name, _ in whole.encoding.seen_columns:
-        column = whole.coefficients[columns[k]]
-        found.append(asked.covered("covariate_slope", name, column, scaling.covariates[k]))
+        found.append(asked.covered("covariate_slope", name, k))
     return found
+
+
+def _both(posterior: Posterior, eta: Array, rows: Rows) -> dict[str, Array]:
+    """Expected scores, and the predictor in SDs of the outcome."""
+    scale = posterior.design.scale
+    predictor = (eta - scale.link_location) / scale.link_unit
+    return expected(posterior, eta, rows) | {"predictor": predictor}
 
 
 @dataclass(frozen=True, eq=False)
 class _Asked:
     whole: Design
-    design: Design
-    draws: xr.Dataset
+    posterior: Posterior
 
     @property
-    def beta(self) -> Array:
-        return np.asarray(self.draws["beta"].values[0])
+    def arms(self) -> tuple[int, ...]:
+        return tuple(range(len(self.whole.arms)))
 
-    def ends(self, column: str) -> tuple[float, float]:
-        """Lowest and highest observed value of a column, standardised."""
-        values = self.whole.X[:, self.whole.coefficients.index(column)]
-        if column == "moderator":
+    @property
+    def patients(self) -> Rows:
+        """Those averaged over, all at the mean of the ratings."""
+        return self.posterior.rows.at_moderator(self.whole.scaling.moderator[0])
+
+    def ends(self, column: int) -> tuple[float, float]:
+        """Lowest and highest observed value of a column of the design, standardised."""
+        values = self.whole.X[:, column]
+        if column == self.whole.encoding.places("moderator")[0]:
             values = values[~self.whole.moderator_missing]
         return float(values.min()), float(values.max())
 
-    def patients(self, arm: int | None = None, moderator: float = 0.0) -> Array:
-        """The patients' columns at an alliance, in their own arms or all in one."""
-        X, names = self.design.X.copy(), self.design.coefficients
-        basis = sum_to_zero_basis(len(self.design.arms))
-        X[:, names.index("moderator")] = moderator
-        for k in range(1, len(self.design.arms)):
-            if arm is not None:
-                X[:, names.index(f"arm[{k}]")] = basis[arm, k - 1]
-            if (name := f"interaction[{k}]") in names:
-                X[:, names.index(name)] = moderator * X[:, names.index(f"arm[{k}]")]
-        return X
-
-    def predictor(self, X: Array) -> Array:
-        """Mean linear predictor (d,) over the rows."""
-        return np.asarray(self.beta @ X[:, self.design.present].mean(axis=0))
-
-    def expected(self, X: Array, shift: Array | float = 0.0) -> Array:
-        """Mean expected score (d,) over the rows, their predictors shifted."""
-        scale = self.design.scale
-        if self.design.family.link == "identity":
-            return scale.offset + scale.unit * (self.predictor(X) + shift)
-        moved = self.beta @ X[:, self.design.present].T + np.reshape(shift, (-1, 1))
-        return np.asarray(expected_scores(self.design, self.draws, moved).mean(axis=1))
-
-    def covered(
-        self, quantity: str, level: str, column: str, scale: tuple[float, float]
-    ) -> PriorEffect:
-        """The effect of a variable that has no interaction."""
+    def covered(self, quantity: str, level: str, number: int | None) -> PriorEffect:
+        """The effect of a covariate, by its number, or of the baseline: it has no interaction."""
+        encoding, scaling = self.whole.encoding, self.whole.scaling
+        column = encoding.places("baseline" if number is None else "covariate")[number or 0]
+        mean, sd = scaling.baseline if number is None else scaling.covariates[number]
         low, high = self.ends(column)
-        rows = []
+        found = []
         for value in (low, high, -1.0, 1.0):
-            X = self.patients()
-            X[:, self.design.coefficients.index(column)] = value
-            rows.append(X)
+            rows = self.patients
+            own = np.full(len(rows), mean + sd * value)
+            if number is None:
+                rows = replace(rows, baseline=own)
+            else:
+                covariates = rows.covariates.copy()
+                covariates[:, number] = own
+                rows = replace(rows, covariates=covariates)
+            found.append(Question(self.posterior, rows).averaged(_both))
         return PriorEffect(
             quantity,
             level,
             (quantity,),
-            *_own(scale, low, high),
-            self.expected(rows[1]) - self.expected(rows[0]),
-            self.predictor(rows[3]) - self.predictor(rows[2]),
+            mean + sd * low,
+            mean + sd * high,
+            (found[1]["expected"] - found[0]["expected"])[:, 0],
+            (found[3]["predictor"] - found[2]["predictor"])[:, 0],
         )
-
-
-def _own(scale: tuple[float, float], low: float, high: float) -> tuple[float, float]:
-    mean, sd = scale
-    return mean + sd * low, mean + sd * high
 
 
 def _alliance_of(asked: _Asked) -> list[PriorEffect]:
     """Slopes: averaged over arms, between therapists, in each arm, and their differences."""
-    design = asked.design
-    low, high = asked.ends("moderator")
-    ends = _own(asked.whole.scaling.moderator, low, high)
-    arms = range(len(design.arms))
-    change = np.stack(
-        [
-            asked.expected(asked.patients(k, high)) - asked.expected(asked.patients(k, low))
-            for k in arms
-        ]
-    )
-    standard = np.stack(
-        [
-            asked.predictor(asked.patients(k, 1.0)) - asked.predictor(asked.patients(k, -1.0))
-            for k in arms
-        ]
-    )
+    design, posterior = asked.whole, asked.posterior
+    mean, sd = design.scaling.moderator
+    low, high = asked.ends(design.encoding.places("moderator")[0])
+    ends = (mean + sd * low, mean + sd * high)
+    question = Question(posterior, asked.patients, asked.arms)
+    along = question.along(np.array([*ends, mean - sd, mean + sd]), _both)
+    change = along["expected"][..., 1] - along["expected"][..., 0]  # (d, K)
+    standard = along["predictor"][..., 3] - along["predictor"][..., 2]
     slope, own = ("moderator_slope",), ("moderator_slope", "interaction")
-    found = [
-        PriorEffect(
-            "moderator_slope", AVERAGE, slope, *ends, change.mean(axis=0), standard.mean(axis=0)
-        )
-    ]
-    if "moderator_slope_between" in asked.draws:
-        between = asked.draws["moderator_slope_between"].values[0]
-        X = asked.patients()
-        moved = asked.expected(X, between * high) - asked.expected(X, between * low)
+    both = change.mean(axis=1), standard.mean(axis=1)
+    found = [PriorEffect("moderator_slope", AVERAGE, slope, *ends, *both)]
+    if "moderator_slope_between" in posterior.draws:
+        between = posterior.flat("moderator_slope_between")
+
+        def moved(posterior: Posterior, eta: Array, rows: Rows) -> dict[str, Array]:
+            step = posterior.design.scale.link_unit * between[:, None]
+            highest, lowest = (expected(posterior, eta + step * end, rows) for end in (high, low))
+            return {"change": highest["expected"] - lowest["expected"]}
+
+        change_between = Question(posterior, asked.patients).averaged(moved)["change"][:, 0]
         found.append(
-            PriorEffect("moderator_slope", BETWEEN, slope, *ends, moved, 2 * between),
+            PriorEffect("moderator_slope", BETWEEN, slope, *ends, change_between, 2 * between)
         )
     if not design.encoding.interaction:
         return found
     names = contrast_names(design.arms)
     found += [
-        PriorEffect("moderator_slope", name, own, *ends, change[k], standard[k])
+        PriorEffect("moderator_slope", name, own, *ends, change[:, k], standard[:, k])
         for k, name in enumerate(slope_names(design.arms))
     ]
-    found += [
-        PriorEffect(
-            "interaction",
-            names[k, j],
-            ("interaction",),
-            *ends,
-            change[k] - change[j],
-            standard[k] - standard[j],
-        )
-        for k, j in arm_pairs(len(design.arms))
-    ]
+    for k, j in arm_pairs(len(design.arms)):
+        apart = change[:, k] - change[:, j], standard[:, k] - standard[:, j]
+        found.append(PriorEffect("interaction", names[k, j], ("interaction",), *ends, *apart))
     return found
 
 
 def _arms(asked: _Asked) -> list[PriorEffect]:
     """Contrasts of the arms at the mean of the ratings that there are."""
-    arms, names = asked.design.arms, contrast_names(asked.design.arms)
-    rows = [asked.patients(k) for k in range(len(arms))]
-    expected, predictor = [asked.expected(X) for X in rows], [asked.predictor(X) for X in rows]
+    names = contrast_names(asked.whole.arms)
+    found = Question(asked.posterior, asked.patients, asked.arms).averaged(_both)
+    score, predictor = found["expected"], found["predictor"]
     return [
         PriorEffect(
             "arm_contrast",
@@ -589,8 +566,8 @@ def _arms(asked: _Asked) -> list[PriorEffect]:
             ("arm",),
             np.nan,
             np.nan,
-            expected[k] - expected[j],
-            predictor[k] - predictor[j],
+            score[:, k] - score[:, j],
+            predictor[:, k] - predictor[:, j],
         )
-        for k, j in arm_pairs(len(arms))
+        for k, j in arm_pairs(len(asked.arms))
     ]

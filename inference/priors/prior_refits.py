@@ -17,11 +17,9 @@ from arviz_stats.base import array_stats
 from numpy.typing import NDArray
 
 from alliance.data_prep.errors import InputError
-from alliance.inference.draws.datatree import posterior
-from alliance.inference.estimands.estimands import estimand_draws, with_moments
-from alliance.inference.estimands.missing_outcomes import contrast_shifts, with_shifted_contrasts
-from alliance.inference.patients.asked_patients import require_outcome
-from alliance.inference.runs.fit import Fit
+from alliance.inference.draws.datatree import draws_of
+from alliance.inference.estimands.estimands import reported_draws, with_moments
+from alliance.inference.posterior import Posterior
 from alliance.inference.sampling.engines import fit_outcome
 from alliance.models.design.design import Design
 from alliance.models.design.ratings import needs_model
@@ -97,8 +95,7 @@ class PriorRefits:
 
 
 def prior_refits(
-    fit: Fit,
-    outcome: str,
+    posterior: Posterior,
     *,
     alone: bool = False,
     factors: Iterable[float] = FACTORS,
@@ -109,9 +106,8 @@ def prior_refits(
 
     Parameters
     ----------
-    fit : Fit
+    posterior : Posterior
         Whose sampling profile and seed are used.
-    outcome : str
     alone : bool
         Multiply each kind of scale that the model uses alone, after all together.
     factors : iterable of float
@@ -132,8 +128,7 @@ def prior_refits(
     IncompleteSamplingError
         If a chain is short, or a draw is not finite.
     """
-    require_outcome(fit, outcome)
-    if fit.shared is not None:
+    if posterior.joint:
         raise InputError(
             "Refits with other priors are not available for a joint model.",
             "Fit the outcomes without `joint`, or fit again with other [priors].",
@@ -141,29 +136,28 @@ def prior_refits(
     wanted = tuple(factors)
     if not wanted or not all(np.isfinite(factor) and factor > 0 for factor in wanted):
         raise InputError("A factor of prior scales is not above zero.", "Give 0.5 or 2, say.")
-    design, priors = fit.design(outcome), fit.specs[outcome].priors
+    design, priors = posterior.design, posterior.priors
     kinds = [ALL, *(used_scales(design) if alone else ())]
     grid = tuple((kind, factor) for kind in kinds for factor in wanted)
-    moments, estimands = [], with_moments(fit.estimands(outcome))
-    shifts = contrast_shifts(fit.study, fit.manifest, outcome)
+    moments, estimands = [], with_moments(reported_draws(posterior))
     for done, (kind, factor) in enumerate(grid):
         if progress is not None:
             progress(done, len(grid))
         tree, _ = fit_outcome(
             design,
             scaled(priors, kind, factor),
-            fit.profile,
-            fit.manifest["seed"],
-            engine=fit.engine,
+            posterior.profile,
+            posterior.seed,
+            engine=posterior.engine,
             cores=cores,
         )
-        found = with_shifted_contrasts(estimand_draws(design, posterior(tree)), shifts)
+        found = reported_draws(posterior.part(draws_of(tree)))
         moments.append(_moments(with_moments(found)))
     if progress is not None:
         progress(len(grid), len(grid))
     pairs = zip(estimands["quantity"].values, estimands["level"].values, strict=True)
     return PriorRefits(
-        outcome=outcome,
+        outcome=posterior.name,
         labels=tuple((str(quantity), str(level)) for quantity, level in pairs),
         priors=grid,
         baseline=_moments(estimands),

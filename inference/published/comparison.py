@@ -79,7 +79,7 @@ def compare(
     """
     summary = fit.summary(interval=interval, at=at, extrapolate=extrapolate)
     table = summary[[*KEY, *POSTERIOR, "at"]].rename(columns=POSTERIOR)
-    places = {name: mean_alliance(fit, name) if at is None else at for name in fit.outcomes}
+    places = {name: mean_alliance(fit[name]) if at is None else at for name in fit.outcomes}
     refits = pd.concat(
         [
             refit(fit.linear_design(outcome), interval=interval, robust=robust, at=place)

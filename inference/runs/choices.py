@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from alliance.data_prep.study.description import ModelSettings
-from alliance.inference.draws.datatree import posterior
+from alliance.data_prep.study.parts import ModelSettings
 from alliance.inference.estimands.estimands import infinite_variance
 from alliance.inference.estimands.missing_outcomes import SHIFTED, stated_shifts, unseen_patients
+from alliance.inference.posterior import Posterior
 from alliance.models.priors import Priors
 from alliance.models.spec import ModelSpec
 
@@ -80,7 +80,7 @@ def model_choices(fit: Fit) -> tuple[Choice, ...]:
         return Choice(aspect, _grouped(words), all(map(default, fit.specs.values())))
 
     native = model.likelihood != plain.likelihood
-    family = _grouped({name: _family(fit, name) for name in fit.specs})
+    family = _grouped({name: _family(fit[name]) for name in fit.specs})
     return (
         Choice(
             "likelihood",
@@ -147,12 +147,12 @@ def _grouped(words: dict[str, str]) -> str:
     )
 
 
-def _family(fit: Fit, outcome: str) -> str:
-    name = fit.specs[outcome].family
+def _family(posterior: Posterior) -> str:
+    name = posterior.design.family.name
     told = FAMILY_WORDS.get(name, name.replace("_", " "))
     share = 0.0
     if name == "student_t":
-        share = infinite_variance(fit.design(outcome), posterior(fit.trees[outcome]))
+        share = infinite_variance(posterior)
     if not share:
         return told
     return (

@@ -9,6 +9,7 @@ import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
@@ -17,23 +18,20 @@ import pandas as pd
 import xarray as xr
 
 from alliance.data_prep.covariates import covariates_of, with_columns_told
-from alliance.data_prep.errors import InputError
+from alliance.data_prep.errors import InputError, nearest
 from alliance.data_prep.moments import Moments
 from alliance.data_prep.study.description import Study
-from alliance.inference.draws.datatree import analysed_patients, kept_moments, posterior
+from alliance.inference.draws.datatree import analysed_patients, draws_of, kept_moments
 from alliance.inference.estimands.compared_at import require_place, standard_alliance
 from alliance.inference.estimands.estimands import (
-    estimand_draws,
     prior_table,
+    reported_draws,
     shared_estimands,
     shared_prior_table,
     summarise,
 )
-from alliance.inference.estimands.missing_outcomes import (
-    contrast_shifts,
-    with_shifted_contrasts,
-    with_shifted_priors,
-)
+from alliance.inference.estimands.missing_outcomes import contrast_shifts, with_shifted_priors
+from alliance.inference.posterior import Posterior, Source, refuse_rows
 from alliance.inference.sampling.profiles import Engine, SamplerProfile
 from alliance.models.design.design import Design, build_design
 from alliance.models.design.encoding import Encoding
@@ -90,6 +88,52 @@ class Fit:
     differences: tuple[str, ...] = field(default=())
     shared: xr.DataTree | None = None
 
+    def __getitem__(self, outcome: str) -> Posterior:
+        """One fitted outcome.
+
+        Raises
+        ------
+        InputError
+            With the names there are.
+        """
+        if outcome not in self.trees:
+            raise InputError(f"The run has no outcome {outcome!r}.", nearest(outcome, self.trees))
+        if outcome not in self._posteriors:
+            tree, rowless = self.trees[outcome], kept_moments(self.trees[outcome]) is not None
+            patients = None if rowless else self.patients(outcome)
+            self._posteriors[outcome] = Posterior(
+                self.design(outcome),
+                draws_of(tree),
+                self.specs[outcome].priors,
+                Source(
+                    self.study,
+                    self.specs[outcome],
+                    patients,
+                    self.manifest,
+                    self.shared is not None,
+                ),
+            )
+        return self._posteriors[outcome]
+
+    def chosen(self, outcomes: Sequence[str] = ()) -> list[str]:
+        """Those of the fitted outcomes that are named, in their order; all if none is.
+
+        Raises
+        ------
+        InputError
+            If one was not fitted.
+        """
+        named = [self[outcome].name for outcome in outcomes]
+        return [name for name in self.outcomes if not named or name in named]
+
+    @cached_property
+    def _posteriors(self) -> dict[str, Posterior]:
+        return {}
+
+    @cached_property
+    def _designs(self) -> dict[str, Design]:
+        return {}
+
     @property
     def outcomes(self) -> tuple[str, ...]:
         """Names of the fitted outcomes."""
@@ -123,7 +167,12 @@ class Fit:
         return with_columns_told(analysed_patients(self.trees[outcome]), self.study.covariates)
 
     def design(self, outcome: str) -> Design:
-        """The outcome's design, built again from its patients, or from their cross-products."""
+        """The outcome's design, built once from its patients, or from their cross-products."""
+        if outcome not in self._designs:
+            self._designs[outcome] = self._built(outcome)
+        return self._designs[outcome]
+
+    def _built(self, outcome: str) -> Design:
         kept = kept_moments(self.trees[outcome])
         if kept is not None:
             return design_of_moments(kept, self.specs[outcome], self.study.covariates)
@@ -134,14 +183,11 @@ class Fit:
 
     def linear_design(self, outcome: str) -> Design:
         """Design of the outcome's linear models: Gaussian, of the patients with a rating."""
-        spec = self.specs[outcome]
+        kept, spec = kept_moments(self.trees[outcome]), self.specs[outcome]
+        if kept is None:
+            return self[outcome].linear_design
         linear = ModelSpec(outcome, spec.therapist, spec.interaction, spec.priors)
-        kept = kept_moments(self.trees[outcome])
-        if kept is not None:
-            return design_of_moments(kept, linear, self.study.covariates)
-        patients = self.patients(outcome)
-        rated = np.flatnonzero(np.isfinite(patients["moderator"].values))
-        return build_design(patients.isel(patient=rated), linear)
+        return design_of_moments(kept, linear, self.study.covariates)
 
     def estimands(
         self,
@@ -162,10 +208,8 @@ class Fit:
         per_sd, at, extrapolate
             As of `summary`.
         """
-        require_place(self, outcome, at, extrapolate=extrapolate)
-        draws = posterior(self.trees[outcome])
-        found = estimand_draws(self.design(outcome), draws, per_sd=per_sd, at=at)
-        return with_shifted_contrasts(found, contrast_shifts(self.study, self.manifest, outcome))
+        require_place(self[outcome], at, extrapolate=extrapolate)
+        return reported_draws(self[outcome], per_sd=per_sd, at=at)
 
     def priors(
         self, *, per_sd: bool = False, at: float | None = None, extrapolate: bool = False
@@ -181,7 +225,7 @@ class Fit:
             As of `summary`.
         """
         for outcome in self.outcomes:
-            require_place(self, outcome, at, extrapolate=extrapolate)
+            require_place(self[outcome], at, extrapolate=extrapolate)
         own = {name: spec.priors for name, spec in self.specs.items()}
         if self.shared is not None:
             own = {name: outcome_priors(priors) for name, priors in own.items()}
@@ -199,9 +243,8 @@ class Fit:
     def _prior_table(
         self, outcome: str, priors: Priors, per_sd: bool, at: float | None
     ) -> pd.DataFrame:
-        design, draws = self.design(outcome), posterior(self.trees[outcome])
-        alliance = float(standard_alliance(design, draws, at).mean())
-        return prior_table(design, priors, per_sd=per_sd, alliance=alliance)
+        alliance = float(standard_alliance(self[outcome], at).mean())
+        return prior_table(self[outcome].design, priors, per_sd=per_sd, alliance=alliance)
 
     def summary(
         self,
@@ -237,7 +280,7 @@ class Fit:
         ]
         if self.shared is not None:
             tables.append(
-                summarise(JOINT, shared_estimands(posterior(self.shared)), interval=interval)
+                summarise(JOINT, shared_estimands(draws_of(self.shared)), interval=interval)
             )
         return pd.concat(tables, ignore_index=True)
 
@@ -339,12 +382,3 @@ def _earlier(
         },
         "observed": None,
     }
-
-
-def refuse_rows() -> InputError:
-    """What to say where patients' rows are needed."""
-    return InputError(
-        "This run was fitted from cross-products of many files: it holds no patients' rows, which "
-        "this needs.",
-        "Fit a random sample of therapists, with their rows: `sample_therapists=200`.",
-    )

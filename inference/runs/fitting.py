@@ -23,6 +23,7 @@ from alliance.data_prep.trial.trial import Trial, check_estimable
 from alliance.inference.draws.datatree import add_moments, add_patients, engine_facts
 from alliance.inference.estimands.missing_outcomes import MISSING_OUTCOMES, missing_outcome_counts
 from alliance.inference.runs.fit import Fit, installed_versions, moments_dataset
+from alliance.inference.sampling.caches import prepare_caches
 from alliance.inference.sampling.engines import fit_outcome, require_engine
 from alliance.inference.sampling.joint import join_data, joint_facts
 from alliance.inference.sampling.profiles import Engine, SamplerProfile
@@ -278,6 +279,7 @@ def _together(
     trial: Trial, specs: Mapping[str, ModelSpec], settings: _Settings
 ) -> tuple[dict[str, xr.DataTree], xr.DataTree, dict[str, dict[str, float]], dict[str, Any]]:
     """Draws of every outcome and of what they share, the seconds, and facts for the manifest."""
+    prepare_caches()
     from alliance.inference.sampling.joint import sample_joint  # loads PyMC
 
     trees, shared, seconds = sample_joint(

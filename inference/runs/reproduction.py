@@ -19,7 +19,7 @@ import xarray as xr
 
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.trial.trial import Trial, check_estimable
-from alliance.inference.draws.datatree import add_patients, posterior
+from alliance.inference.draws.datatree import add_patients, draws_of
 from alliance.inference.estimands.estimands import shared_estimands, with_moments
 from alliance.inference.estimands.missing_outcomes import MISSING_OUTCOMES, missing_outcome_counts
 from alliance.inference.runs.fit import Fit
@@ -134,7 +134,7 @@ def reproduce(
     pairs = {name: (fit.trees[name], again.trees[name]) for name in fit.outcomes}
     if fit.shared is not None and again.shared is not None:
         pairs[JOINT] = (fit.shared, again.shared)
-    identical = {name: _same(*map(posterior, pair)) for name, pair in pairs.items()}
+    identical = {name: _same(*map(draws_of, pair)) for name, pair in pairs.items()}
     rows = [
         _compared(name, identical[name], _reported(fit, name), _reported(again, name))
         for name in pairs
@@ -263,7 +263,7 @@ def _same(first: xr.Dataset, second: xr.Dataset) -> bool:
 
 def _reported(fit: Fit, name: str) -> xr.DataArray:
     if name == JOINT and fit.shared is not None:
-        return shared_estimands(posterior(fit.shared))
+        return shared_estimands(draws_of(fit.shared))
     return with_moments(fit.estimands(name))
 
 

@@ -28,9 +28,9 @@ from alliance.data_prep.errors import InputError
 from alliance.inference.draws.datatree import (
     Timings,
     add_therapist_effects,
+    draws_of,
     gaussian_draws,
     instant_tree,
-    posterior,
 )
 from alliance.inference.sampling.profiles import SamplerProfile, seed_sequence
 from alliance.models.design.design import Design
@@ -370,7 +370,7 @@ def _resampled(weights: Array, number: int, generator: np.random.Generator) -> N
 
 
 def _effects(tree: xr.DataTree, design: Design, seed: int) -> Iterator[TherapistDraws]:
-    draws = posterior(tree)
+    draws = draws_of(tree)
     for chain in range(draws.sizes["chain"]):
         own = gaussian_draws(draws.isel(chain=[chain]), design)
         stream = seed_sequence(seed, "therapist_effects", design.outcome, chain)

@@ -15,13 +15,13 @@ from alliance.data_prep.errors import IncompleteSamplingError
 from alliance.inference.draws.datatree import (
     Timings,
     add_therapist_effects,
+    draws_of,
     gaussian_draws,
-    posterior,
+    patient_moderator,
     sampled_tree,
 )
 from alliance.inference.sampling.compilation import compile_model
 from alliance.inference.sampling.profiles import SamplerProfile, seed_sequence
-from alliance.inference.scores.expected_scores import patient_moderator
 from alliance.models.design.design import Design
 from alliance.models.design.ratings import predictor_columns, taken_apart
 from alliance.models.gaussian.exact_gaussian import exact_gaussian_model, model_data
@@ -125,7 +125,7 @@ def sample_outcome(
     raw = run_chains(model, profile, nuts_seed(seed, design.outcome), cores, progress)
     sampled = time.perf_counter()
     tree = sampled_tree(raw, design, sampling_time=sampled - compiled)
-    require_complete(posterior(tree), design.outcome, profile)
+    require_complete(draws_of(tree), design.outcome, profile)
     if design.integrated:
         kept = profile.keeps_draws(len(design.therapists))
         add_therapist_effects(tree, _therapist_effects(tree, design, seed), design, keep_draws=kept)
@@ -210,7 +210,7 @@ def require_complete(draws: xr.Dataset, outcome: str, profile: SamplerProfile) -
 
 
 def _therapist_effects(tree: xr.DataTree, design: Design, seed: int) -> Iterator[TherapistDraws]:
-    draws = posterior(tree)
+    draws = draws_of(tree)
     for chain in range(draws.sizes["chain"]):
         own = draws.isel(chain=[chain])
         stream = seed_sequence(seed, "therapist_effects", design.outcome, chain)

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from alliance.data_prep.errors import InputError, nearest
 from alliance.data_prep.levels import quoted
 from alliance.inference.draws.blocks import normal_nodes
 from alliance.inference.draws.datatree import require_effect_draws
-from alliance.inference.scores.expected_scores import coefficients, flat
-from alliance.inference.scores.rows import Rows, row_matrix
+from alliance.inference.posterior import Posterior, Rows
 from alliance.models.design.design import Design
 from alliance.models.design.ratings import between_columns, trial_caseload
 
@@ -90,25 +88,21 @@ class TherapistPart:
 
 
 def therapist_part(
-    design: Design,
-    draws: xr.Dataset,
+    posterior: Posterior,
     choice: TherapistChoice,
     rows: int,
-    generator: np.random.Generator,
+    generator: np.random.Generator | None = None,
 ) -> TherapistPart | None:
     """Draws of the rows' therapists.
 
     Parameters
     ----------
-    design : Design
-    draws : xarray.Dataset
-        With ``therapist_effect`` for known therapists, and with the SDs of the therapists'
-        effects, and their correlation unless it is zero, for new ones.
+    posterior : Posterior
     choice : TherapistChoice
     rows : int
         Number of rows r.
-    generator : numpy.random.Generator
-        For new therapists.
+    generator : numpy.random.Generator, optional
+        New therapists need one.
 
     Returns
     -------
@@ -130,10 +124,12 @@ def therapist_part(
     index = np.array([position[name] for name in labels], dtype=np.int64)
     index = np.broadcast_to(index, rows)
     if choice.kind == "known":
-        require_therapists(design, names)
-        known = [design.therapists.index(name) for name in names]
-        return _known(design, draws, known, index)
-    return _new(design, draws, len(names), index, generator)
+        require_therapists(posterior.design, names)
+        known = [posterior.design.therapists.index(name) for name in names]
+        return _known(posterior, known, index)
+    if generator is None:
+        raise ValueError("new therapists are drawn: give a generator")
+    return _new(posterior, len(names), index, generator)
 
 
 def require_therapists(design: Design, ids: Sequence[str]) -> None:
@@ -160,45 +156,47 @@ def therapist_id(design: Design, named: str) -> str:
     return next((name for name in design.therapists if quoted(name) == named), named)
 
 
-def _known(design: Design, draws: xr.Dataset, known: Sequence[int], index: Index) -> TherapistPart:
-    total = draws.sizes["chain"] * draws.sizes["draw"]
+def _known(posterior: Posterior, known: Sequence[int], index: Index) -> TherapistPart:
+    draws = posterior.draws
+    total = posterior.total
     effect = np.zeros((total, len(known), 0))
     require_effect_draws(draws)
-    if design.effects:
-        effect = flat(draws, "therapist_effect")[:, list(known)]
+    if posterior.design.effects:
+        effect = posterior.flat("therapist_effect")[:, list(known)]
     mean = None
     if "moderator_slope_between" in draws:
-        mean = flat(draws, "moderator_therapist_mean")[:, list(known)]
+        mean = posterior.flat("moderator_therapist_mean")[:, list(known)]
     return TherapistPart(effect, mean, index)
 
 
 def _new(
-    design: Design,
-    draws: xr.Dataset,
+    posterior: Posterior,
     therapists: int,
     index: Index,
     generator: np.random.Generator,
 ) -> TherapistPart:
-    factor = therapist_factor(design, draws)
+    factor = therapist_factor(posterior)
     standard = generator.standard_normal((len(factor), therapists, factor.shape[1]))
     effect = np.einsum("dab,dgb->dga", factor, standard)
     mean = None
-    if "moderator_slope_between" in draws:
-        centre, spread = _new_means(design, draws)
+    if "moderator_slope_between" in posterior.draws:
+        centre, spread = _new_means(posterior)
         mean = centre + spread * generator.standard_normal((len(factor), therapists))
     return TherapistPart(effect, mean, index)
 
 
-def _new_means(design: Design, draws: xr.Dataset) -> tuple[Array, Array]:
+def _new_means(posterior: Posterior) -> tuple[Array, Array]:
     """Mean and SD (d, 1) of new therapists' mean alliance, their patients in arms as the trial's.
 
     An average therapist's is zero, the mean of the analysed ratings.
     """
-    gamma = flat(draws, "moderator_coefficient")
-    return gamma @ trial_caseload(design).T, flat(draws, "moderator_therapist_sd")[:, None]
+    gamma = posterior.flat("moderator_coefficient")
+    return gamma @ trial_caseload(posterior.design).T, posterior.flat("moderator_therapist_sd")[
+        :, None
+    ]
 
 
-def mean_slopes(design: Design, draws: xr.Dataset, X: Array) -> Array:
+def mean_slopes(posterior: Posterior, X: Array) -> Array:
     """What a therapist's mean alliance adds beyond the patient's own, by row, shape (d, r).
 
     The slope between therapists minus the one within them, each in the row's arm, on the
@@ -206,49 +204,48 @@ def mean_slopes(design: Design, draws: xr.Dataset, X: Array) -> Array:
 
     Parameters
     ----------
-    design : Design
-    draws : xarray.Dataset
+    posterior : Posterior
     X : ndarray, shape (r, p)
         Columns as of the design; the moderator's are not looked at.
     """
-    beta = coefficients(draws, design)
-    between = [flat(draws, "moderator_slope_between")[:, None]]
-    if "moderator_interaction_between" in draws:
-        between.append(flat(draws, "moderator_interaction_between"))
+    design = posterior.design
+    design = posterior.design
+    between = [posterior.flat("moderator_slope_between")[:, None]]
+    if "moderator_interaction_between" in posterior.draws:
+        between.append(posterior.flat("moderator_interaction_between"))
     columns = design.moderator_columns
-    within = np.stack([beta[design.coefficients[k]] for k in columns], axis=1)
+    within = posterior.beta[:, columns]
     factors = [design.coefficients.index("intercept"), *design.arm_columns][: len(columns)]
     return np.asarray(
         np.hstack(between) @ X[:, between_columns(design)].T - within @ X[:, factors].T
     )
 
 
-def therapist_factor(design: Design, draws: xr.Dataset) -> Array:
+def therapist_factor(posterior: Posterior) -> Array:
     """Lower Cholesky factor of the covariance of a new therapist's effects, shape (d, q, q).
 
     Intercept and slope are correlated; arm effects are independent of them and of one another.
     """
-    total = draws.sizes["chain"] * draws.sizes["draw"]
+    design = posterior.design
+    total = posterior.total
     size = len(design.effects)
     factor = np.zeros((total, size, size))
     for k, name in enumerate(design.effects):
         if name == "intercept":
-            factor[:, k, k] = flat(draws, "therapist_sd")
+            factor[:, k, k] = posterior.flat("therapist_sd")
         elif name == "slope":
-            slope = flat(draws, "therapist_slope_sd")
+            slope = posterior.flat("therapist_slope_sd")
             correlation = np.zeros(total)
-            if "therapist_correlation" in draws:
-                correlation = flat(draws, "therapist_correlation")
+            if "therapist_correlation" in posterior.draws:
+                correlation = posterior.flat("therapist_correlation")
             factor[:, k, 0] = correlation * slope
             factor[:, k, k] = slope * np.sqrt(1 - correlation**2)
         else:
-            factor[:, k, k] = flat(draws, "therapist_arm_sd")
+            factor[:, k, k] = posterior.flat("therapist_arm_sd")
     return factor
 
 
-def therapist_variance(
-    design: Design, draws: xr.Dataset, rows: Rows, moderator: Array | None = None
-) -> Array:
+def therapist_variance(posterior: Posterior, rows: Rows, moderator: Array | None = None) -> Array:
     """Variance of the predictor between therapists for each row, in closed form.
 
     ``z' S z``, with z what the row multiplies the effects by: at an alliance a (standardised) with
@@ -257,8 +254,7 @@ def therapist_variance(
 
     Parameters
     ----------
-    design : Design
-    draws : xarray.Dataset
+    posterior : Posterior
     rows : Rows
     moderator : ndarray, shape (1, r) or (d, r), optional
         Standardised alliance in place of the rows' own.
@@ -267,14 +263,14 @@ def therapist_variance(
     -------
     ndarray, shape (d, r)
     """
-    parts = list(new_therapists(design, draws, rows, moderator))
+    parts = list(new_therapists(posterior, rows, moderator))
     mean = sum(weight * shift for weight, shift, _ in parts)
     found = sum(weight * (spread**2 + (shift - mean) ** 2) for weight, shift, spread in parts)
     return np.asarray(found)
 
 
 def new_therapists(
-    design: Design, draws: xr.Dataset, rows: Rows, moderator: Array | None = None
+    posterior: Posterior, rows: Rows, moderator: Array | None = None
 ) -> Iterator[tuple[float, Array | float, Array]]:
     """How new therapists scatter around an average one: normal distributions, mixed by weight.
 
@@ -283,8 +279,7 @@ def new_therapists(
 
     Parameters
     ----------
-    design : Design
-    draws : xarray.Dataset
+    posterior : Posterior
     rows : Rows
     moderator : ndarray, shape (1, r) or (d, r), optional
         Standardised alliance in place of the rows' own.
@@ -294,13 +289,14 @@ def new_therapists(
     iterator of (weight, mean, SD)
         Mean and SD (d, r) of the predictor's distance to that of an average therapist.
     """
-    factor = therapist_factor(design, draws)
-    X = row_matrix(design, rows)
+    design = posterior.design
+    factor = therapist_factor(posterior)
+    X = rows.matrix(design)
     own = X[None, :, design.coefficients.index("moderator")] if moderator is None else moderator
-    if "moderator_slope_between" not in draws:
+    if "moderator_slope_between" not in posterior.draws:
         yield 1.0, 0.0, np.sqrt(_variance(design, factor, X, own))
         return
-    slopes, (centre, spread) = mean_slopes(design, draws, X), _new_means(design, draws)
+    slopes, (centre, spread) = mean_slopes(posterior, X), _new_means(posterior)
     if "slope" not in design.effects:
         variance = _variance(design, factor, X, own) + np.square(slopes * spread)
         yield 1.0, slopes * centre, np.sqrt(variance)

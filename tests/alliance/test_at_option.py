@@ -34,7 +34,7 @@ def printed(*arguments: object) -> str:
 
 @pytest.mark.parametrize("command", ["summary", "compare"])
 def test_tables_say_where_the_arms_are_compared(run: Path, made_fit: Fit, command: str) -> None:
-    mean = f"Arm contrasts at alliance {mean_alliance(made_fit, 'gpe'):.4g}, the mean of the"
+    mean = f"Arm contrasts at alliance {mean_alliance(made_fit['gpe']):.4g}, the mean of the"
     assert mean in printed(command, run)
     assert "Arm contrasts at alliance 90.5, as named." in printed(command, run, "--at", 90.5)
 
@@ -48,7 +48,7 @@ def test_machines_read_it_in_a_column(run: Path, made_fit: Fit, command: str) ->
     assert {float(row["at"]) for row in own} == {90.5}
     assert {row["at"] for row in rows if row["quantity"] == "interaction"} == {""}
     records = json.loads(alliance(command, run, "--format", "json").stdout)
-    place = mean_alliance(made_fit, "gpe")
+    place = mean_alliance(made_fit["gpe"])
     (one,) = {
         row["at"]
         for row in records

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 from command_line import alliance, contents, csv_rows, missing_from
 
+from alliance.inference.scores.thresholds import Thresholds
+
 if TYPE_CHECKING:  # PyMC is not loaded for tests that do without it
     from alliance.inference.runs.fit import Fit
 
@@ -29,9 +31,7 @@ def run(made_fit: Fit, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_effects_for_a_machine_are_the_tidy_table(run: Path, made_fit: Fit) -> None:
-    from alliance.inference.answers.effect_tables import COLUMNS, effects_table
-    from alliance.inference.answers.effects import effects_along
-    from alliance.inference.answers.yardsticks import Yardstick
+    from alliance.inference.answers.effects import COLUMNS, effects_along, effects_table
 
     options = ("--threshold", "function=2", "--rope", "function=-1:1", "--grid", "11")
     answer = alliance("effects", run, *options, "--format", "csv")
@@ -40,8 +40,8 @@ def test_effects_for_a_machine_are_the_tidy_table(run: Path, made_fit: Fit) -> N
     assert list(rows[0]) == [*COLUMNS, "data"]
     assert {row["data"] for row in rows} == {"SIMULATED"}
     assert {row["outcome"] for row in rows} == {"function", "gpe"}
-    yardstick = Yardstick(2, (-1, 1))
-    table = effects_table(effects_along(made_fit, "function", grid=11, yardstick=yardstick))
+    thresholds = Thresholds(better_by=2, equivalence=(-1, 1))
+    table = effects_table(effects_along(made_fit["function"], grid=11, thresholds=thresholds))
     printed = [row for row in rows if row["outcome"] == "function"]
     for name in ("mean", "band_upper", "prob_better_by", "prob_equivalent", "prob_best"):
         told = [float(row[name] or "nan") for row in printed]
@@ -103,7 +103,7 @@ def test_a_model_without_interaction_says_so(
     from alliance.inference.answers.effects import effects_along
 
     fit = fit_of(interaction=False)
-    effect_table.effects(fit, [effects_along(fit, "function")])
+    effect_table.effects(fit, [effects_along(fit["function"])])
     printed = capsys.readouterr().out
     assert "no interaction: the slopes of all arms are the same" in printed
     assert "difference of slopes" not in printed

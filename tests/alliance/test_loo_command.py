@@ -38,8 +38,8 @@ def test_a_machine_reads_one_row_for_each_outcome(runs: tuple[Path, Path], made_
     rows = csv_rows(answer.stdout)
     assert [row["outcome"] for row in rows] == ["function", "gpe"]
     assert {row["data"] for row in rows} == {"SIMULATED"}
-    assert float(rows[1]["elpd"]) == pytest.approx(leave_one_out(made_fit, "gpe").elpd)
-    share = explained_variance(made_fit, "gpe").table()["mean"].tolist()
+    assert float(rows[1]["elpd"]) == pytest.approx(leave_one_out(made_fit["gpe"]).elpd)
+    share = explained_variance(made_fit["gpe"]).table()["mean"].tolist()
     assert [float(rows[1][name]) for name in ("r2", "r2_patient")] == pytest.approx(share)
     assert {row["pareto_k_verdict"] for row in rows} <= {"PASS", "REVIEW"}
 

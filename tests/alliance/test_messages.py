@@ -48,20 +48,20 @@ def loaded_from_nowhere(fit: Fit, run: Path) -> None:
 def effects_beyond_the_ratings(fit: Fit, run: Path) -> None:
     from alliance.inference.answers.effects import effects_along
 
-    effects_along(fit, "gpe", values=[16.5])
+    effects_along(fit["gpe"], values=[16.5])
 
 
 def effects_on_one_point(fit: Fit, run: Path) -> None:
     from alliance.inference.answers.effects import effects_along
 
-    effects_along(fit, "gpe", grid=1)
+    effects_along(fit["gpe"], grid=1)
 
 
 def lift_of_nothing(fit: Fit, run: Path) -> None:
     from alliance.inference.answers.decisions import decisions
-    from alliance.inference.answers.yardsticks import Yardstick
+    from alliance.inference.scores.thresholds import Thresholds
 
-    decisions(fit, "gpe", Yardstick(threshold=1.0), lift=0.0)
+    decisions(fit["gpe"], Thresholds(better_by=1.0), raise_alliance=0.0)
 
 
 def joint_model_at_once(fit: Fit, run: Path) -> None:
@@ -108,7 +108,7 @@ FAULTS: dict[str, Fault] = {
     "a lift of nothing": (
         lift_of_nothing,
         ("decide", "RUN", "--outcome", "gpe", "--threshold", "1", "--lift", "0"),
-        "Give `lift` a number",
+        "Give `raise_alliance` a number",
         "Give --lift a number",
     ),
     "a joint model at once": (
@@ -202,6 +202,6 @@ def test_what_stands_instead_is_a_command_that_there_is() -> None:
     for written, typed in INSTEAD.items():
         words = typed.strip("`").split()
         options = [word for word in words if word.startswith("--")]
-        commands = words[1:2] if words[0] == "alliance" else ["fit", "multiverse"]
+        commands = words[1:2] if words[0] == "alliance" else ["fit", "multiverse", "decide"]
         helps = [alliance(command, "--help", width=200).stdout for command in commands]
         assert any(all(option in text for option in options) for text in helps), written

@@ -32,7 +32,7 @@ def test_a_machine_reads_the_tidy_table(run: Path, made_fit: Fit) -> None:
     assert list(rows[0]) == [*COLUMNS, "data"]
     assert {row["data"] for row in rows} == {"SIMULATED"}
     assert [row["outcome"] for row in rows] == sorted(row["outcome"] for row in rows)
-    expected = predictive_check(made_fit, "gpe").table()
+    expected = predictive_check(made_fit["gpe"]).table()
     printed = [float(row["p_value"] or "nan") for row in rows if row["outcome"] == "gpe"]
     assert printed == pytest.approx(expected["p_value"].tolist(), nan_ok=True)
     alone = json.loads(alliance("ppc", run, "--outcome", "gpe", "--format", "json").stdout)

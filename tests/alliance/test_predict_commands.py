@@ -89,9 +89,8 @@ def test_a_grid_for_a_machine_is_the_tidy_table(run: Path, fit: Fit) -> None:
     rows = csv_rows(answer.stdout)
     tables = [
         predict(
-            fit,
-            outcome,
-            patient_grid(fit, outcome, alliance=[80, 85, 90, 95], covariates={"sex": ["F", "M"]}),
+            fit[outcome],
+            patient_grid(fit[outcome], alliance=[80, 85, 90, 95], covariates={"sex": ["F", "M"]}),
         ).table
         for outcome in fit.outcomes
     ]
@@ -102,15 +101,14 @@ def test_a_grid_for_a_machine_is_the_tidy_table(run: Path, fit: Fit) -> None:
 
 def test_contrasts_thresholds_and_the_seed_reach_the_table(run: Path, fit: Fit) -> None:
     from alliance.inference.answers.predictions import predict
-    from alliance.inference.scores.score_thresholds import Thresholds
+    from alliance.inference.scores.thresholds import Thresholds
 
     options = ("--therapist", "average", "--seed", "8", "--better-by", "1", "--arm", "SMT")
     more = ("--arm", "GE", "--interval", "0.8", "--format", "json")
     answer = alliance("predict", run, *FUNCTION, *options, *more)
     rows = json.loads(answer.stdout)
     found = predict(
-        fit,
-        "function",
+        fit["function"],
         therapist="average",
         arms=["GE", "SMT"],
         seed=8,
@@ -163,11 +161,11 @@ def test_averages_for_a_machine_are_the_tidy_table(whom: str, run: Path, fit: Fi
     answer = alliance("predict", run, *FUNCTION, *options)
     assert answer.code == 0, answer.stderr
     if whom == "trial":
-        asked = trial_patients(fit, "function", alliance=[80, 90])
-        found = average(fit, "function", asked, therapist="known")
+        asked = trial_patients(fit["function"], alliance=[80, 90])
+        found = average(fit["function"], asked, therapist="known")
     else:
-        asked = patient_grid(fit, "function", alliance=[80, 90], baseline=[5, 10, 15])
-        found = average(fit, "function", asked)
+        asked = patient_grid(fit["function"], alliance=[80, 90], baseline=[5, 10, 15])
+        found = average(fit["function"], asked)
     assert same(csv_rows(answer.stdout), found.table)
     compared = alliance("predict", run, *FUNCTION, *options, "--contrasts")
     assert same(csv_rows(compared.stdout), found.contrasts)
@@ -221,7 +219,7 @@ def test_the_caterpillar_table_has_a_line_for_each_therapist_best_first(
 ) -> None:
     from alliance.inference.answers.therapists import therapists
 
-    found = therapists(fit, "function").table
+    found = therapists(fit["function"]).table
     best_first = found.loc[found["quantity"] == "therapist_effect", "level"].tolist()
     answer = alliance("therapists", run, *FUNCTION, width=170)
     assert answer.code == 0, answer.stderr

@@ -104,7 +104,7 @@ def calls(files: Path, out: Path, fit: Fit, convert: Convert) -> dict[str, Calla
             ).analyses
         ),
         "patients_from_file": lambda: alliance.patients_from_file(
-            fit, "function", convert(files / "new.csv")
+            fit["function"], convert(files / "new.csv")
         ).rows.moderator.tolist(),
         "read_published": lambda: len(
             alliance.read_published(
@@ -163,7 +163,7 @@ def test_a_data_frame_is_taken_where_a_table_is_meant(files: Path, made_fit: Fit
         assert first.universe == second.universe
         np.testing.assert_array_equal(first.design.X, second.design.X)
     from_file, from_frame = (
-        alliance.patients_from_file(made_fit, "function", data) for data in (files / "new.csv", new)
+        alliance.patients_from_file(made_fit["function"], data) for data in (files / "new.csv", new)
     )
     np.testing.assert_array_equal(from_file.rows.moderator, from_frame.rows.moderator)
     np.testing.assert_array_equal(from_file.rows.baseline, from_frame.rows.baseline)

@@ -8,7 +8,9 @@ import numpy as np
 import xarray as xr
 from scipy.signal import lfilter
 
-from alliance.diagnostics.gate.gate import CheckResult, GateReport, Verdict, check_convergence
+from alliance.diagnostics.gate.gate import GateReport, check_convergence
+from alliance.diagnostics.verdicts import CheckResult
+from alliance.inference.published.findings import Verdict
 
 CHECKS = [
     "completeness",

@@ -132,7 +132,7 @@ def test_averages_are_named_where_the_link_is_curved() -> None:
     assert "averaged over the analysed patients" in words(contrast_figure(curved, curved.summary()))
     straight = fit_of()
     told = words(contrast_figure(straight, straight.summary()))
-    assert f"at alliance {mean_alliance(straight, 'function'):.4g}, the mean of the" in told
+    assert f"at alliance {mean_alliance(straight['function']):.4g}, the mean of the" in told
     named = words(contrast_figure(straight, straight.summary(at=90), at=90))
     assert "at alliance 90, as named" in named
 
@@ -141,7 +141,7 @@ def test_averages_are_named_where_the_link_is_curved() -> None:
 
 
 def test_therapists_are_shown_in_the_tables_order(made_fit: Fit) -> None:
-    answers = [therapists(made_fit, outcome) for outcome in made_fit.outcomes]
+    answers = [therapists(made_fit[outcome]) for outcome in made_fit.outcomes]
     figure = therapist_figure(made_fit, answers)
     assert len(figure.axes) == 2 * len(answers)
     for k, answer in enumerate(answers):
@@ -166,25 +166,25 @@ def test_therapists_are_shown_in_the_tables_order(made_fit: Fit) -> None:
 
 def test_without_slopes_that_vary_there_is_one_panel() -> None:
     fit = fit_of(therapist="intercept")
-    figure = therapist_figure(fit, [therapists(fit, "function")])
+    figure = therapist_figure(fit, [therapists(fit["function"])])
     assert len(figure.axes) == 1
     assert "Slope" not in words(figure)
 
 
 def test_an_extrapolated_effect_is_marked(made_fit: Fit) -> None:
-    answer = therapists(made_fit, "function", alliance=20.0, extrapolate=True)
+    answer = therapists(made_fit["function"], alliance=20.0, extrapolate=True)
     assert "effect at alliance 20 (extrapolated)" in words(therapist_figure(made_fit, [answer]))
 
 
 def test_no_therapist_effects_are_no_figure() -> None:
     fit = fit_of(therapist="none")
     with pytest.raises(InputError, match="no therapist effects") as caught:
-        therapist_figure(fit, [therapists(fit, "function")])
+        therapist_figure(fit, [therapists(fit["function"])])
     assert "intercept+slope" in caught.value.remedy
 
 
 def test_many_therapists_are_drawn_without_names(made_fit: Fit) -> None:
-    answer = therapists(made_fit, "function")
+    answer = therapists(made_fit["function"])
     times = MOST_NAMED // 5 + 1  # the trial has 5 therapists
     copies = [answer.table.assign(level=answer.table["level"] + f"-{k}") for k in range(times)]
     many = replace(answer, table=pd.concat(copies, ignore_index=True))
@@ -199,8 +199,8 @@ def test_many_therapists_are_drawn_without_names(made_fit: Fit) -> None:
 
 def asked(fit: Fit, outcome: str = "function", **grid: Any) -> Predictions:
     extrapolate = grid.pop("extrapolate", False)
-    patients = patient_grid(fit, outcome, extrapolate=extrapolate, **grid)
-    return predict(fit, outcome, patients, seed=1)
+    patients = patient_grid(fit[outcome], extrapolate=extrapolate, **grid)
+    return predict(fit[outcome], patients, seed=1)
 
 
 def test_curves_of_predictions_are_those_of_the_table() -> None:
@@ -262,7 +262,7 @@ def test_extrapolated_predictions_are_marked() -> None:
 def test_outcomes_stand_below_one_another_and_a_known_therapist_is_named() -> None:
     fit = example_fit(covariates=("age",))
     name = fit.design("gpe").therapists[0]
-    answers = [predict(fit, outcome, therapist=name, seed=1) for outcome in fit.outcomes]
+    answers = [predict(fit[outcome], therapist=name, seed=1) for outcome in fit.outcomes]
     text = words(prediction_figure(fit, answers))
     assert f"with therapist {name}" in text
     assert "Global perceived effect: age" in text  # it has no baseline
@@ -284,8 +284,8 @@ def test_patients_who_differ_in_more_than_the_alliance_are_refused() -> None:
 
 DRAWN: dict[str, Callable[[Fit], Figure]] = {
     "contrasts": lambda fit: contrast_figure(fit, fit.summary()),
-    "therapists": lambda fit: therapist_figure(fit, [therapists(fit, "function")]),
-    "predictions": lambda fit: prediction_figure(fit, [predict(fit, "function", seed=1)]),
+    "therapists": lambda fit: therapist_figure(fit, [therapists(fit["function"])]),
+    "predictions": lambda fit: prediction_figure(fit, [predict(fit["function"], seed=1)]),
 }
 
 

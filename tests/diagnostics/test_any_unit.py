@@ -16,14 +16,13 @@ from alliance.diagnostics.checks.predictive_statistics import distinct, resoluti
 from alliance.diagnostics.figures.predictive_figures import distribution_figure, statistics_figure
 from alliance.inference.answers.decisions import decisions
 from alliance.inference.answers.effects import effects_along
-from alliance.inference.answers.score_ends import heaped_ends
-from alliance.inference.answers.score_steps import score_steps
 from alliance.inference.answers.therapists import therapists
 from alliance.inference.answers.unseen_improvement import unseen_improvement
-from alliance.inference.answers.yardsticks import Yardstick
-from alliance.inference.draws.datatree import add_patients, posterior
+from alliance.inference.draws.datatree import add_patients, draws_of
 from alliance.inference.pointwise.explained_variance import explained_variance
 from alliance.inference.runs.fit import Fit
+from alliance.inference.scores.single_scores import heaped_ends, score_steps
+from alliance.inference.scores.thresholds import Thresholds
 
 UNITS = (1e-9, 1e-3, 1e6)
 
@@ -42,7 +41,7 @@ def in_units(fit: Fit, outcome: float, alliance: float) -> Fit:
         data[name] = data[name] * unit
     tree = xr.DataTree()
     add_patients(tree, data)
-    tree["posterior"] = xr.DataTree(posterior(fit.trees["function"]))
+    tree["posterior"] = xr.DataTree(draws_of(fit.trees["function"]))
     return replace(fit, study=study.model_copy(update=changes), trees={"function": tree})
 
 
@@ -62,7 +61,7 @@ def unit_of(scaled: Fit, plain: Fit) -> float:
 
 
 def test_replicated_data_are_judged_alike(plain: Fit, scaled: Fit) -> None:
-    one, other = (predictive_check(fit, "function") for fit in (plain, scaled))
+    one, other = (predictive_check(fit["function"]) for fit in (plain, scaled))
     for first, second in zip(one.realised, other.realised, strict=True):
         assert second.p_value == pytest.approx(first.p_value, abs=1e-12), first.statistic.name
     shares = ["floor", "ceiling"]
@@ -79,21 +78,21 @@ def test_replicated_data_are_judged_alike(plain: Fit, scaled: Fit) -> None:
 def test_shares_and_chances_are_the_same(plain: Fit, scaled: Fit) -> None:
     unit = unit_of(scaled, plain)
     tables = [
-        decisions(fit, "function", Yardstick(2 * k, reach=20 * k), values=[80 * k]).table
+        decisions(fit["function"], Thresholds(better_by=2 * k, reach=20 * k), values=[80 * k]).table
         for fit, k in ((plain, 1.0), (scaled, unit))
     ]
     for column in ("prob_better", "prob_better_by"):
         np.testing.assert_allclose(tables[1][column], tables[0][column])
     share = tables[0]["quantity"].str.startswith("share")
     np.testing.assert_allclose(tables[1].loc[share, "mean"], tables[0].loc[share, "mean"])
-    assert score_steps(scaled, "function").step == pytest.approx(unit)
-    for first, second in zip(*(heaped_ends(f, "function") for f in (plain, scaled)), strict=True):
+    assert score_steps(scaled["function"]).step == pytest.approx(unit)
+    for first, second in zip(*(heaped_ends(f["function"]) for f in (plain, scaled)), strict=True):
         assert second.expected == pytest.approx(first.expected)
 
 
 def test_bands_regions_and_extrapolation_are_the_same(plain: Fit, scaled: Fit) -> None:
     unit = unit_of(scaled, plain)
-    one, other = (effects_along(fit, "function", grid=11) for fit in (plain, scaled))
+    one, other = (effects_along(fit["function"], grid=11) for fit in (plain, scaled))
     assert not other.extrapolated.any()
     for level, band in one.contrast_bands.items():
         again = other.contrast_bands[level]
@@ -102,12 +101,12 @@ def test_bands_regions_and_extrapolation_are_the_same(plain: Fit, scaled: Fit) -
 
 
 def test_shares_of_variance_and_tipping_points_are_the_same(plain: Fit, scaled: Fit) -> None:
-    one, other = (explained_variance(fit, "function").table() for fit in (plain, scaled))
+    one, other = (explained_variance(fit["function"]).table() for fit in (plain, scaled))
     np.testing.assert_allclose(other["mean"], one["mean"])
-    one, other = (therapists(fit, "function").table for fit in (plain, scaled))
+    one, other = (therapists(fit["function"]).table for fit in (plain, scaled))
     share = one["quantity"] == "therapist_share"
     np.testing.assert_allclose(other.loc[share, "mean"], one.loc[share, "mean"])
-    first, second = (unseen_improvement(fit, "function") for fit in (plain, scaled))
+    first, second = (unseen_improvement(fit["function"]) for fit in (plain, scaled))
     assert second.tipping_mean == pytest.approx(first.tipping_mean)
     assert second.robustness_value == pytest.approx(first.robustness_value)
 

@@ -18,8 +18,8 @@ from alliance.diagnostics.figures.effect_figures import (
     score_figure,
 )
 from alliance.inference.answers.effects import Effects, effects_along
-from alliance.inference.answers.yardsticks import Yardstick
 from alliance.inference.runs.fit import Fit
+from alliance.inference.scores.thresholds import Thresholds
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def fit() -> Fit:
 
 
 def asked(fit: Fit, **options: Any) -> Effects:
-    return effects_along(fit, "function", grid=21, **options)
+    return effects_along(fit["function"], grid=21, **options)
 
 
 def words(figure: Figure) -> str:
@@ -87,10 +87,15 @@ def test_the_bands_drawn_are_those_computed(fit: Fit) -> None:
 
 
 def test_a_named_value_is_answered_in_the_figure(fit: Fit) -> None:
-    answer = asked(fit, values=[80.0], yardstick=Yardstick(2, (-1, 1)), contrasts=["MCE-GE"])
+    answer = asked(
+        fit,
+        values=[80.0],
+        thresholds=Thresholds(better_by=2, equivalence=(-1, 1)),
+        contrasts=["MCE-GE"],
+    )
     figure = effect_figure(fit, [answer])
     place = int(np.searchsorted(answer.curves.moderator, 80.0))
-    draws = answer.curves.contrast(answer.contrasts[0])[:, place]
+    draws = answer.contrasts[0].of(answer.curves.expected)[:, place]
     text = words(figure)
     assert f"P(by 2) = {(draws >= 2).mean():.3f}" in text
     assert f"at 80: P(better) = {(draws > 0).mean():.3f}" in text
@@ -103,7 +108,7 @@ def test_a_named_value_is_answered_in_the_figure(fit: Fit) -> None:
 def test_the_threshold_lies_on_the_better_side() -> None:
     for better, height in (("higher", 2.0), ("lower", -2.0)):
         fit = fit_of(better=better)
-        figure = effect_figure(fit, [asked(fit, yardstick=Yardstick(2))])
+        figure = effect_figure(fit, [asked(fit, thresholds=Thresholds(better_by=2))])
         (line,) = (line for line in figure.axes[0].lines if line.get_label() == "better by 2")
         assert set(line.get_ydata()) == {height}
         assert f"better {'above' if better == 'higher' else 'below'} 0" in words(figure)

@@ -62,12 +62,12 @@ def fit() -> Fit:
 DRAWN: dict[str, Callable[[Fit], Figure]] = {
     "comparison": lambda fit: comparison_figure(fit, compare(fit)),
     "contrast": lambda fit: contrast_figure(fit, fit.summary()),
-    "effect": lambda fit: effect_figure(fit, [effects_along(fit, "function")]),
-    "score": lambda fit: score_figure(fit, [effects_along(fit, "function")]),
-    "best": lambda fit: best_figure(fit, [effects_along(fit, "function")]),
-    "prediction": lambda fit: prediction_figure(fit, [predict(fit, "function")]),
-    "therapist": lambda fit: therapist_figure(fit, [therapists(fit, "function")]),
-    "unseen": lambda fit: unseen_improvement_figure(fit, [unseen_improvement(fit, "function")]),
+    "effect": lambda fit: effect_figure(fit, [effects_along(fit["function"])]),
+    "score": lambda fit: score_figure(fit, [effects_along(fit["function"])]),
+    "best": lambda fit: best_figure(fit, [effects_along(fit["function"])]),
+    "prediction": lambda fit: prediction_figure(fit, [predict(fit["function"])]),
+    "therapist": lambda fit: therapist_figure(fit, [therapists(fit["function"])]),
+    "unseen": lambda fit: unseen_improvement_figure(fit, [unseen_improvement(fit["function"])]),
 }
 
 

@@ -40,7 +40,7 @@ def fit() -> Fit:
 
 @pytest.fixture(scope="module")
 def found(fit: Fit) -> LooCheck:
-    return loo_check(fit, "function")
+    return loo_check(fit["function"])
 
 
 def words(figure: Figure) -> str:
@@ -49,7 +49,7 @@ def words(figure: Figure) -> str:
 
 
 def test_the_gate_gets_two_checks_that_never_fail(fit: Fit, found: LooCheck) -> None:
-    results = check_loo(fit, "function")
+    results = check_loo(fit["function"])
     assert [result.check for result in results] == ["pareto_k", "loo_pit"]
     assert results == found.results
     table = found.table()
@@ -135,17 +135,19 @@ def test_a_latent_alliance_is_advised_to_go_by_therapist(found: LooCheck) -> Non
 
 def test_of_a_joint_model_the_checks_say_why_there_is_nothing(fit: Fit) -> None:
     joint = replace(fit, shared=xr.DataTree())
-    results = check_loo(joint, "function")
+    results = check_loo(joint["function"])
     assert [result.value for result in results] == [None, None]
     assert all("Not available for a joint model" in result.message for result in results)
     with pytest.raises(InputError, match="no outcome"):
-        check_loo(joint, "nothing")
+        check_loo(joint["nothing"])
 
 
 def test_figures_say_what_they_must(fit: Fit, found: LooCheck) -> None:
-    by_therapist = leave_therapist_out(fit, "function", refits="none")
+    by_therapist = leave_therapist_out(fit["function"], refits="none")
     other = fit_of("function", lambda design: therapist_posterior(design, 8, draws=30))
-    comparison = compare_loo({"one": fit, "other": other}, "function")
+    comparison = compare_loo(
+        {name: each["function"] for name, each in {"one": fit, "other": other}.items()}
+    )
     figures = {
         "patients": loo_figure(fit, [found]),
         "therapists": pareto_k_figure(fit, [by_therapist]),

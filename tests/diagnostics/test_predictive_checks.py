@@ -42,7 +42,7 @@ SMALLEST: dict[str, Any] = {"therapist": "none", "interaction": False}
 
 def block_and_statistics(**options: Any) -> tuple[Replicates, dict[str, Statistic]]:
     fit = fit_of(**options)
-    (block,) = replicate(fit, "function", number=8, seed=1)
+    (block,) = replicate(fit["function"], number=8, seed=1)
     found = statistics_of(block.design, fit.study.outcomes["function"].range)
     return block, {statistic.name: statistic for statistic in found}
 
@@ -163,7 +163,7 @@ def test_p_values_of_data_from_the_model_are_uniform_at_known_parameters(
     """
     options = {"interaction": False, "therapist": "intercept"}
     fit = fit_of(outcome, one_draw, family=family, **options)
-    (block,) = replicate(fit, outcome, number=1500, seed=1)
+    (block,) = replicate(fit[outcome], number=1500, seed=1)
     for statistic in statistics_of(block.design, fit.study.outcomes[outcome].range):
         scores = block.new if statistic.new_therapists else block.drawn
         values = statistic.value(block, scores)
@@ -202,7 +202,7 @@ def linear_fit(scenario: Scenario, seed: int = 1, **fitted: Any) -> Fit:
 
 
 def reviews(fit: Fit) -> dict[str, CheckResult]:
-    results = check_predictive(fit, OUTCOME)
+    results = check_predictive(fit[OUTCOME])
     assert {result.verdict for result in results} <= {Verdict.PASS, Verdict.REVIEW}
     assert {bool(result.recommendation) for result in results if result.verdict == "PASS"} <= {
         False
@@ -268,14 +268,14 @@ def test_scores_outside_the_range_are_judged_by_their_share() -> None:
     assert found.value is not None
     assert found.value > MOST_OUTSIDE == found.review
     assert "outside the range of 0 to 10 (more than 5%)" in found.message
-    clean = check_predictive(linear_fit(SCENARIOS["clean, full model"]), OUTCOME)
+    clean = check_predictive(linear_fit(SCENARIOS["clean, full model"])[OUTCOME])
     (passed,) = [result for result in clean if result.check == "predictive_range"]
     assert passed.verdict == Verdict.PASS
     assert "(no more than 5%)" in passed.message
 
 
 def checked(outcome: str = "function", **options: Any) -> PredictiveCheck:
-    return predictive_check(fit_of(outcome, **options), outcome, number=200, seed=1)
+    return predictive_check(fit_of(outcome, **options)[outcome], number=200, seed=1)
 
 
 @pytest.mark.parametrize(("outcome", "family"), EVERY)
@@ -344,7 +344,7 @@ def test_advice_on_scores_in_steps_and_on_scores_without() -> None:
 def test_sampled_outcomes_with_equal_arms_and_normal_therapists(simulated_fit: Fit) -> None:
     """Scores are simulated with one residual SD for all arms and normal therapist effects."""
     for outcome in simulated_fit.outcomes:
-        results = {result.check: result for result in check_predictive(simulated_fit, outcome)}
+        results = {result.check: result for result in check_predictive(simulated_fit[outcome])}
         assert set(results) == {
             "predictive_distribution",
             "predictive_range",

@@ -25,7 +25,7 @@ def fit() -> Fit:
 
 @pytest.fixture(scope="module")
 def check(fit: Fit) -> PredictiveCheck:
-    return predictive_check(fit, "function", number=100, seed=1)
+    return predictive_check(fit["function"], number=100, seed=1)
 
 
 def words(figure: Figure) -> str:
@@ -45,7 +45,7 @@ def test_every_figure_says_what_it_must(kind: str, fit: Fit, check: PredictiveCh
 
 def test_bars_are_the_observed_counts_and_points_the_replicated_means() -> None:
     fit = fit_of("gpe", family="ordinal")
-    check = predictive_check(fit, "gpe", number=100, seed=1)
+    check = predictive_check(fit["gpe"], number=100, seed=1)
     panels = distribution_figure(fit, [check]).axes
     assert len(panels) == 1 + len(fit.study.arms)
     patients = fit.patients("gpe")
@@ -63,7 +63,7 @@ def test_bars_are_the_observed_counts_and_points_the_replicated_means() -> None:
 @pytest.mark.parametrize(("outcome", "family"), PAIRS)
 def test_scores_beyond_the_range_are_shaded_where_there_are_any(outcome: str, family: str) -> None:
     fit = fit_of(outcome, family=family)
-    check = predictive_check(fit, outcome, number=100, seed=1)
+    check = predictive_check(fit[outcome], number=100, seed=1)
     text = words(distribution_figure(fit, [check]))
     bounded = family not in ("gaussian", "student_t")
     assert ("outside the range" in text) != bounded
@@ -82,7 +82,7 @@ def test_therapists_means_are_those_observed(fit: Fit, check: PredictiveCheck) -
     assert "with new therapists" in words(figure)
     assert len(figure.axes) == 2
     plain = fit_of(therapist="none")
-    alone = therapist_means_figure(plain, [predictive_check(plain, "function", number=9, seed=1)])
+    alone = therapist_means_figure(plain, [predictive_check(plain["function"], number=9, seed=1)])
     assert "with new therapists" not in words(alone)
     assert len(alone.axes) == 1
 
@@ -95,7 +95,7 @@ def test_the_mean_of_one_or_two_patients_is_shown_to_nobody() -> None:
     index[last[2:]] = first  # two remain
     patients["therapist_index"] = ("patient", index)
     add_patients(fit.trees["function"], patients)
-    check = predictive_check(fit, "function", number=20, seed=1)
+    check = predictive_check(fit["function"], number=20, seed=1)
     assert len(check.pictures.therapists) == len(fit.design("function").therapists) - 1
     text = words(therapist_means_figure(fit, [check]))
     assert fit.design("function").therapists[-1] not in text
@@ -108,7 +108,7 @@ def test_scores_without_steps_are_binned() -> None:
     patients = fit.patients("function")
     patients["outcome"] = ("patient", scores[: patients.sizes["patient"]])
     add_patients(fit.trees["function"], patients)
-    check = predictive_check(fit, "function", number=50, seed=1)
+    check = predictive_check(fit["function"], number=50, seed=1)
     assert not check.pictures.bars
     assert np.isclose(check.pictures.edges, 3).any()  # no bin on both sides of the range's end
     assert check.pictures.observed[""].sum() == patients.sizes["patient"]

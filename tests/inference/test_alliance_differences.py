@@ -13,8 +13,8 @@ from alliance.inference.answers.alliance_differences import (
     alliance_differences,
     from_ratings,
 )
-from alliance.inference.draws.datatree import posterior
-from alliance.inference.scores.expected_scores import flat
+from alliance.inference.draws.datatree import draws_of, flat
+from alliance.inference.posterior import Posterior
 
 Array = NDArray[np.float64]
 
@@ -163,9 +163,9 @@ def test_therapists_without_ratings_or_with_one_are_told_as_far_as_possible() ->
 def test_where_the_model_has_a_part_for_the_alliance_it_answers() -> None:
     fit = example_fit(alliance="within_between")
     design = fit.design("function")
-    draws = posterior(fit.trees["function"])
+    draws = draws_of(fit.trees["function"])
     ratings = fit.patients("function")["moderator"].values
-    found = by_label(alliance_differences(design, draws, ratings))
+    found = by_label(alliance_differences(Posterior(design, draws), ratings))
     centre, unit = design.scaling.moderator
     between = unit * flat(draws, "moderator_therapist_sd")
     within = unit * flat(draws, "moderator_residual_sd")

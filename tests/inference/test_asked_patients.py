@@ -14,16 +14,15 @@ from alliance.inference.patients.asked_patients import (
     patient_grid,
     therapist_labels,
     trial_patients,
-    trial_rows,
     with_alliance,
 )
-from alliance.inference.patients.extrapolation import beyond, observed_range, require_observed
-from alliance.inference.scores.predictor import NEW
+from alliance.inference.ranges import beyond, require_observed
+from alliance.inference.scores.therapist_parts import NEW
 
 
 def test_by_default_one_patient_stands_at_the_analysed_patients_means() -> None:
     fit = example_fit(covariates=("age", "sex"))
-    patients, analysed = patient_grid(fit, "function"), fit.patients("function")
+    patients, analysed = patient_grid(fit["function"]), fit.patients("function")
     assert len(patients) == 1
     assert patients.rows.moderator[0] == pytest.approx(analysed["moderator"].mean().item())
     assert patients.rows.baseline is not None
@@ -32,14 +31,13 @@ def test_by_default_one_patient_stands_at_the_analysed_patients_means() -> None:
     np.testing.assert_allclose(patients.rows.covariates[0], means, rtol=1e-12)
     assert 0 < means[1] < 1
     assert not patients.alliance_named
-    assert patient_grid(fit, "gpe").rows.baseline is None
+    assert patient_grid(fit["gpe"]).rows.baseline is None
 
 
 def test_a_grid_has_every_combination_and_the_alliance_varies_fastest() -> None:
     fit = example_fit(covariates=("age", "sex"))
     patients = patient_grid(
-        fit,
-        "function",
+        fit["function"],
         alliance=[80, 90],
         baseline=[5, 10, 15],
         covariates={"sex": ["M", "F"], "age": ["40"]},
@@ -82,19 +80,19 @@ def test_what_is_not_there_is_refused(
     outcome: str, values: dict[str, Any], problem: str, remedy: str
 ) -> None:
     with pytest.raises(InputError) as refused:
-        patient_grid(example_fit(covariates=("age", "sex")), outcome, **values)
+        patient_grid(example_fit(covariates=("age", "sex"))[outcome], **values)
     assert problem in refused.value.problem
     assert remedy in refused.value.remedy
 
 
 def test_a_study_without_covariates_says_so() -> None:
     with pytest.raises(InputError, match="names no covariates"):
-        patient_grid(example_fit(), "function", covariates={"age": [50]})
+        patient_grid(example_fit()["function"], covariates={"age": [50]})
 
 
 def test_the_trials_patients_keep_their_arms_therapists_and_values() -> None:
     fit = example_fit()
-    patients, analysed = trial_patients(fit, "gpe"), fit.patients("gpe")
+    patients, analysed = trial_patients(fit["gpe"]), fit.patients("gpe")
     np.testing.assert_array_equal(patients.rows.arm_index, analysed["arm_index"].values)
     np.testing.assert_array_equal(patients.rows.moderator, analysed["moderator"].values)
     assert patients.therapists is not None
@@ -107,8 +105,8 @@ def test_the_trials_patients_keep_their_arms_therapists_and_values() -> None:
 
 def test_patients_are_imagined_with_each_value_of_the_alliance() -> None:
     fit = example_fit()
-    own = trial_patients(fit, "function")
-    patients = with_alliance(fit, own, [30, 90], extrapolate=True)
+    own = trial_patients(fit["function"])
+    patients = with_alliance(fit[own.outcome], own, [30, 90], extrapolate=True)
     assert len(patients) == 2 * len(own)
     assert patients.rows.moderator.tolist() == len(own) * [30, 90]
     assert patients.extrapolated.tolist() == len(own) * [True, False]
@@ -118,14 +116,14 @@ def test_patients_are_imagined_with_each_value_of_the_alliance() -> None:
     assert patients.names[:4] == ("1", "1", "2", "2")
     assert not patients.of_trial
     with pytest.raises(InputError, match="30 lies outside"):
-        with_alliance(fit, own, [30, 90])
+        with_alliance(fit[own.outcome], own, [30, 90])
 
 
 def test_the_range_that_was_observed_is_that_of_the_ratings_there_are() -> None:
     fit = example_fit(missing_alliance="impute")
-    rows = trial_rows(fit, "function")
+    rows = fit["function"].rows
     assert np.isnan(rows.moderator).any()
-    low, high = observed_range(rows)
+    low, high = fit["function"].observed_alliance
     seen = rows.moderator[~np.isnan(rows.moderator)]
     assert (low, high) == (seen.min(), seen.max())
 
@@ -144,7 +142,7 @@ def test_values_at_the_ends_count_as_observed_and_beyond_them_as_extrapolated() 
 def test_therapists_are_chosen_by_word_by_id_or_with_the_patients() -> None:
     fit = example_fit()
     design = fit.design("function")
-    grid, own = patient_grid(fit, "function"), trial_patients(fit, "function")
+    grid, own = patient_grid(fit["function"]), trial_patients(fit["function"])
     assert choose_therapist(design, grid, None) == NEW
     assert choose_therapist(design, own, None).kind == "known"
     assert choose_therapist(design, own, None) == choose_therapist(design, own, "own")

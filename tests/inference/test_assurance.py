@@ -25,7 +25,7 @@ from alliance.inference.many_fits.assurance import (
     require_grid,
 )
 from alliance.inference.many_fits.task_store import open_store
-from alliance.models.design.design import sum_to_zero_basis
+from alliance.models.design.encoding import sum_to_zero_basis
 
 NOTHING = Assumptions(0.3, 0.5, 0.0, 0.0)
 USUAL = Criterion(0.975, 0.0)

@@ -14,12 +14,12 @@ from scipy import special, stats
 from alliance.data_prep.errors import InputError
 from alliance.inference.answers.averages import average
 from alliance.inference.answers.predictions import predict
-from alliance.inference.draws.datatree import posterior
+from alliance.inference.draws.datatree import draws_of
+from alliance.inference.estimands.average_response import average_response
 from alliance.inference.patients.asked_patients import patient_grid, trial_patients
+from alliance.inference.posterior import Posterior
 from alliance.inference.runs.fit import Fit
-from alliance.inference.scores import predictor as predictor_module
-from alliance.inference.scores.expected_scores import average_response
-from alliance.inference.scores.score_thresholds import Thresholds
+from alliance.inference.scores.thresholds import Thresholds
 from alliance.models.design.design import Design
 
 Array = NDArray[np.float64]
@@ -61,7 +61,7 @@ def brute_force(
     fit: Fit, outcome: str, patients: Any, arm: int, therapist: str, threshold: float
 ) -> tuple[Array, Array]:
     """Mean expected score and share above a threshold in each draw: loop over loop."""
-    design, draws = fit.design(outcome), posterior(fit.trees[outcome])
+    design, draws = fit.design(outcome), draws_of(fit.trees[outcome])
     rows = patients.rows.in_arm(arm)
     means, shares = [], []
     for chain, number in np.ndindex(draws.sizes["chain"], draws.sizes["draw"]):
@@ -144,12 +144,11 @@ def test_averages_over_the_trials_patients_are_those_of_loops(
     therapist: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(predictor_module, "BLOCK_NUMBERS", 300)  # several blocks
+    monkeypatch.setattr("alliance.inference.draws.blocks.BLOCK_NUMBERS", 300)  # several blocks
     fit = example_fit(likelihood, chains=1, draws=2, alliance=alliance)
-    patients = trial_patients(fit, outcome)
+    patients = trial_patients(fit[outcome])
     found = average(
-        fit,
-        outcome,
+        fit[outcome],
         patients,
         therapist=therapist,
         arms=["MCE", "GE"],
@@ -182,9 +181,9 @@ def test_averages_over_the_trials_patients_are_those_of_loops(
 def test_arm_effects_that_vary_between_therapists_are_integrated_too(therapist: str) -> None:
     """At the means: the variance of arm effects joins that of intercepts, whatever the arm."""
     fit = example_fit("native", chains=1, draws=3, therapist_by_arm=True)
-    design, draws = fit.design("gpe"), posterior(fit.trees["gpe"])
-    patients = patient_grid(fit, "gpe")
-    found = average(fit, "gpe", patients, therapist=therapist)
+    design, draws = fit.design("gpe"), draws_of(fit.trees["gpe"])
+    patients = patient_grid(fit["gpe"])
+    found = average(fit["gpe"], patients, therapist=therapist)
     for number in range(3):
         draw = draws.isel(chain=0, draw=number)
         for arm in range(3):
@@ -223,14 +222,14 @@ def test_it_matters_over_whom_is_averaged_where_the_link_is_curved() -> None:
     """Every one of these is right for its question; see the tests against loops."""
     fit = curved_fit()
     low, high = fit.study.outcomes["function"].range
-    grid = patient_grid(fit, "function", baseline=[8, 14, 20])
+    grid = patient_grid(fit["function"], baseline=[8, 14, 20])
     sets = {
-        "trial": trial_patients(fit, "function"),
+        "trial": trial_patients(fit["function"]),
         "grid": grid,
-        "means": patient_grid(fit, "function"),
+        "means": patient_grid(fit["function"]),
     }
     found = {
-        (whom, therapist): average(fit, "function", patients, therapist=therapist)
+        (whom, therapist): average(fit["function"], patients, therapist=therapist)
         .table["expected"]
         .iloc[0]
         for whom, patients in sets.items()
@@ -249,12 +248,12 @@ def test_it_matters_over_whom_is_averaged_where_the_link_is_curved() -> None:
 
 def test_it_does_not_matter_for_a_gaussian_outcome() -> None:
     fit = example_fit()
-    patients = trial_patients(fit, "function", alliance=[80.0])
+    patients = trial_patients(fit["function"], alliance=[80.0])
     new, ordinary = (
-        average(fit, "function", patients, therapist=name).draws["expected"].values
+        average(fit["function"], patients, therapist=name).draws["expected"].values
         for name in ("new", "average")
     )
-    at_means = average(fit, "function", patient_grid(fit, "function", alliance=[80.0]))
+    at_means = average(fit["function"], patient_grid(fit["function"], alliance=[80.0]))
     np.testing.assert_allclose(new, ordinary, rtol=1e-12)
     np.testing.assert_allclose(at_means.draws["expected"].values, ordinary, rtol=1e-12)
 
@@ -265,9 +264,9 @@ def test_one_new_therapist_and_the_mean_over_new_ones_have_one_mean_and_two_spre
 ) -> None:
     """A single therapist's deviation is in the interval of a prediction, not in an average's."""
     fit = example_fit(likelihood, draws=5000)
-    patients = patient_grid(fit, "function")
-    one = predict(fit, "function", patients, therapist="new").table
-    mean = average(fit, "function", patients, therapist="new").table
+    patients = patient_grid(fit["function"])
+    one = predict(fit["function"], patients, therapist="new").table
+    mean = average(fit["function"], patients, therapist="new").table
     # The difference is that of 10,000 deviations of one therapist from the mean over all.
     error = np.sqrt(one["expected_sd"] ** 2 - mean["expected_sd"] ** 2) / np.sqrt(10_000)
     assert (np.abs(one["expected"] - mean["expected"]) < 4 * error).all()
@@ -282,29 +281,29 @@ def test_an_alliance_that_is_a_parameter_is_averaged_as_the_model_has_it(setting
     )
     for likelihood, outcome in (("published", "function"), ("native", "gpe")):
         fit = example_fit(likelihood, **changes)
-        found = average(fit, outcome, therapist="average")
-        response = average_response(fit.design(outcome), posterior(fit.trees[outcome]))
+        found = average(fit[outcome], therapist="average")
+        response = average_response(Posterior(fit.design(outcome), draws_of(fit.trees[outcome])))
         got = found.draws["expected"].values.reshape(-1, 3)
-        np.testing.assert_allclose(got, response.expected, rtol=1e-10)
+        np.testing.assert_allclose(got, response["expected"], rtol=1e-10)
 
 
 def test_named_values_of_the_alliance_give_one_average_each() -> None:
     fit = example_fit("native")
-    found = average(fit, "function", trial_patients(fit, "function", alliance=[80, 95]))
+    found = average(fit["function"], trial_patients(fit["function"], alliance=[80, 95]))
     assert found.table["moderator"].tolist() == 3 * [80] + 3 * [95]
     assert found.contrasts["moderator"].tolist() == 3 * [80] + 3 * [95]
-    alone = average(fit, "function", trial_patients(fit, "function", alliance=[95]))
+    alone = average(fit["function"], trial_patients(fit["function"], alliance=[95]))
     np.testing.assert_allclose(
         found.draws["expected"].values[..., 3:], alone.draws["expected"].values, rtol=1e-12
     )
-    beyond = trial_patients(fit, "function", alliance=[20, 95], extrapolate=True)
-    assert average(fit, "function", beyond).table["extrapolated"].tolist() == 3 * [True] + 3 * [
+    beyond = trial_patients(fit["function"], alliance=[20, 95], extrapolate=True)
+    assert average(fit["function"], beyond).table["extrapolated"].tolist() == 3 * [True] + 3 * [
         False
     ]
 
 
 def test_one_arm_has_no_contrasts() -> None:
-    found = average(example_fit(), "gpe", arms=["SMT"])
+    found = average(example_fit()["gpe"], arms=["SMT"])
     assert found.table["arm"].tolist() == ["SMT"]
     assert len(found.contrasts) == 0
 
@@ -320,7 +319,7 @@ def test_one_arm_has_no_contrasts() -> None:
 )
 def test_bad_queries_are_refused(changes: dict[str, Any], problem: str) -> None:
     with pytest.raises(InputError, match=problem):
-        average(example_fit(), "gpe", **changes)
-    grid = patient_grid(example_fit(), "gpe")
+        average(example_fit()["gpe"], **changes)
+    grid = patient_grid(example_fit()["gpe"])
     with pytest.raises(InputError, match="without therapists of their own"):
-        average(example_fit(), "gpe", grid, therapist="own")
+        average(example_fit()["gpe"], grid, therapist="own")

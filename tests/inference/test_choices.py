@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from alliance.data_prep.errors import InputError
-from alliance.data_prep.study.description import ModelSettings, narrowed
+from alliance.data_prep.study.description import narrowed
+from alliance.data_prep.study.parts import ModelSettings
 from alliance.inference.runs.choices import Choice, model_choices
 from alliance.inference.runs.fit import Fit
 from alliance.models.families.families import FAMILIES

@@ -22,7 +22,7 @@ from alliance.data_prep.study.description import narrowed
 from alliance.data_prep.trial.trial import trial_from_frame
 from alliance.inference.answers.averages import average
 from alliance.inference.answers.effects import effects_along
-from alliance.inference.draws.datatree import posterior
+from alliance.inference.draws.datatree import draws_of
 from alliance.inference.estimands.compared_at import (
     mean_alliance,
     place_in_words,
@@ -31,6 +31,7 @@ from alliance.inference.estimands.compared_at import (
 from alliance.inference.estimands.estimands import estimand_draws
 from alliance.inference.many_fits.calibration import simulated_trial
 from alliance.inference.patients.asked_patients import patient_grid, trial_patients
+from alliance.inference.posterior import Posterior
 from alliance.inference.published.comparison import compare
 from alliance.inference.published.refits import refit
 from alliance.inference.runs.beside import runs_beside
@@ -57,8 +58,8 @@ def drawn(estimands: xr.DataArray, quantity: str) -> np.ndarray:
 
 def averaged(fit: Fit, outcome: str, **asked: Any) -> np.ndarray:
     """Draws (d, K) of expected scores by arm, patients averaged one by one, average therapist."""
-    patients = trial_patients(fit, outcome, **asked)
-    found = average(fit, outcome, patients, therapist="average").draws["expected"]
+    patients = trial_patients(fit[outcome], **asked)
+    found = average(fit[outcome], patients, therapist="average").draws["expected"]
     return found.values.reshape(-1, found.sizes["row"])
 
 
@@ -94,7 +95,7 @@ def test_a_named_alliance_is_that_of_the_effect_curves(likelihood: str) -> None:
     """Straight or curved: what `effects` answers at this alliance, with an average therapist."""
     fit = example_fit(likelihood, missing_alliance="impute")
     for outcome in fit.outcomes:
-        curves = effects_along(fit, outcome, values=[85.0]).curves
+        curves = effects_along(fit[outcome], values=[85.0]).curves
         place = int(np.flatnonzero(curves.moderator == 85.0)[0])
         found = fit.estimands(outcome, at=85.0)
         np.testing.assert_allclose(
@@ -114,37 +115,37 @@ def test_a_curved_link_averages_over_the_patients_at_their_own_alliance() -> Non
             drawn(fit.estimands(outcome), "arm_contrast"), contrasts(scores), atol=1e-9
         )
     assert fit.summary(at=80)["at"].eq(80).all()
-    words = place_in_words(fit, "gpe")
+    words = place_in_words(fit["gpe"])
     assert words.startswith("averaged over the analysed patients, each with their own alliance")
     assert "average therapist" in words
-    assert "each with alliance 80" in place_in_words(fit, "gpe", 80)
+    assert "each with alliance 80" in place_in_words(fit["gpe"], 80)
 
 
 def test_the_table_says_where() -> None:
     fit = example_fit("published", missing_alliance="impute")
     table = fit.summary().set_index(["outcome", "quantity"])["at"]
-    place = mean_alliance(fit, "gpe")
+    place = mean_alliance(fit["gpe"])
     for quantity in ("intercept", "arm_contrast", "therapist_sd", "therapist_icc"):
         np.testing.assert_allclose(table.loc[[("gpe", quantity)]], place)
     for quantity in ("moderator_slope", "interaction", "residual_sd", "therapist_slope_sd"):
         assert table.loc[[("gpe", quantity)]].isna().all()
-    design, draws = fit.design("gpe"), posterior(fit.trees["gpe"])
+    design, draws = fit.design("gpe"), draws_of(fit.trees["gpe"])
     rated = design.X[~design.moderator_missing, design.coefficients.index("moderator")]
     latent = draws["moderator_latent"].mean(("chain", "draw")).values
     mean, sd = design.scaling.moderator
     assert place == pytest.approx(mean + sd * (rated.sum() + latent.sum()) / len(design.y))
     missing = int(design.moderator_missing.sum())
     assert f"alliance {place:.4g}, the mean of the analysed patients ({missing} imputed)" in (
-        place_in_words(fit, "gpe")
+        place_in_words(fit["gpe"])
     )
 
 
 def test_the_mean_of_rated_patients_is_left_exactly_alone() -> None:
     """Without latent ratings no digit moves: the mean is zero but for rounding."""
     fit = example_fit("published")
-    design, draws = fit.design("gpe"), posterior(fit.trees["gpe"])
-    assert not standard_alliance(design, draws).any()
-    assert (mean_alliance(fit, "gpe")) == design.scaling.moderator[0]
+    design, draws = fit.design("gpe"), draws_of(fit.trees["gpe"])
+    assert not standard_alliance(Posterior(design, draws)).any()
+    assert (mean_alliance(fit["gpe"])) == design.scaling.moderator[0]
 
 
 def test_outcomes_of_a_joint_scale_have_their_own_patients_mean() -> None:
@@ -153,14 +154,14 @@ def test_outcomes_of_a_joint_scale_have_their_own_patients_mean() -> None:
     spec = ModelSpec("example")
     design = build_design(patients, spec, None, (75.0, 10.0))
     draws = posterior_of(design, 1, 2, {"beta": {"arm[1]": 0.3, "interaction[1]": 0.2}})
-    found = standard_alliance(design, draws)
+    found = standard_alliance(Posterior(design, draws))
     np.testing.assert_allclose(found, (patients["moderator"].values.mean() - 75) / 10)
 
 
 def test_the_spread_between_therapists_belongs_to_the_alliance_too() -> None:
     """sd_u^2 + 2 rho sd_u sd_v a + sd_v^2 a^2, the variance of u + a v."""
     fit = example_fit("published")
-    draws, scaling = posterior(fit.trees["gpe"]), fit.design("gpe").scaling
+    draws, scaling = draws_of(fit.trees["gpe"]), fit.design("gpe").scaling
     at = 96.0
     a = (at - scaling.moderator[0]) / scaling.moderator[1]
     u, v, rho = (
@@ -240,7 +241,7 @@ class TestRefits:
         fit = example_fit("published", missing_alliance="impute")
         table = compare(fit)
         for outcome in fit.outcomes:
-            place = mean_alliance(fit, outcome)
+            place = mean_alliance(fit[outcome])
             assert place != pytest.approx(fit.linear_design(outcome).scaling.moderator[0], rel=1e-6)
             expected = refit(fit.linear_design(outcome), at=place)
             expected = expected[expected["quantity"] == "arm_contrast"]
@@ -259,7 +260,7 @@ def test_simulated_truth_is_at_the_mean_of_the_true_alliances(kind: str) -> None
     fit = example_fit("published", **LATENT[kind])
     design = fit.design("gpe")
     made = simulated_trial(design, Priors(), np.random.default_rng(3))
-    truth = estimand_draws(made.design, made.draws)
+    truth = estimand_draws(Posterior(made.design, made.draws))
     alliance = made.design.X[:, design.coefficients.index("moderator")].copy()
     latent = made.draws["latent_patient"].values
     alliance[latent] = made.draws["moderator_latent"].values[0, 0]
@@ -278,7 +279,7 @@ class TestWhereItMayBe:
             with pytest.raises(InputError, match="lies outside what was observed"):
                 ask(at=low - 1)
             ask(at=low - 1, extrapolate=True)
-        assert f"(extrapolated: ratings run from {low:g} to" in place_in_words(fit, "gpe", low - 1)
+        assert f"(extrapolated: ratings run from {low:g} to" in place_in_words(fit["gpe"], low - 1)
 
     @pytest.mark.parametrize("at", [500.0, float("nan")])
     def test_off_the_scale_is_refused_in_any_case(self, at: float) -> None:
@@ -290,8 +291,8 @@ class TestWhereItMayBe:
         plain, imputed = example_fit("published"), example_fit(missing_alliance="impute")
         table = runs_beside({"plain": plain, "imputed": imputed})
         own = table[(table["outcome"] == "gpe") & (table["quantity"] == "arm_contrast")]
-        assert own["plain_at"].iloc[0] == pytest.approx(mean_alliance(plain, "gpe"))
-        assert own["imputed_at"].iloc[0] == pytest.approx(mean_alliance(imputed, "gpe"))
+        assert own["plain_at"].iloc[0] == pytest.approx(mean_alliance(plain["gpe"]))
+        assert own["imputed_at"].iloc[0] == pytest.approx(mean_alliance(imputed["gpe"]))
         both = runs_beside({"plain": plain, "imputed": imputed}, at=90)
         own = both[both["quantity"] == "arm_contrast"]
         assert own["plain_at"].eq(90).all()
@@ -299,15 +300,15 @@ class TestWhereItMayBe:
 
     def test_one_patient_at_the_means_stands_there_too(self) -> None:
         fit = example_fit("published", missing_alliance="impute")
-        asked = patient_grid(fit, "gpe")
-        assert asked.rows.moderator[0] == pytest.approx(mean_alliance(fit, "gpe"))
+        asked = patient_grid(fit["gpe"])
+        assert asked.rows.moderator[0] == pytest.approx(mean_alliance(fit["gpe"]))
 
 
 def test_the_manifest_says_where(made_fit: Fit, tmp_path: Path) -> None:
     save_fit(made_fit, tmp_path / "run")
     kept = json.loads((tmp_path / "run" / "manifest.json").read_text(encoding="utf-8"))
     assert kept["compared_at"] == {
-        name: {"mean": mean_alliance(made_fit, name), "contrasts": "at the mean"}
+        name: {"mean": mean_alliance(made_fit[name]), "contrasts": "at the mean"}
         for name in made_fit.outcomes
     }
     again = load_fit(tmp_path / "run")
@@ -321,7 +322,7 @@ def test_a_registry_without_rows_has_its_own_mean(tmp_path: Path) -> None:
     profile = find_profile("ci")
     rowless = fit_registry(load_registry(study, tmp_path), profile, 5, engine="instant")
     fit = fit_trial(trial_from_frame(study, made.frame), profile, 5, engine="instant")
-    assert mean_alliance(rowless, "pain") == pytest.approx(mean_alliance(fit, "pain"))
+    assert mean_alliance(rowless["pain"]) == pytest.approx(mean_alliance(fit["pain"]))
     one, other = fit.summary(at=95), rowless.summary(at=95)
     np.testing.assert_allclose(one["mean"], other["mean"], rtol=1e-6, atol=1e-6)
     # The range of the ratings is not kept; the scale is.
@@ -371,10 +372,11 @@ def test_ratings_missing_when_low_do_not_move_the_contrast() -> None:
     spec = ModelSpec("example", "none", moderator=ModeratorSpec(missing="impute"))
     design = build_design(patients, spec)
     tree, _ = fit_outcome(design, spec.priors, find_profile("ci"), 3)
-    draws = drawn(estimand_draws(design, posterior(tree)), "arm_contrast")[:, 0]
+    draws = drawn(estimand_draws(Posterior(design, draws_of(tree))), "arm_contrast")[:, 0]
     assert abs(draws.mean() - truth) < 3 * draws.std()
     rated = drawn(
-        estimand_draws(design, posterior(tree), at=design.scaling.moderator[0]), "arm_contrast"
+        estimand_draws(Posterior(design, draws_of(tree)), at=design.scaling.moderator[0]),
+        "arm_contrast",
     )
     assert abs(rated.mean() - truth) > 3 * draws.std()
 
@@ -382,7 +384,7 @@ def test_ratings_missing_when_low_do_not_move_the_contrast() -> None:
 def test_scaling_is_no_part_of_the_answer() -> None:
     """Another centre and unit of the standardised alliance leaves the contrast at 90 what it is."""
     fit = example_fit("published")
-    design, draws = fit.design("gpe"), posterior(fit.trees["gpe"])
+    design, draws = fit.design("gpe"), draws_of(fit.trees["gpe"])
     mean, sd = design.scaling.moderator
     beta = draws["beta"].copy(deep=True)
     names = beta["coefficient"].values.tolist()
@@ -397,7 +399,7 @@ def test_scaling_is_no_part_of_the_answer() -> None:
     other = draws.assign(beta=beta)
     for quantity in ("arm_contrast", "intercept"):
         np.testing.assert_allclose(
-            drawn(estimand_draws(moved, other, at=90.0), quantity),
-            drawn(estimand_draws(design, draws, at=90.0), quantity),
+            drawn(estimand_draws(Posterior(moved, other), at=90.0), quantity),
+            drawn(estimand_draws(Posterior(design, draws), at=90.0), quantity),
             rtol=1e-9,
         )

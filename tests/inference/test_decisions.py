@@ -15,9 +15,7 @@ from scipy import stats
 from alliance.data_prep.errors import InputError
 from alliance.inference.answers.averages import average
 from alliance.inference.answers.decisions import COLUMNS, Decisions, decisions
-from alliance.inference.answers.yardsticks import Yardstick
-from alliance.inference.patients.asked_patients import trial_rows
-from alliance.inference.scores.score_thresholds import Thresholds
+from alliance.inference.scores.thresholds import Thresholds
 from alliance.models.design.design import Design
 
 VALUE = 84.5
@@ -46,10 +44,10 @@ def test_effects_and_shares_are_those_of_a_loop_over_patients(
     """Without therapist effects nothing is drawn, and every number can be counted."""
     fit = fit_of(outcome, one_draw, family=family, better=better, **NO_THERAPISTS)
     threshold, reach = 2.0, 1.0 if outcome == "gpe" else 15.0
-    yardstick = Yardstick(threshold, reach=reach)
-    answer = decisions(fit, outcome, yardstick, values=[VALUE])
+    thresholds = Thresholds(better_by=threshold, reach=reach)
+    answer = decisions(fit[outcome], thresholds, values=[VALUE])
     upwards = better == "higher"
-    baseline = trial_rows(fit, outcome).baseline
+    baseline = fit[outcome].rows.baseline
 
     def reached(design: Design, draw: xr.Dataset, predictor: float, _row: int) -> float:
         return chance_of(design, draw, predictor, reach, upwards=upwards)
@@ -89,7 +87,7 @@ def test_shares_of_new_therapists_hold_the_therapists_variance() -> None:
     posterior = fixed(total, beta={"arm[1]": 0.5}, residual_sd=residual, therapist_sd=spread)
     fit = fit_of(posterior=posterior, therapist="intercept")
     design, reach = fit.design("function"), 24.5  # where a whole score of 25 begins
-    answer = decisions(fit, "function", Yardstick(reach=25), values=[VALUE], seed=3)
+    answer = decisions(fit["function"], Thresholds(reach=25), values=[VALUE], seed=3)
     mean, sd = design.scaling.outcome
     predictor = 0.5 / np.sqrt(2)  # the first arm of the orthonormal basis
     standard = (predictor - (reach - mean) / sd) / np.hypot(residual, spread)
@@ -125,8 +123,8 @@ def test_shares_agree_with_averages_over_new_therapists(family: str) -> None:
         **own,
     )
     fit = fit_of(posterior=posterior, family=family)
-    answer = decisions(fit, "function", Yardstick(threshold=3), seed=4)
-    other = average(fit, "function", therapist="new", thresholds=Thresholds(change=3))
+    answer = decisions(fit["function"], Thresholds(better_by=3), seed=4)
+    other = average(fit["function"], therapist="new", thresholds=Thresholds(change=3))
     for arm, share in zip(other.table["arm"], other.table["prob_change"], strict=True):
         found = row(answer, "share_improved", arm)
         assert found["mean"] == pytest.approx(share, abs=4 * found["sd"] / np.sqrt(total))
@@ -137,16 +135,16 @@ def test_one_new_therapist_treats_in_all_arms_and_at_all_values() -> None:
     """The therapists' common effect cancels from a difference far more than from two therapists."""
     posterior = fixed(2000, beta={}, residual_sd=0.6, therapist_sd=0.8)
     fit = fit_of(posterior=posterior, therapist="intercept")
-    answer = decisions(fit, "function", Yardstick(reach=20), values=[VALUE])
+    answer = decisions(fit["function"], Thresholds(reach=20), values=[VALUE])
     assert row(answer, "share_reaching", "GE", VALUE)["sd"] > 0.1
     assert row(answer, "share_reaching_contrast", "MCE-GE", VALUE)["sd"] < 1e-12
-    again = decisions(fit, "function", Yardstick(reach=20), values=[VALUE])
+    again = decisions(fit["function"], Thresholds(reach=20), values=[VALUE])
     pd.testing.assert_frame_equal(answer.table, again.table)
 
 
 def test_at_their_own_alliance_effects_are_those_of_the_summary() -> None:
     fit = fit_of("gpe", family="ordinal")
-    answer = decisions(fit, "gpe", Yardstick(rope=(-1, 1)))
+    answer = decisions(fit["gpe"], Thresholds(equivalence=(-1, 1)))
     summary = fit.summary().set_index(["quantity", "level"])
     for level in ("MCE-GE", "SMT-GE", "SMT-MCE"):
         told = summary.loc[("arm_contrast", level)]
@@ -160,10 +158,12 @@ def test_chances_are_shares_of_draws() -> None:
         return therapist_posterior(design, chains=2, draws=100)
 
     fit = fit_of("function", many, better="lower")
-    answer = decisions(fit, "function", Yardstick(2, (-1, 3)), values=[VALUE])
+    answer = decisions(
+        fit["function"], Thresholds(better_by=2, equivalence=(-1, 3)), values=[VALUE]
+    )
     from alliance.inference.answers.effects import effects_along
 
-    curves = effects_along(fit, "function", values=[VALUE]).curves
+    curves = effects_along(fit["function"], values=[VALUE]).curves
     place = int(np.searchsorted(curves.moderator, VALUE))
     draws = curves.expected[:, 2, place] - curves.expected[:, 0, place]
     found = row(answer, "arm_contrast", "SMT-GE", VALUE)
@@ -175,9 +175,9 @@ def test_chances_are_shares_of_draws() -> None:
 
 def test_without_values_the_quartiles_of_the_ratings_are_shown() -> None:
     fit = fit_of()
-    answer = decisions(fit, "function", Yardstick(threshold=1))
+    answer = decisions(fit["function"], Thresholds(better_by=1))
     assert tuple(answer.table.columns) == COLUMNS
-    ratings = trial_rows(fit, "function").moderator
+    ratings = fit["function"].rows.moderator
     shown = answer.table["moderator"].dropna().unique()
     np.testing.assert_allclose(shown, np.quantile(ratings, [0.25, 0.5, 0.75]))
     assert answer.table["moderator"].isna().any()
@@ -185,14 +185,16 @@ def test_without_values_the_quartiles_of_the_ratings_are_shown() -> None:
 
 def test_nothing_has_a_default() -> None:
     with pytest.raises(InputError, match=r"Nothing is asked.*no threshold has a default"):
-        decisions(fit_of(), "function", Yardstick())
+        decisions(fit_of()["function"], Thresholds())
 
 
 def test_values_beyond_the_ratings_are_refused_or_marked() -> None:
     fit = fit_of()
     with pytest.raises(InputError, match="20 lies outside what was observed"):
-        decisions(fit, "function", Yardstick(1), values=[20.0])
-    answer = decisions(fit, "function", Yardstick(1), values=[20.0, VALUE], extrapolate=True)
+        decisions(fit["function"], Thresholds(better_by=1), values=[20.0])
+    answer = decisions(
+        fit["function"], Thresholds(better_by=1), values=[20.0, VALUE], extrapolate=True
+    )
     marked = answer.table.loc[answer.table["extrapolated"], "moderator"]
     assert set(marked) == {20.0}
     assert not answer.table.loc[answer.table["moderator"].isna(), "extrapolated"].any()

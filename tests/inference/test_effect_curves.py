@@ -9,21 +9,19 @@ from numpy.typing import NDArray
 from prediction_examples import posterior_of
 
 from alliance.data_prep.errors import InputError
-from alliance.inference.answers import effect_curves as effect_curves_module
-from alliance.inference.answers.effect_curves import (
-    NODES,
+from alliance.inference.answers.effects import (
     ArmCurves,
     Contrast,
     arm_curves,
     find_contrasts,
-    require_on_scale,
     value_grid,
 )
-from alliance.inference.draws.datatree import posterior
+from alliance.inference.draws.datatree import draws_of
 from alliance.inference.estimands.estimands import linear_estimands
-from alliance.inference.patients.asked_patients import trial_rows
+from alliance.inference.posterior import Posterior
+from alliance.inference.ranges import require_on_scale
 from alliance.inference.runs.fit import Fit
-from alliance.inference.scores.expected_scores import coefficients
+from alliance.inference.scores.questions import NODES
 from alliance.inference.scores.therapist_parts import (
     NEW,
     TherapistChoice,
@@ -39,8 +37,7 @@ DRAWS = 8  # of `therapist_posterior`
 
 
 def curves(fit: Fit, outcome: str, part: TherapistPart | None = None) -> ArmCurves:
-    design, draws = fit.design(outcome), posterior(fit.trees[outcome])
-    return arm_curves(design, draws, trial_rows(fit, outcome), VALUES, "higher", part)
+    return arm_curves(fit[outcome], VALUES, part)
 
 
 @pytest.mark.parametrize("interaction", [False, True])
@@ -48,9 +45,9 @@ def curves(fit: Fit, outcome: str, part: TherapistPart | None = None) -> ArmCurv
 def test_a_linear_link_gives_the_linear_formula(family: str, interaction: bool) -> None:
     """Contrast at the mean plus interaction times the distance from it, and the level likewise."""
     fit = fit_of(family=family, interaction=interaction)
-    design, draws = fit.design("function"), posterior(fit.trees["function"])
+    design, draws = fit.design("function"), draws_of(fit.trees["function"])
     linear = linear_estimands(design)
-    beta = np.stack(list(coefficients(draws, design).values()), axis=1)
+    beta = Posterior(design, draws).beta
     by_label = dict(
         zip(linear.labels, linear.matrix @ beta.T + linear.offset[:, None], strict=True)
     )
@@ -61,7 +58,7 @@ def test_a_linear_link_gives_the_linear_formula(family: str, interaction: bool) 
         if interaction:
             formula = formula + by_label["interaction", which.level][:, None] * distance
         np.testing.assert_allclose(
-            found.contrast(which), np.broadcast_to(formula, (DRAWS, 3)), rtol=1e-10, atol=1e-10
+            which.of(found.expected), np.broadcast_to(formula, (DRAWS, 3)), rtol=1e-10, atol=1e-10
         )
     level = by_label["intercept", ""][:, None]
     level = level + by_label["moderator_slope", "average"][:, None] * distance
@@ -88,10 +85,10 @@ def test_a_known_therapist_brings_their_effects(outcome: str, family: str) -> No
         moderator=ModeratorSpec(structure="within_between"),
         therapist_by_arm=True,
     )
-    design, draws = fit.design(outcome), posterior(fit.trees[outcome])
+    design, draws = fit.design(outcome), draws_of(fit.trees[outcome])
     name = design.therapists[2]
     generator = np.random.default_rng(0)
-    part = therapist_part(design, draws, TherapistChoice.known(name), 1, generator)
+    part = therapist_part(Posterior(design, draws), TherapistChoice.known(name), 1, generator)
     found = curves(fit, outcome, part).expected
     for number, arm, k in ((1, 0, 2), (6, 2, 0)):
         loop = looped(fit, outcome, number, arm, float(VALUES[k]), expected, name)
@@ -109,8 +106,8 @@ def test_a_new_therapist_adds_the_variance_of_therapists() -> None:
         "therapist_correlation": correlation,
     }
     fit = fit_of(posterior=lambda design: posterior_of(design, 1, total, parameters))
-    design, draws = fit.design("function"), posterior(fit.trees["function"])
-    part = therapist_part(design, draws, NEW, 1, np.random.default_rng(1))
+    design, draws = fit.design("function"), draws_of(fit.trees["function"])
+    part = therapist_part(Posterior(design, draws), NEW, 1, np.random.default_rng(1))
     found = curves(fit, "function", part)
     z = (VALUES - design.scaling.moderator[0]) / design.scaling.moderator[1]
     variance = sd**2 + 2 * correlation * sd * slope_sd * z + slope_sd**2 * z**2
@@ -120,13 +117,13 @@ def test_a_new_therapist_adds_the_variance_of_therapists() -> None:
     )
     assert np.ptp(variance) > 0.1
     # One therapist treats in all arms: without arm effects between them contrasts stay fixed.
-    np.testing.assert_allclose(found.contrast(Contrast("", 1, 0)), 0, atol=1e-10)
+    np.testing.assert_allclose(Contrast("", 1, 0).of(found.expected), 0, atol=1e-10)
 
 
 def test_a_latent_alliance_leaves_the_curve_as_it_is() -> None:
     """Everybody is imagined with the same alliance: their own plays no part."""
     fit = fit_of("gpe", family="ordinal", moderator=ModeratorSpec(reliability=0.7))
-    draws = posterior(fit.trees["gpe"])
+    draws = draws_of(fit.trees["gpe"])
     assert "moderator_latent" in draws
     found = curves(fit, "gpe").expected
     loop = looped(fit, "gpe", 2, 1, float(VALUES[0]), expected)
@@ -139,7 +136,7 @@ def test_draws_taken_in_blocks_are_draws_taken_together(
 ) -> None:
     fit = fit_of(family=family)
     together = curves(fit, "function").expected
-    monkeypatch.setattr(effect_curves_module, "CACHE_NUMBERS", 3000)
+    monkeypatch.setattr("alliance.inference.draws.blocks.BLOCK_NUMBERS", 3000)
     np.testing.assert_allclose(curves(fit, "function").expected, together, rtol=1e-13)
 
 
@@ -147,14 +144,12 @@ def test_draws_taken_in_blocks_are_draws_taken_together(
 def test_many_values_cost_no_exactness(outcome: str, family: str) -> None:
     """A fine grid is interpolated: at the values of a coarse one it says what that says."""
     fit = fit_of(outcome, family=family)
-    design, draws = fit.design(outcome), posterior(fit.trees[outcome])
-    patients = trial_rows(fit, outcome)
     fine = np.linspace(54.0, 112.0, 59)
     assert 3 * len(fine) > NODES >= 3 * 3
-    interpolated = arm_curves(design, draws, patients, fine, "higher").expected
+    interpolated = arm_curves(fit[outcome], fine).expected
     assert np.ptp(interpolated, axis=2).max() > 1  # no flat curves
     for k in range(0, 57, 3):
-        direct = arm_curves(design, draws, patients, fine[k : k + 3], "higher").expected
+        direct = arm_curves(fit[outcome], fine[k : k + 3]).expected
         # Points of the outcome, whose scales are 10 and 27 points long
         np.testing.assert_allclose(interpolated[:, :, k : k + 3], direct, atol=1e-8)
 
@@ -162,11 +157,11 @@ def test_many_values_cost_no_exactness(outcome: str, family: str) -> None:
 def test_the_best_arm_is_the_highest_or_the_lowest_as_the_outcome_has_it() -> None:
     # Three draws of two arms at two values; the second arm is higher in one draw, then in two.
     expected_scores = np.array([[[1.0, 1.0], [2.0, 2.0]], [[1, 1], [0, 3]], [[1, 1], [0.5, 0]]])
-    high = ArmCurves(("A", "B"), "higher", np.array([0.0, 1.0]), expected_scores)
-    low = ArmCurves(("A", "B"), "lower", np.array([0.0, 1.0]), expected_scores)
+    high = ArmCurves(("A", "B"), 1, np.array([0.0, 1.0]), expected_scores)
+    low = ArmCurves(("A", "B"), -1, np.array([0.0, 1.0]), expected_scores)
     np.testing.assert_allclose(high.best(), [[2 / 3, 1 / 3], [1 / 3, 2 / 3]])
     np.testing.assert_allclose(low.best(), [[1 / 3, 2 / 3], [2 / 3, 1 / 3]])
-    np.testing.assert_allclose(high.contrast(Contrast("B-A", 1, 0))[:, 1], [1, 2, -1])
+    np.testing.assert_allclose(Contrast("B-A", 1, 0).of(high.expected)[:, 1], [1, 2, -1])
 
 
 def test_arms_share_the_probability_of_being_best() -> None:

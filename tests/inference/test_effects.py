@@ -12,10 +12,9 @@ from effect_fits import PAIRS, fit_of
 from prediction_examples import therapist_posterior
 
 from alliance.data_prep.errors import InputError
-from alliance.inference.answers.effect_tables import COLUMNS, contrast_chances, effects_table
-from alliance.inference.answers.effects import Effects, effects_along
-from alliance.inference.answers.yardsticks import Yardstick
-from alliance.inference.draws.datatree import posterior
+from alliance.inference.answers.effects import COLUMNS, Effects, effects_along, effects_table
+from alliance.inference.draws.datatree import draws_of
+from alliance.inference.scores.thresholds import Thresholds
 from alliance.models.design.design import Design
 from alliance.models.spec import ModeratorSpec
 
@@ -28,12 +27,12 @@ def many_draws(design: Design) -> xr.Dataset:
 
 def asked(**options: Any) -> Effects:
     fit = fit_of("function", many_draws)
-    return effects_along(fit, "function", **options)
+    return effects_along(fit["function"], **options)
 
 
 @pytest.fixture(scope="module")
 def effects() -> Effects:
-    return asked(yardstick=Yardstick(threshold=2, rope=(-1.5, 1)), grid=9)
+    return asked(thresholds=Thresholds(better_by=2, equivalence=(-1.5, 1)), grid=9)
 
 
 def test_the_table_has_every_value_and_the_short_one_those_shown(effects: Effects) -> None:
@@ -69,11 +68,11 @@ def test_probabilities_are_shares_of_draws(effects: Effects) -> None:
 
 def test_where_lower_is_better_a_threshold_counts_downwards() -> None:
     draws = np.array([-6.0, -5.0, -4.0, 1.0])
-    found = contrast_chances(draws, -1, Yardstick(threshold=5, rope=(-4.5, 2)))
+    found = Thresholds(better_by=5, equivalence=(-4.5, 2)).judge(draws, -1)
     assert found["prob_better"] == 0.75
     assert found["prob_better_by"] == 0.5  # five points lower is five points better
     assert found["prob_equivalent"] == 0.5  # the region is of the contrast as it is printed
-    margin = contrast_chances(draws, -1, Yardstick(threshold=-1))
+    margin = Thresholds(better_by=-1).judge(draws, -1)
     assert margin["prob_better_by"] == 1.0  # nowhere more than one point worse
 
 
@@ -89,7 +88,7 @@ def test_a_contrast_the_other_way_round_has_its_sign_turned() -> None:
 @pytest.mark.parametrize(("outcome", "family"), PAIRS)
 def test_differences_of_slopes_are_those_of_the_summary(outcome: str, family: str) -> None:
     fit = fit_of(outcome, family=family)
-    table = effects_table(effects_along(fit, outcome))
+    table = effects_table(effects_along(fit[outcome]))
     rows = table[table["quantity"] == "interaction"]
     summary = fit.estimands(outcome)
     told = summary.isel(estimand=summary["quantity"].values == "interaction")
@@ -100,7 +99,7 @@ def test_differences_of_slopes_are_those_of_the_summary(outcome: str, family: st
 
 def test_without_an_interaction_there_is_no_difference_of_slopes() -> None:
     fit = fit_of(interaction=False)
-    found = effects_along(fit, "function")
+    found = effects_along(fit["function"])
     assert found.slopes == {}
     table = effects_table(found)
     contrast = table[(table["quantity"] == "arm_contrast") & (table["level"] == "MCE-GE")]
@@ -118,7 +117,7 @@ def test_regions_are_rows_with_their_ends() -> None:
         return draws
 
     fit = fit_of("function", shifted)
-    found = effects_along(fit, "function")
+    found = effects_along(fit["function"])
     table = effects_table(found)
     regions = table[table["quantity"].str.startswith("region")]
     low, high = found.observed
@@ -132,7 +131,7 @@ def test_regions_are_rows_with_their_ends() -> None:
 
 def fit_contrast_mean(found: Effects, level: str) -> float:
     which = next(each for each in found.contrasts if each.level == level)
-    return float(found.curves.contrast(which).mean())
+    return float(which.of(found.curves.expected).mean())
 
 
 def test_values_beyond_the_ratings_are_refused_or_marked() -> None:
@@ -147,7 +146,7 @@ def test_values_beyond_the_ratings_are_refused_or_marked() -> None:
     assert set(curves["moderator"]) == {beyond, 80.0}
     # The simultaneous band now holds for the longer stretch.
     assert found.curves.moderator[0] == beyond
-    band, curves = found.contrast_bands["MCE-GE"], found.curves.contrast(found.contrasts[0])
+    band, curves = found.contrast_bands["MCE-GE"], found.contrasts[0].of(found.curves.expected)
     # One draw lies on the edge itself: it counts as inside whichever way it is rounded.
     inside = (curves >= band.band_lower - 1e-9) & (curves <= band.band_upper + 1e-9)
     assert inside.all(axis=1).mean() >= 0.95
@@ -160,26 +159,26 @@ def test_values_off_the_scale_are_refused_even_so() -> None:
 
 def test_above_a_ceiling_there_may_be_more() -> None:
     fit = fit_of("function", moderator=ModeratorSpec(ceiling=112.0))
-    found = effects_along(fit, "function", values=[115.0], extrapolate=True)
+    found = effects_along(fit["function"], values=[115.0], extrapolate=True)
     assert found.curves.moderator[-1] == 115.0
 
 
 def test_what_does_not_exist_is_refused_with_what_does() -> None:
     fit = fit_of()
     with pytest.raises(InputError, match=r"no outcome 'functoin'. Did you mean 'function'"):
-        effects_along(fit, "functoin")
+        effects_along(fit["functoin"])
     with pytest.raises(InputError, match="no therapist 'T1x'"):
-        effects_along(fit, "function", therapist="T1x")
+        effects_along(fit["function"], therapist="T1x")
     with pytest.raises(InputError, match="no contrast"):
-        effects_along(fit, "function", contrasts=["MCE-XX"])
+        effects_along(fit["function"], contrasts=["MCE-XX"])
     with pytest.raises(InputError, match="not between 0 and 1"):
-        effects_along(fit, "function", interval=95)
+        effects_along(fit["function"], interval=95)
 
 
 def test_a_new_therapist_widens_bands_where_arms_vary_between_therapists() -> None:
     fit = fit_of("function", many_draws, therapist_by_arm=True)
     average, new, again, other = (
-        effects_along(fit, "function", therapist=who, seed=seed)
+        effects_along(fit["function"], therapist=who, seed=seed)
         for who, seed in (("average", 0), ("new", 1), ("new", 1), ("new", 2))
     )
     width = [
@@ -193,14 +192,14 @@ def test_a_new_therapist_widens_bands_where_arms_vary_between_therapists() -> No
 
 def test_the_better_end_decides_which_arm_is_best() -> None:
     high = asked()
-    low = replace(high.curves, better="lower")
+    low = replace(high.curves, direction=-1)
     worst = (low.expected.argmin(axis=1) == 1).mean(axis=0)
     np.testing.assert_allclose(low.best()[1], worst)
     fit = fit_of("function", many_draws, better="lower")
-    table = effects_table(effects_along(fit, "function", values=[80.0]), every=False)
+    table = effects_table(effects_along(fit["function"], values=[80.0]), every=False)
     scores = table[table["quantity"] == "expected_score"]
     assert scores["prob_best"].sum() == pytest.approx(1)
-    curves = effects_along(fit, "function", values=[80.0]).curves
+    curves = effects_along(fit["function"], values=[80.0]).curves
     k = int(np.searchsorted(curves.moderator, 80.0))
     share = (curves.expected[:, :, k].argmin(axis=1) == 1).mean()
     assert scores.set_index("level").loc["MCE", "prob_best"] == pytest.approx(share)
@@ -208,5 +207,5 @@ def test_the_better_end_decides_which_arm_is_best() -> None:
 
 def test_draws_are_those_of_the_posterior() -> None:
     fit = fit_of()
-    draws = posterior(fit.trees["function"])
-    assert len(effects_along(fit, "function").curves.expected) == draws.sizes["chain"] * 4
+    draws = draws_of(fit.trees["function"])
+    assert len(effects_along(fit["function"]).curves.expected) == draws.sizes["chain"] * 4

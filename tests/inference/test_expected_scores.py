@@ -11,14 +11,11 @@ from example_families import OPTIONS, family_design, made_posterior
 from numpy.typing import NDArray
 from scipy import stats
 
+from alliance.inference.estimands.average_response import average_response, response_estimands
 from alliance.inference.estimands.estimands import estimand_draws, linear_estimands
-from alliance.inference.scores import expected_scores as expected_scores_module
-from alliance.inference.scores.expected_scores import (
-    average_response,
-    coefficients,
-    response_estimands,
-)
-from alliance.models.design.design import Design, sum_to_zero_basis
+from alliance.inference.posterior import Posterior
+from alliance.models.design.design import Design
+from alliance.models.design.encoding import sum_to_zero_basis
 from alliance.models.families.families import FAMILIES
 
 Array = NDArray[np.float64]
@@ -127,7 +124,7 @@ def test_averages_over_patients_are_those_of_a_loop(family: str, option: str) ->
     """Levels, contrasts and slopes; with a latent alliance, each draw has its own."""
     design = family_design(family, option, patients=16)
     draws = made_posterior(design)
-    found = estimand_draws(design, draws)
+    found = estimand_draws(Posterior(design, draws))
     labels = list(zip(found["quantity"].values, found["level"].values, strict=True))
     for chain, draw in ((0, 0), (1, 3)):
         values = dict(zip(labels, found.isel(chain=chain, draw=draw).values, strict=True))
@@ -142,14 +139,14 @@ def test_average_slopes_are_weighted_by_the_curve_of_each_arm(family: str) -> No
     """With one slope for all arms on the link's scale, arms still differ on the outcome's."""
     design = family_design(family, interaction=False)
     draws = made_posterior(design)
-    response = average_response(design, draws)
-    found = response_estimands(design, draws, response, design.scaling.moderator[1])
-    beta = coefficients(draws, design)["moderator"] / design.scaling.moderator[1]
+    response = average_response(Posterior(design, draws))
+    found = response_estimands(Posterior(design, draws), response, design.scaling.moderator[1])
+    beta = Posterior(design, draws).coefficient("moderator") / design.scaling.moderator[1]
     np.testing.assert_allclose(
-        found["moderator_slope", "average"], response.slope.mean(axis=1) * beta
+        found["moderator_slope", "average"], response["slope"].mean(axis=1) * beta
     )
     assert ("interaction", "arm A-arm C") not in found
-    assert np.ptp(response.slope, axis=1).min() > 0
+    assert np.ptp(response["slope"], axis=1).min() > 0
 
 
 @pytest.mark.parametrize("family", CURVED)
@@ -164,7 +161,9 @@ def test_variance_is_the_mean_over_patients_and_arms(family: str) -> None:
             probabilities = pmf(design, draw, predictor(design, draw, patient, arm))
             mean = probabilities @ scores
             variances.append(probabilities @ (scores - mean) ** 2)
-    assert average_response(design, draws).variance[1] == pytest.approx(np.mean(variances))
+    assert average_response(Posterior(design, draws))["variance"].mean(axis=1)[1] == pytest.approx(
+        np.mean(variances)
+    )
 
 
 @pytest.mark.parametrize("per_sd", [False, True])
@@ -177,9 +176,11 @@ def test_a_linear_link_gives_back_the_coefficients(
     design = family_design(family, interaction=interaction)
     draws = made_posterior(design)
     unit = 1.0 if per_sd else design.scaling.moderator[1]
-    curved = response_estimands(design, draws, average_response(design, draws), unit)
+    curved = response_estimands(
+        Posterior(design, draws), average_response(Posterior(design, draws)), unit
+    )
     linear = linear_estimands(design, per_sd=per_sd)
-    beta = np.stack(list(coefficients(draws, design).values()), axis=1)
+    beta = Posterior(design, draws).beta
     straight = linear.matrix @ beta.T + linear.offset[:, None]
     assert set(curved) == set(linear.labels)
     for label, values in zip(linear.labels, straight, strict=True):
@@ -190,7 +191,7 @@ def test_a_linear_link_gives_back_the_coefficients(
 def test_contrasts_of_arms_close_their_triangles(family: str) -> None:
     """C to A, A to B and C to B: one minus another is the third, for levels and for slopes."""
     design = family_design(family)
-    found = estimand_draws(design, made_posterior(design))
+    found = estimand_draws(Posterior(design, made_posterior(design)))
     for quantity in ("arm_contrast", "interaction"):
         chosen = found.isel(estimand=found["quantity"].values == quantity)
         by_level = dict(
@@ -215,7 +216,7 @@ def test_arms_in_another_order_turn_their_contrasts_round(family: str) -> None:
     turned = draws.copy(deep=True)
     effects = draws["beta"].values[..., columns] @ basis.T
     turned["beta"].values[..., columns] = effects[..., [1, 0, 2]] @ basis
-    one, other = estimand_draws(design, draws), estimand_draws(design, turned)
+    one, other = estimand_draws(Posterior(design, draws)), estimand_draws(Posterior(design, turned))
     labels = list(zip(one["quantity"].values, one["level"].values, strict=True))
     swapped = labels.index(("arm_contrast", "arm A-arm C"))
     np.testing.assert_allclose(
@@ -231,11 +232,11 @@ def test_draws_taken_in_blocks_are_draws_taken_together(
 ) -> None:
     design = family_design("ordinal", option)
     draws = made_posterior(design, draws=7)
-    together = average_response(design, draws)
-    monkeypatch.setattr(expected_scores_module, "BLOCK_NUMBERS", 3 * len(design.y) * 4)
-    in_blocks = average_response(design, draws)
+    together = average_response(Posterior(design, draws))
+    monkeypatch.setattr("alliance.inference.draws.blocks.BLOCK_NUMBERS", 3 * len(design.y) * 4)
+    in_blocks = average_response(Posterior(design, draws))
     for name in ("expected", "slope", "variance"):
-        np.testing.assert_allclose(getattr(in_blocks, name), getattr(together, name), rtol=1e-13)
+        np.testing.assert_allclose(in_blocks[name], together[name], rtol=1e-13)
 
 
 @pytest.mark.parametrize("family", CURVED)
@@ -243,7 +244,7 @@ def test_expected_scores_stay_within_the_outcomes_range(family: str) -> None:
     design = family_design(family)
     draws = made_posterior(design)
     draws["beta"] = 20 * draws["beta"]
-    expected = average_response(design, draws).expected
+    expected = average_response(Posterior(design, draws))["expected"]
     low, high = design.scale.offset, design.scale.offset + design.scale.unit * design.scale.top
     assert (low <= expected).all()
     assert (expected <= high).all()
@@ -254,12 +255,12 @@ def test_spreads_between_therapists_pass_through_the_slope_of_the_curve() -> Non
     """To first order, at every draw."""
     design = family_design("beta_binomial", therapist_by_arm=True)
     draws = made_posterior(design)
-    response = average_response(design, draws)
-    found = estimand_draws(design, draws)
+    response = average_response(Posterior(design, draws))
+    found = estimand_draws(Posterior(design, draws))
     values = dict(
         zip(found["quantity"].values, found.stack(d=("chain", "draw")).values, strict=False)
     )
-    slope = response.slope.mean(axis=1)
+    slope = response["slope"].mean(axis=1)
     between = slope * draws["therapist_sd"].values.ravel()
     np.testing.assert_allclose(values["therapist_sd"], between)
     np.testing.assert_allclose(
@@ -270,6 +271,6 @@ def test_spreads_between_therapists_pass_through_the_slope_of_the_curve() -> Non
         values["therapist_arm_sd"], slope * draws["therapist_arm_sd"].values.ravel()
     )
     np.testing.assert_allclose(
-        values["therapist_icc"], between**2 / (between**2 + response.variance)
+        values["therapist_icc"], between**2 / (between**2 + response["variance"].mean(axis=1))
     )
-    np.testing.assert_allclose(values["residual_sd"], np.sqrt(response.variance))
+    np.testing.assert_allclose(values["residual_sd"], np.sqrt(response["variance"].mean(axis=1)))

@@ -11,10 +11,11 @@ import xarray as xr
 from alliance.data_prep.errors import InputError
 from alliance.diagnostics.checks.sensitivity_checks import MOST_MOVED, influence_result, most_moved
 from alliance.diagnostics.verdicts import Verdict
-from alliance.inference.draws.datatree import posterior
+from alliance.inference.draws.datatree import draws_of
 from alliance.inference.estimands.estimands import estimand_draws
 from alliance.inference.leaving_out.influence import Influence, _of_interest, influence
 from alliance.inference.leaving_out.leave_therapist_out import without_patients
+from alliance.inference.posterior import Posterior
 from alliance.inference.runs.fit import Fit
 from alliance.inference.sampling.sampling import sample_outcome
 
@@ -25,7 +26,7 @@ OUTCOME = "function"
 @pytest.mark.parametrize("by", ["patient", "therapist"])
 def test_weights_move_results_as_far_as_refits_do(simulated_fit: Fit, by: str) -> None:
     """The two units that move most and two others; z of every quantity."""
-    found = influence(simulated_fit, OUTCOME, by)
+    found = influence(simulated_fit[OUTCOME], by)
     design = simulated_fit.design(OUTCOME)
     order = np.argsort(-np.abs(found.shift_sd).max(axis=1))
     reliable = [unit for unit in order if found.pareto_k[unit] <= found.good_k]
@@ -41,7 +42,7 @@ def test_weights_move_results_as_far_as_refits_do(simulated_fit: Fit, by: str) -
             replace(simulated_fit.profile, chains=4, draws=2_000),
             seed=11,
         )
-        draws, labels = _of_interest(estimand_draws(design, posterior(tree)))
+        draws, labels = _of_interest(estimand_draws(Posterior(design, draws_of(tree))))
         assert labels == found.labels
         # 2,000 draws of the whole fit, of which weighting leaves a quarter or more and
         # autocorrelation half: 300; and 8,000 of the refit, half of them effective.
@@ -115,6 +116,6 @@ def test_tables_tell_the_largest_first() -> None:
 
 def test_joint_models_and_unknown_outcomes_are_refused(made_fit: Fit) -> None:
     with pytest.raises(InputError, match="no outcome"):
-        influence(made_fit, "nothing")
+        influence(made_fit["nothing"])
     with pytest.raises(InputError, match="joint model"):
-        influence(replace(made_fit, shared=xr.DataTree()), made_fit.outcomes[0])
+        influence(replace(made_fit, shared=xr.DataTree())[made_fit.outcomes[0]])

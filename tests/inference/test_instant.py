@@ -16,7 +16,7 @@ from alliance.data_prep.errors import InputError
 from alliance.diagnostics.gate.fit_gate import check_draws
 from alliance.diagnostics.gate.gate import check_importance
 from alliance.diagnostics.verdicts import THRESHOLDS, Verdict
-from alliance.inference.draws.datatree import engine_facts, posterior
+from alliance.inference.draws.datatree import draws_of, engine_facts
 from alliance.inference.runs.fit import Fit
 from alliance.inference.runs.fitting import fit_trial
 from alliance.inference.runs.reproduction import reproduce
@@ -43,7 +43,7 @@ def fit() -> Fit:
 
 def test_draws_bear_the_names_and_shapes_of_the_samplers(fit: Fit, made_fit: Fit) -> None:
     for outcome in fit.outcomes:
-        own, other = posterior(fit.trees[outcome]), posterior(made_fit.trees[outcome])
+        own, other = draws_of(fit.trees[outcome]), draws_of(made_fit.trees[outcome])
         assert set(own.data_vars) == set(other.data_vars)
         for name, values in own.data_vars.items():
             assert values.dims == other[name].dims
@@ -75,7 +75,7 @@ def test_the_gate_sees_the_weights(fit: Fit) -> None:
 def test_the_same_seed_gives_the_same_draws_and_another_does_not() -> None:
     design = family_design("gaussian")
     first, again, other = (
-        posterior(instant_outcome(design, PRIORS, SHORT, seed)[0]) for seed in (1, 1, 2)
+        draws_of(instant_outcome(design, PRIORS, SHORT, seed)[0]) for seed in (1, 1, 2)
     )
     assert first.identical(again)
     assert not np.array_equal(first["beta"].values, other["beta"].values)
@@ -100,7 +100,7 @@ def test_without_therapists_the_residual_sd_is_integrated_numerically() -> None:
     moments = [integrate.quad(lambda s, k=k: s**k * density(s), 0.01, 5)[0] for k in range(3)]
     mean = moments[1] / moments[0]
     sd = np.sqrt(moments[2] / moments[0] - mean**2)
-    drawn = posterior(tree)["residual_sd"].values
+    drawn = draws_of(tree)["residual_sd"].values
     effective = tree["sample_stats"].attrs["effective_draws"]
     assert abs(drawn.mean() - mean) < 4 * sd / np.sqrt(min(effective, drawn.size))
     assert drawn.std() == pytest.approx(sd, rel=0.03)

@@ -15,7 +15,8 @@ from alliance.data_prep.simulator.simulation import simulate_trial
 from alliance.data_prep.study.description import narrowed
 from alliance.data_prep.trial.trial import Trial, trial_from_frame
 from alliance.diagnostics.gate.fit_gate import check_draws
-from alliance.inference.draws.datatree import divergences, posterior
+from alliance.inference.draws.datatree import divergences, draws_of
+from alliance.inference.posterior import Posterior
 from alliance.inference.runs.fit import Fit
 from alliance.inference.runs.fitting import fit_trial
 from alliance.inference.runs.run_folder import load_fit, save_fit
@@ -176,7 +177,7 @@ def planted_trial() -> JointDesign:
 
 def spread_at(design: Design, draws: xr.Dataset, alliance: float) -> np.ndarray:
     """Draws of the SD of new therapists' expected scores at an alliance, in score points."""
-    factor = therapist_factor(design, draws)
+    factor = therapist_factor(Posterior(design, draws))
     return design.scaling.outcome[1] * np.linalg.norm(np.array([1.0, alliance]) @ factor, axis=-1)
 
 
@@ -189,7 +190,7 @@ def test_a_therapists_intercept_and_slope_correlate_as_planted() -> None:
     truth = [TRUE_SD * np.sqrt(2 * (1 + a * TRUE_CORRELATION)) for a in (-1, 1)]
     assert truth == pytest.approx([0.731, 0.168], abs=0.001)
     for name, design in joint.designs.items():
-        draws = posterior(trees[name])
+        draws = draws_of(trees[name])
         low, high = (spread_at(design, draws, alliance) for alliance in (-1.0, 1.0))
         for values, true in ((low, truth[0]), (high, truth[1])):
             # 99% intervals of four SDs; prior and 40 therapists leave about a tenth of the first
@@ -197,7 +198,7 @@ def test_a_therapists_intercept_and_slope_correlate_as_planted() -> None:
         assert (low > high + 0.2).mean() > 0.99
         alone, _ = sample_outcome(design, Priors(), CI, seed=4)
         for alliance, values in ((-1.0, low), (1.0, high)):
-            single = spread_at(design, posterior(alone), alliance)
+            single = spread_at(design, draws_of(alone), alliance)
             # What the other outcome tells moves it by less than its posterior SD
             assert values.mean() == pytest.approx(single.mean(), abs=single.std())
         # Effects that were drawn afterwards correlate as well

@@ -17,7 +17,6 @@ from alliance.inference.draws.datatree import with_log_likelihood
 from alliance.inference.leaving_out.leave_one_out import LeaveOneOut, leave_one_out, loo_pit
 from alliance.inference.leaving_out.leave_one_out_comparison import compare_loo, of_whole_scores
 from alliance.inference.leaving_out.leave_therapist_out import leave_therapist_out, without_patients
-from alliance.inference.patients.asked_patients import trial_rows
 from alliance.inference.pointwise.explained_variance import explained_variance
 from alliance.inference.pointwise.log_likelihood import (
     patient_log_likelihood,
@@ -55,8 +54,8 @@ def answer(elpd: list[float] | np.ndarray, *, by: str = "patient", k: float = 0.
 @pytest.mark.parametrize(("outcome", "family"), PAIRS)
 def test_elpd_is_the_log_of_the_weighted_mean_density(outcome: str, family: str) -> None:
     fit = fit_with(outcome, family=family)
-    found = leave_one_out(fit, outcome)
-    pointwise = patient_log_likelihood(fit, outcome).values.reshape(2 * DRAWS, -1)
+    found = leave_one_out(fit[outcome])
+    pointwise = patient_log_likelihood(fit[outcome]).values.reshape(2 * DRAWS, -1)
     np.testing.assert_allclose(special.logsumexp(found.log_weights, axis=0), 0, atol=1e-10)
     weighted = special.logsumexp(found.log_weights + pointwise, axis=0)
     np.testing.assert_allclose(found.elpd_i, weighted, rtol=1e-10)
@@ -74,16 +73,16 @@ def test_elpd_is_the_log_of_the_weighted_mean_density(outcome: str, family: str)
 
 
 def test_what_patients_are_named_by_is_their_position() -> None:
-    table = leave_one_out(fit_with(), "function").unit_table()
+    table = leave_one_out(fit_with()["function"]).unit_table()
     assert table["patient"].tolist() == [str(k) for k in range(1, len(table) + 1)]
 
 
 @pytest.mark.parametrize(("outcome", "family"), PAIRS)
 def test_pit_is_the_weighted_distribution_function(outcome: str, family: str) -> None:
     fit = fit_with(outcome, family=family)
-    found = leave_one_out(fit, outcome)
-    pit = loo_pit(fit, outcome, found)
-    design, rows = fit.design(outcome), trial_rows(fit, outcome)
+    found = leave_one_out(fit[outcome])
+    pit = loo_pit(fit[outcome], found)
+    design, rows = fit.design(outcome), fit[outcome].rows
     scores = design.scale.offset + design.scale.unit * design.y
     for k in (0, 11):
         therapist = design.therapists[design.therapist_index[k]]
@@ -102,12 +101,12 @@ def test_pit_is_the_weighted_distribution_function(outcome: str, family: str) ->
         assert pit.lower[k] == pytest.approx(lower, rel=1e-8, abs=1e-10)
     assert (pit.lower <= pit.values).all()
     assert (pit.values <= pit.upper).all()
-    np.testing.assert_array_equal(loo_pit(fit, outcome).values, pit.values)  # the same each time
+    np.testing.assert_array_equal(loo_pit(fit[outcome]).values, pit.values)  # the same each time
 
 
 def test_the_band_holds_and_the_test_sees_what_is_not_uniform() -> None:
     fit = fit_with()
-    pit = loo_pit(fit, "function")
+    pit = loo_pit(fit["function"])
     even = replace(pit, values=(np.arange(170) + 0.5) / 170)
     curve = even.curve()
     assert list(curve) == ["pit", "share", "lower", "upper"]
@@ -122,8 +121,8 @@ def test_the_band_holds_and_the_test_sees_what_is_not_uniform() -> None:
 @pytest.mark.parametrize(("outcome", "family"), PAIRS)
 def test_explained_variance_is_that_of_the_scores(outcome: str, family: str) -> None:
     fit = fit_with(outcome, family=family)
-    design, rows = fit.design(outcome), trial_rows(fit, outcome)
-    found = explained_variance(fit, outcome)
+    design, rows = fit.design(outcome), fit[outcome].rows
+    found = explained_variance(fit[outcome])
     number = 27
     draw = draw_of(fit, outcome, number)
 
@@ -157,15 +156,15 @@ def test_an_infinite_variance_explains_nothing() -> None:
         found = therapist_posterior(design)
         return found.assign(degrees_of_freedom=0 * found["degrees_of_freedom"] + 1.5)
 
-    found = explained_variance(fit_of("function", heavy, family="student_t"), "function")
+    found = explained_variance(fit_of("function", heavy, family="student_t")["function"])
     assert (found.draws["patient"] == 0).all()
 
 
 def test_by_therapist_the_therapists_without_patients_are_left_aside() -> None:
     fit = fit_with()
-    found = leave_therapist_out(fit, "function", refits="none")
+    found = leave_therapist_out(fit["function"], refits="none")
     design = fit.design("function")
-    pointwise = therapist_log_likelihood(fit, "function")
+    pointwise = therapist_log_likelihood(fit["function"])
     assert found.units == design.therapists
     assert found.patients.sum() == len(design.y)
     np.testing.assert_allclose(
@@ -193,10 +192,10 @@ def test_patients_are_taken_out_of_a_design_and_nothing_else() -> None:
 @pytest.mark.filterwarnings("ignore:Estimated shape parameter")  # made-up draws
 def test_differences_are_those_of_arviz() -> None:
     fits = {"one": fit_with(seed=5), "two": fit_with(seed=6), "three": fit_with(seed=7)}
-    found = compare_loo(fits, "function")
+    found = compare_loo({name: each["function"] for name, each in fits.items()})
     results = {
         name: loo(
-            with_log_likelihood(fit.trees["function"], patient_log_likelihood(fit, "function")),
+            with_log_likelihood(fit.trees["function"], patient_log_likelihood(fit["function"])),
             pointwise=True,
         )
         for name, fit in fits.items()
@@ -217,9 +216,9 @@ def test_differences_are_those_of_arviz() -> None:
 
 def test_whole_scores_have_the_normal_probability_of_their_interval() -> None:
     fit = fit_with("gpe", family="gaussian")
-    found = leave_one_out(fit, "gpe")
+    found = leave_one_out(fit["gpe"])
     whole = of_whole_scores(fit, found)
-    design, rows = fit.design("gpe"), trial_rows(fit, "gpe")
+    design, rows = fit.design("gpe"), fit["gpe"].rows
     mean, unit = design.scaling.outcome
     for k in (0, 20):
         therapist = design.therapists[design.therapist_index[k]]
@@ -236,13 +235,13 @@ def test_whole_scores_have_the_normal_probability_of_their_interval() -> None:
 
 def test_families_are_set_beside_one_another_on_whole_scores() -> None:
     fits = {"normal": fit_with("gpe", family="gaussian"), "own": fit_with("gpe", family="ordinal")}
-    found = compare_loo(fits, "gpe")
+    found = compare_loo({name: each["gpe"] for name, each in fits.items()})
     assert found.whole_scores
     by_name = dict(zip(found.names, found.results, strict=True))
-    assert by_name["own"].elpd == pytest.approx(leave_one_out(fits["own"], "gpe").elpd)
+    assert by_name["own"].elpd == pytest.approx(leave_one_out(fits["own"]["gpe"]).elpd)
     assert (by_name["normal"].elpd_i < 0).all()  # logs of probabilities
     with pytest.raises(InputError, match="by therapist"):
-        compare_loo(fits, "gpe", by="therapist")
+        compare_loo({name: each["gpe"] for name, each in fits.items()}, by="therapist")
 
 
 def test_scores_that_are_not_whole_are_refused() -> None:
@@ -251,7 +250,7 @@ def test_scores_that_are_not_whole_are_refused() -> None:
     tree["observed_data"] = xr.DataTree(tree["observed_data"].dataset + 0.25)
     other = replace(fit, trees={"gpe": tree})
     with pytest.raises(InputError, match="not whole numbers"):
-        of_whole_scores(other, leave_one_out(other, "gpe"))
+        of_whole_scores(other, leave_one_out(other["gpe"]))
 
 
 def with_patients(fit: Fit, **changes: np.ndarray) -> Fit:
@@ -269,20 +268,20 @@ def test_fits_of_other_data_are_refused() -> None:
     patients = fit.patients("function")
     turned = with_patients(fit, arm_index=patients["arm_index"].values[::-1])
     with pytest.raises(InputError, match="other data: arm of function differs"):
-        compare_loo({"one": fit, "two": turned}, "function")
+        compare_loo({name: each["function"] for name, each in {"one": fit, "two": turned}.items()})
     higher = with_patients(fit, moderator=patients["moderator"].values + 1)
     with pytest.raises(InputError, match="other data: moderator"):
-        compare_loo({"one": fit, "two": higher}, "function")
+        compare_loo({name: each["function"] for name, each in {"one": fit, "two": higher}.items()})
     tree = fit.trees["function"].copy()
     for group in ("constant_data", "observed_data"):
         tree[group] = xr.DataTree(tree[group].to_dataset().isel(patient=slice(1, None)))
     fewer = replace(fit, trees={"function": tree})
     with pytest.raises(InputError, match=r"analysed \d+ and \d+ patients"):
-        compare_loo({"one": fit, "two": fewer}, "function")
+        compare_loo({name: each["function"] for name, each in {"one": fit, "two": fewer}.items()})
     with pytest.raises(InputError, match="cannot be compared"):
-        compare_loo({"one": fit}, "function")
+        compare_loo({name: each["function"] for name, each in {"one": fit}.items()})
     with pytest.raises(InputError, match="no outcome 'pan'"):
-        compare_loo({"one": fit, "two": fit}, "pan")
+        compare_loo({name: each["pan"] for name, each in {"one": fit, "two": fit}.items()})
 
 
 def test_a_joint_model_is_refused() -> None:
@@ -295,7 +294,7 @@ def test_a_joint_model_is_refused() -> None:
 
 def test_refits_that_do_not_exist_are_refused() -> None:
     with pytest.raises(InputError, match="no refits 'some'"):
-        leave_therapist_out(fit_with(), "function", refits="some")  # type: ignore[arg-type]
+        leave_therapist_out(fit_with()["function"], refits="some")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -14,16 +14,15 @@ from scipy import stats
 from alliance.data_prep.simulator.simulation import simulate_trial
 from alliance.data_prep.study.description import narrowed
 from alliance.data_prep.trial.trial import trial_from_frame
-from alliance.inference.draws.datatree import posterior
+from alliance.inference.draws.datatree import draws_of
 from alliance.inference.leaving_out.leave_one_out import LeaveOneOut, leave_one_out, log_mean_exp
 from alliance.inference.leaving_out.leave_therapist_out import leave_therapist_out, without_patients
 from alliance.inference.leaving_out.without_therapist import WithoutTherapist
-from alliance.inference.patients.asked_patients import trial_rows
 from alliance.inference.pointwise.log_likelihood import (
     patient_log_likelihood,
-    therapist_likelihood,
     therapist_log_likelihood,
 )
+from alliance.inference.posterior import Posterior
 from alliance.inference.runs.fit import Fit
 from alliance.inference.runs.fitting import fit_trial
 from alliance.inference.sampling.profiles import find_profile
@@ -121,16 +120,16 @@ def test_therapists_left_out_in_closed_form_are_those_of_exact_refits(pain: Fit)
     against the model fitted to the other patients' rows.
     """
     design, priors = pain.design("pain"), pain.specs["pain"].priors
-    found = leave_therapist_out(pain, "pain", refits="none")
-    again = leave_therapist_out(pain, "pain", refits="all")
-    draws = posterior(pain.trees["pain"])
-    pointwise = therapist_likelihood(design, draws, trial_rows(pain, "pain"), priors)
+    found = leave_therapist_out(pain["pain"], refits="none")
+    again = leave_therapist_out(pain["pain"], refits="all")
+    draws = draws_of(pain.trees["pain"])
+    pointwise = therapist_log_likelihood(Posterior(design, draws))
     assert len(found.units) == 12
     by_weights, by_refits = [], []
     for j in range(12):
         own = np.flatnonzero(design.therapist_index == j)
         tree, _ = sample_outcome(without_patients(design, own), priors, LONG, SEED + j)
-        brute = of_draws(dense_log_density(design, posterior(tree), own), LONG.chains)
+        brute = of_draws(dense_log_density(design, draws_of(tree), own), LONG.chains)
         likelihood = pointwise.isel(therapist=j).values.ravel()
         if found.pareto_k[j] <= found.good_k:
             smooth = of_weights(found, likelihood, j, STANDARD.chains)
@@ -150,14 +149,14 @@ def test_patients_left_out_by_weights_are_those_of_refits(pain: Fit) -> None:
     therapist's effects, averaged over their posterior without the patient.
     """
     design, priors = pain.design("pain"), pain.specs["pain"].priors
-    found = leave_one_out(pain, "pain")
-    pointwise = patient_log_likelihood(pain, "pain").values.reshape(-1, len(design.y))
+    found = leave_one_out(pain["pain"])
+    pointwise = patient_log_likelihood(pain["pain"]).values.reshape(-1, len(design.y))
     highest = np.argsort(-found.pareto_k)[:10]
     others = np.setdiff1d(np.arange(len(design.y)), highest)
     scores = []
     for i in [*highest, *others[:: len(others) // 20][:20]]:
         tree, _ = sample_outcome(without_patients(design, np.array([i])), priors, STANDARD, SEED)
-        draws = posterior(tree).stack(sample=("chain", "draw")).transpose("sample", ...)
+        draws = draws_of(tree).stack(sample=("chain", "draw")).transpose("sample", ...)
         effect = draws["therapist_effect"].isel(therapist=design.therapist_index[i]).values
         centre = draws["beta"].values @ design.X[i, design.present]
         centre += effect @ design.X[i, design.effect_columns]
@@ -176,14 +175,9 @@ def test_patients_left_out_by_weights_are_those_of_refits(pain: Fit) -> None:
 def test_exact_within_between_gives_the_density_given_the_ratings() -> None:
     """By importance weights and by refit: the ratings stay in, only outcomes are left out."""
     fit = fitted("pain", alliance="within_between")
-    found = leave_therapist_out(fit, "pain", refits="none")
-    without = WithoutTherapist(fit, "pain")
-    pointwise = therapist_likelihood(
-        fit.design("pain"),
-        posterior(fit.trees["pain"]),
-        trial_rows(fit, "pain"),
-        fit.specs["pain"].priors,
-    )
+    found = leave_therapist_out(fit["pain"], refits="none")
+    without = WithoutTherapist(fit["pain"])
+    pointwise = therapist_log_likelihood(Posterior(fit.design("pain"), draws_of(fit.trees["pain"])))
     scores = []
     for j in range(0, 12, 2):
         if found.pareto_k[j] > found.good_k:
@@ -202,13 +196,13 @@ def test_silenced_patients_are_patients_left_out(outcome: str) -> None:
     """Weights of zero against the rows taken away and the model compiled anew."""
     fit = fitted(outcome, likelihood="native")
     design, priors = fit.design(outcome), fit.specs[outcome].priors
-    without = WithoutTherapist(fit, outcome)
+    without = WithoutTherapist(fit[outcome])
     scores = []
     for j in (1, 8):  # with 17 and with 34 patients of the simulated trial
         silenced = of_draws(without.log_densities(j)[:, 0], STANDARD.chains)
         own = np.flatnonzero(design.therapist_index == j)
         tree, _ = sample_outcome(without_patients(design, own), priors, STANDARD, SEED)
-        found = therapist_likelihood(design, posterior(tree), trial_rows(fit, outcome), priors)
+        found = therapist_log_likelihood(Posterior(design, draws_of(tree)))
         brute = of_draws(found.isel(therapist=j).values.ravel(), STANDARD.chains)
         scores.append(z_score(silenced, brute))
     assert_agree(scores)
@@ -221,8 +215,8 @@ def test_silenced_patients_keep_their_ratings() -> None:
     The fit integrates the therapist effects out, the refit samples them.
     """
     fit = fitted("pain", missing_alliance="impute")
-    found, without = leave_therapist_out(fit, "pain", refits="none"), WithoutTherapist(fit, "pain")
-    pointwise = therapist_log_likelihood(fit, "pain")
+    found, without = leave_therapist_out(fit["pain"], refits="none"), WithoutTherapist(fit["pain"])
+    pointwise = therapist_log_likelihood(fit["pain"])
     scores = []
     for j in np.argsort(found.pareto_k)[:4]:
         assert found.pareto_k[j] < found.good_k

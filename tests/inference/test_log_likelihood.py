@@ -15,17 +15,13 @@ from scipy import integrate, special, stats
 
 from alliance.data_prep.errors import InputError
 from alliance.inference.draws.datatree import gaussian_draws
-from alliance.inference.patients.asked_patients import trial_rows
 from alliance.inference.pointwise import log_likelihood as integrated_likelihood
 from alliance.inference.pointwise.log_likelihood import (
-    patient_likelihood,
     patient_log_likelihood,
-    therapist_likelihood,
     therapist_log_likelihood,
 )
-from alliance.inference.scores.predictor import Rows
+from alliance.inference.posterior import Posterior, Rows
 from alliance.models.design.design import Design
-from alliance.models.priors import Priors
 
 Array = NDArray[np.float64]
 NUMBER = 5  # of eight draws, one of the second chain
@@ -44,8 +40,8 @@ def log_density(design: Design, draw: xr.Dataset, predictor: float, position: in
 def test_patients_have_the_density_that_scipy_gives_them(outcome: str, family: str) -> None:
     fit = fit_of(outcome, family=family)
     design, draw = fit.design(outcome), draw_of(fit, outcome, NUMBER)
-    rows = trial_rows(fit, outcome)
-    found = patient_log_likelihood(fit, outcome)
+    rows = fit[outcome].rows
+    found = patient_log_likelihood(fit[outcome])
     assert found.dims == ("chain", "draw", "patient")
     wanted = [
         log_density(
@@ -93,7 +89,7 @@ def test_latent_alliance_and_true_means_are_those_of_the_draw(option: str) -> No
     draws, rows = therapist_posterior(design), rows_of(design, "student_t")
     draw = flat_draw(draws, NUMBER)
     there = at_own_alliance(design, draw, rows)
-    found = patient_likelihood(design, draws, rows, Priors()).values[divmod(NUMBER, 4)]
+    found = patient_log_likelihood(Posterior(design, draws)).values[divmod(NUMBER, 4)]
     for k in range(0, len(rows), 7):
         therapist = design.therapists[design.therapist_index[k]]
         predictor = one_predictor(design, draw, there, k, therapist)
@@ -157,7 +153,7 @@ def test_gaussian_therapists_have_the_density_of_a_dense_normal(
         multipliers(design, draw, there),
         covariance(design, draw),
     )
-    found = therapist_likelihood(design, draws, rows, Priors())
+    found = therapist_log_likelihood(Posterior(design, draws))
     assert found.dims == ("chain", "draw", "therapist")
     mean, unit = design.scaling.outcome
     for j, name in enumerate(design.therapists):
@@ -197,7 +193,7 @@ def test_exact_within_between_has_true_means_integrated_out(option: str, therapi
     design = family_design("gaussian", option, therapist)
     draws, rows = therapist_posterior(design), rows_of(design, "gaussian")
     draw = flat_draw(draws, NUMBER)
-    found = therapist_likelihood(design, draws, rows, Priors()).values[divmod(NUMBER, 4)]
+    found = therapist_log_likelihood(Posterior(design, draws)).values[divmod(NUMBER, 4)]
     unit, S = design.scaling.outcome[1], covariance(design, draw)
 
     def normal(own: NDArray, alliance: float) -> tuple[NDArray, NDArray]:
@@ -233,7 +229,7 @@ def test_one_effect_is_integrated_as_by_adaptive_integration(family: str) -> Non
     design = family_design(family, "total", "intercept")
     draws, rows = therapist_posterior(design), rows_of(design, family)
     draw = flat_draw(draws, NUMBER)
-    found = therapist_likelihood(design, draws, rows, Priors()).values[divmod(NUMBER, 4)]
+    found = therapist_log_likelihood(Posterior(design, draws)).values[divmod(NUMBER, 4)]
     centre, sd = without_effects(design, draw, rows), float(draw["therapist_sd"])
     for j in (0, 3):  # with one patient and with many
         own = np.flatnonzero(design.therapist_index == j)
@@ -252,11 +248,11 @@ def test_several_effects_are_integrated_as_with_many_more_nodes(
     family: str, therapist: str, by_arm: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     design = family_design(family, "total", therapist, therapist_by_arm=by_arm)
-    draws, rows = therapist_posterior(design), rows_of(design, family)
-    found = therapist_likelihood(design, draws, rows, Priors())
+    draws = therapist_posterior(design)
+    found = therapist_log_likelihood(Posterior(design, draws))
     many = {2: 41, 3: 21}
     monkeypatch.setattr(integrated_likelihood, "NODES", many)
-    wanted = therapist_likelihood(design, draws, rows, Priors())
+    wanted = therapist_log_likelihood(Posterior(design, draws))
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4)
 
 
@@ -279,10 +275,10 @@ def test_quadrature_of_a_gaussian_is_its_closed_form() -> None:
 
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     fit = fit_of("function", family="beta_binomial")
-    whole = patient_log_likelihood(fit, "function"), therapist_log_likelihood(fit, "function")
-    monkeypatch.setattr("alliance.inference.pointwise.log_likelihood.BLOCK_NUMBERS", 1)
+    whole = patient_log_likelihood(fit["function"]), therapist_log_likelihood(fit["function"])
+    monkeypatch.setattr("alliance.inference.draws.blocks.BLOCK_NUMBERS", 1)
     monkeypatch.setattr("alliance.inference.pointwise.log_likelihood.QUADRATURE_NUMBERS", 1)
-    parts = patient_log_likelihood(fit, "function"), therapist_log_likelihood(fit, "function")
+    parts = patient_log_likelihood(fit["function"]), therapist_log_likelihood(fit["function"])
     for one, other in zip(whole, parts, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12)
 
@@ -291,8 +287,8 @@ def test_without_effects_a_therapist_is_the_sum_of_the_patients() -> None:
     for outcome, family in PAIRS:
         fit = fit_of(outcome, family=family, therapist="none")
         design = fit.design(outcome)
-        patients = patient_log_likelihood(fit, outcome)
-        found = therapist_log_likelihood(fit, outcome)
+        patients = patient_log_likelihood(fit[outcome])
+        found = therapist_log_likelihood(fit[outcome])
         for j, name in enumerate(design.therapists):
             own = patients.isel(patient=np.flatnonzero(design.therapist_index == j))
             np.testing.assert_allclose(found.sel(therapist=name), own.sum("patient"), rtol=1e-10)
@@ -301,19 +297,18 @@ def test_without_effects_a_therapist_is_the_sum_of_the_patients() -> None:
 def test_what_is_refused() -> None:
     fit = fit_of("function")
     with pytest.raises(InputError, match="no outcome 'functoin'"):
-        patient_log_likelihood(fit, "functoin")
+        patient_log_likelihood(fit["functoin"])
     with pytest.raises(InputError, match="joint model"):
-        therapist_log_likelihood(replace(fit, shared=xr.DataTree()), "function")
+        therapist_log_likelihood(replace(fit, shared=xr.DataTree())["function"])
 
 
 def test_every_chance_of_a_bounded_score_is_counted() -> None:
     fit = example_fit("native")
     design = fit.design("gpe")
-    draws = fit.trees["gpe"]["posterior"].dataset
-    rows = trial_rows(fit, "gpe")
+    rows = fit["gpe"].rows
     total = [
-        patient_likelihood(
-            replace(design, y=np.full(len(rows), float(k))), draws, rows, fit.specs["gpe"].priors
+        patient_log_likelihood(
+            replace(fit["gpe"], design=replace(design, y=np.full(len(rows), float(k))))
         ).values
         for k in range(design.scale.top + 1)
     ]

@@ -11,6 +11,7 @@ import xarray as xr
 from example_families import LIMITS, family_design, made_posterior
 from scipy import stats
 
+from alliance.inference.posterior import Posterior
 from alliance.inference.priors.power_scaling import COEFFICIENTS, log_priors, ratings_log_density
 from alliance.models.patient_level import patient_level_model
 from alliance.models.priors import Priors
@@ -54,7 +55,7 @@ def test_every_prior_is_pymcs(family: str, option: str) -> None:
         link = stats.logistic if family == "ordinal" else stats.norm
         draws["cutpoint"] = (("chain", "draw", "threshold"), link.ppf(share.cumsum(-1)[..., :-1]))
         draws["category_share"] = (("chain", "draw", "category"), share)
-    found = log_priors(design, draws, PRIORS)
+    found = log_priors(Posterior(design, draws, PRIORS))
     expected: dict[str, np.ndarray] = {}
     scales = dict(zip(design.coefficients, design.prior_sd(PRIORS), strict=True))
     for variable in model.free_RVs:
@@ -94,11 +95,11 @@ def test_flat_and_fixed_priors_have_no_term() -> None:
     draws["therapist_correlation"] = (("chain", "draw"), np.zeros((2, 4)))
     flat = replace(PRIORS, therapist_correlation=1.0, category_concentration=1.0)
     assert not {"therapist_correlation", "category_concentration"} & set(
-        log_priors(design, draws, flat).data_vars
+        log_priors(Posterior(design, draws, flat)).data_vars
     )
     student = family_design("student_t")
     fixed = made_posterior(student).drop_vars("degrees_of_freedom")
-    assert "degrees_of_freedom" not in log_priors(student, fixed, PRIORS)
+    assert "degrees_of_freedom" not in log_priors(Posterior(student, fixed, PRIORS))
 
 
 def test_ratings_are_as_likely_as_their_dense_normal_says() -> None:
@@ -109,7 +110,7 @@ def test_ratings_are_as_likely_as_their_dense_normal_says() -> None:
     random = np.random.default_rng(5)
     gamma = random.normal(size=(2, 2, len(columns)))
     draws["moderator_coefficient"] = (("chain", "draw", "predictor"), gamma)
-    found = ratings_log_density(design, draws)
+    found = ratings_log_density(Posterior(design, draws))
     rating = design.X[:, design.coefficients.index("moderator")]
     mean, sd = design.scaling.moderator
     ceiling = (design.moderator.ceiling - mean) / sd

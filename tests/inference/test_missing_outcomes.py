@@ -22,11 +22,12 @@ from alliance.data_prep.study.description import narrowed
 from alliance.data_prep.trial.trial import Trial
 from alliance.inference.estimands.estimands import estimand_draws
 from alliance.inference.estimands.missing_outcomes import contrast_shifts, with_shifted_contrasts
+from alliance.inference.posterior import Posterior
 from alliance.inference.runs.fit import Fit
 from alliance.inference.runs.fitting import fit_trial
 from alliance.inference.runs.run_folder import load_fit, save_fit
-from alliance.inference.scores.expected_scores import auxiliary_draws
-from alliance.models.design.design import Design, sum_to_zero_basis
+from alliance.models.design.design import Design
+from alliance.models.design.encoding import sum_to_zero_basis
 from alliance.models.families.families import FAMILIES
 
 Array = NDArray[np.float64]
@@ -126,7 +127,10 @@ def patient_scores(design: Design, draws: xr.Dataset, position: int, arm: int) -
     beta = draws["beta"].values.reshape(-1, len(fitted))[position]
     scale = design.scale
     eta = scale.link_location + scale.link_unit * (columns[:, fitted] @ beta)
-    own = {name: values[[position]] for name, values in auxiliary_draws(draws, design).items()}
+    own = {
+        name: values[[position]]
+        for name, values in Posterior(design, draws).family_parameters.items()
+    }
     return scale.offset + scale.unit * design.family.expected(eta[None], own, scale)[0]
 
 
@@ -141,7 +145,8 @@ def test_the_closed_form_holds_for_every_family(family: str) -> None:
     moved = {arm: delta[arm] * unseen[arm] / patients for arm in arms}
     shifts = {f"{b}-{a}": moved[b] - moved[a] for a, b in combinations(arms, 2)}
     found = levels(
-        with_shifted_contrasts(estimand_draws(design, draws), shifts), "arm_contrast_delta"
+        with_shifted_contrasts(estimand_draws(Posterior(design, draws)), shifts),
+        "arm_contrast_delta",
     )
     for position in (0, 3):
         mean = {}

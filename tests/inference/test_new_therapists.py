@@ -10,11 +10,10 @@ from prediction_examples import example_fit, one_predictor, posterior_of, with_p
 from scipy import integrate, stats
 
 from alliance.inference.answers.predictions import predict
-from alliance.inference.draws.datatree import posterior
+from alliance.inference.draws.datatree import draws_of
 from alliance.inference.patients.asked_patients import patient_grid
 from alliance.inference.runs.fit import Fit
-from alliance.inference.scores.predictor import row_matrix
-from alliance.inference.scores.score_thresholds import Thresholds
+from alliance.inference.scores.thresholds import Thresholds
 from alliance.models.design.design import Design
 
 MANY = 20_000  # draws where the answer is known: 4 Monte Carlo errors of a mean are then 0.03 SD
@@ -64,8 +63,8 @@ def test_a_new_therapist_adds_exactly_the_variance_between_therapists(at: float)
     """
     fit, design, truth = exact_gaussian_fit()
     centre, unit = design.scaling.moderator
-    patients = patient_grid(fit, "function", alliance=[centre + at * unit], extrapolate=True)
-    found = predict(fit, "function", patients, therapist="new", seed=1)
+    patients = patient_grid(fit["function"], alliance=[centre + at * unit], extrapolate=True)
+    found = predict(fit["function"], patients, therapist="new", seed=1)
     sd, slope, rho = (
         truth[name] for name in ("therapist_sd", "therapist_slope_sd", "therapist_correlation")
     )
@@ -73,7 +72,7 @@ def test_a_new_therapist_adds_exactly_the_variance_between_therapists(at: float)
     scale = design.scaling.outcome[1]
     assert found.draws is not None
     for arm, row in zip(range(3), found.table.to_dict("records"), strict=True):
-        x = row_matrix(design, patients.rows.in_arm(arm))[0, design.present]
+        x = patients.rows.in_arm(arm).matrix(design)[0, design.present]
         fixed = x @ truth["covariance"] @ x
         for name, variance in (
             ("expected", fixed + between),
@@ -89,9 +88,9 @@ def test_a_new_therapist_adds_exactly_the_variance_between_therapists(at: float)
 def test_the_trap_of_the_trials_own_therapists_would_be_seen() -> None:
     """What the test above guards against: known therapists give another mean and variance."""
     fit, design, _ = exact_gaussian_fit()
-    patients = patient_grid(fit, "function")
-    new = predict(fit, "function", patients, therapist="new").table
-    known = predict(fit, "function", patients, therapist=design.therapists[0]).table
+    patients = patient_grid(fit["function"])
+    new = predict(fit["function"], patients, therapist="new").table
+    known = predict(fit["function"], patients, therapist=design.therapists[0]).table
     assert (known["expected"] - new["expected"]).min() > 4 * design.scaling.outcome[1]
     assert (known["outcome_sd"] < new["outcome_sd"]).all()
 
@@ -158,13 +157,13 @@ def test_native_families_with_a_new_therapist_against_quadrature(
 ) -> None:
     fit, design, law = native_case(outcome)
     centre, unit = design.scaling.moderator
-    patients = patient_grid(fit, outcome, alliance=[centre - 1.2 * unit])
+    patients = patient_grid(fit[outcome], alliance=[centre - 1.2 * unit])
     found = predict(
-        fit, outcome, patients, therapist="new", thresholds=Thresholds(at_least=threshold), seed=2
+        fit[outcome], patients, therapist="new", thresholds=Thresholds(at_least=threshold), seed=2
     )
     sd, slope, rho, at = 0.5, 0.3, 0.4, -1.2
     spread = np.sqrt(sd**2 + 2 * rho * sd * slope * at + slope**2 * at**2)
-    one = posterior(fit.trees[outcome]).isel(chain=0, draw=0)
+    one = draws_of(fit.trees[outcome]).isel(chain=0, draw=0)
     for arm, row in zip(range(3), found.table.to_dict("records"), strict=True):
         predictor = one_predictor(design, one, patients.rows.in_arm(arm), 0)
         mean, variance, between, chance = moments_over_therapists(

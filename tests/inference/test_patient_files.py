@@ -43,7 +43,7 @@ def test_a_file_of_any_format_gives_its_patients(fit: Fit, ending: str, tmp_path
         table().to_parquet(path)
     else:
         table().to_csv(path, index=False, sep="," if ending == ".csv" else "\t")
-    patients = patients_from_file(fit, "function", path)
+    patients = patients_from_file(fit["function"], path)
     assert patients.names == ("A", "B", "C")
     assert patients.therapists == ("T01", "T02", "T01")
     assert patients.own_arm
@@ -53,25 +53,25 @@ def test_a_file_of_any_format_gives_its_patients(fit: Fit, ending: str, tmp_path
     assert rows.baseline is not None
     assert rows.baseline.tolist() == [10, 5, 12.5]
     assert rows.covariates.tolist() == [[40, 0], [60, 1], [50, 1]]
-    predicted = predict(fit, "function", patients).table
+    predicted = predict(fit["function"], patients).table
     assert predicted["arm"].tolist() == ["SMT", "GE", "MCE"]
     assert predicted["therapist"].tolist() == ["T01", "T02", "T01"]
 
 
 def test_arm_therapist_and_patient_need_not_be_there(fit: Fit) -> None:
     frame = table().drop(columns=["arm", "therapist", "patient"])
-    patients = patients_from_frame(fit, "function", frame)
+    patients = patients_from_frame(fit["function"], frame)
     assert (patients.own_arm, patients.therapists) == (False, None)
     assert patients.names == ("0", "1", "2")
-    assert predict(fit, "function", patients).table["arm"].tolist() == 3 * ["GE", "MCE", "SMT"]
+    assert predict(fit["function"], patients).table["arm"].tolist() == 3 * ["GE", "MCE", "SMT"]
     # An outcome without baseline needs no column for it.
-    assert patients_from_frame(fit, "gpe", frame.drop(columns="psfs_0")).rows.baseline is None
+    assert patients_from_frame(fit["gpe"], frame.drop(columns="psfs_0")).rows.baseline is None
 
 
 def test_every_column_that_is_missing_is_named_at_once(fit: Fit) -> None:
     frame = table().drop(columns=["psfs_0", "age"]).rename(columns={"wai_total": "wai_totl"})
     with pytest.raises(DataError) as refused:
-        patients_from_frame(fit, "function", frame, source="p.csv")
+        patients_from_frame(fit["function"], frame, source="p.csv")
     assert [problem.column for problem in refused.value.problems] == ["wai_total", "psfs_0", "age"]
     assert all(
         problem.rule == "the column is not in the file" for problem in refused.value.problems
@@ -94,7 +94,7 @@ def test_every_cell_that_is_wrong_is_named_with_its_row(fit: Fit, tmp_path: Path
     path = tmp_path / "patients.csv"
     frame.to_csv(path, index=False)
     with pytest.raises(DataError) as refused:
-        patients_from_file(fit, "function", path)
+        patients_from_file(fit["function"], path)
     found = {(problem.column, problem.row): problem for problem in refused.value.problems}
     assert set(found) == {
         *(("wai_total", row) for row in (2, 3, 4)),
@@ -117,7 +117,7 @@ def test_a_wrong_level_is_told_with_the_column(fit: Fit) -> None:
     frame = table()
     frame.loc[1, "sex"] = "m"
     with pytest.raises(DataError) as refused:
-        patients_from_frame(fit, "function", frame)
+        patients_from_frame(fit["function"], frame)
     (problem,) = refused.value.problems
     assert (problem.row, problem.column, problem.value) == (1, "sex", "m")
     assert problem.rule == "The covariate sex has no level 'm'"
@@ -127,9 +127,9 @@ def test_a_wrong_level_is_told_with_the_column(fit: Fit) -> None:
 def test_extrapolated_patients_are_marked_if_they_are_allowed(fit: Fit) -> None:
     frame = table()
     frame.loc[1, "wai_total"] = "20"
-    patients = patients_from_frame(fit, "function", frame, extrapolate=True)
+    patients = patients_from_frame(fit["function"], frame, extrapolate=True)
     assert patients.extrapolated.tolist() == [False, True, False]
-    assert predict(fit, "function", patients).table["extrapolated"].tolist() == [
+    assert predict(fit["function"], patients).table["extrapolated"].tolist() == [
         False,
         True,
         False,
@@ -138,18 +138,18 @@ def test_extrapolated_patients_are_marked_if_they_are_allowed(fit: Fit) -> None:
 
 def test_a_named_alliance_needs_no_column(fit: Fit) -> None:
     frame = table().drop(columns="wai_total")
-    patients = patients_from_frame(fit, "function", frame, alliance_named=True)
+    patients = patients_from_frame(fit["function"], frame, alliance_named=True)
     assert len(np.unique(patients.rows.moderator)) == 1
     with pytest.raises(DataError, match="wai_total"):
-        patients_from_frame(fit, "function", frame)
+        patients_from_frame(fit["function"], frame)
 
 
 def test_unknown_therapists_are_new_ones_if_that_is_said(fit: Fit) -> None:
     frame = table().assign(therapist=["X", "Y", "X"])
-    patients = patients_from_frame(fit, "function", frame)
+    patients = patients_from_frame(fit["function"], frame)
     with pytest.raises(InputError, match="no therapist 'X'"):
-        predict(fit, "function", patients)
-    found = predict(fit, "function", patients, therapist="new").table
+        predict(fit["function"], patients)
+    found = predict(fit["function"], patients, therapist="new").table
     assert found["therapist"].tolist() == ["new (X)", "new (Y)", "new (X)"]
 
 
@@ -170,13 +170,13 @@ def test_an_alliance_that_is_scored_from_items_is_scored_or_given_as_a_total(fit
     answers["wai_2"] = ["3", "2", "1"]  # reversed: 5, 6, 7
     answers["wai_1"] = ["5", None, "6"]  # prorated in the second patient
     frame = table().drop(columns="wai_total").assign(**answers)
-    total = patients_from_frame(scored, "function", frame).rows.moderator
+    total = patients_from_frame(scored["function"], frame).rows.moderator
     assert total.tolist() == pytest.approx([80, 96, 97])
     frame.loc[1, "wai_3"] = None  # more than may be missing
     with pytest.raises(DataError, match="a value in every cell"):
-        patients_from_frame(scored, "function", frame)
+        patients_from_frame(scored["function"], frame)
     frame.loc[0, "wai_3"] = "9"
     with pytest.raises(DataError, match="must be from 1 to 7"):
-        patients_from_frame(scored, "function", frame)
+        patients_from_frame(scored["function"], frame)
     whole = table().rename(columns={"wai_total": "alliance"})
-    assert patients_from_frame(scored, "function", whole).rows.moderator.tolist() == [80, 90, 100]
+    assert patients_from_frame(scored["function"], whole).rows.moderator.tolist() == [80, 90, 100]

@@ -53,7 +53,7 @@ def flagged(found: PowerScaling) -> list[str]:
 )
 def test_a_prior_made_absurdly_tight_is_flagged_and_only_that_one(kind: str) -> None:
     usual = Priors()
-    found = power_scaling(sampled(replace(usual, **{kind: ABSURD * getattr(usual, kind)})), OUTCOME)
+    found = power_scaling(sampled(replace(usual, **{kind: ABSURD * getattr(usual, kind)}))[OUTCOME])
     assert flagged(found) == [kind]
     result = prior_sensitivity_result(found)
     assert result.verdict is Verdict.REVIEW
@@ -64,19 +64,19 @@ def test_a_prior_made_absurdly_tight_is_flagged_and_only_that_one(kind: str) -> 
 @pytest.mark.mcmc
 def test_usual_priors_rule_nothing() -> None:
     fit = sampled(Priors())
-    found = power_scaling(fit, OUTCOME)
+    found = power_scaling(fit[OUTCOME])
     assert flagged(found) == []
     assert set(found.diagnosis) <= {FINE, INFORMATIVE}
     assert prior_sensitivity_result(found).verdict is Verdict.PASS
-    results = check_sensitivity(fit, OUTCOME)
+    results = check_sensitivity(fit[OUTCOME])
     assert [result.check for result in results] == ["prior_sensitivity", "influence"]
 
 
 @pytest.mark.mcmc
 def test_sensitivities_are_those_of_arviz(simulated_fit: Fit) -> None:
     outcome = "pain"
-    found = power_scaling(simulated_fit, outcome)
-    tree, labels = scaling_tree(simulated_fit, outcome)
+    found = power_scaling(simulated_fit[outcome])
+    tree, labels = scaling_tree(simulated_fit[outcome])
     assert labels == found.labels
     own = {"prior": found.prior, "likelihood": found.likelihood}
     for group, values in own.items():
@@ -125,10 +125,10 @@ def test_a_normal_posterior_that_is_its_prior() -> None:
 
 def test_joint_models_and_unknown_outcomes_are_refused(made_fit: Fit) -> None:
     with pytest.raises(InputError, match="no outcome"):
-        power_scaling(made_fit, "nothing")
+        power_scaling(made_fit["nothing"])
     joint = replace(made_fit, shared=xr.DataTree())
     with pytest.raises(InputError, match="joint model"):
-        power_scaling(joint, made_fit.outcomes[0])
-    for result in check_sensitivity(joint, made_fit.outcomes[0]):
+        power_scaling(joint[made_fit.outcomes[0]])
+    for result in check_sensitivity(joint[made_fit.outcomes[0]]):
         assert (result.verdict, result.value) == (Verdict.PASS, None)
         assert "Not available" in result.message

@@ -12,14 +12,13 @@ from prediction_examples import example_fit, one_predictor
 from scipy import stats
 
 from alliance.data_prep.errors import InputError
-from alliance.inference.answers import predictions as predictions_module
 from alliance.inference.answers.predictions import predict
-from alliance.inference.draws.datatree import posterior
+from alliance.inference.draws.datatree import draws_of, flat
 from alliance.inference.patients.asked_patients import AskedPatients, patient_grid, trial_patients
+from alliance.inference.posterior import Rows
 from alliance.inference.runs.fit import Fit
-from alliance.inference.scores.expected_scores import flat
-from alliance.inference.scores.predictor import Rows, TherapistChoice
-from alliance.inference.scores.score_thresholds import Thresholds
+from alliance.inference.scores.therapist_parts import TherapistChoice
+from alliance.inference.scores.thresholds import Thresholds
 from alliance.models.design.design import Design
 
 Array = NDArray[np.float64]
@@ -60,11 +59,11 @@ def test_expected_scores_are_those_of_loops_over_draws_and_patients(
     alliance: str, therapist: str
 ) -> None:
     fit = example_fit(alliance=alliance)
-    design, draws = fit.design("function"), posterior(fit.trees["function"])
+    design, draws = fit.design("function"), draws_of(fit.trees["function"])
     patients = patients_of("function", design)
     ids = tuple(design.therapists[k] for k in (1, 0, 1, 3, 2))
     choice = "average" if therapist == "average" else TherapistChoice.known(*ids)
-    found = predict(fit, "function", patients, therapist=choice, interval=0.8)
+    found = predict(fit["function"], patients, therapist=choice, interval=0.8)
     assert found.draws is not None
     for row in range(5):
         named = ids[row] if therapist == "known" else None
@@ -106,7 +105,7 @@ def test_chances_are_shares_of_the_drawn_outcomes(likelihood: str, outcome: str)
     change = 3.0 if outcome == "function" else None
     thresholds = Thresholds(at_least=middle, at_most=middle - 1, change=change)
     patients = patients_of(outcome, fit.design(outcome))
-    found = predict(fit, outcome, patients, thresholds=thresholds, therapist="new")
+    found = predict(fit[outcome], patients, thresholds=thresholds, therapist="new")
     assert found.draws is not None
     scores = recorded(found.draws["outcome"].values.reshape(-1, 5), low, high)
     shares = {"at_least": scores >= middle, "at_most": scores <= middle - 1}
@@ -125,7 +124,7 @@ def test_improvement_counts_downwards_where_lower_is_better() -> None:
     study = fit.study.model_copy(update={"outcomes": {"function": described}})
     turned = Fit(study, fit.specs, fit.trees, fit.flow, fit.manifest)
     patients = patients_of("function", fit.design("function"))
-    found = predict(turned, "function", patients, thresholds=Thresholds(change=3.0))
+    found = predict(turned["function"], patients, thresholds=Thresholds(change=3.0))
     assert found.draws is not None
     scores = recorded(found.draws["outcome"].values.reshape(-1, 5), *described.range)
     reached = scores <= patients.rows.baseline - 3.0
@@ -151,7 +150,7 @@ def test_patients_of_one_new_therapist_share_that_ones_draw() -> None:
         therapists=("X", "Y", "X"),
         extrapolated=np.zeros(3, dtype=bool),
     )
-    found = predict(fit, "function", patients, therapist="new")
+    found = predict(fit["function"], patients, therapist="new")
     assert found.draws is not None
     expected = found.draws["expected"].values.reshape(-1, 3)
     scores = found.draws["outcome"].values.reshape(-1, 3)
@@ -160,7 +159,7 @@ def test_patients_of_one_new_therapist_share_that_ones_draw() -> None:
     assert not np.isclose(scores[:, 0], scores[:, 2]).any()  # patients differ all the same
     assert found.table["therapist"].tolist() == ["new (X)", "new (Y)", "new (X)"]
     with pytest.raises(InputError, match="no therapist 'X'"):
-        predict(fit, "function", patients)
+        predict(fit["function"], patients)
 
 
 # Arms compared ------------------------------------------------------------------------------------
@@ -173,8 +172,8 @@ def test_arms_are_compared_for_the_same_patient(likelihood: str, better: str) ->
     described = fit.study.outcomes["function"].model_copy(update={"better": better})
     study = fit.study.model_copy(update={"outcomes": {"function": described}})
     fit = Fit(study, fit.specs, fit.trees, fit.flow, fit.manifest)
-    patients = patient_grid(fit, "function", alliance=[80, 95])
-    found = predict(fit, "function", patients, contrasts=True, thresholds=Thresholds(better_by=1.0))
+    patients = patient_grid(fit["function"], alliance=[80, 95])
+    found = predict(fit["function"], patients, contrasts=True, thresholds=Thresholds(better_by=1.0))
     assert found.draws is not None
     assert found.contrasts is not None
     expected, scores = (
@@ -209,7 +208,7 @@ def test_arms_are_compared_for_the_same_patient(likelihood: str, better: str) ->
 
 def test_a_gaussian_patient_keeps_the_residual_from_arm_to_arm() -> None:
     fit = example_fit()
-    found = predict(fit, "function", patient_grid(fit, "function", alliance=[80, 95]))
+    found = predict(fit["function"], patient_grid(fit["function"], alliance=[80, 95]))
     assert found.draws is not None
     residual = (found.draws["outcome"] - found.draws["expected"]).values.reshape(-1, 2, 3)
     np.testing.assert_allclose(residual, residual[..., :1] * np.ones(3), atol=1e-9)
@@ -226,10 +225,12 @@ def test_answers_do_not_depend_on_the_blocks_they_are_computed_in(
 ) -> None:
     fit = example_fit(likelihood)
     for outcome in fit.outcomes:
-        patients = patient_grid(fit, outcome, alliance=list(range(75, 100, 3)))
-        whole = predict(fit, outcome, patients, contrasts=True)
-        monkeypatch.setattr(predictions_module, "BLOCK_NUMBERS", 500)  # two patients each
-        parts = predict(fit, outcome, patients, contrasts=True)
+        patients = patient_grid(fit[outcome], alliance=list(range(75, 100, 3)))
+        whole = predict(fit[outcome], patients, contrasts=True)
+        monkeypatch.setattr(
+            "alliance.inference.draws.blocks.BLOCK_NUMBERS", 500
+        )  # two patients each
+        parts = predict(fit[outcome], patients, contrasts=True)
         monkeypatch.undo()
         xr.testing.assert_allclose(whole.draws, parts.draws, rtol=1e-12)
         numbers = whole.table.select_dtypes("number")
@@ -241,8 +242,8 @@ def test_answers_do_not_depend_on_the_blocks_they_are_computed_in(
 
 def test_results_have_arvizs_groups_and_say_what_each_row_is() -> None:
     fit = example_fit(covariates=("age", "sex"))
-    patients = patient_grid(fit, "function", alliance=[80, 90], covariates={"sex": ["F", "M"]})
-    found = predict(fit, "function", patients, arms=["SMT", "GE"])
+    patients = patient_grid(fit["function"], alliance=[80, 90], covariates={"sex": ["F", "M"]})
+    found = predict(fit["function"], patients, arms=["SMT", "GE"])
     tree = found.tree()
     assert set(tree.children) == {"predictions", "predictions_constant_data"}
     drawn, asked = tree["predictions"].dataset, tree["predictions_constant_data"].dataset
@@ -257,12 +258,12 @@ def test_results_have_arvizs_groups_and_say_what_each_row_is() -> None:
     assert table["sex[M]"].tolist() == asked["covariates"].values[:, 1].tolist()
     assert len(tree.to_netcdf(engine="h5netcdf")) > 0
     with pytest.raises(InputError, match="not kept"):
-        predict(fit, "function", patients, keep_draws=False).tree()
+        predict(fit["function"], patients, keep_draws=False).tree()
 
 
 def test_the_same_seed_gives_the_same_answer_and_by_default_that_of_the_run() -> None:
     fit = example_fit()
-    default, same, other = (predict(fit, "gpe", seed=seed).table for seed in (None, 3, 4))
+    default, same, other = (predict(fit["gpe"], seed=seed).table for seed in (None, 3, 4))
     assert fit.manifest["seed"] == 3
     assert default.equals(same)
     assert not default["outcome_sd"].equals(other["outcome_sd"])
@@ -283,7 +284,7 @@ def test_the_same_seed_gives_the_same_answer_and_by_default_that_of_the_run() ->
         ("gpe", {"thresholds": Thresholds(at_least=6)}, "at least 6", "from -5 to 5"),
         ("gpe", {"thresholds": Thresholds(at_most=-5.1)}, "at most -5.1", "from -5 to 5"),
         ("gpe", {"thresholds": Thresholds(change=1)}, "no baseline", "at_least"),
-        ("gpe", {"thresholds": Thresholds(better_by=11)}, "difference of 11", "up to 10"),
+        ("gpe", {"thresholds": Thresholds(better_by=11)}, "difference of 11", "from -10 to 10"),
         ("function", {"thresholds": Thresholds(change=0)}, "change of 0", "above 0"),
     ],
 )
@@ -291,7 +292,7 @@ def test_bad_queries_are_refused_with_what_is_valid(
     outcome: str, changes: dict[str, Any], problem: str, remedy: str
 ) -> None:
     with pytest.raises(InputError) as refused:
-        predict(example_fit(), outcome, **changes)
+        predict(example_fit()[outcome], **changes)
     assert problem in refused.value.problem
     assert remedy in refused.value.remedy
 
@@ -299,20 +300,20 @@ def test_bad_queries_are_refused_with_what_is_valid(
 def test_patients_of_another_outcome_or_without_alliance_are_refused() -> None:
     fit = example_fit()
     with pytest.raises(InputError, match="described for gpe, not for function"):
-        predict(fit, "function", patient_grid(fit, "gpe"))
+        predict(fit["function"], patient_grid(fit["gpe"]))
     imputed = example_fit(missing_alliance="impute")
     with pytest.raises(InputError, match=r"alliance of \d+ patients is missing"):
-        predict(imputed, "function", trial_patients(imputed, "function"))
+        predict(imputed["function"], trial_patients(imputed["function"]))
 
 
 def test_expected_scores_of_native_outcomes_stay_on_their_scale() -> None:
     fit = example_fit("native")
     for outcome in fit.outcomes:
         low, high = fit.study.outcomes[outcome].range
-        found = predict(fit, outcome)
+        found = predict(fit[outcome])
         assert found.draws is not None
         scores = found.draws["outcome"].values
         assert scores.min() >= low
         assert scores.max() <= high
         np.testing.assert_array_equal(scores, np.round(scores))
-        assert flat(posterior(fit.trees[outcome]), "beta").shape[0] == scores[..., 0].size
+        assert flat(draws_of(fit.trees[outcome]), "beta").shape[0] == scores[..., 0].size

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from prediction_examples import example_fit
 
 from alliance.inference.answers.predictions import predict
-from alliance.inference.draws.datatree import posterior
+from alliance.inference.draws.datatree import draws_of
 from alliance.inference.patients.asked_patients import AskedPatients
+from alliance.inference.posterior import Rows
 from alliance.inference.runs.fit import Fit
-from alliance.inference.scores.predictor import Rows, row_matrix
 from alliance.models.design.design import Design
 from alliance.models.patient_level import patient_level_model
 
@@ -53,12 +53,12 @@ def by_pymc(fit: Fit, outcome: str, asked: AskedPatients) -> Array:
     draws are the fit's, without its therapists. PyMC samples the new therapists' effects because
     ``sample_vars`` says so.
     """
-    design, draws = fit.design(outcome), posterior(fit.trees[outcome])
+    design, draws = fit.design(outcome), draws_of(fit.trees[outcome])
     labels = tuple(dict.fromkeys(THERAPISTS))
     index = np.array([labels.index(name) for name in THERAPISTS])
     imagined = replace(
         design,
-        X=row_matrix(design, asked.rows),
+        X=asked.rows.matrix(design),
         y=np.zeros(PATIENTS),
         therapist_index=index,
         therapists=labels,
@@ -128,7 +128,7 @@ def test_means_and_variances_agree_within_4_monte_carlo_errors(
 ) -> None:
     fit = example_fit(likelihood, draws=DRAWS)
     asked = some_patients(fit, outcome)
-    found = predict(fit, outcome, asked, therapist="new", seed=6)
+    found = predict(fit[outcome], asked, therapist="new", seed=6)
     assert found.draws is not None
     ours = found.draws["outcome"].values.reshape(-1, PATIENTS)
     theirs = by_pymc(fit, outcome, asked)
@@ -153,7 +153,7 @@ def test_the_comparison_would_see_therapists_that_are_not_drawn() -> None:
     """The same patients with an average therapist: variances lie far off."""
     fit = example_fit(draws=DRAWS)
     asked = some_patients(fit, "function")
-    found = predict(fit, "function", asked, therapist="average")
+    found = predict(fit["function"], asked, therapist="average")
     assert found.draws is not None
     ours = found.draws["outcome"].values.reshape(-1, PATIENTS)
     theirs = by_pymc(fit, "function", asked)

@@ -12,6 +12,7 @@ from example_designs import example_patients
 from option_trials import LIMITS, patients_of
 from scipy import special, stats
 
+from alliance.inference.posterior import Posterior
 from alliance.inference.priors.prior_predictive import (
     MOST_PATIENTS,
     prior_draws,
@@ -150,7 +151,7 @@ class TestScores:
         # Two patients' covariance is x'Dx~ and, of one therapist, z'E[S]z~ in addition.
         design = design_of()
         priors = Priors(therapist_sd=1.0)
-        predictor = prior_predictor(design, drawn(design, priors))
+        predictor = prior_predictor(Posterior(design, drawn(design, priors)))
         same = np.flatnonzero(design.therapist_index == design.therapist_index[0])[:2]
         other = int(np.flatnonzero(design.therapist_index != design.therapist_index[0])[0])
         D = np.diag(design.prior_sd(priors) ** 2)
@@ -258,7 +259,9 @@ class TestLatentAlliance:
         X[:, design.coefficients.index("interaction[1]")] = own
         expected = X @ draws["beta"].values[0, k]
         expected += draws["therapist_effect"].values[0, k, design.therapist_index, 0]
-        np.testing.assert_allclose(prior_predictor(design, draws)[k], expected, rtol=1e-10)
+        np.testing.assert_allclose(
+            prior_predictor(Posterior(design, draws))[k], expected, rtol=1e-10
+        )
 
     def test_within_and_between_shift_the_therapists(self) -> None:
         spec = ModelSpec("example", moderator=ModeratorSpec(structure="within_between"))
@@ -276,7 +279,9 @@ class TestLatentAlliance:
             X[:, design.coefficients.index(name)] = X[:, moderator] * arm
         expected = X @ beta + effect[:, 0] + effect[:, 1] * X[:, moderator]
         expected += draws["moderator_slope_between"].values[0, k] * means
-        np.testing.assert_allclose(prior_predictor(design, draws)[k], expected, rtol=1e-10)
+        np.testing.assert_allclose(
+            prior_predictor(Posterior(design, draws))[k], expected, rtol=1e-10
+        )
 
 
 class TestEffects:

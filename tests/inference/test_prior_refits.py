@@ -25,7 +25,7 @@ OUTCOME = "gpe"  # no baseline
 
 @pytest.mark.mcmc
 def test_the_same_scales_are_the_fit_itself(simulated_fit: Fit) -> None:
-    found = prior_refits(simulated_fit, OUTCOME, factors=[1.0])
+    found = prior_refits(simulated_fit[OUTCOME], factors=[1.0])
     np.testing.assert_array_equal(found.refitted[0], found.baseline)
     table = found.table()
     assert (table["shift"] == 0).all()
@@ -36,7 +36,7 @@ def test_the_same_scales_are_the_fit_itself(simulated_fit: Fit) -> None:
 def test_half_and_double_scales_move_as_priors_do(simulated_fit: Fit) -> None:
     told: list[tuple[int, int]] = []
     found = prior_refits(
-        simulated_fit, OUTCOME, alone=True, progress=lambda done, total: told.append((done, total))
+        simulated_fit[OUTCOME], alone=True, progress=lambda done, total: told.append((done, total))
     )
     kinds = used_scales(simulated_fit.design(OUTCOME))
     assert "baseline_slope" not in kinds
@@ -87,9 +87,9 @@ def test_shifts_are_in_posterior_sds() -> None:
 def test_what_cannot_be_refitted_is_refused(made_fit: Fit) -> None:
     outcome = made_fit.outcomes[0]
     with pytest.raises(InputError, match="no outcome"):
-        prior_refits(made_fit, "nothing")
+        prior_refits(made_fit["nothing"])
     for factors in ([], [0.0], [-1.0], [np.inf]):
         with pytest.raises(InputError, match="factor"):
-            prior_refits(made_fit, outcome, factors=factors)
+            prior_refits(made_fit[outcome], factors=factors)
     with pytest.raises(InputError, match="joint"):
-        prior_refits(replace(made_fit, shared=xr.DataTree()), outcome)
+        prior_refits(replace(made_fit, shared=xr.DataTree())[outcome])

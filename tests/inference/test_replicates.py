@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from prediction_examples import one_predictor, therapist_posterior
 
 from alliance.data_prep.errors import InputError
-from alliance.inference.patients.asked_patients import trial_rows
-from alliance.inference.pointwise import replicates as replicates_module
 from alliance.inference.pointwise.replicates import Replicates, replicate, thin
 from alliance.inference.runs.fit import Fit
 from alliance.models.design.design import Design
@@ -25,7 +23,7 @@ EVERY = [*PAIRS, ("gpe", "ordinal_probit")]
 
 
 def block_of(fit: Fit, outcome: str = "function", number: int = 8, seed: int = 1) -> Replicates:
-    (block,) = replicate(fit, outcome, number=number, seed=seed)
+    (block,) = replicate(fit[outcome], number=number, seed=seed)
     return block
 
 
@@ -36,7 +34,7 @@ def therapist_of(design: Design, row: int) -> str:
 @pytest.mark.parametrize(("outcome", "family"), PAIRS)
 def test_expected_scores_and_spreads_are_those_of_each_draw(outcome: str, family: str) -> None:
     fit = fit_of(outcome, family=family, therapist_by_arm=True)
-    design, rows = fit.design(outcome), trial_rows(fit, outcome)
+    design, rows = fit.design(outcome), fit[outcome].rows
     block = block_of(fit, outcome)
     spread = np.broadcast_to(block.spread, block.expected.shape)
     assert block.average is not None
@@ -116,7 +114,7 @@ def test_without_therapist_effects_there_are_no_new_therapists() -> None:
 )
 def test_the_alliance_is_that_of_the_draw(moderator: ModeratorSpec) -> None:
     fit = fit_of(moderator=moderator)
-    design, rows = fit.design("function"), trial_rows(fit, "function")
+    design, rows = fit.design("function"), fit["function"].rows
     block = block_of(fit)
     for number, row in ((1, 5), (6, 30)):
         draw, own = draw_of(fit, "function", number), rows
@@ -134,14 +132,16 @@ def test_the_same_seed_gives_the_same_replicates_and_another_one_others() -> Non
     np.testing.assert_array_equal(first, again)
     assert not np.equal(first, other).any()
     run = replace(fit, manifest={**fit.manifest, "seed": 1})
-    (own,) = replicate(run, "function", number=8)
+    (own,) = replicate(run["function"], number=8)
     np.testing.assert_array_equal(own.drawn, first)
 
 
 def test_many_patients_come_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     fit = fit_of()
-    monkeypatch.setattr(replicates_module, "BLOCK_NUMBERS", 3 * len(fit.design("function").y))
-    blocks = list(replicate(fit, "function", number=8, seed=1))
+    monkeypatch.setattr(
+        "alliance.inference.draws.blocks.BLOCK_NUMBERS", 3 * len(fit.design("function").y)
+    )
+    blocks = list(replicate(fit["function"], number=8, seed=1))
     assert [len(block.drawn) for block in blocks] == [3, 3, 2]
     whole = np.concatenate([block.expected for block in blocks])
     monkeypatch.undo()
@@ -168,4 +168,4 @@ def test_draws_are_taken_at_equal_distances(number: int, chosen: Any) -> None:
 
 def test_an_outcome_that_the_run_has_not_is_refused() -> None:
     with pytest.raises(InputError, match="no outcome 'funktion'"):
-        next(replicate(fit_of(), "funktion", seed=1))
+        next(replicate(fit_of()["funktion"], seed=1))

@@ -16,7 +16,7 @@ from alliance.data_prep.errors import InputError
 from alliance.data_prep.simulator.simulation import simulate_trial
 from alliance.data_prep.study.description import narrowed
 from alliance.data_prep.trial.trial import Trial, trial_from_frame
-from alliance.inference.draws.datatree import posterior
+from alliance.inference.draws.datatree import draws_of
 from alliance.inference.runs import reproduction
 from alliance.inference.runs.fit import Fit
 from alliance.inference.runs.fitting import fit_trial
@@ -80,7 +80,7 @@ class TestWithoutSampling:
         assert "its SHA-256 is 000000000000" in found.reasons[0]
 
     def test_one_draw_that_differs_is_found(self, read: Fit, sampler: NoSampler) -> None:
-        draws = posterior(read.trees["gpe"])["therapist_sd"].values
+        draws = draws_of(read.trees["gpe"])["therapist_sd"].values
         draws[1, 5] = np.nextafter(draws[1, 5], np.inf)  # the last bit of one number
         found = reproduce(read)
         assert found.identical == {"function": True, "gpe": False}

@@ -13,17 +13,15 @@ from numpy.typing import NDArray
 from prediction_examples import therapist_posterior
 from scipy import stats
 
-from alliance.inference.draws import blocks as blocks_module
-from alliance.inference.scores.residuals import (
+from alliance.inference.posterior import Posterior
+from alliance.inference.scores.single_scores import (
     chance_at_least,
     chance_at_most,
-    family_parameters,
     residual_draws,
     scores_at,
 )
 from alliance.models.design.design import Design
 from alliance.models.families.families import FAMILIES
-from alliance.models.priors import Priors
 
 Array = NDArray[np.float64]
 DRAWS, ROWS = 8, 30
@@ -32,7 +30,7 @@ DRAWS, ROWS = 8, 30
 def example(family: str) -> tuple[Design, dict[str, Array], Array]:
     """A design, draws of the family's own parameters, and predictors on the link's scale."""
     design = family_design(family)
-    auxiliary = family_parameters(design, therapist_posterior(design), Priors())
+    auxiliary = Posterior(design, therapist_posterior(design)).family_parameters
     eta = np.random.default_rng(2).normal(0, 1.5, (DRAWS, ROWS))
     return design, auxiliary, eta
 
@@ -67,7 +65,7 @@ def uniform_ranks(design: Design, auxiliary: dict[str, Array], residual: Array) 
 def test_an_outcome_is_the_quantile_at_the_patients_rank(
     family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blocks_module, "CACHE_NUMBERS", 40)  # several blocks
+    monkeypatch.setattr("alliance.inference.draws.blocks.CACHE_NUMBERS", 40)  # several blocks
     design, auxiliary, eta = example(family)
     residual = residual_draws(design, auxiliary, eta.shape, np.random.default_rng(3))
     found = scores_at(design, auxiliary, eta, residual)
@@ -128,6 +126,6 @@ def test_residuals_do_not_depend_on_the_blocks_they_are_drawn_in(family: str) ->
 def test_degrees_of_freedom_that_the_prior_fixes_are_known() -> None:
     design = family_design("student_t")
     draws: xr.Dataset = therapist_posterior(design).drop_vars("degrees_of_freedom")
-    fixed = family_parameters(design, draws, Priors(degrees_of_freedom=4.0))
+    fixed = Posterior(replace(design, fixed={"degrees_of_freedom": 4.0}), draws).family_parameters
     np.testing.assert_array_equal(fixed["degrees_of_freedom"], np.full((DRAWS, 1), 4.0))
     assert fixed["residual_sd"].shape == (DRAWS, 1)

@@ -17,7 +17,7 @@ from alliance.data_prep.trial.trial import trial_from_frame
 from alliance.diagnostics.gate.fit_gate import FitChecks, check_draws
 from alliance.inference.answers.predictions import predict
 from alliance.inference.answers.unseen_improvement import unseen_improvement
-from alliance.inference.draws.datatree import compression, netcdf_bytes, posterior
+from alliance.inference.draws.datatree import compression, draws_of, netcdf_bytes
 from alliance.inference.published.comparison import compare
 from alliance.inference.runs.fit import Fit
 from alliance.inference.runs.fitting import fit_registry, fit_trial
@@ -65,7 +65,7 @@ def test_the_posterior_is_that_of_the_rows(made: Simulated, rowless: Fit) -> Non
             fit_outcome(each, fit.specs["pain"].priors, CI, 5, engine=engine)[0]
             for each in (design, given)
         ]
-        assert posterior(trees[0]).equals(posterior(trees[1]))
+        assert draws_of(trees[0]).equals(draws_of(trees[1]))
 
 
 @pytest.mark.mcmc
@@ -81,7 +81,7 @@ def test_nuts_needs_no_rows_either(made: Simulated, folder: Path) -> None:
         fit_outcome(each, spec.priors, short, 5)[0]
         for each in (design, replace(own, given=design.moments))
     ]
-    assert posterior(trees[0]).equals(posterior(trees[1]))
+    assert draws_of(trees[0]).equals(draws_of(trees[1]))
     table = fit_registry(registry, short, 5).summary()
     assert {"within", "between"} <= set(table["level"])
     assert table["quantity"].eq("therapist_mean_reliability").any()
@@ -103,8 +103,8 @@ def test_what_needs_rows_says_so(rowless: Fit) -> None:
     for ask in (
         lambda: rowless.patients("pain"),
         lambda: FitChecks(rowless).model,
-        lambda: predict(rowless, "pain"),
-        lambda: unseen_improvement(rowless, "pain"),
+        lambda: predict(rowless["pain"]),
+        lambda: unseen_improvement(rowless["pain"]),
     ):
         with pytest.raises(InputError, match=r"no patients' rows.*sample_therapists"):
             ask()
@@ -125,9 +125,9 @@ def test_effects_of_many_therapists_are_summed_up(made: Simulated) -> None:
     trial = trial_from_frame(narrowed(made.study, outcomes=["pain"]), made.frame)
     kept = fit_trial(trial, CI, 5, engine="instant")
     summed = fit_trial(trial, replace(CI, therapist_effects="summary"), 5, engine="instant")
-    draws = posterior(kept.trees["pain"])["therapist_effect"]
+    draws = draws_of(kept.trees["pain"])["therapist_effect"]
     summary = summed.trees["pain"]["therapist_summary"].dataset
-    assert "therapist_effect" not in posterior(summed.trees["pain"])
+    assert "therapist_effect" not in draws_of(summed.trees["pain"])
     sample = ("chain", "draw")
     np.testing.assert_allclose(summary["therapist_effect_mean"], draws.mean(sample), rtol=1e-9)
     np.testing.assert_allclose(summary["therapist_effect_sd"], draws.std(sample), rtol=1e-9)
@@ -136,8 +136,8 @@ def test_effects_of_many_therapists_are_summed_up(made: Simulated) -> None:
     assert summed.manifest["therapist_effects"] == {"pain": "summary"}
     assert summed.manifest["profile"]["therapist_effects"] == "summary"
     with pytest.raises(InputError, match='therapist_effects="draws"'):
-        predict(summed, "pain", therapist=summed.design("pain").therapists[0])
-    assert len(predict(summed, "pain", therapist="new").table)
+        predict(summed["pain"], therapist=summed.design("pain").therapists[0])
+    assert len(predict(summed["pain"], therapist="new").table)
     assert CI.keeps_draws(MANY_THERAPISTS - 1)
     assert not CI.keeps_draws(MANY_THERAPISTS)
 
@@ -153,4 +153,4 @@ def test_large_arrays_are_compressed_without_loss(made: Simulated, tmp_path: Pat
     assert netcdf_bytes(fit.trees["pain"]) == bytes(written)
     save_fit(fit, tmp_path / "run")
     again = load_fit(tmp_path / "run")
-    assert posterior(again.trees["pain"]).identical(posterior(fit.trees["pain"]))
+    assert draws_of(again.trees["pain"]).identical(draws_of(fit.trees["pain"]))

@@ -18,6 +18,7 @@ import xarray as xr
 from made_draws import FEW_DRAWS, NoSampler, small_trial
 
 from alliance.data_prep.covariates import Covariate, column_coordinates
+from alliance.data_prep.errors import IncompleteSamplingError
 from alliance.data_prep.simulator.simulation import simulate_trial
 from alliance.data_prep.study.description import narrowed
 from alliance.data_prep.trial.trial import Trial, trial_from_frame
@@ -26,7 +27,6 @@ from alliance.inference.runs.fit import Fit
 from alliance.inference.runs.fitting import fit_trial
 from alliance.inference.sampling import sampling
 from alliance.inference.sampling.profiles import find_profile
-from alliance.inference.sampling.sampling import IncompleteSamplingError
 
 ROOT = Path(__file__).resolve().parents[2]
 CI = find_profile("ci")

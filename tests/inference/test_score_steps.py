@@ -16,16 +16,18 @@ from scipy import stats
 from alliance.inference.answers.averages import average
 from alliance.inference.answers.decisions import decisions
 from alliance.inference.answers.predictions import predict
-from alliance.inference.answers.score_ends import heaped_ends
-from alliance.inference.answers.score_steps import ScoreSteps, common_step, score_steps
-from alliance.inference.answers.yardsticks import Yardstick
 from alliance.inference.draws.datatree import add_patients
 from alliance.inference.patients.asked_patients import patient_grid
+from alliance.inference.posterior import Posterior
 from alliance.inference.runs.fit import Fit
-from alliance.inference.scores.residuals import family_parameters
-from alliance.inference.scores.score_thresholds import Thresholds
+from alliance.inference.scores.single_scores import (
+    ScoreSteps,
+    common_step,
+    heaped_ends,
+    score_steps,
+)
+from alliance.inference.scores.thresholds import Thresholds
 from alliance.models.design.design import Design
-from alliance.models.priors import Priors
 
 Array = NDArray[np.float64]
 
@@ -72,7 +74,7 @@ def test_a_score_is_what_lies_nearer_to_it_than_to_others(
     family: str, step: float, low: float
 ) -> None:
     design = family_design(family)
-    auxiliary = family_parameters(design, therapist_posterior(design), Priors())
+    auxiliary = Posterior(design, therapist_posterior(design)).family_parameters
     steps = ScoreSteps(low, low + 40 * step, step)
     bounds = low + step * np.array([0.0, 1.0, 2.5, 17.0, 17.4, 39.0, 40.0])
     centre = (bounds - design.scale.offset) / design.scale.unit
@@ -102,7 +104,7 @@ def test_a_score_is_what_lies_nearer_to_it_than_to_others(
 def test_chances_of_all_scores_add_up(family: str) -> None:
     """At most k and at least k + 1 are one, whatever k: no half point is lost or counted twice."""
     design = family_design(family)
-    auxiliary = family_parameters(design, therapist_posterior(design), Priors())
+    auxiliary = Posterior(design, therapist_posterior(design)).family_parameters
     steps, scores = ScoreSteps(-5.0, 5.0, 1.0), np.arange(-5.0, 5.0)
     eta = np.random.default_rng(4).normal(size=(8, len(scores)))
     below = steps.chance_at_most(design, auxiliary, eta, scores)
@@ -153,8 +155,8 @@ def pain_fit(seed: int = 1, *, whole: bool = True, patients: int = 4000) -> Fit:
     return found
 
 
-def share(fit: Fit, quantity: str, yardstick: Yardstick) -> float:
-    table = decisions(fit, "function", yardstick).table
+def share(fit: Fit, quantity: str, thresholds: Thresholds) -> float:
+    table = decisions(fit["function"], thresholds).table
     own = table[(table["quantity"] == quantity) & table["moderator"].isna()]
     return float(own["mean"].mean())
 
@@ -169,21 +171,21 @@ def test_shares_of_whole_scores_are_those_of_the_trial() -> None:
     data = fit.patients("function")
     score, baseline = data["outcome"].values, data["baseline"].values
     for reach in (2.0, 4.0, 7.0):
-        told = share(fit, "share_reaching", Yardstick(reach=reach))
+        told = share(fit, "share_reaching", Thresholds(reach=reach))
         assert told == pytest.approx((score <= reach).mean(), abs=0.025)
-    told = share(fit, "share_improved", Yardstick(threshold=2.0))
+    told = share(fit, "share_improved", Thresholds(better_by=2.0))
     assert told == pytest.approx((baseline - score >= 2).mean(), abs=0.025)
     # A score between two whole ones is the lower of them
-    assert share(fit, "share_reaching", Yardstick(reach=4.5)) == pytest.approx(
-        share(fit, "share_reaching", Yardstick(reach=4.0)), rel=1e-12
+    assert share(fit, "share_reaching", Thresholds(reach=4.5)) == pytest.approx(
+        share(fit, "share_reaching", Thresholds(reach=4.0)), rel=1e-12
     )
 
 
 def test_predict_decide_and_averages_count_alike() -> None:
     fit = pain_fit(patients=300)
     wanted = Thresholds(at_most=3, at_least=6, change=2)
-    asked = patient_grid(fit, "function", baseline=[7.0])
-    found = predict(fit, "function", asked, thresholds=wanted, therapist="average")
+    asked = patient_grid(fit["function"], baseline=[7.0])
+    found = predict(fit["function"], asked, thresholds=wanted, therapist="average")
     design, draws = fit.design("function"), fit.trees["function"]["posterior"].dataset
     spread = design.scale.unit * float(draws["residual_sd"][0, 0])
     exact = stats.norm(found.table["expected"], spread)
@@ -191,36 +193,36 @@ def test_predict_decide_and_averages_count_alike() -> None:
     np.testing.assert_allclose(found.table["prob_at_least"], exact.sf(5.5))
     np.testing.assert_allclose(found.table["prob_change"], exact.cdf(5.5))  # at least 1.5 fewer
     assert "steps of 1" in found.counted.steps
-    averages = average(fit, "function", therapist="average", thresholds=Thresholds(at_most=3))
-    table = decisions(fit, "function", Yardstick(reach=3)).table
+    averages = average(fit["function"], therapist="average", thresholds=Thresholds(at_most=3))
+    table = decisions(fit["function"], Thresholds(reach=3)).table
     own = table[(table["quantity"] == "share_reaching") & table["moderator"].isna()]
     np.testing.assert_allclose(averages.table["prob_at_most"], own["mean"])
 
 
 def test_scores_without_steps_keep_their_law() -> None:
     fit = pain_fit(whole=False, patients=300)
-    assert score_steps(fit, "function").step == 0
-    asked = patient_grid(fit, "function")
-    found = predict(fit, "function", asked, thresholds=Thresholds(at_most=3), therapist="average")
+    assert score_steps(fit["function"]).step == 0
+    asked = patient_grid(fit["function"])
+    found = predict(fit["function"], asked, thresholds=Thresholds(at_most=3), therapist="average")
     design, draws = fit.design("function"), fit.trees["function"]["posterior"].dataset
     spread = design.scale.unit * float(draws["residual_sd"][0, 0])
     exact = stats.norm(found.table["expected"], spread).cdf(3)
     np.testing.assert_allclose(found.table["prob_at_most"], exact)
     assert found.counted.steps == ""
-    assert decisions(fit, "function", Yardstick(0.5)).counted.ends == ()
+    assert decisions(fit["function"], Thresholds(better_by=0.5)).counted.ends == ()
 
 
 def test_a_discrete_family_has_chances_of_its_own() -> None:
     fit = fit_of("function", family="beta_binomial")
-    assert score_steps(fit, "function").step == 0
-    assert heaped_ends(fit, "function") == ()
+    assert score_steps(fit["function"]).step == 0
+    assert heaped_ends(fit["function"]) == ()
     assert LIMITS["beta_binomial"] == (3.0, 30.0)
 
 
 def test_an_end_that_holds_more_than_the_normal_gives_is_named() -> None:
     """A third of the patients moved to the floor; the model's share is the unit interval's."""
     fit = pain_fit()
-    assert heaped_ends(fit, "function") == ()  # recorded normal scores: no more than expected
+    assert heaped_ends(fit["function"]) == ()  # recorded normal scores: no more than expected
     data = fit.patients("function").copy(deep=True)
     moved = np.random.default_rng(2).random(data.sizes["patient"]) < 0.33
     data["outcome"] = ("patient", np.where(moved, 0.0, data["outcome"].values))
@@ -228,11 +230,11 @@ def test_an_end_that_holds_more_than_the_normal_gives_is_named() -> None:
     add_patients(tree, data)
     tree["posterior"] = xr.DataTree(fit.trees["function"]["posterior"].dataset)
     heaped = replace(fit, trees={"function": tree})
-    (end,) = heaped_ends(heaped, "function")
+    (end,) = heaped_ends(heaped["function"])
     assert end.lowest
     assert end.score == 0
     assert end.observed == pytest.approx((data["outcome"].values == 0).mean())
     assert end.expected < end.observed - 0.1
-    (told,) = decisions(heaped, "function", Yardstick(reach=1)).counted.ends
+    (told,) = decisions(heaped["function"], Thresholds(reach=1)).counted.ends
     assert "lowest score, 0" in told
     assert f"{end.observed:.0%}" in told

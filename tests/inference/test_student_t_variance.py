@@ -15,15 +15,16 @@ from alliance.data_prep.errors import InputError
 from alliance.inference.answers.decisions import decisions
 from alliance.inference.answers.therapists import therapists
 from alliance.inference.answers.unseen_improvement import unseen_improvement
-from alliance.inference.answers.yardsticks import Yardstick
-from alliance.inference.draws.datatree import posterior
+from alliance.inference.draws.datatree import draws_of
 from alliance.inference.draws.quantiles import quantiles
 from alliance.inference.estimands.estimands import infinite_variance, with_moments
 from alliance.inference.pointwise.explained_variance import explained_variance
+from alliance.inference.posterior import Posterior
 from alliance.inference.priors.power_scaling import power_scaling
 from alliance.inference.published.comparison import compare
 from alliance.inference.runs.choices import model_choices
 from alliance.inference.runs.fit import Fit
+from alliance.inference.scores.thresholds import Thresholds
 from alliance.models.design.design import build_design
 from alliance.models.priors import Priors
 from alliance.models.spec import specify
@@ -35,7 +36,7 @@ OUTCOME = "function"
 def t_fit(freedom: float | Array) -> Fit:
     """Made draws of a Student-t outcome with these degrees of freedom."""
     fit = example_fit("student_t", therapist="intercept")
-    draws = posterior(fit.trees[OUTCOME]).copy(deep=True)
+    draws = draws_of(fit.trees[OUTCOME]).copy(deep=True)
     shape = draws["degrees_of_freedom"].shape
     values = np.broadcast_to(np.asarray(freedom, float), shape[0] * shape[1]).reshape(shape)
     draws["degrees_of_freedom"] = (("chain", "draw"), values.copy())
@@ -45,7 +46,7 @@ def t_fit(freedom: float | Array) -> Fit:
 def fixed_fit(freedom: float) -> Fit:
     """The same with the degrees of freedom fixed by the prior: no draws hold them."""
     fit = t_fit(freedom)
-    draws = posterior(fit.trees[OUTCOME]).drop_vars("degrees_of_freedom")
+    draws = draws_of(fit.trees[OUTCOME]).drop_vars("degrees_of_freedom")
     spec = replace(fit.specs[OUTCOME], priors=Priors(degrees_of_freedom=freedom))
     return replace(with_posterior(fit, OUTCOME, draws), specs={OUTCOME: spec})
 
@@ -60,7 +61,7 @@ def quantity(fit: Fit, name: str) -> Array:
 def test_sd_and_share_are_those_of_the_distribution(make: object) -> None:
     """t(3) has the SD sqrt(3) of its scale (scipy's), and the share is of that variance."""
     fit = make(3.0)  # type: ignore[operator]
-    design, draws = fit.design(OUTCOME), posterior(fit.trees[OUTCOME])
+    design, draws = fit.design(OUTCOME), draws_of(fit.trees[OUTCOME])
     unit = design.scaling.outcome[1]
     scale = unit * draws["residual_sd"].values.ravel()
     sd = scale * stats.t(3).std()
@@ -74,7 +75,7 @@ def test_sd_and_share_are_those_of_the_distribution(make: object) -> None:
 def test_every_answer_has_the_same_share_of_variance(make: object) -> None:
     """`summary` and `therapists` tell one number; t(3) with a true share of .145 had .258, .130."""
     fit = make(3.0)  # type: ignore[operator]
-    table = therapists(fit, OUTCOME).table
+    table = therapists(fit[OUTCOME]).table
     share = table.loc[table["quantity"] == "therapist_share", "mean"].item()
     assert share == pytest.approx(quantity(fit, "therapist_icc").mean())
     told = compare(fit)
@@ -84,16 +85,16 @@ def test_every_answer_has_the_same_share_of_variance(make: object) -> None:
 
 def test_explained_variance_is_of_the_same_residual_variance() -> None:
     fit = t_fit(3.0)
-    found = explained_variance(fit, OUTCOME).draws["patient and therapist"]
+    found = explained_variance(fit[OUTCOME]).draws["patient and therapist"]
     gaussian = t_fit(1e9)  # the same scales, which are then the SDs
-    plain = explained_variance(gaussian, OUTCOME).draws["patient and therapist"]
+    plain = explained_variance(gaussian[OUTCOME]).draws["patient and therapist"]
     # With a signal s and a scale r: s / (s + 3 r) beside s / (s + r)
     np.testing.assert_allclose(1 / found - 1, 3 * (1 / plain - 1), rtol=1e-6)
 
 
 def test_the_tipping_share_is_of_the_residual_variance() -> None:
     """The unit of bias is the SD: sqrt(3) times as large as the scale for t(3)."""
-    found, plain = (unseen_improvement(t_fit(nu), OUTCOME) for nu in (3.0, 1e9))
+    found, plain = (unseen_improvement(t_fit(nu)[OUTCOME]) for nu in (3.0, 1e9))
     bare = found.unit / plain.unit
     np.testing.assert_allclose(bare / bare[0], 1.0)
     # The therapists' share is of the larger variance too, which leaves a little more alliance
@@ -118,8 +119,8 @@ def test_without_a_variance_the_sd_is_infinite_and_the_share_zero(heavy: Fit) ->
     assert np.isnan(row["sd"])
     assert row["upper"] == np.inf
     assert row["lower"] == pytest.approx(np.sort(sd)[1] + 0.975 * np.diff(np.sort(sd)[1:3])[0])
-    design, draws = heavy.design(OUTCOME), posterior(heavy.trees[OUTCOME])
-    assert infinite_variance(design, draws) == 0.2
+    design, draws = heavy.design(OUTCOME), draws_of(heavy.trees[OUTCOME])
+    assert infinite_variance(Posterior(design, draws)) == 0.2
     assert "20.0% of the draws" in str(model_choices(heavy)[0])
     assert "infinite" not in str(model_choices(t_fit(5.0))[0])
 
@@ -129,27 +130,27 @@ def test_what_needs_moments_does_without_it(heavy: Fit) -> None:
     assert "residual_sd" not in kept["quantity"].values
     assert "residual_scale" in kept["quantity"].values
     assert np.isfinite(kept.values).all()
-    assert np.isfinite(power_scaling(heavy, OUTCOME).prior).all()
+    assert np.isfinite(power_scaling(heavy[OUTCOME]).prior).all()
 
 
 def test_shares_of_an_infinite_variance_are_not_told(heavy: Fit) -> None:
-    found = unseen_improvement(heavy, OUTCOME)
+    found = unseen_improvement(heavy[OUTCOME])
     assert len(found.unit) == len(found.slope) == 64
     assert found.infinite == pytest.approx(0.2)
     assert np.isfinite([found.tipping_mean, found.tipping_interval]).all()
     with pytest.raises(InputError, match="infinite"):
-        unseen_improvement(t_fit(1.5), OUTCOME)
+        unseen_improvement(t_fit(1.5)[OUTCOME])
 
 
 def test_fixed_degrees_of_freedom_enter_the_chances() -> None:
     """Shares who reach a score are the t distribution's, fixed or estimated."""
-    yardstick = Yardstick(reach=12.0)
-    answers = [decisions(fit, OUTCOME, yardstick) for fit in (t_fit(3.0), fixed_fit(3.0))]
+    thresholds = Thresholds(reach=12.0)
+    answers = [decisions(fit[OUTCOME], thresholds) for fit in (t_fit(3.0), fixed_fit(3.0))]
     shares = [
         answer.table.query("quantity == 'share_reaching'")["mean"].to_numpy() for answer in answers
     ]
     np.testing.assert_allclose(shares[0], shares[1])
-    normal = decisions(t_fit(1e9), OUTCOME, yardstick).table
+    normal = decisions(t_fit(1e9)[OUTCOME], thresholds).table
     assert np.abs(normal.query("quantity == 'share_reaching'")["mean"] - shares[0]).max() > 0.005
 
 

@@ -11,15 +11,14 @@ from prediction_examples import example_fit, one_predictor, posterior_of, with_p
 from scipy import special, stats
 
 from alliance.data_prep.errors import InputError
-from alliance.inference.answers.therapists import COLUMNS, therapists
+from alliance.inference.answers.therapists import COLUMNS, therapists, variance_parts
 from alliance.inference.draws.blocks import normal_nodes
-from alliance.inference.draws.datatree import posterior
+from alliance.inference.draws.datatree import draws_of, flat
 from alliance.inference.estimands.estimands import estimand_draws
 from alliance.inference.patients.asked_patients import patient_grid
-from alliance.inference.scores.expected_scores import flat
-from alliance.inference.scores.predictor import linear_predictor, therapist_variance
-from alliance.inference.scores.residuals import family_parameters
-from alliance.inference.scores.variance_shares import variance_parts
+from alliance.inference.posterior import Posterior
+from alliance.inference.scores.linear_predictor import linear_predictor
+from alliance.inference.scores.therapist_parts import therapist_variance
 from alliance.models.families.families import find_family
 
 Array = NDArray[np.float64]
@@ -48,10 +47,10 @@ def test_effects_are_differences_to_an_average_therapist(
 ) -> None:
     """Expected scores by the family's own formula, predictor term by term, arm by arm."""
     fit = example_fit(likelihood, alliance=alliance, draws=6)
-    design, draws = fit.design(outcome), posterior(fit.trees[outcome])
-    patient = patient_grid(fit, outcome, alliance=None if at is None else [at])
+    design, draws = fit.design(outcome), draws_of(fit.trees[outcome])
+    patient = patient_grid(fit[outcome], alliance=None if at is None else [at])
     family, scale = design.family, design.scale
-    auxiliary = family_parameters(design, draws, fit.specs[outcome].priors)
+    auxiliary = Posterior(design, draws).family_parameters
 
     def expected(number: int, name: str | None) -> float:
         draw = draws.isel(chain=number // 6, draw=number % 6)
@@ -69,7 +68,7 @@ def test_effects_are_differences_to_an_average_therapist(
             for number in range(12)
         ]
     )
-    found = therapists(fit, outcome, alliance=at, interval=0.9)
+    found = therapists(fit[outcome], alliance=at, interval=0.9)
     assert found.draws is not None
     np.testing.assert_allclose(found.draws["effect"].values.reshape(12, -1), by_loops, atol=1e-10)
     rows = rows_of(found.table, "therapist_effect")
@@ -103,7 +102,7 @@ def test_the_best_therapist_has_the_lowest_scores_where_lower_is_better() -> Non
         fit.manifest,
     )
     up, down = (
-        rows_of(therapists(one, "function").table, "therapist_effect") for one in (fit, turned)
+        rows_of(therapists(one["function"]).table, "therapist_effect") for one in (fit, turned)
     )
     assert list(down) == list(reversed(up))
     for name, row in down.items():
@@ -117,15 +116,15 @@ def test_slopes_are_changes_of_the_expected_score_for_one_point(
 ) -> None:
     """Against finite differences of expected scores with the same therapist."""
     fit = example_fit(likelihood, draws=6)
-    design, draws = fit.design(outcome), posterior(fit.trees[outcome])
-    middle = float(patient_grid(fit, outcome).rows.moderator[0])
-    found = rows_of(therapists(fit, outcome).table, "therapist_slope")
+    design, draws = fit.design(outcome), draws_of(fit.trees[outcome])
+    middle = float(patient_grid(fit[outcome]).rows.moderator[0])
+    found = rows_of(therapists(fit[outcome]).table, "therapist_slope")
     step, scale = 1e-4, design.scale
-    auxiliary = family_parameters(design, draws, fit.specs[outcome].priors)
+    auxiliary = Posterior(design, draws).family_parameters
     for name in design.therapists:
         means = []
         for value in (middle - step, middle + step):
-            patient = patient_grid(fit, outcome, alliance=[value])
+            patient = patient_grid(fit[outcome], alliance=[value])
             predictor = np.array(
                 [
                     [
@@ -154,9 +153,9 @@ def test_slopes_are_changes_of_the_expected_score_for_one_point(
 
 def test_the_share_of_a_gaussian_outcome_is_the_reported_icc() -> None:
     fit = example_fit()
-    design, draws = fit.design("function"), posterior(fit.trees["function"])
-    found = rows_of(therapists(fit, "function").table, "therapist_share")
-    reported = estimand_draws(design, draws)
+    design, draws = fit.design("function"), draws_of(fit.trees["function"])
+    found = rows_of(therapists(fit["function"]).table, "therapist_share")
+    reported = estimand_draws(Posterior(design, draws))
     icc = reported.values[..., reported["quantity"].values == "therapist_icc"].ravel()
     assert list(found) == ["average"]  # the same in every arm
     assert found["average"]["mean"] == pytest.approx(icc.mean(), rel=1e-12)
@@ -167,10 +166,10 @@ def test_the_share_of_a_gaussian_outcome_is_the_reported_icc() -> None:
 @pytest.mark.parametrize("at", [-1.0, 1.0])
 def test_the_share_follows_the_slopes_variance_along_the_alliance(at: float) -> None:
     fit = example_fit()
-    design, draws = fit.design("function"), posterior(fit.trees["function"])
+    design, draws = fit.design("function"), draws_of(fit.trees["function"])
     centre, unit = design.scaling.moderator
     row = rows_of(
-        therapists(fit, "function", alliance=centre + at * unit, extrapolate=True).table,
+        therapists(fit["function"], alliance=centre + at * unit, extrapolate=True).table,
         "therapist_share",
     )["average"]
     sd, slope, rho, residual = (
@@ -212,13 +211,12 @@ def test_shares_of_every_family_agree_with_simulation(name: str) -> None:
         design, 1, 1, {key: value for key, value in parameters.items() if key in own}
     )
     fit = with_posterior(fit, outcome, draws)
-    row = patient_grid(fit, outcome).rows
+    row, auxiliary = patient_grid(fit[outcome]).rows, Posterior(design, draws).family_parameters
     random, scale, many = np.random.default_rng(6), design.scale, 400_000
-    auxiliary = family_parameters(design, draws, fit.specs[outcome].priors)
-    parts = variance_parts(design, draws, auxiliary, row)
-    spread = np.sqrt(therapist_variance(design, draws, row))
+    parts = variance_parts(Posterior(design, draws), row)
+    spread = np.sqrt(therapist_variance(Posterior(design, draws), row))
     eta = scale.link_location + scale.link_unit * (
-        linear_predictor(design, draws, row) + spread * random.standard_normal((1, many))
+        linear_predictor(Posterior(design, draws), row) + spread * random.standard_normal((1, many))
     )
     expected = scale.unit * design.family.expected(eta, auxiliary, scale)
     scores = scale.unit * design.family.random(random, eta, auxiliary, scale)
@@ -233,12 +231,11 @@ def test_shares_of_every_family_agree_with_simulation(name: str) -> None:
 
 def test_a_family_with_a_curved_link_has_a_share_in_every_arm_and_one_over_arms() -> None:
     fit = example_fit("native")
-    found = rows_of(therapists(fit, "gpe").table, "therapist_share")
+    found = rows_of(therapists(fit["gpe"]).table, "therapist_share")
     assert list(found) == ["GE", "MCE", "SMT", "average"]
-    design, draws = fit.design("gpe"), posterior(fit.trees["gpe"])
-    auxiliary = family_parameters(design, draws, fit.specs["gpe"].priors)
-    rows = patient_grid(fit, "gpe").rows.repeated(3, np.arange(3))
-    parts = variance_parts(design, draws, auxiliary, rows)
+    design, draws = fit.design("gpe"), draws_of(fit.trees["gpe"])
+    rows = patient_grid(fit["gpe"]).rows.repeated(3, np.arange(3))
+    parts = variance_parts(Posterior(design, draws), rows)
     for k, row in enumerate(found.values()):
         share = parts.share[:, k] if k < 3 else parts.averaged()
         assert row["mean"] == pytest.approx(share.mean())
@@ -249,12 +246,11 @@ def test_a_family_with_a_curved_link_has_a_share_in_every_arm_and_one_over_arms(
 
 def test_arm_effects_that_vary_leave_a_gaussian_outcome_one_share_for_all_arms() -> None:
     fit = example_fit(therapist_by_arm=True)
-    design, draws = fit.design("function"), posterior(fit.trees["function"])
-    auxiliary = family_parameters(design, draws, fit.specs["function"].priors)
-    rows = patient_grid(fit, "function").rows.repeated(3, np.arange(3))
-    share = variance_parts(design, draws, auxiliary, rows).share
+    design, draws = fit.design("function"), draws_of(fit.trees["function"])
+    rows = patient_grid(fit["function"]).rows.repeated(3, np.arange(3))
+    share = variance_parts(Posterior(design, draws), rows).share
     np.testing.assert_allclose(share, share[:, :1] * np.ones(3), rtol=1e-12)
-    found = rows_of(therapists(fit, "function").table, "therapist_share")
+    found = rows_of(therapists(fit["function"]).table, "therapist_share")
     assert list(found) == ["average"]
     assert found["average"]["mean"] == pytest.approx(share[:, 0].mean())
     # Arm effects on an orthonormal basis of K arms add 1 - 1 / K of their variance to every arm.
@@ -274,8 +270,7 @@ def test_the_share_of_a_t_without_variance_is_zero() -> None:
         "degrees_of_freedom": 1.5,
     }
     draws = posterior_of(design, 1, 2, parameters)
-    auxiliary = family_parameters(design, draws, fit.specs["function"].priors)
-    parts = variance_parts(design, draws, auxiliary, patient_grid(fit, "function").rows)
+    parts = variance_parts(Posterior(design, draws), patient_grid(fit["function"]).rows)
     assert np.isinf(parts.within).all()
     assert (parts.share == 0).all()
 
@@ -299,7 +294,7 @@ def test_the_quadrature_is_as_accurate_as_it_says(sd: float, accuracy: float) ->
 
 
 def test_a_model_without_therapist_effects_still_tells_of_the_alliance() -> None:
-    found = therapists(example_fit(therapist="none"), "gpe")
+    found = therapists(example_fit(therapist="none")["gpe"])
     assert found.ranks is None
     assert found.draws is None
     assert set(found.table["quantity"]) == {
@@ -313,8 +308,8 @@ def test_a_model_without_therapist_effects_still_tells_of_the_alliance() -> None
 def test_bad_queries_are_refused() -> None:
     fit = example_fit()
     with pytest.raises(InputError, match="no outcome 'gp'"):
-        therapists(fit, "gp")
+        therapists(fit["gp"])
     with pytest.raises(InputError, match="20 lies outside"):
-        therapists(fit, "gpe", alliance=20)
+        therapists(fit["gpe"], alliance=20)
     with pytest.raises(InputError, match="not between 0 and 1"):
-        therapists(fit, "gpe", interval=95)
+        therapists(fit["gpe"], interval=95)

@@ -12,13 +12,14 @@ import xarray as xr
 from planted_misfits import ARMS, OUTCOME, QUICK, THERAPISTS, described
 
 from alliance.data_prep.errors import InputError
-from alliance.inference.answers.unseen_improvement import UnseenImprovement, unseen_improvement
-from alliance.inference.answers.unseen_improvement_bias import (
+from alliance.inference.answers.unseen_improvement import (
     Strength,
+    UnseenImprovement,
     adjusted_estimate,
     adjusted_se,
     least_squares_slope,
     partial_r2,
+    unseen_improvement,
 )
 from alliance.inference.draws.datatree import add_patients
 from alliance.inference.runs.fit import Fit
@@ -79,7 +80,7 @@ def improved_fit(
 
 @pytest.fixture(scope="module")
 def found() -> list[UnseenImprovement]:
-    return [unseen_improvement(improved_fit(seed)[0], OUTCOME) for seed in range(TRIALS)]
+    return [unseen_improvement(improved_fit(seed)[0][OUTCOME]) for seed in range(TRIALS)]
 
 
 def z(values: np.ndarray, truth: float) -> float:
@@ -117,7 +118,7 @@ def test_the_interval_holds_zero_as_often_as_it_says(found: list[UnseenImproveme
 @pytest.mark.mcmc
 def test_the_linear_answer_is_the_regression_with_the_improvement() -> None:
     fit, improvement = improved_fit(3)
-    answer = unseen_improvement(fit, OUTCOME)
+    answer = unseen_improvement(fit[OUTCOME])
     design = fit.linear_design(OUTCOME)
     names = ["intercept", "arm[1]", "arm[2]", "baseline", "moderator"]  # one slope for all arms
     X = design.X[:, [design.coefficients.index(name) for name in names]]
@@ -143,7 +144,7 @@ def test_only_what_is_named_is_taken_from_the_alliance() -> None:
     leave 1 - (.85 - .15)^2 = .51 of the variance.
     """
     fit, _ = improved_fit(4, ModelSpec(OUTCOME, therapist="none"), first_arms=0.85)
-    answer = unseen_improvement(fit, OUTCOME)
+    answer = unseen_improvement(fit[OUTCOME])
     data = fit.patients(OUTCOME)
     named = np.column_stack(
         [np.ones(PATIENTS), data["arm_index"].values == 1, data["baseline"].values]
@@ -164,7 +165,7 @@ def test_only_what_is_named_is_taken_from_the_alliance() -> None:
 
 @pytest.mark.mcmc
 def test_tipping_points_are_where_the_curve_reaches_zero() -> None:
-    answer = unseen_improvement(improved_fit(1)[0], OUTCOME)
+    answer = unseen_improvement(improved_fit(1)[0][OUTCOME])
     at = answer.curve(np.array([0.0, answer.tipping_interval, answer.tipping_mean]))
     assert at["mean"].iloc[0] == pytest.approx(answer.slope.mean())
     assert at["lower"].iloc[1] == pytest.approx(0, abs=1e-3 * answer.slope.std())
@@ -182,15 +183,15 @@ def test_tipping_points_are_where_the_curve_reaches_zero() -> None:
 def test_a_slope_of_the_true_alliance_has_less_of_it_to_explain() -> None:
     """With a reliability of .7 the remaining variance lacks the noise: the unit of bias grows."""
     fit = improved_fit(2)[0]
-    plain = unseen_improvement(fit, OUTCOME)
+    plain = unseen_improvement(fit[OUTCOME])
     spec = ModelSpec(OUTCOME, moderator=ModeratorSpec(reliability=0.7))
-    true = unseen_improvement(replace(fit, specs={OUTCOME: spec}), OUTCOME)  # of the same draws
+    true = unseen_improvement(replace(fit, specs={OUTCOME: spec})[OUTCOME])  # of the same draws
     # The remaining variance is near 1, of which .3 is noise
     assert float(true.unit.mean() / plain.unit.mean()) == pytest.approx(1 / np.sqrt(0.7), rel=0.03)
 
 
 def test_what_cannot_be_answered_is_refused(made_fit: Fit) -> None:
     with pytest.raises(InputError, match="no outcome"):
-        unseen_improvement(made_fit, "nothing")
+        unseen_improvement(made_fit["nothing"])
     outcome = made_fit.outcomes[0]
-    assert unseen_improvement(replace(made_fit, shared=xr.DataTree()), outcome).patients > 0
+    assert unseen_improvement(replace(made_fit, shared=xr.DataTree())[outcome]).patients > 0

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import optimize
 
-from alliance.inference.answers.unseen_improvement_bias import (
+from alliance.inference.answers.unseen_improvement import (
     LinearSlope,
     adjusted_estimate,
     adjusted_se,

@@ -10,7 +10,7 @@ import xarray as xr
 from example_designs import example_design, example_patients
 from posterior_agreement import differences, moments
 
-from alliance.inference.draws.datatree import posterior
+from alliance.inference.draws.datatree import draws_of
 from alliance.inference.sampling.profiles import SamplerProfile
 from alliance.inference.sampling.sampling import sample_outcome
 from alliance.models.design.design import Design
@@ -31,7 +31,7 @@ def design() -> Design:
 def exact(design: Design) -> xr.Dataset:
     profile = SamplerProfile("ci", chains=4, draws=2500, tune=1000)
     tree, _ = sample_outcome(design, PRIORS, profile, seed=1)
-    draws = posterior(tree)
+    draws = draws_of(tree)
     return draws[["beta", "residual_sd", "therapist_sd"]].assign(
         therapist_effect=draws["therapist_effect"].sel(effect="intercept", drop=True)
     )

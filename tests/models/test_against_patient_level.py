@@ -17,7 +17,7 @@ from example_designs import (
 from posterior_agreement import differences, moments
 from scipy import stats
 
-from alliance.inference.draws.datatree import posterior
+from alliance.inference.draws.datatree import draws_of
 from alliance.inference.sampling.profiles import SamplerProfile
 from alliance.inference.sampling.sampling import sample_outcome
 from alliance.models.design.design import Design
@@ -77,7 +77,7 @@ def design() -> Design:
 def exact(design: Design) -> xr.Dataset:
     profile = SamplerProfile("ci", chains=4, draws=2500, tune=1000)
     tree, _ = sample_outcome(design, Priors(), profile, seed=1)
-    return posterior(tree)[PARAMETERS]
+    return draws_of(tree)[PARAMETERS]
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from option_trials import patients_of
 
-from alliance.inference.draws.datatree import posterior
+from alliance.inference.draws.datatree import draws_of
 from alliance.inference.many_fits.calibration import simulated_trial
 from alliance.inference.sampling import compilation, sampling
 from alliance.inference.sampling.profiles import SamplerProfile
@@ -130,4 +130,4 @@ def test_draws_do_not_depend_on_the_trial_compiled_for(
     sampling._patient_level.clear()
     fresh, _ = sampling.sample_outcome(other, PRIORS, profile, 2, cores=1)
     assert len(compiled) == 2
-    assert posterior(second).equals(posterior(fresh))
+    assert draws_of(second).equals(draws_of(fresh))

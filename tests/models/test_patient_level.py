@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from pymc.blocking import DictToArrayBijection
 
 from alliance.data_prep.errors import InputError
-from alliance.inference.scores.expected_scores import average_response
+from alliance.inference.estimands.average_response import average_response
+from alliance.inference.posterior import Posterior
 from alliance.models.design.design import Design, build_design
 from alliance.models.design.ratings import latent_patients
 from alliance.models.families.families import FAMILIES
@@ -137,9 +138,11 @@ def test_identical_rows_brought_together_leave_the_expected_scores_as_they_are(
 ) -> None:
     design = repeating_design(family)
     draws = made_posterior(design)
-    by_row, by_group = (average_response(one, draws) for one in (design, design.aggregated()))
+    by_row, by_group = (
+        average_response(Posterior(one, draws)) for one in (design, design.aggregated())
+    )
     for name in ("expected", "slope", "variance"):
-        np.testing.assert_allclose(getattr(by_group, name), getattr(by_row, name), rtol=1e-12)
+        np.testing.assert_allclose(by_group[name], by_row[name], rtol=1e-12)
 
 
 def test_bringing_together_twice_is_once() -> None:

@@ -13,8 +13,9 @@ import xarray as xr
 from example_designs import ExampleTruth, example_design, example_patients
 from posterior_agreement import differences, moments
 
-from alliance.inference.draws.datatree import posterior
+from alliance.inference.draws.datatree import draws_of
 from alliance.inference.estimands.estimands import estimand_draws
+from alliance.inference.posterior import Posterior
 from alliance.inference.sampling.profiles import SamplerProfile
 from alliance.inference.sampling.sampling import sample_outcome
 from alliance.models.design.design import Design
@@ -63,7 +64,7 @@ def design() -> Design:
 def exact(design: Design) -> xr.Dataset:
     profile = SamplerProfile("ci", chains=4, draws=1500, tune=1000)
     tree, _ = sample_outcome(design, Priors(), profile, seed=1)
-    return posterior(tree)
+    return draws_of(tree)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +96,7 @@ def test_the_comparison_is_sharp(exact: xr.Dataset, patient_level: xr.Dataset) -
 
 def test_reported_slopes_and_reliability(design: Design, exact: xr.Dataset) -> None:
     """On the outcome's scale: within, between, their difference, and lambda_j averaged."""
-    found = estimand_draws(design, exact)
+    found = estimand_draws(Posterior(design, exact))
     labels = list(zip(found["quantity"].values, found["level"].values, strict=True))
 
     def values(quantity: str, level: str = "") -> np.ndarray:

@@ -16,9 +16,10 @@ import xarray as xr
 from alliance_trials import fitted_without_predictors
 from numpy.typing import NDArray
 
-from alliance.inference.draws.datatree import posterior
+from alliance.inference.draws.datatree import draws_of
 from alliance.inference.estimands.estimands import estimand_draws
 from alliance.inference.many_fits import calibration as calibration_module
+from alliance.inference.posterior import Posterior
 from alliance.inference.sampling.profiles import SamplerProfile
 from alliance.models.design.design import Design, build_design
 from alliance.models.priors import Priors
@@ -61,7 +62,7 @@ def patients(
 def in_points(design: Design, seed: int) -> dict[tuple[str, str], tuple[float, float]]:
     """Posterior mean and SD of every reported quantity."""
     tree, _ = calibration_module.fit_outcome(design, PRIORS, PROFILE, seed, engine="nuts", cores=1)
-    found = estimand_draws(design, posterior(tree))
+    found = estimand_draws(Posterior(design, draws_of(tree)))
     labels = zip(found["quantity"].values, found["level"].values, strict=True)
     values = found.transpose("estimand", "chain", "draw").values.reshape(
         found.sizes["estimand"], -1

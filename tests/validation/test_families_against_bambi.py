@@ -15,7 +15,7 @@ from example_designs import example_patients
 from example_families import LIMITS, as_family
 from posterior_agreement import differences, moments
 
-from alliance.inference.draws.datatree import posterior
+from alliance.inference.draws.datatree import draws_of
 from alliance.inference.sampling.profiles import SamplerProfile
 from alliance.inference.sampling.sampling import sample_outcome
 from alliance.models.design.design import Design, build_design
@@ -46,7 +46,7 @@ def a_design(family: str) -> Design:
 def ours(design: Design, priors: Priors = PRIORS) -> xr.Dataset:
     tree, _ = sample_outcome(design, priors, PROFILE, seed=1)
     assert tree["sample_stats"]["diverging"].mean() < 0.001
-    draws = posterior(tree)
+    draws = draws_of(tree)
     own = [parameter.name for parameter in design.family.parameters if parameter.name in draws]
     return draws[["beta", "therapist_sd", *own]].assign(
         therapist_effect=draws["therapist_effect"].sel(effect="intercept", drop=True)

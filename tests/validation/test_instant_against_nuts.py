@@ -9,8 +9,9 @@ from arviz_stats.base import array_stats
 from numpy.typing import NDArray
 from planted_misfits import ARMS, OUTCOME
 
-from alliance.inference.draws.datatree import posterior
+from alliance.inference.draws.datatree import draws_of
 from alliance.inference.estimands.estimands import estimand_draws
+from alliance.inference.posterior import Posterior
 from alliance.inference.sampling.instant import GOOD_K, instant_outcome
 from alliance.inference.sampling.profiles import SamplerProfile
 from alliance.inference.sampling.sampling import sample_outcome
@@ -70,7 +71,7 @@ def trial(kind: str, number: int) -> Design:
 
 
 def quantities(design: Design, tree: xr.DataTree) -> Array:
-    found = estimand_draws(design, posterior(tree))
+    found = estimand_draws(Posterior(design, draws_of(tree)))
     return np.asarray(found.transpose("estimand", "chain", "draw").values)
 
 

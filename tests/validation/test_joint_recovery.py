@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from option_trials import PROFILE
 from recovery_scores import TRIALS, assert_recovered, random_numbers, scored, summarised
 
-from alliance.inference.draws.datatree import posterior
+from alliance.inference.draws.datatree import draws_of
 from alliance.inference.estimands.estimands import estimand_draws, shared_estimands
+from alliance.inference.posterior import Posterior
 from alliance.inference.sampling.joint import sample_joint
 from alliance.inference.sampling.sampling import sample_outcome
 from alliance.models.design.design import build_design
@@ -162,10 +163,10 @@ def test_four_outcomes_with_residual_correlations_of_a_half() -> None:
     for number in range(TRIALS):
         trial = simulated(number)
         trees, common, _ = sample_joint(trial.joint, PRIORS, PROFILE, seed=number)
-        shared.append(scored(shared_estimands(posterior(common)), trial.shared))
+        shared.append(scored(shared_estimands(draws_of(common)), trial.shared))
         for fitted, scores in ((trees, together), (alone_fits(trial, number), alone)):
             draws = {
-                name: estimand_draws(design, posterior(fitted[name]))
+                name: estimand_draws(Posterior(design, draws_of(fitted[name])))
                 for name, design in trial.joint.designs.items()
             }
             scores.append(pd.concat([own_scores(name, draws[name], trial) for name in draws]))

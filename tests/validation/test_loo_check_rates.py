@@ -25,7 +25,7 @@ def reviews(name: str) -> dict[str, int]:
     found = {"pareto_k": 0, "loo_pit": 0}
     for number in range(TRIALS):
         fit = planted_fit(SCENARIOS[name], random_numbers(name, number), seed=number)
-        for result in loo_check(fit, OUTCOME).results:
+        for result in loo_check(fit[OUTCOME]).results:
             found[result.check] += result.verdict == "REVIEW"
     print(name, found)
     return found
@@ -60,7 +60,7 @@ def verdicts(name: str, **options: object) -> tuple[int, int]:
     for number in range(TRIALS):
         fit = planted_fit(SCENARIOS[name], random_numbers(name, number), seed=number)
         fits = {"fitted": fit, "other": with_other_model(fit, number, **options)}
-        comparison = compare_loo(fits, OUTCOME)
+        comparison = compare_loo({name: each[OUTCOME] for name, each in fits.items()})
         words = comparison.words(comparison.names[1])
         assert "unreliable" not in words  # 182 patients
         if "predicts worse" in words:

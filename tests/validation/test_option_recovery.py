@@ -24,8 +24,9 @@ from recovery_scores import (
     summarised,
 )
 
-from alliance.inference.draws.datatree import posterior
+from alliance.inference.draws.datatree import draws_of
 from alliance.inference.estimands.estimands import estimand_draws
+from alliance.inference.posterior import Posterior
 from alliance.inference.sampling.sampling import sample_outcome
 from alliance.models.design.design import Design, build_design
 from alliance.models.families.families import FAMILIES
@@ -47,7 +48,7 @@ def test_families(family: str) -> None:
     for number in range(TRIALS):
         trial = simulate(patients, random_numbers(family, number))
         draws = sampler(trial.design, seed=number)
-        scores.append(scored(estimand_draws(trial.design, draws), trial.truth))
+        scores.append(scored(estimand_draws(Posterior(trial.design, draws)), trial.truth))
     assert_recovered(summarised(scores), family)
 
 
@@ -63,7 +64,7 @@ def test_arm_effects_that_vary_between_therapists() -> None:
         ):
             design = build_design(trial.data, spec)
             tree, _ = sample_outcome(design, Priors(), PROFILE, seed=number)
-            rows.append(scored(estimand_draws(design, posterior(tree)), trial.truth))
+            rows.append(scored(estimand_draws(Posterior(design, draws_of(tree))), trial.truth))
     table, plain = summarised(scores), summarised(plainly)
     assert_recovered(table, "arm effects between therapists")
     assert ("therapist_arm_sd", "") in table.index
@@ -87,12 +88,12 @@ def recover(option: str, plain: Callable[[xr.Dataset], tuple[xr.Dataset, ModelSp
     for number in range(TRIALS):
         trial = simulate(patients, random_numbers(option, number))
         draws = sampler(trial.design, seed=number)
-        fitted.append(scored(estimand_draws(trial.design, draws), trial.truth))
+        fitted.append(scored(estimand_draws(Posterior(trial.design, draws)), trial.truth))
         limits = draws["moderator_latent"].quantile([0.025, 0.975], ("chain", "draw")).values
         coverage.append(((limits[0] <= trial.latent) & (trial.latent <= limits[1])).mean())
         other = build_design(*plain(trial.data))
         tree, _ = sample_outcome(other, Priors(), PROFILE, seed=number)
-        plainly.append(scored(estimand_draws(other, posterior(tree)), trial.truth))
+        plainly.append(scored(estimand_draws(Posterior(other, draws_of(tree))), trial.truth))
     return Recovered(summarised(fitted), summarised(plainly), np.array(coverage))
 
 
@@ -221,7 +222,7 @@ def test_slopes_within_and_between_with_six_patients_a_therapist() -> None:
     for number in range(TRIALS):
         design = build_design(within_between_trial(random_numbers("between", number)), spec)
         tree, _ = sample_outcome(design, Priors(), PROFILE, seed=number)
-        scores.append(scored(estimand_draws(design, posterior(tree)), truth))
+        scores.append(scored(estimand_draws(Posterior(design, draws_of(tree))), truth))
         by_observed_means.append(observed_means(design) - unit * BETWEEN)
     table = summarised(scores)
     assert_recovered(table, "within and between")

@@ -27,7 +27,8 @@ from alliance.inference.patients.asked_patients import trial_patients
 from alliance.inference.runs.fit import Fit
 from alliance.inference.runs.fitting import fit_trial
 from alliance.inference.sampling.profiles import SamplerProfile
-from alliance.models.design.design import Design, sum_to_zero_basis
+from alliance.models.design.design import Design
+from alliance.models.design.encoding import sum_to_zero_basis
 from alliance.models.families.family import GAMMA
 from alliance.models.priors import Priors
 
@@ -169,7 +170,7 @@ def with_bambis_draws(both: Pair) -> Fit:
 
 def average_contrasts(fit: Fit) -> dict[str, Array]:
     """Draws of the average comparisons: the trial's patients, each with the own therapist."""
-    found = average(fit, "function", trial_patients(fit, "function"), therapist="own")
+    found = average(fit["function"], trial_patients(fit["function"]), therapist="own")
     draws = np.moveaxis(found.draws["expected"].values, -1, 0)
     means = dict(zip(found.table["arm"], draws, strict=True))
     return {name: means[name[:3]] - means["GE"] for name in CONTRASTS}
@@ -180,8 +181,8 @@ def average_slope(fit: Fit) -> Array:
     mean, sd = fit.design("function").scaling.moderator
     values = []
     for value in (mean, mean + STEP * sd):
-        patients = trial_patients(fit, "function", alliance=[value])
-        found = predict(fit, "function", patients, therapist="own")
+        patients = trial_patients(fit["function"], alliance=[value])
+        found = predict(fit["function"], patients, therapist="own")
         assert found.table["arm"].nunique() == 3  # everybody in the arm of the trial
         assert found.draws is not None
         values.append(found.draws["expected"].mean("row").values)
@@ -245,9 +246,9 @@ def test_the_therapists_that_are_averaged_over_matter_here() -> None:
     """With a curved link an average therapist gives another answer than the patients' own."""
     both = pair("native")
     fit = with_bambis_draws(both)
-    patients = trial_patients(fit, "function")
+    patients = trial_patients(fit["function"])
     own, ordinary = (
-        average(fit, "function", patients, therapist=name).contrasts["expected"]
+        average(fit["function"], patients, therapist=name).contrasts["expected"]
         for name in ("own", "average")
     )
     assert (own - ordinary).abs().max() > 1e-4

@@ -26,21 +26,23 @@ from example_designs import prior_draws
 from numpy.typing import NDArray
 from scipy import stats
 
-from alliance.data_prep.simulator.inputs import ARMS, CorrelationInputs, Given
-from alliance.data_prep.simulator.simulation import (
+from alliance.data_prep.simulator.inputs import (
+    ARMS,
+    CorrelationInputs,
+    Given,
     OutcomeTruth,
-    Simulated,
     SimulationInputs,
     read_inputs,
-    simulate_trial,
     true_values,
 )
+from alliance.data_prep.simulator.simulation import Simulated, simulate_trial
 from alliance.data_prep.trial.trial import Trial, trial_from_frame
-from alliance.inference.draws.datatree import posterior
+from alliance.inference.draws.datatree import draws_of
 from alliance.inference.runs.fit import Fit
 from alliance.inference.runs.fitting import fit_trial
 from alliance.inference.sampling.profiles import PROFILES
-from alliance.models.design.design import Design, build_design, sum_to_zero_basis
+from alliance.models.design.design import Design, build_design
+from alliance.models.design.encoding import sum_to_zero_basis
 from alliance.models.gaussian.gaussian_draws import GaussianDraws
 from alliance.models.priors import Priors
 from alliance.models.spec import specify
@@ -204,7 +206,7 @@ def posterior_draws(fit: Fit, outcome: str, therapist: str) -> dict[tuple[str, s
         (str(one["quantity"].item()), str(one["level"].item())): one.values.ravel()
         for one in fit.estimands(outcome).transpose("estimand", ...)
     }
-    draws, scaling = posterior(fit.trees[outcome]), fit.design(outcome).scaling
+    draws, scaling = draws_of(fit.trees[outcome]), fit.design(outcome).scaling
     found["therapist_correlation", ""] = draws["therapist_correlation"].values.ravel()
     for effect, unit in {"intercept": 1.0, "slope": scaling.moderator[1]}.items():
         standardised = draws["therapist_effect"].sel(therapist=therapist, effect=effect)

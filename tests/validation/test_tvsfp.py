@@ -24,10 +24,11 @@ from statsmodels.miscmodels.ordinal_model import OrderedModel
 
 from alliance.data_prep.study.description import Study
 from alliance.data_prep.trial.trial import Trial, trial_from_frame
-from alliance.inference.draws.datatree import posterior
+from alliance.inference.draws.datatree import draws_of
 from alliance.inference.sampling.profiles import SamplerProfile
 from alliance.inference.sampling.sampling import sample_outcome
-from alliance.models.design.design import Design, build_design, sum_to_zero_basis
+from alliance.models.design.design import Design, build_design
+from alliance.models.design.encoding import sum_to_zero_basis
 from alliance.models.families.families import FAMILIES
 from alliance.models.families.family import ARRAYS
 from alliance.models.priors import Priors
@@ -130,7 +131,7 @@ def sampled(design: Design) -> xr.Dataset:
     """Draws of the raw parameters, and of the variance between schools where they vary."""
     tree, _ = sample_outcome(design, Priors(**WIDE), PROFILE, seed=1988)
     assert tree["sample_stats"]["diverging"].mean() <= 0.001
-    draws = posterior(tree)
+    draws = draws_of(tree)
     found = Transform(design).to_raw(draws["beta"], draws["cutpoint"])
     if "therapist_sd" in draws:
         found["school variance"] = (design.scale.link_unit * draws["therapist_sd"]) ** 2

@@ -10,11 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from alliance.cli.options.common import (
-    DEFAULT_SEED,
+    AnswerSeedOption,
     FormatOption,
     IntervalOption,
     RunArgument,
-    SeedOption,
     TableFormat,
 )
 
@@ -91,7 +90,7 @@ def effects(
         ),
     ] = "average",
     extrapolate: ExtrapolateOption = False,
-    seed: SeedOption = DEFAULT_SEED,
+    seed: AnswerSeedOption = None,
     figure: Annotated[
         Path | None, typer.Option(help="Also draw a figure: FILE.png, .svg or .pdf.")
     ] = None,
@@ -147,7 +146,7 @@ def decide(
     ] = None,
     interval: IntervalOption = 0.95,
     extrapolate: ExtrapolateOption = False,
-    seed: SeedOption = DEFAULT_SEED,
+    seed: AnswerSeedOption = None,
     table_format: FormatOption = TableFormat.TABLE,
 ) -> None:
     """Hold effects against thresholds: chances, shares who improve, a lifted alliance.

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from alliance.cli.options.common import (
-    LARGEST_SEED,
+    AnswerSeedOption,
     FigureOption,
     FormatOption,
     HideSingleOption,
@@ -105,10 +105,7 @@ def predict(
         ),
     ] = False,
     interval: IntervalOption = 0.95,
-    seed: Annotated[
-        int | None,
-        typer.Option(min=0, max=LARGEST_SEED, help="Of random draws; the run's own by default."),
-    ] = None,
+    seed: AnswerSeedOption = None,
     figure: FigureOption = None,
     table_format: FormatOption = TableFormat.TABLE,
 ) -> None:

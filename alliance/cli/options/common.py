@@ -49,6 +49,10 @@ FormatOption = Annotated[TableFormat, typer.Option("--format", help="How tables 
 SeedOption = Annotated[
     int, typer.Option(min=0, max=LARGEST_SEED, help="The same seed gives the same draws.")
 ]
+AnswerSeedOption = Annotated[
+    int | None,
+    typer.Option("--seed", min=0, max=LARGEST_SEED, help="Of random draws; the run's by default."),
+]
 FigureOption = Annotated[
     Path | None, typer.Option("--figure", help="Also draw a figure: FILE.png, .svg or .pdf.")
 ]

@@ -11,18 +11,14 @@ import pandas as pd
 from alliance.cli.options.value_lists import read_values
 from alliance.cli.running import command, load_run
 from alliance.cli.screen import decisions_table, effect_table, render
-from alliance.inference.answers.yardsticks import yardsticks
-from alliance.inference.patients.asked_patients import require_outcome
+from alliance.inference.scores.thresholds import read_thresholds
 
 if TYPE_CHECKING:
     from alliance.inference.runs.fit import Fit
 
 
 def _asked_outcomes(fit: Fit, outcomes: Sequence[str]) -> dict[str, Any]:
-    for outcome in outcomes:
-        require_outcome(fit, outcome)
-    chosen = [name for name in fit.outcomes if not outcomes or name in outcomes]
-    return {name: fit.study.outcomes[name] for name in chosen}
+    return {name: fit.study.outcomes[name] for name in fit.chosen(outcomes)}
 
 
 @command
@@ -39,28 +35,27 @@ def effects(
     interval: float,
     therapist: str,
     extrapolate: bool,
-    seed: int,
+    seed: int | None,
     figure: Path | None,
     plot: str,
     table_format: str,
 ) -> None:
     """Print effects along the alliance, and draw them."""
-    from alliance.inference.answers.effect_tables import effects_table as tidy
     from alliance.inference.answers.effects import effects_along
+    from alliance.inference.answers.effects import effects_table as tidy
 
     fit = load_run(run)
     asked = _asked_outcomes(fit, outcomes)
-    measured = yardsticks(asked, thresholds=thresholds, ropes=ropes, source=source)
+    measured = read_thresholds(asked, threshold=thresholds, rope=ropes, source=source)
     values = read_values("--alliance", alliance)
     answers = [
         effects_along(
-            fit,
-            outcome,
+            fit[outcome],
             contrasts=contrasts,
             values=values,
             grid=grid,
             interval=interval,
-            yardstick=measured[outcome],
+            thresholds=measured[outcome],
             therapist=therapist,
             extrapolate=extrapolate,
             seed=seed,
@@ -93,7 +88,7 @@ def decide(
     lift: float | None,
     interval: float,
     extrapolate: bool,
-    seed: int,
+    seed: int | None,
     table_format: str,
 ) -> None:
     """Print what follows from the thresholds that were named."""
@@ -101,7 +96,9 @@ def decide(
 
     fit = load_run(run)
     asked = _asked_outcomes(fit, outcomes)
-    measured = yardsticks(asked, thresholds=thresholds, ropes=ropes, reaches=reaches, source=source)
+    measured = read_thresholds(
+        asked, threshold=thresholds, rope=ropes, reach=reaches, source=source
+    )
     nothing = [name for name in asked if measured[name].empty and lift is None]
     if nothing and not outcomes and len(nothing) < len(asked):
         render.note(f"No threshold, region or score is named for {', '.join(nothing)}: left out.")
@@ -109,12 +106,11 @@ def decide(
     values = read_values("--alliance", alliance)
     answers = [
         decisions(
-            fit,
-            outcome,
+            fit[outcome],
             measured[outcome],
             contrasts=contrasts,
             values=values,
-            lift=lift,
+            raise_alliance=lift,
             interval=interval,
             extrapolate=extrapolate,
             seed=seed,

@@ -18,7 +18,6 @@ from alliance.data_prep.errors import InputError
 from alliance.inference.digits import decimals, interval_decimals, number
 from alliance.inference.leaving_out.leave_one_out import TARGETS, By, LeaveOneOut
 from alliance.inference.leaving_out.leave_therapist_out import Refits, leave_therapist_out
-from alliance.inference.patients.asked_patients import require_outcome
 
 if TYPE_CHECKING:
     from alliance.diagnostics.checks.loo_checks import LooCheck
@@ -47,14 +46,8 @@ def loo(
     names = _names(runs)
     fits = {name: load_run(run) for name, run in zip(names, runs, strict=True)}
     first = next(iter(fits.values()))
-    for fit in fits.values():
-        for outcome in outcomes:
-            require_outcome(fit, outcome)
-    chosen = [
-        name
-        for name in first.outcomes
-        if (not outcomes or name in outcomes) and all(name in fit.trees for fit in fits.values())
-    ]
+    every = [fit.chosen(outcomes) for fit in fits.values()]
+    chosen = [name for name in every[0] if all(name in some for some in every)]
     if not chosen:
         raise InputError("The runs have no outcome in common.", "Name runs of one study.")
     if len(fits) > 1:
@@ -82,8 +75,8 @@ def _patients(
     from alliance.diagnostics.figures.loo_figures import loo_figure
     from alliance.inference.pointwise.explained_variance import explained_variance
 
-    checks = [loo_check(fit, outcome) for outcome in outcomes]
-    explained = [explained_variance(fit, outcome) for outcome in outcomes]
+    checks = [loo_check(fit[outcome]) for outcome in outcomes]
+    explained = [explained_variance(fit[outcome]) for outcome in outcomes]
     if figure is not None:
         _save(loo_figure(fit, checks), figure)
     if pointwise:
@@ -152,7 +145,7 @@ def _therapists(
     for outcome in outcomes:
         with _progress(outcome) as told:
             answers.append(
-                leave_therapist_out(fit, outcome, refits=refits, cores=cores, progress=told)
+                leave_therapist_out(fit[outcome], refits=refits, cores=cores, progress=told)
             )
     if figure is not None:
         from alliance.diagnostics.figures.loo_figures import pareto_k_figure
@@ -239,9 +232,10 @@ def _compare(
     first = next(iter(fits.values()))
     comparisons = []
     for outcome in outcomes:
+        posteriors = {name: fit[outcome] for name, fit in fits.items()}
         with _progress(outcome) as told:
             comparisons.append(
-                compare_loo(fits, outcome, by=by, refits=refits, cores=cores, progress=told)
+                compare_loo(posteriors, by=by, refits=refits, cores=cores, progress=told)
             )
     if figure is not None:
         from alliance.diagnostics.figures.loo_figures import elpd_figure

@@ -15,6 +15,7 @@ from alliance.cli.screen import render
 from alliance.cli.screen.narrow import Table, print_fitting
 from alliance.data_prep.study.description import find_study, narrowed, read_study
 from alliance.inference.digits import decimals, number
+from alliance.inference.draws.quantiles import tails
 
 if TYPE_CHECKING:
     from alliance.inference.many_fits.multiverse import Multiverse
@@ -54,11 +55,10 @@ def multiverse(
         multiverse_summary,
         wanted_quantities,
     )
-    from alliance.inference.answers.prediction_tables import require_interval
     from alliance.inference.many_fits.multiverse import build_multiverse
     from alliance.inference.sampling.profiles import find_profile
 
-    require_interval(interval)
+    tails(interval)
     if figure is not None:
         require_figure(figure)
     built = build_multiverse(described, data, vary, full=full)

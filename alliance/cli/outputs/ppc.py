@@ -12,7 +12,6 @@ from alliance.cli.running import command, load_run
 from alliance.cli.screen import render
 from alliance.cli.screen.narrow import Table, print_fitting
 from alliance.inference.digits import decimals, number
-from alliance.inference.patients.asked_patients import require_outcome
 
 if TYPE_CHECKING:
     from alliance.diagnostics.checks.predictive_checks import PredictiveCheck
@@ -35,10 +34,7 @@ def ppc(
     from alliance.diagnostics.checks.predictive_checks import predictive_check
 
     fit = load_run(run)
-    for outcome in outcomes:
-        require_outcome(fit, outcome)
-    chosen = [name for name in fit.outcomes if not outcomes or name in outcomes]
-    checks = [predictive_check(fit, outcome, seed=seed) for outcome in chosen]
+    checks = [predictive_check(fit[outcome], seed=seed) for outcome in fit.chosen(outcomes)]
     if figure is not None:
         from alliance.diagnostics.figures.predictive_figures import FIGURES
 

@@ -19,13 +19,12 @@ from alliance.inference.answers.therapists import therapists as described
 from alliance.inference.patients.asked_patients import (
     AskedPatients,
     patient_grid,
-    require_outcome,
     trial_patients,
     with_alliance,
 )
 from alliance.inference.patients.patient_files import patients_from_file
 from alliance.inference.runs.fit import Fit
-from alliance.inference.scores.score_thresholds import Thresholds
+from alliance.inference.scores.thresholds import Thresholds
 
 WHOM = {"trial": "patients of the trial", "rows": "points of the grid"}
 
@@ -41,7 +40,7 @@ def predict(
     covariates: Sequence[str],
     patients: Path | None,
     therapist: str | None,
-    thresholds: Mapping[str, float | None],
+    thresholds: Mapping[str, Any],
     contrasts: bool,
     average_over: str | None,
     extrapolate: bool,
@@ -62,7 +61,7 @@ def predict(
     before = _values(baseline, "--baseline")
     wanted = Thresholds(**thresholds)
     fitted = load_run(run)
-    chosen = _chosen(fitted, outcomes)
+    chosen = fitted.chosen(outcomes)
     known = {} if not covariates else _levels(fitted, chosen[0])
     grid = {"baseline": before, "covariates": read_covariates(covariates, known)}
     _require_one_outcome(chosen, {"baseline": baseline or None, **thresholds})
@@ -74,8 +73,7 @@ def predict(
         if average_over is not None:
             answers.append(
                 average(
-                    fitted,
-                    outcome,
+                    fitted[outcome],
                     asked,
                     therapist=therapist or _of_average(asked, average_over),
                     arms=arms,
@@ -86,8 +84,7 @@ def predict(
             continue
         answers.append(
             predicted(
-                fitted,
-                outcome,
+                fitted[outcome],
                 asked,
                 therapist=therapist,
                 arms=arms,
@@ -156,12 +153,6 @@ def _values(texts: Sequence[str], option: str) -> list[float] | None:
     return list(read_values(option, texts)) if texts else None
 
 
-def _chosen(fit: Fit, outcomes: Sequence[str]) -> list[str]:
-    for outcome in outcomes:
-        require_outcome(fit, outcome)
-    return [name for name in fit.outcomes if not outcomes or name in outcomes]
-
-
 def _levels(fit: Fit, outcome: str) -> dict[str, tuple[str, ...] | None]:
     """Levels of the run's covariates; None where one is numbers."""
     return {each.name: each.levels for each in fit.design(outcome).encoding.covariates}
@@ -178,19 +169,18 @@ def _asked(
     extrapolate: bool,
 ) -> AskedPatients:
     if average_over == "trial":
-        return trial_patients(fit, outcome, alliance=values, extrapolate=extrapolate)
+        return trial_patients(fit[outcome], alliance=values, extrapolate=extrapolate)
     if patients is None:
-        return patient_grid(fit, outcome, alliance=values, extrapolate=extrapolate, **grid)
+        return patient_grid(fit[outcome], alliance=values, extrapolate=extrapolate, **grid)
     asked = patients_from_file(
-        fit,
-        outcome,
+        fit[outcome],
         patients,
         alliance_named=values is not None,
         extrapolate=extrapolate,
     )
     if values is None:
         return asked
-    return with_alliance(fit, asked, values, extrapolate=extrapolate)
+    return with_alliance(fit[outcome], asked, values, extrapolate=extrapolate)
 
 
 def _of_average(asked: AskedPatients, average_over: str) -> str:
@@ -214,14 +204,13 @@ def therapists(
     fitted = load_run(run)
     answers = [
         described(
-            fitted,
-            outcome,
+            fitted[outcome],
             alliance=alliance,
             interval=interval,
             extrapolate=extrapolate,
             hide_single=hide_single,
         )
-        for outcome in _chosen(fitted, outcomes)
+        for outcome in fitted.chosen(outcomes)
     ]
     if any(answer.ranks is None for answer in answers):
         render.note(

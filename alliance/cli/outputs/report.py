@@ -10,6 +10,7 @@ import typer
 
 from alliance.cli.running import command, load_run
 from alliance.cli.screen import render
+from alliance.inference.draws.quantiles import tails
 
 if TYPE_CHECKING:
     from alliance.diagnostics.gate.fit_gate import FitChecks
@@ -41,15 +42,14 @@ def report(
     from alliance.diagnostics.report.material import Material
     from alliance.diagnostics.report.page import report_html
     from alliance.diagnostics.verdicts import Verdict
-    from alliance.inference.answers.prediction_tables import require_interval
     from alliance.inference.estimands.compared_at import require_place
     from alliance.inference.runs.whole_files import PAGE, require_output, write_whole
 
     path = run / REPORT if out is None else out
-    require_interval(interval)
+    tails(interval)
     fitted = load_run(run)
     for outcome in fitted.outcomes:
-        require_place(fitted, outcome, at, extrapolate=extrapolate)
+        require_place(fitted[outcome], at, extrapolate=extrapolate)
     read = [given for given in (published,) if given is not None]
     require_output(path, PAGE, overwrite=overwrite and out is not None, inputs=read)
     findings = read_findings(fitted, run, published)

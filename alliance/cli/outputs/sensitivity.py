@@ -16,7 +16,6 @@ from alliance.cli.screen import render
 from alliance.cli.screen.narrow import Table, print_fitting
 from alliance.data_prep.errors import InputError
 from alliance.inference.digits import decimals, figures, number
-from alliance.inference.patients.asked_patients import require_outcome
 
 if TYPE_CHECKING:
     from alliance.inference.answers.unseen_improvement import UnseenImprovement
@@ -47,9 +46,7 @@ def sensitivity(
     if all_units and kind != "influence":
         raise InputError("--all-units is about influence.", "Use --kind influence.")
     fit = load_run(run)
-    for outcome in outcomes:
-        require_outcome(fit, outcome)
-    chosen = [name for name in fit.outcomes if not outcomes or name in outcomes]
+    chosen = fit.chosen(outcomes)
     if kind == "priors":
         _priors(fit, chosen, each_prior, figure, table_format)
     elif kind == "refits":
@@ -66,7 +63,7 @@ def _priors(
     from alliance.diagnostics.figures.sensitivity_figures import power_scaling_figure
     from alliance.inference.priors.power_scaling import RULED, SENSITIVE, power_scaling
 
-    answers = [power_scaling(fit, outcome) for outcome in outcomes]
+    answers = [power_scaling(fit[outcome]) for outcome in outcomes]
     _save(power_scaling_figure, fit, answers, figure)
     if table_format != "table":
         tables = [answer.kind_table() if each else answer.table() for answer in answers]
@@ -133,7 +130,7 @@ def _refits(
     answers = []
     for outcome in outcomes:
         with _progress(f"{outcome}: other priors") as told:
-            answers.append(prior_refits(fit, outcome, alone=alone, cores=cores, progress=told))
+            answers.append(prior_refits(fit[outcome], alone=alone, cores=cores, progress=told))
     _save(prior_refits_figure, fit, answers, figure)
     if table_format != "table":
         _frame(fit, [answer.table() for answer in answers], table_format)
@@ -198,10 +195,10 @@ def _influence(
     answers, refused = [], []
     for outcome in outcomes:
         with _progress(f"{outcome}: leaving out") as told:
-            own = [influence(fit, outcome, refits=True, cores=cores, progress=told)]
+            own = [influence(fit[outcome], refits=True, cores=cores, progress=told)]
             try:
                 own.append(
-                    influence(fit, outcome, "therapist", refits=True, cores=cores, progress=told)
+                    influence(fit[outcome], "therapist", refits=True, cores=cores, progress=told)
                 )
             except InputError as error:
                 refused.append(str(error))
@@ -253,7 +250,7 @@ def _unseen(fit: Fit, outcomes: Sequence[str], figure: Path | None, table_format
     from alliance.diagnostics.figures.sensitivity_figures import unseen_improvement_figure
     from alliance.inference.answers.unseen_improvement import unseen_improvement
 
-    answers = [unseen_improvement(fit, outcome) for outcome in outcomes]
+    answers = [unseen_improvement(fit[outcome]) for outcome in outcomes]
     _save(unseen_improvement_figure, fit, answers, figure)
     if table_format != "table":
         tables = [

@@ -23,6 +23,7 @@ INSTEAD = {
     "loo_figure()": "`alliance loo RUN --figure FILE`",
     "path": "--out",
     "prior_refits()": "`alliance sensitivity RUN --kind refits`",
+    "raise_alliance": "--lift",
     "save_fit()": "`alliance fit --out`",
     "unseen_improvement()": "`alliance sensitivity RUN --kind unseen`",
 }

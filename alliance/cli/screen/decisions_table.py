@@ -69,9 +69,9 @@ def notes(fit: Fit, answers: Sequence[Decisions]) -> list[str]:
                 "SCORE gives the share who reach a score."
             )
         found += answer.counted.ends
-        if answer.lift is None:
+        if answer.raised is None:
             continue
-        lift = answer.lift
+        lift = answer.raised
         end = "high" if lift.points > 0 else "low"
         found.append(
             f"{answer.outcome}: lifted values stop at {lift.limit:g}, so that {lift.capped:.0f} of "
@@ -82,7 +82,7 @@ def notes(fit: Fit, answers: Sequence[Decisions]) -> list[str]:
                 else "."
             )
         )
-    if any(answer.lift is not None for answer in answers):
+    if any(answer.raised is not None for answer in answers):
         found.append(CAUSAL.format(name=name))
     return found
 

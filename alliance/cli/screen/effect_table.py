@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from alliance.cli.screen.narrow import Table, print_fitting, print_whole
 from alliance.cli.screen.render import out, outcome_title
-from alliance.inference.answers.effect_tables import effects_table
+from alliance.inference.answers.effects import effects_table
 from alliance.inference.digits import decimals, number, shared_decimals
 
 if TYPE_CHECKING:
@@ -56,10 +56,10 @@ def per_cent(interval: float) -> str:
 def chance_columns(answer: Effects) -> dict[str, str]:
     """Columns of probabilities that were asked for, with their headings."""
     columns = {"prob_better": "P(better)"}
-    if answer.yardstick.threshold is not None:
-        columns["prob_better_by"] = f"P(by {answer.yardstick.threshold:g})"
-    if answer.yardstick.rope is not None:
-        low, high = answer.yardstick.rope
+    if answer.thresholds.better_by is not None:
+        columns["prob_better_by"] = f"P(by {answer.thresholds.better_by:g})"
+    if answer.thresholds.equivalence is not None:
+        low, high = answer.thresholds.equivalence
         columns["prob_equivalent"] = f"P({low:g} to {high:g})"
     return columns
 
@@ -168,7 +168,7 @@ def region_lines(fit: Fit, answer: Effects) -> list[str]:
 
 def _region(fit: Fit, answer: Effects, level: str, region: Region) -> str:
     which = next(each for each in answer.contrasts if each.level == level)
-    better = which.first if region.sign == answer.curves.gain else which.second
+    better = which.first if region.sign == answer.curves.direction else which.second
     low, high = answer.observed
     mark = " (partly extrapolated)" if region.start < low or region.end > high else ""
     ends = answer.curves.moderator[[0, -1]]
@@ -209,15 +209,15 @@ def _legend(fit: Fit, answers: Sequence[Effects]) -> str:
     moderator = fit.study.moderator
     arms = ", ".join(f"{code} = {label}" for code, label in fit.study.arms.items())
     outside = np.any([answer.extrapolated.any() for answer in answers])
-    by = any(answer.yardstick.threshold is not None for answer in answers)
-    rope = any(answer.yardstick.rope is not None for answer in answers)
+    by = any(answer.thresholds.better_by is not None for answer in answers)
+    rope = any(answer.thresholds.equivalence is not None for answer in answers)
     low, high = first.observed
     lines = [
         "Contrasts: first arm minus second, in points of the outcome. P(better): the first arm is "
         "better than the second" + ("; P(by x): by x points or more." if by else "."),
         "P(low to high): the contrast lies in the region of practical equivalence." if rope else "",
-        f"Source of thresholds and regions: {first.yardstick.source}."
-        if first.yardstick.source
+        f"Source of thresholds and regions: {first.thresholds.source}."
+        if first.thresholds.source
         else "",
         f"Averaged over the analysed patients, all imagined with that value of {moderator.label}, "
         f"with {_therapist(first.therapist)}.",

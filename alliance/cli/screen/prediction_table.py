@@ -10,9 +10,9 @@ from rich.markup import escape
 
 from alliance.cli.screen.narrow import Table, print_fitting
 from alliance.cli.screen.render import out, outcome_title
-from alliance.inference.answers.prediction_tables import unseen_columns
+from alliance.inference.answers.predictions import unseen_columns
 from alliance.inference.digits import decimals, interval_decimals, number, short
-from alliance.inference.patients.extrapolation import beyond
+from alliance.inference.ranges import beyond
 
 if TYPE_CHECKING:
     from alliance.inference.answers.averages import Averages

@@ -24,8 +24,7 @@ from alliance.diagnostics.report.parts import (
     ReportTable,
     Section,
 )
-from alliance.inference.answers.effect_tables import effects_table
-from alliance.inference.answers.effects import Effects
+from alliance.inference.answers.effects import Effects, effects_table
 from alliance.inference.digits import decimals, interval_decimals
 
 QUANTITIES = {"arm_contrast": "contrast", "interaction": "difference of slopes"}

@@ -1,4 +1,4 @@
-"""Where the data end: values that no analysed patient had anything near."""
+"""Where scales and data end: values that a measure cannot have, or that no patient had."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alliance.data_prep.errors import InputError
-from alliance.inference.scores.rows import Rows
+from alliance.inference.posterior import Rows
 from alliance.models.design.encoding import Encoding
 
 Array = NDArray[np.float64]
@@ -16,9 +16,29 @@ Array = NDArray[np.float64]
 ROUNDING = 1e-9  # share of the range by which a value may miss its end
 
 
-def observed_range(patients: Rows) -> tuple[float, float]:
-    """Lowest and highest alliance that an analysed patient was rated with."""
-    return float(np.nanmin(patients.moderator)), float(np.nanmax(patients.moderator))
+def require_on_scale(
+    values: Sequence[float] | Array, limits: tuple[float, float], label: str
+) -> None:
+    """Refuse values that the measure cannot have, whether or not extrapolation is asked for.
+
+    Parameters
+    ----------
+    values : array-like
+    limits : tuple of float
+        Lowest and highest possible value; infinite where there is no limit.
+    label : str
+        What the measure is called.
+
+    Raises
+    ------
+    InputError
+    """
+    for value in values:
+        if not limits[0] <= value <= limits[1]:
+            raise InputError(
+                f"{label}: there is no {value:g} on its scale.",
+                f"Ask for values from {limits[0]:g} to {limits[1]:g}.",
+            )
 
 
 def beyond(values: Sequence[float] | Array, observed: tuple[float, float]) -> NDArray[np.bool_]:
@@ -52,7 +72,7 @@ def require_observed(
     ----------
     values : array-like, shape (v,)
     observed : tuple of float
-        As from `observed_range`.
+        Lowest and highest one.
     label : str
         What the measure is called in the study.
     extrapolate : bool
