@@ -104,14 +104,8 @@ class Material:
     def therapists(self) -> dict[str, Therapists]:
         """Therapists by outcome."""
         return {
-<<<<<<< HEAD
-            name: therapists(self.fit, name, interval=self.interval, hide_single=self.hide_single)
+            name: therapists(self.fit[name], interval=self.interval, hide_single=self.hide_single)
             for name in self.fit.outcomes
-||||||| cbbde0f
-            name: therapists(self.fit, name, interval=self.interval) for name in self.fit.outcomes
-=======
-            name: therapists(self.fit[name], interval=self.interval) for name in self.fit.outcomes
->>>>>>> main
         }
 
     @cached_property

@@ -37,43 +37,8 @@ Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
 COLUMNS = (
-<<<<<<< HEAD
-    "outcome",
-    "quantity",
-    "level",
-    "moderator",
-    "patients",
-    "mean",
-    "sd",
-    "lower",
-    "upper",
-    "prob_positive",
-    "rank",
-    "rank_lower",
-    "rank_upper",
-    "prob_best",
-    "source",
-    "one_patient",
-||||||| cbbde0f
-    "outcome",
-    "quantity",
-    "level",
-    "moderator",
-    "patients",
-    "mean",
-    "sd",
-    "lower",
-    "upper",
-    "prob_positive",
-    "rank",
-    "rank_lower",
-    "rank_upper",
-    "prob_best",
-    "source",
-=======
     *("outcome", "quantity", "level", "moderator", "patients", "mean", "sd", "lower", "upper"),
-    *("prob_positive", "rank", "rank_lower", "rank_upper", "prob_best", "source"),
->>>>>>> main
+    *("prob_positive", "rank", "rank_lower", "rank_upper", "prob_best", "source", "one_patient"),
 )
 # Quantities with a row for each therapist
 OF_EACH = ("therapist_effect", "therapist_slope", "alliance_mean")
@@ -174,19 +139,11 @@ def therapists(
     number = dict(zip(design.therapists, rated.tolist(), strict=True))
     own["patients"] = [number.get(level, int(rated.sum())) for level in own["level"]]
     table = pd.concat([table, own], ignore_index=True)
-<<<<<<< HEAD
-    table["outcome"] = outcome
+    table["outcome"] = posterior.name
     table["one_patient"] = table["quantity"].isin(OF_EACH) & (table["patients"] == 1)
     if hide_single:
         table = table[~table["one_patient"]].reset_index(drop=True)
-    return Therapists(outcome, interval, table.reindex(columns=list(COLUMNS)), ranks, kept)
-||||||| cbbde0f
-    table["outcome"] = outcome
-    return Therapists(outcome, interval, table.reindex(columns=list(COLUMNS)), ranks, kept)
-=======
-    table["outcome"] = posterior.name
     return Therapists(posterior.name, interval, table.reindex(columns=list(COLUMNS)), ranks, kept)
->>>>>>> main
 
 
 def _with_each(posterior: Posterior, asked: AskedPatients, quantity: Quantity) -> Array:

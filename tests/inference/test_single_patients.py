@@ -30,11 +30,11 @@ def fit(monkeypatch: pytest.MonkeyPatch) -> Fit:
 
 
 def test_they_are_marked_and_can_be_left_out(fit: Fit) -> None:
-    whole = therapists(fit, "gpe").table
+    whole = therapists(fit["gpe"]).table
     single = whole[whole["one_patient"]]
     assert set(single["level"]) == {"solo"}
     assert set(single["quantity"]) <= set(OF_EACH)
-    hidden = therapists(fit, "gpe", hide_single=True).table
+    hidden = therapists(fit["gpe"], hide_single=True).table
     assert "solo" not in set(hidden["level"])
     assert len(hidden) == len(whole) - len(single)
     kept = whole[~whole["one_patient"]].reset_index(drop=True)
