@@ -168,6 +168,6 @@ def _whole(path: str) -> bool:
 @cache
 def _tell_damage(folder: str) -> None:
     tell(
-        f"Compiled code in {folder!r} is damaged, and is compiled again. Delete that folder, should "
+        f"Compiled code in {folder!r} is damaged and compiled again. Delete that folder, should "
         "this be said again."
     )
