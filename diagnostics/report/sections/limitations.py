@@ -35,7 +35,15 @@ def limitations(material: Material) -> Section:
         *_about_moderator(material),
         *_about_model(material),
     ]
-    return Section("limitations", "Limitations", [Paragraph(lead), Listing(found)])
+    held = (
+        "This page holds no patient's row. The run that it was made from holds the scores, ratings, "
+        "covariates, arm and therapist of each analysed patient: pass it on as you would the "
+        "trial's data."
+    )
+    parts = [Paragraph(lead), Listing(found)]
+    return Section(
+        "limitations", "Limitations", [*parts, *[Paragraph(held)] * (not material.fit.rowless)]
+    )
 
 
 def _about_data(material: Material) -> Iterator[str]:
