@@ -16,6 +16,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
+from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -71,6 +73,29 @@ class InputError(Exception):
         self.problem = visible(problem)
         self.remedy = visible(remedy)
         super().__init__(f"{self.problem} {self.remedy}")
+
+
+def extra_package(name: str, extra: str, what: str) -> ModuleType:
+    """A package that not every installation has; if it is not there, how to install it.
+
+    Parameters
+    ----------
+    name : str
+        As it is imported.
+    extra : str
+        Of `alliance`, that brings it.
+    what : str
+        What needs it, at the beginning of a sentence.
+
+    Raises
+    ------
+    InputError
+    """
+    try:
+        return import_module(name)
+    except ImportError as error:
+        problem = f"{what} needs the package {name}, which is not installed."
+        raise InputError(problem, f'Install it: pip install "alliance[{extra}]".') from error
 
 
 class IncompleteSamplingError(RuntimeError):

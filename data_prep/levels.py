@@ -130,8 +130,39 @@ def names_among(codes: Sequence[str], chosen: Sequence[int]) -> dict[tuple[int, 
     return {(k, j): names[chosen[k], chosen[j]] for k, j in permutations(range(len(chosen)), 2)}
 
 
+def find_arm(arms: Mapping[str, str], named: str) -> str | None:
+    """The code of an arm that somebody named by its code or by its label; None if there is none.
+
+    Parameters
+    ----------
+    arms : mapping of str to str
+        Labels by code. A code goes before a label that looks like it.
+    named : str
+
+    Raises
+    ------
+    InputError
+        If several arms have the label.
+
+    Examples
+    --------
+    >>> arms = {"GE": "General exercise", "MCE": "Motor control exercise"}
+    >>> find_arm(arms, "MCE"), find_arm(arms, "General exercise"), find_arm(arms, "SMT")
+    ('MCE', 'GE', None)
+    """
+    if named in arms:
+        return named
+    found = [code for code, label in arms.items() if label == named]
+    if len(found) > 1:
+        raise InputError(f"The arms {' and '.join(found)} are labelled {named!r}.", "Give a code.")
+    return found[0] if found else None
+
+
 def find_contrast(
-    codes: Sequence[str], named: str, pairs: Sequence[tuple[int, int]] = ()
+    codes: Sequence[str],
+    named: str,
+    pairs: Sequence[tuple[int, int]] = (),
+    labels: Mapping[str, str] | None = None,
 ) -> tuple[int, int]:
     """The two arms of a contrast that somebody named.
 
@@ -140,9 +171,12 @@ def find_contrast(
     codes : sequence of str
         Of the arms, in display order.
     named : str
-        As in the tables, or the two codes with a hyphen between them, each in quotes or not.
+        As in the tables, or the two codes or labels with a hyphen or " minus " between them, each
+        code in quotes or not.
     pairs : sequence of tuple of int
         Contrasts that can be meant; all of them, in either direction, by default.
+    labels : mapping of str to str, optional
+        By code.
 
     Returns
     -------
@@ -159,7 +193,16 @@ def find_contrast(
     for pair, name in names.items():
         if name == named:
             return pair
-    found = [pair for pair in names if named in _spellings(codes[pair[0]], codes[pair[1]])]
+    spelled = [{code, quoted(code), (labels or {}).get(code, code)} for code in codes]
+    found = [
+        pair
+        for pair in names
+        if any(
+            named in (f"{first}-{second}", f"{first} minus {second}")
+            for first in spelled[pair[0]]
+            for second in spelled[pair[1]]
+        )
+    ]
     if len(found) == 1:
         return found[0]
     if found:
@@ -170,10 +213,29 @@ def find_contrast(
     raise InputError(f"There is no contrast {named!r}.", nearest(named, list(names.values())))
 
 
-def _spellings(first: str, second: str) -> set[str]:
+def labelled_levels(arms: Mapping[str, str]) -> dict[str, str]:
+    """Labels of the levels that name arms and contrasts in tables, by their names there.
+
+    Parameters
+    ----------
+    arms : mapping of str to str
+        Labels by code, in display order.
+
+    Examples
+    --------
+    >>> labelled_levels({"GE": "General", "MCE": "Motor control"})["MCE-GE"]
+    'Motor control minus General'
+    """
+    codes, told = tuple(arms), list(arms.values())
+    contrasts = contrast_names(codes)
     return {
-        f"{a}-{b}" for a in (first, quoted(first)) for b in (second, quoted(second))
-    }  # fmt: skip
+        **dict(zip(codes, told, strict=True)),
+        **dict(zip(slope_names(codes), told, strict=True)),
+        **{
+            name: f"{told[first]} minus {told[second]}"
+            for (first, second), name in contrasts.items()
+        },
+    }
 
 
 def contrast_words(codes: Sequence[str]) -> dict[str, str]:

@@ -56,33 +56,47 @@ def draw_of(fit: Fit, outcome: str, number: int) -> xr.Dataset:
     return draws.isel(chain=chain, draw=draw)
 
 
+def score_chances(design: Design, draw: xr.Dataset, predictor: float | Array) -> Array:
+    """Chances of the scores of a scale with few, lowest first, in the last dimension."""
+    scale = design.scale
+    eta = (scale.link_location + scale.link_unit * np.asarray(predictor))[..., None]
+    if design.family.name == "beta_binomial":
+        share, precision = stats.logistic.cdf(eta), float(draw["precision"])
+        own = (share * precision, (1 - share) * precision)
+        return stats.betabinom.pmf(np.arange(scale.top + 1), scale.top, *own)
+    ends = [-np.inf, *draw["cutpoint"].values, np.inf]
+    return np.diff(stats.logistic.cdf(np.array(ends) - eta))
+
+
+def scores_of(design: Design) -> Array:
+    return design.scale.offset + design.scale.unit * np.arange(design.scale.top + 1)
+
+
+def continuous_law(design: Design, draw: xr.Dataset, predictor: float | Array) -> tuple[Any, ...]:
+    """Of scores around a predictor: a distribution of scipy, and its parameters."""
+    scale = design.scale
+    place = scale.offset + scale.unit * (scale.link_location + scale.link_unit * predictor)
+    spread = scale.unit * float(draw["residual_sd"])
+    if design.family.name == "gaussian":
+        return stats.norm, place, spread
+    return stats.t, float(draw["degrees_of_freedom"]), place, spread
+
+
 def score_distribution(design: Design, draw: xr.Dataset, predictor: float) -> Any:
     """The distribution of scores around a predictor, from scipy, on the outcome's own scale."""
-    scale, family = design.scale, design.family.name
-    eta = scale.link_location + scale.link_unit * predictor
-    if family in ("gaussian", "student_t"):
-        place = scale.offset + scale.unit * eta
-        spread = scale.unit * float(draw["residual_sd"])
-        if family == "gaussian":
-            return stats.norm(place, spread)
-        return stats.t(float(draw["degrees_of_freedom"]), place, spread)
-    if family == "beta_binomial":
-        share, precision = stats.logistic.cdf(eta), float(draw["precision"])
-        counts = stats.betabinom(scale.top, share * precision, (1 - share) * precision)
-        chances = counts.pmf(np.arange(scale.top + 1))
-    else:
-        ends = [-np.inf, *draw["cutpoint"].values, np.inf]
-        chances = np.diff(stats.logistic.cdf(np.array(ends) - eta))
-    scores = scale.offset + scale.unit * np.arange(scale.top + 1)
-    return stats.rv_discrete(values=(np.arange(scale.top + 1), chances / chances.sum())), scores
+    if not design.family.discrete:
+        law, *parameters = continuous_law(design, draw, predictor)
+        return law(*parameters)
+    chances = score_chances(design, draw, predictor)
+    counts = np.arange(len(chances))
+    return stats.rv_discrete(values=(counts, chances / chances.sum())), scores_of(design)
 
 
 def mean_of(design: Design, draw: xr.Dataset, predictor: float) -> float:
-    found = score_distribution(design, draw, predictor)
-    if not isinstance(found, tuple):
-        return float(found.mean())
-    distribution, scores = found
-    return float(distribution.pmf(np.arange(len(scores))) @ scores)
+    if design.family.discrete:
+        return float(score_chances(design, draw, predictor) @ scores_of(design))
+    law, *parameters = continuous_law(design, draw, predictor)
+    return float(law.mean(*parameters))
 
 
 def chance_of(
@@ -93,15 +107,15 @@ def chance_of(
     Scores are whole: under a continuous law one of them is what lies within half a point of it, and
     no score lies beyond the ends of the scale.
     """
-    found = score_distribution(design, draw, predictor)
-    if not isinstance(found, tuple):
-        low, high = RANGES[design.outcome]
-        if upwards:
-            return float(0.0 if bound > high else found.sf(np.ceil(bound) - 0.5))
-        return float(0.0 if bound < low else found.cdf(np.floor(bound) + 0.5))
-    distribution, scores = found
-    wanted = scores >= bound if upwards else scores <= bound
-    return float(distribution.pmf(np.arange(len(scores)))[wanted].sum())
+    if design.family.discrete:
+        scores = scores_of(design)
+        wanted = scores >= bound if upwards else scores <= bound
+        return float(score_chances(design, draw, predictor)[wanted].sum())
+    law, *parameters = continuous_law(design, draw, predictor)
+    low, high = RANGES[design.outcome]
+    if upwards:
+        return float(0.0 if bound > high else law.sf(np.ceil(bound) - 0.5, *parameters))
+    return float(0.0 if bound < low else law.cdf(np.floor(bound) + 0.5, *parameters))
 
 
 def looped(

@@ -120,12 +120,16 @@ def one_predictor(
         total += (between - within) * own_mean
     if therapist is None:
         return float(total)
+    if not design.effects:
+        return float(total)
+    effects = draw["therapist_effect"]  # by therapist and effect
+    own = effects.values[effects.get_index("therapist").get_loc(therapist)]
+    own_effects = dict(zip(effects.get_index("effect"), own, strict=True))
     for effect in design.effects:
         multiplier = {"intercept": 1.0, "slope": alliance - own_mean}.get(effect)
         if multiplier is None:
             multiplier = basis[int(effect[4:-1]) - 1]
-        own = draw["therapist_effect"].sel(therapist=therapist, effect=effect)
-        total += float(own) * multiplier
+        total += own_effects[effect] * multiplier
     return float(total)
 
 

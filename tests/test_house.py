@@ -7,11 +7,12 @@ import importlib.util
 import json
 import re
 import subprocess
+import sys
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, requires, version
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import alliance
-from alliance.cli.screen.arguments import ARGUMENT, INSTEAD, as_options
+from alliance.cli.screen import ARGUMENT, INSTEAD, as_options
 from alliance.data_prep.study.description import Study, read_study
 from alliance.inference.published.findings import QUANTITIES, Finding
 from alliance.inference.published.published import read_published
@@ -156,6 +157,38 @@ def test_every_dependency_is_constrained_or_said_to_move_no_result(project: dict
     assert names - held == set(MOVES_NO_RESULT)
 
 
+def test_everything_imported_comes_with_what_is_declared(project: dict[str, Any]) -> None:
+    """In an environment of the run-time dependencies alone no import fails."""
+    extras = project["project"]["optional-dependencies"].values()
+    waiting = [*project["project"]["dependencies"], *(text for extra in extras for text in extra)]
+    brought = {"alliance"}
+    while waiting:
+        needed = Requirement(waiting.pop())
+        name = canonicalize_name(needed.name)
+        here = needed.marker is None or needed.marker.evaluate({"extra": ""})
+        if name not in brought and here:
+            brought.add(name)
+            waiting += requires(name) or []
+    imported = {
+        name.split(".")[0]
+        for tree in modules().values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+        )
+    }
+    owners = packages_distributions()
+    others = {
+        name: owners.get(name, [])
+        for name in imported - sys.stdlib_module_names
+        if not brought & {canonicalize_name(owner) for owner in owners.get(name, [])}
+    }
+    assert others.keys() <= {"alliance"}, others
+
+
 def test_one_version_is_told_everywhere() -> None:
     newest = re.search(r"^## \[([^\]]+)\] - \d{4}-\d{2}-\d{2}$", text_of("CHANGELOG.md"), re.M)
     assert newest is not None, "CHANGELOG.md has no entry of the form '## [1.2.3] - 2026-01-31'"
@@ -253,7 +286,9 @@ def test_the_workflow_and_the_hooks_do_what_ci_does() -> None:
     assert "bash .ci/run" in [step.get("run") for step in job["steps"]]
     [repository] = yaml.safe_load(text_of(".pre-commit-config.yaml"))["repos"]
     assert repository["repo"] == "local"  # no repository of hooks has to be fetched
-    checks = [step for step in steps if step not in ("pip install --quiet uv", "uv run pytest")]
+    assert "uv run pytest -n 0 -m validation tests/test_wheel.py" in steps
+    made = ("pip install --quiet uv", "uv run pytest")
+    checks = [step for step in steps if not step.startswith(made)]
     entries = [hook["entry"] for hook in repository["hooks"]]
     for check in checks:  # the hooks format, continuous integration checks the format
         assert any(entry.startswith(check.removesuffix(" --check")) for entry in entries), check
@@ -291,21 +326,13 @@ def parameters(function: ast.FunctionDef) -> list[str]:
 
 
 def documented_parameters(docstring: str) -> list[str] | None:
-    """Names in a docstring's section of parameters; None where it has none."""
+    """Names in a docstring's section of parameters, without **others; None where it has none."""
     section = re.search(r"^Parameters\n-{10}\n(.*?)(?=\n\n\w+\n-{3,}$|\Z)", docstring, re.M | re.S)
     if section is None:
         return None
     heads = [line for line in section[1].split("\n") if line and not line.startswith(" ")]
-    return [name.strip() for head in heads for name in head.split(" : ")[0].split(",")]
-
-
-def is_command(function: ast.FunctionDef) -> bool:
-    """Whether a function is a command of the command line: its docstring is the help text."""
-    return any(
-        isinstance(part, ast.Attribute) and part.attr in ("command", "callback")
-        for decorator in function.decorator_list
-        for part in ast.walk(decorator)
-    )
+    names = [name.strip() for head in heads for name in head.split(" : ")[0].split(",")]
+    return [name for name in names if not name.startswith("*")]
 
 
 def room_of(module: str) -> str:
@@ -364,7 +391,7 @@ def test_what_other_rooms_call_describes_its_parameters() -> None:
                 continue
             docstring = ast.get_docstring(node) or ""
             told = documented_parameters(docstring) is not None or "Examples\n" in docstring
-            if len(parameters(node)) > 1 and not told and not is_command(node):
+            if len(parameters(node)) > 1 and not told:
                 missing.append(f"{module}.{name}")
     assert missing == []
 

@@ -1,1 +1,1 @@
-"""The command line: the program, and how every command runs."""
+"""The command line: `app` has the commands' names, `commands` one function for each."""

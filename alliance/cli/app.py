@@ -1,110 +1,230 @@
-"""The command line: names, options and help. What the commands do stands in `cli.outputs`."""
+"""The command line: its commands, how they explain themselves, and how faults leave them."""
 
 from __future__ import annotations
 
 import gc
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import wraps
 from importlib import import_module
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from alliance._version import __version__
-from alliance.cli.commands import assurance as assurance_command
-from alliance.cli.commands import calibrate as calibrate_command
-from alliance.cli.commands import effects as effect_commands
-from alliance.cli.commands import loo as loo_command
-from alliance.cli.commands import multiverse as multiverse_command
-from alliance.cli.commands import ppc as ppc_command
-from alliance.cli.commands import predict as predict_options
-from alliance.cli.commands import prior as prior_command
-from alliance.cli.commands import report as reporting_command
-from alliance.cli.commands import reproduce as reproducing_command
-from alliance.cli.commands import sensitivity as sensitivity_command
-from alliance.cli.files import leave_quietly, open_outputs, with_file_options
-from alliance.cli.options.common import (
-    DEFAULT_SEED,
-    AtOption,
-    EffectsKept,
-    EngineName,
-    ExtrapolateAtOption,
-    FigureOption,
-    FormatOption,
-    IntervalOption,
-    ProfileName,
-    RunArgument,
-    SeedOption,
-    TableFormat,
+from alliance.cli.files import (
+    fault_of_machine,
+    leave_quietly,
+    open_outputs,
+    require_places,
+    say_of_caches,
+    tidy,
+    with_file_options,
 )
-from alliance.cli.options.model_options import (
-    BetweenInteractionOption,
-    CeilingOption,
-    DataArgument,
-    InteractionOption,
-    JointOption,
-    LikelihoodOption,
-    MissingAllianceOption,
-    OutcomeOption,
-    ReliabilityOption,
-    StructureOption,
-    StudyArgument,
-    TherapistByArmOption,
-    TherapistOption,
-)
-from alliance.cli.options.scale_options import DaskOption, SampleOption
+from alliance.cli.options import with_model_options
+
+# The commands in the groups of the help, each with the module of `alliance.cli.commands` that holds
+# the function of its name. A module is imported when its command runs or explains itself.
+GROUPS: dict[str, dict[str, str]] = {
+    "Start": {"demo": "fit", "simulate": "fit", "check": "check", "fit": "fit"},
+    "Look at a run": {
+        "summary": "summary",
+        "compare": "summary",
+        "diagnose": "fit",
+        "report": "report",
+    },
+    "Answer a question": {
+        "predict": "predict",
+        "effects": "effects",
+        "decide": "effects",
+        "therapists": "therapists",
+    },
+    "Check the model": {
+        "ppc": "ppc",
+        "loo": "loo",
+        "sensitivity": "sensitivity",
+        "prior": "prior",
+        "reproduce": "reproduce",
+    },
+    "Plan a trial or an analysis": {
+        "calibrate": "calibrate",
+        "assurance": "assurance",
+        "multiverse": "multiverse",
+    },
+}
+MODULES = {name: module for group in GROUPS.values() for name, module in group.items()}
+HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
+# Columns of the help for names and kinds of values: on a narrow terminal, and on a wide one
+NARROW, WIDE, FROM = 33, 46, 100
+KINDS = {"str": "TEXT", "int": "INTEGER", "float": "NUMBER", "path": "PATH", "file": "PATH"}
 
 
-class _Front(typer.Typer):
-    """`alliance` itself, whose commands have the options that their files ask for."""
+class _Command(TyperCommand):
+    """A command that explains itself with room for every word, on a narrow terminal too."""
 
-    def command(self, *args: Any, **settings: Any) -> Any:
-        register = super().command(*args, **settings)
-        return lambda function: register(with_file_options(function))
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        panels: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+        for each in self.get_params(ctx):
+            argument = each.param_type_name == "argument"
+            panel = getattr(each, "rich_help_panel", None)
+            panel = panel or ("Arguments" if argument else "Options")
+            panels.setdefault(panel, []).append((_typed(each, ctx), _told(each)))
+        _explain(self.get_usage(ctx), self.help or "", panels)
 
 
-app = _Front(
+class _Commands(Mapping[str, TyperCommand]):
+    """The commands by name, each made when it is asked for: no command waits for the others."""
+
+    def __getitem__(self, name: str) -> TyperCommand:
+        function = _function(name)
+        alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        alone.command(name, cls=_Command, context_settings=HELP_OPTIONS)(
+            with_file_options(_guarded(with_model_options(function)))
+        )
+        made = typer.main.get_command(alone)
+        assert isinstance(made, TyperCommand)
+        return made
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(MODULES)
+
+    def __len__(self) -> int:
+        return len(MODULES)
+
+
+class _Front(TyperGroup):
+    """`alliance` itself, whose commands stand in groups."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands: Any = _Commands()
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(self.commands)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        options = [(_typed(each, ctx), _told(each)) for each in self.get_params(ctx)]
+        groups = {
+            title: [(name, (_function(name).__doc__ or "").partition("\n")[0]) for name in names]
+            for title, names in GROUPS.items()
+        }
+        _explain(self.get_usage(ctx), self.help or "", {**groups, "Options": options})
+
+
+def _function(name: str) -> Callable[..., None]:
+    function: Callable[..., None] = getattr(
+        import_module(f"alliance.cli.commands.{MODULES[name]}"), name
+    )
+    return function
+
+
+def _guarded(function: Callable[..., None]) -> Callable[..., None]:
+    """Turn what a user can mend into a message and an exit code, without a traceback."""
+
+    @wraps(function)
+    def guarded(**given: Any) -> None:
+        from alliance.cli import screen
+        from alliance.cli.runs import INTERRUPTED
+        from alliance.data_prep.errors import DataError, IncompleteSamplingError, InputError
+
+        try:
+            _import_quickly()
+            say_of_caches(screen.note)
+            for sentence in tidy(given):
+                screen.note(sentence)
+            require_places(given)
+            function(**given)
+        except DataError as error:
+            screen.problems(error)
+            raise typer.Exit(error.exit_code) from None
+        except InputError as error:
+            screen.error(str(error))
+            raise typer.Exit(error.exit_code) from None
+        except IncompleteSamplingError as error:
+            screen.error(f"{error} No run was written; fit again, or with another --seed.")
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            screen.error("Interrupted: no run was written.")
+            raise typer.Exit(INTERRUPTED) from None
+        except (OSError, MemoryError) as error:
+            if isinstance(error, BrokenPipeError):  # whoever read the output has had enough
+                leave_quietly()
+            screen.error(fault_of_machine(error))
+            raise typer.Exit(2) from None
+
+    return guarded
+
+
+def _import_quickly() -> None:
+    """Import what every command needs and takes long."""
+    gc.disable()  # what is imported stays: collecting in it takes a tenth of a short command
+    import_module("arviz_stats")  # first: its time grows with the number of modules before it
+    import_module("alliance.data_prep.trial.trial")
+    gc.freeze()
+    gc.enable()
+
+
+def _typed(parameter: Any, ctx: Any) -> str:
+    """How an argument or an option is typed: its names, and what kind of value follows."""
+    kind = parameter.metavar or _kind(parameter.display_type(ctx).strip("<>"))
+    if parameter.param_type_name == "argument":
+        return str(kind)
+    short = [name for name in parameter.opts if not name.startswith("--")]
+    long = [name for name in parameter.opts if name.startswith("--")]
+    names = ", ".join([*long, *short])
+    if parameter.is_flag:
+        return " / ".join([names, *parameter.secondary_opts])
+    return f"{names} {kind}"
+
+
+def _kind(text: str) -> str:
+    return KINDS.get(text.removeprefix("list[").removesuffix("]").removesuffix(" range"), text)
+
+
+def _told(parameter: Any) -> str:
+    """What an argument or an option is for, with its default or that it is needed."""
+    default = parameter.default
+    known = "" if default is None or default is False or default == [] else f" [default: {default}]"
+    return f"{parameter.help or ''}{' [required]' if parameter.required else known}"
+
+
+def _explain(usage: str, text: str, panels: Mapping[str, Iterable[tuple[str, str]]]) -> None:
+    """Print usage, paragraphs, and panels of two columns, in which no word is cut."""
+    from rich.box import ROUNDED
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.panel import Panel
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(emoji=False, highlight=False)
+    console.print(Padding(Text(usage, style="bold"), 1))
+    for paragraph in text.split("\n\n"):
+        console.print(Padding(Text(" ".join(paragraph.split())), (0, 1, 1, 1)))
+    rows = [row for panel in panels.values() for row in panel]
+    most = NARROW if console.width < FROM else WIDE
+    width = min(most, max(len(typed) for typed, _ in rows))
+    for title, panel in panels.items():
+        grid = Table.grid(padding=(0, 2), expand=True)
+        grid.add_column(style="bold cyan", width=width, overflow="fold")
+        grid.add_column(ratio=1, overflow="fold")
+        for typed, told in panel:
+            grid.add_row(Text(typed), Text(told))
+        if grid.row_count:
+            shown = Panel(grid, title=title, title_align="left", box=ROUNDED, border_style="dim")
+            console.print(shown)
+
+
+app = typer.Typer(
     name="alliance",
+    cls=_Front,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings=HELP_OPTIONS,
     help="Does the working alliance predict how a treatment turns out, and which treatment "
     "works?\n\nExit codes: 0 fine; 2 wrong input or usage; 3 the diagnostics gate failed, or a run "
     "was not reproduced.",
 )
-
-
-ProfileOption = Annotated[
-    ProfileName,
-    typer.Option(help="How much is sampled: ci 2 x 1000, standard 4 x 1000, publication 4 x 5000."),
-]
-DrawsOption = Annotated[
-    int | None, typer.Option(help="Draws kept of each chain, instead of the profile's.")
-]
-TuneOption = Annotated[
-    int | None, typer.Option(help="Tuning draws of each chain, instead of the profile's.")
-]
-TargetAcceptOption = Annotated[
-    float | None,
-    typer.Option(help="Target acceptance of NUTS, instead of the profile's 0.8: 0.95, say."),
-]
-MaxTreedepthOption = Annotated[
-    int | None, typer.Option(help="Most doublings of a trajectory, instead of the profile's 10.")
-]
-CoresOption = Annotated[
-    int | None, typer.Option(min=1, help="Chains run at a time; never changes a draw.")
-]
-
-
-@cache
-def _commands() -> Any:
-    # Imported when a command runs: help and usage errors must not wait for pandas and PyMC.
-    gc.disable()  # what is imported stays: collecting in it takes a tenth of a short command
-    import_module("arviz_stats")  # first: its time grows with the number of modules before it
-    commands = import_module("alliance.cli.outputs.runs")
-    gc.freeze()
-    gc.enable()
-    return commands
 
 
 def _version(wanted: bool) -> None:
@@ -121,244 +241,6 @@ def _front(
     ] = False,
 ) -> None:
     pass
-
-
-@app.command()
-def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the trial and the run.")] = Path(
-        "alliance-demo"
-    ),
-    profile: ProfileOption = ProfileName.STANDARD,
-    seed: SeedOption = DEFAULT_SEED,
-    table_format: FormatOption = TableFormat.TABLE,
-) -> None:
-    """Simulate the 2013 study's trial, and go the whole way: fit, gate, summary, comparison.
-
-    The patient data of the study are not public: every table says SIMULATED.
-    """
-    _commands().demo(out, profile.value, seed, table_format.value)
-
-
-@app.command()
-def simulate(
-    out: Annotated[Path, typer.Argument(metavar="OUT.csv", help="Where the table goes.")],
-    patients: Annotated[int, typer.Option(help="Patients randomised.")] = 240,
-    therapists: Annotated[int, typer.Option(help="Therapists.")] = 12,
-    seed: SeedOption = DEFAULT_SEED,
-    nested: Annotated[
-        bool, typer.Option("--nested", help="Each therapist treats in one arm only.")
-    ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
-) -> None:
-    """Simulate a trial like the published one, with its study.toml and true values beside it."""
-    _commands().simulate(out, patients, therapists, seed, nested, overwrite)
-
-
-@app.command()
-def check(
-    study: StudyArgument, data: DataArgument, table_format: FormatOption = TableFormat.TABLE
-) -> None:
-    """Validate a trial's data and count its patients; all problems come back in one table."""
-    _commands().check(study, data, table_format.value)
-
-
-@app.command()
-def fit(
-    study: StudyArgument,
-    data: DataArgument,
-    out: Annotated[Path, typer.Option(help="Folder for the run; must not exist yet.")],
-    outcome: OutcomeOption = None,
-    profile: ProfileOption = ProfileName.STANDARD,
-    draws: DrawsOption = None,
-    tune: TuneOption = None,
-    target_accept: TargetAcceptOption = None,
-    max_treedepth: MaxTreedepthOption = None,
-    seed: SeedOption = DEFAULT_SEED,
-    likelihood: LikelihoodOption = None,
-    therapist: TherapistOption = None,
-    therapist_by_arm: TherapistByArmOption = None,
-    interaction: InteractionOption = None,
-    structure: StructureOption = None,
-    between_interaction: BetweenInteractionOption = None,
-    missing_alliance: MissingAllianceOption = None,
-    reliability: ReliabilityOption = None,
-    ceiling: CeilingOption = None,
-    joint: JointOption = None,
-    delta: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="OUTCOME:ARM=SHIFT",
-            help="How far unseen outcomes of an arm lie from what is expected; may be repeated.",
-        ),
-    ] = None,
-    engine: Annotated[
-        EngineName,
-        typer.Option(
-            help="nuts: PyMC's model, compiled. instant: Gaussian outcomes by importance sampling, "
-            "without compiling; NUTS takes over where its weights are unreliable."
-        ),
-    ] = EngineName.NUTS,
-    cores: CoresOption = None,
-    sample_therapists: SampleOption = None,
-    dask: DaskOption = None,
-    therapist_effects: Annotated[
-        EffectsKept,
-        typer.Option(
-            help="Keep therapists' effects as draws, or their means and SDs; auto: a summary from "
-            "10,000 therapists on."
-        ),
-    ] = EffectsKept.AUTO,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run.")] = False,
-    table_format: FormatOption = TableFormat.TABLE,
-) -> None:
-    """Fit every outcome and write the run folder; exit code 3 if the gate fails.
-
-    DATA may be a folder or a quoted pattern, 'registry/*.parquet': many files with the same
-    columns, read once as cross-products, for Gaussian outcomes.
-
-    Settings of the model take the place of those in the study file.
-    """
-    _commands().fit(
-        study,
-        data,
-        out,
-        outcomes=outcome or [],
-        profile=profile.value,
-        sampler={
-            "draws": draws,
-            "tune": tune,
-            "target_accept": target_accept,
-            "max_treedepth": max_treedepth,
-        },
-        seed=seed,
-        engine=engine.value,
-        settings={
-            "likelihood": likelihood,
-            "therapist": therapist,
-            "therapist_by_arm": therapist_by_arm,
-            "interaction": interaction,
-            "alliance": structure,
-            "between_interaction": between_interaction,
-            "missing_alliance": missing_alliance,
-            "reliability": reliability,
-            "ceiling": ceiling,
-            "joint": joint,
-        },
-        shifts=delta or [],
-        cores=cores,
-        sample=sample_therapists,
-        dask=dask,
-        therapist_effects=therapist_effects.value,
-        overwrite=overwrite,
-        table_format=table_format.value,
-    )
-
-
-@app.command()
-def diagnose(
-    run: RunArgument,
-    study: Annotated[
-        str | None, typer.Option(help="Also say whether this study is the one fitted.")
-    ] = None,
-    data: Annotated[
-        Path | None, typer.Option(help="Also say whether these data are the ones fitted.")
-    ] = None,
-    junit: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Also write JUnit XML, for continuous integration."),
-    ] = None,
-    table_format: FormatOption = TableFormat.TABLE,
-) -> None:
-    """Judge the draws: the convergence gate; exit code 3 if it fails."""
-    _commands().diagnose(run, study, data, junit, table_format.value)
-
-
-@app.command()
-def summary(
-    run: RunArgument,
-    interval: IntervalOption = 0.95,
-    per_sd: Annotated[
-        bool, typer.Option("--per-sd", help="Moderator slopes for one SD instead of one point.")
-    ] = False,
-    priors: Annotated[
-        bool, typer.Option("--priors", help="The priors on the outcome's scale instead.")
-    ] = False,
-    beside: Annotated[
-        list[Path] | None,
-        typer.Option(help="Another run, to be put beside this one; may be repeated."),
-    ] = None,
-    at: AtOption = None,
-    extrapolate: ExtrapolateAtOption = False,
-    figure: FigureOption = None,
-    table_format: FormatOption = TableFormat.TABLE,
-) -> None:
-    """Print the posterior summaries of every reported quantity, of one run or of several.
-
-    The figure shows the arm contrasts of all outcomes in SDs of each, a benefit to the right.
-    """
-    if figure is not None and (beside or priors):
-        raise typer.BadParameter(
-            "the figure shows the arm contrasts of one run; leave --beside and --priors out.",
-            param_hint="--figure",
-        )
-    if beside:
-        _commands().summaries_beside(
-            [run, *beside], interval, table_format.value, at=at, extrapolate=extrapolate
-        )
-        return
-    _commands().summary(
-        run,
-        interval,
-        per_sd,
-        priors,
-        figure,
-        table_format.value,
-        at=at,
-        extrapolate=extrapolate,
-    )
-
-
-@app.command()
-def compare(
-    run: RunArgument,
-    published: Annotated[
-        Path | None,
-        typer.Option(help="A published.toml, instead of the one that was kept with the run."),
-    ] = None,
-    interval: IntervalOption = 0.95,
-    robust: Annotated[
-        bool,
-        typer.Option(
-            "--robust",
-            help="OLS with cluster-robust standard errors by therapist (CR2), too.",
-        ),
-    ] = False,
-    at: AtOption = None,
-    extrapolate: ExtrapolateAtOption = False,
-    figure: Annotated[
-        Path | None, typer.Option(help="Also draw a forest plot: FILE.png, .svg or .pdf.")
-    ] = None,
-    table_format: FormatOption = TableFormat.TABLE,
-) -> None:
-    """Set published findings, OLS, REML and the posterior side by side."""
-    _commands().compare(
-        run, published, interval, robust, figure, table_format.value, at=at, extrapolate=extrapolate
-    )
-
-
-app.command()(effect_commands.effects)
-app.command()(effect_commands.decide)
-app.command()(predict_options.predict)
-app.command()(predict_options.therapists)
-app.command()(reporting_command.report)
-app.command()(ppc_command.ppc)
-app.command()(loo_command.loo)
-app.command()(sensitivity_command.sensitivity)
-app.command()(prior_command.prior)
-app.command()(reproducing_command.reproduce)
-app.command()(calibrate_command.calibrate)
-app.command()(assurance_command.assurance)
-app.command()(multiverse_command.multiverse)
 
 
 def main() -> None:

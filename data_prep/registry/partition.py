@@ -17,10 +17,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from alliance.data_prep.covariates import CovariateColumn, column_names
-from alliance.data_prep.errors import DataError, Problem
+from alliance.data_prep.errors import DataError, Problem, extra_package
 from alliance.data_prep.files import file_sha256
 from alliance.data_prep.study.description import Study
-from alliance.data_prep.tables.binary_files import check_cells, package
+from alliance.data_prep.tables.binary_files import check_cells
 from alliance.data_prep.tables.cells import (
     LABELLED,
     LARGEST_NUMBER,
@@ -48,7 +48,7 @@ from alliance.data_prep.tables.roles import (
     study_parts,
 )
 from alliance.data_prep.tables.spelling import folded
-from alliance.data_prep.trial.flow import MISSING_ALLIANCE
+from alliance.data_prep.trial.flow import deciding_settings
 from alliance.data_prep.trial.trial import scored_moderator
 from alliance.data_prep.trial.validation import CovariateCells, check_part
 
@@ -361,8 +361,8 @@ def arrow_table(path: Path, columns: Sequence[str], repeated: Sequence[str]) -> 
     InputError
         If pyarrow is not installed, or there are more cells than are read.
     """
-    pa = package("pyarrow", "parquet", path.name)
-    parquet = package("pyarrow.parquet", "parquet", path.name)
+    pa = extra_package("pyarrow", "parquet", f"{path.name}: reading it")
+    parquet = extra_package("pyarrow.parquet", "parquet", f"{path.name}: reading it")
     try:
         with parquet.ParquetFile(path, read_dictionary=list(repeated)) as file:
             titles = [name.strip() for name in file.schema_arrow.names]
@@ -539,6 +539,5 @@ def partition_of(study: Study, columns: Mapping[str, Column]) -> Partition:
         "therapist": np.arange(len(therapist.labels)),
         "covariate": np.array(column_names(list(covariates)), dtype=object),
     }
-    attributes = {MISSING_ALLIANCE: study.model.missing_alliance}
-    data = xr.Dataset(variables, coords=coords, attrs=attributes)
+    data = xr.Dataset(variables, coords=coords, attrs=deciding_settings(study))
     return Partition(data, tuple(covariates), therapist.labels)

@@ -18,13 +18,12 @@ from operator import add
 from pathlib import Path
 from typing import Any
 
-import dask
 import numpy as np
 import pandas as pd
 
 from alliance.data_prep.cell_moments import CellMoments, Column
 from alliance.data_prep.covariates import Covariate
-from alliance.data_prep.errors import DataError, InputError, Problem
+from alliance.data_prep.errors import DataError, InputError, Problem, extra_package
 from alliance.data_prep.files import AnyPath, as_path, file_sha256
 from alliance.data_prep.registry.part import (
     MOST_PROBLEMS,
@@ -211,11 +210,11 @@ def _one_pass(
     study: Study, files: Sequence[Path], continuous: Mapping[str, bool], run: Compute
 ) -> Part:
     """Read every file, and add them up in pairs in the order of their names."""
-    parts = [dask.delayed(read_part, pure=False)(study, path, continuous) for path in files]
+    parts = [_dask().delayed(read_part, pure=False)(study, path, continuous) for path in files]
     while len(parts) > 1:
         pairs = [parts[k : k + 2] for k in range(0, len(parts), 2)]
         parts = [
-            dask.delayed(add, pure=False)(*pair) if len(pair) == 2 else pair[0] for pair in pairs
+            _dask().delayed(add, pure=False)(*pair) if len(pair) == 2 else pair[0] for pair in pairs
         ]
     whole: Part = run(parts[0])
     return whole
@@ -240,7 +239,7 @@ def _met_twice(
     """Patients who stand in the files more than once, and rows whose ids are spelled apart."""
     if not any(len(some) for some in (*suspects.exact, *suspects.alike)):
         return [], []
-    found = run([dask.delayed(rows_of_ids, pure=False)(study, path, suspects) for path in files])
+    found = run([_dask().delayed(rows_of_ids, pure=False)(study, path, suspects) for path in files])
     named = [(path.name, rows) for path, rows in zip(files, found, strict=True)]
     return patients_again(named, study.columns.patient)
 
@@ -308,9 +307,13 @@ def require_moments(study: Study) -> None:
         )
 
 
+def _dask() -> Any:
+    return extra_package("dask", "many", "Reading a table in many files")
+
+
 def on_threads(value: Any) -> Any:
     """Compute a Dask value here; threads share what is read."""
-    return dask.compute(value, scheduler="threads")[0]
+    return _dask().compute(value, scheduler="threads")[0]
 
 
 def _registry(study: Study, whole: Part, source: str, spelled: list[str]) -> Registry:
@@ -431,7 +434,7 @@ def sample_therapists(
     data = as_path(data)
     files = registry_files(data)
     run = on_threads if compute is None else compute
-    found = run([dask.delayed(therapists_of, pure=False)(study, path) for path in files])
+    found = run([_dask().delayed(therapists_of, pure=False)(study, path) for path in files])
     refuse_copies(source for _, source in found)
     everyone = sorted({name for names, _ in found for name in names}, key=natural_key)
     if not everyone:
@@ -439,7 +442,7 @@ def sample_therapists(
     generator = np.random.default_rng(seed)
     places = generator.permutation(len(everyone))[:number]
     chosen = frozenset(everyone[place] for place in places)
-    frames = run([dask.delayed(rows_of, pure=False)(study, path, chosen) for path in files])
+    frames = run([_dask().delayed(rows_of, pure=False)(study, path, chosen) for path in files])
     named = [(path.name, frame) for path, frame in zip(files, frames, strict=True)]
     if problems := _problems(study, named):
         raise DataError(problems)

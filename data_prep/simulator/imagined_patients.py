@@ -12,7 +12,7 @@ import xarray as xr
 
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.study.description import Study
-from alliance.data_prep.trial.flow import MISSING_ALLIANCE, read_only
+from alliance.data_prep.trial.flow import deciding_settings, read_only
 
 SDS_IN_RANGE = 6  # of a score
 # Of patients, where a missing alliance is imputed: a missing rating for every 5 is common.
@@ -91,8 +91,7 @@ def imagined_patients(
         "therapist": np.array([f"T{j + 1}" for j in range(therapists)], dtype=str),
         "covariate": np.array(list(study.covariates), dtype=str),
     }
-    attributes = {MISSING_ALLIANCE: study.model.missing_alliance}
-    return read_only(xr.Dataset(variables, coords=coords, attrs=attributes))
+    return read_only(xr.Dataset(variables, coords=coords, attrs=deciding_settings(study)))
 
 
 def _scores(limits: tuple[float, float], number: int, generator: np.random.Generator) -> np.ndarray:

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from alliance.data_prep.errors import InputError, nearest
 from alliance.data_prep.files import AnyPath, as_path, file_bytes
+from alliance.data_prep.levels import find_arm
 from alliance.data_prep.study.parts import (
     Columns,
     CovariateKind,
@@ -144,17 +145,8 @@ def narrowed(
     study: Study,
     *,
     outcomes: Sequence[str] = (),
-    therapist: str | None = None,
-    interaction: bool | None = None,
-    likelihood: str | None = None,
-    alliance: str | None = None,
-    between_interaction: bool | None = None,
-    missing_alliance: str | None = None,
-    reliability: bool | None = None,
-    ceiling: bool | None = None,
-    therapist_by_arm: bool | None = None,
-    joint: bool | None = None,
     delta: Mapping[str, Mapping[str, float]] | None = None,
+    **settings: object,
 ) -> Study:
     """Return the study as it is to be analysed: some of its outcomes, other model settings.
 
@@ -163,21 +155,12 @@ def narrowed(
     study : Study
     outcomes : sequence of str
         Names of the outcomes to keep; empty keeps all.
-    therapist : {"none", "intercept", "intercept+slope"}, optional
-        Replaces ``[model] therapist``, as each of the following replaces the key of its name.
-    interaction : bool, optional
-    likelihood : {"published", "native"}, optional
-    alliance : {"total", "within_between"}, optional
-    between_interaction : bool, optional
-    missing_alliance : {"complete_case", "impute"}, optional
-    reliability : bool, optional
-        Whether the moderator's reliability is used, not its value.
-    ceiling : bool, optional
-    therapist_by_arm : bool, optional
-    joint : bool, optional
     delta : mapping of str to mapping of str to float, optional
-        By outcome and arm: shifts of unseen outcomes in the place of ``[outcomes.NAME.delta]``.
-        Arms that are not named keep the file's.
+        By outcome and arm, its code or its label: shifts of unseen outcomes in the place of
+        ``[outcomes.NAME.delta]``. Arms that are not named keep the file's.
+    **settings
+        Keys of ``[model]`` with other values than the file's: fields of `ModelSettings`. None keeps
+        the file's.
 
     Raises
     ------
@@ -189,19 +172,7 @@ def narrowed(
     for name in outcomes:
         if name not in study.outcomes:
             raise InputError(f"The study has no outcome {name!r}.", nearest(name, study.outcomes))
-    options = {
-        "therapist": therapist,
-        "interaction": interaction,
-        "likelihood": likelihood,
-        "alliance": alliance,
-        "between_interaction": between_interaction,
-        "missing_alliance": missing_alliance,
-        "reliability": reliability,
-        "ceiling": ceiling,
-        "therapist_by_arm": therapist_by_arm,
-        "joint": joint,
-    }
-    changes = {key: value for key, value in options.items() if value is not None}
+    changes = {key: value for key, value in settings.items() if value is not None}
     for key, value in changes.items():
         _require_setting(key, value)
     kept = {
@@ -209,15 +180,35 @@ def narrowed(
         for name, outcome in study.outcomes.items()
         if not outcomes or name in outcomes
     }
-    kept = shifted_outcomes(kept, delta or {})
+    kept = shifted_outcomes(kept, _by_codes(study, delta or {}))
     model = study.model.model_copy(update=changes)
     changed = study.model_copy(update={"outcomes": kept, "model": model})
     _raise_faults("The study with these settings", model_faults(changed.model_dump()))
     return changed
 
 
+def _by_codes(
+    study: Study, delta: Mapping[str, Mapping[str, float]]
+) -> dict[str, dict[str, float]]:
+    """Shifts with every arm that is named by its label under its code."""
+    found: dict[str, dict[str, float]] = {}
+    for outcome, by_arm in delta.items():
+        found[outcome] = {find_arm(study.arms, arm) or arm: own for arm, own in by_arm.items()}
+        if len(found[outcome]) < len(by_arm):
+            raise InputError(
+                f"An arm of the outcome {outcome!r} is given two shifts, by its code and its "
+                "label.",
+                "Keep one.",
+            )
+    return found
+
+
 def _require_setting(key: str, value: object) -> None:
-    """Refuse a value that a key of ``[model]`` cannot have."""
+    """Refuse what is no key of ``[model]``, and a value that the key cannot have."""
+    if key not in ModelSettings.model_fields:
+        raise InputError(
+            f"There is no model setting {key!r}.", nearest(key, list(ModelSettings.model_fields))
+        )
     choices = get_args(ModelSettings.model_fields[key].annotation) or (True, False)
     if not any(type(value) is type(choice) and value == choice for choice in choices):
         raise InputError(

@@ -6,7 +6,7 @@ Shifts of unseen outcomes (delta) from outside the study file, read and put into
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from numbers import Real
 from typing import Annotated, Any, Literal, Self
 
@@ -215,6 +215,9 @@ class Outcome(Table):
 class ModelSettings(Table):
     """What the model holds beside arms, baseline and covariates.
 
+    A field here is all that declares a setting: the key in the file, the option of every command
+    that takes settings, and its help are made from the field.
+
     Attributes
     ----------
     therapist : {"none", "intercept", "intercept+slope"}
@@ -237,23 +240,30 @@ class ModelSettings(Table):
         Whether arm effects vary between therapists.
     joint : bool
         Whether all outcomes are modelled together.
+    common_patients : bool
+        Whether every outcome is analysed on the patients who have all outcomes, and so on the same.
     """
 
     therapist: Literal["none", "intercept", "intercept+slope"] = Field(
         default="intercept+slope",
-        description="the effects that vary between therapists",
+        description="what varies between therapists",
         examples=["intercept+slope"],
     )
     interaction: Annotated[bool, Field(strict=True)] = Field(
         default=True,
-        description="whether the moderator's slope differs between arms",
+        description="whether alliance slopes differ between arms",
         examples=[True],
     )
     likelihood: Literal["published", "native"] = Field(
-        default="published", description="which families are used", examples=["published"]
+        default="published",
+        description="Gaussian for all, as linear models are (published), or the study's families "
+        "(native)",
+        examples=["published"],
     )
     alliance: Literal["total", "within_between"] = Field(
-        default="total", description="how the moderator is taken apart", examples=["total"]
+        default="total",
+        description="one slope, or one within and one between therapists",
+        examples=["total"],
     )
     between_interaction: Annotated[bool, Field(strict=True)] = Field(
         default=False,
@@ -262,68 +272,32 @@ class ModelSettings(Table):
     )
     missing_alliance: Literal["complete_case", "impute"] = Field(
         default="complete_case",
-        description="what happens to patients without the moderator",
+        description="patients without a rating: left out, or imputed inside the model",
         examples=["complete_case"],
     )
     reliability: Annotated[bool, Field(strict=True)] = Field(
-        default=False, description="whether the moderator is measured with error", examples=[False]
+        default=False,
+        description="whether ratings are the true alliance plus noise, by the study's reliability",
+        examples=[False],
     )
     ceiling: Annotated[bool, Field(strict=True)] = Field(
-        default=False, description="whether the moderator has a ceiling", examples=[False]
+        default=False,
+        description="whether ratings at the top of the range may stand for more",
+        examples=[False],
     )
     therapist_by_arm: Annotated[bool, Field(strict=True)] = Field(
         default=False, description="whether arm effects vary between therapists", examples=[False]
     )
     joint: Annotated[bool, Field(strict=True)] = Field(
-        default=False, description="whether all outcomes are modelled together", examples=[False]
+        default=False,
+        description="whether all outcomes are modelled together (Gaussian)",
+        examples=[False],
     )
-
-
-EXAMPLE = "Write OUTCOME:ARM=SHIFT, for example function:MCE=-2."
-
-
-def read_shifts(texts: Iterable[str]) -> dict[str, dict[str, float]]:
-    """Shifts by outcome and arm from texts ``OUTCOME:ARM=SHIFT``.
-
-    Parameters
-    ----------
-    texts : iterable of str
-        Names of outcomes hold no colon, so the first one ends them; the code of an arm may hold
-        colons and equals signs.
-
-    Returns
-    -------
-    dict of str to dict of str to float
-        As `data_prep.study.description.narrowed` takes it, which checks outcomes and arms.
-
-    Raises
-    ------
-    InputError
-        If a text has another form, its shift is no finite number, or an arm is named twice.
-
-    Examples
-    --------
-    >>> read_shifts(["function:MCE=-2", "function:SMT=-1.5"])
-    {'function': {'MCE': -2.0, 'SMT': -1.5}}
-    """
-    found: dict[str, dict[str, float]] = {}
-    for text in texts:
-        outcome, colon, rest = text.partition(":")
-        arm, equals, number = rest.rpartition("=")
-        if not (outcome and colon and arm and equals):
-            raise InputError(f"The shift {text!r} does not name an outcome and an arm.", EXAMPLE)
-        try:
-            shift = float(number)
-        except ValueError as error:
-            raise InputError(f"The shift {text!r}: {number!r} is not a number.", EXAMPLE) from error
-        if not math.isfinite(shift):
-            raise InputError(f"The shift {text!r} is not a finite number.", EXAMPLE)
-        if arm in found.setdefault(outcome, {}):
-            raise InputError(
-                f"The arm {arm!r} of the outcome {outcome!r} is given two shifts.", "Keep one."
-            )
-        found[outcome][arm] = shift
-    return found
+    common_patients: Annotated[bool, Field(strict=True)] = Field(
+        default=False,
+        description="whether every outcome is analysed on the patients who have all outcomes",
+        examples=[False],
+    )
 
 
 def shifted_outcomes(

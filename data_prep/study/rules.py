@@ -473,6 +473,15 @@ def model_faults(study: Mapping[str, Any]) -> list[Fault]:
                 "Add or keep a second outcome, or set joint = false under [model].",
             )
         )
+    if model.get("common_patients") is True and len(outcomes) == 1:
+        faults.append(
+            Fault(
+                "model.common_patients",
+                "patients are common to two outcomes or more, and "
+                f"{next(iter(outcomes))!r} is the only one.",
+                "Add or keep a second outcome, or set common_patients = false under [model].",
+            )
+        )
     if model.get("likelihood") == "native":
         for name in outcomes:
             faults += _family_faults(name, subtable(outcomes, name))

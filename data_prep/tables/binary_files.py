@@ -9,7 +9,6 @@ it ask for 19 GB, or end the process. Here that ends a child, whose memory and t
 from __future__ import annotations
 
 import datetime
-import importlib
 import io
 import os
 import pickle
@@ -20,13 +19,12 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from alliance.data_prep.errors import InputError
+from alliance.data_prep.errors import InputError, extra_package
 from alliance.data_prep.tables.cells import LABELLED
 
 # Whole numbers up to here are exact in a double, and lose their ".0" as codes and ids should.
@@ -101,15 +99,6 @@ def numbered(frame: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def package(name: str, extra: str, file: str) -> ModuleType:
-    """A package that reads one format; if it is not installed, how to install it."""
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        problem = f"{file}: reading it needs the package {name}, which is not installed."
-        raise InputError(problem, f'Install it: pip install "alliance[{extra}]".') from error
-
-
 def damaged(name: str, kind: str, error: BaseException | str) -> InputError:
     """What to say of a file that a library cannot make sense of."""
     reason = " ".join(str(error).split())
@@ -161,8 +150,8 @@ def as_cells(table: Any) -> pd.DataFrame:
 
 def read_parquet(content: bytes, path: Path) -> tuple[pd.DataFrame, list[str]]:
     """Cells of a Parquet file; see `read_text` for what is returned and raised."""
-    pyarrow = package("pyarrow", "parquet", path.name)
-    parquet = package("pyarrow.parquet", "parquet", path.name)
+    pyarrow = extra_package("pyarrow", "parquet", f"{path.name}: reading it")
+    parquet = extra_package("pyarrow.parquet", "parquet", f"{path.name}: reading it")
     try:
         file = parquet.ParquetFile(io.BytesIO(content))
         check_cells(path.name, file.metadata.num_rows, file.metadata.num_columns)
@@ -261,7 +250,7 @@ def read_spss(content: bytes, path: Path) -> tuple[pd.DataFrame, list[str]]:
 
     Values that the file declares as missing are missing.
     """
-    package("pyreadstat", "spss", path.name)
+    extra_package("pyreadstat", "spss", f"{path.name}: reading it")
     if not content.startswith(BEGINNINGS):
         raise damaged(path.name, "an SPSS file", "it does not begin like one")
     found = _asked(path, len(content))

@@ -12,9 +12,9 @@ from typing import Any
 
 import pandas as pd
 
-from alliance.data_prep.errors import InputError, nearest
+from alliance.data_prep.errors import InputError, extra_package, nearest
 from alliance.data_prep.files import first_of
-from alliance.data_prep.tables.binary_files import cell_text, damaged, package
+from alliance.data_prep.tables.binary_files import cell_text, damaged
 
 # A cell takes some 100 bytes and 5 microseconds: this is 20 s and 1 GB at most, whatever the size
 # that a file pretends to have. Text and Parquet files are read faster, and have a larger bound.
@@ -105,7 +105,7 @@ def read_excel(content: bytes, name: str, wanted: str | None = None) -> Sheet:
         The content is no workbook, damaged, larger than the bounds above, or holds formulas that
         were never computed; the sheet is not there, or empty.
     """
-    openpyxl = package("openpyxl", "excel", name)
+    openpyxl = extra_package("openpyxl", "excel", f"{name}: reading it")
     damage = (*EXCEL_DAMAGE, openpyxl.utils.exceptions.InvalidFileException)
     try:
         _check_size(content, name)

@@ -6,6 +6,7 @@ What the user should know about a trial's moderator and its gaps though it is no
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,8 +18,21 @@ from alliance.data_prep.trial.items import ROUNDING
 
 MISSING = -1  # index of a patient whose arm or therapist is not known
 
-# Attribute of a trial's data that says what happens to patients without the moderator.
-MISSING_ALLIANCE = "missing_alliance"
+# Attributes of a trial's data that say what happens to patients without the moderator, and whether
+# an outcome's patients must have the other outcomes too.
+MISSING_ALLIANCE, COMMON_PATIENTS = "missing_alliance", "common_patients"
+FOLLOWUP, BASELINE = "_followup", "_baseline"  # endings of the variables of an outcome
+
+
+def deciding_settings(study: Study) -> dict[str, Any]:
+    """Settings of the model that decide who is analysed, as attributes of a trial's data.
+
+    Parameters
+    ----------
+    study : Study
+    """
+    model = study.model
+    return {MISSING_ALLIANCE: model.missing_alliance, COMMON_PATIENTS: model.common_patients}
 
 
 def exclusions(data: xr.Dataset, outcome: str) -> dict[str, np.ndarray]:
@@ -33,7 +47,8 @@ def exclusions(data: xr.Dataset, outcome: str) -> dict[str, np.ndarray]:
     Returns
     -------
     dict of str to numpy.ndarray of bool, shape (patients,)
-        Keys as the columns of `Trial.flow`. Nobody lacks an alliance that is imputed.
+        Keys as the columns of `Trial.flow`. Nobody lacks an alliance that is imputed. With
+        `common_patients` the last is ``without_other_outcome``: follow-up or baseline of another.
     """
     imputed = data.attrs[MISSING_ALLIANCE] == "impute"
     lacking = {
@@ -46,6 +61,14 @@ def exclusions(data: xr.Dataset, outcome: str) -> dict[str, np.ndarray]:
     }
     if f"{outcome}_baseline" in data:
         lacking["without_baseline"] = np.isnan(data[f"{outcome}_baseline"].to_numpy())
+    if data.attrs.get(COMMON_PATIENTS, False):
+        others = [
+            np.isnan(data[name].to_numpy())
+            for name in map(str, data.data_vars)
+            if name.endswith((FOLLOWUP, BASELINE))
+            and name not in (f"{outcome}{FOLLOWUP}", f"{outcome}{BASELINE}")
+        ]
+        lacking["without_other_outcome"] = np.logical_or.reduce(others)
     return lacking
 
 

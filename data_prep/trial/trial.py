@@ -39,10 +39,10 @@ from alliance.data_prep.trial.estimability import (
     trial_problems,
 )
 from alliance.data_prep.trial.flow import (
-    MISSING_ALLIANCE,
     analysed_patients,
     ceiling_notes,
     complete_patients,
+    deciding_settings,
     flow_counts,
     level_notes,
     missing_notes,
@@ -413,8 +413,7 @@ def _dataset(typed: pd.DataFrame, moderator: np.ndarray, study: Study) -> xr.Dat
         "therapist": np.array(therapists, dtype=str),
         **column_coordinates(covariates),
     }
-    attributes = {MISSING_ALLIANCE: study.model.missing_alliance}
-    return read_only(xr.Dataset(variables, coords=coords, attrs=attributes))
+    return read_only(xr.Dataset(variables, coords=coords, attrs=deciding_settings(study)))
 
 
 def _hash(typed: pd.DataFrame) -> str:

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.files import AnyPath, as_path
 from alliance.data_prep.levels import AVERAGE
+from alliance.diagnostics import words
 from alliance.diagnostics.figures.figure_page import STYLE, Page, save
 from alliance.inference.estimands.compared_at import comparison_places
 from alliance.inference.runs.fit import Fit
@@ -23,11 +24,11 @@ from alliance.inference.runs.whole_files import FIGURE, require_output, write_wh
 
 # Okabe and Ito's colours, told apart by colour-blind readers; shapes say the same again.
 SOURCES = {
-    "published": ("Published", "#000000", "D"),
-    "ols": ("OLS", "#E69F00", "s"),
-    "ols_robust": ("OLS, robust", "#CC79A7", "v"),
-    "reml": ("REML", "#009E73", "^"),
-    "posterior": ("Posterior", "#0072B2", "o"),
+    "published": ("#000000", "D"),
+    "ols": ("#E69F00", "s"),
+    "ols_robust": ("#CC79A7", "v"),
+    "reml": ("#009E73", "^"),
+    "posterior": ("#0072B2", "o"),
 }
 SHOWN = ("moderator_slope", "arm_contrast", "interaction")
 SLOPES = ("moderator_slope", "interaction")
@@ -129,7 +130,7 @@ def _draw(panel: Axes, fit: Fit, outcome: str, rows: Sequence[dict[Any, Any]]) -
     moderator_sd = fit.design(outcome).scaling.moderator[1]
     present = [name for name in SOURCES if f"{name}_estimate" in rows[0]]
     for name in present:
-        label, colour, marker = SOURCES[name]
+        label, (colour, marker) = words.SOURCES[name], SOURCES[name]
         shift = (present.index(name) - (len(present) - 1) / 2) * SPREAD
         drawn = False
         for position, row in enumerate(rows):
@@ -162,23 +163,23 @@ def _draw(panel: Axes, fit: Fit, outcome: str, rows: Sequence[dict[Any, Any]]) -
     low, high = described.range
     better = "right" if described.better == "higher" else "left"
     panel.set_xlabel(f"points of {low:g} to {high:g}; better to the {better}")
-    analysed = dict(zip(fit.flow["outcome"], fit.flow["analysed"], strict=True))[outcome]
-    panel.set_title(f"{described.label} (n = {analysed})", loc="left", fontsize=9.5)
+    title = words.with_patients(fit.study, outcome, words.patients(fit, outcome))
+    panel.set_title(title, loc="left", fontsize=9.5)
 
 
 def _row_label(fit: Fit, row: dict[Any, Any]) -> str:
     """A row's name, over several lines where it is long: the panel keeps its room."""
-    name, told = fit.study.moderator.name, str(row["level"])
+    name, told = fit.study.moderator.name, words.level(fit.study, row["level"])
     if row["quantity"] == "moderator_slope":
         told = f"{name} slope"
     elif row["quantity"] == "interaction":
-        told = f"{name} × {row['level']}"
+        told = f"{name} × {told}"
     return textwrap.fill(told, LABEL_CHARACTERS)
 
 
 def _caption(fit: Fit, interval: float, at: float | None) -> str:
     return (
-        f"Estimates and {100 * interval:g}% intervals (published: as printed). "
+        f"Estimates and {words.level_of(interval)} intervals (published: as printed). "
         f"Slopes and interactions for one SD of the {fit.study.moderator.name}; "
         f"contrasts, later arm minus earlier. {' '.join(comparison_places(fit, at))}"
     )

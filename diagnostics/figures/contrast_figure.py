@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from typing import Any
 
 import matplotlib as mpl
@@ -12,9 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from alliance.data_prep.errors import InputError
-from alliance.data_prep.levels import contrast_names, contrast_words
+from alliance.data_prep.levels import contrast_names
+from alliance.data_prep.study.description import Study
+from alliance.diagnostics import words
 from alliance.diagnostics.figures.figure_page import COLOURS, STYLE, Page
-from alliance.inference.digits import interval_decimals, number
+from alliance.diagnostics.sheet import fitting
+from alliance.inference.digits import interval_decimals
 from alliance.inference.estimands.compared_at import places_in_words
 from alliance.inference.estimands.missing_outcomes import stated_shifts
 from alliance.inference.runs.fit import Fit
@@ -103,13 +106,13 @@ def contrast_figure(
     pairs = {names[k, j]: (codes[k], codes[j]) for k, j in arm_pairs(len(codes))}
     height = AROUND_INCHES + ROW_INCHES * len(fit.outcomes)
     page = Page(fit, WIDTH, [height * len(pairs) + AXIS_INCHES], _caption(fit, interval, at))
-    share = f"{100 * interval:g}%"
+    share = words.level_of(interval)
     reach = 1.08 * max(0.1, np.abs(shown[["lower", "upper"]].to_numpy()).max())
     with mpl.rc_context(STYLE):
         panels = page.strips[0].subplots(
             len(pairs), 2, squeeze=False, sharey="row", width_ratios=[1, NUMBERS_WIDE]
         )
-        titles = _named(fit, pairs)
+        titles = _named(fit.study, pairs)
         for level, title, (panel, numbers) in zip(pairs, titles, panels, strict=True):
             rows = shown[shown["level"] == level].to_dict("records")
             _intervals(panel, rows, f"posterior mean and {share} interval")
@@ -127,12 +130,11 @@ def contrast_figure(
     return page.figure
 
 
-def _named(fit: Fit, pairs: Mapping[str, tuple[str, str]]) -> list[str]:
+def _named(study: Study, levels: Collection[str]) -> list[str]:
     """Contrasts by the arms' labels if there is room for all of them, otherwise by their codes."""
-    words = [" minus ".join(fit.study.arms[code] for code in pair) for pair in pairs.values()]
-    fits = max(map(len, words)) <= TITLE_CHARACTERS
-    short = contrast_words(tuple(fit.study.arms))
-    return words if fits else [short[level] for level in pairs]
+    told = [words.level(study, level) for level in levels]
+    longest = max(map(len, told))
+    return [fitting(text, TITLE_CHARACTERS - longest + len(text)) for text in told]
 
 
 def _intervals(panel: Axes, rows: list[dict[Any, Any]], label: str) -> None:
@@ -169,25 +171,19 @@ def _numbers(panel: Axes, rows: list[dict[Any, Any]], share: str) -> None:
     across = panel.get_yaxis_transform()
     for height, row in enumerate(rows):
         digits = max(2, interval_decimals(row["lower"], row["upper"]))
-        mean, lower, upper = (number(row[name], digits) for name in ("mean", "lower", "upper"))
-        estimate = f"{mean} ({lower} to {upper})"
-        chance = _chance(row["prob_better"])
+        estimate = words.estimate(row["mean"], row["lower"], row["upper"], digits)
+        chance = words.chance(row["prob_better"])
         for place, text in zip(columns, (estimate, chance), strict=True):
             panel.text(place, height, text, transform=across, ha="right", va="center", fontsize=8.5)
 
 
-def _chance(value: float) -> str:
-    return "> 0.999" if value > 0.9995 else "< 0.001" if value < 0.0005 else f"{value:.3f}"
-
-
 def _caption(fit: Fit, interval: float, at: float | None) -> str:
-    arms = ", ".join(f"{code} = {label}" for code, label in fit.study.arms.items())
     shifted = any(stated_shifts(fit.study, outcome) for outcome in fit.outcomes)
     stated = " Unseen outcomes are shifted as the study file states." if shifted else ""
     return (
         f"{places_in_words(fit, at)} They are divided by the SD of the outcome among its n "
         "analysed patients; signs are turned where a lower score is better. P(better): posterior "
         "probability that the first arm is better than the second. "
-        f"{100 * interval:g}% equal-tailed intervals; an interval that "
-        f"includes zero does not show that there is no effect.{stated} {arms}."
+        f"{words.level_of(interval)} equal-tailed intervals; an interval that "
+        f"includes zero does not show that there is no effect.{stated} {words.arms(fit.study)}."
     )

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from alliance.data_prep.levels import contrast_words
+from alliance.diagnostics import words
 from alliance.diagnostics.figures.figure_page import (
     COLOURS,
     LINES,
@@ -18,7 +18,8 @@ from alliance.diagnostics.figures.figure_page import (
     hatch_extrapolated,
     legend_label,
 )
-from alliance.inference.answers.effects import Contrast, Effects
+from alliance.diagnostics.sheet import fitting
+from alliance.inference.answers.effects import Effects
 from alliance.inference.runs.fit import Fit
 
 CURVE, THRESHOLD = COLOURS[0], COLOURS[5]
@@ -61,8 +62,8 @@ def score_figure(fit: Fit, answers: Sequence[Effects]) -> Figure:
     """
     first = answers[0]
     caption = (
-        f"Lines: posterior means; shades: {_share(first)} intervals, for each value by itself. "
-        f"{_over(fit, first)}"
+        f"Lines: posterior means; shades: {words.level_of(first.interval)} intervals, for each "
+        f"value by itself. {_over(fit, first)}"
     )
     return _by_outcome(fit, answers, _scores, caption)
 
@@ -121,7 +122,7 @@ def _effect_row(part: SubFigure, fit: Fit, answer: Effects, columns: int, inches
     for k, which in enumerate(answer.contrasts):
         curve, chance = axes[0, k], axes[1, k]
         _contrast(curve, answer, which.level)
-        curve.set_title(_minus(fit, answer, which, room), fontsize=9)
+        curve.set_title(fitting(words.level(fit.study, which.level), room), fontsize=9)
         _rug(curve, answer)
         _chances(chance, answer, which.level)
         _along(chance, fit, answer)
@@ -137,7 +138,7 @@ def _effect_row(part: SubFigure, fit: Fit, answer: Effects, columns: int, inches
 
 def _contrast(panel: Axes, answer: Effects, level: str) -> None:
     points, band = answer.curves.moderator, answer.contrast_bands[level]
-    share = _share(answer)
+    share = words.level_of(answer.interval)
     panel.fill_between(
         points,
         band.band_lower,
@@ -173,13 +174,6 @@ def _contrast(panel: Axes, answer: Effects, level: str) -> None:
     _named(panel, answer)
 
 
-def _minus(fit: Fit, answer: Effects, which: Contrast, room: int) -> str:
-    """A contrast in words: by the arms' labels where there is room for so many characters."""
-    codes = [answer.curves.arms[arm] for arm in (which.first, which.second)]
-    words = " minus ".join(fit.study.arms[code] for code in codes)
-    return words if len(words) <= room else contrast_words(answer.curves.arms)[which.level]
-
-
 def _chances(panel: Axes, answer: Effects, level: str) -> None:
     """Probability of being better at all, and by the threshold."""
     which = next(each for each in answer.contrasts if each.level == level)
@@ -200,12 +194,13 @@ def _chances(panel: Axes, answer: Effects, level: str) -> None:
     if answer.named and len(answer.shown) == 1:
         (value,) = answer.shown
         place = int(np.searchsorted(points, value))
-        told = [f"P({words}) {_probability(hits[:, place].mean())}" for words, _, hits in lines]
+        told = [f"P({name}) {_equal(hits[:, place].mean())}" for name, _, hits in lines]
         panel.set_title(f"at {value:g}: {', '.join(told)}", loc="right", fontsize=8.5)
 
 
-def _probability(value: float) -> str:
-    return "> 0.999" if value > 0.9995 else "< 0.001" if value < 0.0005 else f"= {value:.3f}"
+def _equal(value: float) -> str:
+    told = words.chance(value)
+    return told if told.startswith(("<", ">")) else f"= {told}"
 
 
 def _scores(panel: Axes, fit: Fit, answer: Effects) -> None:
@@ -289,24 +284,17 @@ def _along(panel: Axes, fit: Fit, answer: Effects) -> None:
 
 
 def _headed(fit: Fit, answer: Effects) -> str:
-    return f"{fit.study.outcomes[answer.outcome].label} (n = {answer.patients})"
-
-
-def _share(answer: Effects) -> str:
-    return f"{100 * answer.interval:g}%"
+    return words.with_patients(fit.study, answer.outcome, answer.patients)
 
 
 def _over(fit: Fit, answer: Effects) -> str:
-    who = {"average": "an average therapist", "new": "a new therapist"}
-    therapist = who.get(answer.therapist, f"therapist {answer.therapist}")
     return (
-        f"Averaged over the n analysed patients, imagined in every arm with {therapist}. "
-        f"Ticks: observed {fit.study.moderator.name}."
+        f"Averaged over the n analysed patients, imagined in every arm, with "
+        f"{words.therapist(answer.therapist)}. Ticks: observed {fit.study.moderator.name}."
     )
 
 
 def _effect_caption(fit: Fit, answer: Effects) -> str:
-    arms = ", ".join(f"{code} = {label}" for code, label in fit.study.arms.items())
     threshold = answer.thresholds.better_by
     lower = "first arm is better than the second"
     if threshold is not None:
@@ -316,5 +304,5 @@ def _effect_caption(fit: Fit, answer: Effects) -> str:
     return (
         f"Lower panels: probability that the {lower}. {_over(fit, answer)} Whether a contrast "
         f"changes along the {fit.study.moderator.name} is told by the difference of slopes, not "
-        f"by where a band excludes zero. {arms}.{told}"
+        f"by where a band excludes zero. {words.arms(fit.study)}.{told}"
     )

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
+from alliance.diagnostics import words
 from alliance.diagnostics.checks.loo_checks import LooCheck
 from alliance.diagnostics.figures.figure_page import COLOURS, STYLE, Page
 from alliance.inference.leaving_out.leave_one_out import BAND, LeaveOneOut, LooPit
@@ -93,7 +94,7 @@ def calibration_figure(fit: Fit, pits: Sequence[LooPit]) -> Figure:
     with mpl.rc_context(STYLE):
         for part, pit in zip(page.strips, pits, strict=True):
             part.suptitle(
-                f"{fit.study.outcomes[pit.outcome].label} (n = {len(pit.values)})",
+                words.with_patients(fit.study, pit.outcome, len(pit.values)),
                 x=0.01,
                 ha="left",
                 fontsize=9.5,

@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from alliance.data_prep.study.description import Study
+from alliance.diagnostics import words
 from alliance.diagnostics.figures.figure_page import COLOURS, LINES, STYLE, Page, legend_label
 from alliance.diagnostics.multiverse import USABLE, compared_places
 from alliance.inference.many_fits.assurance import AssuranceQuestion
@@ -95,7 +96,7 @@ def _order(value: object) -> tuple[float, str]:
 def _curve(panel: Axes, multiverse: Multiverse, curve: pd.DataFrame) -> None:
     first = curve.iloc[0]
     described = multiverse.study.outcomes[first["outcome"]]
-    name = first["quantity"].replace("_", " ") + (f", {first['level']}" if first["level"] else "")
+    name = words.quantity_and_level(multiverse.study, first["quantity"], first["level"])
     usable = curve["verdict"].isin(USABLE).to_numpy()
     places = np.arange(len(curve))
     for kept, colour, marker, label in (
@@ -116,7 +117,7 @@ def _choices(
 ) -> None:
     labels, height = [], 0.0
     for choice, values in options.items():
-        labels.append((height, choice.replace("_", " "), "bold"))
+        labels.append((height, words.plain(choice), "bold"))
         height += 1
         for value in values:
             chosen = curve[choice].astype(str) == value
@@ -138,9 +139,9 @@ def _choices(
 def _caption(interval: float) -> str:
     return (
         "Each column is one analysis: its posterior mean with the "
-        f"{100 * interval:g}% interval, and marks below that say what was chosen. Slopes and "
-        "interactions are for one point of the alliance. The analyses share the patients, so that "
-        "their agreement is no further evidence; what moves along with a choice hangs on it."
+        f"{words.level_of(interval)} interval, and marks below that say what was chosen. Slopes "
+        "and interactions are for one point of the alliance. The analyses share the patients, so "
+        "that their agreement is no further evidence; what moves along with a choice hangs on it."
     )
 
 
@@ -187,8 +188,8 @@ def rank_figure(study: Study, found: StudyCalibration) -> Figure:
 
 
 def _panel(panel: Axes, found: StudyCalibration, quantity: str, level: str) -> None:
-    words = quantity.replace("_", " ")
-    panel.set_title(f"{words}, {level}" if level else words, fontsize=8.5)
+    name = words.plain(quantity)
+    panel.set_title(f"{name}, {level}" if level else name, fontsize=8.5)
     banded = False
     for k, (outcome, own) in enumerate(found.outcomes.items()):
         if (quantity, level) not in own.labels:

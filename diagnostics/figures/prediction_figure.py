@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from alliance.data_prep.errors import InputError
+from alliance.diagnostics import words
 from alliance.diagnostics.figures.figure_page import COLOURS, STYLE, Page, hatch_extrapolated
 from alliance.inference.answers.predictions import Predictions, covariate_heads, unseen_columns
 from alliance.inference.runs.fit import Fit
@@ -102,7 +103,7 @@ def _curves(part: SubFigure, fit: Fit, answer: Predictions) -> None:
 
 
 def _curve(panel: Axes, rows: pd.DataFrame, interval: float) -> None:
-    values, share = rows["moderator"], f"{100 * interval:g}%"
+    values, share = rows["moderator"], words.level_of(interval)
     panel.fill_between(
         values,
         rows["outcome_lower"],
@@ -135,7 +136,7 @@ def _curve(panel: Axes, rows: pd.DataFrame, interval: float) -> None:
 def _points(part: SubFigure, fit: Fit, answer: Predictions) -> None:
     """Arms below one another, at one value of the alliance."""
     panel = part.subplots()
-    table, share = answer.table.reset_index(drop=True), f"{100 * answer.interval:g}%"
+    table, share = answer.table.reset_index(drop=True), words.level_of(answer.interval)
     heights = np.arange(len(table))
     panel.hlines(
         heights,
@@ -207,7 +208,7 @@ def _rug(panel: Axes, ratings: np.ndarray) -> None:
 
 
 def _headed(fit: Fit, answer: Predictions) -> str:
-    return f"{fit.study.outcomes[answer.outcome].label} (n = {len(fit.design(answer.outcome).y)})"
+    return words.with_patients(fit.study, answer.outcome, len(fit.design(answer.outcome).y))
 
 
 def _scale(fit: Fit, answer: Predictions) -> str:
@@ -217,14 +218,12 @@ def _scale(fit: Fit, answer: Predictions) -> str:
 
 
 def _caption(fit: Fit, answers: Sequence[Predictions]) -> str:
-    who = {"new": "a new therapist, drawn for each draw", "average": "an average therapist"}
     first = answers[0].table.iloc[0]
     therapist = str(first["therapist"])
-    level, moderator = f"{100 * answers[0].interval:g}%", fit.study.moderator
+    level, moderator = words.level_of(answers[0].interval), fit.study.moderator
     parts = [
-        f"Predictions for one patient in every arm, with "
-        f"{who.get(therapist, f'therapist {therapist}')}; {level} equal-tailed intervals, for each "
-        "value by itself. n: analysed patients."
+        f"Predictions for one patient in every arm, with {words.therapist(therapist)}; {level} "
+        "equal-tailed intervals, for each value by itself. n: analysed patients."
     ]
     if not _differs(answers[0].table["moderator"]):
         unseen = unseen_columns(fit.design(answers[0].outcome), answers[0].table)

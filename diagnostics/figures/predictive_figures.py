@@ -13,6 +13,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from alliance.diagnostics import words
 from alliance.diagnostics.checks.predictive_checks import INTERVAL, PredictiveCheck, Realised
 from alliance.diagnostics.checks.predictive_statistics import FEWEST_IN_GROUP, ROUNDING, distinct
 from alliance.diagnostics.figures.figure_page import COLOURS, STYLE, Page
@@ -141,9 +142,9 @@ def _about(check: PredictiveCheck) -> str:
 
 
 def _headed(fit: Fit, check: PredictiveCheck) -> str:
-    label = fit.study.outcomes[check.outcome].label
-    family = fit.specs[check.outcome].family.replace("_", " ")
-    return f"{label} (n = {len(check.pictures.groups[''])}; family {family})"
+    family = words.plain(fit.specs[check.outcome].family)
+    count = len(check.pictures.groups[""])
+    return words.with_patients(fit.study, check.outcome, count, f"; family {family}")
 
 
 def _distributions(part: SubFigure, fit: Fit, check: PredictiveCheck, columns: int) -> None:

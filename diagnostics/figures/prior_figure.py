@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from alliance.diagnostics import words
 from alliance.diagnostics.checks.prior_check import (
     PLAUSIBLE,
     TOO_TIGHT,
@@ -49,9 +50,9 @@ def prior_figure(checks: Sequence[PriorCheck]) -> Figure:
     page = Page(checks[0], WIDTH, heights, _caption(checks))
     with mpl.rc_context(STYLE):
         for part, check in zip(page.strips, checks, strict=True):
-            described = check.study.outcomes[check.outcome]
             part.suptitle(
-                f"{described.label} (n = {check.patients}): priors {check.verdict}",
+                words.with_patients(check.study, check.outcome, check.patients)
+                + f": priors {check.verdict}",
                 x=0.01,
                 ha="left",
                 fontsize=9.5,
@@ -127,15 +128,11 @@ def _forest(panel: Axes, check: PriorCheck) -> None:
         for end in (-value, value):
             panel.axvline(end, color="0.35", linewidth=0.9, linestyle=line)
     panel.axvline(0, color="0.8", linewidth=0.9, zorder=0)
-    panel.set_yticks(range(len(rows)), [_named(row) for row in rows], fontsize=8)
+    names = words.row_names(check.study, [(row.quantity, row.level) for row in rows])
+    panel.set_yticks(range(len(rows)), names, fontsize=8)
     panel.set_ylim(len(rows) - 0.4, -0.6)
     panel.set_xlim(-edge * 1.02, edge * 1.02)
     panel.set_xlabel("change of the expected score, points", fontsize=8.5)
-
-
-def _named(row: PriorRow) -> str:
-    words = row.quantity.replace("_", " ")
-    return f"{words}, {row.level}" if row.level else words
 
 
 def _legend(panel: Axes) -> Axes:

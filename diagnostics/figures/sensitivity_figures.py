@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
+from alliance.diagnostics import words
 from alliance.diagnostics.checks.sensitivity_checks import MOST_MOVED, OUT_OF_PROPORTION, most_moved
 from alliance.diagnostics.figures.figure_page import COLOURS, STYLE, Page
 from alliance.inference.answers.unseen_improvement import INTERVAL, UnseenImprovement
@@ -62,7 +63,7 @@ def power_scaling_figure(fit: Fit, answers: Sequence[PowerScaling]) -> Figure:
             right = max(found.likelihood.max(), found.prior.max(), found.by_kind.max())
             for row, column in _strongest_ruling(found):
                 panel.annotate(
-                    found.kinds[column],
+                    words.plain(found.kinds[column]),
                     (max(found.by_kind[row, column], found.prior[row], found.likelihood[row]), row),
                     xytext=(7, 0),
                     textcoords="offset points",
@@ -70,9 +71,7 @@ def power_scaling_figure(fit: Fit, answers: Sequence[PowerScaling]) -> Figure:
                     fontsize=7.5,
                 )
             panel.set_xlim(-0.01, right * 1.3)
-            panel.set_yticks(
-                rows, [" ".join(label).strip() for label in found.labels], fontsize=7.5
-            )
+            panel.set_yticks(rows, words.row_names(fit.study, found.labels), fontsize=7.5)
             panel.set_ylim(len(rows) - 0.5, -0.5)
             panel.grid(axis="y", color="0.92", linewidth=0.6)
             panel.set_xlabel("power-scaling sensitivity")
@@ -117,9 +116,7 @@ def prior_refits_figure(fit: Fit, answers: Sequence[PriorRefits]) -> Figure:
                     ms=4,
                     label=f"scales times {factor:g}",
                 )
-            panel.set_yticks(
-                rows, [" ".join(label).strip() for label in found.labels], fontsize=7.5
-            )
+            panel.set_yticks(rows, words.row_names(fit.study, found.labels), fontsize=7.5)
             panel.set_ylim(len(rows) - 0.5, -0.5)
             panel.grid(axis="y", color="0.92", linewidth=0.6)
             panel.set_xlabel("change of the posterior mean (SDs)")

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from alliance.data_prep.errors import InputError
+from alliance.diagnostics import words
 from alliance.diagnostics.figures.figure_page import COLOURS, STYLE, Page
 from alliance.inference.answers.therapists import Therapists
 from alliance.inference.runs.fit import Fit
@@ -76,7 +77,7 @@ def _outcome(part: SubFigure, fit: Fit, answer: Therapists, shown: Sequence[str]
         fontsize=9.5,
     )
     panels = part.subplots(1, len(shown), squeeze=False, sharey=True)[0]
-    share = f"{100 * answer.interval:g}%"
+    share = words.level_of(answer.interval)
     low, high = described.range
     side = "above" if described.better == "higher" else "below"
     at = effects["moderator"].iloc[0]
@@ -138,7 +139,7 @@ def _caption(fit: Fit, answers: Sequence[Therapists]) -> str:
     return (
         "Effect: expected score with this therapist minus that with an average one, for a patient "
         f"at the means, averaged over arms; best on top.{told} n: the therapist's analysed "
-        f"patients. {100 * answers[0].interval:g}% equal-tailed intervals. Therapists with few "
-        "patients are drawn towards the average, and order and overlap of single intervals say "
+        f"patients. {words.level_of(answers[0].interval)} equal-tailed intervals. Therapists with "
+        "few patients are drawn towards the average, and order and overlap of single intervals say "
         "little: the table has ranks with their intervals."
     )

@@ -10,9 +10,9 @@ import pandas as pd
 
 from alliance.data_prep.errors import InputError, visible
 from alliance.data_prep.files import csv_text, list_files, require_own_files
-from alliance.diagnostics.report.parts import ReportTable, Section
+from alliance.diagnostics.report.parts import Section
 from alliance.diagnostics.report.sections.checklist import bibtex
-from alliance.diagnostics.report.words import MINUS, NONE
+from alliance.diagnostics.sheet import EMPTY, MINUS, Sheet, code, typeset
 from alliance.inference.runs.whole_files import write_whole
 
 MARK = "SIMULATED"
@@ -36,7 +36,7 @@ _LATEX = str.maketrans(
         "≤": r"\ensuremath{\leq}",
         "≥": r"\ensuremath{\geq}",
         "×": r"\ensuremath{\times}",
-        NONE: "---",
+        EMPTY: "---",
     }
 )
 
@@ -45,12 +45,12 @@ _LATEX = str.maketrans(
 _MARKDOWN = re.compile(r"[\\`*\[\]<>|~$&#]|(?<!\w)_|_(?!\w)")
 
 
-def table_files(tables: Iterable[ReportTable], *, simulated: bool) -> dict[str, str]:
+def table_files(tables: Iterable[Sheet], *, simulated: bool) -> dict[str, str]:
     """Text of every table in each format, by file name.
 
     Parameters
     ----------
-    tables : iterable of ReportTable
+    tables : iterable of Sheet
     simulated : bool
         Whether each says so.
 
@@ -63,7 +63,7 @@ def table_files(tables: Iterable[ReportTable], *, simulated: bool) -> dict[str, 
     found = {}
     for table in tables:
         caption = f"{MARK}. {table.caption}" if simulated else table.caption
-        numbers = table.shown if table.numbers is None else table.numbers
+        numbers = table.shown.map(code) if table.numbers is None else table.numbers
         if simulated:
             numbers = numbers.assign(data=MARK)
         found[f"{table.name}.csv"] = csv_text(numbers)
@@ -119,8 +119,8 @@ def write_tables(
     return [folder / name for name in files]
 
 
-def _markdown(table: ReportTable, caption: str) -> str:
-    shown = table.shown.astype(str).map(_as_markdown)
+def _markdown(table: Sheet, caption: str) -> str:
+    shown = table.shown.map(lambda cell: _as_markdown(str(cell)))
     shown.columns = pd.Index([_as_markdown(str(name)) for name in shown.columns])
     align = ["right" if right else "left" for right in table.right]
     text = shown.to_markdown(index=False, tablefmt="pipe", colalign=align, disable_numparse=True)
@@ -129,16 +129,20 @@ def _markdown(table: ReportTable, caption: str) -> str:
 
 def _as_markdown(text: str) -> str:
     """A text that shows as it is: no mark of Markdown or HTML in it is one."""
-    return _MARKDOWN.sub(r"\\\g<0>", visible(_on_one_line(text)).replace(MINUS, "-"))
+    return _MARKDOWN.sub(r"\\\g<0>", visible(_on_one_line(text)))
+
+
+def _as_latex(text: str) -> str:
+    return visible(_on_one_line(typeset(text))).translate(_LATEX)
 
 
 def _on_one_line(text: str) -> str:
     return " ".join(text.split("\n"))
 
 
-def _latex(table: ReportTable, caption: str) -> str:
-    escaped = table.shown.astype(str).map(_as_latex)
-    escaped.columns = pd.Index([_as_latex(str(name)) for name in escaped.columns])
+def _latex(table: Sheet, caption: str) -> str:
+    escaped = table.shown.map(_as_latex)
+    escaped.columns = pd.Index([_as_latex(name) for name in escaped.columns])
     columns = "".join("r" if right else "l" for right in table.right)
     return str(
         escaped.style.hide(axis="index").to_latex(
@@ -149,7 +153,3 @@ def _latex(table: ReportTable, caption: str) -> str:
             position_float="centering",
         )
     )
-
-
-def _as_latex(text: str) -> str:
-    return visible(_on_one_line(text)).translate(_LATEX)

@@ -21,7 +21,8 @@ from matplotlib.figure import Figure
 
 from alliance.data_prep.errors import visible
 from alliance.diagnostics.figures.figure_page import save
-from alliance.diagnostics.report.parts import Anchor, Picture, Section
+from alliance.diagnostics.report.parts import Picture, Section
+from alliance.diagnostics.sheet import Cell, typeset
 from alliance.inference.runs.fit import Fit
 from alliance.inference.runs.whole_files import GENERATOR
 
@@ -31,6 +32,7 @@ _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 _IDENTIFIER = re.compile(r'\bid="([^"]+)"')
 _LINK = re.compile(r'(xlink:href="#|url\(#)([^")]+)')
 # Coordinates, but no scales: those of glyphs are small numbers whose every digit counts.
+_ENDS = re.compile(r" (?=to )|(?<= to) |(?<=[<>]) ")  # blanks at which no number may be broken
 _LONG_NUMBER = re.compile(r"(scale\([^)]*\))|(-?\d+\.\d{2})\d+")
 
 
@@ -93,7 +95,10 @@ def _template() -> Template:
         undefined=StrictUndefined,
         finalize=_shown,
     )
-    environment.tests["anchor"] = lambda cell: isinstance(cell, Anchor)
+    environment.filters["typeset"] = typeset
+    environment.filters["unbroken"] = lambda text: _ENDS.sub("\N{NO-BREAK SPACE}", text)
+    environment.tests["linked"] = lambda cell: isinstance(cell, Cell) and bool(cell.target)
+    environment.tests["alarming"] = lambda cell: isinstance(cell, Cell) and cell.alarm
     return environment.get_template("report.html")
 
 

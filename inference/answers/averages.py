@@ -123,7 +123,7 @@ def average(
     wanted = Thresholds() if thresholds is None else thresholds
     wanted.require(posterior.name, posterior.outcome)
     design, steps = posterior.design, score_steps(posterior)
-    chosen = chosen_arms(design, arms)
+    chosen = chosen_arms(posterior, arms)
     latent = own_alliance(posterior) if asked.of_trial else None
 
     def quantity(posterior: Posterior, eta: Array, rows: Rows) -> dict[str, Array]:

@@ -169,7 +169,7 @@ def decisions(
     asked = _Asked(
         posterior,
         np.unique(values if len(values) else np.quantile(ratings, QUARTILES)),
-        find_contrasts(posterior.design.arms, contrasts),
+        find_contrasts(posterior.design.arms, contrasts, posterior.study.arms),
         thresholds,
         interval,
     )

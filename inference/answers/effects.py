@@ -8,7 +8,7 @@ line of its coefficients.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -202,7 +202,7 @@ def effects_along(
     design, patients = posterior.design, posterior.rows
     wanted = Thresholds() if thresholds is None else thresholds
     wanted.require(posterior.name, posterior.outcome)
-    chosen = find_contrasts(design.arms, contrasts)
+    chosen = find_contrasts(design.arms, contrasts, posterior.study.arms)
     ratings = patients.moderator[np.isfinite(patients.moderator)]
     observed = posterior.observed_alliance
     require_askable(posterior, values, extrapolate=extrapolate)
@@ -294,7 +294,9 @@ def value_grid(
     return np.unique([*np.linspace(low, high, points), *ends, *named])
 
 
-def find_contrasts(arms: Sequence[str], wanted: Sequence[str] = ()) -> list[Contrast]:
+def find_contrasts(
+    arms: Sequence[str], wanted: Sequence[str] = (), labels: Mapping[str, str] | None = None
+) -> list[Contrast]:
     """Contrasts by their names; all pairs, later arm minus earlier, if none is named.
 
     Parameters
@@ -302,7 +304,9 @@ def find_contrasts(arms: Sequence[str], wanted: Sequence[str] = ()) -> list[Cont
     arms : sequence of str
         Codes in display order.
     wanted : sequence of str
-        ``MCE-GE`` is MCE minus GE; either order may be asked for.
+        ``MCE-GE`` is MCE minus GE; either order may be asked for, and labels in place of codes.
+    labels : mapping of str to str, optional
+        Of the arms, by code.
 
     Returns
     -------
@@ -314,7 +318,7 @@ def find_contrasts(arms: Sequence[str], wanted: Sequence[str] = ()) -> list[Cont
         If there is no such pair of arms, or the name could be two.
     """
     names = contrast_names(tuple(arms))
-    pairs = dict.fromkeys(find_contrast(arms, each) for each in wanted)
+    pairs = dict.fromkeys(find_contrast(arms, each, labels=labels) for each in wanted)
     return [Contrast(names[pair], *pair) for pair in pairs or arm_pairs(len(arms))]
 
 

@@ -167,7 +167,7 @@ def predict(
     part = therapist_part(posterior, choice, len(asked), generator)
     chosen = None
     if arms or contrasts or not asked.own_arm:
-        chosen = chosen_arms(design, arms, compared=contrasts)
+        chosen = chosen_arms(posterior, arms, compared=contrasts)
     question = Question(posterior, asked.rows, chosen, therapists=(part,))
     steps, times = score_steps(posterior), question.places
     names = names_among(design.arms, chosen or ())

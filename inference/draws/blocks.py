@@ -61,13 +61,16 @@ def by_columns(
     ndarray, shape (rows, r)
     """
     d, r = shape
+    blocks = column_blocks(shape, numbers_each, CACHE_NUMBERS)
+    if len(blocks) == 1:  # no thread is started for it
+        return function(blocks[0])
     found = np.empty((d if rows is None else rows, r))
 
     def fill(some: slice) -> None:
         found[:, some] = function(some)
 
     with ThreadPoolExecutor() as pool:
-        for _ in pool.map(fill, column_blocks(shape, numbers_each, CACHE_NUMBERS)):
+        for _ in pool.map(fill, blocks):
             pass
     return found
 

@@ -183,7 +183,7 @@ def assurance_question(
             f"The interaction of which arms? There are {', '.join(names[pair] for pair in pairs)}.",
             "Choose one with `contrast`.",
         )
-    pair = pairs[0] if contrast is None else find_contrast(codes, contrast, pairs)
+    pair = pairs[0] if contrast is None else find_contrast(codes, contrast, pairs, study.arms)
     return AssuranceQuestion(study, spec, pair, assumptions, criterion, nested, seed, engine)
 
 

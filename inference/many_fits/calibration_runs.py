@@ -38,7 +38,6 @@ from alliance.inference.priors.prior_predictive import family_draws
 from alliance.inference.runs.fit import installed_versions
 from alliance.inference.sampling.caches import prepare_caches
 from alliance.inference.sampling.engines import default_engine, require_engine
-from alliance.inference.sampling.joint import join_data
 from alliance.inference.sampling.profiles import DEFAULT_SEED, Engine, SamplerProfile, seed_sequence
 from alliance.models.design.design import Design, build_design
 from alliance.models.joint.joint import (
@@ -312,6 +311,8 @@ def calibration_questions(
     specs = specify(study)
     if study.model.joint:
         require_engine([], engine or "nuts", joint=True)
+        from alliance.inference.sampling.joint import join_data  # loads PyMC
+
         joined = join_data(study, data, specs)
         return {JOINT: JointQuestion(joined, next(iter(specs.values())).priors, PROFILE, seed)}
     questions: dict[str, Question] = {}

@@ -15,16 +15,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from distributed import Client, Future
-from distributed.comm.addressing import get_address_host_port
-from distributed.comm.core import connect
-from distributed.security import Security
-
-from alliance.data_prep.errors import InputError
+from alliance.data_prep.errors import InputError, extra_package
 from alliance.inference.many_fits.task_store import TaskOutcome
 from alliance.inference.runs.fit import installed_versions
+
+if TYPE_CHECKING:  # a package that not every installation has
+    from distributed import Client, Future
 
 Function = Callable[..., dict[str, Any]]
 
@@ -63,11 +61,12 @@ def open_cluster(address: str) -> Iterator[Client]:
         If no scheduler answers, it has no workers, or they run other versions of what moves a
         result.
     """
+    distributed = extra_package("distributed", "many", "A Dask cluster")
     with _silence():
         _require_scheduler(address)
         try:
             # Not the default: one that fails to connect would stay it, for all that Dask computes
-            client = Client(address, timeout=TIMEOUT, set_as_default=False)
+            client = distributed.Client(address, timeout=TIMEOUT, set_as_default=False)
         except (OSError, ValueError) as error:
             raise _no_answer(address, error) from error
         with client:
@@ -221,6 +220,8 @@ def _no_answer(address: str, why: object) -> InputError:
 
 def _require_scheduler(address: str) -> None:
     """Ask who is there, in bounded time: Dask's client waits for whatever listens."""
+    from distributed.security import Security
+
     credentials = Security().get_connection_args("client")  # as Dask's configuration has them
     if address.startswith("tls://") and credentials["ssl_context"] is None:
         raise InputError(
@@ -240,6 +241,8 @@ def _require_scheduler(address: str) -> None:
 
 def _require_greeting(address: str, context: ssl.SSLContext | None) -> None:
     """Listen for Dask's greeting, by which it is told from all else that may listen there."""
+    from distributed.comm.addressing import get_address_host_port
+
     host, port = get_address_host_port(address)
     deadline = time.monotonic() + TIMEOUT
     with ExitStack() as stack:
@@ -262,6 +265,8 @@ def _require_greeting(address: str, context: ssl.SSLContext | None) -> None:
 
 
 async def _identity(address: str, credentials: Mapping[str, Any]) -> Any:
+    from distributed.comm.core import connect
+
     channel = await connect(address, timeout=TIMEOUT, **credentials)
     try:
         await channel.write({"op": "identity", "n_workers": 0, "reply": True})

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alliance.data_prep.errors import InputError, nearest
-from alliance.data_prep.levels import quoted
+from alliance.data_prep.levels import find_arm, quoted
 from alliance.inference.estimands.compared_at import mean_alliance
 from alliance.inference.posterior import Posterior, Rows
 from alliance.inference.ranges import (
@@ -352,15 +352,15 @@ def _require_baseline(posterior: Posterior, values: Array) -> None:
 
 
 def chosen_arms(
-    design: Design, arms: Sequence[str] = (), *, compared: bool = False
+    posterior: Posterior, arms: Sequence[str] = (), *, compared: bool = False
 ) -> tuple[int, ...]:
     """Positions of the arms in which patients are imagined.
 
     Parameters
     ----------
-    design : Design
+    posterior : Posterior
     arms : sequence of str
-        Codes; all of them if none is named.
+        Codes or labels; all of them if none is named.
     compared : bool
         Whether arms are to be compared with one another.
 
@@ -374,15 +374,17 @@ def chosen_arms(
     InputError
         If there is no such arm, or a comparison has only one.
     """
-    for arm in arms:
-        if arm not in design.arms:
-            raise InputError(f"The run has no arm {arm!r}.", nearest(arm, design.arms))
-    if compared and len(set(arms)) == 1:
+    known, labels = posterior.design.arms, posterior.study.arms
+    codes = [find_arm(labels, arm) for arm in arms]
+    for arm, code in zip(arms, codes, strict=True):
+        if code not in known:
+            raise InputError(f"The run has no arm {arm!r}.", nearest(arm, known))
+    if compared and len(set(codes)) == 1:
         raise InputError(
-            f"Arms cannot be compared if {arms[0]!r} is the only one.",
-            f"Name two or more of: {', '.join(design.arms)}.",
+            f"Arms cannot be compared if {codes[0]!r} is the only one.",
+            f"Name two or more of: {', '.join(known)}.",
         )
-    return tuple(k for k, arm in enumerate(design.arms) if not arms or arm in arms)
+    return tuple(k for k, arm in enumerate(known) if not codes or arm in codes)
 
 
 def choose_therapist(

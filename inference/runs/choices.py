@@ -129,6 +129,11 @@ def model_choices(fit: Fit) -> tuple[Choice, ...]:
             "all in one model" if model.joint else "one at a time",
             model.joint == plain.joint,
         ),
+        Choice(
+            "patients",
+            "those with all outcomes" if model.common_patients else "of each outcome by itself",
+            model.common_patients == plain.common_patients,
+        ),
         _unseen_outcomes(fit),
         by_outcome(
             "priors", lambda spec: _priors(spec.priors), lambda spec: spec.priors == Priors()

@@ -25,7 +25,6 @@ from alliance.inference.estimands.missing_outcomes import MISSING_OUTCOMES, miss
 from alliance.inference.runs.fit import Fit, installed_versions, moments_dataset
 from alliance.inference.sampling.caches import prepare_caches
 from alliance.inference.sampling.engines import fit_outcome, require_engine
-from alliance.inference.sampling.joint import join_data, joint_facts
 from alliance.inference.sampling.profiles import Engine, SamplerProfile
 from alliance.models.design.design import Design, build_design
 from alliance.models.design.moments_design import moments_design
@@ -280,7 +279,11 @@ def _together(
 ) -> tuple[dict[str, xr.DataTree], xr.DataTree, dict[str, dict[str, float]], dict[str, Any]]:
     """Draws of every outcome and of what they share, the seconds, and facts for the manifest."""
     prepare_caches()
-    from alliance.inference.sampling.joint import sample_joint  # loads PyMC
+    from alliance.inference.sampling.joint import (  # loads PyMC
+        join_data,
+        joint_facts,
+        sample_joint,
+    )
 
     trees, shared, seconds = sample_joint(
         join_data(trial.study, trial.data, specs),

@@ -102,10 +102,11 @@ def expected_scores(posterior: Posterior, eta: Array) -> Array:
     ndarray, shape (d, r)
     """
     family, scale = posterior.design.family, posterior.design.scale
+    parameters = posterior.family_parameters
     own = by_columns(
         eta.shape,
-        lambda some: family.expected(eta[:, some], posterior.family_parameters, scale),
-        numbers_each=max(1, scale.top),
+        lambda some: family.expected(eta[:, some], parameters, scale),
+        numbers_each=scale.top if "cutpoint" in parameters else 1,  # a chance for each category
     )
     return scale.offset + scale.unit * own
 

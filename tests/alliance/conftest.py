@@ -1,8 +1,14 @@
-"""A simulated trial, a run of one of its outcomes, and the demo of all four: each made once."""
+"""A simulated trial, a run of one of its outcomes, and the demo of all four: each made once.
+
+And workers that are no processes.
+"""
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command_line import Answer, alliance
@@ -33,3 +39,25 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Answer]:
     """The demo's folder, and what the demo printed. Do not change it."""
     out = tmp_path_factory.mktemp("demo") / "demo"
     return out, alliance("demo", "--out", out, "--profile", "ci")
+
+
+@pytest.fixture
+def workers_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No processes are started, which load their libraries for seconds; what they do is the same.
+
+    The processes have tests of their own, in ``tests/inference/test_local_processes.py``.
+    """
+    from alliance.inference.many_fits import task_runner
+    from alliance.inference.many_fits.task_store import TaskOutcome
+
+    class InThisProcess(task_runner.LocalProcesses):
+        def outcomes(
+            self,
+            function: task_runner.Function,
+            packed: bytes,
+            tasks: Mapping[str, tuple[Any, ...]],
+        ) -> Iterator[tuple[str, TaskOutcome]]:
+            for name, arguments in tasks.items():
+                yield name, TaskOutcome(function(pickle.loads(packed), *arguments))
+
+    monkeypatch.setattr(task_runner, "LocalProcesses", InThisProcess)

@@ -134,22 +134,28 @@ def test_a_disk_that_is_read_only(
     assert contents(here) == before
 
 
-@pytest.mark.parametrize(
-    "command",
-    [("check", "study.toml", "no.csv"), CHECK, ("check", "study.toml")],
-    ids=["InputError", "DataError", "usage"],
-)
-def test_no_traceback_reaches_a_terminal(command: tuple[str, ...], here: Path) -> None:
+def test_no_traceback_reaches_a_terminal(here: Path) -> None:
+    """An InputError, a DataError and wrong usage, in a process as a person starts it."""
     column("arm", "GE")(here)
     before = contents(here)
-    program = "from alliance.cli.app import main; main()"
-    ended = subprocess.run(
-        [sys.executable, "-c", program, *command], capture_output=True, text=True, check=False
+    commands = [("check", "study.toml", "no.csv"), CHECK, ("check", "study.toml")]
+    program = (
+        "import sys; from alliance.cli.app import main\n"
+        f"for words in {commands}:\n"
+        "    sys.argv = ['alliance', *words]\n"
+        "    try:\n        main()\n"
+        "    except SystemExit as end:\n        print('ENDED', end.code, file=sys.stderr)\n"
     )
-    assert ended.returncode == 2
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr  # nothing but SystemExit came out of `main`
     assert ended.stdout == ""
-    assert ended.stderr.strip()
     assert "Traceback" not in ended.stderr
+    said = ended.stderr.split("ENDED 2\n")
+    assert len(said) == len(commands) + 1
+    assert all(words.strip() for words in said[:-1])
+    assert said[-1] == ""
     assert contents(here) == before
 
 

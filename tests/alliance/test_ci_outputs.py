@@ -12,7 +12,7 @@ import pytest
 from command_line import alliance, csv_rows
 from made_draws import PATIENT_ID, NoSampler, named_patients, small_trial
 
-from alliance.cli.screen import render
+from alliance.cli import screen
 from alliance.data_prep.simulator.simulation import simulate_trial
 from alliance.inference.runs.fit import Fit
 from alliance.inference.runs.run_folder import save_fit
@@ -100,7 +100,7 @@ class TestJson:
 
     def test_infinite_numbers_are_null(self, capsys: pytest.CaptureFixture[str]) -> None:
         table = pd.DataFrame({"value": [float("inf"), -float("inf"), float("nan"), 1.5]})
-        render.frame(table, "json")
+        screen.frame(table, "json")
         printed = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
         assert [each["value"] for each in printed] == [None, None, None, 1.5]
 

@@ -24,6 +24,7 @@ import yaml
 from command_line import alliance
 
 ROOT = Path(__file__).resolve().parents[2]
+TUTORIAL = "docs/tutorials/first_questions.md"
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 # What installs, clones, tests or measures, and what needs other machines.
 EXEMPT = {
@@ -42,13 +43,18 @@ EXEMPT = {
     "alliance fit study.toml registry/ --dask tcp://10.0.0.1:8786 --out cluster",
     "alliance calibrate study.toml --dask tcp://10.0.0.1:8786",
 }
-# Commands that fit hundreds of trials or analyses: what is appended, a later option ruling.
+# Commands that sample long, or fit hundreds of trials: what is appended, a later option ruling.
 REDUCED = {
-    "calibrate": "--trials 2 --workers 1 --outcome pain",
-    "assurance": "--trials 2 --workers 1 --patients 60 --therapists 6 --interaction 0.3",
-    "multiverse": "--vary therapist --workers 1",
+    "demo": "--profile ci",
+    "fit": "--profile ci",
+    "calibrate": "--trials 2 --outcome pain",
+    "assurance": "--trials 2 --patients 60 --therapists 6 --interaction 0.3",
+    "multiverse": "--vary therapist",
 }
-SLOW = ("demo", "alliance fit headache", "alliance report", *REDUCED, "fit_trial")
+SLOW = (
+    "demo", "alliance fit headache", "alliance report", "calibrate", "assurance", "multiverse",
+    "fit_trial",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,10 @@ def blocks() -> list[Block]:
 
 
 def chosen(*languages: str) -> list[Any]:
-    """Blocks in these languages as cases of a test; those that take long bear the mark mcmc."""
+    """Blocks in these languages as cases of a test; those that take long bear the mark mcmc.
+
+    The tutorial's run in `test_tutorial`, which holds what they print against the text.
+    """
     return [
         pytest.param(
             block,
@@ -94,7 +103,7 @@ def chosen(*languages: str) -> list[Any]:
             marks=[pytest.mark.mcmc] if block.slow else [],
         )
         for block in blocks()
-        if block.language in languages
+        if block.language in languages and block.document != TUTORIAL
     ]
 
 
@@ -149,6 +158,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.usefixtures("workers_in_this_process")
 @pytest.mark.parametrize("block", chosen("sh", ""))
 def test_commands_run(
     block: Block, workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -209,6 +219,6 @@ def test_no_block_is_passed_over() -> None:
     languages = {block.language for block in blocks()}
     assert languages <= {"sh", "", "python", "toml", "json", "text", "yaml"}
     printed = [block.document for block in blocks() if block.language == "text"]
-    assert printed == ["docs/tutorials/first_questions.md"]
+    assert printed == [TUTORIAL]
     commands = {command for block in blocks() for command in block.commands}
     assert commands >= EXEMPT  # none is left over from an earlier text

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from command_line import STUDY, alliance, small_trial, trial_text, write_small_trial
 
-from alliance.cli.outputs import runs
 from alliance.data_prep.errors import InputError
+from alliance.data_prep.study import description
 from alliance.inference.many_fits.task_store import TaskOutcome, open_store
 
 MAIN = "from alliance.cli.app import main; main()"
@@ -41,7 +41,7 @@ def test_a_folder_that_is_closed(place: Path, monkeypatch: pytest.MonkeyPatch) -
     def closed(*_: object) -> None:
         raise PermissionError(13, "Permission denied", str(place / "secret"))
 
-    monkeypatch.setattr(runs, "read_study", closed)
+    monkeypatch.setattr(description, "read_study", closed)
     answer = alliance("check", place / "study.toml", place / "trial.csv")
     assert answer.code == 2
     assert f"'{place / 'secret'}': Permission denied." in answer.said

@@ -16,7 +16,7 @@ from command_line import STUDY, Answer, alliance, small_trial, trial_text
 from alliance.data_prep.errors import UNSEEN, InputError, visible
 from alliance.data_prep.files import csv_text
 from alliance.diagnostics.report.exports import table_files
-from alliance.diagnostics.report.parts import ReportTable
+from alliance.diagnostics.sheet import Sheet
 
 ESCAPE, TURNED, C1 = "\x1b[2J\x1b]0;owned\x07", "\u202eneddih\u202c", "\x9b31m"
 HOSTILE = f"a{ESCAPE}b{TURNED}c{C1}"
@@ -108,8 +108,8 @@ def test_a_spreadsheet_computes_nothing() -> None:
 
 def test_markdown_and_latex_have_no_marks_of_other_people() -> None:
     hostile = "<img src=x onerror=alert(1)> [a](javascript:b) `c` *d* | _e_ $f$ \\g & snake_case\nh"
-    shown = pd.DataFrame({hostile: [hostile], "Mean": ["1.5"]})
-    files = table_files([ReportTable("t", hostile, shown)], simulated=False)
+    sheet = Sheet("t", hostile, [{hostile: hostile, "Mean": "1.5"}])
+    files = table_files([sheet], simulated=False)
     for line in files["t.md"].splitlines():
         bare = re.sub(r"\\.", "", line)  # without what is escaped
         assert not re.search(r"[<>`*\[\]$&]|(?<!\w)_|_(?!\w)", bare), line

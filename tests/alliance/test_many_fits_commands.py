@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 import json
-import pickle
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 from command_line import Answer, alliance, contents, csv_rows, missing_from
 
-from alliance.inference.many_fits.task_runner import Function, LocalProcesses
-from alliance.inference.many_fits.task_store import TaskOutcome
+pytestmark = pytest.mark.usefixtures("workers_in_this_process", "own_folder")
 
 IMAGINED = ("calibrate", "ferreira2013", "--outcome", "pain", "--trials", 12)
 SIZES = ("--patients", "60,90", "--therapists", "6", "--interaction", "0,0.9")
 PLANNED = ("assurance", "ferreira2013", "--outcome", "pain", "--contrast", "MCE-GE", *SIZES)
 
 
-class InThisProcess(LocalProcesses):
-    def outcomes(
-        self, function: Function, packed: bytes, tasks: Mapping[str, tuple[Any, ...]]
-    ) -> Iterator[tuple[str, TaskOutcome]]:
-        for name, arguments in tasks.items():
-            yield name, TaskOutcome(function(pickle.loads(packed), *arguments))
-
-
-@pytest.fixture(autouse=True)
-def workers_in_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No processes are started; what they do is the same."""
-    monkeypatch.setattr("alliance.inference.many_fits.task_runner.LocalProcesses", InThisProcess)
+@pytest.fixture
+def own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 

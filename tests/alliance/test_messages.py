@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 from command_line import alliance, write_small_trial
 from rich.markup import escape
+from rich.table import Table
 
-from alliance.cli.screen.arguments import INSTEAD, Screen, as_options
-from alliance.cli.screen.narrow import Table, needed
+from alliance.cli.screen import INSTEAD, Screen, as_options
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.study.description import read_study
 
@@ -193,7 +193,8 @@ def test_brackets_and_wide_words_are_measured_as_they_are_printed() -> None:
     screen = Screen(width=60, record=True, file=StringIO())
     table = Table("Told")
     table.add_row(escape('`likelihood="native"` under [priors]'))
-    assert needed(table) == len("| --likelihood native under [priors] |")
+    wide = Screen(width=10_000, file=StringIO()).measure(table).maximum
+    assert wide == len("| --likelihood native under [priors] |")
     screen.print(table)
     assert "│ --likelihood native under [priors] │" in screen.export_text()
 

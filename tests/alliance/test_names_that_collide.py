@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import pandas as pd
 import pytest
 from command_line import alliance
 
-from alliance.cli.options.covariate_lists import read_covariates
+from alliance.cli.values import covariates
 
 PLAIN = ("p", "q", "r", "s")
 NASTY = {
@@ -102,6 +103,12 @@ def table(*arguments: object) -> pd.DataFrame:
     return pd.read_csv(io.StringIO(answer.stdout), keep_default_na=False)
 
 
+@cache
+def kept_table(*arguments: object) -> pd.DataFrame:
+    """The same, made once: what every kind of codes is compared with. Do not change it."""
+    return table(*arguments)
+
+
 COMMANDS: dict[str, tuple[str, ...]] = {
     "summary": ("summary",),
     "compare": ("compare",),
@@ -119,7 +126,8 @@ def test_numbers_are_those_of_plain_codes_and_no_name_stands_twice(
     folder: Path, kind: str, command: str
 ) -> None:
     name, *options = COMMANDS[command]
-    plain, nasty = (table(name, folder / each, *options) for each in ("plain", kind))
+    plain = kept_table(name, folder / "plain", *options)
+    nasty = table(name, folder / kind, *options)
     assert plain.shape == nasty.shape
     assert nasty.columns.is_unique
     places = [k for k, column in enumerate(plain.columns) if column not in NAMES]
@@ -151,12 +159,13 @@ def test_an_ambiguous_contrast_is_refused_with_the_two_that_it_could_be(folder: 
 
 
 def test_values_of_covariates_with_signs_in_their_names(folder: Path) -> None:
-    for kind, (age, sex, dose) in COVARIATES.items():
+    for kind in NASTY:
+        age, sex, dose = COVARIATES[kind]
         options = (f"{age}=30,50", f"{sex}=male", f"{dose}=9:11:1")
         asked = [each for text in options for each in ("--covariate", text)]
         found = table("predict", folder / kind, *asked)
-        plain = table("predict", folder / "plain", "--covariate", "age=30,50",
-                      "--covariate", "sex=male", "--covariate", "dose=9:11:1")  # fmt: skip
+        plain = kept_table("predict", folder / "plain", "--covariate", "age=30,50",
+                           "--covariate", "sex=male", "--covariate", "dose=9:11:1")  # fmt: skip
         pd.testing.assert_series_equal(found["expected_sd"], plain["expected_sd"])
 
 
@@ -184,6 +193,19 @@ def test_a_misspelt_level_is_refused_and_the_reference_is_known(folder: Path) ->
         "levels": ["female", "male"],
         "reference": "female",
     }
+
+
+def test_arms_are_named_by_their_codes_or_their_labels(folder: Path) -> None:
+    run = folder / "plain"
+    for command, code, label in (
+        (("predict", run, "--arm"), "q", "Arm 1"),
+        (("effects", run, "--alliance", "15", "--contrast"), "q-p", "Arm 1 minus Arm 0"),
+        (("decide", run, "--threshold", "2", "--contrast"), "q-p", "Arm 1-p"),
+    ):
+        pd.testing.assert_frame_equal(table(*command, code), table(*command, label))
+        answer = alliance(*command, "Arm 9")
+        assert answer.code == 2
+        assert "'Arm 9'" in answer.said
 
 
 def test_covariates_and_baselines_beyond_the_data_are_refused_or_marked(folder: Path) -> None:
@@ -220,4 +242,4 @@ def test_covariates_and_baselines_beyond_the_data_are_refused_or_marked(folder: 
 )
 def test_levels_are_read_by_the_run_that_knows_them(text: str, found: dict[str, list]) -> None:
     levels = ("m", "w", "m,w", "w, weiblich", "a:b")
-    assert read_covariates([text], {"sex": levels, "a": None, "a=b": None}) == found
+    assert covariates([text], {"sex": levels, "a": None, "a=b": None}) == found

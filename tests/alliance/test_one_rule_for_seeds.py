@@ -93,7 +93,7 @@ def test_one_new_therapist_is_asked_about_everywhere(made_fit: Fit) -> None:
 
 
 def test_where_there_is_no_run_python_starts_where_the_command_line_does() -> None:
-    from alliance.cli.options.common import DEFAULT_SEED
+    from alliance.cli.options import DEFAULT_SEED
     from alliance.inference.sampling import profiles
 
     assert DEFAULT_SEED == profiles.DEFAULT_SEED

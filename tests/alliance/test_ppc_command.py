@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import pytest
 from command_line import alliance, csv_rows, missing_from
@@ -72,7 +72,7 @@ def test_what_is_wrong_is_told(run: Path, tmp_path: Path) -> None:
 
 
 def test_the_plots_are_those_that_can_be_drawn() -> None:
-    from alliance.cli.commands.ppc import PredictivePlot
+    from alliance.cli.commands.ppc import Plot
     from alliance.diagnostics.figures.predictive_figures import FIGURES
 
-    assert [plot.value for plot in PredictivePlot] == list(FIGURES)
+    assert get_args(Plot) == tuple(FIGURES)

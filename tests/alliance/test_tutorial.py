@@ -82,7 +82,7 @@ def test_the_tutorial_prints_the_numbers_it_shows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The demo's own trial and draws; `alliance demo` fits with this profile and this seed."""
-    from alliance.cli.options.common import DEFAULT_SEED
+    from alliance.cli.options import DEFAULT_SEED
     from alliance.data_prep.simulator.simulation import simulate_trial
     from alliance.data_prep.trial.trial import trial_from_frame
     from alliance.inference.runs.fitting import fit_trial

@@ -13,7 +13,9 @@ from alliance.data_prep.levels import (
     RESERVED,
     contrast_names,
     contrast_words,
+    find_arm,
     find_contrast,
+    labelled_levels,
     names_among,
     slope_names,
 )
@@ -79,3 +81,37 @@ def test_a_name_that_could_be_two_contrasts_is_refused_with_both() -> None:
 def test_a_contrast_is_not_called_what_an_arm_is_called() -> None:
     """In the table of shares arms and contrasts stand in one column."""
     assert contrast_names(("A", "B", "B-A"))[1, 0] == '"B"-"A"'
+
+
+ARMS = {"GE": "General exercise", "MCE": "Motor control exercise", "SMT": "Manipulation"}
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        "MCE-GE",
+        '"MCE"-GE',
+        "MCE minus GE",
+        "Motor control exercise-General exercise",
+        "Motor control exercise minus General exercise",
+        "MCE-General exercise",
+    ],
+)
+def test_a_contrast_is_named_by_codes_or_labels(named: str) -> None:
+    assert find_contrast(tuple(ARMS), named, labels=ARMS) == (1, 0)
+    with pytest.raises(InputError, match="no contrast"):
+        find_contrast(tuple(ARMS), "Motor control exercise-Nothing", labels=ARMS)
+
+
+def test_an_arm_is_named_by_its_code_or_its_label() -> None:
+    assert [find_arm(ARMS, name) for name in ("MCE", "Manipulation", "mce")] == ["MCE", "SMT", None]
+    swapped = {"A": "B", "B": "A"}  # a code goes before a label
+    assert [find_arm(swapped, name) for name in "AB"] == ["A", "B"]
+    with pytest.raises(InputError, match="The arms x and y are labelled 'drug'"):
+        find_arm({"x": "drug", "y": "drug"}, "drug")
+
+
+def test_labels_of_levels_are_found_by_the_names_in_tables() -> None:
+    found = labelled_levels({"average": "Usual care", "A-B": "Both", "C": "Care"})
+    assert found['"average"'] == "Usual care"  # the level `average` is no arm
+    assert found["C-A-B"] == "Care minus Both"

@@ -13,7 +13,6 @@ from small_trial import a_study
 
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.study.description import Study, narrowed, read_study, study_text
-from alliance.data_prep.study.parts import read_shifts
 
 
 def in_file(folder: Path, lines: str) -> Path:
@@ -116,44 +115,6 @@ def test_a_shift_may_span_the_range() -> None:
     assert study.outcomes["function"].delta == {"GE": 30.0, "SMT": -30.0}
 
 
-def test_shifts_as_text() -> None:
-    assert read_shifts([]) == {}
-    texts = ["function:GE=-2", "gpe:GE=1e-1", "function:SMT= 1.5"]
-    assert read_shifts(texts) == {"function": {"GE": -2.0, "SMT": 1.5}, "gpe": {"GE": 0.1}}
-    # Codes of arms are the user's own, and may look like anything.
-    assert read_shifts(["pain:0=1", "pain:a:b=c=-1"]) == {"pain": {"0": 1.0, "a:b=c": -1.0}}
-
-
-WRONG_TEXTS = {
-    "": "does not name",
-    "function": "does not name",
-    "function:GE": "does not name",
-    "function=2": "does not name",
-    ":GE=2": "does not name",
-    "function:=2": "does not name",
-    "GE=2:function": "does not name",
-    "function:GE=": "'' is not a number",
-    "function:GE=two": "'two' is not a number",
-    "function:GE=1,5": "'1,5' is not a number",
-    "function:GE=nan": "not a finite number",
-    "function:GE=-inf": "not a finite number",
-    "function:GE=1e999": "not a finite number",
-}
-
-
-@pytest.mark.parametrize(("text", "said"), WRONG_TEXTS.items(), ids=WRONG_TEXTS.keys())
-def test_texts_that_are_no_shifts_are_refused(text: str, said: str) -> None:
-    message = refusal(lambda: read_shifts(["gpe:GE=1", text]))
-    assert repr(text) in message
-    assert said in message
-    assert "OUTCOME:ARM=SHIFT" in message
-
-
-def test_an_arm_has_one_shift() -> None:
-    message = refusal(lambda: read_shifts(["gpe:GE=1", "function:GE=1", "gpe:GE=1"]))
-    assert "The arm 'GE' of the outcome 'gpe' is given two shifts" in message
-
-
 def shifted(**delta: float) -> Study:
     return narrowed(a_study(), delta={"function": delta})
 
@@ -184,3 +145,11 @@ def test_options_take_the_place_of_the_file_arm_by_arm() -> None:
 )
 def test_options_that_do_not_fit_the_study_are_refused(delta: Any, said: str) -> None:
     assert said in refusal(lambda: narrowed(a_study(), outcomes=["function"], delta=delta))
+
+
+def test_an_arm_of_a_shift_is_named_by_its_code_or_its_label() -> None:
+    study = a_study()
+    label = study.arms["GE"]
+    assert narrowed(study, delta={"function": {label: -2}}).outcomes["function"].delta["GE"] == -2
+    message = refusal(lambda: narrowed(study, delta={"function": {label: -2, "GE": -3}}))
+    assert "is given two shifts, by its code and its label" in message

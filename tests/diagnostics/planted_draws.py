@@ -9,8 +9,7 @@ import xarray as xr
 from scipy.signal import lfilter
 
 from alliance.diagnostics.gate.gate import GateReport, check_convergence
-from alliance.diagnostics.verdicts import CheckResult
-from alliance.inference.published.findings import Verdict
+from alliance.diagnostics.verdicts import CheckResult, Verdict
 
 CHECKS = [
     "completeness",

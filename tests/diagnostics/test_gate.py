@@ -37,7 +37,9 @@ def clean_reports(profile: str, chains: int, rho: float, block: int) -> tuple[Ga
     )
 
 
-@pytest.mark.parametrize("block", range(5))
+@pytest.mark.parametrize(
+    "block", [0, *(pytest.param(k, marks=pytest.mark.validation) for k in range(1, 5))]
+)
 @pytest.mark.parametrize(("profile", "chains", "rho"), [("standard", 4, 0.3), ("ci", 2, 0.0)])
 def test_fifty_clean_seeds_pass_fifty_times(profile, chains, rho, block):
     reports = clean_reports(profile, chains, rho, block)

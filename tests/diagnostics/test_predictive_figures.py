@@ -38,7 +38,7 @@ def test_every_figure_says_what_it_must(kind: str, fit: Fit, check: PredictiveCh
     text = words(FIGURES[kind](fit, [check]))
     number = len(fit.design("function").y)
     assert "SIMULATED DATA" in text
-    assert f"Patient-Specific Functional Scale (n = {number}; family gaussian)" in text
+    assert f"Patient-Specific Functional Scale (n = {number}; family Gaussian)" in text
     assert "100 times the same patients" in text
     assert "observed" in text
 

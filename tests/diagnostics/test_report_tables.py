@@ -11,24 +11,21 @@ import pytest
 
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.files import LIST
-from alliance.diagnostics.report import words
 from alliance.diagnostics.report.contents import SECTIONS
 from alliance.diagnostics.report.exports import table_files, write_tables
 from alliance.diagnostics.report.material import Material
-from alliance.diagnostics.report.parts import Anchor, ReportTable, Section
+from alliance.diagnostics.report.parts import Section
 from alliance.diagnostics.report.sections.checklist import named_by_arviz
+from alliance.diagnostics.sheet import Cell, Sheet
 from alliance.inference.digits import decimals
 from alliance.inference.runs.fit import Fit
 
-SHOWN = pd.DataFrame(
-    {
-        "Quantity": ["slope_a & b", "share | 50%"],
-        "Mean": ["−0.12 (−0.30 to 0.05)", "—"],
-        "Verdict": ["PASS", "REVIEW"],
-    }
-)
+ROWS = [
+    {"Quantity": "slope_a & b", "Mean": "-0.12 (-0.30 to 0.05)", "Verdict": "PASS"},
+    {"Quantity": "share | 50%", "Mean": "", "Verdict": "REVIEW"},
+]
 NUMBERS = pd.DataFrame({"quantity": ["slope", "share"], "mean": [-0.123456789012345, None]})
-TABLE = ReportTable("one", "What it shows, in 100% of points.", SHOWN, NUMBERS)
+TABLE = Sheet("one", "What it shows, in 100% of points", ROWS, numbers=NUMBERS)
 SECTION = Section("s", "Section", [TABLE])
 
 
@@ -49,7 +46,7 @@ def test_markdown_keeps_its_columns_whatever_the_cells_hold():
     lines = table_files([TABLE], simulated=False)["one.md"].strip().splitlines()
     assert lines[0] == "What it shows, in 100% of points."
     head, rule, *rows = lines[2:]
-    assert [cell.strip() for cell in head.strip("|").split("|")] == list(SHOWN)
+    assert [cell.strip() for cell in head.strip("|").split("|")] == list(ROWS[0])
     assert [cell.strip("-: ") for cell in rule.strip("|").split("|")] == ["", "", ""]
     assert r"share \| 50%" in rows[1]
     assert "-0.12 (-0.30 to 0.05)" in rows[0]
@@ -102,19 +99,26 @@ def test_the_tables_of_results_are_the_tidy_table(made_fit: Fit):
     pd.testing.assert_series_equal(read["mean"], wanted["mean"], check_exact=True)
     # and what is read is the same number, to two digits of its SD
     for shown, row in zip(table.shown.to_dict("records"), wanted.to_dict("records"), strict=True):
-        read_mean = float(shown["Mean"].replace(words.MINUS, "-"))
+        read_mean = float(shown["Mean"])
         digits = decimals(row["sd"])
         assert abs(read_mean - row["mean"]) <= 0.5 * 10**-digits + 1e-12
         assert shown["Unit"]
 
 
 def test_a_cell_that_leads_somewhere_is_text_elsewhere():
-    cell = Anchor("Results", "results")
+    cell = Cell("Results", target="results")
     assert (cell, cell.target) == ("Results", "results")
-    shown = pd.DataFrame({"Item": ["1"], "Where": [cell]}, dtype=object)
-    files = table_files([ReportTable("a", "A caption.", shown)], simulated=False)
+    rows = [{"Item": "1", "Where": cell}]
+    files = table_files([Sheet("a", "A caption", rows)], simulated=False)
     assert "Results" in files["a.md"]
     assert files["a.csv"] == "Item,Where\n1,Results\n"
+
+
+def test_csv_has_codes_where_people_read_labels():
+    level = Cell("Acupuncture minus Usual care", code="1-0")
+    files = table_files([Sheet("a", "A caption", [{"Level": level}])], simulated=False)
+    assert "Acupuncture minus Usual care" in files["a.md"]
+    assert files["a.csv"] == "Level\n1-0\n"
 
 
 def test_arviz_names_itself_and_the_methods():
@@ -124,20 +128,3 @@ def test_arviz_names_itself_and_the_methods():
     assert all(len(text) > 30 for text in found.values())
     assert not re.search(r"[{}\\$]", " ".join(found.values()))  # no BibTeX is left over
     assert "Bürkner" in " ".join(found.values())
-
-
-def test_numbers_in_words():
-    assert words.number(-0.0001, 2) == "0.00"  # no negative zero
-    assert words.number(-1.25, 1) == "−1.2"
-    assert words.interval(float("nan"), 1.0, 2) == "—"
-    assert words.estimate(1.0, float("nan"), float("nan"), 1) == "1.0"
-    assert [words.chance(p) for p in (0.0, 0.0009, 0.25, 0.9995, 1.0)] == [
-        "< 0.001",
-        "< 0.001",
-        "0.250",
-        "> 0.999",
-        "> 0.999",
-    ]
-    assert [decimals(sd) for sd in (12.0, 1.2, 0.012, 0.0)] == [0, 1, 3, 2]
-    assert words.plain("therapist_slope_sd") == "therapist slope SD"
-    assert words.figures(0.000123456) == "0.000123"

@@ -62,7 +62,7 @@ def test_a_grid_has_every_combination_and_the_alliance_varies_fastest() -> None:
         ("function", {"covariates": {"age": []}}, "age: the grid is empty", "one value"),
         ("function", {"baseline": [31]}, "31 is not on the scale", "3 to 30"),
         ("gpe", {"baseline": [5]}, "gpe has no baseline", "function"),
-        ("function", {"alliance": [20]}, "20 lies outside", "--extrapolate"),
+        ("function", {"alliance": [20]}, "20 lies outside", "extrapolate=True"),
         ("function", {"covariates": {"agee": [4]}}, "no covariate 'agee'", "'age'"),
         ("function", {"covariates": {"age": ["old"]}}, "'old' is not a number", "numbers"),
         ("function", {"covariates": {"age": ["nan"]}}, "'nan' is not a number", "numbers"),

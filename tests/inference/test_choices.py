@@ -25,6 +25,7 @@ DEFAULTS = {
     "missing alliance": "patients left out",
     "alliance ratings": "taken as they are",
     "outcomes": "one at a time",
+    "patients": "of each outcome by itself",
     "unseen outcomes": "missing at random given the model",
     "priors": "default",
 }
@@ -68,6 +69,7 @@ SETTINGS: dict[str, tuple[Any, str, str]] = {
     "ceiling": (True, "alliance ratings", "cut off at the ceiling 112"),
     "therapist_by_arm": (True, "arm effects", "vary between therapists"),
     "joint": (True, "outcomes", "all in one model"),
+    "common_patients": (True, "patients", "those with all outcomes"),
 }
 
 

@@ -19,7 +19,7 @@ from alliance.data_prep.errors import InputError
 from alliance.inference.draws.datatree import flat
 from alliance.inference.estimands.average_response import average_response
 from alliance.inference.posterior import Posterior, Rows
-from alliance.inference.scores.linear_predictor import expected_scores, linear_predictor
+from alliance.inference.scores.linear_predictor import expected_scores, linear_predictor, link_scale
 from alliance.inference.scores.therapist_parts import (
     AVERAGE,
     NEW,
@@ -78,7 +78,7 @@ def test_expected_scores_come_on_the_outcomes_own_scale(family, monkeypatch):
     draws = therapist_posterior(design)
     rows = some_rows(design)
     predictor = linear_predictor(Posterior(design, draws), rows)
-    found = expected_scores(Posterior(design, draws), predictor)
+    found = expected_scores(Posterior(design, draws), link_scale(design, predictor))
     scale = design.scale
     eta = scale.link_location + scale.link_unit * predictor
     if family in ("gaussian", "student_t"):
@@ -108,7 +108,7 @@ def test_averages_over_the_patients_are_those_of_the_reported_quantities(family)
     )
     for arm in range(3):
         predictor = linear_predictor(Posterior(design, draws), patients.in_arm(arm))
-        mean = expected_scores(Posterior(design, draws), predictor).mean(axis=1)
+        mean = expected_scores(Posterior(design, draws), link_scale(design, predictor)).mean(axis=1)
         np.testing.assert_allclose(mean, response["expected"][:, arm], rtol=1e-12)
 
 

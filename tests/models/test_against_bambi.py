@@ -11,6 +11,7 @@ from example_designs import example_design, example_patients
 from posterior_agreement import differences, moments
 
 from alliance.inference.draws.datatree import draws_of
+from alliance.inference.sampling.compilation import compile_model
 from alliance.inference.sampling.profiles import SamplerProfile
 from alliance.inference.sampling.sampling import sample_outcome
 from alliance.models.design.design import Design
@@ -55,7 +56,7 @@ def from_bambi(design: Design) -> xr.Dataset:
     # The intercept's prior is that of the mean at zero, as in the exact model.
     model = bmb.Model(formula, data, priors=priors, center_predictors=False)
     model.build()
-    compiled = nutpie.compile_pymc_model(model.backend.model)
+    compiled = compile_model(model.backend.model)
     tree = nutpie.sample(
         compiled,
         draws=2500,

@@ -18,6 +18,7 @@ from posterior_agreement import differences, moments
 from scipy import stats
 
 from alliance.inference.draws.datatree import draws_of
+from alliance.inference.sampling.compilation import compile_model
 from alliance.inference.sampling.profiles import SamplerProfile
 from alliance.inference.sampling.sampling import sample_outcome
 from alliance.models.design.design import Design
@@ -82,7 +83,7 @@ def exact(design: Design) -> xr.Dataset:
 
 @pytest.fixture(scope="module")
 def patient_level(design: Design) -> xr.Dataset:
-    compiled = nutpie.compile_pymc_model(patient_level_model(design, Priors()))
+    compiled = compile_model(patient_level_model(design, Priors()))
     tree = nutpie.sample(
         compiled,
         draws=2500,

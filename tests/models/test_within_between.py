@@ -16,6 +16,7 @@ from posterior_agreement import differences, moments
 from alliance.inference.draws.datatree import draws_of
 from alliance.inference.estimands.estimands import estimand_draws
 from alliance.inference.posterior import Posterior
+from alliance.inference.sampling.compilation import compile_model
 from alliance.inference.sampling.profiles import SamplerProfile
 from alliance.inference.sampling.sampling import sample_outcome
 from alliance.models.design.design import Design
@@ -69,7 +70,7 @@ def exact(design: Design) -> xr.Dataset:
 
 @pytest.fixture(scope="module")
 def patient_level(design: Design) -> xr.Dataset:
-    compiled = nutpie.compile_pymc_model(patient_level_model(design, Priors()))
+    compiled = compile_model(patient_level_model(design, Priors()))
     tree = nutpie.sample(
         compiled, draws=1500, tune=1000, chains=4, target_accept=0.95, seed=2, progress_bar=False
     )

@@ -1,1 +1,1 @@
-"""The commands: names, options and help; quick to import."""
+"""The commands: in a function each its options, what it does, and below the tables it prints."""

@@ -1,36 +1,52 @@
-"""The command `assurance`: names, options and help."""
+"""`alliance assurance`: how large must a trial be to find an interaction convincing?"""
 
 from __future__ import annotations
 
-from importlib import import_module
+from itertools import product
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alliance.cli.options.common import (
+from alliance.cli import screen
+from alliance.cli.options import (
     DEFAULT_SEED,
+    DaskOption,
     EngineName,
     FigureOption,
     FormatOption,
+    ModelOptions,
+    NestedOption,
     SeedOption,
-    TableFormat,
+    Settings,
+    StoreOption,
+    StudyArgument,
+    WorkersOption,
 )
-from alliance.cli.options.model_options import StudyArgument, TherapistByArmOption, TherapistOption
-from alliance.cli.options.scale_options import DaskOption, StoreOption, WorkersOption
+from alliance.cli.runs import asked_study, many_fits
+from alliance.cli.values import Counts, Numbers, counts, numbers, together
+
+if TYPE_CHECKING:
+    pass
 
 
 def assurance(
     study: StudyArgument,
+    *,
     patients: Annotated[
-        list[str], typer.Option(metavar="LIST", help="Numbers of patients: 120,240 or 100:400:100.")
+        list[Counts],
+        typer.Option(
+            parser=counts, metavar="LIST", help="Numbers of patients: 120,240 or 100:400:100."
+        ),
     ],
     therapists: Annotated[
-        list[str], typer.Option(metavar="LIST", help="Numbers of therapists: 6,12,24.")
+        list[Counts],
+        typer.Option(parser=counts, metavar="LIST", help="Numbers of therapists: 6,12,24."),
     ],
     interaction: Annotated[
-        list[str],
+        list[Numbers],
         typer.Option(
+            parser=numbers,
             metavar="LIST",
             help="Differences of the two arms' alliance slopes, in residual SDs of the outcome for "
             "one SD of the alliance: 0,0.2,0.4. With 0 the chance is that of a false alarm.",
@@ -50,11 +66,8 @@ def assurance(
     threshold: Annotated[
         float, typer.Option(help="... to be beyond this, in the unit of --interaction.")
     ] = 0.0,
-    therapist: TherapistOption = None,
-    therapist_by_arm: TherapistByArmOption = None,
-    nested: Annotated[
-        bool, typer.Option("--nested", help="Each therapist treats in one arm only.")
-    ] = False,
+    settings: Annotated[Settings, ModelOptions(("therapist", "therapist_by_arm"))],
+    nested: NestedOption = False,
     alliance_slope: Annotated[
         float, typer.Option(help="Assumed: residual SDs for one SD of the alliance, average arm.")
     ] = 0.3,
@@ -74,36 +87,58 @@ def assurance(
     workers: WorkersOption = None,
     seed: SeedOption = DEFAULT_SEED,
     figure: FigureOption = None,
-    table_format: FormatOption = TableFormat.TABLE,
+    table_format: FormatOption = "table",
 ) -> None:
     """Tell how large a trial must be to find an interaction convincing.
 
     Trials of every size are simulated under the assumptions and analysed as the study file says:
     the chance that one convinces, how wide its interval is, and how wrong those are that convince.
     """
-    # Imported when the command runs: help and usage errors must not wait for pandas.
-    import_module("alliance.cli.outputs.assurance").assurance(
-        study,
-        patients=patients,
-        therapists=therapists,
-        interaction=interaction,
-        outcome=outcome,
-        contrast=contrast,
-        criterion={"probability": probability, "threshold": threshold},
-        settings={"therapist": therapist, "therapist_by_arm": therapist_by_arm},
-        nested=nested,
-        assumptions={
-            "alliance_slope": alliance_slope,
-            "baseline_slope": baseline_slope,
-            "therapist_sd": therapist_sd,
-            "therapist_slope_sd": therapist_slope_sd,
-        },
-        trials=trials,
-        engine=None if engine is None else engine.value,
-        store=store,
-        dask=dask,
-        workers=workers,
-        seed=seed,
-        figure=figure,
-        table_format=table_format.value,
+    from alliance.diagnostics.figures.comparison_figure import require_figure
+    from alliance.inference.many_fits.assurance import (
+        Assumptions,
+        Criterion,
+        assurance_facts,
+        assurance_question,
+        require_grid,
     )
+    from alliance.inference.many_fits.assurance import assurance as assured
+
+    grid = [*product(together(patients), together(therapists), together(interaction))]
+    described = asked_study(study, [] if outcome is None else [outcome], settings)
+    question = assurance_question(
+        described,
+        contrast,
+        Assumptions(
+            alliance_slope=alliance_slope,
+            baseline_slope=baseline_slope,
+            therapist_sd=therapist_sd,
+            therapist_slope_sd=therapist_slope_sd,
+        ),
+        Criterion(probability=probability, threshold=threshold),
+        nested=nested,
+        seed=seed,
+        engine=engine,
+    )
+    require_grid(question, grid)
+    if figure is not None:
+        require_figure(figure)
+    screen.say(
+        f"Simulating and fitting {trials} trials of each of {len(grid)} sizes; results are kept in "
+        f"{store}."
+    )
+    with many_fits(store, assurance_facts(question), dask, workers) as (client, kept, progress):
+        table, failures = assured(client, kept, question, grid, trials, progress=progress)
+    for task, failure in list(failures.items())[:3]:
+        screen.note(f"The fit of trial {task} failed: {failure}")
+    if figure is not None:
+        from alliance.diagnostics.figures.many_fits_figures import assurance_figure
+
+        screen.save(assurance_figure(question, table), figure)
+    if table_format == "table":
+        from alliance.diagnostics.sheets import many_fits as sheets
+
+        sheet = sheets.assurance(table, question)
+        screen.show(described, [sheet], sheets.assurance_legend(question))
+    else:
+        screen.frame(table, table_format)

@@ -1,52 +1,57 @@
-"""The command `ppc`: names, options and help."""
+"""`alliance ppc`: do outcomes replicated under the model look like those observed?"""
 
 from __future__ import annotations
 
-from enum import StrEnum
-from importlib import import_module
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from alliance.cli.options.common import FigureOption, FormatOption, RunArgument, TableFormat
+from alliance.cli import screen
+from alliance.cli.options import FigureOption, FormatOption, OutcomeOption, RunArgument
+from alliance.cli.runs import load_run
 
+if TYPE_CHECKING:
+    pass
 
-class PredictivePlot(StrEnum):
-    """What a figure of posterior predictive checks shows."""
-
-    DISTRIBUTION = "distribution"
-    THERAPISTS = "therapists"
-    STATISTICS = "statistics"
+Plot = Literal["distribution", "therapists", "statistics"]
 
 
 def ppc(
     run: RunArgument,
-    outcome: Annotated[
-        list[str] | None, typer.Option("--outcome", help="Only this outcome; may be repeated.")
-    ] = None,
+    outcome: OutcomeOption = None,
     seed: Annotated[
         int | None, typer.Option(min=0, help="Of the replicates; the run's own by default.")
     ] = None,
     figure: FigureOption = None,
     plot: Annotated[
-        PredictivePlot,
+        Plot,
         typer.Option(
             help="What the figure shows: scores over all patients and by arm, therapists' means, "
             "or test statistics."
         ),
-    ] = PredictivePlot.DISTRIBUTION,
-    table_format: FormatOption = TableFormat.TABLE,
+    ] = "distribution",
+    table_format: FormatOption = "table",
 ) -> None:
     """Check whether outcomes replicated under the model look like those observed.
 
     A check that asks for a REVIEW says what to do; the exit code stays 0.
     """
-    # Imported when the command runs: help and usage errors must not wait for pandas and PyMC.
-    import_module("alliance.cli.outputs.ppc").ppc(
-        run,
-        outcomes=outcome or [],
-        seed=seed,
-        figure=figure,
-        plot=plot.value,
-        table_format=table_format.value,
-    )
+    from alliance.diagnostics.checks.predictive_checks import predictive_check
+
+    fit = load_run(run)
+    checks = [predictive_check(fit[name], seed=seed) for name in fit.chosen(outcome or [])]
+    if figure is not None:
+        from alliance.diagnostics.figures.predictive_figures import FIGURES
+
+        screen.save(FIGURES[plot](fit, checks), figure)
+    if table_format != "table":
+        tables = [check.table() for check in checks]
+        screen.frame(tables, table_format, simulated=fit.study.simulated)
+        return
+    from alliance.diagnostics.sheets import checks as sheets
+
+    for check in checks:
+        screen.show(fit.study, [sheets.predictive(fit, check)])
+        screen.tripped(check.results)
+        screen.tell([""])
+    screen.tell(sheets.predictive_legend(checks))

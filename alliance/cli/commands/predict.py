@@ -1,54 +1,57 @@
-"""`alliance predict`: its options and their help."""
+"""`alliance predict`: expected scores, single outcomes and chances of patients; arms compared."""
 
 from __future__ import annotations
 
-from enum import StrEnum
-from importlib import import_module
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from alliance.cli.options.common import (
-    AnswerSeedOption,
+from alliance.cli import screen
+from alliance.cli.options import (
     FigureOption,
     FormatOption,
-    HideSingleOption,
     IntervalOption,
+    OutcomeOption,
+    OwnSeedOption,
     RunArgument,
-    TableFormat,
 )
+from alliance.cli.runs import load_run, typed
+from alliance.cli.values import Numbers, covariates, numbers, together
+from alliance.data_prep.errors import InputError
+
+if TYPE_CHECKING:
+    from alliance.inference.patients.asked_patients import AskedPatients
+    from alliance.inference.runs.fit import Fit
 
 VALUES = "VALUES"  # how lists of numbers are shown in the help
-
-
-class AverageOver(StrEnum):
-    """Patients whom averages are taken over."""
-
-    TRIAL = "trial"
-    ROWS = "rows"
+WHOM = {"trial": "patients of the trial", "rows": "points of the grid"}
 
 
 def predict(
     run: RunArgument,
-    outcome: Annotated[
-        list[str] | None, typer.Option(help="Only this outcome; may be repeated.")
-    ] = None,
+    outcome: OutcomeOption = None,
     arm: Annotated[
         list[str] | None,
-        typer.Option(help="Only this arm, by its code; may be repeated. All arms by default."),
+        typer.Option(
+            help="Only this arm, by its code or its label; may be repeated. All arms by default."
+        ),
     ] = None,
     alliance: Annotated[
-        list[str] | None,
+        list[Numbers] | None,
         typer.Option(
+            parser=numbers,
             metavar=VALUES,
             help="Values of the alliance: 70,90 or start:stop:step, as 60:110:5; may be repeated. "
             "Its mean by default.",
         ),
     ] = None,
     baseline: Annotated[
-        list[str] | None,
-        typer.Option(metavar=VALUES, help="Values of the baseline score, in the same way."),
+        list[Numbers] | None,
+        typer.Option(
+            parser=numbers, metavar=VALUES, help="Values of the baseline score, in the same way."
+        ),
     ] = None,
     covariate: Annotated[
         list[str] | None,
@@ -90,7 +93,7 @@ def predict(
         typer.Option(help="Also the chance that the later arm is better by at least so much."),
     ] = None,
     average_over: Annotated[
-        AverageOver | None,
+        Literal["trial", "rows"] | None,
         typer.Option(
             help="Averages instead of single patients: over the trial's patients, or over the "
             "rows asked about (grid or file)."
@@ -105,68 +108,172 @@ def predict(
         ),
     ] = False,
     interval: IntervalOption = 0.95,
-    seed: AnswerSeedOption = None,
+    seed: OwnSeedOption = None,
     figure: FigureOption = None,
-    table_format: FormatOption = TableFormat.TABLE,
+    table_format: FormatOption = "table",
 ) -> None:
     """Predict outcomes of patients: expected scores, single outcomes, chances, arms compared.
 
     Nothing is fitted again. Without options: a patient at the means, in every arm, with a new
     therapist.
     """
-    import_module("alliance.cli.outputs.predict").predict(
-        run,
-        outcomes=outcome or [],
-        arms=arm or [],
-        alliance=alliance or [],
-        baseline=baseline or [],
-        covariates=covariate or [],
-        patients=patients,
-        therapist=therapist,
-        thresholds={
-            "at_least": at_least,
-            "at_most": at_most,
-            "change": change,
-            "better_by": better_by,
-        },
-        contrasts=contrasts or better_by is not None,
-        average_over=None if average_over is None else average_over.value,
-        extrapolate=extrapolate,
-        interval=interval,
-        seed=seed,
-        figure=figure,
-        table_format=table_format.value,
-    )
+    from alliance.inference.answers.averages import average
+    from alliance.inference.answers.predictions import predict as predicted
+    from alliance.inference.scores.thresholds import Thresholds
+
+    contrasts = contrasts or better_by is not None
+    _require_one_source(patients, baseline, covariate, average_over)
+    if figure is not None and average_over is not None:
+        raise InputError(
+            "--figure shows predictions for one patient, not averages.",
+            "Leave --average-over out; `alliance effects --plot score --figure FILE` draws the "
+            "arms' averages over the trial's patients.",
+        )
+    points: dict[str, Any] = {
+        "at_least": at_least,
+        "at_most": at_most,
+        "change": change,
+        "better_by": better_by,
+    }
+    wanted = Thresholds(**points)
+    fitted = load_run(run)
+    chosen = fitted.chosen(outcome or [])
+    known = {} if not covariate else _levels(fitted, chosen[0])
+    values = None if alliance is None else list(together(alliance))
+    grid = {
+        "baseline": None if baseline is None else list(together(baseline)),
+        "covariates": covariates(covariate or [], known),
+    }
+    _require_one_outcome(chosen, {"baseline": baseline, **points})
+    answers: list[Any] = []
+    for name in chosen:
+        asked = _asked(fitted, name, values, grid, patients, average_over, extrapolate=extrapolate)
+        if average_over is not None:
+            answers.append(
+                average(
+                    fitted[name],
+                    asked,
+                    therapist=therapist or _of_average(asked, average_over),
+                    arms=arm or [],
+                    thresholds=wanted,
+                    interval=interval,
+                )
+            )
+            continue
+        answers.append(
+            predicted(
+                fitted[name],
+                asked,
+                therapist=therapist,
+                arms=arm or [],
+                thresholds=wanted,
+                contrasts=contrasts,
+                interval=interval,
+                seed=seed,
+                keep_draws=False,
+            )
+        )
+    if figure is not None:
+        from alliance.diagnostics.figures.prediction_figure import prediction_figure
+
+        screen.save(prediction_figure(fitted, answers), figure)
+    for note in dict.fromkeys(line for answer in answers for line in answer.counted.ends):
+        screen.note(note)
+    if table_format != "table":
+        tables = [answer.contrasts if contrasts else answer.table for answer in answers]
+        screen.frame(tables, table_format, simulated=fitted.study.simulated)
+        return
+    from alliance.diagnostics import words
+    from alliance.diagnostics.sheets import answers as sheets
+
+    study, of_file = fitted.study, patients is not None
+    for answer in answers:
+        if average_over is None:
+            shown = [
+                sheets.predictions(fitted, answer, of_file=of_file),
+                sheets.prediction_contrasts(fitted, answer, of_file=of_file) if contrasts else None,
+            ]
+            legend = sheets.prediction_legend(fitted, answer, contrasts=contrasts)
+        else:
+            whom = WHOM[average_over] if patients is None else f"patients of {patients.name}"
+            compared = contrasts and len(answer.contrasts)
+            shown = [
+                sheets.averages(fitted, answer, answer.table, "arm"),
+                sheets.averages(fitted, answer, answer.contrasts, "contrast") if compared else None,
+            ]
+            legend = sheets.average_legend(fitted, answer, whom)
+        for sheet in filter(None, shown):
+            screen.show(study, [sheet])
+        screen.tell([*legend, f"Arms: {words.arms(study)}.", ""])
 
 
-def therapists(
-    run: RunArgument,
-    outcome: Annotated[
-        list[str] | None, typer.Option(help="Only this outcome; may be repeated.")
-    ] = None,
-    alliance: Annotated[
-        float | None,
-        typer.Option(
-            help="Where therapists are compared, as slopes may vary. The mean by default."
-        ),
-    ] = None,
-    extrapolate: Annotated[
-        bool,
-        typer.Option("--extrapolate", help="Allow an alliance that was not observed, and mark it."),
-    ] = False,
-    interval: IntervalOption = 0.95,
-    hide_single: HideSingleOption = False,
-    figure: FigureOption = None,
-    table_format: FormatOption = TableFormat.TABLE,
+def _require_one_source(
+    patients: Path | None,
+    baseline: Sequence[Numbers] | None,
+    covariate: Sequence[str] | None,
+    average_over: str | None,
 ) -> None:
-    """Compare the therapists: effects, ranks, share of variance, differences in the alliance."""
-    import_module("alliance.cli.outputs.predict").therapists(
-        run,
-        outcomes=outcome or [],
-        alliance=alliance,
-        extrapolate=extrapolate,
-        interval=interval,
-        hide_single=hide_single,
-        figure=figure,
-        table_format=table_format.value,
+    """Refuse options that describe patients who are described elsewhere."""
+    given = ["--baseline"] if baseline else []
+    given += ["--covariate"] if covariate else []
+    if average_over == "trial" and patients is not None:
+        given.append("--patients")
+    source = "--average-over trial" if average_over == "trial" else "--patients"
+    if given and (average_over == "trial" or patients is not None):
+        raise InputError(
+            f"{given[0]} does not go with {source}: these patients bring their own.",
+            "Leave one of the two out; --alliance alone may replace what they bring.",
+        )
+
+
+def _require_one_outcome(outcomes: Sequence[str], options: Mapping[str, object]) -> None:
+    """Refuse options in points of one outcome where several are asked about."""
+    for name, value in options.items():
+        if value is not None and len(outcomes) > 1:
+            raise InputError(
+                f"--{name.replace('_', '-')} is in points of one outcome, and these are asked "
+                f"about: {', '.join(outcomes)}.",
+                f"Choose one, for instance with --outcome {typed(outcomes[0])}.",
+            )
+
+
+def _levels(fit: Fit, outcome: str) -> dict[str, tuple[str, ...] | None]:
+    """Levels of the run's covariates; None where one is numbers."""
+    return {each.name: each.levels for each in fit.design(outcome).encoding.covariates}
+
+
+def _asked(
+    fit: Fit,
+    outcome: str,
+    values: list[float] | None,
+    grid: dict[str, Any],
+    patients: Path | None,
+    average_over: str | None,
+    *,
+    extrapolate: bool,
+) -> AskedPatients:
+    from alliance.inference.patients.asked_patients import (
+        patient_grid,
+        trial_patients,
+        with_alliance,
     )
+    from alliance.inference.patients.patient_files import patients_from_file
+
+    if average_over == "trial":
+        return trial_patients(fit[outcome], alliance=values, extrapolate=extrapolate)
+    if patients is None:
+        return patient_grid(fit[outcome], alliance=values, extrapolate=extrapolate, **grid)
+    asked = patients_from_file(
+        fit[outcome],
+        patients,
+        alliance_named=values is not None,
+        extrapolate=extrapolate,
+    )
+    if values is None:
+        return asked
+    return with_alliance(fit[outcome], asked, values, extrapolate=extrapolate)
+
+
+def _of_average(asked: AskedPatients, average_over: str) -> str:
+    """Therapists that averages are taken over where none were named."""
+    return "new" if average_over == "trial" or asked.therapists is None else "own"

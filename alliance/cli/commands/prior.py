@@ -1,56 +1,40 @@
-"""The command `prior`: names, options and help."""
+"""`alliance prior`: are the priors plausible on each outcome's own scale, before any fit?"""
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alliance.cli.options.common import (
+from alliance.cli import screen
+from alliance.cli.options import (
     DEFAULT_SEED,
+    AllSettings,
+    DataArgument,
     FigureOption,
     FormatOption,
-    SeedOption,
-    TableFormat,
-)
-from alliance.cli.options.model_options import (
-    BetweenInteractionOption,
-    CeilingOption,
-    DataArgument,
-    InteractionOption,
-    JointOption,
-    LikelihoodOption,
-    MissingAllianceOption,
     OutcomeOption,
-    ReliabilityOption,
-    StructureOption,
+    SeedOption,
     StudyArgument,
-    TherapistByArmOption,
-    TherapistOption,
 )
+from alliance.cli.runs import asked_study
+
+if TYPE_CHECKING:
+    pass
 
 
 def prior(
     study: StudyArgument,
     data: DataArgument,
+    *,
     outcome: OutcomeOption = None,
-    likelihood: LikelihoodOption = None,
-    therapist: TherapistOption = None,
-    therapist_by_arm: TherapistByArmOption = None,
-    interaction: InteractionOption = None,
-    structure: StructureOption = None,
-    between_interaction: BetweenInteractionOption = None,
-    missing_alliance: MissingAllianceOption = None,
-    reliability: ReliabilityOption = None,
-    ceiling: CeilingOption = None,
-    joint: JointOption = None,
+    settings: AllSettings,
     draws: Annotated[
         int, typer.Option(min=100, max=100_000, help="Trials simulated from the priors.")
     ] = 2000,
     seed: SeedOption = DEFAULT_SEED,
     figure: FigureOption = None,
-    table_format: FormatOption = TableFormat.TABLE,
+    table_format: FormatOption = "table",
 ) -> None:
     """Check, before any fit, whether the priors are plausible on each outcome's own scale.
 
@@ -58,25 +42,27 @@ def prior(
     the priors are stated in. A check that asks for a REVIEW names the prior to change; the exit
     code stays 0.
     """
-    # Imported when the command runs: help and usage errors must not wait for pandas.
-    import_module("alliance.cli.outputs.prior").prior(
-        study,
-        data,
-        outcomes=outcome or [],
-        settings={
-            "likelihood": likelihood,
-            "therapist": therapist,
-            "therapist_by_arm": therapist_by_arm,
-            "interaction": interaction,
-            "alliance": structure,
-            "between_interaction": between_interaction,
-            "missing_alliance": missing_alliance,
-            "reliability": reliability,
-            "ceiling": ceiling,
-            "joint": joint,
-        },
-        draws=draws,
-        seed=seed,
-        figure=figure,
-        table_format=table_format.value,
-    )
+    from alliance.data_prep.trial.trial import check_estimable, load_trial
+    from alliance.diagnostics.checks.prior_check import prior_check
+
+    described = asked_study(study, outcome, settings)
+    trial = load_trial(described, data)
+    for note in trial.notes:
+        screen.note(note)
+    check_estimable(trial, described.model.therapist)
+    checks = [prior_check(trial, name, draws=draws, seed=seed) for name in described.outcomes]
+    if figure is not None:
+        from alliance.diagnostics.figures.prior_figure import prior_figure
+
+        screen.save(prior_figure(checks), figure)
+    if table_format != "table":
+        tables = [check.table() for check in checks]
+        screen.frame(tables, table_format, simulated=described.simulated)
+        return
+    from alliance.diagnostics.sheets import checks as sheets
+
+    for check in checks:
+        screen.show(described, [sheets.prior(check)])
+        screen.tripped(check.results)
+        screen.tell([""])
+    screen.tell(sheets.prior_legend(checks))

@@ -1,20 +1,29 @@
-"""The command `report`: name, options and help."""
+"""`alliance report`: a run as one page to read, print and send."""
 
 from __future__ import annotations
 
-from importlib import import_module
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alliance.cli.options.common import (
+from alliance.cli import screen
+from alliance.cli.options import (
     AtOption,
     ExtrapolateAtOption,
     HideSingleOption,
     IntervalOption,
+    PublishedOption,
     RunArgument,
 )
+from alliance.cli.runs import findings_of, leave_by_gate, load_run
+
+if TYPE_CHECKING:
+    from alliance.diagnostics.gate.fit_gate import FitChecks
+    from alliance.inference.published.findings import Finding
+
+REPORT = "report.html"
 
 
 def report(
@@ -28,10 +37,7 @@ def report(
             metavar="DIR", help="Also write each table there, as CSV, Markdown and LaTeX."
         ),
     ] = None,
-    published: Annotated[
-        Path | None,
-        typer.Option(help="A published.toml, instead of the one that was kept with the run."),
-    ] = None,
+    published: PublishedOption = None,
     interval: IntervalOption = 0.95,
     at: AtOption = None,
     extrapolate: ExtrapolateAtOption = False,
@@ -48,15 +54,51 @@ def report(
 
     It needs no network and no script, and holds no patient's row and no patient's identifier.
     """
-    # Imported when the command runs: help and usage errors must not wait for pandas and PyMC.
-    import_module("alliance.cli.outputs.report").report(
-        run,
-        out,
-        tables,
-        published,
-        interval=interval,
-        overwrite=overwrite,
-        at=at,
-        extrapolate=extrapolate,
-        hide_single=hide_single,
+    from alliance.diagnostics.report.contents import write_sections
+    from alliance.diagnostics.report.exports import write_tables
+    from alliance.diagnostics.report.material import Material
+    from alliance.diagnostics.report.page import report_html
+    from alliance.inference.draws.quantiles import tails
+    from alliance.inference.estimands.compared_at import require_place
+    from alliance.inference.runs.whole_files import PAGE, require_output, write_whole
+
+    path = run / REPORT if out is None else out
+    tails(interval)
+    fitted = load_run(run)
+    for outcome in fitted.outcomes:
+        require_place(fitted[outcome], at, extrapolate=extrapolate)
+    read = [] if published is None else [published]
+    require_output(path, PAGE, overwrite=overwrite and out is not None, inputs=read)
+    findings = findings_of(fitted, run, published)
+    material = Material(
+        fitted, findings, interval, at=at, extrapolate=extrapolate, hide_single=hide_single
     )
+    sections = write_sections(material)
+    page = report_html(fitted, sections)
+    if tables is not None:  # first, since it may be refused
+        simulated = fitted.study.simulated
+        written = write_tables(sections, tables, simulated=simulated, overwrite=overwrite)
+        screen.say(f"Written: {len(written)} files in {tables}")
+    write_whole(path, page.encode())
+    screen.say(f"Written: {path}")
+    leave_by_gate(material.gate)
+
+
+def write_report(judged: FitChecks, findings: Sequence[Finding], path: Path) -> None:
+    """Write a run's report and say where it is.
+
+    Parameters
+    ----------
+    judged : FitChecks
+    findings : sequence of Finding
+    path : Path
+    """
+    from alliance.diagnostics.report.contents import write_sections
+    from alliance.diagnostics.report.material import Material
+    from alliance.diagnostics.report.page import report_html
+    from alliance.inference.runs.whole_files import write_whole
+
+    fit = judged.fit
+    sections = write_sections(Material(fit, findings, judged=judged))
+    write_whole(path, report_html(fit, sections).encode())
+    screen.say(f"Written: {path}")

@@ -16,19 +16,18 @@ from typing import Any
 
 import arviz_base
 import arviz_stats as azs
-import pandas as pd
 
-from alliance.diagnostics.report import words
+from alliance.diagnostics import words
 from alliance.diagnostics.report.material import Material
 from alliance.diagnostics.report.parts import (
-    Anchor,
     Paragraph,
     Part,
     Reference,
     References,
-    ReportTable,
     Section,
 )
+from alliance.diagnostics.sheet import Cell, Sheet
+from alliance.inference.digits import number
 from alliance.models.spec import ModelSpec
 
 BARG = Reference(
@@ -193,9 +192,9 @@ def checklist(material: Material, built: Collection[Section]) -> Section:
     for item in _items(material):
         there = item.section in answered
         state = item.state or (REPORTED if there else GAP)
-        linked: str = words.NONE
+        linked = ""
         if there:
-            linked = Anchor(titles[item.section], item.section)
+            linked = Cell(titles[item.section], target=item.section)
         told = item.told if there or item.state else "not computed for this report"
         rows.append(
             {
@@ -206,16 +205,16 @@ def checklist(material: Material, built: Collection[Section]) -> Section:
                 "Where": linked,
             }
         )
-    table = pd.DataFrame(rows, dtype=object)  # text columns would forget where a cell leads
-    gaps = int((table["State"] == GAP).sum())
+    states = [row["State"] for row in rows]
     lead = (
         f"Items of the Bayesian analysis reporting guidelines (Kruschke 2021): "
-        f"{int((table['State'] == REPORTED).sum())} reported, {words.counted(gaps, 'gap')}, "
-        f"{int((table['State'] == NONE_NEEDED).sum())} that do not apply. The software fills in "
+        f"{states.count(REPORTED)} reported, {words.counted(states.count(GAP), 'gap')}, "
+        f"{states.count(NONE_NEEDED)} that do not apply. The software fills in "
         "what it computed; whether an answer suffices is for readers to judge."
     )
-    caption = "Checklist of Bayesian reporting. P: preamble; 1 to 6: the steps of the guidelines."
-    parts: list[Part] = [Paragraph(lead), ReportTable("checklist", caption, table, row_heads=2)]
+    title = "Checklist of Bayesian reporting"
+    note = "P: preamble; 1 to 6: the steps of the guidelines."
+    parts: list[Part] = [Paragraph(lead), Sheet("checklist", title, rows, note, heads=2)]
     return Section("checklist", "Checklist of Bayesian reporting", parts)
 
 
@@ -261,14 +260,14 @@ def _items(material: Material) -> list[Item]:
             "B",
             "Convergence of the chains",
             "gate",
-            f"largest R-hat of a reported quantity {words.number(greatest, 3)}",
+            f"largest R-hat of a reported quantity {number(greatest, 3)}",
         ),
         Item(
             "2",
             "C",
             "Resolution of the chains",
             "gate",
-            f"smallest effective number of draws of a reported quantity {words.number(least, 0)} "
+            f"smallest effective number of draws of a reported quantity {number(least, 0)} "
             f"of {profile.chains * profile.draws}",
         ),
         Item("2", "D", "If not MCMC", "", "every posterior is sampled", NONE_NEEDED),
@@ -278,7 +277,7 @@ def _items(material: Material) -> list[Item]:
             "B",
             "Summary of the posterior",
             "results",
-            f"means, SDs and {words.share(material.interval)} equal-tailed intervals",
+            f"means, SDs and {words.level_of(material.interval)} equal-tailed intervals",
         ),
         Item(
             "3",

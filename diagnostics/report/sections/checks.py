@@ -5,15 +5,13 @@ The gate: whether the draws may be used, what to look at, and how they were comp
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 
 from alliance.data_prep.errors import InputError
+from alliance.diagnostics import words
 from alliance.diagnostics.figures.loo_figures import loo_figure
 from alliance.diagnostics.figures.predictive_figures import distribution_figure
 from alliance.diagnostics.gate.fit_gate import gate_table, worst_verdict
-from alliance.diagnostics.report import words
 from alliance.diagnostics.report.material import Material
 from alliance.diagnostics.report.parts import (
     Facts,
@@ -23,9 +21,10 @@ from alliance.diagnostics.report.parts import (
     Paragraph,
     Part,
     Picture,
-    ReportTable,
     Section,
 )
+from alliance.diagnostics.sheet import Sheet, joined, without_empty
+from alliance.diagnostics.sheets import checks as sheets
 from alliance.diagnostics.verdicts import Verdict
 
 TOLD = {
@@ -38,18 +37,6 @@ OF_DRAWS = (
     "parameters and reported quantities; ESS: smallest effective number of draws, in the bulk and "
     "in the tails; MCSE: share of the posterior SD."
 )
-OF_MODEL = (
-    "Checks of the model, which ask for a look and never fail; sections further down have their "
-    "numbers and figures. Patients are named by their position among those analysed."
-)
-COLUMNS = {
-    "outcome": "Outcome",
-    "check": "Check",
-    "verdict": "Verdict",
-    "value": "Value",
-    "message": "What was found",
-    "recommendation": "What to do",
-}
 
 
 def gate(material: Material) -> Section:
@@ -75,26 +62,21 @@ def gate(material: Material) -> Section:
     return Section("gate", "Gate and computation", parts)
 
 
-def _tables(material: Material) -> list[ReportTable]:
-    fit, all_checks = material.fit, gate_table(material.gate)
-    captions = {"draws": OF_DRAWS.format(profile=fit.profile.name), "model": OF_MODEL}
+def _tables(material: Material) -> list[Sheet]:
+    study, all_checks = material.fit.study, gate_table(material.gate)
+    further = "Sections further down have their numbers and figures."
+    notes = {
+        "draws": ("gate", OF_DRAWS.format(profile=material.fit.profile.name)),
+        "model": ("gate_model", f"{sheets.OF_MODEL} {further}"),
+    }
     found = []
-    for about, caption in captions.items():
+    for about, (name, note) in notes.items():
         numbers = all_checks[all_checks["about"] == about].reset_index(drop=True)
-        shown = numbers[list(COLUMNS)].rename(columns=COLUMNS)
-        shown["Outcome"] = [words.label(fit, name) for name in numbers["outcome"]]
-        shown["Check"] = [words.plain(name) for name in numbers["check"]]
-        shown["Value"] = [words.figures(value, 4) for value in numbers["value"]]
-        if not numbers["recommendation"].any():
-            shown = shown.drop(columns="What to do")
+        labels = [words.label(study, outcome) for outcome in numbers["outcome"]]
+        shown = zip(labels, sheets.results(numbers), strict=True)
+        rows = [{"Outcome": label, **row} for label, row in shown]
         found.append(
-            ReportTable(
-                "gate" if about == "draws" else "gate_model",
-                caption,
-                words.text_of(shown).replace("", words.NONE),
-                numbers,
-                row_heads=2,
-            )
+            without_empty(Sheet(name, "", rows, note, numbers, heads=2), "Value", "What to do")
         )
     return found
 
@@ -131,14 +113,15 @@ def checks(material: Material) -> Section:
         parts += _left_out(material)
     except InputError as error:
         parts.append(Notice(f"Not available: {error}"))
-    parts += [Heading("Explained variance"), _explained(material)]
+    explained = list(material.explained.values())
+    table = sheets.explained(material.fit, explained, interval=material.interval)
+    parts += [Heading("Explained variance"), table]
     return Section("checks", "Checks of the model", parts)
 
 
 def _predictive(material: Material) -> list[Part]:
     fit = material.fit
     found = list(material.predictive.values())
-    figure = distribution_figure(fit, found)
     tripped = [result for check in found for result in check.results if result.recommendation]
     told = (
         f"{words.counted(len(tripped), 'check')} of replicated data ask for a look."
@@ -146,105 +129,39 @@ def _predictive(material: Material) -> list[Part]:
         else "Replicated data look like the observed scores in everything that was looked at."
     )
     parts: list[Part] = [
-        Paragraph(
-            f"{words.counted(found[0].replicates, 'data set')} like the observed one were drawn "
-            f"from each posterior. {told} A check that finds nothing does not show that the model "
-            "is true."
-        ),
+        Paragraph(words.sentences([*sheets.predictive_legend(found), told])),
         Picture(
             "distributions",
-            figure,
+            distribution_figure(fit, found),
             "Observed and replicated scores by arm",
             "By outcome, for all patients and for each arm: how many patients have each score, and "
             f"mean and 95% of the replicates. {told}",
         ),
-        _statistics(material),
+        joined(
+            "predictive",
+            "Statistics of the observed scores and of replicates, scores in points.",
+            [
+                (words.label(fit.study, check.outcome), sheets.predictive(fit, check))
+                for check in found
+            ],
+        ),
     ]
     if tripped:
-        parts.append(Listing([_advice(material, result) for result in tripped]))
+        advice = [f"{each.worst}: {each.message} {each.recommendation}" for each in tripped]
+        parts.append(Listing(advice))
     return parts
-
-
-def _advice(material: Material, result: Any) -> str:
-    return f"{result.worst}: {result.message} {result.recommendation}"
-
-
-def _statistics(material: Material) -> ReportTable:
-    fit = material.fit
-    numbers = pd.concat(
-        [check.table() for check in material.predictive.values()], ignore_index=True
-    )
-    rows = []
-    for row in numbers.to_dict("records"):
-        lower, upper = words.figures(row["lower"]), words.figures(row["upper"])
-        rows.append(
-            {
-                "Outcome": words.label(fit, row["outcome"]),
-                "Statistic": row["description"],
-                "Observed": words.figures(row["observed"]),
-                "Replicated": words.figures(row["replicated"]),
-                "95% of replicates": f"{lower} to {upper}",
-                "p": words.chance(row["p_value"]),
-                "Limit": words.figures(row["limit"], 2),
-                "Verdict": row["verdict"],
-            }
-        )
-    return ReportTable(
-        "predictive",
-        "Statistics of the observed scores and of replicates, scores in points. p: posterior "
-        "predictive p-value, held against the limit; of the share outside the range, the mean "
-        "share is.",
-        pd.DataFrame(rows),
-        numbers,
-        row_heads=2,
-    )
 
 
 def _left_out(material: Material) -> list[Part]:
     fit, found = material.fit, list(material.loo.values())
     checked = pd.concat([check.table() for check in found], ignore_index=True)
-    results = pd.DataFrame(
-        {
-            "Outcome": [words.label(fit, name) for name in checked["outcome"]],
-            "Check": [words.plain(name) for name in checked["check"]],
-            "Verdict": checked["verdict"],
-            "What was found": checked["message"],
-            "What to do": checked["recommendation"],
-        }
-    )
-    if not checked["recommendation"].any():
-        results = results.drop(columns="What to do")
-    numbers = pd.concat(
-        [
-            *(check.left_out.table() for check in found),
-            *(each.table() for each in material.therapists_out.values()),
-        ],
-        ignore_index=True,
-    )
-    rows = []
-    for row in numbers.to_dict("records"):
-        rows.append(
-            {
-                "Outcome": words.label(fit, row["outcome"]),
-                "Left out": f"one {row['by']} of {row['units']}",
-                "elpd": words.number(row["elpd"], 1),
-                "SE": words.number(row["se"], 1),
-                "Effective parameters": words.number(row["p_loo"], 1),
-                "Largest Pareto k": words.number(row["largest_k"], 2),
-                "Trusted up to": words.number(row["good_k"], 2),
-                "k too high": words.number(row["k_too_high"], 0),
-            }
-        )
-    elpd = ReportTable(
-        "left_out",
-        "Expected log predictive density (elpd) of scores left out, with its standard error, by "
-        "Pareto-smoothed importance sampling. It compares models of the same patients, and has no "
-        "meaning by itself.",
-        pd.DataFrame(rows),
-        numbers,
-        row_heads=2,
-    )
+    labels = [words.label(fit.study, name) for name in checked["outcome"]]
+    shown = zip(labels, sheets.results(checked, values=False), strict=True)
+    rows = [{"Outcome": label, **row} for label, row in shown]
+    note = "Leave-one-out checks. Patients are named by their position among those analysed."
+    left_out = [*(check.left_out for check in found), *material.therapists_out.values()]
     return [
+        Paragraph(words.sentences(sheets.left_out_legend("patient"))),
         Picture(
             "loo",
             loo_figure(fit, found),
@@ -253,34 +170,6 @@ def _left_out(material: Material) -> list[Part]:
             "without names; and how far the shares of predictive distributions lie from those of "
             "a calibrated fit. The findings stand in the table below.",
         ),
-        ReportTable(
-            "loo_checks",
-            "Leave-one-out checks. Patients are named by their position among those analysed.",
-            words.text_of(results).replace("", words.NONE),
-            checked,
-            row_heads=2,
-        ),
-        elpd,
+        without_empty(Sheet("loo_checks", "", rows, note, checked, heads=2), "What to do"),
+        sheets.left_out(fit, left_out, found),
     ]
-
-
-def _explained(material: Material) -> ReportTable:
-    fit, share = material.fit, words.share(material.interval)
-    numbers = pd.concat([each.table() for each in material.explained.values()], ignore_index=True)
-    rows = [
-        {
-            "Outcome": words.label(fit, row["outcome"]),
-            "Explained by": row["explained_by"],
-            "R²": words.number(row["mean"], 2),
-            f"{share} interval": words.interval(row["lower"], row["upper"], 2),
-        }
-        for row in numbers.to_dict("records")
-    ]
-    return ReportTable(
-        "explained",
-        f"Bayesian R², the share of variance that the model explains: posterior mean and {share} "
-        "equal-tailed interval.",
-        pd.DataFrame(rows),
-        numbers,
-        row_heads=2,
-    )

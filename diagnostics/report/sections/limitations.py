@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from alliance.diagnostics import words
 from alliance.diagnostics.gate.fit_gate import worst_verdict
-from alliance.diagnostics.report import words
 from alliance.diagnostics.report.material import Material
-from alliance.diagnostics.report.parts import Listing, Paragraph, Section
+from alliance.diagnostics.report.parts import Listing, Paragraph, Part, Section
 from alliance.diagnostics.verdicts import Verdict
 from alliance.inference.priors.prior_costs import costs_are_closed, slope_coverage
 from alliance.models.design.design import arm_pairs
@@ -35,15 +35,16 @@ def limitations(material: Material) -> Section:
         *_about_moderator(material),
         *_about_model(material),
     ]
-    held = (
-        "This page holds no patient's row. The run that it was made from holds the scores, ratings, "
-        "covariates, arm and therapist of each analysed patient: pass it on as you would the "
-        "trial's data."
-    )
-    parts = [Paragraph(lead), Listing(found)]
-    return Section(
-        "limitations", "Limitations", [*parts, *[Paragraph(held)] * (not material.fit.rowless)]
-    )
+    parts: list[Part] = [Paragraph(lead), Listing(found)]
+    if not material.fit.rowless:
+        parts.append(
+            Paragraph(
+                "This page holds no patient's row. The run that it was made from holds the scores, "
+                "ratings, covariates, arm and therapist of each analysed patient: pass it on as "
+                "you would the trial's data."
+            )
+        )
+    return Section("limitations", "Limitations", parts)
 
 
 def _about_data(material: Material) -> Iterator[str]:
@@ -53,7 +54,10 @@ def _about_data(material: Material) -> Iterator[str]:
             "The data are simulated: no statement about patients, therapists or treatments follows."
         )
     left_out = {
-        words.label(fit, row["outcome"]): (row["rows_read"] - row["analysed"], row["rows_read"])
+        words.label(fit.study, row["outcome"]): (
+            row["rows_read"] - row["analysed"],
+            row["rows_read"],
+        )
         for row in fit.flow.to_dict("records")
         if row["rows_read"] > row["analysed"]
     }
@@ -175,7 +179,7 @@ def _about_model(material: Material) -> Iterator[str]:
         scores = scores[np.isfinite(scores)]
         at_end = max((scores <= low).mean(), (scores >= high).mean())
         if at_end >= PILED_UP:
-            ends.append(f"{words.label(fit, outcome)} ({100 * at_end:.0f}% at one end)")
+            ends.append(f"{words.label(fit.study, outcome)} ({100 * at_end:.0f}% at one end)")
     if ends:
         yield (
             "A normal or t distribution knows no ends of a scale, and scores pile up there: "

@@ -8,9 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from html import escape
 
-import pandas as pd
-
-from alliance.diagnostics.report import words
+from alliance.diagnostics import words
 from alliance.diagnostics.report.material import Material
 from alliance.diagnostics.report.parts import (
     Facts,
@@ -18,9 +16,12 @@ from alliance.diagnostics.report.parts import (
     Heading,
     Paragraph,
     Part,
-    ReportTable,
     Section,
 )
+from alliance.diagnostics.sheet import Sheet
+from alliance.diagnostics.sheets.checks import prior_costs
+from alliance.diagnostics.sheets.results import PRIORS_LEGEND, priors
+from alliance.inference.digits import figures
 from alliance.inference.estimands.compared_at import places_in_words
 from alliance.inference.priors.prior_costs import costs_of_fit
 from alliance.inference.runs.choices import model_choices
@@ -255,47 +256,36 @@ def _kinds(material: Material) -> list[tuple[str, ModelSpec, bool]]:
     kinds: dict[tuple[ModelSpec, bool], list[str]] = {}
     for outcome, spec in fit.specs.items():
         key = (replace(spec, outcome="", priors=Priors()), "baseline" in fit.patients(outcome))
-        kinds.setdefault(key, []).append(words.label(fit, outcome))
+        kinds.setdefault(key, []).append(words.label(fit.study, outcome))
     return [(", ".join(names), spec, baseline) for (spec, baseline), names in kinds.items()]
 
 
-def _prior_table(material: Material) -> ReportTable:
-    fit, priors = material.fit, material.priors
-    rows: dict[tuple[str, str], dict[str, str]] = {}
-    for row in priors.to_dict("records"):
-        key = (words.plain(row["quantity"]), row["level"])
-        rows.setdefault(key, {})[words.label(fit, row["outcome"])] = words.prior(row)
-    shown = pd.DataFrame(
-        [{"Quantity": key[0], "Level": key[1] or words.NONE} | cells for key, cells in rows.items()]
+def _prior_table(material: Material) -> Sheet:
+    fit = material.fit
+    further = (
+        f"{places_in_words(fit, material.at)} {PRIORS_LEGEND} Contrasts of two arms follow from "
+        "arm effects that sum to zero, so that no arm is privileged."
     )
-    return ReportTable(
-        "priors",
-        f"Priors in points of each outcome; slopes for one point of {fit.study.moderator.name}. "
-        f"{places_in_words(fit, material.at)} "
-        "N(mean, SD): normal; half-N(scale): half-normal. Contrasts of two arms follow from arm "
-        "effects that sum to zero, so that no arm is privileged.",
-        words.text_of(shown),
-        priors,
-        row_heads=2,
-    )
+    sheet = priors(fit, material.priors)
+    return replace(sheet, note=f"{sheet.note} {further}")
 
 
-def _scale_table(material: Material) -> ReportTable:
+def _scale_table(material: Material) -> Sheet:
     fit = material.fit
     default = asdict(Priors())
     used = {name: asdict(spec.priors) for name, spec in fit.specs.items()}
     rows = []
     for name, reason in REASONS.items():
         values = {scales[name] for scales in used.values()}
-        told = ", ".join(words.figures(value) for value in sorted(values))
+        told = ", ".join(figures(value) for value in sorted(values))
         stated = values != {default[name]}
         why = "stated in the study file" if stated else reason
         rows.append({"Prior": words.plain(name), "Scale": told, "Reason": why})
-    return ReportTable(
+    return Sheet(
         "prior_scales",
-        "The same priors in SDs, as the model has them, with the reason for each scale. Those of "
-        "terms that the model does not have play no part.",
-        pd.DataFrame(rows),
+        "The same priors in SDs, as the model has them",
+        rows,
+        "With the reason for each scale. Those of terms that the model does not have play no part.",
     )
 
 
@@ -304,7 +294,7 @@ def _latent_scales(material: Material) -> list[Paragraph]:
     fit = material.fit
     latent = {ORDINAL.name: "logistic", ORDINAL_PROBIT.name: "normal"}
     told = [
-        f"{words.label(fit, name)} ({latent[spec.family]})"
+        f"{words.label(fit.study, name)} ({latent[spec.family]})"
         for name, spec in fit.specs.items()
         if spec.family in latent
     ]
@@ -322,36 +312,13 @@ def _latent_scales(material: Material) -> list[Paragraph]:
 
 def _costs(material: Material) -> list[Part]:
     """How far the priors pull effects in this design, and how often intervals then hold them."""
-    fit, share = material.fit, words.share(material.interval)
+    fit = material.fit
     numbers = costs_of_fit(fit, interval=material.interval)
     if numbers.empty:
         return []
-    rows = []
-    for (outcome, quantity, level), own in numbers.groupby(
-        ["outcome", "quantity", "level"], sort=False
-    ):
-        rows.append(
-            {
-                "Outcome": words.label(fit, str(outcome)),
-                "Quantity": f"{words.plain(str(quantity))} {level}",
-                "Pulled by": words.number(100 * own["pull"].iloc[0], 0) + "%",
-                **{
-                    f"Holds {row['size']:g} SD": f"{100 * row['coverage']:.0f}%"
-                    for row in own.to_dict("records")
-                },
-            }
-        )
-    return [
-        Heading("What the priors cost"),
-        ReportTable(
-            "prior_costs",
-            "Share by which the priors are expected to pull an effect towards zero in this design, "
-            f"and how often a {share} interval would hold a true effect of so many SDs of the "
-            f"outcome (slopes and interactions: for one SD of {fit.study.moderator.name}). The "
-            "SDs are at their posterior means and taken as known; other coefficients are as the "
-            "prior expects them.",
-            pd.DataFrame(rows),
-            numbers,
-            row_heads=2,
-        ),
-    ]
+    sheet = prior_costs(numbers, fit.study, interval=material.interval)
+    further = (
+        "The SDs are at their posterior means and taken as known; other coefficients are as the "
+        "prior expects them."
+    )
+    return [Heading("What the priors cost"), replace(sheet, note=f"{sheet.note} {further}")]

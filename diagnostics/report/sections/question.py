@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from alliance.data_prep.levels import AVERAGE, WITHIN
-from alliance.diagnostics.report import words
+from alliance.diagnostics import words
 from alliance.diagnostics.report.material import Material
 from alliance.diagnostics.report.parts import (
     Facts,
@@ -21,11 +21,12 @@ from alliance.diagnostics.report.parts import (
     Notice,
     Paragraph,
     Part,
-    ReportTable,
     Section,
 )
+from alliance.diagnostics.sheet import Sheet
+from alliance.diagnostics.sheets.results import flow
 from alliance.diagnostics.verdicts import Verdict
-from alliance.inference.digits import decimals
+from alliance.inference.digits import decimals, figures, number
 from alliance.inference.estimands.compared_at import places_in_words
 from alliance.models.spec import JOINT
 
@@ -49,12 +50,12 @@ def question(material: Material) -> Section:
                 "with published findings shows only how the comparison works."
             )
         )
-    facts = [("Trial", study.title), ("Outcomes", outcomes), ("Arms", words.arms(fit))]
+    facts = [("Trial", study.title), ("Outcomes", outcomes), ("Arms", words.arms(study))]
     low, high = study.moderator.range
     facts.append(
         (
             "Moderator",
-            f"{study.moderator.label}, {words.figures(low)} to {words.figures(high)} points",
+            f"{study.moderator.label}, {figures(low)} to {figures(high)} points",
         )
     )
     if study.citation:
@@ -75,16 +76,16 @@ def question(material: Material) -> Section:
     return Section("question", "Question and answers at a glance", parts)
 
 
-def _glance(material: Material) -> ReportTable:
+def _glance(material: Material) -> Sheet:
     fit = material.fit
     verdicts = {report.outcome: report.verdict for report in material.gate}
     joint = verdicts.get(JOINT, Verdict.PASS)
-    share, order = words.share(material.interval), list(Verdict)
+    order = list(Verdict)
     rows = []
     for outcome in fit.outcomes:
         gate = max(verdicts[outcome], joint, key=order.index)
         shown = {
-            "Outcome": words.label(fit, outcome),
+            "Outcome": words.label(fit.study, outcome),
             "Better": fit.study.outcomes[outcome].better,
             "Patients": str(words.patients(fit, outcome)),
         }
@@ -95,16 +96,16 @@ def _glance(material: Material) -> ReportTable:
             shown["Slope"] = _told(slope)
         for row in material.rows(outcome).to_dict("records"):
             if row["quantity"] == "arm_contrast":
-                shown[words.contrast(fit, row["level"])] = _told(row)
+                shown[words.level(fit.study, row["level"])] = _told(row)
         rows.append(shown | {"Gate": str(gate)})
-    table = words.text_of(pd.DataFrame(rows))
-    return ReportTable(
+    return Sheet(
         "glance",
-        f"Posterior means with {share} equal-tailed intervals, in points of each outcome. Slope: "
-        f"for one point of {fit.study.moderator.name}. {places_in_words(fit, material.at)} "
-        "Gate: FAIL where draws may not be "
-        "used, REVIEW where a check of draws or model asks for a look (section 5).",
-        table,
+        f"Posterior means with {words.level_of(material.interval)} equal-tailed intervals, in "
+        "points of each outcome",
+        rows,
+        f"Slope: for one point of {fit.study.moderator.name}. {places_in_words(fit, material.at)} "
+        "Gate: FAIL where draws may not be used, REVIEW where a check of draws or model asks for a "
+        "look (section 5).",
         material.summary,
     )
 
@@ -115,18 +116,6 @@ def _told(row: Mapping[Any, Any] | pd.Series) -> str:
 
 
 MANY = 1e4  # from here on a mean has digits enough before the point
-
-FLOW = {
-    "rows_read": "Rows in the data file",
-    "without_arm": "Left out: no arm",
-    "without_therapist": "Left out: no therapist",
-    "without_alliance": "Left out: no {moderator}",
-    "without_covariate": "Left out: no covariate",
-    "without_baseline": "Left out: no baseline",
-    "without_followup": "Left out: no follow-up",
-    "analysed": "Analysed",
-    "alliance_imputed": "Of these with imputed {moderator}",
-}
 
 
 def data(material: Material) -> Section:
@@ -157,7 +146,7 @@ def data(material: Material) -> Section:
             "They are left out for the first thing that they lack, in the order of the table."
         ),
         Facts(facts),
-        _flow(material),
+        flow(fit.study, fit.flow),
         Heading("Arms and therapists"),
         _described(material),
     ]
@@ -166,21 +155,7 @@ def data(material: Material) -> Section:
     return Section("data", "Data and flow of patients", parts)
 
 
-def _flow(material: Material) -> ReportTable:
-    fit = material.fit
-    flow = fit.flow.set_index("outcome")
-    names = {
-        key: text.format(moderator=fit.study.moderator.name)
-        for key, text in FLOW.items()
-        if key in flow.columns
-    }
-    shown = pd.DataFrame({"Patients": list(names.values())})
-    for outcome in fit.outcomes:
-        shown[words.label(fit, outcome)] = [str(flow.loc[outcome, key]) for key in names]
-    return ReportTable("flow", "Number of patients, by outcome.", shown, fit.flow)
-
-
-def _described(material: Material) -> ReportTable:
+def _described(material: Material) -> Sheet:
     fit = material.fit
     rows: list[dict[str, Any]] = []
     for outcome in fit.outcomes:
@@ -205,31 +180,34 @@ def _described(material: Material) -> ReportTable:
         "baseline": "Baseline",
         "followup": "Follow-up",
     }
-    shown = pd.DataFrame(
+    shown = [
         {
-            "Outcome": [words.label(fit, name) for name in numbers["outcome"]],
-            "Arm": [fit.study.arms[code] for code in numbers["arm"]],
-            "Patients": numbers["patients"].astype(str),
-            "Therapists": numbers["therapists"].astype(str),
+            "Outcome": words.label(fit.study, row["outcome"]),
+            "Arm": fit.study.arms[row["arm"]],
+            "Patients": str(row["patients"]),
+            "Therapists": str(row["therapists"]),
+            **{
+                head: _mean_and_sd(row[f"{key}_mean"], row[f"{key}_sd"])
+                for key, head in heads.items()
+                if f"{key}_mean" in numbers
+            },
         }
-    )
-    for key, head in heads.items():
-        if f"{key}_mean" in numbers:
-            pairs = zip(numbers[f"{key}_mean"], numbers[f"{key}_sd"], strict=True)
-            shown[head] = [_mean_and_sd(mean, sd) for mean, sd in pairs]
-    return ReportTable(
+        for row in numbers.to_dict("records")
+    ]
+    return Sheet(
         "arms",
-        "Analysed patients by arm: numbers, and means (SDs) in points of each scale; of the "
-        f"{fit.study.moderator.name} among those who have a rating.",
+        "Analysed patients by arm",
         shown,
+        "Numbers, and means (SDs) in points of each scale; of the "
+        f"{fit.study.moderator.name} among those who have a rating.",
         numbers,
-        row_heads=2,
+        heads=2,
     )
 
 
 def _mean_and_sd(mean: float, sd: float) -> str:
     """With one decimal at least, as such tables are used to, unless numbers are long enough."""
     if np.isnan(mean):
-        return words.NONE
+        return ""
     digits = max(decimals(sd, mean), 1 if abs(mean) < MANY else 0)
-    return f"{words.number(mean, digits)} ({words.number(sd, digits)})"
+    return f"{number(mean, digits)} ({number(sd, digits)})"

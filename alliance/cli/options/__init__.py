@@ -1,1 +1,0 @@
-"""Options that commands share, and how their values are typed."""

@@ -1,1 +1,0 @@
-"""What the commands do: they call the rooms, print and choose the exit code."""

@@ -1,0 +1,327 @@
+"""Posteriors and priors of the reported quantities, comparisons, and runs beside one another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from alliance.data_prep.levels import AVERAGE
+from alliance.data_prep.study.description import Study
+from alliance.diagnostics import words
+from alliance.diagnostics.sheet import Row, Sheet
+from alliance.inference.digits import decimals, number, shared_decimals
+from alliance.inference.estimands.compared_at import comparison_places, places_in_words
+from alliance.inference.published.comparison import refit_words
+from alliance.inference.runs.fit import Fit
+from alliance.models.spec import JOINT
+
+
+def named(fit: Fit, row: Mapping[Any, Any]) -> Row:
+    """The two columns that name a quantity."""
+    return {
+        "Quantity": words.plain(row["quantity"]),
+        "Level": words.level(fit.study, row["level"]),
+    }
+
+
+def summary(
+    fit: Fit,
+    table: pd.DataFrame,
+    priors: pd.DataFrame,
+    *,
+    interval: float,
+    per_sd: bool = False,
+) -> list[Sheet]:
+    """The tidy table by outcome, with the prior of each quantity beside it.
+
+    Parameters
+    ----------
+    fit : Fit
+    table, priors : pandas.DataFrame
+        As from `Fit.summary` and `Fit.priors`.
+    interval : float
+        Probability of the table's intervals.
+    per_sd : bool
+        Whether slopes are for one SD of the moderator.
+    """
+    share = words.level_of(interval)
+    keys = ["outcome", "quantity", "level"]
+    prior = {tuple(row[key] for key in keys): words.prior(row) for row in priors.to_dict("records")}
+    found = []
+    for outcome, own in table.groupby("outcome", sort=False):
+        rows = []
+        for row in own.to_dict("records"):
+            digits = decimals(row["sd"], row["mean"])
+            rows.append(
+                {
+                    **named(fit, row),
+                    "Unit": words.unit(fit.study, row["quantity"], per_sd=per_sd),
+                    "Mean": number(row["mean"], digits),
+                    "SD": number(row["sd"], digits),
+                    f"{share} interval": words.interval(row["lower"], row["upper"], digits),
+                    "P(> 0)": words.chance(row["prob_positive"]),
+                    "ESS": number(min(row["ess_bulk"], row["ess_tail"]), 0),
+                    "R-hat": number(row["r_hat"], 3),
+                    "Prior": prior.get(tuple(row[key] for key in keys), ""),
+                }
+            )
+        found.append(
+            Sheet(
+                f"results_{outcome}",
+                words.headed(fit, str(outcome)),
+                rows,
+                f"{share} equal-tailed intervals.",
+                own,
+                heads=2,
+                fewest=5,
+                paper=["Unit"],
+                subject=str(outcome),
+            )
+        )
+    return found
+
+
+def summary_legend(fit: Fit, *, per_sd: bool = False, at: float | None = None) -> list[str]:
+    """What the columns of the tidy table are, and where arms are compared.
+
+    Parameters
+    ----------
+    fit : Fit
+    per_sd : bool
+    at : float, optional
+        The alliance that was named.
+    """
+    unit = words.SLOPE.format(unit="SD" if per_sd else "point", moderator=fit.study.moderator.label)
+    return [
+        f"Moderator slopes and interactions: {unit}.",
+        f"{places_in_words(fit, at)} Intercept, therapist SD and ICC likewise.",
+        "Posterior means and equal-tailed intervals. P(> 0): posterior probability that the "
+        "quantity is above zero; for an outcome on which lower scores are better, above zero is "
+        "worse. ESS: the smaller of the effective numbers of draws in the bulk and in the tails.",
+    ]
+
+
+PRIORS_LEGEND = "N(mean, SD): normal; half-N(scale): half-normal."
+
+
+def priors(fit: Fit, table: pd.DataFrame) -> Sheet:
+    """The priors on the outcomes' own scales, an outcome beside the other.
+
+    Parameters
+    ----------
+    fit : Fit
+    table : pandas.DataFrame
+        As from `Fit.priors`, or its rows of some outcomes.
+    """
+    outcomes = [str(name) for name in dict.fromkeys(table["outcome"])]
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for row in table.to_dict("records"):
+        key = (row["quantity"], row["level"])
+        # A column for each outcome, though the first rows may not be of all
+        own = rows.setdefault(key, {**named(fit, row)} | dict.fromkeys(_labels(fit, outcomes), ""))
+        own[words.label(fit.study, row["outcome"])] = words.prior(row)
+    return Sheet(
+        "priors",
+        "Priors",
+        list(rows.values()),
+        f"In points of each outcome; slopes for one point of {fit.study.moderator.name}.",
+        table,
+        heads=2,
+    )
+
+
+def _labels(fit: Fit, outcomes: Sequence[str]) -> list[str]:
+    return [words.label(fit.study, outcome) for outcome in outcomes]
+
+
+COMPARED = ("moderator_slope", "arm_contrast", "interaction")
+
+
+def compared_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """Slopes, contrasts and interactions of a comparison, and what was published.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As from `inference.published.comparison.compare`.
+    """
+    overall = (table["quantity"] != "moderator_slope") | (table["level"] == AVERAGE)
+    shown = (table["quantity"].isin(COMPARED) & overall) | table["claim"].notna()
+    return table[shown].rename(columns={"posterior_mean": "posterior_estimate"})
+
+
+def comparison(fit: Fit, table: pd.DataFrame, *, interval: float) -> list[Sheet]:
+    """Published, refitted and posterior estimates side by side, by outcome.
+
+    Parameters
+    ----------
+    fit : Fit
+    table : pandas.DataFrame
+        As from `inference.published.comparison.compare`.
+    interval : float
+        Probability of the table's intervals.
+    """
+    share, published = words.level_of(interval), bool(table["claim"].notna().any())
+    rows = compared_rows(table)
+    sources = {
+        source: head
+        for source, head in words.SOURCES.items()
+        if f"{source}_estimate" in rows and (source != "published" or published)
+    }
+    found = []
+    for outcome, own in rows.groupby("outcome", sort=False):
+        cells = []
+        for row in own.to_dict("records"):
+            shown = {**named(fit, row)}
+            shown |= {head: _estimate(row, source) for source, head in sources.items()}
+            if published:
+                claim = row["claim"] if isinstance(row["claim"], str) else ""
+                shown["Published"] = shown["Published"] or claim
+                shown["Verdict"] = row["verdict"] if isinstance(row["verdict"], str) else ""
+            cells.append(shown | {"P(> 0)": words.chance(row["prob_positive"])})
+        what = "published and refitted" if published else "refitted"
+        found.append(
+            Sheet(
+                f"comparison_{outcome}",
+                f"{words.headed(fit, str(outcome))}: {what}",
+                cells,
+                f"Estimates with {share} intervals{' (published: as printed)' * published} in "
+                f"points; slopes and interactions for one point of {fit.study.moderator.name}.",
+                table[table["outcome"] == outcome],
+                heads=2,
+                fewest=5,
+                stack=list(sources.values()),
+                subject=str(outcome),
+            )
+        )
+    return found
+
+
+def _estimate(row: Mapping[Any, Any], source: str) -> str:
+    value, lower, upper = (row[f"{source}_{name}"] for name in ("estimate", "lower", "upper"))
+    # As many digits as the posterior has, and at least one of an interval of its own
+    spread = row["posterior_sd"]
+    digits = max(decimals(spread), shared_decimals([spread, (upper - lower) / 4]))
+    return words.estimate(value, lower, upper, digits)
+
+
+def refit_notes(fit: Fit, table: pd.DataFrame) -> list[str]:
+    """What befell the refits, by outcome."""
+    return [
+        f"{words.label(fit.study, str(outcome))}: {note.rstrip('.')}."
+        for outcome, notes in table.groupby("outcome", sort=False)["refit_note"]
+        for note in dict.fromkeys(notes)
+        if note
+    ]
+
+
+def comparison_legend(fit: Fit, table: pd.DataFrame, *, at: float | None = None) -> list[str]:
+    """What is compared, where, and what its verdicts mean.
+
+    Parameters
+    ----------
+    fit : Fit
+    table : pandas.DataFrame
+        As for `comparison`.
+    at : float, optional
+        The alliance that was named for the contrasts of arms.
+    """
+    published = bool(table["claim"].notna().any())
+    return [
+        "OLS: ordinary least squares with all interactions of the arms; OLS, main effects: without "
+        "them; REML: the linear mixed model with the posterior's therapist effects."
+        + " Published numbers are turned to later arm minus earlier arm."
+        * published,
+        words.sentences([*comparison_places(fit, at), *refit_words(table)]),
+        *(VERDICTS if published else ()),
+    ]
+
+
+VERDICTS = (
+    "undetermined: the interval includes zero, or overlaps the published one without holding its "
+    "estimate; it shows neither presence nor absence.",
+    "Published and posterior intervals of the same patients share their chance: that they overlap "
+    "is no sign of agreement.",
+)
+
+
+def beside(runs: Mapping[str, Fit], table: pd.DataFrame, *, interval: float) -> list[Sheet]:
+    """The quantities of several runs side by side, by outcome.
+
+    Parameters
+    ----------
+    runs : mapping of str to Fit
+    table : pandas.DataFrame
+        As from `inference.runs.beside.runs_beside`.
+    interval : float
+        Probability of the table's intervals.
+    """
+    found = []
+    for outcome, own in table.groupby("outcome", sort=False):
+        # The first run that has the outcome gives its scale and number of patients
+        shared = next(
+            fit
+            for fit in runs.values()
+            if outcome in fit.outcomes or (outcome == JOINT and fit.shared is not None)
+        )
+        rows = []
+        for row in own.to_dict("records"):
+            cells = {**named(shared, row)}
+            for name in runs:
+                mean, sd, lower, upper = (
+                    row[f"{name}_{each}"] for each in ("mean", "sd", "lower", "upper")
+                )
+                cells[name] = words.estimate(mean, lower, upper, decimals(sd, mean))
+            rows.append(cells)
+        found.append(
+            Sheet(
+                f"beside_{outcome}",
+                f"{words.headed(shared, str(outcome))}: runs side by side",
+                rows,
+                f"Posterior means and {words.level_of(interval)} equal-tailed intervals.",
+                own,
+                heads=2,
+                subject=str(outcome),
+            )
+        )
+    return found
+
+
+def beside_legend(runs: Mapping[str, Fit], *, at: float | None = None) -> list[str]:
+    """Where the arms of each run are compared.
+
+    Parameters
+    ----------
+    runs : mapping of str to Fit
+    at : float, optional
+        The alliance that was named.
+    """
+    places = {name: places_in_words(fit, at) for name, fit in runs.items()}
+    if len(set(places.values())) == 1:
+        return [next(iter(places.values()))]
+    told = [f"{name}: {place[0].lower()}{place[1:]}" for name, place in places.items()]
+    return [*told, *(["`at` compares the arms of all runs at one alliance."] if at is None else [])]
+
+
+def flow(study: Study, table: pd.DataFrame) -> Sheet:
+    """How many patients are analysed and left out, an outcome beside the other.
+
+    Parameters
+    ----------
+    study : Study
+    table : pandas.DataFrame
+        As `data_prep.trial.trial.Trial.flow`, a row for each outcome.
+    """
+    counts = table.set_index("outcome")
+    names = [name for name in words.FLOW if name in counts]
+    rows = [
+        {
+            "Patients": words.FLOW[name].format(moderator=study.moderator.name),
+            **{words.label(study, str(k)): str(counts.loc[k, name]) for k in counts.index},
+        }
+        for name in names
+    ]
+    breaks = [k for k, name in enumerate(names) if name == "without_followup"]
+    return Sheet("flow", "Number of patients, by outcome", rows, "", table, breaks=breaks)

@@ -1,0 +1,443 @@
+"""One vocabulary: what quantities, outcomes, arms, levels and checks are called where people read.
+
+Terminal, report, exports and figures take their words from here; codes stay in CSV and JSON.
+Standard terms, and the words to avoid, are in `docs/glossary.md`. Numbers get their digits from
+`inference.digits`; a missing one is no text at all, and each renderer shows that as it can.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from alliance.data_prep.levels import (
+    AVERAGE,
+    BETWEEN,
+    RESERVED,
+    WITHIN,
+    contrast_names,
+    contrast_words,
+    slope_names,
+)
+from alliance.data_prep.study.description import Outcome, Study
+from alliance.diagnostics.sheet import Cell, fitting
+from alliance.inference.digits import figures, number
+from alliance.models.spec import JOINT
+
+if TYPE_CHECKING:
+    from alliance.inference.runs.fit import Fit
+
+# Parts of names that are no words
+ABBREVIATED = {
+    "sd": "SD",
+    "icc": "ICC",
+    "ess": "ESS",
+    "mcse": "MCSE",
+    "ebfmi": "E-BFMI",
+    "loo": "LOO",
+    "pareto": "Pareto",
+}
+# Names that are no sequence of words
+NAMED = {
+    "r_hat": "R-hat",
+    "ess_bulk": "bulk ESS",
+    "ess_tail": "tail ESS",
+    "loo_pit": "LOO-PIT",
+    "student_t": "Student-t",
+    "beta_binomial": "beta-binomial",
+    "gaussian": "Gaussian",
+}
+LEVELS = {
+    AVERAGE: "average over arms",
+    WITHIN: "within therapists",
+    BETWEEN: "between therapists",
+}
+SLOPE = "points for one {unit} of {moderator}"
+UNITS = {
+    "moderator_slope": SLOPE,
+    "interaction": SLOPE,
+    "interaction_between": SLOPE,
+    "contextual_effect": SLOPE,
+    "therapist_slope": SLOPE,
+    "therapist_slope_sd": SLOPE,
+    "therapist_icc": "share of variance",
+    "therapist_share": "share of variance",
+    "therapist_mean_reliability": "share of variance",
+    "baseline_slope": "points for one point of the baseline",
+    "covariate_slope": "points for one unit",
+    "degrees_of_freedom": "number",
+    "pooled_moderator_slope": "SDs of benefit for one SD of {moderator}",
+    "moderator_slope_spread": "SDs of benefit for one SD of {moderator}",
+}
+# Where estimates of the same quantity come from
+SOURCES = {
+    "published": "Published",
+    "ols_main": "OLS, main effects",
+    "ols": "OLS",
+    "ols_robust": "OLS, robust",
+    "reml": "REML",
+    "posterior": "Posterior",
+}
+# How much therapists differ
+SPREADS = {
+    "therapist_share": "Share of the outcome's variance between therapists",
+    "alliance_sd_between": "SD of the {moderator} between therapists",
+    "alliance_sd_within": "SD of the {moderator} within therapists",
+    "alliance_share": "Share of the {moderator}'s variance between therapists",
+}
+# Columns of the flow counts
+FLOW = {
+    "rows_read": "Rows in the data file",
+    "without_arm": "Left out: no arm",
+    "without_therapist": "Left out: no therapist",
+    "without_alliance": "Left out: no {moderator}",
+    "without_covariate": "Left out: no covariate",
+    "without_baseline": "Left out: no baseline",
+    "without_followup": "Left out: no follow-up",
+    "without_other_outcome": "Left out: another outcome missing",
+    "analysed": "Analysed",
+    "alliance_imputed": "Of these with imputed {moderator}",
+}
+CAUTION = "an interval that includes zero does not show that there is no effect"
+SIMULATED = "SIMULATED"
+EXTRAPOLATED = "*"  # beside a value outside what was observed
+
+
+# Numbers -----------------------------------------------------------------------------------------
+
+
+def interval(lower: float, upper: float, digits: int) -> str:
+    """An interval's limits; nothing where one is missing.
+
+    Examples
+    --------
+    >>> interval(-0.5, 1.25, 2)
+    '-0.50 to 1.25'
+    """
+    if math.isnan(lower) or math.isnan(upper):
+        return ""
+    return f"{number(lower, digits)} to {number(upper, digits)}"
+
+
+def estimate(value: float, lower: float, upper: float, digits: int) -> str:
+    """A number with its interval in brackets.
+
+    Examples
+    --------
+    >>> estimate(1.0, -0.5, 2.5, 1), estimate(1.0, float("nan"), 2.5, 1)
+    ('1.0 (-0.5 to 2.5)', '1.0')
+    """
+    told, span = number(value, digits), interval(lower, upper, digits)
+    return f"{told} ({span})" if told and span else told
+
+
+def chance(value: float | None) -> str:
+    """A probability, never rounded to 0 or 1.
+
+    Examples
+    --------
+    >>> chance(0.25), chance(0.99999), chance(0.0002), chance(float("nan"))
+    ('0.250', '> 0.999', '< 0.001', '')
+    """
+    if value is None or not math.isfinite(value):
+        return ""
+    return "> 0.999" if value >= 0.9995 else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def percent(share: float | None, decimals: int = 0) -> str:
+    """A share as per cent; nothing where it is missing.
+
+    Examples
+    --------
+    >>> percent(0.95), percent(0.0123, 1)
+    ('95%', '1.2%')
+    """
+    return "" if share is None or math.isnan(share) else f"{100 * share:.{decimals}f}%"
+
+
+def level_of(probability: float) -> str:
+    """The probability of an interval: ``95%``.
+
+    Examples
+    --------
+    >>> level_of(0.95), level_of(0.999)
+    ('95%', '99.9%')
+    """
+    return f"{100 * probability:g}%"
+
+
+def counted(count: int, noun: str) -> str:
+    """A number before its noun, in the singular or plural.
+
+    Examples
+    --------
+    >>> counted(1, "check"), counted(3, "data set")
+    ('1 check', '3 data sets')
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def rough(value: float | None, digits: int = 3) -> str:
+    """A number to so many significant digits; nothing where it is missing or infinite.
+
+    Examples
+    --------
+    >>> rough(0.012345), rough(float("inf"))
+    ('0.0123', '')
+    """
+    return "" if value is None or not math.isfinite(value) else figures(value, digits)
+
+
+# Names -------------------------------------------------------------------------------------------
+
+
+def plain(name: str) -> str:
+    """The name of a quantity, a check or a family as words.
+
+    Examples
+    --------
+    >>> plain("therapist_slope_sd"), plain("r_hat"), plain("student_t")
+    ('therapist slope SD', 'R-hat', 'Student-t')
+    """
+    if name in NAMED:
+        return NAMED[name]
+    return " ".join(ABBREVIATED.get(part, part) for part in name.split("_"))
+
+
+def level(study: Study, name: str) -> str:
+    """A level of the tidy table as people read it: arms by their labels.
+
+    Parameters
+    ----------
+    study : Study
+    name : str
+        As in the tables: the code of an arm, a contrast of two, or another level.
+
+    Returns
+    -------
+    str
+        A `Cell` that keeps the name as its code, and is short by the arms' codes.
+    """
+    if not name:
+        return ""
+    text, short = _levels(study).get(name, (name, name))
+    return Cell(text, short=short, code=name)
+
+
+def _levels(study: Study) -> dict[str, tuple[str, str]]:
+    """What levels are called: by the labels of arms, and in short by their codes."""
+    codes, labels = tuple(study.arms), list(study.arms.values())
+    shorts = contrast_words(codes)
+    contrasts = contrast_names(codes)
+    told = {code: (label, code) for code, label in study.arms.items()}
+    told |= {
+        name: (label, code)
+        for name, label, code in zip(slope_names(codes), labels, codes, strict=True)
+    }
+    told |= {
+        name: (f"{labels[later]} minus {labels[earlier]}", shorts[name])
+        for (later, earlier), name in contrasts.items()
+    }
+    # An arm whose code is one of these stands in quotes where slopes are named
+    return told | {name: (LEVELS[name], name) for name in RESERVED}
+
+
+def quantity_and_level(study: Study, quantity: str, name: str) -> str:
+    """A quantity with its level in one text.
+
+    Parameters
+    ----------
+    study : Study
+    quantity, name : str
+    """
+    if not name:
+        return plain(quantity)
+    own = level(study, name)
+    return Cell(
+        f"{plain(quantity)}, {own}",
+        short=f"{plain(quantity)}, {fitting(own, 0)}",
+        code=f"{plain(quantity)} {name}",
+    )
+
+
+def row_names(study: Study, labels: Iterable[tuple[str, str]], room: int = 44) -> list[str]:
+    """Quantities with their levels, by the codes of arms where their labels are long.
+
+    Parameters
+    ----------
+    study : Study
+    labels : iterable of (str, str)
+        Quantity and level.
+    room : int
+        Characters.
+    """
+    return [fitting(quantity_and_level(study, *label), room) for label in labels]
+
+
+def unit(study: Study, quantity: str, *, per_sd: bool = False) -> str:
+    """What a quantity of the tidy table is counted in.
+
+    Parameters
+    ----------
+    study : Study
+    quantity : str
+    per_sd : bool
+        Whether slopes are for one SD of the moderator.
+    """
+    if "correlation" in quantity:
+        return "correlation"
+    told = UNITS.get(quantity, "points")
+    return told.format(unit="SD" if per_sd else "point", moderator=study.moderator.name)
+
+
+def scale(outcome: Outcome) -> str:
+    """An outcome's range and direction.
+
+    Parameters
+    ----------
+    outcome : Outcome
+    """
+    low, high = outcome.range
+    return f"{figures(low)} to {figures(high)} points, {outcome.better} is better"
+
+
+def label(study: Study, outcome: str) -> str:
+    """An outcome's label; what the outcomes of a joint model share has its own.
+
+    Parameters
+    ----------
+    study : Study
+    outcome : str
+    """
+    if outcome == JOINT:
+        return "Shared by the outcomes"
+    own = study.outcomes[outcome].label
+    same = sum(each.label == own for each in study.outcomes.values())
+    return own if same == 1 else f"{own} ({outcome})"
+
+
+def outcome(study: Study, name: str) -> Cell:
+    """An outcome's label, in short its code.
+
+    Parameters
+    ----------
+    study : Study
+    name : str
+    """
+    return Cell(label(study, name), short=name, code=name)
+
+
+def patients(fit: Fit, outcome: str) -> int:
+    """Number of analysed patients.
+
+    Parameters
+    ----------
+    fit : Fit
+    outcome : str
+    """
+    if outcome == JOINT:
+        return int(fit.manifest[JOINT]["patients"])
+    counts = dict(zip(fit.flow["outcome"], fit.flow["analysed"], strict=True))
+    return int(counts[outcome])
+
+
+def headed(fit: Fit, outcome: str) -> str:
+    """An outcome's label, scale and number of patients.
+
+    Parameters
+    ----------
+    fit : Fit
+    outcome : str
+    """
+    told = f"n = {patients(fit, outcome)} patients"
+    if outcome == JOINT:
+        return (
+            f"{label(fit.study, outcome)} ({told}; slopes in SDs of benefit for one SD of the "
+            f"{fit.study.moderator.name}, correlations of the scores as they are)"
+        )
+    return f"{label(fit.study, outcome)} ({scale(fit.study.outcomes[outcome])}; {told})"
+
+
+def with_patients(study: Study, outcome: str, count: int, about: str = "") -> str:
+    """An outcome's label and number of patients, as figures have them above their panels.
+
+    Parameters
+    ----------
+    study : Study
+    outcome : str
+    count : int
+    about : str
+        What else stands in the brackets.
+    """
+    return f"{study.outcomes[outcome].label} (n = {count}{about})"
+
+
+def arms(study: Study) -> str:
+    """Codes of the arms with their labels.
+
+    Parameters
+    ----------
+    study : Study
+    """
+    return ", ".join(f"{code} = {label}" for code, label in study.arms.items())
+
+
+def prior(row: Mapping[Any, Any]) -> str:
+    """A prior of the table `Fit.priors`: N(mean, SD), or half-N(scale).
+
+    Parameters
+    ----------
+    row : mapping
+    """
+    spread = figures(row["scale"], 2)
+    if row["distribution"] == "half-normal":
+        return f"half-N({spread})"
+    return f"N({figures(row['location'], 2)}, {spread})"
+
+
+def therapist(name: str) -> str:
+    """A therapist of whom something is said: named, average, or drawn anew.
+
+    Examples
+    --------
+    >>> therapist("average"), therapist("T07")
+    ('an average therapist, whose effects are zero', 'therapist T07')
+    """
+    articles = {
+        "average": "an average therapist, whose effects are zero",
+        "new": "a new therapist, drawn for each draw of the posterior",
+    }
+    return articles.get(name, f"therapist {name}")
+
+
+def by(points: float) -> str:
+    """The heading of a chance: of being better by so many points.
+
+    Examples
+    --------
+    >>> by(5)
+    'P(by 5)'
+    """
+    return f"P(by {points:g})"
+
+
+def sentences(told: Iterable[str]) -> str:
+    """What there is to tell, as running text."""
+    return " ".join(text for text in told if text)
+
+
+def among(lines: Sequence[str | None]) -> list[str]:
+    """The lines that say something."""
+    return [line for line in lines if line]
+
+
+def of_one_patient(therapist: str, single: bool) -> str:
+    """A therapist's code; of one with a single patient it says so.
+
+    Parameters
+    ----------
+    therapist : str
+    single : bool
+    """
+    return f"{therapist} (one patient)" if single else therapist
