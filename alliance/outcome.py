@@ -417,7 +417,12 @@ class FittedOutcome:
         )
 
     def therapists(
-        self, *, at: float | None = None, interval: float = 0.95, extrapolate: bool = False
+        self,
+        *,
+        at: float | None = None,
+        interval: float = 0.95,
+        hide_single: bool = False,
+        extrapolate: bool = False,
     ) -> Answer:
         """Compare the therapists: effects, ranks, share of variance, differences in the alliance.
 
@@ -426,6 +431,8 @@ class FittedOutcome:
         at : float, optional
             The alliance at which they are compared, as slopes may vary; its mean by default.
         interval : float
+        hide_single : bool
+            Leave out therapists of one patient: what is said of them is said of the patient.
         extrapolate : bool
         """
         from alliance.diagnostics.figures.therapist_figure import therapist_figure
@@ -433,7 +440,13 @@ class FittedOutcome:
         from alliance.inference.answers.therapists import therapists
 
         fit = self.run.fit
-        found = therapists(self.posterior, alliance=at, interval=interval, extrapolate=extrapolate)
+        found = therapists(
+            self.posterior,
+            alliance=at,
+            interval=interval,
+            hide_single=hide_single,
+            extrapolate=extrapolate,
+        )
         return Answer(
             titled(fit.study, f"Therapists, {self.name}", interval),
             found.table,

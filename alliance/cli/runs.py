@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from alliance.cli import screen
+from alliance.cli.files import asked
 from alliance.cli.options import Settings
 from alliance.data_prep.errors import InputError
 
@@ -80,7 +81,7 @@ def load_run(
     from alliance.inference.runs.run_folder import load_fit
 
     described = None if study is None else read_study(find_study(study))
-    fitted = load_fit(run, study=described, data=data)
+    fitted = load_fit(run, study=described, data=data, accept_changed=asked("accept_changed"))
     for difference in fitted.differences:
         screen.note(difference)
     if rows and fitted.rowless:

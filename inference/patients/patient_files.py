@@ -16,6 +16,7 @@ from alliance.data_prep.tables.missing_values import without_declared
 from alliance.data_prep.tables.readers import read_table
 from alliance.data_prep.tables.roles import study_columns
 from alliance.data_prep.trial.items import score_items
+from alliance.data_prep.trial.validation import unknown_header
 from alliance.inference.estimands.compared_at import mean_alliance
 from alliance.inference.patients.asked_patients import (
     AskedPatients,
@@ -225,6 +226,8 @@ class _Reader:
         needed += [] if baseline is None else [baseline]
         needed += study.covariates
         known = list(self.frame.columns)
+        self.problems += unknown_header(study_columns(study), known, self.source)
+        self.finish()
         for column in dict.fromkeys(needed):
             if known.count(column) != 1:
                 rule = "the column is not in the file"
