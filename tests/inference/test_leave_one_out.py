@@ -195,7 +195,7 @@ def test_differences_are_those_of_arviz() -> None:
     found = compare_loo({name: each["function"] for name, each in fits.items()})
     results = {
         name: loo(
-            with_log_likelihood(fit.trees["function"], patient_log_likelihood(fit["function"])),
+            with_log_likelihood(fit["function"].draws, patient_log_likelihood(fit["function"])),
             pointwise=True,
         )
         for name, fit in fits.items()
@@ -217,7 +217,7 @@ def test_differences_are_those_of_arviz() -> None:
 def test_whole_scores_have_the_normal_probability_of_their_interval() -> None:
     fit = fit_with("gpe", family="gaussian")
     found = leave_one_out(fit["gpe"])
-    whole = of_whole_scores(fit, found)
+    whole = of_whole_scores(fit["gpe"], found)
     design, rows = fit.design("gpe"), fit["gpe"].rows
     mean, unit = design.scaling.outcome
     for k in (0, 20):
@@ -250,7 +250,7 @@ def test_scores_that_are_not_whole_are_refused() -> None:
     tree["observed_data"] = xr.DataTree(tree["observed_data"].dataset + 0.25)
     other = replace(fit, trees={"gpe": tree})
     with pytest.raises(InputError, match="not whole numbers"):
-        of_whole_scores(other, leave_one_out(other["gpe"]))
+        of_whole_scores(other["gpe"], leave_one_out(other["gpe"]))
 
 
 def with_patients(fit: Fit, **changes: np.ndarray) -> Fit:
@@ -288,7 +288,7 @@ def test_a_joint_model_is_refused() -> None:
     joint = replace(fit_with(), shared=xr.DataTree())
     for ask in (leave_one_out, leave_therapist_out, loo_pit):
         with pytest.raises(InputError, match="joint model") as raised:
-            ask(joint, "function")
+            ask(joint["function"])
         assert "without `joint`" in str(raised.value)
 
 
