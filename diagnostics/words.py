@@ -227,18 +227,15 @@ def level(study: Study, name: str) -> str:
 
 def _levels(study: Study) -> dict[str, tuple[str, str]]:
     """What levels are called: by the labels of arms, and in short by their codes."""
-    codes, labels = tuple(study.arms), list(study.arms.values())
-    shorts = contrast_words(codes)
-    contrasts = contrast_names(codes)
+    codes, labels = tuple(study.arms), tuple(study.arms.values())
+    shorts, words = contrast_words(codes), contrast_words(labels)  # no two of them alike
+    contrasts, named = contrast_names(codes), contrast_names(labels)
     told = {code: (label, code) for code, label in study.arms.items()}
     told |= {
         name: (label, code)
         for name, label, code in zip(slope_names(codes), labels, codes, strict=True)
     }
-    told |= {
-        name: (f"{labels[later]} minus {labels[earlier]}", shorts[name])
-        for (later, earlier), name in contrasts.items()
-    }
+    told |= {name: (words[named[pair]], shorts[name]) for pair, name in contrasts.items()}
     # An arm whose code is one of these stands in quotes where slopes are named
     return told | {name: (LEVELS[name], name) for name in RESERVED}
 

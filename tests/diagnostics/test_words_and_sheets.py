@@ -68,6 +68,15 @@ def test_arms_are_read_by_their_labels_and_kept_by_their_codes() -> None:
     assert code(both) == f"interaction {second}-{first}"
 
 
+def test_contrasts_of_labels_that_look_alike_are_told_apart() -> None:
+    """``A`` minus ``B minus C`` is another contrast than ``A minus B`` minus ``C``."""
+    study = example_fit().study
+    arms = {"1": "A", "2": "B minus C", "3": "A minus B", "4": "C"}
+    study = study.model_copy(update={"arms": arms})
+    told = [words.level(study, name) for name in ("1-2", "3-4")]
+    assert told == ['"A" minus "B minus C"', '"A minus B" minus "C"']
+
+
 def test_minus_signs_stand_before_negative_numbers_alone() -> None:
     told = "-0.5 (-1 to -0.2) of A-B, pages 1282-1291, 10.1007/s11222-023-10366-5, 2e-9, x --at 5"
     minus = "\N{MINUS SIGN}"
