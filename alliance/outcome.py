@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from alliance.inference.answers.effects import ArmCurves
     from alliance.inference.leaving_out.leave_one_out import By
     from alliance.inference.leaving_out.leave_therapist_out import Refits
-    from alliance.inference.patients.asked_patients import AskedPatients
     from alliance.inference.posterior import Posterior
     from alliance.inference.runs.fit import Fit
     from alliance.run import Run
@@ -203,14 +202,16 @@ class FittedOutcome:
             One row for each patient in each arm; `Predictions.chance` adds chances.
         """
         fit = self.run.fit
-        given = {name: listed(value) for name, value in (covariate or {}).items()}
-        asked = self._patients(
-            listed(alliance) or None,
-            listed(baseline) or None,
-            given,
-            patients,
-            average_over,
-            extrapolate,
+        from alliance.inference.patients.patient_files import patients_asked_about
+
+        asked = patients_asked_about(
+            self.posterior,
+            alliance=listed(alliance) or None,
+            baseline=listed(baseline) or None,
+            covariate={name: listed(value) for name, value in (covariate or {}).items()},
+            patients=patients,
+            average_over=average_over,
+            extrapolate=extrapolate,
         )
         shared: dict[str, Any] = {"arms": listed(arm), "interval": interval}
 
@@ -416,7 +417,12 @@ class FittedOutcome:
         )
 
     def therapists(
-        self, *, at: float | None = None, interval: float = 0.95, extrapolate: bool = False
+        self,
+        *,
+        at: float | None = None,
+        interval: float = 0.95,
+        hide_single: bool = False,
+        extrapolate: bool = False,
     ) -> Answer:
         """Compare the therapists: effects, ranks, share of variance, differences in the alliance.
 
@@ -425,6 +431,8 @@ class FittedOutcome:
         at : float, optional
             The alliance at which they are compared, as slopes may vary; its mean by default.
         interval : float
+        hide_single : bool
+            Leave out therapists of one patient: what is said of them is said of the patient.
         extrapolate : bool
         """
         from alliance.diagnostics.figures.therapist_figure import therapist_figure
@@ -432,7 +440,13 @@ class FittedOutcome:
         from alliance.inference.answers.therapists import therapists
 
         fit = self.run.fit
-        found = therapists(self.posterior, alliance=at, interval=interval, extrapolate=extrapolate)
+        found = therapists(
+            self.posterior,
+            alliance=at,
+            interval=interval,
+            hide_single=hide_single,
+            extrapolate=extrapolate,
+        )
         return Answer(
             titled(fit.study, f"Therapists, {self.name}", interval),
             found.table,
@@ -563,44 +577,6 @@ class FittedOutcome:
             _read=found.read,
             _drawn=found.draw,
         )
-
-    def _patients(
-        self,
-        alliance: list[float] | None,
-        baseline: list[float] | None,
-        covariates: dict[str, list[Any]],
-        patients: Data | None,
-        average_over: str | None,
-        extrapolate: bool,
-    ) -> AskedPatients:
-        """Whom a prediction is about: the trial's patients, those of a table, or a grid."""
-        from alliance.inference.patients import asked_patients as asking
-        from alliance.inference.patients.patient_files import patients_from_file
-
-        own = patients is not None or average_over == "trial"
-        if own and (baseline or covariates or (patients is not None and average_over == "trial")):
-            given = "baseline" if baseline else "covariate" if covariates else "patients"
-            where = 'average_over="trial"' if average_over == "trial" else "patients"
-            raise InputError(
-                f"{given} does not go with {where}: these patients bring their own.",
-                "Leave one of the two out; alliance alone may replace what they bring.",
-            )
-        fitted, far = self.posterior, extrapolate
-        if average_over == "trial":
-            return asking.trial_patients(fitted, alliance=alliance, extrapolate=far)
-        if patients is None:
-            return asking.patient_grid(
-                fitted,
-                alliance=alliance,
-                baseline=baseline,
-                covariates=covariates,
-                extrapolate=far,
-            )
-        named = alliance is not None
-        asked = patients_from_file(fitted, patients, alliance_named=named, extrapolate=far)
-        if alliance is None:
-            return asked
-        return asking.with_alliance(fitted, asked, alliance, extrapolate=far)
 
     def _thresholds(self, **named: Any) -> Thresholds:
         """What effects are held against: what is named, else what the study file says."""

@@ -249,6 +249,7 @@ class Run(Mapping[str, FittedOutcome]):
         interval: float = 0.95,
         at: float | None = None,
         extrapolate: bool = False,
+        hide_single: bool = False,
         overwrite: bool = False,
     ) -> Path:
         """Write the report: one HTML file to read, print and send.
@@ -261,6 +262,8 @@ class Run(Mapping[str, FittedOutcome]):
             A folder, for each table as CSV, Markdown and LaTeX.
         published, interval, at, extrapolate
             As of `compare`.
+        hide_single : bool
+            Leave out therapists of one patient: what a table says of them it says of a person.
         overwrite : bool
             Replace tables, or a file that is no report; an earlier report always is.
 
@@ -272,16 +275,17 @@ class Run(Mapping[str, FittedOutcome]):
         from alliance.diagnostics.report.contents import write_sections
         from alliance.diagnostics.report.exports import write_tables
         from alliance.diagnostics.report.material import Material
-        from alliance.diagnostics.report.page import report_html, require_writable
+        from alliance.diagnostics.report.page import report_html
         from alliance.inference.draws.quantiles import tails
         from alliance.inference.estimands.compared_at import require_place
-        from alliance.inference.runs.whole_files import write_whole
+        from alliance.inference.runs.whole_files import PAGE, require_output, write_whole
 
         tails(interval)  # refuses what is no probability
         for outcome in self:
             require_place(self.fit[outcome], at, extrapolate=extrapolate)
         place = self._report_path() if path is None else as_path(path)
-        require_writable(place, overwrite=overwrite and path is not None)
+        read = [] if published is None else [as_path(published)]
+        require_output(place, PAGE, overwrite=overwrite and path is not None, inputs=read)
         material = Material(
             self.fit,
             self.findings(published),
@@ -289,6 +293,7 @@ class Run(Mapping[str, FittedOutcome]):
             judged=self.checks,
             at=at,
             extrapolate=extrapolate,
+            hide_single=hide_single,
         )
         sections = write_sections(material)
         if tables is not None:  # first, since it may be refused

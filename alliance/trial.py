@@ -143,7 +143,7 @@ class Study:
             If the file cannot be read.
         """
         asked: dict[str, Any] = {"sample_therapists": sample_therapists, "seed": seed, "dask": dask}
-        return Trial(self, data, _read(self.description, data, **asked), asked)
+        return Trial(self, data, read_data(self.description, data, **asked), asked)
 
     def __repr__(self) -> str:
         told = self.description
@@ -646,19 +646,28 @@ def opened(study: Study | AnyPath) -> Study:
 _study = study  # parameters of the name hide the function
 
 
-def _read(
+def read_data(
     described: Description,
     data: Data,
     *,
-    sample_therapists: int | None,
-    seed: int,
-    dask: str | None,
+    sample_therapists: int | None = None,
+    seed: int = DEFAULT_SEED,
+    dask: str | None = None,
 ) -> Checked | Registry:
+    """A trial's data, however they come: one table, many files, or some therapists of many.
+
+    Parameters
+    ----------
+    described : alliance.data_prep.study.description.Study
+    data, sample_therapists, seed, dask
+        As of `Study.read`.
+    """
     if isinstance(data, pd.DataFrame) or not _many_files(as_path(data)):
         if sample_therapists is not None or dask is not None:
             name = "dask" if sample_therapists is None else "sample_therapists"
+            what = "a data frame" if isinstance(data, pd.DataFrame) else repr(str(as_path(data)))
             raise InputError(
-                f"{name} is for tables in many files, and this is one.",
+                f"`{name}` is for tables in many files, and {what} is one.",
                 "Leave it out, or name a folder or a pattern such as 'registry/*.parquet'.",
             )
         return load_trial(described, data)

@@ -11,6 +11,7 @@ an option of the command line, which turns them into its own: `therapist="none"`
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -27,6 +28,34 @@ PRINTED_PROBLEMS = 15  # what fits on a screen; `DataError.problems` holds all
 PRINTED_PER_KIND = 3  # of one rule in one column, so that one bad column does not hide the others
 
 
+# Control characters but tab and line break; marks that turn the direction of text, or that nobody
+# sees; halves of surrogate pairs. Joiners stay: Hindi and Persian are written with them.
+UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    "\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
+)
+
+
+def visible(text: str) -> str:
+    r"""The text with characters written out that steer a terminal or that nobody sees.
+
+    A cell, a label or a title may hold any character; what is printed of it only shows.
+
+    Examples
+    --------
+    >>> print(visible("a\x1b[31mb"), visible("l\u202er"), visible("\u03b1\u00e9"))
+    a\x1b[31mb l\u202er \u03b1\u00e9
+    """
+    return UNSEEN.sub(_written_out, text)
+
+
+def _written_out(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
 class InputError(Exception):
     """Something that was given is wrong.
 
@@ -41,9 +70,9 @@ class InputError(Exception):
     exit_code = 2
 
     def __init__(self, problem: str, remedy: str) -> None:
-        super().__init__(f"{problem} {remedy}")
-        self.problem = problem
-        self.remedy = remedy
+        self.problem = visible(problem)
+        self.remedy = visible(remedy)
+        super().__init__(f"{self.problem} {self.remedy}")
 
 
 def extra_package(name: str, extra: str, what: str) -> ModuleType:

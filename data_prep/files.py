@@ -13,11 +13,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alliance.data_prep.errors import InputError
+from alliance.data_prep.errors import InputError, visible
+from alliance.data_prep.partial_files import current_umask, write_partial
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 type AnyPath = str | os.PathLike[str]
 """How a caller of the Python interface may name a file or a folder."""
@@ -116,6 +122,48 @@ def first_of(places: Sequence[str]) -> str:
     shown = ", ".join(places[:NAMED_PLACES])
     more = len(places) - NAMED_PLACES
     return f"{shown} and {more} more" if more > 0 else shown
+
+
+# What a spreadsheet takes for a formula, unless it is a number.
+_COMPUTED = re.compile(r"[=+\-@\t\r]")
+_PLAIN_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]inf")
+
+
+def csv_text(table: pd.DataFrame) -> str:
+    r"""A table as CSV of which a spreadsheet computes nothing.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+
+    Returns
+    -------
+    str
+        Text cells and names of columns that begin as a formula does have an apostrophe before them,
+        and characters that steer a terminal are written out (`data_prep.errors.visible`); numbers
+        are as they are, written as text, too.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> csv_text(pd.DataFrame({"code": ["=1+1", "-2.5", "a"], "x": [-1, 2, 3]})).splitlines()
+    ['code,x', "'=1+1,-1", '-2.5,2', 'a,3']
+    """
+    from pandas.api.types import is_bool_dtype, is_numeric_dtype  # help does not wait for pandas
+
+    shown = table.copy(deep=False)
+    for position, kind in enumerate(table.dtypes):
+        if not (is_numeric_dtype(kind) or is_bool_dtype(kind)):
+            shown.isetitem(position, table.iloc[:, position].map(_as_text).array)
+    shown.columns = table.columns.map(_as_text)
+    return str(shown.to_csv(index=False, lineterminator="\n"))
+
+
+def _as_text(cell: object) -> object:
+    if not isinstance(cell, str):
+        return cell
+    computed = _COMPUTED.match(cell) and not _PLAIN_NUMBER.fullmatch(cell)
+    return visible(f"'{cell}" if computed else cell)
 
 
 LIST = "alliance-files.json"
@@ -237,13 +285,11 @@ def list_files(folder: Path, contents: Mapping[str, bytes]) -> Path:
     for name, content in contents.items():
         before = [digest(folder / name)] if (folder / name).is_file() else []
         kept[name] = list(dict.fromkeys([*before, hashlib.sha256(content).hexdigest()]))
-    path, partial = folder / LIST, folder / f".{LIST}.{os.getpid()}.partial"
-    try:
-        text = json.dumps({"format": _FORMAT, "files": kept}, indent=2, ensure_ascii=False)
-        partial.write_text(text + "\n", encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    path = folder / LIST
+    text = json.dumps({"format": _FORMAT, "files": kept}, indent=2, ensure_ascii=False)
+    partial = write_partial(path, f"{text}\n".encode())
+    partial.chmod(0o666 & ~current_umask())
+    partial.replace(path)
     return path
 
 

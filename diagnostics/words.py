@@ -430,3 +430,14 @@ def sentences(told: Iterable[str]) -> str:
 def among(lines: Sequence[str | None]) -> list[str]:
     """The lines that say something."""
     return [line for line in lines if line]
+
+
+def of_one_patient(therapist: str, single: bool) -> str:
+    """A therapist's code; of one with a single patient it says so.
+
+    Parameters
+    ----------
+    therapist : str
+    single : bool
+    """
+    return f"{therapist} (one patient)" if single else therapist

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import pytest
 
 from alliance.data_prep.errors import InputError
 from alliance.inference.runs.fit import Fit
-from alliance.inference.runs.run_folder import load_fit
+from alliance.inference.runs.run_folder import load_fit, own_digest
 
 BESIDE = {"flow.csv", "manifest.json", "study.toml", "summary.csv"}
 FILES = BESIDE | {"function.nc", "gpe.nc"}  # of a run of `made_fit`
@@ -46,13 +48,21 @@ def one_outcome(fit: Fit, **manifest: Any) -> Fit:
 
 def written(manifest: dict[str, Any]) -> dict[str, Any]:
     """A manifest without what the writing itself adds."""
-    added = ("format", "files", "compared_at")
+    added = ("format", "files", "compared_at", "manifest_sha256")
     return {key: value for key, value in manifest.items() if key not in added}
 
 
-def refused(path: Path) -> str:
+def edited(run: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Change a manifest as its own writer would have: with a digest that fits."""
+    manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
+    change(manifest)
+    manifest["manifest_sha256"] = own_digest(manifest)
+    (run / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+
+
+def refused(path: Path, *, accept_changed: bool = False) -> str:
     """What is said of a run that cannot be read."""
     with pytest.raises(InputError) as caught:
-        load_fit(path)
+        load_fit(path, accept_changed=accept_changed)
     assert caught.value.remedy
     return caught.value.problem

@@ -12,6 +12,15 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from alliance._version import __version__
+from alliance.cli.files import (
+    fault_of_machine,
+    leave_quietly,
+    open_outputs,
+    require_places,
+    say_of_caches,
+    tidy,
+    with_file_options,
+)
 from alliance.cli.options import with_model_options
 
 # The commands in the groups of the help, each with the module of `alliance.cli.commands` that holds
@@ -70,7 +79,7 @@ class _Commands(Mapping[str, TyperCommand]):
         function = _function(name)
         alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
         alone.command(name, cls=_Command, context_settings=HELP_OPTIONS)(
-            _guarded(with_model_options(function))
+            with_file_options(_guarded(with_model_options(function)))
         )
         made = typer.main.get_command(alone)
         assert isinstance(made, TyperCommand)
@@ -120,6 +129,10 @@ def _guarded(function: Callable[..., None]) -> Callable[..., None]:
 
         try:
             _import_quickly()
+            say_of_caches(screen.note)
+            for sentence in tidy(given):
+                screen.note(sentence)
+            require_places(given)
             function(**given)
         except DataError as error:
             screen.problems(error)
@@ -133,6 +146,11 @@ def _guarded(function: Callable[..., None]) -> Callable[..., None]:
         except KeyboardInterrupt:
             screen.error("Interrupted: no run was written.")
             raise typer.Exit(INTERRUPTED) from None
+        except (OSError, MemoryError) as error:
+            if isinstance(error, BrokenPipeError):  # whoever read the output has had enough
+                leave_quietly()
+            screen.error(fault_of_machine(error))
+            raise typer.Exit(2) from None
 
     return guarded
 
@@ -227,7 +245,10 @@ def _front(
 
 def main() -> None:
     """Run the command line."""
+    open_outputs()
     try:
         app()
+    except BrokenPipeError:
+        leave_quietly()
     finally:
         gc.freeze()  # or the end of the process looks at everything once more

@@ -55,6 +55,13 @@ AtOption = Annotated[
         "analysed patients.",
     ),
 ]
+HideSingleOption = Annotated[
+    bool,
+    typer.Option(
+        "--hide-single",
+        help="Leave out therapists with one patient: what is said of them is said of the patient.",
+    ),
+]
 ExtrapolateAtOption = Annotated[
     bool,
     typer.Option("--extrapolate", help="Allow an alliance that was not observed, and mark it."),

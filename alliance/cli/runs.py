@@ -5,13 +5,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from alliance.cli import screen
+from alliance.cli.files import asked
 from alliance.cli.options import Settings
 from alliance.data_prep.errors import InputError
 
@@ -81,7 +81,7 @@ def load_run(
     from alliance.inference.runs.run_folder import load_fit
 
     described = None if study is None else read_study(find_study(study))
-    fitted = load_fit(run, study=described, data=data)
+    fitted = load_fit(run, study=described, data=data, accept_changed=asked("accept_changed"))
     for difference in fitted.differences:
         screen.note(difference)
     if rows and fitted.rowless:
@@ -173,54 +173,12 @@ def load_data(
     -------
     Trial or Registry
     """
-    loaded: Trial | Registry
-    if data.is_file():
-        loaded = _one_table(study, data, sample, dask)
-    else:
-        loaded = _many_tables(study, data, sample, seed, dask)
+    from alliance.trial import read_data
+
+    loaded = read_data(study, data, sample_therapists=sample, seed=seed, dask=dask)
     for note in loaded.notes:
         screen.note(note)
     return loaded
-
-
-def _one_table(study: Study, data: Path, sample: int | None, dask: str | None) -> Trial:
-    from alliance.data_prep.trial.trial import load_trial
-
-    if sample is not None or dask is not None:
-        option = "--sample-therapists" if sample is not None else "--dask"
-        raise InputError(
-            f"{option} is for tables in many files, and {str(data)!r} is one.",
-            "Leave it out, or name a folder or a pattern such as 'registry/*.parquet'.",
-        )
-    return load_trial(study, data)
-
-
-def _many_tables(
-    study: Study, data: Path, sample: int | None, seed: int, dask: str | None
-) -> Trial | Registry:
-    from alliance.data_prep.registry.registry import (
-        is_registry,
-        load_registry,
-        sample_therapists,
-    )
-
-    if not is_registry(data):
-        return _one_table(study, data, sample, dask)
-    with _computing(dask) as compute:
-        if sample is None:
-            return load_registry(study, data, compute)
-        return sample_therapists(study, data, sample, seed, compute)
-
-
-@contextmanager
-def _computing(address: str | None) -> Iterator[Callable[[Any], Any] | None]:
-    if address is None:
-        yield None
-        return
-    from alliance.inference.many_fits.cluster import compute, open_cluster
-
-    with open_cluster(address) as client:
-        yield partial(compute, client)
 
 
 @contextmanager

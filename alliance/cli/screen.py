@@ -25,7 +25,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from alliance.data_prep.errors import DataError
+from alliance.cli.files import asked
+from alliance.data_prep.errors import UNSEEN, DataError, visible
+from alliance.data_prep.files import csv_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -142,7 +144,7 @@ class Screen(Console):
 
     def render_str(self, text: str, **options: Any) -> Text:
         """A text with its markup, as of `rich.console.Console`."""
-        return super().render_str(as_options(text), **options)
+        return super().render_str(visible(as_options(text)), **options)
 
 
 def out() -> Screen:
@@ -215,11 +217,12 @@ def frame(
     prose = {name: table[name].map(as_options, na_action="ignore") for name in PROSE & set(table)}
     table = table.assign(**prose)
     if table_format == "csv":
-        text = table.to_csv(index=False)
+        text = csv_text(table)
     else:
         finite = table.replace([math.inf, -math.inf], math.nan)  # strict JSON knows neither
         records = table.astype(object).where(finite.notna(), None).to_dict("records")
         text = json.dumps(records, indent=2, ensure_ascii=False) + "\n"
+        text = UNSEEN.sub(lambda found: json.dumps(found[0])[1:-1], text)  # JSON loses nothing
     sys.stdout.write(text)
 
 
@@ -233,7 +236,7 @@ def save(drawn: Any, path: Path) -> None:
     """
     from alliance.diagnostics.figures.comparison_figure import save_figure
 
-    missing = save_figure(drawn, path)
+    missing = save_figure(drawn, path, overwrite=asked("overwrite"))
     if missing:
         note(f"No installed font has {' '.join(missing)}: drawn as boxes. Install one that has.")
     say(f"Written: {path}")
@@ -399,7 +402,8 @@ def _table(sheet: Sheet, short: bool) -> Table:
 def _text(cell: Any, short: bool) -> str:
     from alliance.diagnostics.sheet import Cell
 
-    return cell.code if short and isinstance(cell, Cell) else str(cell)
+    coded = short and isinstance(cell, Cell) and len(cell.code) < len(cell)
+    return cell.code if coded else str(cell)
 
 
 def _marked(cell: str, short: bool) -> str:

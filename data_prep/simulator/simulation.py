@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.files import AnyPath, as_path, list_files, require_own_files
+from alliance.data_prep.partial_files import current_umask, write_partial
 from alliance.data_prep.simulator.inputs import (
     ARMS,
     OutcomeTruth,
@@ -440,12 +441,13 @@ def write_simulated(
     folder = csv_path.parent
     targets = tuple(folder / name for name in (*COMPANIONS, csv_path.name))
     require_own_files(folder, contents, overwrite=overwrite)
-    partial = {target: folder / f".{target.name}.{os.getpid()}.partial" for target in targets}
+    partial: dict[Path, Path] = {}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         try:
             for target in targets:
-                partial[target].write_bytes(contents[target.name])
+                partial[target] = write_partial(target, contents[target.name])
+                partial[target].chmod(0o666 & ~current_umask())
             list_files(folder, contents)
             for target in targets:
                 os.replace(partial[target], target)

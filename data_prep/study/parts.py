@@ -16,6 +16,8 @@ from pydantic_core import PydanticCustomError
 from alliance.data_prep.errors import InputError, nearest
 from alliance.data_prep.study.rules import Fault, moderator_faults
 
+SMALLEST, LARGEST = 1e-100, 1e100  # width of a range
+
 
 def _trimmed(text: str) -> str:
     if not text.strip() or text != text.strip():
@@ -26,6 +28,8 @@ def _trimmed(text: str) -> str:
 def _ordered(ends: tuple[float, float]) -> tuple[float, float]:
     if ends[0] >= ends[1]:
         raise PydanticCustomError("range_order", "ends out of order")
+    if not SMALLEST <= ends[1] - ends[0] <= LARGEST:  # their squares are computed with
+        raise PydanticCustomError("range_size", "too narrow or too wide")
     return ends
 
 

@@ -23,6 +23,22 @@ from alliance.data_prep.errors import nearest
 # Outcome names become file names (function.nc) and variable names (function_followup).
 OUTCOME_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
+# What an outcome cannot be called, in capitals or not: a run, its draws and its tables have files,
+# groups and quantities of these names, and Windows devices.
+_RESERVED = """
+joint manifest study published flow summary gate report run
+posterior sample_stats prior observed_data constant_data predictions predictions_constant_data
+log_likelihood log_prior moments therapist_summary
+intercept baseline_slope moderator_slope moderator_slope_spread pooled_moderator_slope
+arm_contrast interaction interaction_between covariate_slope contextual_effect
+therapist_sd therapist_slope_sd therapist_arm_sd therapist_icc therapist_mean_reliability
+therapist_correlation outcome_correlation residual_correlation residual_sd residual_scale
+degrees_of_freedom
+con prn aux nul com1 com2 com3 com4 com5 com6 com7 com8 com9
+lpt1 lpt2 lpt3 lpt4 lpt5 lpt6 lpt7 lpt8 lpt9
+"""
+RESERVED_NAMES = frozenset(_RESERVED.split())
+
 # A key that needs no quotes in TOML.
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -307,6 +323,14 @@ def _outcome_name_faults(name: str, spellings: dict[str, str]) -> list[Fault]:
                 "cannot be the name of a file and of a variable.",
                 "Begin with a letter, go on with letters, digits and underscores, and keep the "
                 "wording for 'label'.",
+            )
+        ]
+    if name.lower() in RESERVED_NAMES:
+        return [
+            Fault(
+                dotted(["outcomes", name]),
+                "is the name of a file, a group of draws or a quantity of every run.",
+                f"Give the outcome another name, such as {name}_score.",
             )
         ]
     earlier = spellings.setdefault(name.lower(), name)

@@ -113,6 +113,7 @@ EXPECTED = {
     "model_type": "a table",
     "model_attributes_type": "a table",
     "range_order": "a lowest value followed by a higher one",
+    "range_size": "two values between 1e-100 and 1e100 apart, in units that people use",
     "missing": "two numbers, lowest and highest",
     "too_long": "two numbers, lowest and highest",
     "greater_than": "a number above {gt:g}",

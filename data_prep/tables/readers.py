@@ -241,7 +241,7 @@ def _cleaned(
     columns: dict[str, pd.Series] = {}
     places: dict[str, int] = {}
     skipped: list[int] = []
-    unnamed: list[tuple[int, int, str]] = []
+    unnamed: list[tuple[int, int]] = []
     for position, title in enumerate(titles):
         place = at[position] if at else position + 1
         column = cells.iloc[:, position]
@@ -251,7 +251,7 @@ def _cleaned(
         if not title:
             filled = np.flatnonzero(column.notna())
             if len(filled):
-                unnamed.append((place, int(column.index[filled[0]]), str(column.iloc[filled[0]])))
+                unnamed.append((place, int(column.index[filled[0]])))
             else:
                 skipped.append(place)
         elif title in columns:
@@ -269,9 +269,9 @@ def _cleaned(
             raise title_fault(name, row, len(columns), len(columns) + len(unnamed))
         if looks_like_data(titles, cells):
             raise no_header(name, row)
-        place, first, cell = unnamed[0]
+        place, first = unnamed[0]
         raise InputError(
-            f"{name}: column {place} has no name, but data, first in row {first}: {cell!r}.",
+            f"{name}: column {place} has no name, but data, first in row {first}.",
             "Name it in the header, or delete it.",
         )
     notes = [f"{name}: {_listed(skipped)} empty and skipped."] if skipped else []

@@ -435,20 +435,25 @@ def _covariates(rows: xr.Dataset) -> list[_Column]:
     ]
 
 
+def _flat(values: np.ndarray) -> bool:
+    """Whether values are one, or so near to one another that their squares are zero."""
+    return bool(np.ptp(values) == 0 or not np.var(values) > 0)
+
+
 def _constant(study: Study, name: str, rows: xr.Dataset) -> list[_Fault]:
     """Columns without any spread among the analysed patients."""
     followup = study.outcomes[name].followup
     columns, which = _columns(study, name, rows), _with_moderator(study)
     found: list[_Fault] = []
     for column in (_Column("follow-up", followup, rows["outcome"].to_numpy()), *columns):
-        if np.ptp(column.values) == 0:
+        if _flat(column.values):
             found.append(constant(column.label, column.source, column.values[0], which))
     if found or not study.model.interaction:
         return found
     moderator, arm = columns[0], rows["arm_index"].to_numpy()
     for position, code in enumerate(study.arms):
         values = moderator.values[arm == position]
-        if np.ptp(values) == 0:
+        if _flat(values):
             found.append(no_slope(moderator.label, moderator.source, values[0], which, code))
     return found
 

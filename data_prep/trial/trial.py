@@ -12,7 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from alliance.data_prep.covariates import coded, column_coordinates
-from alliance.data_prep.errors import DataError, InputError, Problem, nearest
+from alliance.data_prep.errors import DataError, InputError, Problem, nearest, visible
 from alliance.data_prep.files import AnyPath, as_path, first_of
 from alliance.data_prep.study.description import Study
 from alliance.data_prep.study.parts import ModelSettings
@@ -202,7 +202,7 @@ def load_trial(study: Study, path: AnyPath | pd.DataFrame) -> Trial:
         return trial_from_frame(study, path)
     table = read_table(as_path(path))
     table.require(study_columns(study))
-    return _build(study, table.frame, table.path.name, table.sha256, table.notes)
+    return _build(study, table.frame, visible(table.path.name), table.sha256, table.notes)
 
 
 def trial_from_frame(study: Study, frame: pd.DataFrame, source: str = "data frame") -> Trial:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from pandera.errors import SchemaErrors
 
 from alliance.data_prep.covariates import column_faults, found_kind, labels_of, numbers_and_texts
 from alliance.data_prep.errors import DataError, Problem, nearest
+from alliance.data_prep.files import first_of
 from alliance.data_prep.study.description import Study
 from alliance.data_prep.tables.cells import canonical_code, number_fault, parse_codes, parse_numbers
 from alliance.data_prep.tables.missing_values import declaring, looks_missing, without_declared
@@ -156,11 +158,45 @@ def _numbered(frame: pd.DataFrame) -> pd.DataFrame:
     return raw.rename_axis(index="row")
 
 
+def unknown_header(columns: Sequence[str], names: Iterable[object], source: str) -> list[Problem]:
+    """What to say of a table that has none of the columns, nor one of like name.
+
+    Its own names are not listed: where a header is missing, they are the first patient's id, name
+    and ratings.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        That are needed.
+    names : iterable
+        Of the table's columns.
+    source : str
+
+    Returns
+    -------
+    list of Problem
+        One or none.
+    """
+    there = [str(name) for name in names]
+    if not columns or any(name in there or get_close_matches(name, there) for name in columns):
+        return []
+    rule = f"no column of the study is in it, nor one of like name: {first_of(columns)}"
+    remedy = (
+        "Correct the names in the study file; or, if the first line is a patient, write the names "
+        "of the columns into a line above it."
+    )
+    return [Problem(source, None, None, None, rule, remedy)]
+
+
 def _column_problems(
     raw: pd.DataFrame, parts: tuple[Part, ...], source: str, *, whole: bool
 ) -> Iterator[Problem]:
     """Columns of the study that the file does not have, or has twice; a file without rows."""
-    for column in dict.fromkeys(part.column for part in parts):
+    columns = list(dict.fromkeys(part.column for part in parts))
+    if unknown := unknown_header(columns, raw.columns, source):
+        yield from unknown
+        return
+    for column in columns:
         count = int((raw.columns == column).sum())
         if count == 0:
             remedy = f"{nearest(column, raw.columns)} Correct the name in the study file."

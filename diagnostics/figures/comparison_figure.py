@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from alliance.diagnostics import words
 from alliance.diagnostics.figures.figure_page import STYLE, Page, save
 from alliance.inference.estimands.compared_at import comparison_places
 from alliance.inference.runs.fit import Fit
+from alliance.inference.runs.whole_files import FIGURE, require_output, write_whole
 
 # Okabe and Ito's colours, told apart by colour-blind readers; shapes say the same again.
 SOURCES = {
@@ -31,6 +33,7 @@ SOURCES = {
 SHOWN = ("moderator_slope", "arm_contrast", "interaction")
 SLOPES = ("moderator_slope", "interaction")
 FORMATS = (".png", ".svg", ".pdf")
+_MARKED = {"png": "Description", "svg": "Description", "pdf": "Subject"}  # what bears the mark
 SPREAD = 0.17  # vertical distance between the sources of one row
 ROW_INCHES, AROUND_INCHES, PANEL_INCHES = 0.42, 0.8, 4.6
 LABEL_CHARACTERS = 28  # of a line of a row's name
@@ -92,14 +95,16 @@ def require_figure(path: Path) -> None:
         )
 
 
-def save_figure(figure: Figure, path: AnyPath) -> str:
+def save_figure(figure: Figure, path: AnyPath, *, overwrite: bool = False) -> str:
     """Write a figure as PNG, SVG or PDF.
 
     Parameters
     ----------
     figure : matplotlib.figure.Figure
     path : str or path-like
-        The ending says the format.
+        The ending says the format. An earlier figure of alliance there is replaced.
+    overwrite : bool
+        Whether another file is, too; what may be data or is part of a run never is.
 
     Returns
     -------
@@ -113,12 +118,12 @@ def save_figure(figure: Figure, path: AnyPath) -> str:
     """
     path = as_path(path)
     require_figure(path)
-    try:
-        return save(figure, path, dpi=150)
-    except OSError as error:
-        raise InputError(
-            f"The figure {str(path)!r} cannot be written: {error.strerror}.", "Name another place."
-        ) from error
+    require_output(path, FIGURE, overwrite=overwrite)
+    ending, drawn = path.suffix.lower().removeprefix("."), BytesIO()
+    marked = {_MARKED[ending]: FIGURE.mark}
+    missing = save(figure, drawn, dpi=150, format=ending, metadata=marked)
+    write_whole(path, drawn.getvalue())
+    return missing
 
 
 def _draw(panel: Axes, fit: Fit, outcome: str, rows: Sequence[dict[Any, Any]]) -> None:

@@ -13,10 +13,11 @@ import re
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
+from alliance.data_prep.errors import visible
 from alliance.data_prep.files import AnyPath, as_path
 from alliance.diagnostics.gate.gate import GateReport
 from alliance.diagnostics.verdicts import CheckResult, Verdict
-from alliance.inference.runs.whole_files import write_whole
+from alliance.inference.runs.whole_files import JUNIT, require_output, write_whole
 
 # XML 1.0 has no other control characters, and half of a pair of surrogates is none.
 FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -57,7 +58,12 @@ def junit_xml(reports: Sequence[GateReport], *, title: str, simulated: bool = Fa
 
 
 def write_junit(
-    reports: Sequence[GateReport], path: AnyPath, *, title: str, simulated: bool = False
+    reports: Sequence[GateReport],
+    path: AnyPath,
+    *,
+    title: str,
+    simulated: bool = False,
+    overwrite: bool = False,
 ) -> None:
     """Write the gate's reports as a JUnit XML file, whole or not at all.
 
@@ -65,16 +71,20 @@ def write_junit(
     ----------
     reports : sequence of GateReport
     path : str or path-like
-        An earlier file there is replaced.
+        An earlier file of the kind there is replaced.
     title : str
     simulated : bool
+    overwrite : bool
+        Whether another file is, too; what may be data or is part of a run never is.
 
     Raises
     ------
     InputError
         If the file cannot be written.
     """
-    write_whole(as_path(path), junit_xml(reports, title=title, simulated=simulated))
+    place = as_path(path)
+    require_output(place, JUNIT, overwrite=overwrite)
+    write_whole(place, junit_xml(reports, title=title, simulated=simulated))
 
 
 def _case(suite: ET.Element, outcome: str, result: CheckResult) -> None:
@@ -111,4 +121,4 @@ def _count(element: ET.Element, suites: Sequence[ET.Element]) -> None:
 
 
 def _clean(text: str) -> str:
-    return FORBIDDEN.sub("\ufffd", text)
+    return visible(FORBIDDEN.sub("\ufffd", text))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from alliance.data_prep.errors import InputError
-from alliance.data_prep.files import list_files, require_own_files
+from alliance.data_prep.errors import InputError, visible
+from alliance.data_prep.files import csv_text, list_files, require_own_files
 from alliance.diagnostics.report.parts import Section
 from alliance.diagnostics.report.sections.checklist import bibtex
 from alliance.diagnostics.sheet import EMPTY, MINUS, Sheet, code, typeset
@@ -40,6 +41,10 @@ _LATEX = str.maketrans(
 )
 
 
+# What Markdown, or HTML within it, takes for a mark; an underscore within a word is none.
+_MARKDOWN = re.compile(r"[\\`*\[\]<>|~$&#]|(?<!\w)_|_(?!\w)")
+
+
 def table_files(tables: Iterable[Sheet], *, simulated: bool) -> dict[str, str]:
     """Text of every table in each format, by file name.
 
@@ -61,7 +66,7 @@ def table_files(tables: Iterable[Sheet], *, simulated: bool) -> dict[str, str]:
         numbers = table.shown.map(code) if table.numbers is None else table.numbers
         if simulated:
             numbers = numbers.assign(data=MARK)
-        found[f"{table.name}.csv"] = numbers.to_csv(index=False, lineterminator="\n")
+        found[f"{table.name}.csv"] = csv_text(numbers)
         found[f"{table.name}.md"] = _markdown(table, caption)
         found[f"{table.name}.tex"] = _latex(table, caption)
     return found | {BIBTEX: f"{bibtex()}\n"}
@@ -115,21 +120,35 @@ def write_tables(
 
 
 def _markdown(table: Sheet, caption: str) -> str:
-    shown = table.shown.map(lambda cell: str(cell).replace("|", r"\|"))
+    shown = table.shown.map(lambda cell: _as_markdown(str(cell)))
+    shown.columns = pd.Index([_as_markdown(str(name)) for name in shown.columns])
     align = ["right" if right else "left" for right in table.right]
     text = shown.to_markdown(index=False, tablefmt="pipe", colalign=align, disable_numparse=True)
-    return f"{caption}\n\n{text}\n"
+    return f"{_as_markdown(caption)}\n\n{text}\n"
+
+
+def _as_markdown(text: str) -> str:
+    """A text that shows as it is: no mark of Markdown or HTML in it is one."""
+    return _MARKDOWN.sub(r"\\\g<0>", visible(_on_one_line(text)))
+
+
+def _as_latex(text: str) -> str:
+    return visible(_on_one_line(typeset(text))).translate(_LATEX)
+
+
+def _on_one_line(text: str) -> str:
+    return " ".join(text.split("\n"))
 
 
 def _latex(table: Sheet, caption: str) -> str:
-    escaped = table.shown.map(lambda cell: typeset(cell).translate(_LATEX))
-    escaped.columns = pd.Index([typeset(name).translate(_LATEX) for name in escaped.columns])
+    escaped = table.shown.map(_as_latex)
+    escaped.columns = pd.Index([_as_latex(name) for name in escaped.columns])
     columns = "".join("r" if right else "l" for right in table.right)
     return str(
         escaped.style.hide(axis="index").to_latex(
             column_format=columns,
             hrules=True,
-            caption=typeset(caption).translate(_LATEX),
+            caption=_as_latex(caption),
             label=f"tab:{table.name}",
             position_float="centering",
         )

@@ -44,6 +44,8 @@ class Material:
         Alliance at which arms are compared; by default its mean over the analysed patients.
     extrapolate : bool
         Whether this may lie outside the observed range.
+    hide_single : bool
+        Whether therapists with one patient are left out of tables and figures.
     """
 
     fit: Fit
@@ -52,6 +54,7 @@ class Material:
     judged: FitChecks | None = None
     at: float | None = None
     extrapolate: bool = False
+    hide_single: bool = False
 
     @cached_property
     def summary(self) -> pd.DataFrame:
@@ -101,7 +104,8 @@ class Material:
     def therapists(self) -> dict[str, Therapists]:
         """Therapists by outcome."""
         return {
-            name: therapists(self.fit[name], interval=self.interval) for name in self.fit.outcomes
+            name: therapists(self.fit[name], interval=self.interval, hide_single=self.hide_single)
+            for name in self.fit.outcomes
         }
 
     @cached_property

@@ -19,12 +19,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from alliance.data_prep.errors import InputError
+from alliance.data_prep.errors import visible
 from alliance.diagnostics.figures.figure_page import save
 from alliance.diagnostics.report.parts import Picture, Section
 from alliance.diagnostics.sheet import Cell, typeset
 from alliance.inference.runs.fit import Fit
-from alliance.inference.runs.whole_files import GENERATOR, is_report
+from alliance.inference.runs.whole_files import GENERATOR
 
 # Outlines look the same on every machine: no font is missing there, none has to be loaded.
 STYLE: dict[Any, Any] = {"svg.fonttype": "path", "svg.image_inline": True}
@@ -93,12 +93,20 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
+        finalize=_shown,
     )
     environment.filters["typeset"] = typeset
     environment.filters["unbroken"] = lambda text: _ENDS.sub("\N{NO-BREAK SPACE}", text)
     environment.tests["linked"] = lambda cell: isinstance(cell, Cell) and bool(cell.target)
     environment.tests["alarming"] = lambda cell: isinstance(cell, Cell) and cell.alarm
     return environment.get_template("report.html")
+
+
+def _shown(value: Any) -> Any:
+    """What an expression of the template gives; of other people's text what steers is shown."""
+    if isinstance(value, Markup):
+        return Markup(visible(value))
+    return visible(value) if isinstance(value, str) else value
 
 
 def report_html(fit: Fit, sections: Sequence[Section]) -> str:
@@ -129,31 +137,6 @@ def report_html(fit: Fit, sections: Sequence[Section]) -> str:
 
 def _svg(picture: Picture) -> Markup:
     name = f"figure-{picture.name}"
-    return Markup(inline_svg(picture.figure, name, picture.title, picture.description))
-
-
-def require_writable(path: Path, *, overwrite: bool = False) -> None:
-    """Refuse a place where a report cannot be written, before it is made.
-
-    Parameters
-    ----------
-    path : Path
-    overwrite : bool
-        Whether a file that is no report may be replaced; an earlier report always is.
-
-    Raises
-    ------
-    InputError
-        If something else is there, or the folder does not exist.
-    """
-    if path.is_dir():
-        raise InputError(f"{str(path)!r} is a folder.", "Name a file with `path`.")
-    if not path.absolute().parent.is_dir():
-        raise InputError(
-            f"The folder {str(path.parent)!r} does not exist.", "Make it, or name another place."
-        )
-    if path.exists() and not overwrite and not is_report(path):
-        raise InputError(
-            f"{str(path)!r} exists and is not a report.",
-            "Name another file with `path`, or replace it with `overwrite=True`.",
-        )
+    return Markup(
+        inline_svg(picture.figure, name, visible(picture.title), visible(picture.description))
+    )

@@ -243,9 +243,10 @@ def left_out(
                 share["mean"], share["lower"], share["upper"], digits
             )
         rows.append(cells)
+    kinds = {each.by for each in found}
     return Sheet(
         "left_out",
-        "Leave one out",
+        f"Leave one {kinds.pop() if len(kinds) == 1 else 'patient or therapist'} out",
         rows,
         "Expected log predictive density (elpd) of scores left out, with its standard error, by "
         "Pareto-smoothed importance sampling; p_loo: effective parameters. It compares models of "

@@ -169,7 +169,9 @@ def influence(fit: Fit, answer: Influence, first: int | None, *, both: bool = Fa
         who = {answer.by.capitalize(): row["unit"]}
         if both:
             of = f" of {len(answer.units)}" if answer.by == "patient" else ""
-            who = {"Left out": f"{answer.by} {row['unit']}{of}"}
+            single = answer.by == "therapist" and row["patients"] == 1
+            unit = words.of_one_patient(row["unit"], single)
+            who = {"Left out": f"{answer.by} {unit}{of}"}
         cells = {
             **who,
             "Moves most": words.quantity_and_level(fit.study, row["quantity"], row["level"]),

@@ -33,7 +33,8 @@ def therapists(fit: Fit, answer: Therapists) -> Sheet:
     digits, slope_digits, mean_digits = _narrowest(effects), _narrowest(slopes), _of_means(table)
     rows = []
     for therapist, row in (effects or means).items():
-        cells = {"Therapist": therapist, "Patients": number(row["patients"], 0)}
+        named = words.of_one_patient(therapist, bool(row["one_patient"]))
+        cells = {"Therapist": named, "Patients": number(row["patients"], 0)}
         if effects:
             rank = f"{row['rank']:.1f} ({row['rank_lower']:.0f} to {row['rank_upper']:.0f})"
             cells |= {
@@ -115,6 +116,11 @@ def therapists_legend(fit: Fit, answer: Therapists) -> list[str]:
             "therapists overlap by chance alone: read ranks with theirs; this is no list of merit."
         )
     told.append(f"{words.level_of(answer.interval)} equal-tailed intervals.")
+    if table["one_patient"].any():
+        told.append(
+            "What is said of a therapist with one patient is said of that patient: "
+            "`hide_single=True` leaves such therapists out."
+        )
     if "ratings" in sources:
         told.append(
             f"The {name} as observed among the analysed patients: means, and the spread between "

@@ -38,8 +38,10 @@ Index = NDArray[np.int64]
 
 COLUMNS = (
     *("outcome", "quantity", "level", "moderator", "patients", "mean", "sd", "lower", "upper"),
-    *("prob_positive", "rank", "rank_lower", "rank_upper", "prob_best", "source"),
+    *("prob_positive", "rank", "rank_lower", "rank_upper", "prob_best", "source", "one_patient"),
 )
+# Quantities with a row for each therapist
+OF_EACH = ("therapist_effect", "therapist_slope", "alliance_mean")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -61,6 +63,7 @@ class Therapists:
         over arms and, where the link is curved and it differs, of each arm. ``alliance_mean`` of
         each therapist, ``alliance_sd_between``, ``alliance_sd_within``, ``alliance_share``: see
         `inference.answers.alliance_differences`; their ``source`` is ``posterior`` or ``ratings``.
+        ``one_patient``: whether a therapist has one patient, of whom then speaks what is said.
     ranks : xarray.DataArray or None
         Probability of each rank, over therapist and rank; None without therapist effects.
     draws : xarray.Dataset or None
@@ -80,6 +83,7 @@ def therapists(
     alliance: float | None = None,
     interval: float = 0.95,
     extrapolate: bool = False,
+    hide_single: bool = False,
 ) -> Therapists:
     """Describe the therapists of one outcome.
 
@@ -92,6 +96,8 @@ def therapists(
     interval : float
     extrapolate : bool
         Allow an alliance outside the range observed among the analysed patients.
+    hide_single : bool
+        Leave the rows of therapists with one patient out; ranks stay those among all.
 
     Returns
     -------
@@ -134,6 +140,9 @@ def therapists(
     own["patients"] = [number.get(level, int(rated.sum())) for level in own["level"]]
     table = pd.concat([table, own], ignore_index=True)
     table["outcome"] = posterior.name
+    table["one_patient"] = table["quantity"].isin(OF_EACH) & (table["patients"] == 1)
+    if hide_single:
+        table = table[~table["one_patient"]].reset_index(drop=True)
     return Therapists(posterior.name, interval, table.reindex(columns=list(COLUMNS)), ranks, kept)
 
 

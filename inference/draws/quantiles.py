@@ -57,7 +57,7 @@ def tails(interval: float) -> tuple[float, float]:
     """
     if not 0 < interval < 1:
         raise InputError(
-            f"The interval's probability {interval} is not between 0 and 1.",
+            f"The interval's probability {interval:g} is not between 0 and 1.",
             "Give for example 0.95.",
         )
     return (1 - interval) / 2, (1 + interval) / 2

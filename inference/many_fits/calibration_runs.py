@@ -36,6 +36,7 @@ from alliance.inference.many_fits.task_store import TaskStore
 from alliance.inference.posterior import Posterior
 from alliance.inference.priors.prior_predictive import family_draws
 from alliance.inference.runs.fit import installed_versions
+from alliance.inference.sampling.caches import prepare_caches
 from alliance.inference.sampling.engines import default_engine, require_engine
 from alliance.inference.sampling.profiles import DEFAULT_SEED, Engine, SamplerProfile, seed_sequence
 from alliance.models.design.design import Design, build_design
@@ -87,6 +88,7 @@ def ranked_joint_trial(question: JointQuestion, number: int) -> dict[str, dict[s
         By outcome, and for what they share under ``joint``: as of
         `inference.many_fits.calibration.ranked_trial`.
     """
+    prepare_caches()
     from alliance.inference.sampling.joint import sample_joint  # loads PyMC
 
     label = f"{JOINT}: trial"

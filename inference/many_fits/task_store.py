@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -16,7 +17,7 @@ from alliance.data_prep.files import AnyPath, as_path
 FORMAT = 1
 _TABLES = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE results (task TEXT PRIMARY KEY, result TEXT, failure TEXT);
+CREATE TABLE results (task TEXT PRIMARY KEY, result TEXT, failure TEXT, sha256 TEXT);
 """
 _LONGEST_SHOWN = 60  # characters of a fact in a message
 
@@ -40,16 +41,28 @@ class TaskOutcome:
 class TaskStore:
     """Results by task, from `open_store`."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
+        self._path = path
 
     def outcomes(self) -> dict[str, TaskOutcome]:
-        """What is there already."""
-        rows = self._connection.execute("SELECT task, result, failure FROM results")
-        return {
-            task: TaskOutcome(None if result is None else json.loads(result), failure)
-            for task, result, failure in rows
-        }
+        """What is there already.
+
+        Raises
+        ------
+        InputError
+            If a result is no longer what was written.
+        """
+        found = {}
+        rows = self._connection.execute("SELECT task, result, failure, sha256 FROM results")
+        for task, result, failure, written in rows:
+            if written is not None and written != _digest(task, result, failure):
+                raise damaged(self._path, f"the result of {task!r} is not what was written")
+            try:
+                found[task] = TaskOutcome(None if result is None else json.loads(result), failure)
+            except (TypeError, ValueError) as error:
+                raise damaged(self._path, f"the result of {task!r} is no JSON") from error
+        return found
 
     def put(self, task: str, outcome: TaskOutcome) -> None:
         """Write one result in a transaction of its own; a failure gives way to a later result.
@@ -62,11 +75,29 @@ class TaskStore:
         text = None if outcome.result is None else json.dumps(outcome.result)
         with self._connection:
             self._connection.execute(
-                "INSERT INTO results VALUES (?, ?, ?) ON CONFLICT (task) DO UPDATE "
-                "SET result = excluded.result, failure = excluded.failure "
-                "WHERE results.result IS NULL",
-                (task, text, outcome.failure),
+                "INSERT INTO results VALUES (?, ?, ?, ?) ON CONFLICT (task) DO UPDATE "
+                "SET result = excluded.result, failure = excluded.failure, "
+                "sha256 = excluded.sha256 WHERE results.result IS NULL",
+                (task, text, outcome.failure, _digest(task, text, outcome.failure)),
             )
+
+
+def _digest(*cells: object) -> str:
+    return hashlib.sha256(repr(cells).encode()).hexdigest()
+
+
+def damaged(path: Path, why: object) -> InputError:
+    """What to say of a store that cannot be read.
+
+    Parameters
+    ----------
+    path : Path
+    why : object
+    """
+    return InputError(
+        f"The store {str(path)!r} is damaged: {why}.",
+        "Move it away and ask again, or name another file: its fits are made anew.",
+    )
 
 
 @contextmanager
@@ -101,7 +132,7 @@ def open_store(path: AnyPath, facts: Mapping[str, Any]) -> Iterator[TaskStore]:
             _require_same(connection, path, written)  # before a byte of another's is changed
             connection.execute("PRAGMA journal_mode = WAL")  # survives a kill, and is quick
             connection.execute("PRAGMA synchronous = NORMAL")
-            yield TaskStore(connection)
+            yield TaskStore(connection, path)
         finally:
             connection.close()
     except sqlite3.Error as error:
@@ -123,6 +154,9 @@ def _require_same(connection: sqlite3.Connection, path: Path, facts: Mapping[str
         raise InputError(
             f"{str(path)!r} is a database, and no store of results.", "Name another file."
         )
+    (whole,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if whole != "ok":
+        raise damaged(path, " ".join(str(whole).split()))
     kept = dict(connection.execute("SELECT name, value FROM facts").fetchall())
     other = [name for name in {**kept, **facts} if kept.get(name) != facts.get(name)]
     if other:
@@ -135,6 +169,10 @@ def _require_same(connection: sqlite3.Connection, path: Path, facts: Mapping[str
             f"The store {str(path)!r} belongs to another question: {told}{more}.",
             "Ask as before to go on with it, or name another file.",
         )
+    columns = {name for _, name, *_ in connection.execute("PRAGMA table_info(results)")}
+    if "sha256" not in columns:  # of before there were checksums
+        with connection:
+            connection.execute("ALTER TABLE results ADD COLUMN sha256 TEXT")
 
 
 def _shown(text: str | None) -> str:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from alliance.data_prep.errors import DataError, Problem, nearest
+from alliance.data_prep.errors import DataError, InputError, Problem, nearest
 from alliance.data_prep.files import AnyPath, as_path
 from alliance.data_prep.tables.cells import canonical_code, number_fault, parse_codes, parse_numbers
 from alliance.data_prep.tables.missing_values import without_declared
 from alliance.data_prep.tables.readers import read_table
 from alliance.data_prep.tables.roles import study_columns
 from alliance.data_prep.trial.items import score_items
+from alliance.data_prep.trial.validation import unknown_header
 from alliance.inference.estimands.compared_at import mean_alliance
-from alliance.inference.patients.asked_patients import AskedPatients
+from alliance.inference.patients.asked_patients import (
+    AskedPatients,
+    patient_grid,
+    trial_patients,
+    with_alliance,
+)
 from alliance.inference.posterior import Posterior, Rows
 from alliance.inference.ranges import beyond, other_ranges
 from alliance.models.design.design import Design
@@ -25,6 +31,60 @@ from alliance.models.design.design import Design
 Array = NDArray[np.float64]
 
 MISSING = ("a prediction needs a value in every cell", "Fill the cell, or leave the patient out.")
+
+
+def patients_asked_about(
+    posterior: Posterior,
+    *,
+    alliance: Sequence[float] | None = None,
+    baseline: Sequence[float] | None = None,
+    covariate: Mapping[str, Sequence[float | str]] | None = None,
+    patients: AnyPath | pd.DataFrame | None = None,
+    average_over: str | None = None,
+    extrapolate: bool = False,
+) -> AskedPatients:
+    """Patients of the trial, of a table, or of a grid of values.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    alliance, baseline : sequence of float, optional
+    covariate : mapping of str to sequence, optional
+        As of `inference.patients.asked_patients.patient_grid`.
+    patients : str, path-like or pandas.DataFrame, optional
+        A table; `alliance` may replace what it brings.
+    average_over : {"trial", "rows"}, optional
+        With ``trial`` the trial's patients.
+    extrapolate : bool
+
+    Raises
+    ------
+    InputError
+        If patients are described twice, or as the functions that describe them.
+    """
+    of_trial, named = average_over == "trial", alliance is not None
+    given = [*(["baseline"] if baseline else []), *(["covariate"] if covariate else [])]
+    given += ["patients"] if of_trial and patients is not None else []
+    if given and (of_trial or patients is not None):
+        source = 'average_over="trial"' if of_trial else "patients"
+        raise InputError(
+            f"`{given[0]}` does not go with `{source}`: these patients bring their own.",
+            "Leave one of the two out; `alliance` alone may replace what they bring.",
+        )
+    if of_trial:
+        return trial_patients(posterior, alliance=alliance, extrapolate=extrapolate)
+    if patients is None:
+        return patient_grid(
+            posterior,
+            alliance=alliance,
+            baseline=baseline,
+            covariates=covariate,
+            extrapolate=extrapolate,
+        )
+    asked = patients_from_file(posterior, patients, alliance_named=named, extrapolate=extrapolate)
+    if alliance is None:
+        return asked
+    return with_alliance(posterior, asked, alliance, extrapolate=extrapolate)
 
 
 def patients_from_file(
@@ -166,6 +226,8 @@ class _Reader:
         needed += [] if baseline is None else [baseline]
         needed += study.covariates
         known = list(self.frame.columns)
+        self.problems += unknown_header(study_columns(study), known, self.source)
+        self.finish()
         for column in dict.fromkeys(needed):
             if known.count(column) != 1:
                 rule = "the column is not in the file"

@@ -7,6 +7,7 @@ The machine that draws were made on: another one may round differently.
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 import llvmlite.binding
 import xarray as xr
 
-from alliance.data_prep.errors import InputError
+from alliance.data_prep.errors import InputError, visible
 from alliance.data_prep.trial.trial import Trial, check_estimable
 from alliance.inference.draws.datatree import add_moments, add_patients, engine_facts
 from alliance.inference.estimands.missing_outcomes import MISSING_OUTCOMES, missing_outcome_counts
 from alliance.inference.runs.fit import Fit, installed_versions, moments_dataset
+from alliance.inference.sampling.caches import prepare_caches
 from alliance.inference.sampling.engines import fit_outcome, require_engine
 from alliance.inference.sampling.profiles import Engine, SamplerProfile
 from alliance.models.design.design import Design, build_design
@@ -45,6 +47,35 @@ def this_machine() -> dict[str, str]:
         "system": platform.system(),
         "machine": platform.machine(),
         "cpu": llvmlite.binding.get_host_cpu_name(),
+    }
+
+
+# Settings of places and of how much is said or done at a time, which move no draw.
+_PLACES = ("compiledir", "cache", "verbosity", "debug", "num_threads", "warn")
+
+
+def this_environment() -> dict[str, str]:
+    """What of the environment's variables can move a draw: settings of PyTensor, numba and BLAS.
+
+    Returns
+    -------
+    dict
+        By name, and PyTensor's flags each by ``PYTENSOR_FLAGS``, a full stop and its own; double
+        precision is no setting: `inference.sampling.compilation` sees to it.
+    """
+    found = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(("NUMBA_", "MKL_CBWR", "OPENBLAS_CORETYPE", "KMP_DETERMINISTIC"))
+    }
+    for flag in os.environ.get("PYTENSOR_FLAGS", "").split(","):
+        name, equals, value = flag.partition("=")
+        if equals and name.strip() != "floatX":
+            found[f"PYTENSOR_FLAGS.{name.strip()}"] = value.strip()
+    return {
+        name: visible(found[name])
+        for name in sorted(found)
+        if not any(place in name.lower() for place in _PLACES)
     }
 
 
@@ -190,6 +221,7 @@ def _manifest(
         "seconds": dict(timings),
         "versions": installed_versions(),
         "machine": this_machine(),
+        "environment": this_environment(),
     }
 
 
@@ -246,6 +278,7 @@ def _together(
     trial: Trial, specs: Mapping[str, ModelSpec], settings: _Settings
 ) -> tuple[dict[str, xr.DataTree], xr.DataTree, dict[str, dict[str, float]], dict[str, Any]]:
     """Draws of every outcome and of what they share, the seconds, and facts for the manifest."""
+    prepare_caches()
     from alliance.inference.sampling.joint import (  # loads PyMC
         join_data,
         joint_facts,

@@ -23,7 +23,7 @@ from alliance.inference.draws.datatree import add_patients, draws_of
 from alliance.inference.estimands.estimands import shared_estimands, with_moments
 from alliance.inference.estimands.missing_outcomes import MISSING_OUTCOMES, missing_outcome_counts
 from alliance.inference.runs.fit import Fit
-from alliance.inference.runs.fitting import LARGEST_SEED, this_machine
+from alliance.inference.runs.fitting import LARGEST_SEED, this_environment, this_machine
 from alliance.inference.sampling.engines import fit_outcome
 from alliance.inference.sampling.joint import joint_positions, sample_joint
 from alliance.inference.sampling.profiles import SamplerProfile
@@ -330,6 +330,14 @@ def _reasons(fit: Fit, trial: Trial | None, own_seed: int, used: int) -> tuple[s
             f"The run was made on the {name} {then}; this one is {here.get(name, 'unknown')}."
             for name, then in there.items()
             if here.get(name) != then
+        ]
+    now, before = this_environment(), fit.manifest.get("environment")
+    if isinstance(before, dict):
+        found += [
+            f"The run was made with {name} {before.get(name, 'not set')}; here it is "
+            f"{now.get(name, 'not set')}."
+            for name in dict.fromkeys([*before, *now])
+            if now.get(name) != before.get(name)
         ]
     today = specify(fit.study)
     found += [

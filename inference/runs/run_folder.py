@@ -17,7 +17,24 @@ import pandas as pd
 import xarray as xr
 
 from alliance.data_prep.errors import InputError
-from alliance.data_prep.files import AnyPath, as_path, digest, file_bytes, foreign_files, named
+from alliance.data_prep.files import (
+    AnyPath,
+    as_path,
+    csv_text,
+    digest,
+    file_bytes,
+    foreign_files,
+    named,
+)
+from alliance.data_prep.partial_files import (
+    PARTIAL,
+    PREVIOUS,
+    folder_under_way,
+    hidden_prefix,
+    is_held,
+    left_over,
+    remove_left_over,
+)
 from alliance.data_prep.study.description import Study, read_study, study_text
 from alliance.data_prep.trial.trial import trial_from_frame
 from alliance.inference.draws.datatree import (
@@ -29,21 +46,17 @@ from alliance.inference.draws.datatree import (
 )
 from alliance.inference.estimands.compared_at import compared_at
 from alliance.inference.runs.fit import Fit, installed_versions
-from alliance.inference.runs.whole_files import current_umask, is_report
+from alliance.inference.runs.whole_files import MANIFEST, PAGE, REPORT, written_as
 from alliance.models.spec import JOINT, ModelSpec
 
 FORMAT = 1  # of the manifest; raised when older runs can no longer be read
-MANIFEST, STUDY, PUBLISHED, FLOW, SUMMARY, REPORT = (
-    "manifest.json",
-    "study.toml",
-    "published.toml",
-    "flow.csv",
-    "summary.csv",
-    "report.html",  # written afterwards, where its reader looks for it
-)
+STUDY, PUBLISHED, FLOW, SUMMARY = "study.toml", "published.toml", "flow.csv", "summary.csv"
+# What answers are read from: when one of these was changed, so may the numbers.
+_READ = (".nc", STUDY, PUBLISHED, FLOW, MANIFEST)
+OWN_DIGEST = "manifest_sha256"  # of the manifest's other entries
 SIMULATED = "data"  # column that says so in every table of a simulated trial
 # What every manifest has, beside the format.
-ENTRIES = ("data", "files", "profile", "specifications", "versions")
+ENTRIES = ("data", "profile", "specifications", "versions")
 
 
 def require_free(path: Path, *, overwrite: bool = False, inputs: Iterable[Path] = ()) -> None:
@@ -77,10 +90,10 @@ def require_free(path: Path, *, overwrite: bool = False, inputs: Iterable[Path] 
         raise InputError(f"{str(existing)!r} is not a folder.", "Name another one with `path`.")
     try:
         # What writing will make, tried out in a folder that is removed again.
-        with tempfile.TemporaryDirectory(prefix=".alliance-", dir=existing) as trial:
-            missing = Path(trial) / parent.relative_to(existing)
+        with folder_under_way(existing / path.absolute().name) as trial:
+            missing = trial / parent.relative_to(existing)
             missing.mkdir(parents=True, exist_ok=True)
-            tempfile.mkdtemp(prefix=f".{path.absolute().name}.previous-", dir=missing)
+            tempfile.mkdtemp(prefix=hidden_prefix(path.absolute().name, PREVIOUS), dir=missing)
     except OSError as error:
         raise InputError(
             f"The run cannot be written to {str(parent)!r}: {error.strerror}.",
@@ -126,9 +139,10 @@ def _entries(path: Path) -> list[str]:
 
 def _own_files(path: Path, manifest: Mapping[str, Any]) -> dict[str, list[str]]:
     """Digests of the files that a run wrote, by name: its own, the manifest and the report."""
-    own = {name: [written] for name, written in manifest["files"].items()}
-    own[MANIFEST] = [digest(path / MANIFEST)]
-    if (path / REPORT).is_file() and is_report(path / REPORT):
+    own = {name: [written] for name, written in _hashes(manifest).items()}
+    whole = manifest.get(OWN_DIGEST) in (None, own_digest(manifest))
+    own[MANIFEST] = [digest(path / MANIFEST)] if whole else []
+    if (path / REPORT).is_file() and written_as(path / REPORT, PAGE):
         own[REPORT] = [digest(path / REPORT)]
     return own
 
@@ -144,7 +158,8 @@ def save_fit(
     """Write a fit's run folder.
 
     Everything is written into a hidden folder beside `path`, which then takes its name; a process
-    that dies on the way leaves no half of a run under that name.
+    that dies on the way leaves no half of a run under that name, and the next one that writes there
+    removes what it left. A run holds patients' values: its files are for their owner alone.
 
     Parameters
     ----------
@@ -164,24 +179,21 @@ def save_fit(
     """
     path = as_path(path)
     kept = None if published is None else as_path(published)
+    recover_run(path)
     require_free(path, overwrite=overwrite)
     target = path.absolute()
-    partial = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
-        _write(fit, partial, kept, tables or {})
-        partial.chmod(0o777 & ~current_umask())  # mkdtemp's own mode shuts out everybody else
-        require_free(path, overwrite=overwrite)  # another run may have come there meanwhile
-        _move_into_place(partial, target)
+        remove_left_over(target.parent)
+        with folder_under_way(target) as partial:
+            _write(fit, partial, kept, tables or {})
+            require_free(path, overwrite=overwrite)  # another run may have come there meanwhile
+            _move_into_place(partial, target)
     except OSError as error:
         raise InputError(
             f"The run could not be written to {str(path)!r}: {error.strerror or error}.",
             "Free some space or name another folder with `path`.",
         ) from error
-    finally:
-        if partial is not None:
-            shutil.rmtree(partial, ignore_errors=True)
 
 
 def _write(
@@ -197,15 +209,30 @@ def _write(
     for name, table in (own | dict(tables)).items():
         if fit.study.simulated:
             table = table.assign(**{SIMULATED: "SIMULATED"})
-        table.to_csv(folder / name, index=False)
+        (folder / name).write_text(csv_text(table), encoding="utf-8")
     hashes = {entry.name: digest(entry) for entry in sorted(folder.iterdir())}
     places = {"compared_at": compared_at(fit)}
-    manifest = {"format": FORMAT, **fit.manifest, **places, "files": hashes}
+    own = {key: value for key, value in fit.manifest.items() if key != OWN_DIGEST}
+    manifest = json.loads(json.dumps({"format": FORMAT, **own, **places, "files": hashes}))
+    manifest[OWN_DIGEST] = own_digest(manifest)
     text = json.dumps(manifest, indent=2, ensure_ascii=False)
-    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    # A file name that is no UTF-8 has halves of pairs, which JSON knows as escapes.
+    (folder / MANIFEST).write_bytes(f"{text}\n".encode(errors="backslashreplace"))
     for entry in folder.iterdir():
+        entry.chmod(0o600)
         with entry.open("rb") as file:
             os.fsync(file.fileno())
+
+
+def own_digest(manifest: Mapping[str, Any]) -> str:
+    """SHA-256 of a manifest's entries, however they are ordered and spaced; not of itself.
+
+    Parameters
+    ----------
+    manifest : mapping of str to plain values
+    """
+    entries = {key: value for key, value in manifest.items() if key != OWN_DIGEST}
+    return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
 
 
 def _move_into_place(partial: Path, target: Path) -> None:
@@ -214,7 +241,8 @@ def _move_into_place(partial: Path, target: Path) -> None:
         return
     # A folder cannot be replaced in one step: the old run steps aside, and back if need be. Should
     # even that fail, it stays where it stepped to.
-    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.previous-", dir=target.parent))
+    prefix = hidden_prefix(target.name, PREVIOUS)
+    aside = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
     previous = aside / target.name
     try:
         target.rename(previous)
@@ -235,6 +263,44 @@ def _remove(previous: Path, aside: Path) -> None:
                     (previous / name).unlink()
             previous.rmdir()
         aside.rmdir()
+
+
+def recover_run(path: AnyPath) -> tuple[str, ...]:
+    """Undo what a process left that was killed while it replaced a run.
+
+    A run that had stepped aside comes back where there is none, and is removed where the new one
+    is in place.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The run's folder.
+
+    Returns
+    -------
+    tuple of str
+        What was done, in sentences.
+    """
+    target = as_path(path).absolute()
+    if any(map(is_held, left_over(target.parent, PARTIAL, target.name))):
+        return ()  # it is being replaced now
+    told = []
+    for aside in left_over(target.parent, PREVIOUS, target.name):
+        previous = aside / target.name
+        with suppress(OSError, InputError):
+            if not os.path.lexists(target) and previous.is_dir():
+                read_manifest(previous)
+                previous.rename(target)
+                told.append(
+                    f"The run {target.name} is back where it was: a command was killed while it "
+                    "replaced it."
+                )
+            elif previous.is_dir():
+                read_manifest(target)
+            _remove(previous, aside)
+            if not told and not os.path.lexists(aside):
+                told.append(f"Removed {aside.name}, which a command that was killed left behind.")
+    return tuple(told)
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -319,7 +385,11 @@ def _read_flow(file: Path) -> pd.DataFrame:
 
 
 def load_fit(
-    path: AnyPath, *, study: Study | None = None, data: AnyPath | pd.DataFrame | None = None
+    path: AnyPath,
+    *,
+    study: Study | None = None,
+    data: AnyPath | pd.DataFrame | None = None,
+    accept_changed: bool = False,
 ) -> Fit:
     """Read a run folder.
 
@@ -331,6 +401,8 @@ def load_fit(
     data : str, path-like or pandas.DataFrame, optional
         Data file to hold against the one that was fitted, byte for byte; or a data frame, whose
         analysed patients are held against those of the run.
+    accept_changed : bool
+        Whether a run is read whose files are no longer those that were written.
 
     Returns
     -------
@@ -340,9 +412,10 @@ def load_fit(
     Raises
     ------
     InputError
-        If there is no run, or one of its files is missing or damaged.
+        If there is no run, or one of its files is missing, damaged or changed.
     """
     path = as_path(path)
+    recover_run(path)
     manifest = read_manifest(path)
     specs = _specifications(path, manifest)
     joint = JOINT in manifest
@@ -350,34 +423,72 @@ def load_fit(
         if not (path / name).is_file():
             raise InputError(f"The run at {str(path)!r} lacks {name}.", "Fit again.")
     kept = read_study(path / STUDY)
+    changed = _changed_files(path, manifest)
+    read = [name for name in changed if name.endswith(_READ)]
+    if read and not accept_changed:
+        raise InputError(
+            f"{str(path / read[0])!r} is damaged or was changed: it is no longer the file that was "
+            "written.",
+            "Fit again, put back what was written, or read it none the less with "
+            "`accept_changed=True`.",
+        )
     trees = {outcome: _read_tree(path / f"{outcome}.nc") for outcome in specs}
     if isinstance(data, pd.DataFrame):
-        differences = _differences(path, manifest, kept, study, None)
+        differences = _differences(manifest, kept, study, None)
         differences += _other_patients(kept, trees, data)
     else:
         file = None if data is None else as_path(data)
-        differences = _differences(path, manifest, kept, study, file)
+        differences = _differences(manifest, kept, study, file)
     return Fit(
         study=kept,
         specs=specs,
         trees=trees,
         flow=_read_flow(path / FLOW),
         manifest=manifest,
-        differences=differences,
+        differences=(*_told(changed, manifest), *differences),
         shared=_read_tree(path / f"{JOINT}.nc", SAMPLED) if joint else None,
     )
 
 
-def _differences(
-    path: Path, manifest: Mapping[str, Any], kept: Study, study: Study | None, data: Path | None
-) -> tuple[str, ...]:
+def _hashes(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """SHA-256 of the files that a run wrote, by name; none in runs of before they were kept."""
+    files = manifest.get("files")
+    return {**files} if isinstance(files, dict) else {}
+
+
+def _changed_files(path: Path, manifest: Mapping[str, Any]) -> list[str]:
+    """Files that are not, or no longer, what the run wrote."""
     found = [
-        f"{name} in the run folder is no longer the file that was written."
-        for name, written in manifest["files"].items()
-        if not (path / name).is_file() or digest(path / name) != written
+        name
+        for name, written in _hashes(manifest).items()
+        if not (path / name).is_file() or _digest(path / name) != written
     ]
+    if OWN_DIGEST in manifest and manifest[OWN_DIGEST] != own_digest(manifest):
+        found.append(MANIFEST)
+    return found
+
+
+def _digest(file: Path) -> str:
+    try:
+        return digest(file)
+    except OSError as error:
+        raise InputError(
+            f"{str(file)!r} cannot be read: {error.strerror}.",
+            "Check the path and the file's permissions.",
+        ) from error
+
+
+def _told(changed: Sequence[str], manifest: Mapping[str, Any]) -> list[str]:
+    if not _hashes(manifest):
+        return ["The run was written without hashes of its files: they cannot be checked."]
+    return [f"{name} in the run folder is no longer the file that was written." for name in changed]
+
+
+def _differences(
+    manifest: Mapping[str, Any], kept: Study, study: Study | None, data: Path | None
+) -> tuple[str, ...]:
     installed = installed_versions()
-    found += [
+    found = [
         f"The run was made with {name} {written}; {installed.get(name, 'none')} is installed."
         for name, written in manifest["versions"].items()
         if installed.get(name) != written

@@ -25,6 +25,8 @@ from pytensor.link.numba.cache import CACHED_SRC_FUNCTIONS, compile_numba_functi
 
 # With numba's fast mathematics the same seed gives other draws from a cold than from a warm cache.
 pytensor.config.numba__fastmath = False
+# Draws are those of double precision, whatever PYTENSOR_FLAGS or a .pytensorrc says.
+pytensor.config.floatX = "float64"
 
 _double = numba.types.CPointer(numba.types.double)
 _LOGP_SIGNATURE = numba.types.int64(

@@ -8,6 +8,7 @@ import xarray as xr
 
 from alliance.data_prep.errors import InputError
 from alliance.inference.draws.datatree import Timings, mark_fallback
+from alliance.inference.sampling.caches import prepare_caches
 from alliance.inference.sampling.instant import (
     UnreliableWeightsError,
     can_be_instant,
@@ -64,6 +65,7 @@ def fit_outcome(
             return instant_outcome(design, priors, profile, seed)
         except UnreliableWeightsError as error:
             pareto_k = error.pareto_k
+    prepare_caches()
     from alliance.inference.sampling.sampling import (
         sample_outcome,  # loads PyMC, which `instant` does without
     )

@@ -232,7 +232,7 @@ RUNS = [
     Case(
         "draws without their groups",
         _without_groups,
-        ("run/pain.nc' is damaged", "posterior", "Fit again"),
+        ("run/pain.nc' is damaged or was changed", "Fit again"),
         READERS,
     ),
     Case("draws deleted", removed("run/pain.nc"), ("'run' lacks pain.nc", "Fit again"), READERS),

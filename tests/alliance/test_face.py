@@ -17,6 +17,7 @@ from command_line import alliance as command
 
 import alliance as al
 from alliance.answer import telling
+from alliance.cli.screen import PROSE, as_options
 
 FIT = ("--engine", "instant", "--profile", "ci", "--seed", "3", "--outcome", "pain")
 ASKED = {"engine": "instant", "profile": "ci", "seed": 3, "outcome": "pain", "progress": False}
@@ -52,7 +53,9 @@ def told(*arguments: object) -> list[dict[str, Any]]:
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """A table as the command line prints it: every digit, missing numbers as null."""
-    marked = table.assign(data="SIMULATED").replace([math.inf, -math.inf], math.nan)
+    sentences = [name for name in PROSE if name in table]  # a shell takes options
+    told = table.assign(**{name: table[name].map(as_options) for name in sentences})
+    marked = told.assign(data="SIMULATED").replace([math.inf, -math.inf], math.nan)
     cells = marked.astype(object).where(marked.notna(), None)
     return json.loads(json.dumps(cells.to_dict("records"), default=float))
 
@@ -125,7 +128,10 @@ def test_a_verb_gives_the_numbers_of_its_command(name: str, run: al.Run, folder:
     assert shown.startswith("<p><strong>SIMULATED DATA: ")
     assert "<table" in shown
     assert repr(answer).startswith("SIMULATED DATA: ")
-    assert max(map(len, repr(answer).split("\nNote:")[0].splitlines())) <= 100  # a line of text
+    titles = {sheet.title for sheet in answer._reading[0]}
+    lines = repr(answer).split("\nNote:")[0].splitlines()
+    assert len(lines) > 2
+    assert max(len(line) for line in lines if line not in titles) <= 100  # a line of a terminal
 
 
 def test_contrasts_of_predictions_are_those_of_the_command(run: al.Run, folder: Path) -> None:
@@ -168,8 +174,10 @@ def test_runs_stand_side_by_side_and_are_compared(run: al.Run, folder: Path) -> 
 
 
 def test_the_report_is_that_of_the_command(run: al.Run, folder: Path) -> None:
-    by_face = run.report(folder / "face.html", tables=folder / "tables")
-    answer = command("report", folder / "run", "--out", folder / "command.html")
+    short = {"at": 90.0, "interval": 0.9}
+    by_face = run.report(folder / "face.html", tables=folder / "tables", **short)
+    options = ("--at", "90", "--interval", "0.9", "--out", folder / "command.html")
+    answer = command("report", folder / "run", *options)
     assert answer.code == 0, answer.stderr
     pages = [page.read_text(encoding="utf-8") for page in (by_face, folder / "command.html")]
     clock = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC")  # when each was written
@@ -245,7 +253,7 @@ def test_patients_of_a_table_bring_their_own_baselines(pain: al.FittedOutcome) -
     names = (str(study.moderator.column), str(study.outcomes["pain"].baseline))
     new = pd.DataFrame([[80, 5.0], [90, 6.0]], columns=names)
     assert pain.predict(patients=new).table["baseline"].tolist() == [5, 5, 5, 6, 6, 6]
-    with pytest.raises(al.InputError, match="baseline does not go with patients"):
+    with pytest.raises(al.InputError, match=r"`baseline` does not go with `patients`"):
         pain.predict(patients=new, baseline=5)
 
 
@@ -271,7 +279,7 @@ def test_what_is_printed_is_short(run: al.Run, folder: Path) -> None:
     trial = al.study(folder).read(folder / "trial.csv")
     for shown in (trial.study, trial, run, run["pain"]):
         lines = repr(shown).splitlines()
-        assert len(lines) < 14
+        assert len(lines) < 18
         assert lines[0].startswith("SIMULATED DATA: ")
     assert "draws: PASS" in repr(run)
     assert "90" in repr(trial)  # patients that were read

@@ -27,7 +27,7 @@ def test_plausible_priors_are_told_and_exit_0(trial: Path) -> None:
     assert answer.code == 0
     assert answer.stdout.count("priors plausible") == 2
     assert "What to do" not in answer.stdout
-    expected = ["Too large", "Large enough", "moderator slope", "therapist sd", "2000 trials"]
+    expected = ["Too large", "Large enough", "moderator slope", "therapist SD", "2000 trials"]
     assert missing_from(answer.stdout, expected) == []
 
 
@@ -36,7 +36,7 @@ def test_absurd_priors_are_told_with_the_key_to_change_and_exit_0(trial: Path) -
     answer = alliance("prior", study, trial / "trial.csv", "--outcome", "gpe")
     assert answer.code == 0  # a check that asks for a review refuses nothing
     text = " ".join(answer.stdout.split())
-    assert "REVIEW prior_effects" in text
+    assert "REVIEW prior effects" in text
     assert "Lower under [priors] of the study file: interaction = 5 (default 0.25)" in text
 
 

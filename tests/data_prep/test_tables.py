@@ -122,7 +122,11 @@ REFUSED: dict[str, tuple[str, bytes, list[str]]] = {
     "bars": ("data.csv", SMALL.replace(b",", b"|"), ["vertical bars"]),
     "commas in a .tsv": ("data.tsv", SMALL, ["commas", "not by tabs", ".csv"]),
     "duplicated column": ("data.csv", b"a,b, a\n1,2,3\n", ["column 'a' stands twice"]),
-    "unnamed column with data": ("data.csv", b"a,,b\n1,,2\n3,x,4\n", ["column 2", "row 3: 'x'"]),
+    "unnamed column with data": (
+        "data.csv",
+        b"a,,b\n1,,2\n3,x,4\n",
+        ["column 2", "row 3. Name it"],
+    ),
     "too many cells": ("data.csv", b"a,b\n1,2\n\n1,2,3\n", ["has 2 cells, but row 4 has 3"]),
     "too few cells": ("data.csv", b"a,b,c\n1,2\n1,2,3\n1\n", ["row 2 has 2, row 4 has 1."]),
     "many wrong rows": (

@@ -113,16 +113,16 @@ def test_shares_of_variance_and_tipping_points_are_the_same(plain: Fit, scaled: 
 
 def test_whole_scores_are_whole_in_points_alone(plain: Fit) -> None:
     """Numbers near zero are no whole numbers, though they are near one."""
-    told = advice(plain, "function", "floor", above=True)
+    told = advice(plain["function"], "floor", above=True)
     assert "beta_binomial" in told
     tiny = in_units(plain, 1e-9, 1.0)
     described = tiny.study.outcomes["function"].model_copy(update={"range": (0.0, 1.0)})
     study = tiny.study.model_copy(update={"outcomes": {"function": described}})
     assert "counted in these" not in advice(
-        replace(tiny, study=study), "function", "floor", above=True
+        replace(tiny, study=study)["function"], "floor", above=True
     )
     assert "Fit this outcome again" not in advice(
-        replace(tiny, study=study), "function", "floor", above=True
+        replace(tiny, study=study)["function"], "floor", above=True
     )
 
 

@@ -91,7 +91,7 @@ class TestContent:
 class TestWriting:
     def test_an_earlier_file_is_replaced_and_nothing_else_left(self, tmp_path: Path) -> None:
         path = tmp_path / "gate.xml"
-        path.write_text("old")
+        write_junit(REPORTS, path, title="An earlier one")
         write_junit(REPORTS, path, title="A trial")
         assert path.read_bytes() == junit_xml(REPORTS, title="A trial")
         assert list(tmp_path.iterdir()) == [path]

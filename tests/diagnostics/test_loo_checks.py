@@ -63,19 +63,19 @@ def test_the_gate_gets_two_checks_that_never_fail(fit: Fit, found: LooCheck) -> 
 def test_high_pareto_k_names_patients_by_position(fit: Fit, found: LooCheck) -> None:
     n = len(found.left_out.units)
     k = np.full(n, 0.2)
-    fine = _pareto_k(fit, replace(found.left_out, pareto_k=k, good_k=0.7))
+    fine = _pareto_k(fit["function"], replace(found.left_out, pareto_k=k, good_k=0.7))
     assert (fine.verdict, fine.value, fine.recommendation) == (Verdict.PASS, 0.0, "")
     k[[4, 9]] = 0.8, 0.9
-    high = _pareto_k(fit, replace(found.left_out, pareto_k=k, good_k=0.7))
+    high = _pareto_k(fit["function"], replace(found.left_out, pareto_k=k, good_k=0.7))
     assert (high.verdict, high.value, high.review) == (Verdict.REVIEW, 2.0, n // 100)
     assert f"over 0.7 for 2 of {n} patients (by position 10, 5)" in high.message
     assert f"largest Pareto k 0.90, of patient 10 of {n}" in high.message
     assert "student_t" in high.recommendation
     k[:] = 0.8
-    many = _pareto_k(fit, replace(found.left_out, pareto_k=k, good_k=0.7))
+    many = _pareto_k(fit["function"], replace(found.left_out, pareto_k=k, good_k=0.7))
     assert f"and {n - 5} more" in many.message
     k[3] = np.nan  # a tail that could not be estimated is no good one
-    missing = _pareto_k(fit, replace(found.left_out, pareto_k=k, good_k=0.7))
+    missing = _pareto_k(fit["function"], replace(found.left_out, pareto_k=k, good_k=0.7))
     assert missing.value == n
 
 
@@ -112,13 +112,13 @@ def test_one_in_a_hundred_passes_unless_its_weights_have_no_mean(fit: Fit, found
         pareto_k=k,
         good_k=0.7,
     )
-    two = _pareto_k(fit, many)  # 1% of 200
+    two = _pareto_k(fit["function"], many)  # 1% of 200
     assert (two.verdict, two.value, two.review) == (Verdict.PASS, 2.0, 2.0)
     assert "for 2 of 200 patients" in two.message
     k[9] = 0.8
-    assert _pareto_k(fit, many).verdict is Verdict.REVIEW
+    assert _pareto_k(fit["function"], many).verdict is Verdict.REVIEW
     k[[7, 8, 9]] = 0.2, 0.2, 1.1
-    assert _pareto_k(fit, many).verdict is Verdict.REVIEW
+    assert _pareto_k(fit["function"], many).verdict is Verdict.REVIEW
 
 
 def test_a_latent_alliance_is_advised_to_go_by_therapist(found: LooCheck) -> None:
@@ -130,7 +130,7 @@ def test_a_latent_alliance_is_advised_to_go_by_therapist(found: LooCheck) -> Non
         moderator=ModeratorSpec(reliability=0.7),
     )
     high = replace(found.left_out, pareto_k=np.full(len(found.left_out.units), 0.9), good_k=0.7)
-    assert 'by="therapist"' in _pareto_k(latent, high).recommendation
+    assert 'by="therapist"' in _pareto_k(latent["function"], high).recommendation
 
 
 def test_of_a_joint_model_the_checks_say_why_there_is_nothing(fit: Fit) -> None:

@@ -319,7 +319,7 @@ def test_every_option_is_checked(options: dict[str, Any]) -> None:
 def test_advice_fits_the_family(
     outcome: str, family: str, statistic: str, above: bool, told: str
 ) -> None:
-    assert told in advice(fit_of(outcome, family=family), outcome, statistic, above=above)
+    assert told in advice(fit_of(outcome, family=family)[outcome], statistic, above=above)
 
 
 @pytest.mark.parametrize(
@@ -328,16 +328,16 @@ def test_advice_fits_the_family(
 )
 def test_advice_on_an_outcome_of_a_joint_model(outcome: str, told: str) -> None:
     joint = replace(fit_of(outcome), shared=xr.DataTree())
-    assert told in advice(joint, outcome, "ceiling", above=True)
+    assert told in advice(joint[outcome], "ceiling", above=True)
 
 
 def test_advice_on_scores_in_steps_and_on_scores_without() -> None:
     fit = linear_fit(SCENARIOS["clean, full model"])
-    assert "No family here" in advice(fit, OUTCOME, "skewness", above=True)
+    assert "No family here" in advice(fit[OUTCOME], "skewness", above=True)
     halved = replace(
         SCENARIOS["clean, full model"], scores=lambda y: np.round(2 * (50 + 10 * y)) / 2
     )
-    assert "in steps of 0.5" in advice(linear_fit(halved), OUTCOME, "floor", above=True)
+    assert "in steps of 0.5" in advice(linear_fit(halved)[OUTCOME], "floor", above=True)
 
 
 @pytest.mark.mcmc

@@ -23,14 +23,14 @@ from alliance.diagnostics.report import contents as report_sections
 from alliance.diagnostics.report.contents import SECTIONS, write_sections
 from alliance.diagnostics.report.exports import table_files
 from alliance.diagnostics.report.material import Material
-from alliance.diagnostics.report.page import inline_svg, report_html, require_writable
+from alliance.diagnostics.report.page import inline_svg, report_html
 from alliance.diagnostics.report.parts import Notice, Paragraph, Section
 from alliance.diagnostics.report.sections.limitations import _about_alliance_model
 from alliance.inference.draws.datatree import add_patients
 from alliance.inference.estimands.estimands import limit_error
 from alliance.inference.priors.prior_costs import costs_of_fit
 from alliance.inference.runs.fit import Fit
-from alliance.inference.runs.whole_files import write_whole
+from alliance.inference.runs.whole_files import PAGE, require_output, write_whole
 
 MOST_BYTES = 5_000_000  # what the report may weigh, to be sent by mail
 OWN_TAIL = 0.000137  # times a patient's number: decimals that nothing but this patient's score has
@@ -355,15 +355,15 @@ def test_a_figure_keeps_its_glyphs_and_gets_names_of_its_own() -> None:
 
 def test_only_a_report_is_replaced_unasked(text: str, tmp_path) -> None:
     place = tmp_path / "report.html"
-    require_writable(place)
+    require_output(place, PAGE)
     write_whole(place, text.encode())
-    require_writable(place)
+    require_output(place, PAGE)
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
     place.write_text("<html>something else</html>")
     with pytest.raises(InputError, match="is not a report"):
-        require_writable(place)
-    require_writable(place, overwrite=True)
+        require_output(place, PAGE)
+    require_output(place, PAGE, overwrite=True)
     with pytest.raises(InputError, match="does not exist"):
-        require_writable(tmp_path / "none" / "report.html")
+        require_output(tmp_path / "none" / "report.html", PAGE)
     with pytest.raises(InputError, match="is a folder"):
-        require_writable(tmp_path)
+        require_output(tmp_path, PAGE)

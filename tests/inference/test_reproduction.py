@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from made_draws import NoSampler, small_trial
+from run_folders import edited
 
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.simulator.simulation import simulate_trial
@@ -86,12 +86,10 @@ class TestWithoutSampling:
         assert found.identical == {"function": True, "gpe": False}
 
     def test_versions_machine_and_files_are_told(self, run: Path, sampler: NoSampler) -> None:
-        manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
-        manifest["versions"]["numba"] = "0.1"
-        manifest["machine"]["cpu"] = "abacus"
-        (run / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+        edited(run, lambda manifest: manifest["versions"].update(numba="0.1"))
+        edited(run, lambda manifest: manifest["machine"].update(cpu="abacus"))
         (run / "flow.csv").write_text((run / "flow.csv").read_text() + "\n")
-        told = " ".join(reproduce(load_fit(run)).reasons)
+        told = " ".join(reproduce(load_fit(run, accept_changed=True)).reasons)
         assert "The run was made with numba 0.1;" in told
         assert "The run was made on the cpu abacus; this one is" in told
         assert "flow.csv in the run folder is no longer the file that was written." in told

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import stat
 from dataclasses import replace
 from pathlib import Path
 
@@ -175,11 +176,10 @@ class TestWriting:
         for outcome in one.outcomes:
             xr.testing.assert_identical(one.trees[outcome], other.trees[outcome])
 
-    def test_others_may_read_it(self, made_run: Path) -> None:
-        """A temporary folder's own mode would shut out all but its owner."""
-        plain = made_run.parent / "plain"
-        plain.mkdir()
-        assert made_run.stat().st_mode == plain.stat().st_mode
+    def test_only_its_owner_may_read_it(self, made_run: Path) -> None:
+        """It holds patients' values."""
+        assert stat.S_IMODE(made_run.stat().st_mode) == 0o700
+        assert {stat.S_IMODE(file.stat().st_mode) for file in made_run.iterdir()} == {0o600}
 
     def test_an_outcome_may_have_any_valid_name(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

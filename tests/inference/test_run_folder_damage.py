@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import xarray as xr
 from made_draws import FEW_DRAWS, NoSampler, named_patients
-from run_folders import FILES, refused
+from run_folders import FILES, edited, refused
 
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.simulator.simulation import simulate_trial
@@ -18,7 +19,7 @@ from alliance.data_prep.study.description import bundled_studies, narrowed, read
 from alliance.data_prep.trial.trial import load_trial
 from alliance.inference.runs.fit import Fit
 from alliance.inference.runs.fitting import fit_trial
-from alliance.inference.runs.run_folder import load_fit, save_fit
+from alliance.inference.runs.run_folder import load_fit, read_manifest, save_fit
 
 
 class TestDamagedRuns:
@@ -50,7 +51,8 @@ class TestDamagedRuns:
     def test_a_file_that_holds_no_draws_is_named(self, run: Path) -> None:
         (run / "function.nc").unlink()
         xr.Dataset({"x": 1.0}).to_netcdf(run / "function.nc", engine="h5netcdf")
-        assert "function.nc' is damaged: it lacks the group posterior" in refused(run)
+        told = refused(run, accept_changed=True)
+        assert "function.nc' is damaged: it lacks the group posterior" in told
 
     @pytest.mark.parametrize(
         "text",
@@ -76,7 +78,7 @@ class TestDamagedRuns:
         "specification", [None, {}, {"priors": {"moderator_slope": 1}}, {"priors": {"odd": 1}}]
     )
     def test_a_damaged_specification_is_said(self, run: Path, specification: object) -> None:
-        self.edit(run, lambda manifest: manifest["specifications"].update(gpe=specification))
+        edited(run, lambda manifest: manifest["specifications"].update(gpe=specification))
         assert "manifest.json' is damaged: a specification" in refused(run)
 
     def test_an_earlier_model_of_the_alliance_is_not_read_as_this_one(self, run: Path) -> None:
@@ -87,14 +89,14 @@ class TestDamagedRuns:
                 specification["moderator"].pop("between_interaction", None)
                 specification["moderator"]["structure"] = structure
 
-        self.edit(run, lambda manifest: earlier(manifest, "total"))
+        edited(run, lambda manifest: earlier(manifest, "total"))
         assert load_fit(run).outcomes
-        self.edit(run, lambda manifest: earlier(manifest, "within_between"))
+        edited(run, lambda manifest: earlier(manifest, "within_between"))
         assert "alliance's own model of an earlier version" in refused(run)
 
     @pytest.mark.parametrize("number", [0, 2, "1", None])
     def test_another_format_is_said(self, run: Path, number: object) -> None:
-        self.edit(run, lambda manifest: manifest.update(format=number))
+        edited(run, lambda manifest: manifest.update(format=number))
         assert f"The run at {str(run)!r} has another format" in refused(run)
 
     def test_a_damaged_study_is_named(self, run: Path) -> None:
@@ -104,11 +106,6 @@ class TestDamagedRuns:
     def test_damaged_flow_counts_are_named(self, run: Path) -> None:
         (run / "flow.csv").write_text("")
         assert "flow.csv' is damaged" in refused(run)
-
-    def edit(self, run: Path, change: Any) -> None:
-        manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
-        change(manifest)
-        (run / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
 
 
 class TestDifferences:
@@ -139,26 +136,81 @@ class TestDifferences:
             load_fit(tmp_path / "run", data=tmp_path / "nowhere.csv")
 
     def test_other_versions_are_said(self, run: Path) -> None:
-        manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
-        now = manifest["versions"]["pymc"]
-        manifest["versions"] |= {"pymc": "5.0.0", "forgotten": "1.0"}
-        (run / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+        now = read_manifest(run)["versions"]["pymc"]
+        other = {"pymc": "5.0.0", "forgotten": "1.0"}
+        edited(run, lambda manifest: manifest["versions"].update(other))
         assert set(load_fit(run).differences) == {
             f"The run was made with pymc 5.0.0; {now} is installed.",
             "The run was made with forgotten 1.0; none is installed.",
         }
 
-    def test_edited_and_missing_tables_are_said(self, run: Path) -> None:
-        (run / "study.toml").write_text((run / "study.toml").read_text() + "\n# later\n")
+    def test_a_missing_table_that_nothing_is_read_from_is_said(self, run: Path) -> None:
         (run / "summary.csv").unlink()
-        assert set(load_fit(run).differences) == {
-            "study.toml in the run folder is no longer the file that was written.",
-            "summary.csv in the run folder is no longer the file that was written.",
-        }
-
-    def test_edited_draws_are_said(self, run: Path) -> None:
-        tree = xr.load_datatree(run / "gpe.nc", engine="h5netcdf")
-        tree["posterior"]["residual_sd"].values[0, 0] += 1
-        tree.to_netcdf(run / "gpe.nc", engine="h5netcdf")
         (said,) = load_fit(run).differences
-        assert said.startswith("gpe.nc in the run folder is no longer")
+        assert said == "summary.csv in the run folder is no longer the file that was written."
+
+
+def other_draws(run: Path) -> None:
+    tree = xr.load_datatree(run / "gpe.nc", engine="h5netcdf")
+    tree["posterior"]["residual_sd"].values[0, 0] += 1
+    tree.to_netcdf(run / "gpe.nc", engine="h5netcdf")
+
+
+def swapped(run: Path) -> None:
+    """Sound files both, and each with the other's draws."""
+    (run / "gpe.nc").rename(run / "aside")
+    (run / "function.nc").rename(run / "gpe.nc")
+    (run / "aside").rename(run / "function.nc")
+
+
+def other_study(run: Path) -> None:
+    text = (run / "study.toml").read_text(encoding="utf-8")
+    (run / "study.toml").write_text(text.replace("higher", "lower"), encoding="utf-8")
+
+
+def other_counts(run: Path) -> None:
+    (run / "flow.csv").write_text((run / "flow.csv").read_text() + "\n")
+
+
+def other_manifest(run: Path) -> None:
+    manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
+    manifest["seed"] += 1
+    (run / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+
+
+class TestChangedRuns:
+    """What answers are read from is what was written, or is refused; asked for, it is read."""
+
+    @pytest.mark.parametrize(
+        ("change", "names"),
+        [
+            (other_draws, ["gpe.nc"]),
+            (swapped, ["function.nc", "gpe.nc"]),
+            (other_study, ["study.toml"]),
+            (other_counts, ["flow.csv"]),
+            (other_manifest, ["manifest.json"]),
+        ],
+    )
+    def test_are_refused_or_said(
+        self, run: Path, change: Callable[[Path], None], names: list[str]
+    ) -> None:
+        change(run)
+        told = refused(run)
+        assert told.startswith(f"{str(run / names[0])!r} is damaged or was changed")
+        assert load_fit(run, accept_changed=True).differences == tuple(
+            f"{name} in the run folder is no longer the file that was written." for name in names
+        )
+
+    def test_a_manifest_that_is_laid_out_anew_is_the_same(self, run: Path) -> None:
+        """Another program's indents and order of keys change no entry."""
+        manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
+        turned = dict(reversed(manifest.items()))
+        (run / "manifest.json").write_text(json.dumps(turned), encoding="utf-8")
+        assert load_fit(run).differences == ()
+
+    def test_a_run_of_before_there_were_hashes_is_read_and_said(self, run: Path) -> None:
+        manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
+        del manifest["files"], manifest["manifest_sha256"]
+        (run / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+        (said,) = load_fit(run).differences
+        assert said == "The run was written without hashes of its files: they cannot be checked."

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from alliance.cli import screen
+from alliance.cli.files import asked
 from alliance.cli.options import (
     DEFAULT_SEED,
     MANY,
@@ -257,7 +258,13 @@ def diagnose(
         from alliance.diagnostics.gate.junit import write_junit
 
         described = fitted.study
-        write_junit(reports, junit, title=described.title, simulated=described.simulated)
+        write_junit(
+            reports,
+            junit,
+            title=described.title,
+            simulated=described.simulated,
+            overwrite=asked("overwrite"),
+        )
         screen.say(f"Written: {junit}")
     if table_format == "table":
         for report in reports:

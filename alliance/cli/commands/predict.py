@@ -119,10 +119,10 @@ def predict(
     """
     from alliance.inference.answers.averages import average
     from alliance.inference.answers.predictions import predict as predicted
+    from alliance.inference.patients.patient_files import patients_asked_about
     from alliance.inference.scores.thresholds import Thresholds
 
     contrasts = contrasts or better_by is not None
-    _require_one_source(patients, baseline, covariate, average_over)
     if figure is not None and average_over is not None:
         raise InputError(
             "--figure shows predictions for one patient, not averages.",
@@ -139,15 +139,18 @@ def predict(
     fitted = load_run(run)
     chosen = fitted.chosen(outcome or [])
     known = {} if not covariate else _levels(fitted, chosen[0])
-    values = None if alliance is None else list(together(alliance))
-    grid = {
+    whom: dict[str, Any] = {
+        "alliance": None if alliance is None else list(together(alliance)),
         "baseline": None if baseline is None else list(together(baseline)),
-        "covariates": covariates(covariate or [], known),
+        "covariate": covariates(covariate or [], known),
+        "patients": patients,
+        "average_over": average_over,
+        "extrapolate": extrapolate,
     }
     _require_one_outcome(chosen, {"baseline": baseline, **points})
     answers: list[Any] = []
     for name in chosen:
-        asked = _asked(fitted, name, values, grid, patients, average_over, extrapolate=extrapolate)
+        asked = patients_asked_about(fitted[name], **whom)
         if average_over is not None:
             answers.append(
                 average(
@@ -195,35 +198,16 @@ def predict(
             ]
             legend = sheets.prediction_legend(fitted, answer, contrasts=contrasts)
         else:
-            whom = WHOM[average_over] if patients is None else f"patients of {patients.name}"
+            over = WHOM[average_over] if patients is None else f"patients of {patients.name}"
             compared = contrasts and len(answer.contrasts)
             shown = [
                 sheets.averages(fitted, answer, answer.table, "arm"),
                 sheets.averages(fitted, answer, answer.contrasts, "contrast") if compared else None,
             ]
-            legend = sheets.average_legend(fitted, answer, whom)
+            legend = sheets.average_legend(fitted, answer, over)
         for sheet in filter(None, shown):
             screen.show(study, [sheet])
         screen.tell([*legend, f"Arms: {words.arms(study)}.", ""])
-
-
-def _require_one_source(
-    patients: Path | None,
-    baseline: Sequence[Numbers] | None,
-    covariate: Sequence[str] | None,
-    average_over: str | None,
-) -> None:
-    """Refuse options that describe patients who are described elsewhere."""
-    given = ["--baseline"] if baseline else []
-    given += ["--covariate"] if covariate else []
-    if average_over == "trial" and patients is not None:
-        given.append("--patients")
-    source = "--average-over trial" if average_over == "trial" else "--patients"
-    if given and (average_over == "trial" or patients is not None):
-        raise InputError(
-            f"{given[0]} does not go with {source}: these patients bring their own.",
-            "Leave one of the two out; --alliance alone may replace what they bring.",
-        )
 
 
 def _require_one_outcome(outcomes: Sequence[str], options: Mapping[str, object]) -> None:
@@ -240,38 +224,6 @@ def _require_one_outcome(outcomes: Sequence[str], options: Mapping[str, object])
 def _levels(fit: Fit, outcome: str) -> dict[str, tuple[str, ...] | None]:
     """Levels of the run's covariates; None where one is numbers."""
     return {each.name: each.levels for each in fit.design(outcome).encoding.covariates}
-
-
-def _asked(
-    fit: Fit,
-    outcome: str,
-    values: list[float] | None,
-    grid: dict[str, Any],
-    patients: Path | None,
-    average_over: str | None,
-    *,
-    extrapolate: bool,
-) -> AskedPatients:
-    from alliance.inference.patients.asked_patients import (
-        patient_grid,
-        trial_patients,
-        with_alliance,
-    )
-    from alliance.inference.patients.patient_files import patients_from_file
-
-    if average_over == "trial":
-        return trial_patients(fit[outcome], alliance=values, extrapolate=extrapolate)
-    if patients is None:
-        return patient_grid(fit[outcome], alliance=values, extrapolate=extrapolate, **grid)
-    asked = patients_from_file(
-        fit[outcome],
-        patients,
-        alliance_named=values is not None,
-        extrapolate=extrapolate,
-    )
-    if values is None:
-        return asked
-    return with_alliance(fit[outcome], asked, values, extrapolate=extrapolate)
 
 
 def _of_average(asked: AskedPatients, average_over: str) -> str:

@@ -12,6 +12,7 @@ from alliance.cli import screen
 from alliance.cli.options import (
     AtOption,
     ExtrapolateAtOption,
+    HideSingleOption,
     IntervalOption,
     PublishedOption,
     RunArgument,
@@ -40,6 +41,7 @@ def report(
     interval: IntervalOption = 0.95,
     at: AtOption = None,
     extrapolate: ExtrapolateAtOption = False,
+    hide_single: HideSingleOption = False,
     overwrite: Annotated[
         bool,
         typer.Option(
@@ -55,19 +57,22 @@ def report(
     from alliance.diagnostics.report.contents import write_sections
     from alliance.diagnostics.report.exports import write_tables
     from alliance.diagnostics.report.material import Material
-    from alliance.diagnostics.report.page import report_html, require_writable
+    from alliance.diagnostics.report.page import report_html
     from alliance.inference.draws.quantiles import tails
     from alliance.inference.estimands.compared_at import require_place
-    from alliance.inference.runs.whole_files import write_whole
+    from alliance.inference.runs.whole_files import PAGE, require_output, write_whole
 
     path = run / REPORT if out is None else out
     tails(interval)
     fitted = load_run(run)
     for outcome in fitted.outcomes:
         require_place(fitted[outcome], at, extrapolate=extrapolate)
-    require_writable(path, overwrite=overwrite and out is not None)
+    read = [] if published is None else [published]
+    require_output(path, PAGE, overwrite=overwrite and out is not None, inputs=read)
     findings = findings_of(fitted, run, published)
-    material = Material(fitted, findings, interval, at=at, extrapolate=extrapolate)
+    material = Material(
+        fitted, findings, interval, at=at, extrapolate=extrapolate, hide_single=hide_single
+    )
     sections = write_sections(material)
     page = report_html(fitted, sections)
     if tables is not None:  # first, since it may be refused

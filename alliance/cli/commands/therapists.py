@@ -11,6 +11,7 @@ from alliance.cli.options import (
     ExtrapolateAtOption,
     FigureOption,
     FormatOption,
+    HideSingleOption,
     IntervalOption,
     OutcomeOption,
     RunArgument,
@@ -32,6 +33,7 @@ def therapists(
     ] = None,
     extrapolate: ExtrapolateAtOption = False,
     interval: IntervalOption = 0.95,
+    hide_single: HideSingleOption = False,
     figure: FigureOption = None,
     table_format: FormatOption = "table",
 ) -> None:
@@ -40,7 +42,13 @@ def therapists(
 
     fit = load_run(run)
     answers = [
-        described(fit[name], alliance=alliance, interval=interval, extrapolate=extrapolate)
+        described(
+            fit[name],
+            alliance=alliance,
+            interval=interval,
+            extrapolate=extrapolate,
+            hide_single=hide_single,
+        )
         for name in fit.chosen(outcome or [])
     ]
     if any(answer.ranks is None for answer in answers):

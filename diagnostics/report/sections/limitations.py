@@ -9,7 +9,7 @@ import numpy as np
 from alliance.diagnostics import words
 from alliance.diagnostics.gate.fit_gate import worst_verdict
 from alliance.diagnostics.report.material import Material
-from alliance.diagnostics.report.parts import Listing, Paragraph, Section
+from alliance.diagnostics.report.parts import Listing, Paragraph, Part, Section
 from alliance.diagnostics.verdicts import Verdict
 from alliance.inference.priors.prior_costs import costs_are_closed, slope_coverage
 from alliance.models.design.design import arm_pairs
@@ -35,7 +35,16 @@ def limitations(material: Material) -> Section:
         *_about_moderator(material),
         *_about_model(material),
     ]
-    return Section("limitations", "Limitations", [Paragraph(lead), Listing(found)])
+    parts: list[Part] = [Paragraph(lead), Listing(found)]
+    if not material.fit.rowless:
+        parts.append(
+            Paragraph(
+                "This page holds no patient's row. The run that it was made from holds the scores, "
+                "ratings, covariates, arm and therapist of each analysed patient: pass it on as "
+                "you would the trial's data."
+            )
+        )
+    return Section("limitations", "Limitations", parts)
 
 
 def _about_data(material: Material) -> Iterator[str]:
