@@ -37,8 +37,10 @@ def run_folder(trial_files: Path) -> Path:
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Answer]:
     """The demo's folder, and what the demo printed. Do not change it."""
-    out = tmp_path_factory.mktemp("demo") / "demo"
-    return out, alliance("demo", "--out", out, "--profile", "ci")
+    folder = tmp_path_factory.mktemp("demo")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return folder / "alliance-demo", alliance("demo", "--profile", "ci")
 
 
 @pytest.fixture

@@ -45,7 +45,6 @@ EXEMPT = {
 }
 # Commands that sample long, or fit hundreds of trials: what is appended, a later option ruling.
 REDUCED = {
-    "demo": "--profile ci",
     "fit": "--profile ci",
     "calibrate": "--trials 2 --outcome pain",
     "assurance": "--trials 2 --patients 60 --therapists 6 --interaction 0.3",
@@ -161,13 +160,19 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.usefixtures("workers_in_this_process")
 @pytest.mark.parametrize("block", chosen("sh", ""))
 def test_commands_run(
-    block: Block, workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    block: Block,
+    workshop: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
-    """Each ends with exit code 0 and prints something; what is installed or cloned is left out."""
+    """Each ends with exit code 0 and prints something; what is installed or cloned is left out.
+
+    The demo is the one that other tests look into, with the profile ci.
+    """
     place = workshop
-    if any(words in block.text for words in ("fit headache", "alliance demo")):
-        # They make the runs that elsewhere are there already.
-        place = tmp_path
+    if "fit headache" in block.text:
+        place = tmp_path  # it makes the run that elsewhere is there already
         headache_table().to_csv(place / "headache.csv", index=False)
     monkeypatch.chdir(place)
     for command in block.commands:
@@ -175,7 +180,10 @@ def test_commands_run(
             continue
         words = shlex.split(command.removeprefix("uv run "))
         assert words[0] == "alliance", f"neither run nor exempt: {command}"
-        answer = alliance(*words[1:], *shlex.split(REDUCED.get(words[1], "")))
+        if words[1:] == ["demo"]:
+            answer = request.getfixturevalue("demo")[1]
+        else:
+            answer = alliance(*words[1:], *shlex.split(REDUCED.get(words[1], "")))
         assert answer.code == 0, f"{command}\n{answer.stderr}"
         assert answer.stdout or answer.stderr, command
         if "--figure" in words:

@@ -204,7 +204,7 @@ def test_the_demo_goes_the_whole_way(demo: tuple[Path, Answer]) -> None:
     assert tables_in(answer.stdout) == answer.stdout.count("SIMULATED DATA") == 2 * 4 + 1
     for words in ("function: Patient-Specific Functional Scale", "undetermined", "PASS"):
         assert words in answer.stdout
-    assert f"The run is in {out / 'run'}" in answer.said
+    assert f"The run is in {Path(out.name) / 'run'}" in answer.said
 
 
 def test_the_demo_goes_twice_and_ends_the_same(demo: tuple[Path, Answer], tmp_path: Path) -> None:
