@@ -225,7 +225,7 @@ RUNS = [
     Case(
         "interval of zero",
         nothing,
-        ("probability 0.0 is not between 0 and 1", "for example 0.95"),
+        ("probability 0 is not between 0 and 1", "for example 0.95"),
         (("summary", "run", "--interval", "0"),),
     ),
     Case("draws cut short", _cut_short, ("run/pain.nc' is damaged", "Fit again"), READERS),

@@ -88,7 +88,7 @@ def test_what_is_allowed_is_said(fault: Spoil, note: str, here: Path) -> None:
     assert answer.code == 0, answer.stderr
     assert note in answer.said
     assert "Error" not in answer.said
-    assert "analysed" in answer.stdout
+    assert "Analysed" in answer.stdout
     assert contents(here) == before
 
 

@@ -124,7 +124,7 @@ class TestJUnit:
     def test_a_place_that_cannot_be_written_to_is_exit_2(self, run: Path, tmp_path: Path) -> None:
         answer = alliance("diagnose", run, "--junit", tmp_path / "missing" / "gate.xml")
         assert answer.code == 2
-        assert "Name another place." in answer.said
+        assert "name another place." in answer.said
 
 
 class TestReproduce:

@@ -56,7 +56,7 @@ def test_nothing_is_made_twice(simulated_fit: Fit, monkeypatch: pytest.MonkeyPat
         real = getattr(model_checks, name)
 
         def counted(*args, real=real, name=name, **options):
-            made.append(f"{name} {args[1]}")
+            made.append(f"{name} {args[0].name}")
             return real(*args, **options)
 
         monkeypatch.setattr(model_checks, name, counted)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from effect_fits import PAIRS, fit_of
@@ -95,6 +97,7 @@ def test_the_mean_of_one_or_two_patients_is_shown_to_nobody() -> None:
     index[last[2:]] = first  # two remain
     patients["therapist_index"] = ("patient", index)
     add_patients(fit.trees["function"], patients)
+    fit = replace(fit)  # whose design is built from these patients
     check = predictive_check(fit["function"], number=20, seed=1)
     assert len(check.pictures.therapists) == len(fit.design("function").therapists) - 1
     text = words(therapist_means_figure(fit, [check]))
@@ -108,6 +111,7 @@ def test_scores_without_steps_are_binned() -> None:
     patients = fit.patients("function")
     patients["outcome"] = ("patient", scores[: patients.sizes["patient"]])
     add_patients(fit.trees["function"], patients)
+    fit = replace(fit)  # whose design is built from these patients
     check = predictive_check(fit["function"], number=50, seed=1)
     assert not check.pictures.bars
     assert np.isclose(check.pictures.edges, 3).any()  # no bin on both sides of the range's end
