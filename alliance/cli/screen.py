@@ -55,7 +55,7 @@ COLOURS = {
     "different": "yellow",
 }
 STACKED = ("Source", "Estimate (interval)")  # headings of estimates one below the other
-WORD = len("undetermined")  # letters of a word that is not broken
+WORD = len("Questionnaire")  # letters of a word that is not broken
 LONG = 24  # letters of a line of running text that a column should have room for
 UNBOUNDED = 10_000  # columns of a screen on which every table has room
 SHORT = 9  # letters of a line in a column of words, at least, beside numbers on one line
@@ -307,6 +307,8 @@ def show(study: Study, sheets: Sequence[Sheet], legend: Iterable[str] | None = N
             console.print(_title(study, sheet))
         table = _table(sheet, short)
         if _least(table) > console.width:
+            table = _table(sheet, short, tight=True)
+        if _least(table) > console.width:
             for column in table.columns:
                 column.no_wrap = False
         console.print(table)
@@ -375,14 +377,15 @@ def _title(study: Study, sheet: Sheet) -> str:
     return f"{mark}[bold]{escape(subject + head + colon)}[/bold]{coloured(verdict)}"
 
 
-def _table(sheet: Sheet, short: bool) -> Table:
-    """A sheet as rich prints it."""
+def _table(sheet: Sheet, short: bool, *, tight: bool = False) -> Table:
+    """A sheet as rich prints it; where room is tight with headings of one word a line."""
     table = Table()
     for k, (name, right) in enumerate(zip(sheet.columns, sheet.right, strict=True)):
         side: Literal["left", "right"] = "right" if right else "left"
         told = [_text(row[k], short) for row in sheet.cells]
         if right:  # a heading may go over several lines, and numbers do not
-            name = "\n".join(textwrap.wrap(name, max(WORD, *map(len, told))))
+            least = max(map(len, name.split())) if tight else WORD
+            name = "\n".join(textwrap.wrap(name, max(least, *map(len, told))))
         words = " ".join([name, *told]).split()
         whole = min(WORD, max(map(len, words)))  # longer words are folded where need be
         name = escape(name)
