@@ -309,7 +309,7 @@ def test_a_file_without_a_column_or_with_a_bad_cell_ends_with_2(run: Path, patie
     [
         (("--outcome", "gp"), ("no outcome 'gp'", "'gpe'")),
         (("--alliance", "20"), ("20 lies outside", "--extrapolate")),
-        (("--interval", "0"), ("0.0 is not between 0 and 1",)),
+        (("--interval", "0"), ("0 is not between 0 and 1",)),
     ],
 )
 def test_bad_questions_about_therapists_end_with_2(

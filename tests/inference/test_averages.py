@@ -314,7 +314,7 @@ def test_one_arm_has_no_contrasts() -> None:
         ({"therapist": "T9"}, "no therapist 'T9'"),
         ({"arms": ["XX"]}, "no arm 'XX'"),
         ({"thresholds": Thresholds(at_least=99)}, "at least 99"),
-        ({"interval": 0.0}, "0.0 is not between"),
+        ({"interval": 0.0}, "0 is not between"),
     ],
 )
 def test_bad_queries_are_refused(changes: dict[str, Any], problem: str) -> None:
