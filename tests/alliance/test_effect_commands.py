@@ -218,7 +218,7 @@ REFUSED = {
     "lift off the scale": (("decide", *FUNCTION, "--lift", "97"), ("16 to 112", "up to 96")),
     "no interval": (
         ("effects", *FUNCTION, "--interval", "95"),
-        ("probability 95.0 is not between 0 and 1",),
+        ("probability 95 is not between 0 and 1",),
     ),
     "figure of no format": (
         ("effects", *FUNCTION, "--figure", "figure.jpg"),
