@@ -273,7 +273,7 @@ def test_a_model_without_therapist_effects_says_so(tmp_path: Path, fit: Fit) -> 
         (("--baseline", "5"), ("--baseline is in points of one outcome",)),
         (("--outcome", "gpe", "--baseline", "5"), ("gpe has no baseline", "function")),
         (("--outcome", "gpe", "--at-least", "9"), ("at least 9", "from -5 to 5")),
-        (("--interval", "95"), ("95.0 is not between 0 and 1",)),
+        (("--interval", "95"), ("95 is not between 0 and 1",)),
         (("--average-over", "trial", "--covariate", "age=4"), ("--average-over trial",)),
         (("--average-over", "rows", "--therapist", "own"), ("without therapists of their own",)),
         (("--patients", "nowhere.csv"), ("no data file 'nowhere.csv'",)),

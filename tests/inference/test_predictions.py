@@ -280,7 +280,7 @@ def test_the_same_seed_gives_the_same_answer_and_by_default_that_of_the_run() ->
         ("gpe", {"arms": ["GE"], "contrasts": True}, "'GE' is the only one", "GE, MCE, SMT"),
         ("gpe", {"therapist": "nobody"}, "no therapist 'nobody'", "'T01', 'T02'"),
         ("gpe", {"therapist": "own"}, "without therapists of their own", "new or average"),
-        ("gpe", {"interval": 1.0}, "1.0 is not between 0 and 1", "0.95"),
+        ("gpe", {"interval": 1.0}, "1 is not between 0 and 1", "0.95"),
         ("gpe", {"thresholds": Thresholds(at_least=6)}, "at least 6", "from -5 to 5"),
         ("gpe", {"thresholds": Thresholds(at_most=-5.1)}, "at most -5.1", "from -5 to 5"),
         ("gpe", {"thresholds": Thresholds(change=1)}, "no baseline", "at_least"),
