@@ -97,7 +97,7 @@ def test_a_run_without_published_findings_is_compared_with_the_refits_alone(
 ) -> None:
     run = shutil.copytree(run_folder, tmp_path / "run")
     (run / "published.toml").unlink()
-    answer = alliance("compare", run, "--format", "csv")
+    answer = alliance("compare", run, "--accept-changed", "--format", "csv")
     assert answer.code == 0
     assert "No published.toml is kept with this run" in answer.said
     assert "published.toml in the run folder is no longer the file" in answer.said
@@ -153,7 +153,7 @@ def test_diagnose_refuses_a_stuck_chain(run_folder: Path, tmp_path: Path) -> Non
     run = shutil.copytree(run_folder, tmp_path / "run")
     tree = stuck(xr.load_datatree(run / "pain.nc", engine="h5netcdf"))
     tree.to_netcdf(run / "pain.nc", engine="h5netcdf")
-    answer = alliance("diagnose", run, "--format", "csv")
+    answer = alliance("diagnose", run, "--accept-changed", "--format", "csv")
     assert answer.code == GATE_FAILED
     assert "The diagnostics gate failed" in answer.said
     assert "pain.nc in the run folder is no longer the file that was written" in answer.said
@@ -165,7 +165,7 @@ def test_diagnose_refuses_a_stuck_chain(run_folder: Path, tmp_path: Path) -> Non
     assert "chain 1" in variation["worst"]
     assert "residual_sd" in variation["message"]
     assert variation["recommendation"]
-    shown = alliance("diagnose", run)
+    shown = alliance("diagnose", run, "--accept-changed")
     assert shown.code == GATE_FAILED
     assert re.search(r"variation\s+│ FAIL", shown.stdout)
     assert "residual_sd" in shown.stdout

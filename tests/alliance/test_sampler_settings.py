@@ -11,6 +11,8 @@ import pytest
 from command_line import alliance
 from made_draws import NoSampler
 
+from alliance.cli.screen import as_options
+
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = ("--draws", 400, "--tune", 500, "--target-accept", 0.95, "--max-treedepth", 8)
 
@@ -44,14 +46,24 @@ def test_settings_out_of_range_are_refused_before_the_data_are_read(
 def test_advice_names_only_options_that_there_are() -> None:
     """Every option in a recommendation of the gate is one of `fit`, or of the command it names."""
     known = set()
-    for command in ("fit", "diagnose", "sensitivity", "predict", "loo"):
+    for command in (
+        "fit",
+        "summary",
+        "diagnose",
+        "sensitivity",
+        "predict",
+        "decide",
+        "therapists",
+        "assurance",
+    ):
         known |= set(re.findall(r"--[a-z][a-z-]+", alliance(command, "--help").stdout))
     named = set()
     for path in sorted((ROOT / "diagnostics").rglob("*.py")):
         if "report" in path.parts:
             continue
-        named |= set(re.findall(r"--[a-z][a-z-]+", path.read_text(encoding="utf-8")))
-    assert {"--tune", "--target-accept", "--max-treedepth", "--draws"} <= named
+        told = as_options(path.read_text(encoding="utf-8"))
+        named |= set(re.findall(r"--[a-z][a-z-]+", told))
+    assert {"--tune", "--target-accept", "--max-treedepth"} <= named
     assert named <= known, named - known
 
 

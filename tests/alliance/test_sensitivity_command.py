@@ -11,9 +11,9 @@ from command_line import alliance, csv_rows, missing_from
 KINDS = ("priors", "refits", "influence", "unseen")
 SAID = {
     "priors": ("sensitivity to priors", "Diagnosis", "Strongest prior"),
-    "refits": ("other prior scales", "All scales x 0.5", "All scales x 2"),
-    "influence": ("one patient left out", "one therapist left out", "Moves most"),
-    "unseen": ("an early improvement, unseen", "baseline", "robustness values"),
+    "refits": ("other prior scales", "All scales", "All scales x 2"),
+    "influence": ("one patient of 167 left out", "one therapist of 12 left out", "Moves most"),
+    "unseen": ("an early improvement, unseen", "baseline", "Robustness"),
 }
 
 

@@ -206,9 +206,7 @@ def test_workers_that_will_not_do_are_refused(
     own = {"numpy": version("numpy")}
     monkeypatch.setattr("alliance.inference.many_fits.cluster.installed_versions", lambda: own)
     monkeypatch.setattr("alliance.inference.many_fits.cluster._require_scheduler", lambda _: None)
-    monkeypatch.setattr(
-        "alliance.inference.many_fits.cluster.Client", lambda *_, **__: Connected(workers)
-    )
+    monkeypatch.setattr("distributed.Client", lambda *_, **__: Connected(workers))
     with pytest.raises(InputError, match=told), open_cluster("tcp://s"):
         pass
 
