@@ -149,6 +149,7 @@ def test_options_replace_the_settings_of_the_file_and_survive_writing(tmp_path: 
         "ceiling": True,
         "therapist_by_arm": True,
         "joint": True,
+        "common_patients": True,
     }
     moderator = {"label": "Alliance", "column": "wai", "range": [16, 112], "reliability": 0.77}
     study = a_study(moderator=moderator)

@@ -214,7 +214,7 @@ class TestFiles:
     def test_simulated_files_are_replaced_when_asked(self, tmp_path: Path) -> None:
         write_simulated(simulate_trial(seed=2), tmp_path / "trial.csv")
         simulated = simulate_trial(seed=1)
-        with pytest.raises(InputError, match="--overwrite"):
+        with pytest.raises(InputError, match="overwrite=True"):
             write_simulated(simulated, tmp_path / "trial.csv")
         for _ in range(2):  # also what replaced something
             write_simulated(simulated, tmp_path / "trial.csv", overwrite=True)
