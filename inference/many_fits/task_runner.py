@@ -15,6 +15,7 @@ import os
 import pickle
 import signal
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -231,13 +232,34 @@ def _quiet_start() -> Iterator[None]:
         resource_tracker.ensure_running()  # started later, it would let the signal through again
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            yield
+            with _later():
+                yield
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
     finally:
         sys.modules["__main__"] = script
         for name in added:
             del os.environ[name]
+
+
+@contextmanager
+def _later() -> Iterator[None]:
+    """Keep Ctrl-C until the end: the mask is of one thread, and any other may be given the signal.
+
+    A process that is half started when it comes would miss its orders, and say so in a traceback.
+    """
+    main = threading.current_thread() is threading.main_thread()  # Python interrupts no other
+    if not main or not callable(signal.getsignal(signal.SIGINT)):  # or who ignores it
+        yield
+        return
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
 
 
 def _cores() -> int:
