@@ -272,13 +272,11 @@ class Run(Mapping[str, FittedOutcome]):
         Path
             Of the file.
         """
-        from alliance.diagnostics.report.contents import write_sections
-        from alliance.diagnostics.report.exports import write_tables
+        from alliance.diagnostics.report.contents import write_report
         from alliance.diagnostics.report.material import Material
-        from alliance.diagnostics.report.page import report_html
         from alliance.inference.draws.quantiles import tails
         from alliance.inference.estimands.compared_at import require_place
-        from alliance.inference.runs.whole_files import PAGE, require_output, write_whole
+        from alliance.inference.runs.whole_files import PAGE, require_output
 
         tails(interval)  # refuses what is no probability
         for outcome in self:
@@ -295,11 +293,8 @@ class Run(Mapping[str, FittedOutcome]):
             extrapolate=extrapolate,
             hide_single=hide_single,
         )
-        sections = write_sections(material)
-        if tables is not None:  # first, since it may be refused
-            simulated = self.fit.study.simulated
-            write_tables(sections, as_path(tables), simulated=simulated, overwrite=overwrite)
-        write_whole(place, report_html(self.fit, sections).encode())
+        folder = None if tables is None else as_path(tables)
+        write_report(material, place, tables=folder, overwrite=overwrite)
         return place
 
     def save(self, path: AnyPath, *, overwrite: bool = False) -> Run:

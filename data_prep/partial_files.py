@@ -18,7 +18,7 @@ from pathlib import Path
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]  # Windows
 
 PARTIAL, PREVIOUS = "partial", "previous"
 # In place of a lock, where the file system has none: what was touched so lately is taken as in use.
@@ -94,7 +94,7 @@ def write_partial(target: Path, content: bytes) -> Path:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-    except BaseException:
+    except BaseException:  # Ctrl-C too: nothing is left half written, and it goes on
         Path(name).unlink(missing_ok=True)
         raise
     return Path(name)

@@ -25,7 +25,7 @@ _TOLD = {
     "accept_changed": "Read a run whose files are no longer those that were written; a note says "
     "which.",
 }
-_asked: ContextVar[Mapping[str, bool]] = ContextVar("asked", default={})  # noqa: B039  # unchanged
+_asked: ContextVar[Mapping[str, bool]] = ContextVar("asked", default={})  # noqa: B039  # nobody changes it
 
 
 def with_file_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -68,7 +68,7 @@ def with_file_options(command: Callable[..., None]) -> Callable[..., None]:
         for name in added
     ]
     own = [each.replace(kind=keyword) for each in signature.parameters.values()]
-    called.__signature__ = inspect.Signature([*own, *more])  # type: ignore[attr-defined]
+    called.__signature__ = inspect.Signature([*own, *more])  # type: ignore[attr-defined]  # what Typer reads
     return called
 
 
@@ -188,4 +188,4 @@ def open_outputs() -> None:
     """Give a process that was started without outputs some that lead nowhere."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # open to the end

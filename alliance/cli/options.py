@@ -202,6 +202,6 @@ def _model_parameters(only: tuple[str, ...]) -> dict[str, inspect.Parameter]:
             name,
             inspect.Parameter.KEYWORD_ONLY,
             default=None,
-            annotation=Annotated[field.annotation | None, option],  # type: ignore[operator]
+            annotation=Annotated[field.annotation | None, option],  # type: ignore[operator]  # a type at run time
         )
     return found

@@ -1,11 +1,14 @@
-"""The sections of a report in their order."""
+"""The sections of a report in their order, and the report written to its files."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from alliance.data_prep.errors import InputError
+from alliance.diagnostics.report.exports import write_tables
 from alliance.diagnostics.report.material import Material
+from alliance.diagnostics.report.page import report_html
 from alliance.diagnostics.report.parts import Notice, Section
 from alliance.diagnostics.report.sections.answers import effects, predictions, therapists
 from alliance.diagnostics.report.sections.checklist import checklist, citations
@@ -15,6 +18,7 @@ from alliance.diagnostics.report.sections.model import model
 from alliance.diagnostics.report.sections.question import data, question
 from alliance.diagnostics.report.sections.results import comparison, results
 from alliance.diagnostics.report.sections.sensitivity import prior, sensitivity
+from alliance.inference.runs.whole_files import write_whole
 
 # By the name that each has in the page, with the title it has where it cannot be written.
 SECTIONS: dict[str, tuple[str, Callable[[Material], Section]]] = {
@@ -50,3 +54,38 @@ def write_sections(material: Material) -> list[Section]:
             built.append(Section(name, title, [Notice(f"Not available: {error}")]))
     # The checklist stands before the citations, and knows of every other section.
     return [*built[:-1], checklist(material, built), built[-1]]
+
+
+def write_report(
+    material: Material, path: Path, *, tables: Path | None = None, overwrite: bool = False
+) -> list[Path]:
+    """Write the page, and its tables before it: they may be refused.
+
+    Parameters
+    ----------
+    material : Material
+    path : Path
+        The page; who asks has made sure that it may be written.
+    tables : Path, optional
+        A folder, for each table as CSV, Markdown and LaTeX.
+    overwrite : bool
+        Replace tables that were written there before.
+
+    Returns
+    -------
+    list of Path
+        The tables' files.
+
+    Raises
+    ------
+    InputError
+        If tables may not be written there; then nothing is.
+    """
+    fit, sections = material.fit, write_sections(material)
+    page = report_html(fit, sections)
+    written: list[Path] = []
+    if tables is not None:
+        simulated = fit.study.simulated
+        written = write_tables(sections, tables, simulated=simulated, overwrite=overwrite)
+    write_whole(path, page.encode())
+    return written

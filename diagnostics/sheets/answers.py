@@ -17,7 +17,6 @@ from alliance.inference.answers.effects import Effects, effects_table
 from alliance.inference.answers.predictions import Predictions, unseen_columns
 from alliance.inference.digits import (
     decimals,
-    figures,
     interval_decimals,
     number,
     shared_decimals,
@@ -706,7 +705,7 @@ def decisions_notes(fit: Fit, answers: Iterable[Decisions]) -> Iterator[str]:
             else "."
         )
         yield (
-            f"{answer.outcome}: lifted values stop at {figures(lift.limit)}, so that "
+            f"{answer.outcome}: lifted values stop at {lift.limit:g}, so that "
             f"{lift.capped:.0f} of {lift.patients} patients do not get the whole {lift.points:g} "
             f"points{further}"
         )

@@ -70,7 +70,7 @@ def by_columns(
         found[:, some] = function(some)
 
     with ThreadPoolExecutor() as pool:
-        for _ in pool.map(fill, blocks):
+        for _ in pool.map(fill, blocks):  # which raises what a block raised
             pass
     return found
 

@@ -211,7 +211,7 @@ def test_an_answer_is_drawn_for_a_notebook_and_into_a_file(
     figure = DRAWN[name](pain).plot(tmp_path / "figure.png")
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
     # IPython asks an object for this method; without pyplot no one else draws the figure.
-    assert figure._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
+    assert figure._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]  # as IPython asks
 
 
 def test_a_figure_that_does_not_exist_is_refused_in_words(pain: al.FittedOutcome) -> None:

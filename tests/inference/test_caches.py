@@ -20,8 +20,9 @@ caches.prepare_caches()
 import numba
 sys.path.insert(0, sys.argv[1])
 import cached
-print("found", cached.thrice(14), cached.thrice.stats.cache_hits[next(iter(cached.thrice.stats.cache_hits))] if cached.thrice.stats.cache_hits else 0)
-"""  # noqa: E501
+answer, hits = cached.thrice(14), cached.thrice.stats.cache_hits
+print("found", answer, next(iter(hits.values()), 0))
+"""
 
 
 def compiled(folder: Path) -> str:

@@ -294,7 +294,7 @@ def test_a_joint_model_is_refused() -> None:
 
 def test_refits_that_do_not_exist_are_refused() -> None:
     with pytest.raises(InputError, match="no refits 'some'"):
-        leave_therapist_out(fit_with()["function"], refits="some")  # type: ignore[arg-type]
+        leave_therapist_out(fit_with()["function"], refits="some")  # type: ignore[arg-type]  # refused
 
 
 @pytest.mark.parametrize(

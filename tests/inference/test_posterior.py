@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,9 +20,9 @@ def test_an_outcome_of_a_fit_is_built_once(monkeypatch: pytest.MonkeyPatch) -> N
     fit = replace(example_fit())
     built, own = [], fit_module.build_design
 
-    def counted(*arguments: object) -> object:
+    def counted(*arguments: Any) -> object:
         built.append(arguments)
-        return own(*arguments)  # type: ignore[arg-type]
+        return own(*arguments)
 
     monkeypatch.setattr(fit_module, "build_design", counted)
     assert fit["gpe"] is fit["gpe"]

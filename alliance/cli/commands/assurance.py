@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -25,9 +25,6 @@ from alliance.cli.options import (
 )
 from alliance.cli.runs import asked_study, many_fits
 from alliance.cli.values import Counts, Numbers, counts, numbers, together
-
-if TYPE_CHECKING:
-    pass
 
 
 def assurance(

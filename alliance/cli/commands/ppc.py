@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from alliance.cli import screen
 from alliance.cli.options import FigureOption, FormatOption, OutcomeOption, RunArgument
 from alliance.cli.runs import load_run
-
-if TYPE_CHECKING:
-    pass
 
 Plot = Literal["distribution", "therapists", "statistics"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -18,9 +18,6 @@ from alliance.cli.options import (
     StudyArgument,
 )
 from alliance.cli.runs import asked_study
-
-if TYPE_CHECKING:
-    pass
 
 
 def prior(

@@ -54,13 +54,11 @@ def report(
 
     It needs no network and no script, and holds no patient's row and no patient's identifier.
     """
-    from alliance.diagnostics.report.contents import write_sections
-    from alliance.diagnostics.report.exports import write_tables
+    from alliance.diagnostics.report import contents
     from alliance.diagnostics.report.material import Material
-    from alliance.diagnostics.report.page import report_html
     from alliance.inference.draws.quantiles import tails
     from alliance.inference.estimands.compared_at import require_place
-    from alliance.inference.runs.whole_files import PAGE, require_output, write_whole
+    from alliance.inference.runs.whole_files import PAGE, require_output
 
     path = run / REPORT if out is None else out
     tails(interval)
@@ -73,13 +71,9 @@ def report(
     material = Material(
         fitted, findings, interval, at=at, extrapolate=extrapolate, hide_single=hide_single
     )
-    sections = write_sections(material)
-    page = report_html(fitted, sections)
-    if tables is not None:  # first, since it may be refused
-        simulated = fitted.study.simulated
-        written = write_tables(sections, tables, simulated=simulated, overwrite=overwrite)
+    written = contents.write_report(material, path, tables=tables, overwrite=overwrite)
+    if tables is not None:
         screen.say(f"Written: {len(written)} files in {tables}")
-    write_whole(path, page.encode())
     screen.say(f"Written: {path}")
     leave_by_gate(material.gate)
 
@@ -93,12 +87,8 @@ def write_report(judged: FitChecks, findings: Sequence[Finding], path: Path) -> 
     findings : sequence of Finding
     path : Path
     """
-    from alliance.diagnostics.report.contents import write_sections
+    from alliance.diagnostics.report import contents
     from alliance.diagnostics.report.material import Material
-    from alliance.diagnostics.report.page import report_html
-    from alliance.inference.runs.whole_files import write_whole
 
-    fit = judged.fit
-    sections = write_sections(Material(fit, findings, judged=judged))
-    write_whole(path, report_html(fit, sections).encode())
+    contents.write_report(Material(judged.fit, findings, judged=judged), path)
     screen.say(f"Written: {path}")

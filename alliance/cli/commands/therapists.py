@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -17,9 +17,6 @@ from alliance.cli.options import (
     RunArgument,
 )
 from alliance.cli.runs import load_run
-
-if TYPE_CHECKING:
-    pass
 
 
 def therapists(
