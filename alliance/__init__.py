@@ -29,29 +29,19 @@ if (_HERE / "models").is_file():  # a checkout without symbolic links: the rooms
 if TYPE_CHECKING:
     from alliance.answer import Answer
     from alliance.data_prep.errors import DataError, IncompleteSamplingError, InputError
+    from alliance.many_fits import assurance, calibrate, multiverse
     from alliance.outcome import EffectCurves, FittedOutcome, Predictions
     from alliance.run import Run, fit, load, side_by_side
-    from alliance.trial import (
-        Study,
-        Trial,
-        assurance,
-        calibrate,
-        multiverse,
-        simulate,
-        studies,
-        study,
-    )
+    from alliance.trial import Study, Trial, simulate, studies, study
 
 # Names are fetched when they are first used: `alliance --help` must not wait for pandas or PyMC.
 _HOMES = {
     "alliance.answer": ("Answer",),
     "alliance.data_prep.errors": ("DataError", "IncompleteSamplingError", "InputError"),
+    "alliance.many_fits": ("assurance", "calibrate", "multiverse"),
     "alliance.outcome": ("EffectCurves", "FittedOutcome", "Predictions"),
     "alliance.run": ("Run", "fit", "load", "side_by_side"),
-    "alliance.trial": (
-        *("study", "studies", "simulate", "calibrate", "assurance", "multiverse"),
-        *("Study", "Trial"),
-    ),
+    "alliance.trial": ("Study", "Trial", "simulate", "studies", "study"),
 }
 
 __all__ = [

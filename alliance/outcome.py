@@ -217,7 +217,7 @@ class FittedOutcome:
 
         def answered(thresholds: Thresholds) -> Predictions:
             from alliance.diagnostics.figures.prediction_figure import prediction_figure
-            from alliance.diagnostics.sheets import answers as sheets
+            from alliance.diagnostics.sheets import predictions as sheets
             from alliance.inference.answers.averages import average
             from alliance.inference.answers.predictions import predict
 
@@ -310,7 +310,7 @@ class FittedOutcome:
 
         def answered(**named: Any) -> EffectCurves:
             from alliance.diagnostics.figures.effect_figures import FIGURES
-            from alliance.diagnostics.sheets import answers as sheets
+            from alliance.diagnostics.sheets import effects as sheets
             from alliance.inference.answers.effects import effects_along, effects_table
 
             found = effects_along(
@@ -381,7 +381,7 @@ class FittedOutcome:
             The figure is that of `effects`.
         """
         from alliance.diagnostics.figures.effect_figures import effect_figure
-        from alliance.diagnostics.sheets import answers as sheets
+        from alliance.diagnostics.sheets import effects as sheets
         from alliance.inference.answers.decisions import decisions
 
         fit = self.run.fit

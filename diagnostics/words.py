@@ -47,6 +47,7 @@ NAMED = {
     "student_t": "Student-t",
     "beta_binomial": "beta-binomial",
     "gaussian": "Gaussian",
+    "psis": "importance weights",
 }
 LEVELS = {
     AVERAGE: "average over arms",

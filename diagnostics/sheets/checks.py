@@ -290,7 +290,7 @@ def units_left_out(fit: Fit, found: LeaveOneOut) -> Sheet:
             "Patients": str(row["patients"]),
             "elpd": number(row["elpd"], 2),
             "Pareto k": alarmed(number(row["pareto_k"], 2), not row["pareto_k"] <= found.good_k),
-            "Method": row["method"],
+            "Method": words.plain(row["method"]),
         }
         for row in table.to_dict("records")
     ]

@@ -179,7 +179,7 @@ def influence(fit: Fit, answer: Influence, first: int | None, *, both: bool = Fa
             "With": number(row["mean"], digits),
             "Without": number(row["mean_without"], digits),
             "Pareto k": alarmed(number(row["pareto_k"], 2), not row["reliable"]),
-            "Method": row["method"],
+            "Method": words.plain(row["method"]),
         }
         if answer.by == "therapist" and not both:
             cells["Patients"] = str(row["patients"])

@@ -184,7 +184,7 @@ def decide(
         )
         for name in asked
     ]
-    from alliance.diagnostics.sheets import answers as sheets
+    from alliance.diagnostics.sheets import effects as sheets
 
     for note in sheets.decisions_notes(fit, answers):
         screen.note(note)
@@ -208,7 +208,7 @@ def print_effects(fit: Fit, answers: Sequence[Effects]) -> None:
     answers : sequence of Effects
         Of one interval.
     """
-    from alliance.diagnostics.sheets import answers as sheets
+    from alliance.diagnostics.sheets import effects as sheets
 
     for answer in answers:
         screen.show(fit.study, [sheets.contrasts_along(fit, answer)])

@@ -187,7 +187,7 @@ def predict(
         screen.frame(tables, table_format, simulated=fitted.study.simulated)
         return
     from alliance.diagnostics import words
-    from alliance.diagnostics.sheets import answers as sheets
+    from alliance.diagnostics.sheets import predictions as sheets
 
     study, of_file = fitted.study, patients is not None
     for answer in answers:

@@ -13,7 +13,8 @@ from alliance.diagnostics.figures.therapist_figure import therapist_figure
 from alliance.diagnostics.report.material import Material
 from alliance.diagnostics.report.parts import Heading, Paragraph, Part, Picture, Section
 from alliance.diagnostics.sheet import joined
-from alliance.diagnostics.sheets import answers as sheets
+from alliance.diagnostics.sheets import effects as effect_sheets
+from alliance.diagnostics.sheets import predictions as prediction_sheets
 from alliance.diagnostics.sheets import therapists as therapist_sheets
 from alliance.inference.answers.effects import effects_table
 from alliance.inference.digits import decimals, figures, number
@@ -29,9 +30,9 @@ def effects(material: Material) -> Section:
     fit, share = material.fit, words.level_of(material.interval)
     name = fit.study.moderator.name
     answers = list(material.effects.values())
-    legend = sheets.effects_legend(fit, answers)
+    legend = effect_sheets.effects_legend(fit, answers)
     parts: list[Part] = [
-        Paragraph(words.sentences([*legend, *sheets.effects_about(fit, answers[0])])),
+        Paragraph(words.sentences([*legend, *effect_sheets.effects_about(fit, answers[0])])),
         Picture(
             "scores",
             score_figure(fit, answers),
@@ -52,10 +53,10 @@ def effects(material: Material) -> Section:
                 f"{name}; below, the probability that the first arm is better. The numbers at the "
                 "quartiles stand in the table below.",
             ),
-            sheets.contrasts_along(fit, answer, numbers=effects_table(answer)),
+            effect_sheets.contrasts_along(fit, answer, numbers=effects_table(answer)),
         ]
         if answer.slopes:
-            parts.append(sheets.slopes_compared(fit, answer))
+            parts.append(effect_sheets.slopes_compared(fit, answer))
     return Section("effects", f"Effects along the {name}", parts)
 
 
@@ -92,7 +93,7 @@ def predictions(material: Material) -> Section:
         f"{fit.study.moderator.name}, baseline and covariates, with a new therapist. {share} "
         "equal-tailed intervals.",
         [
-            (words.label(fit.study, answer.outcome), sheets.predictions(fit, answer))
+            (words.label(fit.study, answer.outcome), prediction_sheets.predictions(fit, answer))
             for answer in answers
         ],
         numbers=numbers.drop(columns="patient"),

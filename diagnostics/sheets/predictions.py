@@ -1,0 +1,282 @@
+"""Predictions of patients, and their averages: tables and what is said below them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from alliance.diagnostics import words
+from alliance.diagnostics.sheet import Sheet
+from alliance.inference.answers.averages import Averages
+from alliance.inference.answers.predictions import Predictions, unseen_columns
+from alliance.inference.digits import (
+    decimals,
+    interval_decimals,
+    number,
+    short,
+)
+from alliance.inference.ranges import beyond
+from alliance.inference.runs.fit import Fit
+
+MARK = words.EXTRAPOLATED
+OWN = "own"  # a value that is each patient's own
+AVERAGED = {
+    "new": "the mean over new therapists",
+    "known": "the mean over the trial's therapists, each counted once",
+    "own": "each patient's own therapist",
+    "average": "an average therapist, whose effects are zero",
+}
+Record = dict[Any, Any]
+
+
+def predictions(fit: Fit, answer: Predictions, *, of_file: bool = False) -> Sheet:
+    """Expected scores and single outcomes by arm.
+
+    Parameters
+    ----------
+    fit : Fit
+    answer : Predictions
+    of_file : bool
+        Whether patients came from a file, and are told apart by their names.
+    """
+    table, share = answer.table, words.level_of(answer.interval)
+    chances = _reached(table, fit.study.outcomes[answer.outcome].better)
+
+    def cells(row: Record, digits: int) -> dict[str, str]:
+        return {
+            "Expected score": number(row["expected"], digits),
+            f"{share} interval": _span(row, "expected", digits),
+            **{head: words.chance(row[name]) for name, head in chances.items()},
+            f"{share} of single scores": _span(row, "outcome", digits),
+        }
+
+    return _asked_sheet(fit, answer, table, "arm", "predictions", cells, of_file=of_file)
+
+
+def prediction_contrasts(fit: Fit, answer: Predictions, *, of_file: bool = False) -> Sheet | None:
+    """The arms compared for the same patient; None without a comparison.
+
+    Parameters
+    ----------
+    fit : Fit
+    answer : Predictions
+    of_file : bool
+    """
+    table, share = answer.contrasts, words.level_of(answer.interval)
+    if table is None:
+        return None
+    chances = {"prob_better": "P(better)"}
+    if "better_by" in table:
+        chances["prob_better_by"] = words.by(table["better_by"].iloc[0])
+    chances["prob_outcome_better"] = "Single score: P(better)"
+    if "better_by" in table:
+        chances["prob_outcome_better_by"] = f"Single score: {chances['prob_better_by']}"
+
+    def cells(row: Record, digits: int) -> dict[str, str]:
+        return {
+            "Difference": number(row["expected"], digits),
+            f"{share} interval": _span(row, "expected", digits),
+            **{head: words.chance(row[name]) for name, head in chances.items()},
+        }
+
+    about = "arms compared for the same patient"
+    return _asked_sheet(fit, answer, table, "contrast", about, cells, of_file=of_file)
+
+
+def averages(fit: Fit, answer: Averages, table: pd.DataFrame, first: str) -> Sheet:
+    """Averages over patients by arm, or the arms compared.
+
+    Parameters
+    ----------
+    fit : Fit
+    answer : Averages
+    table : pandas.DataFrame
+        Its ``table`` or ``contrasts``.
+    first : {"arm", "contrast"}
+    """
+    share = words.level_of(answer.interval)
+    chances = _reached(table, fit.study.outcomes[answer.outcome].better)
+    main = "Expected score" if first == "arm" else "Difference"
+
+    def cells(row: Record, digits: int) -> dict[str, str]:
+        shown = {
+            main: number(row["expected"], digits),
+            f"{share} interval": _span(row, "expected", digits),
+        }
+        for name, head in chances.items():
+            own = max(3, interval_decimals(row[f"{name}_lower"], row[f"{name}_upper"]))
+            shown[f"Share {head[2:-1]}"] = number(row[name], own)
+            shown[f"{share} of share {head[2:-1]}"] = _span(row, name, own)
+        if "prob_better" in row:
+            shown["P(better)"] = words.chance(row["prob_better"])
+        if "prob_better_by" in row:
+            shown[words.by(row["better_by"])] = words.chance(row["prob_better_by"])
+        return shown
+
+    about = "averages" if first == "arm" else "averages, arms compared"
+    return _asked_sheet(fit, answer, table, first, about, cells, differing=False)
+
+
+def _asked_sheet(
+    fit: Fit,
+    answer: Predictions | Averages,
+    table: pd.DataFrame,
+    first: str,
+    about: str,
+    cells: Any,
+    *,
+    of_file: bool = False,
+    differing: bool = True,
+) -> Sheet:
+    """Rows of asked patients: what tells them apart, then the answer."""
+    name = fit.study.moderator.name
+    heads = {"patient": "Patient"} if of_file else {}
+    heads |= {first: first.capitalize(), "moderator": name.capitalize()}
+    if differing:  # what never differs is said below the table
+        for column in table.columns[: table.columns.get_loc("extrapolated")]:
+            if column not in ("outcome", "patient", *heads) and _differs(table[column]):
+                own = column in ("baseline", "therapist")
+                heads[column] = column.capitalize() if own else column
+    unseen = _unseen(fit, answer.outcome, table)
+    digits = decimals(float(table["expected_sd"].min()), float(table["expected"].iloc[0]))
+    records = table.to_dict("records")
+    rows = [
+        {head: _told(fit, row, column, unseen) for column, head in heads.items()}
+        | cells(row, digits)
+        for row in records
+    ]
+    # The last row of a patient: the arms then begin anew
+    starts = [k for k, row in enumerate(records) if row[first] == records[0][first]]
+    return Sheet(
+        f"predictions_{answer.outcome}",
+        f"{words.headed(fit, answer.outcome)}: {about}",
+        rows,
+        f"{words.level_of(answer.interval)} equal-tailed intervals.",
+        table,
+        heads=len(heads),
+        fewest=4,
+        breaks=[k - 1 for k in starts[1:]],
+        subject=answer.outcome,
+    )
+
+
+def _told(fit: Fit, row: Record, column: str, unseen: Mapping[str, tuple[float, float]]) -> str:
+    value = row[column]
+    if column in ("arm", "contrast"):
+        return words.level(fit.study, value)
+    missing = value != value  # each patient has one of their own
+    told = value if isinstance(value, str) else OWN if missing else short(value)
+    if column in unseen and beyond([value], unseen[column])[0]:
+        told += MARK
+    return told
+
+
+def _differs(values: pd.Series) -> bool:
+    return bool((values != values.iloc[0]).any())
+
+
+def _reached(table: pd.DataFrame, better: str) -> dict[str, str]:
+    """Columns of chances of reaching thresholds, with their headings."""
+    heads = {
+        f"prob_{name}": f"P({sign} {table[name].iloc[0]:g})"
+        for name, sign in {"at_least": ">=", "at_most": "<="}.items()
+        if name in table
+    }
+    if "change" in table:
+        sign = "+" if better == "higher" else "-"
+        heads["prob_change"] = f"P(change {sign}{table['change'].iloc[0]:g})"
+    return heads
+
+
+def _span(row: Record, name: str, digits: int) -> str:
+    return words.interval(row[f"{name}_lower"], row[f"{name}_upper"], digits)
+
+
+def _unseen(fit: Fit, outcome: str, table: pd.DataFrame) -> dict[str, tuple[float, float]]:
+    return unseen_columns(fit.design(outcome), table) if table["extrapolated"].any() else {}
+
+
+def prediction_legend(fit: Fit, answer: Predictions, *, contrasts: bool = False) -> list[str]:
+    """Whose scores are told, what they share, and how far the model may be trusted.
+
+    Parameters
+    ----------
+    fit : Fit
+    answer : Predictions
+    contrasts : bool
+        Whether arms are compared too.
+    """
+    table, described = answer.table, fit.study.outcomes[answer.outcome]
+    whose = table["therapist"].unique()
+    therapist = (
+        words.therapist(whose[0])
+        if len(whose) == 1
+        else "the therapists named; patients of one new therapist share that one's draw"
+    )
+    unseen = _unseen(fit, answer.outcome, table)
+    fixed = [
+        f"{name} {short(table[name].iloc[0])}{MARK * (name in unseen)}"
+        for name in table.columns[: table.columns.get_loc("therapist")]
+        if name not in ("outcome", "patient", "arm", "moderator") and not _differs(table[name])
+    ]
+    low, high = described.range
+    past = table["outcome_lower"].min() < low or table["outcome_upper"].max() > high
+    family = words.plain(fit.specs[answer.outcome].family)
+    return words.among(
+        [
+            f"Expected score: the mean score of such patients with {therapist}. Single scores: "
+            f"those of single patients. {words.level_of(answer.interval)} equal-tailed intervals.",
+            f"The same in all rows: {', '.join(fixed)}." if fixed else "",
+            "Arms are compared for the same patient: the same therapist effects and the same "
+            "residual rank (no trial can show that a patient keeps it; expected scores do not "
+            f"depend on it). Better is {described.better}; a tie is not better."
+            if contrasts
+            else "",
+            answer.counted.steps,
+            f"The family fitted ({family}) knows no ends of the scale, and some intervals of "
+            "single scores pass them."
+            if past
+            else "",
+            *_marked(fit, answer.outcome, table),
+        ]
+    )
+
+
+def average_legend(fit: Fit, answer: Averages, whom: str) -> list[str]:
+    """Over whom is averaged.
+
+    Parameters
+    ----------
+    fit : Fit
+    answer : Averages
+    whom : str
+        What the patients are.
+    """
+    first = answer.table.iloc[0]
+    therapist = str(first["therapist"])
+    own = first["moderator"] != first["moderator"]  # NaN: nobody's alliance was set
+    return words.among(
+        [
+            f"Averages over {first['patients']} {whom}, each imagined in every arm. "
+            f"Therapists: {AVERAGED.get(therapist, therapist)}.",
+            f"{words.level_of(answer.interval)} equal-tailed intervals.",
+            f"Every patient has the {fit.study.moderator.name} of their own." if own else "",
+            answer.counted.steps,
+            *_marked(fit, answer.outcome, answer.table),
+        ]
+    )
+
+
+def _marked(fit: Fit, outcome: str, table: pd.DataFrame) -> list[str]:
+    """What the marks mean; averages do not show whose baseline or covariate it is."""
+    if not table["extrapolated"].any():
+        return []
+    names = {"moderator": fit.study.moderator.label}
+    told = [
+        f"{names.get(name, name)} ({low:g} to {high:g})"
+        for name, (low, high) in _unseen(fit, outcome, table).items()
+    ]
+    what = ", ".join(told) or "the baseline or a covariate of some patients"
+    return [f"{MARK} Extrapolated, outside the range observed among the analysed patients: {what}."]
