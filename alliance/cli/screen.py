@@ -234,7 +234,7 @@ def save(drawn: Any, path: Path) -> None:
     drawn : matplotlib.figure.Figure
     path : Path
     """
-    from alliance.diagnostics.figures.comparison_figure import save_figure
+    from alliance.diagnostics.figures.results_figures import save_figure
 
     missing = save_figure(drawn, path, overwrite=asked("overwrite"))
     if missing:
