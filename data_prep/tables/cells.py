@@ -1,7 +1,7 @@
 """What one cell of a table says: a number, a code, a missing value, or none of these.
 
-Codes that stand for a missing value are those that the study declares; those that look so, and codes
-that are spelled apart and may be one, are asked about.
+Codes that stand for a missing value are those that the study declares; those that look so, and
+codes that are spelled apart and may be one, are asked about.
 """
 
 from __future__ import annotations

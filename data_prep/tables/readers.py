@@ -1,7 +1,7 @@
 """Tables from files: one contract for text, Excel, Parquet, Stata and SPSS.
 
-Cells of text files have their rows numbered as a spreadsheet does. A first line may be the header, a
-title, or already a patient.
+Cells of text files have their rows numbered as a spreadsheet does. A first line may be the header,
+a title, or already a patient.
 """
 
 from __future__ import annotations

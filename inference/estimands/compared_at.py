@@ -5,9 +5,10 @@ Unless one is named it is the mean over all analysed patients, ratings that are 
 model included (imputed, above a ceiling, or the truth behind a rating of known reliability), and
 these for every draw anew: the same mean that averaging over the trial's patients takes. Where the
 link is curved, contrasts are averages over the patients at their own alliance, or with every
-alliance set to the named value: every patient is imagined in every arm, with an average therapist, and expected scores are averaged
-over the patients (`inference.scores.questions`). For a Gaussian outcome the same averages are its
-coefficients, so that all families answer in the same words on the outcome's own scale.
+alliance set to the named value: every patient is imagined in every arm, with an average therapist,
+and expected scores are averaged over the patients (`inference.scores.questions`). For a Gaussian
+outcome the same averages are its coefficients, so that all families answer in the same words on the
+outcome's own scale.
 """
 
 from __future__ import annotations
