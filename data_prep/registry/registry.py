@@ -40,11 +40,15 @@ from alliance.data_prep.registry.part import (
 from alliance.data_prep.registry.partition import IdHashes, arrow_table, codes_of, rows_of_ids
 from alliance.data_prep.study.description import Study
 from alliance.data_prep.tables.binary_files import as_cells
-from alliance.data_prep.tables.cells import natural_key, parse_codes
-from alliance.data_prep.tables.missing_values import declared, without_declared
+from alliance.data_prep.tables.cells import (
+    declared,
+    natural_key,
+    parse_codes,
+    spelled_apart,
+    without_declared,
+)
 from alliance.data_prep.tables.readers import READERS, Table, read_table, split_sheet
 from alliance.data_prep.tables.roles import covariate_column, study_columns
-from alliance.data_prep.tables.spelling import spelled_apart
 from alliance.data_prep.trial.estimability import TherapistsInArms, crossing_of
 from alliance.data_prep.trial.flow import counted, empty_level_notes
 from alliance.data_prep.trial.seen import category_notes, code_notes, scoring_notes

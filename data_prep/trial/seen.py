@@ -14,16 +14,18 @@ from numpy.typing import NDArray
 from alliance.data_prep.cell_moments import CellMoments, cell_moments, merged
 from alliance.data_prep.covariates import FEW_VALUES, kind_notes
 from alliance.data_prep.study.description import Study
-from alliance.data_prep.tables.cells import LABELLED, Codes, Column
-from alliance.data_prep.tables.missing_values import (
+from alliance.data_prep.tables.cells import (
+    LABELLED,
+    Codes,
+    Column,
     Numbers,
     declaring,
     looks_missing,
     marker_codes,
     numbers_of,
+    spelling_note,
 )
 from alliance.data_prep.tables.roles import THERAPIST, covariate_column, item_column
-from alliance.data_prep.tables.spelling import spelling_note
 from alliance.data_prep.trial.flow import counted
 from alliance.data_prep.trial.items import direction_notes
 

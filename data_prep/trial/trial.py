@@ -16,7 +16,7 @@ from alliance.data_prep.errors import DataError, InputError, Problem, nearest, v
 from alliance.data_prep.files import AnyPath, as_path, first_of
 from alliance.data_prep.study.description import Study
 from alliance.data_prep.study.parts import ModelSettings
-from alliance.data_prep.tables.cells import LABELLED, natural_key, typed_columns
+from alliance.data_prep.tables.cells import LABELLED, natural_key, spelled_apart, typed_columns
 from alliance.data_prep.tables.readers import read_table
 from alliance.data_prep.tables.roles import (
     ARM,
@@ -29,7 +29,6 @@ from alliance.data_prep.tables.roles import (
     item_column,
     study_columns,
 )
-from alliance.data_prep.tables.spelling import spelled_apart
 from alliance.data_prep.trial.estimability import (
     TherapistsInArms,
     outcome_problems,

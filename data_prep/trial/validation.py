@@ -16,8 +16,15 @@ from alliance.data_prep.covariates import column_faults, found_kind, labels_of, 
 from alliance.data_prep.errors import DataError, Problem, nearest
 from alliance.data_prep.files import first_of
 from alliance.data_prep.study.description import Study
-from alliance.data_prep.tables.cells import canonical_code, number_fault, parse_codes, parse_numbers
-from alliance.data_prep.tables.missing_values import declaring, looks_missing, without_declared
+from alliance.data_prep.tables.cells import (
+    canonical_code,
+    declaring,
+    looks_missing,
+    number_fault,
+    parse_codes,
+    parse_numbers,
+    without_declared,
+)
 from alliance.data_prep.tables.roles import ARM, PATIENT, THERAPIST, Part, study_parts
 
 UNKNOWN_ARM = "this arm is not in the study file"

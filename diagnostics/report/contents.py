@@ -6,18 +6,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 from alliance.data_prep.errors import InputError
+from alliance.diagnostics.report.checks import checks, gate, prior, sensitivity
 from alliance.diagnostics.report.exports import write_tables
+from alliance.diagnostics.report.limitations import checklist, citations, limitations
 from alliance.diagnostics.report.material import Material
-from alliance.diagnostics.report.page import report_html
-from alliance.diagnostics.report.parts import Notice, Section
-from alliance.diagnostics.report.sections.answers import effects, predictions, therapists
-from alliance.diagnostics.report.sections.checklist import checklist, citations
-from alliance.diagnostics.report.sections.checks import checks, gate
-from alliance.diagnostics.report.sections.limitations import limitations
-from alliance.diagnostics.report.sections.model import model
-from alliance.diagnostics.report.sections.question import data, question
-from alliance.diagnostics.report.sections.results import comparison, results
-from alliance.diagnostics.report.sections.sensitivity import prior, sensitivity
+from alliance.diagnostics.report.model import model
+from alliance.diagnostics.report.page import Notice, Section, report_html
+from alliance.diagnostics.report.results import (
+    comparison,
+    data,
+    effects,
+    predictions,
+    question,
+    results,
+    therapists,
+)
 from alliance.inference.runs.whole_files import write_whole
 
 # By the name that each has in the page, with the title it has where it cannot be written.

@@ -10,9 +10,8 @@ import pandas as pd
 
 from alliance.diagnostics import words
 from alliance.diagnostics.sheet import Cell, Sheet, fitting
-from alliance.inference.answers.bands import Region
 from alliance.inference.answers.decisions import Decisions
-from alliance.inference.answers.effects import Effects, effects_table
+from alliance.inference.answers.effects import Effects, Region, effects_table
 from alliance.inference.digits import (
     decimals,
     interval_decimals,

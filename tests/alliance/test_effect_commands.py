@@ -99,7 +99,7 @@ def test_a_model_without_interaction_says_so(
 ) -> None:
     from effect_fits import fit_of
 
-    from alliance.cli.commands.effects import print_effects
+    from alliance.cli.commands.answer import print_effects
     from alliance.inference.answers.effects import effects_along
 
     fit = fit_of(interaction=False)

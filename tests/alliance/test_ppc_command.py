@@ -72,7 +72,7 @@ def test_what_is_wrong_is_told(run: Path, tmp_path: Path) -> None:
 
 
 def test_the_plots_are_those_that_can_be_drawn() -> None:
-    from alliance.cli.commands.ppc import Plot
+    from alliance.cli.commands.model_checks import Plot
     from alliance.diagnostics.figures.predictive_figures import FIGURES
 
     assert get_args(Plot) == tuple(FIGURES)

@@ -1,4 +1,4 @@
-"""`alliance summary` and `compare`: what a run found, alone, beside other runs, beside a paper."""
+"""A run looked at: `summary`, `compare` beside a paper or other runs, its gate, its report."""
 
 from __future__ import annotations
 
@@ -9,23 +9,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from alliance.cli import screen
+from alliance.cli.files import asked
 from alliance.cli.options import (
     AtOption,
     ExtrapolateAtOption,
     FigureOption,
     FormatOption,
+    HideSingleOption,
     IntervalOption,
     PublishedOption,
     RunArgument,
     TableFormat,
 )
-from alliance.cli.runs import findings_of, load_run, several_runs
+from alliance.cli.runs import findings_of, leave_by_gate, load_run, several_runs
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from alliance.diagnostics.gate.fit_gate import FitChecks
+    from alliance.inference.published.comparison import Finding
     from alliance.inference.runs.choices import Choice
     from alliance.inference.runs.fit import Fit
+
 
 OVER_THERAPISTS = (
     "Posterior means over therapists: `alliance predict RUN --average-over trial --contrasts`."
@@ -69,7 +74,7 @@ def summary(
     if priors:
         table = fitted.priors(per_sd=per_sd, at=at, extrapolate=extrapolate)
         if table_format != "table":
-            screen.frame(table, table_format, simulated=fitted.study.simulated)
+            screen.frame(table, table_format, study=fitted.study)
             return
         from alliance.diagnostics.sheets import results
 
@@ -79,7 +84,7 @@ def summary(
         return
     table = fitted.summary(interval=interval, per_sd=per_sd, at=at, extrapolate=extrapolate)
     if figure is not None:
-        from alliance.diagnostics.figures.contrast_figure import contrast_figure
+        from alliance.diagnostics.figures.results_figures import contrast_figure
 
         screen.save(contrast_figure(fitted, table, interval=interval, at=at), figure)
     print_summary(fitted, table, table_format, interval=interval, per_sd=per_sd, at=at)
@@ -115,7 +120,7 @@ def compare(
     if table_format == "table":
         _print_choices(fitted)
     if figure is not None:
-        from alliance.diagnostics.figures.comparison_figure import comparison_figure
+        from alliance.diagnostics.figures.results_figures import comparison_figure
 
         screen.save(comparison_figure(fitted, table, interval=interval, at=at), figure)
 
@@ -145,7 +150,7 @@ def print_summary(
         The alliance that was named for the contrasts of arms.
     """
     if table_format != "table":
-        screen.frame(table, table_format, simulated=fit.study.simulated)
+        screen.frame(table, table_format, study=fit.study)
         return
     from alliance.diagnostics.sheets import results
 
@@ -166,7 +171,7 @@ def _side_by_side_summaries(
 ) -> None:
     """Print the quantities of several runs side by side."""
     from alliance.diagnostics.sheets import results
-    from alliance.inference.runs.beside import runs_beside
+    from alliance.inference.runs.choices import runs_beside
 
     runs = several_runs(paths, rows=False)
     table = runs_beside(runs, interval=interval, at=at, extrapolate=extrapolate)
@@ -175,8 +180,8 @@ def _side_by_side_summaries(
         if fit.manifest["data"]["sha256"] != first.manifest["data"]["sha256"]:
             screen.note(f"{name} was fitted to other data ({fit.manifest['data']['file']}).")
     if table_format != "table":
-        simulated = any(fit.study.simulated for fit in runs.values())
-        screen.frame(table, table_format, simulated=simulated)
+        studies = [fit.study for fit in runs.values()]
+        screen.frame(table, table_format, study=max(studies, key=lambda study: study.simulated))
         return
     sheets = results.beside(runs, table, interval=interval)
     screen.show(first.study, sheets, [sheets[0].note, *results.beside_legend(runs, at=at)])
@@ -206,7 +211,7 @@ def print_comparison(
         The alliance that was named for the contrasts of arms.
     """
     if table_format != "table":
-        screen.frame(table, table_format, simulated=fit.study.simulated)
+        screen.frame(table, table_format, study=fit.study)
         return
     from alliance.diagnostics.sheets import results
 
@@ -286,3 +291,116 @@ def patients_in_words(row: Mapping[Any, Any], alliance: str) -> str:
 
 def _listed(chosen: Iterable[Choice]) -> str:
     return "; ".join(map(str, chosen))
+
+
+REPORT = "report.html"
+
+
+def report(
+    run: RunArgument,
+    out: Annotated[
+        Path | None, typer.Option(help="The HTML file; report.html in the run folder by default.")
+    ] = None,
+    tables: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Also write each table there, as CSV, Markdown and LaTeX."
+        ),
+    ] = None,
+    published: PublishedOption = None,
+    interval: IntervalOption = 0.95,
+    at: AtOption = None,
+    extrapolate: ExtrapolateAtOption = False,
+    hide_single: HideSingleOption = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace tables, or a file that is no report; an earlier report always is.",
+        ),
+    ] = False,
+) -> None:
+    """Write the report: one HTML file to read, print and send; exit code 3 if the gate failed.
+
+    It needs no network and no script, and holds no patient's row and no patient's identifier.
+    """
+    from alliance.diagnostics.report import contents
+    from alliance.diagnostics.report.material import Material
+    from alliance.inference.draws.summaries import tails
+    from alliance.inference.estimands.compared_at import require_place
+    from alliance.inference.runs.whole_files import PAGE, require_output
+
+    path = run / REPORT if out is None else out
+    tails(interval)
+    fitted = load_run(run)
+    for outcome in fitted.outcomes:
+        require_place(fitted[outcome], at, extrapolate=extrapolate)
+    read = [] if published is None else [published]
+    require_output(path, PAGE, overwrite=overwrite and out is not None, inputs=read)
+    findings = findings_of(fitted, run, published)
+    material = Material(
+        fitted, findings, interval, at=at, extrapolate=extrapolate, hide_single=hide_single
+    )
+    written = contents.write_report(material, path, tables=tables, overwrite=overwrite)
+    if tables is not None:
+        screen.say(f"Written: {len(written)} files in {tables}")
+    screen.say(f"Written: {path}")
+    leave_by_gate(material.gate)
+
+
+def write_report(judged: FitChecks, findings: Sequence[Finding], path: Path) -> None:
+    """Write a run's report and say where it is.
+
+    Parameters
+    ----------
+    judged : FitChecks
+    findings : sequence of Finding
+    path : Path
+    """
+    from alliance.diagnostics.report import contents
+    from alliance.diagnostics.report.material import Material
+
+    contents.write_report(Material(judged.fit, findings, judged=judged), path)
+    screen.say(f"Written: {path}")
+
+
+def diagnose(
+    run: RunArgument,
+    study: Annotated[
+        str | None, typer.Option(help="Also say whether this study is the one fitted.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Also say whether these data are the ones fitted.")
+    ] = None,
+    junit: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write JUnit XML, for continuous integration."),
+    ] = None,
+    table_format: FormatOption = "table",
+) -> None:
+    """Judge the draws: the convergence gate; exit code 3 if it fails."""
+    from alliance.diagnostics.gate.fit_gate import check_fit
+    from alliance.diagnostics.sheets import checks as sheets
+
+    fitted = load_run(run, study, data, rows=False)
+    reports = check_fit(fitted)
+    if junit is not None:
+        from alliance.diagnostics.gate.junit import write_junit
+
+        described = fitted.study
+        write_junit(
+            reports,
+            junit,
+            title=described.title,
+            simulated=described.simulated,
+            overwrite=asked("overwrite"),
+        )
+        screen.say(f"Written: {junit}")
+    if table_format == "table":
+        for report in reports:
+            screen.show(fitted.study, [sheets.gate(fitted, report)])
+            screen.tell(sheets.advice(report.all_results))
+    else:
+        tables = [report.table for report in reports]
+        screen.frame(tables, table_format, study=fitted.study)
+    leave_by_gate(reports)

@@ -1,4 +1,4 @@
-"""`alliance fit`, its gate (`diagnose`), and trials to try it on (`simulate`, `demo`)."""
+"""A study, its data, and a fit: `demo`, `simulate`, `check`, `fit`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from alliance.cli import screen
-from alliance.cli.files import asked
 from alliance.cli.options import (
     DEFAULT_SEED,
     MANY,
@@ -24,14 +23,21 @@ from alliance.cli.options import (
     NestedOption,
     OutcomeOption,
     ProfileOption,
-    RunArgument,
     SeedOption,
+    Shift,
     StudyArgument,
     TableFormat,
+    by_outcome_and_arm,
+    shift,
 )
-from alliance.cli.runs import leave_by_gate, load_data, load_run, published_beside, typed
-from alliance.cli.values import Shift, by_outcome_and_arm, shift
-from alliance.data_prep.errors import InputError
+from alliance.cli.runs import (
+    asked_study,
+    leave_by_gate,
+    load_data,
+    published_beside,
+    typed,
+)
+from alliance.data_prep.errors import DataError, InputError
 
 if TYPE_CHECKING:
     from alliance.data_prep.registry.registry import Registry
@@ -54,8 +60,7 @@ def demo(
 
     The patient data of the study are not public: every table says SIMULATED.
     """
-    from alliance.cli.commands.report import REPORT, write_report
-    from alliance.cli.commands.summary import print_comparison, print_summary
+    from alliance.cli.commands.look import REPORT, print_comparison, print_summary, write_report
     from alliance.data_prep.files import LIST
     from alliance.data_prep.simulator.simulation import simulate_trial, write_simulated
     from alliance.data_prep.study.description import read_study
@@ -234,48 +239,6 @@ def fit(
     leave_by_gate(judged.reports)
 
 
-def diagnose(
-    run: RunArgument,
-    study: Annotated[
-        str | None, typer.Option(help="Also say whether this study is the one fitted.")
-    ] = None,
-    data: Annotated[
-        Path | None, typer.Option(help="Also say whether these data are the ones fitted.")
-    ] = None,
-    junit: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Also write JUnit XML, for continuous integration."),
-    ] = None,
-    table_format: FormatOption = "table",
-) -> None:
-    """Judge the draws: the convergence gate; exit code 3 if it fails."""
-    from alliance.diagnostics.gate.fit_gate import check_fit
-    from alliance.diagnostics.sheets import checks as sheets
-
-    fitted = load_run(run, study, data, rows=False)
-    reports = check_fit(fitted)
-    if junit is not None:
-        from alliance.diagnostics.gate.junit import write_junit
-
-        described = fitted.study
-        write_junit(
-            reports,
-            junit,
-            title=described.title,
-            simulated=described.simulated,
-            overwrite=asked("overwrite"),
-        )
-        screen.say(f"Written: {junit}")
-    if table_format == "table":
-        for report in reports:
-            screen.show(fitted.study, [sheets.gate(fitted, report)])
-            screen.tell(sheets.advice(report.all_results))
-    else:
-        tables = [report.table for report in reports]
-        screen.frame(tables, table_format, simulated=fitted.study.simulated)
-    leave_by_gate(reports)
-
-
 def _sample_and_save(
     trial: Trial | Registry,
     out: Path,
@@ -332,8 +295,67 @@ def print_gate(fit: Fit, reports: Sequence[GateReport], table_format: TableForma
 
     table = sheets.overview_table(fit, reports)
     if table_format != "table":
-        screen.frame(table, table_format, simulated=fit.study.simulated)
+        screen.frame(table, table_format, study=fit.study)
         return
     further = "REVIEW: what was found and what to do: `alliance diagnose RUN`."
     legend = [further] if table["reviews"].any() else []
     screen.show(fit.study, [sheets.overview(table)], legend)
+
+
+LEGEND = (
+    "Of several levels the one that is pulled most. Residual SD of least squares, SDs between "
+    "therapists at their priors' medians, both taken as known."
+)
+
+
+def check(
+    study: StudyArgument,
+    data: DataArgument,
+    *,
+    settings: AllSettings,
+    table_format: FormatOption = "table",
+) -> None:
+    """Validate a trial's data and count its patients; all problems come back in one table."""
+    from alliance.data_prep.trial.trial import check_estimable
+    from alliance.models.spec import specify
+
+    described = asked_study(study, [], settings)
+    specify(described)  # refuses unknown priors, as a fit would
+    try:
+        trial = load_data(described, data)
+    except DataError as error:
+        if table_format != "table":
+            screen.frame(error.table, table_format)
+        raise
+    estimable = True
+    try:
+        check_estimable(trial, described.model.therapist)
+    except DataError as error:  # no fault of the data: other settings can be fitted
+        estimable = False
+        for problem in error.problems:
+            screen.note(str(problem))
+    if table_format != "table":
+        screen.frame(trial.flow, table_format, study=described)
+        return
+    from alliance.diagnostics.sheets.results import flow
+
+    screen.show(described, [flow(described, trial.flow)])
+    if estimable:
+        _print_costs(trial)
+
+
+def _print_costs(source: Trial | Registry) -> None:
+    """Print what the priors cost, and name the outcomes of which it is not known."""
+    from alliance.diagnostics.sheets import checks as sheets
+    from alliance.inference.priors.prior_costs import expected_costs
+
+    costs, study = expected_costs(source), source.study
+    if not costs.table.empty:
+        sheet = sheets.prior_costs(sheets.worst_costs(costs.table), study, interval=0.95)
+        legend = [sheet.note, LEGEND, *([costs.slopes.words] if costs.slopes is not None else [])]
+        screen.show(study, [sheet], legend)
+    if costs.others:
+        told = ", ".join(costs.others)
+        # Of a joint model sensitivity to priors is not known either
+        further = "" if study.model.joint else "; after a fit see `alliance sensitivity RUN`"
+        screen.say(f"What the priors cost has no closed form for {told}{further}.")

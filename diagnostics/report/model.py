@@ -1,7 +1,4 @@
-"""The model in words and formulas, and its priors on the outcome's own scale.
-
-The model's formulas in MathML, which browsers show without a script.
-"""
+"""The model in words and in formulas (MathML, shown without a script), and its priors."""
 
 from __future__ import annotations
 
@@ -10,14 +7,7 @@ from html import escape
 
 from alliance.diagnostics import words
 from alliance.diagnostics.report.material import Material
-from alliance.diagnostics.report.parts import (
-    Facts,
-    Formula,
-    Heading,
-    Paragraph,
-    Part,
-    Section,
-)
+from alliance.diagnostics.report.page import Facts, Formula, Heading, Paragraph, Part, Section
 from alliance.diagnostics.sheet import Sheet
 from alliance.diagnostics.sheets.checks import prior_costs
 from alliance.diagnostics.sheets.results import PRIORS_LEGEND, priors
@@ -25,7 +15,7 @@ from alliance.inference.digits import figures
 from alliance.inference.estimands.compared_at import places_in_words
 from alliance.inference.priors.prior_costs import costs_of_fit
 from alliance.inference.runs.choices import model_choices
-from alliance.models.families.ordinal import ORDINAL, ORDINAL_PROBIT
+from alliance.models.families.families import ORDINAL, ORDINAL_PROBIT
 from alliance.models.priors import Priors
 from alliance.models.spec import ModelSpec
 

@@ -1,4 +1,17 @@
-"""Influence of single patients and therapists: how far results move when one is left out.
+"""How well a fit predicts all patients of a therapist it was not given: leave-one-therapist-out.
+
+The therapist's effects are integrated out of the density of all his or her patients' outcomes, so
+that what is predicted is a therapist drawn from the distribution of therapists. By PSIS from the
+draws of the whole fit; where the weights have too heavy a tail, from a fit without the therapist,
+with the model compiled once: exact models get that therapist's cross-products as zeros, models of
+single patients their weights.
+
+Outcomes are left out, alliance ratings stay; the standardisation (centres, scales, and the priors
+that are stated on them) is that of all patients throughout.
+
+A model fitted again without one therapist at a time, with one compilation.
+
+Influence of single patients and therapists: how far results move when one is left out.
 
 The posterior without a patient, or without all patients of a therapist, is had from the draws of
 the whole fit by importance weights one over their likelihood, smoothed (PSIS; Vehtari et al. 2024,
@@ -14,22 +27,192 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from alliance.data_prep.errors import InputError
-from alliance.inference.draws.datatree import draws_of
+from alliance.data_prep.errors import InputError, nearest
+from alliance.inference.draws.datatree import draws_of, sampled_tree
 from alliance.inference.estimands.estimands import estimand_draws
-from alliance.inference.leaving_out.leave_one_out import By, LeaveOneOut, leave_one_out
-from alliance.inference.leaving_out.leave_therapist_out import leave_therapist_out, without_patients
+from alliance.inference.leaving_out.leave_one_out import (
+    By,
+    LeaveOneOut,
+    flat_draws,
+    leave_one_out,
+    log_mean_exp,
+    require_single,
+    smoothed,
+)
+from alliance.inference.pointwise.log_likelihood import require_integrable, therapist_log_likelihood
 from alliance.inference.posterior import Posterior
+from alliance.inference.sampling.compilation import compile_model
 from alliance.inference.sampling.engines import fit_outcome
+from alliance.inference.sampling.sampling import (
+    PATIENT_LEVEL_TARGET_ACCEPT,
+    compiled_model,
+    nuts_seed,
+    require_complete,
+    run_chains,
+)
+from alliance.models.design.design import Design
+from alliance.models.design.ratings import taken_apart
+from alliance.models.gaussian.exact_gaussian import rating_data
+from alliance.models.patient_level import patient_level_model
 
 Array = NDArray[np.float64]
+
+
+class WithoutTherapist:
+    """An outcome's model fitted again without one therapist at a time, with one compilation.
+
+    Parameters
+    ----------
+    posterior : Posterior
+        Whose priors, sampling profile and seed are used.
+    cores : int, optional
+        Chains run at a time; never changes a draw.
+    """
+
+    def __init__(self, posterior: Posterior, cores: int | None = None) -> None:
+        self._posterior, self._cores = posterior, cores
+        self._design, self._priors = posterior.design, posterior.priors
+
+    def draws(self, therapist: int) -> xr.Dataset:
+        """Posterior draws without the outcomes of the therapist at this position.
+
+        Raises
+        ------
+        IncompleteSamplingError
+            If a chain is short, or a draw is not finite.
+        """
+        profile = self._posterior.profile
+        label = f"{self._posterior.name}: without therapist {therapist}"
+        if self._design.exact:
+            model = compiled_model(
+                without_patients(self._design, self._of(therapist)), self._priors
+            )
+            if taken_apart(self._design):  # ratings stay
+                model = model.with_data(**rating_data(self._design))
+                profile = profile.accepting(PATIENT_LEVEL_TARGET_ACCEPT)
+        else:
+            profile = profile.accepting(PATIENT_LEVEL_TARGET_ACCEPT)
+            rows = self._rows_of_model
+            silent = np.where(rows.therapist_index == therapist, 0.0, rows.count)
+            model = self._patient_level.with_data(count=silent)
+        seed = nuts_seed(self._posterior.seed, label)
+        raw = run_chains(model, profile, seed, self._cores, None)
+        draws = draws_of(sampled_tree(raw, self._design, 0.0))
+        require_complete(draws, label, profile)
+        return draws
+
+    def log_densities(self, therapist: int) -> Array:
+        """Log density of a therapist's outcomes, for every draw without them, shape (d, 1)."""
+        draws = self.draws(therapist)
+        found = therapist_log_likelihood(self._posterior.part(draws))
+        return flat_draws(found, "therapist")[:, [therapist]]
+
+    def elpd(self, therapist: int) -> float:
+        """Log predictive density of all outcomes of one therapist's patients."""
+        return float(log_mean_exp(self.log_densities(therapist))[0])
+
+    def _of(self, therapist: int) -> NDArray[np.int64]:
+        return np.flatnonzero(self._design.therapist_index == therapist)
+
+    @cached_property
+    def _rows_of_model(self) -> Design:
+        return self._design.aggregated()
+
+    @cached_property
+    def _patient_level(self) -> Any:
+        # Also for Gaussian outcomes with a latent alliance: the same posterior, and its rows have
+        # weights.
+        return compile_model(patient_level_model(self._rows_of_model, self._priors))
+
+
+Refits = Literal["where needed", "all", "none"]
+REFITS: tuple[Refits, ...] = ("where needed", "all", "none")
 Told = Callable[[int, int], None]
+
+
+def leave_therapist_out(
+    posterior: Posterior,
+    *,
+    refits: Refits = "where needed",
+    cores: int | None = None,
+    progress: Told | None = None,
+) -> LeaveOneOut:
+    """Leave out one therapist at a time.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    refits : {"where needed", "all", "none"}
+        Fit again without the therapists whose Pareto k is too high, all of them, or none.
+    cores : int, optional
+        Chains run at a time; never changes a draw.
+    progress : callable, optional
+        Called with the refits done and the refits to do.
+
+    Returns
+    -------
+    LeaveOneOut
+        Of the therapists who have patients.
+
+    Raises
+    ------
+    InputError
+        If the run has no such outcome, it is one of a joint model, too many effects vary between
+        therapists, or there is only one therapist.
+    """
+    if refits not in REFITS:
+        raise InputError(f"There are no refits {refits!r}.", nearest(refits, REFITS))
+    require_single(posterior)
+    require_integrable(posterior)
+    design = posterior.design
+    count = np.bincount(design.therapist_index, minlength=len(design.therapists))
+    present = np.flatnonzero(count)
+    if len(present) < 2:
+        raise InputError(
+            f"{posterior.name}: all analysed patients have one therapist, who cannot be left out.",
+            'Leave out patients instead (`by="patient"`).',
+        )
+    pointwise = therapist_log_likelihood(posterior).isel(therapist=present)
+    units = tuple(design.therapists[j] for j in present)
+    found = smoothed(posterior, "therapist", pointwise, units, count[present])
+    wanted = {
+        "none": np.zeros(len(units), dtype=bool),
+        "where needed": found.unreliable,
+        "all": np.ones(len(units), dtype=bool),
+    }[refits]
+    if not wanted.any():
+        return found
+
+    without, elpd = WithoutTherapist(posterior, cores), found.elpd_i.copy()
+    for done, k in enumerate(np.flatnonzero(wanted)):
+        if progress is not None:
+            progress(done, int(wanted.sum()))
+        elpd[k] = without.elpd(int(present[k]))
+    if progress is not None:
+        progress(int(wanted.sum()), int(wanted.sum()))
+    return replace(found, elpd_i=elpd, refitted=wanted)
+
+
+def without_patients(design: Design, left_out: NDArray[np.int64]) -> Design:
+    """The design without the patients at these positions; scales and therapists as they were."""
+    kept = np.setdiff1d(np.arange(len(design.y)), left_out)
+    return replace(
+        design,
+        X=design.X[kept],
+        y=design.y[kept],
+        therapist_index=design.therapist_index[kept],
+        moderator_missing=design.moderator_missing[kept],
+        count=design.count[kept],
+    )
+
 
 # The questions of the trial, whose answers should not hang on one person
 QUANTITIES = ("moderator_slope", "interaction", "arm_contrast")
