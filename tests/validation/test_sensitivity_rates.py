@@ -25,7 +25,7 @@ from alliance.diagnostics.checks.sensitivity_checks import (
     most_moved,
     prior_sensitivity_result,
 )
-from alliance.inference.leaving_out.influence import influence
+from alliance.inference.leaving_out.therapists import influence
 from alliance.inference.priors.power_scaling import SCALE_QUANTITIES, power_scaling
 from alliance.inference.runs.fit import Fit
 from alliance.models.priors import Priors
