@@ -116,11 +116,13 @@ def crossings(fit: Fit, answer: Effects) -> Sheet:
     answer : Effects
         With an interaction.
     """
-    table = effects_table(answer, every=False).set_index(["quantity", "level"])
+    table = effects_table(answer, every=False)
+    told = table[table["quantity"].isin(["crossing", "crossing_chance", "share_beyond"])]
+    found = {(row["quantity"], row["level"]): row for row in told.to_dict("records")}
     share, name = words.level_of(answer.interval), fit.study.moderator.name
     rows = []
     for each in answer.crossings:
-        at, beyond = table.loc[("crossing", each.level)], table.loc[("share_beyond", each.level)]
+        at, beyond = (found[quantity, each.level] for quantity in ("crossing", "share_beyond"))
         digits = max(0, interval_decimals(at["lower"], at["upper"]))
         rows.append(
             {
@@ -136,7 +138,7 @@ def crossings(fit: Fit, answer: Effects) -> Sheet:
         f"crossings_{answer.outcome}",
         _short(fit, answer, f"where the better arm changes along the {name}"),
         rows,
-        numbers=table.loc[["crossing", "crossing_chance", "share_beyond"]].reset_index(),
+        numbers=told,
         fewest=4,
         subject=answer.outcome,
     )
