@@ -17,6 +17,7 @@ from alliance.data_prep.errors import DataError, Problem, nearest
 from alliance.data_prep.files import first_of
 from alliance.data_prep.study.description import Study
 from alliance.data_prep.tables.cells import (
+    LABELLED,
     canonical_code,
     declaring,
     looks_missing,
@@ -353,7 +354,8 @@ class _Check:
         else:
             values = parse_codes(cells)
         if self.whole and (not wrong.any() or values.dtype == object):
-            for rule, remedy in column_faults(values):
+            labels = self.raw.attrs.get(LABELLED, {}).get(part.column, {})
+            for rule, remedy in column_faults(values, part.reference, labels):
                 self.problems.append(Problem(self.source, None, part.column, None, rule, remedy))
         return values
 
