@@ -430,6 +430,11 @@ class Numbers:
         numbers = [*self.counts, *self.lowest, *self.highest]
         return [min(numbers), max(numbers)] if numbers else []
 
+    def repeated_whole(self, times: float) -> bool:
+        """Whether the numbers at the ends are whole ones that occur so often on average."""
+        seen = {**self.lowest, **self.highest}
+        return all(map(float.is_integer, seen)) and sum(seen.values()) >= times * len(seen) > 0
+
     def far(self) -> set[float]:
         """Return the numbers far outside the rest that are no sentinels."""
         low, high = list(self.lowest), list(self.highest)[::-1]

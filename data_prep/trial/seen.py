@@ -237,7 +237,9 @@ def category_notes(study: Study, seen: Seen) -> list[str]:
         if not levels:
             few = seen.few.get(name)
             if few is None or sum(few.values()) < PATIENTS_PER_CODE * len(few):
-                notes += name_notes(name, study.covariate_kinds)
+                numbers = seen.numbers.get(covariate_column(name))
+                if numbers is not None and numbers.repeated_whole(PATIENTS_PER_CODE):
+                    notes += name_notes(name, study.covariate_kinds)
                 continue
             values = np.array(sorted(few))
         raw = pd.DataFrame({name: pd.Series(levels, dtype="str")})
