@@ -523,9 +523,9 @@ def _distinct_ends(values: Array, times: NDArray[np.int64]) -> list[tuple[float,
         below = sum(value <= cuts[0] for value, _ in ends)
         if min(below, len(ends) - below) >= ENOUGH + TAIL:
             return ends
-    distinct, place = np.unique(values, return_inverse=True)
+    place, distinct = pd.factorize(values)
     total = np.bincount(place, weights=times, minlength=len(distinct)).astype(np.int64)
-    return list(zip(distinct.tolist(), total.tolist(), strict=True))
+    return sorted(zip(distinct.tolist(), total.tolist(), strict=True))
 
 
 def marker_codes(counts: Iterable[tuple[str, int]], *, words: bool) -> list[str]:
