@@ -23,6 +23,7 @@ except ImportError:  # Windows
 PARTIAL, PREVIOUS = "partial", "previous"
 # In place of a lock, where the file system has none: what was touched so lately is taken as in use.
 _RECENT_SECONDS = 3600.0
+_RANDOM = "[a-z0-9_]{8}"  # what `tempfile` ends names with
 _ENDINGS = frozenset({".nc", ".csv", ".toml", ".json"})  # of what a run's folder holds
 
 
@@ -144,7 +145,7 @@ def left_over(folder: Path, kind: str, name: str | None = None) -> list[Path]:
         Of the place that they are beside; by default of any.
     """
     own = ".+" if name is None else re.escape(name)
-    form = re.compile(rf"\.{own}\.{kind}-\w+", re.DOTALL)
+    form = re.compile(rf"\.{own}\.{kind}-{_RANDOM}", re.DOTALL)
     try:
         entries = sorted(folder.iterdir())
     except OSError:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from alliance.data_prep.errors import InputError
-from alliance.diagnostics.report.exports import write_tables
+from alliance.diagnostics.report.exports import require_tables, write_tables
 from alliance.diagnostics.report.material import Material
 from alliance.diagnostics.report.page import report_html
 from alliance.diagnostics.report.parts import Notice, Section
@@ -81,6 +81,8 @@ def write_report(
     InputError
         If tables may not be written there; then nothing is.
     """
+    if tables is not None:
+        require_tables(tables, overwrite=overwrite)
     fit, sections = material.fit, write_sections(material)
     page = report_html(fit, sections)
     written: list[Path] = []
