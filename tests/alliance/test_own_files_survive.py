@@ -88,7 +88,7 @@ PLAN = ("ferreira2013", "--outcome", "pain", "--trials", 2, *SMALL)
 FIGURE = {"--figure": "new.svg"}
 RUNS = ("summary", "compare", "predict", "effects", "therapists", "ppc", "loo", "sensitivity")
 COMMANDS: dict[str, tuple[tuple[Any, ...], dict[str, str]]] = {
-    **{name: (("{run}",), FIGURE) for name in RUNS},
+    **dict.fromkeys(RUNS, (("{run}",), FIGURE)),
     "demo": ((), {"--out": "new"}),
     "simulate": ((), {"": "new.csv"}),
     "fit": ((*INPUTS, "--engine", "instant", "--outcome", "gpe"), {"--out": "new"}),
