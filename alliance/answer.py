@@ -88,7 +88,7 @@ class Answer:
         """
         if self._drawn is None:
             raise InputError(f"No figure is drawn of this: {self.title}.", "Look at its .table.")
-        from alliance.diagnostics.figures.comparison_figure import require_figure, save_figure
+        from alliance.diagnostics.figures.results_figures import require_figure, save_figure
 
         place = None if path is None else as_path(path)
         if place is not None:

@@ -16,8 +16,7 @@ from alliance.inference.sampling.profiles import DEFAULT_SEED
 from alliance.trial import Data, Names, Study, estimable_rows, opened
 
 if TYPE_CHECKING:
-    from alliance.inference.many_fits.task_runner import Workers
-    from alliance.inference.many_fits.task_store import TaskStore
+    from alliance.inference.many_fits.task_runner import TaskStore, Workers
     from alliance.inference.sampling.profiles import Engine
 
 
@@ -239,7 +238,7 @@ def multiverse(
     from alliance.diagnostics import multiverse as judged
     from alliance.diagnostics.figures.many_fits_figures import multiverse_figure
     from alliance.diagnostics.sheets import many_fits as sheets
-    from alliance.inference.draws.quantiles import tails
+    from alliance.inference.draws.summaries import tails
     from alliance.inference.many_fits.multiverse import build_multiverse
     from alliance.inference.sampling.profiles import find_profile
 
@@ -283,8 +282,7 @@ def _many_fits(
     progress: bool | Told,
 ) -> Iterator[tuple[Workers, TaskStore, Told | None]]:
     """Workers, and the store of their results: one that stays, or one for this call alone."""
-    from alliance.inference.many_fits.task_runner import open_workers
-    from alliance.inference.many_fits.task_store import open_store
+    from alliance.inference.many_fits.task_runner import open_store, open_workers
 
     with (
         TemporaryDirectory() as folder,

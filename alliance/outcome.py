@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from alliance.inference.answers.effects import ArmCurves
     from alliance.inference.leaving_out.leave_one_out import By
-    from alliance.inference.leaving_out.leave_therapist_out import Refits
+    from alliance.inference.leaving_out.therapists import Refits
     from alliance.inference.posterior import Posterior
     from alliance.inference.runs.fit import Fit
     from alliance.run import Run
@@ -216,7 +216,7 @@ class FittedOutcome:
         shared: dict[str, Any] = {"arms": listed(arm), "interval": interval}
 
         def answered(thresholds: Thresholds) -> Predictions:
-            from alliance.diagnostics.figures.prediction_figure import prediction_figure
+            from alliance.diagnostics.figures.answer_figures import prediction_figure
             from alliance.diagnostics.sheets import predictions as sheets
             from alliance.inference.answers.averages import average
             from alliance.inference.answers.predictions import predict
@@ -309,7 +309,7 @@ class FittedOutcome:
         fit = self.run.fit
 
         def answered(**named: Any) -> EffectCurves:
-            from alliance.diagnostics.figures.effect_figures import FIGURES
+            from alliance.diagnostics.figures.answer_figures import FIGURES
             from alliance.diagnostics.sheets import effects as sheets
             from alliance.inference.answers.effects import effects_along, effects_table
 
@@ -334,8 +334,10 @@ class FittedOutcome:
                         sheets.contrasts_along(fit, found),
                         sheets.scores_along(fit, found),
                         sheets.slopes_compared(fit, found) if found.slopes else None,
+                        sheets.crossings(fit, found) if found.crossings else None,
                     ],
                     [
+                        *sheets.crossing_lines(fit, found),
                         *sheets.region_lines(fit, found),
                         *sheets.effects_about(fit, found),
                         *sheets.effects_legend(fit, [found]),
@@ -380,7 +382,7 @@ class FittedOutcome:
         Answer
             The figure is that of `effects`.
         """
-        from alliance.diagnostics.figures.effect_figures import effect_figure
+        from alliance.diagnostics.figures.answer_figures import effect_figure
         from alliance.diagnostics.sheets import effects as sheets
         from alliance.inference.answers.decisions import decisions
 
@@ -436,7 +438,7 @@ class FittedOutcome:
         extrapolate : bool
         """
         from alliance.diagnostics.figures.therapist_figure import therapist_figure
-        from alliance.diagnostics.sheets import therapists as sheets
+        from alliance.diagnostics.sheets import predictions as sheets
         from alliance.inference.answers.therapists import therapists
 
         fit = self.run.fit
@@ -629,8 +631,8 @@ def _left_out(
     from alliance.diagnostics.figures.loo_figures import elpd_figure, loo_figure, pareto_k_figure
     from alliance.diagnostics.sheets import checks as sheets
     from alliance.inference.leaving_out.leave_one_out_comparison import compare_loo
-    from alliance.inference.leaving_out.leave_therapist_out import leave_therapist_out
-    from alliance.inference.pointwise.explained_variance import explained_variance
+    from alliance.inference.leaving_out.therapists import leave_therapist_out
+    from alliance.inference.pointwise.replicates import explained_variance
 
     own = posteriors["this"]
     asked: dict[str, Any] = {"refits": refits, "cores": cores, "progress": told}
@@ -697,7 +699,7 @@ def _refits(fit: Fit, own: Posterior, alone: bool, cores: int | None, told: Any)
 def _influence(fit: Fit, own: Posterior, every: bool, cores: int | None, told: Any) -> Found:
     from alliance.diagnostics.figures.sensitivity_figures import influence_figure
     from alliance.diagnostics.sheets import sensitivity as sheets
-    from alliance.inference.leaving_out.influence import influence
+    from alliance.inference.leaving_out.therapists import influence
 
     asked: dict[str, Any] = {"refits": True, "cores": cores, "progress": told}
     found, notes = [influence(own, **asked)], []

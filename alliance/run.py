@@ -21,7 +21,7 @@ from alliance.trial import Data, Names, Trial, opened
 
 if TYPE_CHECKING:
     from alliance.diagnostics.gate.fit_gate import FitChecks
-    from alliance.inference.published.findings import Finding
+    from alliance.inference.published.comparison import Finding
     from alliance.inference.sampling.profiles import Engine, TherapistEffectsKept
 
 
@@ -131,7 +131,7 @@ class Run(Mapping[str, FittedOutcome]):
         Answer
             The figure shows the arm contrasts.
         """
-        from alliance.diagnostics.figures.contrast_figure import contrast_figure
+        from alliance.diagnostics.figures.results_figures import contrast_figure
         from alliance.diagnostics.sheets import results
 
         fit = self.fit
@@ -202,7 +202,7 @@ class Run(Mapping[str, FittedOutcome]):
         Answer
             The figure is a forest plot.
         """
-        from alliance.diagnostics.figures.comparison_figure import comparison_figure
+        from alliance.diagnostics.figures.results_figures import comparison_figure
         from alliance.diagnostics.sheets import results
         from alliance.inference.published.comparison import compare
 
@@ -274,7 +274,7 @@ class Run(Mapping[str, FittedOutcome]):
         """
         from alliance.diagnostics.report.contents import write_report
         from alliance.diagnostics.report.material import Material
-        from alliance.inference.draws.quantiles import tails
+        from alliance.inference.draws.summaries import tails
         from alliance.inference.estimands.compared_at import require_place
         from alliance.inference.runs.whole_files import PAGE, require_output
 
@@ -532,7 +532,7 @@ def side_by_side(
     Answer
     """
     from alliance.diagnostics.sheets import results
-    from alliance.inference.runs.beside import runs_beside
+    from alliance.inference.runs.choices import runs_beside
 
     fits = {name: loaded(run).fit for name, run in runs.items()}
     table = runs_beside(fits, interval=interval, at=at, extrapolate=extrapolate)

@@ -222,7 +222,7 @@ class Trial:
             ``verdict`` says of each outcome whether they are plausible, too wide or too tight.
         """
         from alliance.diagnostics.checks.prior_check import prior_check
-        from alliance.diagnostics.figures.prior_figure import prior_figure
+        from alliance.diagnostics.figures.predictive_figures import prior_figure
         from alliance.diagnostics.sheets import checks as sheets
 
         rows = estimable_rows(self.choose(outcome), "The check of the priors")

@@ -184,7 +184,7 @@ def calibration(design: Design) -> dict[str, float]:
 
 def made_up(patients: int) -> Design:
     """A design of so many patients, a hundredth as many therapists, all observed."""
-    from alliance.data_prep.simulator.imagined_patients import imagined_patients
+    from alliance.data_prep.simulator.inputs import imagined_patients
     from alliance.data_prep.trial.flow import analysed_patients
 
     study = complete_trial(SEED, THERAPISTS).study

@@ -49,8 +49,7 @@ from alliance.inference.runs.fit import installed_versions
 from alliance.inference.sampling.instant import _fitted, _scale_names, _Target
 from alliance.models.design.design import Design
 from alliance.models.design.encoding import sum_to_zero_basis
-from alliance.models.gaussian.collapsed_gaussian import collapse
-from alliance.models.gaussian.gaussian_draws import GaussianDraws
+from alliance.models.gaussian.gaussian_draws import GaussianDraws, collapse
 from alliance.models.priors import Priors
 
 Array = NDArray[np.float64]

@@ -23,7 +23,6 @@ except ImportError:  # Windows
 PARTIAL, PREVIOUS = "partial", "previous"
 # In place of a lock, where the file system has none: what was touched so lately is taken as in use.
 _RECENT_SECONDS = 3600.0
-_RANDOM = "[a-z0-9_]{8}"  # what `tempfile` ends names with
 _ENDINGS = frozenset({".nc", ".csv", ".toml", ".json"})  # of what a run's folder holds
 
 
@@ -145,7 +144,8 @@ def left_over(folder: Path, kind: str, name: str | None = None) -> list[Path]:
         Of the place that they are beside; by default of any.
     """
     own = ".+" if name is None else re.escape(name)
-    form = re.compile(rf"\.{own}\.{kind}-{_RANDOM}", re.DOTALL)
+    # `tempfile` ends names in this way
+    form = re.compile(rf"\.{own}\.{kind}-[a-z0-9_]{{8}}", re.DOTALL)
     try:
         entries = sorted(folder.iterdir())
     except OSError:

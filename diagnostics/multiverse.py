@@ -27,8 +27,7 @@ from alliance.inference.estimands.estimands import (
 )
 from alliance.inference.many_fits.calibration_runs import design_hash
 from alliance.inference.many_fits.multiverse import CHOICES, Analysis, Multiverse
-from alliance.inference.many_fits.task_runner import Workers, run_tasks
-from alliance.inference.many_fits.task_store import TaskStore
+from alliance.inference.many_fits.task_runner import TaskStore, Workers, run_tasks
 from alliance.inference.posterior import Posterior
 from alliance.inference.ranges import require_observed, require_on_scale
 from alliance.inference.runs.fit import installed_versions

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.study.description import Study
 from alliance.data_prep.study.parts import Outcome
-from alliance.inference.draws.blocks import column_blocks
 from alliance.inference.draws.datatree import flat, patient_moderator
+from alliance.inference.draws.summaries import column_blocks
 from alliance.inference.sampling.profiles import Engine, SamplerProfile, seed_sequence
 from alliance.models.design.design import Design, build_design
 from alliance.models.design.encoding import sum_to_zero_basis

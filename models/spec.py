@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.study.description import Study
-from alliance.models.families.ordinal import ORDINAL, ORDINAL_PROBIT
+from alliance.models.families.families import ORDINAL, ORDINAL_PROBIT
 from alliance.models.priors import Priors
 
 JOINT = "joint"  # what a joint model's shared quantities are reported under, beside the outcomes

@@ -188,7 +188,7 @@ def runs(folder: Path, chance: random.Random) -> Iterator[tuple[str, Callable[[]
 def stores(folder: Path, chance: random.Random) -> Iterator[tuple[str, Callable[[], int]]]:
     """Damaged stores of results."""
     from alliance.data_prep.errors import InputError
-    from alliance.inference.many_fits.task_store import TaskOutcome, open_store
+    from alliance.inference.many_fits.task_runner import TaskOutcome, open_store
 
     facts, path = {"question": "fuzz"}, folder / "sound.sqlite"
     results = {f"task {k}": TaskOutcome({"value": k / 3}) for k in range(200)}

@@ -30,8 +30,7 @@ def run(store: Path) -> None:
     """Every task, on workers of this process; a line on standard output at each result."""
     from distributed import Client, LocalCluster
 
-    from alliance.inference.many_fits.task_runner import run_tasks
-    from alliance.inference.many_fits.task_store import open_store
+    from alliance.inference.many_fits.task_runner import open_store, run_tasks
 
     with (
         LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as cluster,

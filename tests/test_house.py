@@ -25,7 +25,7 @@ from packaging.utils import canonicalize_name
 import alliance
 from alliance.cli.screen import ARGUMENT, INSTEAD, as_options
 from alliance.data_prep.study.description import Study, read_study
-from alliance.inference.published.findings import QUANTITIES, Finding
+from alliance.inference.published.comparison import QUANTITIES, Finding
 from alliance.inference.published.published import read_published
 from alliance.models.priors import Priors
 
@@ -86,10 +86,10 @@ def test_a_room_imports_nothing_by_itself_and_says_what_it_is_for(room: str) -> 
 # One fitted outcome (decision 0028) ---------------------------------------------------------------
 
 ONCE = {
-    r"\(1 - \w*(interval|INTERVAL)\) / 2": "inference/draws/quantiles.py",
+    r"\(1 - \w*(interval|INTERVAL)\) / 2": "inference/draws/summaries.py",
     r"1 if .*better == .higher. else -1": "inference/posterior.py",
     r"default_rng\(\d": None,
-    r"_NUMBERS = 4_000_000": "inference/draws/blocks.py",
+    r"_NUMBERS = 4_000_000": "inference/draws/summaries.py",
 }
 
 

@@ -23,36 +23,16 @@ from alliance.cli.files import (
 )
 from alliance.cli.options import with_model_options
 
-# The commands in the groups of the help, each with the module of `alliance.cli.commands` that holds
-# the function of its name. A module is imported when its command runs or explains itself.
-GROUPS: dict[str, dict[str, str]] = {
-    "Start": {"demo": "fit", "simulate": "fit", "check": "check", "fit": "fit"},
-    "Look at a run": {
-        "summary": "summary",
-        "compare": "summary",
-        "diagnose": "fit",
-        "report": "report",
-    },
-    "Answer a question": {
-        "predict": "predict",
-        "effects": "effects",
-        "decide": "effects",
-        "therapists": "therapists",
-    },
-    "Check the model": {
-        "ppc": "ppc",
-        "loo": "loo",
-        "sensitivity": "sensitivity",
-        "prior": "prior",
-        "reproduce": "reproduce",
-    },
-    "Plan a trial or an analysis": {
-        "calibrate": "calibrate",
-        "assurance": "assurance",
-        "multiverse": "multiverse",
-    },
+# The groups of the help, each with its module of `alliance.cli.commands` and the commands in it. A
+# module is imported when a command of it runs or explains itself.
+GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "Start": ("start", ("demo", "simulate", "check", "fit")),
+    "Look at a run": ("look", ("summary", "compare", "diagnose", "report")),
+    "Answer a question": ("answer", ("predict", "effects", "decide", "therapists")),
+    "Check the model": ("model_checks", ("ppc", "loo", "sensitivity", "prior", "reproduce")),
+    "Plan a trial or an analysis": ("plan", ("calibrate", "assurance", "multiverse")),
 }
-MODULES = {name: module for group in GROUPS.values() for name, module in group.items()}
+MODULES = {name: module for module, names in GROUPS.values() for name in names}
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 # Columns of the help for names and kinds of values: on a narrow terminal, and on a wide one
 NARROW, WIDE, FROM = 33, 46, 100
@@ -106,7 +86,7 @@ class _Front(TyperGroup):
         options = [(_typed(each, ctx), _told(each)) for each in self.get_params(ctx)]
         groups = {
             title: [(name, (_function(name).__doc__ or "").partition("\n")[0]) for name in names]
-            for title, names in GROUPS.items()
+            for title, (_, names) in GROUPS.items()
         }
         _explain(self.get_usage(ctx), self.help or "", {**groups, "Options": options})
 

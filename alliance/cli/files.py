@@ -127,7 +127,7 @@ def require_places(given: Mapping[str, Any]) -> None:
     places = {name: Path(given[name]) for name in WRITTEN if given.get(name) is not None}
     if not places:
         return
-    from alliance.diagnostics.figures.comparison_figure import require_figure
+    from alliance.diagnostics.figures.results_figures import require_figure
     from alliance.inference.runs.whole_files import FIGURE, JUNIT, require_output
 
     read = list(_read(value for name, value in given.items() if name not in _NOT_READ))

@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from alliance.data_prep.study.description import Study
     from alliance.data_prep.trial.trial import Trial
     from alliance.diagnostics.gate.gate import GateReport
-    from alliance.inference.many_fits.task_runner import Workers
-    from alliance.inference.many_fits.task_store import TaskStore
-    from alliance.inference.published.findings import Finding
+    from alliance.inference.many_fits.task_runner import TaskStore, Workers
+    from alliance.inference.published.comparison import Finding
     from alliance.inference.runs.fit import Fit
 
 FAILED = 3  # exit code where the gate failed, or a run was not reproduced
@@ -202,8 +201,7 @@ def many_fits(
     callable or None
         To be called with the fits done and the fits to do.
     """
-    from alliance.inference.many_fits.task_runner import open_workers
-    from alliance.inference.many_fits.task_store import open_store
+    from alliance.inference.many_fits.task_runner import open_store, open_workers
 
     try:
         with (

@@ -28,12 +28,14 @@ from alliance.data_prep.tables.cells import (
     Codes,
     Column,
     canonical_code,
+    declared,
+    folded,
     number_fault,
     number_of,
     parse_codes,
     typed_columns,
+    without_declared,
 )
-from alliance.data_prep.tables.missing_values import declared, without_declared
 from alliance.data_prep.tables.readers import MISSING, read_table
 from alliance.data_prep.tables.roles import (
     ARM,
@@ -47,7 +49,6 @@ from alliance.data_prep.tables.roles import (
     study_columns,
     study_parts,
 )
-from alliance.data_prep.tables.spelling import folded
 from alliance.data_prep.trial.flow import deciding_settings
 from alliance.data_prep.trial.trial import scored_moderator
 from alliance.data_prep.trial.validation import CovariateCells, check_part
@@ -67,7 +68,7 @@ class IdHashes:
     exact : tuple of ndarray of uint64
         One array for each file.
     alike : tuple of ndarray of uint64
-        The same for ids that differ in spelling only (`data_prep.tables.spelling.folded`).
+        The same for ids that differ in spelling only (`data_prep.tables.cells.folded`).
     """
 
     exact: tuple[Hashes, ...] = ()

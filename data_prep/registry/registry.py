@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from alliance.data_prep.cell_moments import CellMoments, Column
-from alliance.data_prep.covariates import Covariate
+from alliance.data_prep.covariates import Covariate, ordered_levels, reference_level
 from alliance.data_prep.errors import DataError, InputError, Problem, extra_package
 from alliance.data_prep.files import AnyPath, as_path, file_sha256
 from alliance.data_prep.registry.part import (
@@ -40,11 +40,15 @@ from alliance.data_prep.registry.part import (
 from alliance.data_prep.registry.partition import IdHashes, arrow_table, codes_of, rows_of_ids
 from alliance.data_prep.study.description import Study
 from alliance.data_prep.tables.binary_files import as_cells
-from alliance.data_prep.tables.cells import natural_key, parse_codes
-from alliance.data_prep.tables.missing_values import declared, without_declared
+from alliance.data_prep.tables.cells import (
+    declared,
+    natural_key,
+    parse_codes,
+    spelled_apart,
+    without_declared,
+)
 from alliance.data_prep.tables.readers import READERS, Table, read_table, split_sheet
 from alliance.data_prep.tables.roles import covariate_column, study_columns
-from alliance.data_prep.tables.spelling import spelled_apart
 from alliance.data_prep.trial.estimability import TherapistsInArms, crossing_of
 from alliance.data_prep.trial.flow import counted, empty_level_notes
 from alliance.data_prep.trial.seen import category_notes, code_notes, scoring_notes
@@ -399,7 +403,9 @@ def _covariates(study: Study, whole: Part) -> tuple[Covariate, ...]:
     found = []
     for name in study.covariates:
         levels = whole.seen.codes.get(covariate_column(name))
-        found.append(Covariate(name, tuple(sorted(levels, key=natural_key)) if levels else None))
+        wanted, labels = study.reference.get(name), whole.seen.labels.get(name, {})
+        reference = reference_level(wanted, levels or {}, labels)
+        found.append(Covariate(name, ordered_levels(levels, reference) if levels else None))
     return tuple(found)
 
 

@@ -1,15 +1,19 @@
-"""What one cell of a table says: a number, a code, or something that is neither.
+"""What one cell of a table says: a number, a code, a missing value, or none of these.
 
-Columns of a table after it was checked: numbers, or codes with their labels.
+Codes that stand for a missing value are those that the study declares; those that look so, and
+codes that are spelled apart and may be one, are asked about.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
+from itertools import product
 from numbers import Real
 
 import numpy as np
@@ -17,7 +21,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from alliance.data_prep.study.description import Study
-from alliance.data_prep.tables.roles import ARM, MODERATOR, PATIENT
+from alliance.data_prep.study.rules import BARE_KEY, EVERY_COLUMN
+from alliance.data_prep.tables.roles import ARM, MODERATOR, PATIENT, study_parts
 
 # Attribute of a table: by column, the labels of its codes, or none where it is called nominal.
 LABELLED = "labelled"
@@ -149,6 +154,17 @@ def number_of(code: str) -> float | None:
     """
     number = _number(code)
     return None if number is None or math.isnan(number) else number
+
+
+def spelled(number: float) -> str:
+    """Return a number as a code, as a person would write it.
+
+    Examples
+    --------
+    >>> spelled(-99.0), spelled(9999999.0), spelled(99.9)
+    ('-99', '9999999', '99.9')
+    """
+    return f"{number:.15g}"
 
 
 def spelled_alike(cells: pd.Series, codes: Sequence[str]) -> np.ndarray:
@@ -297,3 +313,334 @@ def typed_columns(study: Study, typed: pd.DataFrame, moderator: Array) -> dict[s
         else:
             found[name] = values.astype(float)
     return found
+
+
+# What statistics programs, spreadsheets and databases write where a value is missing. Words that a
+# category may well be called by ("none", "unknown") are taken for codes of therapists only.
+MARKERS = frozenset(
+    [".", "..", "-", "--", "—", "–", "?", "n/a", "n.a.", "n. a.", "na", "nan", "null", "<na>",
+     "#n/a", "#null!", "#value!", "#div/0!", "#ref!", "#name?", "#num!", "missing", "k.a.", "k. a."]
+)  # fmt: skip
+WORDS = frozenset(["none", "unknown", "nil"])
+
+# Numbers by which questionnaires and data bases mark what is missing, refused or not applicable:
+# repeated digits, their neighbours (998, 97), 99.9 where a column has decimals, and -1.
+_REPEATED = [int(digit * length) for digit in "987" for length in range(1, 7)]
+_NEIGHBOURS = [10**length - less for length in range(2, 5) for less in (2, 3, 4)]
+_DECIMALS = [9.9, 99.9, 999.9, 9999.9, 9.99, 99.99, 999.99, 9999.99]
+_POSITIVE = [number for number in _REPEATED if number not in (7, 8)] + _NEIGHBOURS + _DECIMALS
+_NEGATIVE = [-number for number in (*_REPEATED, *_NEIGHBOURS, *_DECIMALS, 1)]
+SENTINELS = tuple(map(float, (*_POSITIVE, *_NEGATIVE)))
+# A sentinel among numbers is asked about where it stands apart: by as much as the others spread, or
+# below zero where the others are not; if it is repeated, by more than a quarter of the spread (99
+# among ages up to 75), or a third where it has one digit (9 among answers from 1 to 5). Those that
+# may well be counts and ages stand apart by the whole spread, repeated or not.
+APART, REPEATED_APART, ONE_DIGIT_APART = 1.0, 0.25, 1 / 3
+OFTEN_COUNTS = frozenset([77.0, 88.0, 96.0, 97.0, 98.0])
+# -1 is asked about if it is repeated and the others are no scale around zero: 0 to 4, say.
+SPREAD_OF_SCALE = 4
+# Any number is asked about that lies farther out than five times the spread of all others, or three
+# times if it is repeated (450 for 45 years does, no patient of a skewed distribution is likely to).
+# There must be enough others to tell.
+FAR, FAR_REPEATED = 5.0, 3.0
+TAIL, ENOUGH = 4, 10
+
+
+def declared(study: Study, column: str) -> tuple[str, ...]:
+    """Codes of missing values that the study declares for a column."""
+    everywhere = () if column == study.columns.patient else study.missing_values.get(EVERY_COLUMN)
+    return tuple(dict.fromkeys([*study.missing_values.get(column, ()), *(everywhere or ())]))
+
+
+def without_declared(frame: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """Empty the cells that hold what the study declares as missing.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Cells as the file has them, text or native types.
+    study : Study
+
+    Returns
+    -------
+    pandas.DataFrame
+    """
+    if not study.missing_values:
+        return frame
+    changed = frame.copy(deep=False)
+    for column in dict.fromkeys(part.column for part in study_parts(study)):
+        codes = declared(study, column)
+        if codes and list(frame.columns).count(column) == 1:
+            changed[column] = frame[column].mask(spelled_alike(frame[column], codes))
+    return changed
+
+
+@lru_cache(maxsize=200_000)  # the same therapists stand in every file of a registry
+def looks_missing(code: str) -> bool:
+    """Whether a code is one that programs and people write for a missing value."""
+    return code.casefold() in MARKERS | WORDS or number_of(code) in SENTINELS
+
+
+def declaring(column: str, codes: Sequence[str]) -> str:
+    """Line of a study file that declares codes of missing values of a column.
+
+    Examples
+    --------
+    >>> declaring("age", ["-99", "."])
+    'age = [-99, "."]'
+    """
+    texts = [code if number_of(code) is not None else f'"{code}"' for code in codes]
+    key = column if BARE_KEY.fullmatch(column) else f'"{column}"'
+    return f"{key} = [{', '.join(texts)}] under [missing_values] in the study file"
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """What must be kept of a covariate's numbers to see codes among them; it adds up.
+
+    Attributes
+    ----------
+    lowest, highest : dict of float to int
+        Of the numbers that are no `SENTINELS` the `ENOUGH` + `TAIL` at either end, in ascending
+        order, and how often each occurs.
+    counts : dict of float to int
+        Of each of `SENTINELS` that occurs.
+    """
+
+    lowest: dict[float, int]
+    highest: dict[float, int]
+    counts: dict[float, int]
+
+    def __add__(self, other: Numbers) -> Numbers:
+        # A number at an end of the whole is at that end of every part that has it.
+        lowest, highest = sums(self.lowest, other.lowest), sums(self.highest, other.highest)
+        return Numbers(
+            dict(sorted(lowest.items())[: ENOUGH + TAIL]),
+            dict(sorted(highest.items())[-ENOUGH - TAIL :]),
+            sums(self.counts, other.counts),
+        )
+
+    @property
+    def tails(self) -> list[float]:
+        """Numbers so far out that they may stand apart: sentinels, and a few at either end."""
+        return sorted({*self.counts, *list(self.lowest)[:TAIL], *list(self.highest)[-TAIL:]})
+
+    def ends(self) -> list[float]:
+        """Return the lowest and the highest number, sentinels included, if there are any."""
+        numbers = [*self.counts, *self.lowest, *self.highest]
+        return [min(numbers), max(numbers)] if numbers else []
+
+    def repeated_whole(self, times: float) -> bool:
+        """Whether the numbers at the ends are whole ones that occur so often on average."""
+        seen = {**self.lowest, **self.highest}
+        return all(map(float.is_integer, seen)) and sum(seen.values()) >= times * len(seen) > 0
+
+    def far(self) -> set[float]:
+        """Return the numbers far outside the rest that are no sentinels."""
+        low, high = list(self.lowest), list(self.highest)[::-1]
+        distinct = len({*low, *high})
+        found: set[float] = set()
+        for i, j in product(range(TAIL + 1), repeat=2):
+            if i + j <= len(found) or distinct - i - j < ENOUGH:
+                continue
+            spread = high[j] - low[i]
+            below = not i or low[i] - low[i - 1] > _far(self.lowest[low[i - 1]]) * spread
+            above = not j or high[j - 1] - high[j] > _far(self.highest[high[j - 1]]) * spread
+            if below and above:
+                found = {*low[:i], *high[:j]}
+        return found
+
+    def rest(self) -> tuple[float, float]:
+        """Return the ends of the numbers that are neither far nor sentinels; infinite if none."""
+        far = self.far()
+        rest = [value for value in (*self.lowest, *self.highest) if value not in far]
+        return (min(rest), max(rest)) if rest else (np.inf, -np.inf)
+
+    def apart(self) -> list[float]:
+        """Return the numbers that stand apart from the others, in ascending order."""
+        low, high = self.rest()
+        found = self.far()
+        if low < high:
+            found |= {
+                value for value, count in self.counts.items() if _is_apart(value, count, low, high)
+            }
+        return sorted(found)
+
+
+def _far(count: int) -> float:
+    return FAR if count == 1 else FAR_REPEATED
+
+
+def _is_apart(value: float, count: int, low: float, high: float) -> bool:
+    """Whether a sentinel that occurs so often stands apart from numbers between these ends."""
+    spread, away = high - low, max(low - value, value - high)
+    if away <= 0:
+        return False
+    if value == -1:
+        return count > 1 and low >= 0 and spread >= SPREAD_OF_SCALE
+    if away >= APART * spread or value < 0 <= low:
+        return True
+    if count == 1 or value in OFTEN_COUNTS:
+        return False
+    least = REPEATED_APART * spread if abs(value) >= 10 else max(1, ONE_DIGIT_APART * spread)
+    return away > least
+
+
+def sums(one: dict[float, int], other: dict[float, int]) -> dict[float, int]:
+    """Add up how often numbers occur."""
+    return {value: one.get(value, 0) + other.get(value, 0) for value in [*one, *other]}
+
+
+def numbers_of(values: np.ndarray, counts: np.ndarray | None = None) -> Numbers:
+    """Keep of numbers what `Numbers` says.
+
+    Parameters
+    ----------
+    values : numpy.ndarray of float
+        NaN where missing.
+    counts : numpy.ndarray of int, optional
+        How often each occurs; once by default.
+    """
+    own = np.isin(values, SENTINELS)
+    rest = ~own & np.isfinite(values)
+    times = np.ones(len(values), dtype=np.int64) if counts is None else counts
+    ends = _distinct_ends(values[rest], times[rest])
+    most = ENOUGH + TAIL
+    return Numbers(
+        dict(ends[:most]), dict(ends[-most:]), dict(_distinct_ends(values[own], times[own]))
+    )
+
+
+MANY, NEAR_ENDS = 20_000, 500
+
+
+def _distinct_ends(values: Array, times: NDArray[np.int64]) -> list[tuple[float, int]]:
+    """Distinct numbers with their counts, ascending; of many those near the ends may do."""
+    if len(values) > MANY:
+        cuts = np.partition(values, [NEAR_ENDS, -NEAR_ENDS])[[NEAR_ENDS, -NEAR_ENDS]]
+        near = (values <= cuts[0]) | (values >= cuts[1])
+        ends = _distinct_ends(values[near], times[near]) if near.sum() <= MANY else []
+        below = sum(value <= cuts[0] for value, _ in ends)
+        if min(below, len(ends) - below) >= ENOUGH + TAIL:
+            return ends
+    place, distinct = pd.factorize(values)
+    total = np.bincount(place, weights=times, minlength=len(distinct)).astype(np.int64)
+    return sorted(zip(distinct.tolist(), total.tolist(), strict=True))
+
+
+def marker_codes(counts: Iterable[tuple[str, int]], *, words: bool) -> list[str]:
+    """Return those codes of a column that look like missing values.
+
+    Parameters
+    ----------
+    counts : iterable of (str, int)
+        Each code, and how often it occurs.
+    words : bool
+        Whether no code can be meant to be one of `WORDS`.
+    """
+    pairs = list(counts)
+    suspects = [code for code, _ in pairs if looks_missing(code)]
+    found = [
+        code
+        for code in suspects
+        if code.casefold() in MARKERS or (words and code.casefold() in WORDS)
+    ]
+    if len(suspects) == len(found):
+        return found
+    numbers = [number_of(code) for code, _ in pairs if code not in found]
+    if numbers and all(number is not None for number in numbers):
+        times = np.array([count for code, count in pairs if code not in found])
+        apart = set(numbers_of(np.array(numbers, dtype=float), times).apart()) - OFTEN_COUNTS
+        apart &= set(SENTINELS)  # codes go in no steps, so that any may lie far out
+        found += [code for code, _ in pairs if number_of(code) in apart]
+    return found
+
+
+NAMED_GROUPS = 5
+
+_BLANK = re.compile(r"[\s\u200b-\u200d\ufeff]+")
+_DASH = re.compile("[\u2010-\u2015\u2212]")
+_LEADING_ZEROS = re.compile(r"(?<![\d.,])0+(?=\d)")
+
+
+def folded(code: str) -> str:
+    r"""Return what is left of a code without capitals, blanks, leading zeros and kinds of dashes.
+
+    Letters are taken in one of the ways in which Unicode stores them (NFKC).
+
+    Examples
+    --------
+    >>> folded("T 01") == folded("t1"), folded("T10") == folded("T1")
+    (True, False)
+    >>> folded("Jose\u0301") == folded("Jos\u00e9")
+    True
+    """
+    if not code.isascii():
+        code = _DASH.sub("-", unicodedata.normalize("NFKC", code))
+    if not code.isalnum():
+        code = _BLANK.sub("", code)
+    if "0" in code:
+        code = _LEADING_ZEROS.sub("", code)
+    return code.lower()
+
+
+def spelled_apart(codes: Iterable[str]) -> list[list[str]]:
+    """Group codes that differ in spelling only.
+
+    Parameters
+    ----------
+    codes : iterable of str
+        Each once.
+
+    Returns
+    -------
+    list of list of str
+        Groups of two or more, in natural order.
+    """
+    groups: dict[str, list[str]] = {}
+    for code in codes:
+        groups.setdefault(folded(code), []).append(code)
+    several = [sorted(group, key=natural_key) for group in groups.values() if len(group) > 1]
+    return sorted(several, key=lambda group: natural_key(group[0]))
+
+
+def spelling_note(what: str, codes: Iterable[str]) -> list[str]:
+    """Say that codes may be one though they are spelled apart.
+
+    Parameters
+    ----------
+    what : str
+        Whose codes they are, such as ``therapists``.
+    codes : iterable of str
+
+    Returns
+    -------
+    list of str
+        One note, or none.
+    """
+    groups = spelled_apart(codes)
+    if not groups:
+        return []
+    listed = "; ".join(" and ".join(_quoted(group)) for group in groups[:NAMED_GROUPS])
+    more = len(groups) - NAMED_GROUPS
+    listed += f"; and {more} more" if more > 0 else ""
+    return [
+        f"Counted apart, though they may be the same {what}, spelled apart: {listed}. If they are, "
+        "write them alike in the data."
+    ]
+
+
+def _quoted(group: Sequence[str]) -> list[str]:
+    """Codes in quotes; those that look alike with the letters that make them differ."""
+    plain = [unicodedata.normalize("NFC", code) for code in group]
+    return [
+        repr(code) if plain.count(seen) == 1 else f"{code!r} ({_stored(code)})"
+        for code, seen in zip(group, plain, strict=True)
+    ]
+
+
+def _stored(code: str) -> str:
+    marks = sum(bool(unicodedata.combining(letter)) for letter in code)
+    if not marks:
+        return "accents within letters"
+    return f"{marks} accent{'s' if marks > 1 else ''} stored beside letters"

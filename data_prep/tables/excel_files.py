@@ -70,7 +70,7 @@ class Sheet:
     ----------
     title : str
     frame : pandas.DataFrame
-        As of `data_prep.tables.text_files.read_text`, but columns without any cell are left out.
+        As of `data_prep.tables.readers.read_text`, but columns without any cell are left out.
     places : tuple of int
         Of the columns in the sheet, from 1.
     merged : tuple of Merged

@@ -9,7 +9,7 @@ import pandas as pd
 
 from alliance.diagnostics.verdicts import CheckResult, Verdict
 from alliance.inference.leaving_out.leave_one_out import LeaveOneOut, LooPit, leave_one_out, loo_pit
-from alliance.inference.pointwise.explained_variance import ExplainedVariance
+from alliance.inference.pointwise.replicates import ExplainedVariance
 from alliance.inference.posterior import Posterior
 
 MOST_UNRELIABLE = 0.01

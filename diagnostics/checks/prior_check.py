@@ -23,7 +23,7 @@ from alliance.data_prep.errors import InputError, nearest
 from alliance.data_prep.study.description import Study
 from alliance.data_prep.trial.trial import Trial
 from alliance.diagnostics.verdicts import CheckResult, Verdict
-from alliance.inference.draws.quantiles import quantiles
+from alliance.inference.draws.summaries import quantiles
 from alliance.inference.posterior import Posterior
 from alliance.inference.priors.prior_predictive import (
     DRAWS,

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alliance.diagnostics.verdicts import CheckResult, Verdict
-from alliance.inference.leaving_out.influence import Influence, influence
 from alliance.inference.leaving_out.leave_one_out import LeaveOneOut
+from alliance.inference.leaving_out.therapists import Influence, influence
 from alliance.inference.posterior import Posterior
 from alliance.inference.priors.power_scaling import PowerScaling, power_scaling
 
@@ -20,7 +20,7 @@ clean simulated outcomes (182 patients) 2 had a patient who moves one by more.""
 
 OUT_OF_PROPORTION = 4.0
 """Times what leaving out such a share of the patients, or of the therapists, moves a result by
-itself (`inference.leaving_out.influence.Influence.expected_shift`): over several results and a
+itself (`inference.leaving_out.therapists.Influence.expected_shift`): over several results and a
 dozen therapists the largest is 2.5 times that in clean simulated trials, and over 4 times in 3 of
 200
 outcomes (docs/sensitivity.md has more)."""

@@ -14,7 +14,7 @@ from alliance.diagnostics.checks.sensitivity_checks import MOST_MOVED, OUT_OF_PR
 from alliance.diagnostics.figures.figure_page import COLOURS, STYLE, Page
 from alliance.inference.answers.unseen_improvement import INTERVAL, UnseenImprovement
 from alliance.inference.estimands.compared_at import places_in_words
-from alliance.inference.leaving_out.influence import Influence
+from alliance.inference.leaving_out.therapists import Influence
 from alliance.inference.priors.power_scaling import SENSITIVE, PowerScaling
 from alliance.inference.priors.prior_refits import ALL, PriorRefits
 from alliance.inference.runs.fit import Fit

@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from alliance.data_prep.errors import InputError
-from alliance.inference.draws.rank_statistics import RankStatistics, rank_statistics
+from alliance.inference.draws.summaries import RankStatistics, rank_statistics
 
 FULL_LIMIT = 200
 """A variable of up to this many elements is judged whole (3 ms for each); a larger one is screened

@@ -6,35 +6,38 @@ from collections.abc import Callable
 from pathlib import Path
 
 from alliance.data_prep.errors import InputError
+from alliance.diagnostics.report.checks import checks, gate, prior, sensitivity
 from alliance.diagnostics.report.exports import require_tables, write_tables
+from alliance.diagnostics.report.limitations import checklist, citations, limitations
 from alliance.diagnostics.report.material import Material
-from alliance.diagnostics.report.page import report_html
-from alliance.diagnostics.report.parts import Notice, Section
-from alliance.diagnostics.report.sections.answers import effects, predictions, therapists
-from alliance.diagnostics.report.sections.checklist import checklist, citations
-from alliance.diagnostics.report.sections.checks import checks, gate
-from alliance.diagnostics.report.sections.limitations import limitations
-from alliance.diagnostics.report.sections.model import model
-from alliance.diagnostics.report.sections.question import data, question
-from alliance.diagnostics.report.sections.results import comparison, results
-from alliance.diagnostics.report.sections.sensitivity import prior, sensitivity
+from alliance.diagnostics.report.model import model
+from alliance.diagnostics.report.page import Notice, Section, report_html
+from alliance.diagnostics.report.results import (
+    comparison,
+    data,
+    effects,
+    predictions,
+    question,
+    results,
+    therapists,
+)
 from alliance.inference.runs.whole_files import write_whole
 
 # By the name that each has in the page, with the title it has where it cannot be written.
 SECTIONS: dict[str, tuple[str, Callable[[Material], Section]]] = {
-    "question": ("Question and answers at a glance", question),
+    "question": ("Question and answers", question),
     "data": ("Data and flow of patients", data),
-    "model": ("Model and priors", model),
-    "prior": ("Prior predictive check", prior),
-    "gate": ("Gate and computation", gate),
     "results": ("Results for each outcome", results),
     "comparison": ("Comparison with published and refitted models", comparison),
     "effects": ("Effects along the moderator", effects),
     "therapists": ("Therapists", therapists),
     "predictions": ("Predictions by arm", predictions),
+    "limitations": ("Limitations", limitations),
+    "model": ("Model and priors", model),
+    "prior": ("Prior predictive check", prior),
+    "gate": ("Gate and computation", gate),
     "checks": ("Checks of the model", checks),
     "sensitivity": ("Sensitivity", sensitivity),
-    "limitations": ("Limitations", limitations),
     "citations": ("Methods and citations", citations),
 }
 

@@ -11,8 +11,8 @@ import pandas as pd
 
 from alliance.data_prep.errors import InputError, visible
 from alliance.data_prep.files import csv_text, list_files, require_own_files
-from alliance.diagnostics.report.parts import Section
-from alliance.diagnostics.report.sections.checklist import bibtex
+from alliance.diagnostics.report.limitations import bibtex
+from alliance.diagnostics.report.page import Section
 from alliance.diagnostics.sheet import EMPTY, MINUS, Sheet, code, typeset
 from alliance.inference.runs.whole_files import write_whole
 

@@ -18,12 +18,11 @@ from alliance.inference.answers.effects import Effects, effects_along
 from alliance.inference.answers.predictions import Predictions, predict
 from alliance.inference.answers.therapists import Therapists, therapists
 from alliance.inference.answers.unseen_improvement import UnseenImprovement, unseen_improvement
-from alliance.inference.leaving_out.influence import Influence
 from alliance.inference.leaving_out.leave_one_out import LeaveOneOut
-from alliance.inference.pointwise.explained_variance import ExplainedVariance, explained_variance
+from alliance.inference.leaving_out.therapists import Influence
+from alliance.inference.pointwise.replicates import ExplainedVariance, explained_variance
 from alliance.inference.priors.power_scaling import PowerScaling
-from alliance.inference.published.comparison import compare
-from alliance.inference.published.findings import Finding
+from alliance.inference.published.comparison import Finding, compare
 from alliance.inference.runs.fit import Fit
 
 

@@ -21,7 +21,7 @@ from alliance.diagnostics.sheet import Row, Sheet, alarmed, without_empty
 from alliance.inference.digits import decimals, interval_decimals, number
 from alliance.inference.leaving_out.leave_one_out import TARGETS, LeaveOneOut
 from alliance.inference.leaving_out.leave_one_out_comparison import LooComparison
-from alliance.inference.pointwise.explained_variance import ExplainedVariance
+from alliance.inference.pointwise.replicates import ExplainedVariance
 from alliance.inference.runs.fit import Fit
 
 OF_MODEL = (

@@ -253,7 +253,7 @@ def beside(runs: Mapping[str, Fit], table: pd.DataFrame, *, interval: float) -> 
     ----------
     runs : mapping of str to Fit
     table : pandas.DataFrame
-        As from `inference.runs.beside.runs_beside`.
+        As from `inference.runs.choices.runs_beside`.
     interval : float
         Probability of the table's intervals.
     """

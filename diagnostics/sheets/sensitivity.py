@@ -13,7 +13,7 @@ from alliance.diagnostics.sheets.results import named
 from alliance.inference.answers.unseen_improvement import UnseenImprovement
 from alliance.inference.digits import decimals, figures, interval_decimals, number
 from alliance.inference.estimands.compared_at import places_in_words
-from alliance.inference.leaving_out.influence import Influence
+from alliance.inference.leaving_out.therapists import Influence
 from alliance.inference.priors.power_scaling import RULED, SENSITIVE, PowerScaling
 from alliance.inference.priors.prior_refits import PriorRefits
 from alliance.inference.runs.fit import Fit

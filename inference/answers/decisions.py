@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.levels import code_names
 from alliance.inference.answers.effects import Contrast, find_contrasts, require_askable
-from alliance.inference.draws.quantiles import described
+from alliance.inference.draws.summaries import described
 from alliance.inference.posterior import Posterior, Rows
 from alliance.inference.ranges import ROUNDING, beyond
 from alliance.inference.scores.questions import Quantity, Question, expected, own_alliance

@@ -4,6 +4,8 @@ At each value of the alliance every patient of the trial is imagined to have it,
 one therapist (an average one unless another is asked for), and expected scores are averaged over
 the patients (`inference.scores.questions`). For a Gaussian outcome a contrast is then the straight
 line of its coefficients.
+
+Pointwise and simultaneous bands around a curve, from its draws, and where they exclude zero.
 """
 
 from __future__ import annotations
@@ -18,8 +20,8 @@ from numpy.typing import NDArray
 
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.levels import contrast_names, find_contrast, slope_names
-from alliance.inference.answers.bands import Bands, Region, bands, regions_excluding_zero
-from alliance.inference.draws.quantiles import described
+from alliance.inference.answers.crossing import ChosenArms, Crossing, chosen_arms, crossing
+from alliance.inference.draws.summaries import described, tails
 from alliance.inference.estimands.estimands import estimand_draws
 from alliance.inference.posterior import Posterior
 from alliance.inference.ranges import beyond, require_observed, require_on_scale
@@ -35,6 +37,144 @@ from alliance.inference.scores.thresholds import Thresholds
 from alliance.models.design.encoding import arm_pairs
 
 Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Bands:
+    """Two bands of the same probability around a curve at g points.
+
+    Attributes
+    ----------
+    median, lower, upper : ndarray, shape (g,)
+        Of each point by itself: the equal-tailed interval.
+    band_lower, band_upper : ndarray, shape (g,)
+        The simultaneous band: the whole curve lies within it with the band's probability.
+    factor : float
+        How many times as far from the median the simultaneous band lies, at every point; 1 or more.
+    """
+
+    median: Array
+    lower: Array
+    upper: Array
+    band_lower: Array
+    band_upper: Array
+    factor: float
+
+
+def bands(curves: Array, interval: float = 0.95) -> Bands:
+    """Bands around a curve that is known by its draws.
+
+    Parameters
+    ----------
+    curves : ndarray, shape (d, g)
+        d draws of the curve at g points.
+    interval : float
+        Probability of either band.
+
+    Returns
+    -------
+    Bands
+
+    Raises
+    ------
+    InputError
+        If the probability is not between 0 and 1.
+
+    Notes
+    -----
+    The simultaneous band is a sup-t band (Montiel Olea & Plagborg-Møller 2019,
+    doi:10.1002/jae.2656; from posterior draws Crainiceanu et al. 2007, J Comput Graph Stat
+    16:265-288): all points share one critical value, the quantile over draws of the largest
+    standardised deviation, so that every point errs equally often. A deviation is counted in
+    distances from the median to the end of the pointwise interval on its side, which for a normal
+    posterior is the usual standardisation, and for a skewed one lets the band be skewed. The band
+    therefore never lies within the pointwise one. The envelope of ranks (Besag et al. 1995,
+    doi:10.1214/ss/1177010123) differs only where tails do, and has to estimate quantiles much
+    further out, which takes many times as many draws.
+    """
+    below, above = tails(interval)
+    lower, median, upper = np.quantile(curves, [below, 0.5, above], axis=0)
+    # The smallest factor whose band holds that share of the draws as whole curves.
+    furthest = _deviations(curves, lower, median, upper).max(axis=1)
+    factor = max(1.0, float(np.quantile(furthest, interval, method="inverted_cdf")))
+    return Bands(
+        median=median,
+        lower=lower,
+        upper=upper,
+        band_lower=median - factor * (median - lower),
+        band_upper=median + factor * (upper - median),
+        factor=factor,
+    )
+
+
+def _deviations(curves: Array, lower: Array, median: Array, upper: Array) -> Array:
+    """Each draw's distance from the median, in distances to the interval's end on its side."""
+    above = curves - median
+    distance = np.where(above > 0, upper - median, median - lower)
+    # A point that is the same in all draws deviates nowhere.
+    return np.divide(np.abs(above), distance, out=np.zeros_like(above), where=distance > 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A stretch along the curve where a band excludes zero.
+
+    Attributes
+    ----------
+    start, end : float
+        Its ends, on the scale of the points; between two points by linear interpolation.
+    sign : int
+        1 where the curve is above zero, -1 where it is below.
+    """
+
+    start: float
+    end: float
+    sign: int
+
+
+def regions_excluding_zero(points: Array, lower: Array, upper: Array) -> list[Region]:
+    """Where a band excludes zero, in the order of the points.
+
+    With a simultaneous band this answers the question of Johnson & Neyman (1936), for which values
+    of the moderator two arms differ, for all values at once, as Potthoff (1964,
+    doi:10.1007/BF02289721) made it; Bauer & Curran (2005, doi:10.1207/s15327906mbr4003_5) for
+    multilevel models. A difference between regions is no evidence of a difference between effects
+    (Gelman & Stern 2006, doi:10.1198/000313006X152649): that is what the interaction tells.
+
+    Parameters
+    ----------
+    points : ndarray, shape (g,)
+        Ascending.
+    lower, upper : ndarray, shape (g,)
+
+    Returns
+    -------
+    list of Region
+    """
+    found = [(1, *ends) for ends in _positive(points, lower)]
+    found += [(-1, *ends) for ends in _positive(points, -upper)]
+    return sorted((Region(start, end, sign) for sign, start, end in found), key=lambda r: r.start)
+
+
+def _positive(points: Array, values: Array) -> list[tuple[float, float]]:
+    """Stretches where a broken line is above zero."""
+    positive = values > 0
+    padded = np.concatenate([[False], positive, [False]])
+    starts = np.flatnonzero(~padded[:-1] & padded[1:]).tolist()
+    ends = (np.flatnonzero(padded[:-1] & ~padded[1:]) - 1).tolist()
+    stretches = []
+    for first, last in zip(starts, ends, strict=True):
+        start = points[0] if first == 0 else _crossing(points, values, first - 1)
+        end = points[-1] if last == len(points) - 1 else _crossing(points, values, last)
+        stretches.append((float(start), float(end)))
+    return stretches
+
+
+def _crossing(points: Array, values: Array, k: int) -> float:
+    """Where the line from point k to the next one is zero."""
+    share = values[k] / (values[k] - values[k + 1])
+    return float(points[k] + share * (points[k + 1] - points[k]))
+
 
 DEFAULT_GRID = 41
 LARGEST_GRID = 1001  # points; more would show nothing more
@@ -124,6 +264,10 @@ class Effects:
         By level, and by arm.
     slopes : dict of str to ndarray, shape (d,)
         Differences of slopes by level, for one point of the alliance; empty if the model has none.
+    crossings : tuple of Crossing
+        Of every contrast, within the observed range; none if the model has no interaction.
+    chosen : ChosenArms or None
+        What choosing the arm by the alliance would gain; None if the model has no interaction.
     """
 
     outcome: str
@@ -140,6 +284,8 @@ class Effects:
     contrast_bands: dict[str, Bands]
     arm_bands: dict[str, Bands]
     slopes: dict[str, Array] = field(default_factory=dict)
+    crossings: tuple[Crossing, ...] = ()
+    chosen: ChosenArms | None = None
 
     @property
     def extrapolated(self) -> NDArray[np.bool_]:
@@ -215,6 +361,8 @@ def effects_along(
         )
         part = therapist_part(posterior, choice, 1, posterior.generator("predictions", seed))
     curves = arm_curves(posterior, points, part)
+    slopes = _slopes(posterior, chosen)
+    crossings, rule = _places_changed(posterior, curves, chosen) if slopes else ((), None)
     return Effects(
         outcome=posterior.name,
         curves=curves,
@@ -233,8 +381,22 @@ def effects_along(
         arm_bands={
             arm: bands(curves.expected[:, k], interval) for k, arm in enumerate(design.arms)
         },
-        slopes=_slopes(posterior, chosen),
+        slopes=slopes,
+        crossings=crossings,
+        chosen=rule,
     )
+
+
+def _places_changed(
+    posterior: Posterior, curves: ArmCurves, contrasts: Sequence[Contrast]
+) -> tuple[tuple[Crossing, ...], ChosenArms]:
+    """Where arms change places within the observed range, and what a rule by it gains."""
+    seen = ~beyond(curves.moderator, posterior.observed_alliance)
+    points, scores = curves.moderator[seen], curves.expected[:, :, seen]
+    mean, sd = posterior.design.scaling.moderator
+    alliance = np.clip(mean + sd * posterior.alliance().mean(axis=0), points[0], points[-1])
+    found = (crossing(each.level, points, each.of(scores), alliance) for each in contrasts)
+    return tuple(found), chosen_arms(posterior, points, scores, curves.direction)
 
 
 def arm_curves(
@@ -373,7 +535,11 @@ def effects_table(effects: Effects, *, every: bool = True) -> pd.DataFrame:
         which the simultaneous band excludes zero. ``lower`` and ``upper`` hold for each value by
         itself, ``band_lower`` and ``band_upper`` for all of them at once. ``prob_better`` is the
         chance that the first arm is better than the second, ``prob_better_by`` that it is so by the
-        threshold or more.
+        threshold or more. With an interaction further: ``crossing``, the alliance at which the
+        better arm changes, of the draws in which it does so within the observed range, and
+        ``crossing_chance``, their share; ``share_beyond`` of the patients, for whom the arm is
+        better that is not so for most; and ``gain_by_alliance``, the points that the best arm at
+        each patient's alliance gains over the ``level``, the best arm for all.
     """
     curves, rows = effects.curves, []
     for which in effects.contrasts:
@@ -398,6 +564,7 @@ def effects_table(effects: Effects, *, every: bool = True) -> pd.DataFrame:
             side = "above" if region.sign > 0 else "below"
             ends = {"lower": region.start, "upper": region.end}
             rows.append({"quantity": f"region_{side}_zero", "level": which.level} | ends)
+    rows += _crossing_rows(effects)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     table["outcome"] = effects.outcome
     table["extrapolated"] = table["extrapolated"].astype("boolean").fillna(False).astype(bool)
@@ -421,4 +588,22 @@ def _curve_rows(
             row |= {"prob_positive": (draws[:, k] > 0).mean()}
             row |= {"extrapolated": effects.extrapolated[k]} | further[k]
             rows.append(row)
+    return rows
+
+
+def _crossing_rows(effects: Effects) -> list[dict[str, Any]]:
+    """Rows about where arms change places; empty numbers where no draw has such a place."""
+    rows: list[dict[str, Any]] = []
+    for each in effects.crossings:
+        own = each.draws[np.isfinite(each.draws)]
+        found = described(own, effects.interval) if len(own) else {}
+        rows.append({"quantity": "crossing", "level": each.level} | found)
+        rows.append({"quantity": "crossing_chance", "level": each.level, "mean": each.chance})
+        share = described(each.share_beyond, effects.interval)
+        rows.append({"quantity": "share_beyond", "level": each.level} | share)
+    if effects.chosen is not None:
+        gain, arm = effects.chosen.gain, effects.curves.arms[effects.chosen.single]
+        row = {"quantity": "gain_by_alliance", "level": arm} | described(gain, effects.interval)
+        chance = (gain > 0).mean()
+        rows.append(row | {"prob_positive": chance, "prob_better": chance})
     return rows

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.levels import code_names, names_among
 from alliance.inference.draws.datatree import predictions_tree
-from alliance.inference.draws.quantiles import described, tails
+from alliance.inference.draws.summaries import described, tails
 from alliance.inference.patients.asked_patients import (
     AskedPatients,
     choose_therapist,
@@ -30,8 +30,7 @@ from alliance.inference.patients.asked_patients import (
 )
 from alliance.inference.posterior import Posterior, Rows
 from alliance.inference.ranges import beyond
-from alliance.inference.scores.linear_predictor import expected_scores
-from alliance.inference.scores.questions import Question
+from alliance.inference.scores.questions import Question, expected_scores
 from alliance.inference.scores.single_scores import (
     NOTHING_COUNTED,
     STEP_ROUNDING,

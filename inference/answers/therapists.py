@@ -18,13 +18,18 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from alliance.data_prep.levels import AVERAGE, slope_names
-from alliance.inference.answers.alliance_differences import alliance_differences
-from alliance.inference.draws.blocks import normal_nodes
-from alliance.inference.draws.quantiles import described, tails
+from alliance.inference.answers.averages import alliance_differences
+from alliance.inference.draws.summaries import described, normal_nodes, tails
 from alliance.inference.patients.asked_patients import AskedPatients, patient_grid
 from alliance.inference.posterior import Posterior, Rows
-from alliance.inference.scores.linear_predictor import arm_slopes, linear_predictor, link_scale
-from alliance.inference.scores.questions import Quantity, Question, expected
+from alliance.inference.scores.questions import (
+    Quantity,
+    Question,
+    arm_slopes,
+    expected,
+    linear_predictor,
+    link_scale,
+)
 from alliance.inference.scores.therapist_parts import (
     TherapistChoice,
     new_therapists,
@@ -62,7 +67,7 @@ class Therapists:
         this therapist. ``therapist_share``: the share of variance between therapists, ``average``
         over arms and, where the link is curved and it differs, of each arm. ``alliance_mean`` of
         each therapist, ``alliance_sd_between``, ``alliance_sd_within``, ``alliance_share``: see
-        `inference.answers.alliance_differences`; their ``source`` is ``posterior`` or ``ratings``.
+        `inference.answers.averages`; their ``source`` is ``posterior`` or ``ratings``.
         ``one_patient``: whether a therapist has one patient, of whom then speaks what is said.
     ranks : xarray.DataArray or None
         Probability of each rank, over therapist and rank; None without therapist effects.

@@ -37,7 +37,7 @@ from scipy import stats
 
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.levels import AVERAGE
-from alliance.inference.draws.quantiles import tails
+from alliance.inference.draws.summaries import tails
 from alliance.inference.estimands.estimands import estimand_draws
 from alliance.inference.posterior import Posterior, refuse_rows
 from alliance.models.design.design import Design

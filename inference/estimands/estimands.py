@@ -19,10 +19,14 @@ from scipy import stats
 
 from alliance.data_prep.levels import AVERAGE, BETWEEN, WITHIN, contrast_names, slope_names
 from alliance.inference.draws.datatree import flat
-from alliance.inference.draws.quantiles import quantiles, tails
-from alliance.inference.draws.rank_statistics import rank_statistics
-from alliance.inference.estimands.average_response import average_response, response_estimands
-from alliance.inference.estimands.compared_at import BELONG, own_points, standard_alliance
+from alliance.inference.draws.summaries import quantiles, rank_statistics, tails
+from alliance.inference.estimands.compared_at import (
+    BELONG,
+    average_response,
+    own_points,
+    response_estimands,
+    standard_alliance,
+)
 from alliance.inference.estimands.missing_outcomes import contrast_shifts, with_shifted_contrasts
 from alliance.inference.posterior import Posterior
 from alliance.models.design.design import Design

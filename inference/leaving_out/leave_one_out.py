@@ -4,7 +4,7 @@ The expected log predictive density (elpd) of each patient's outcome given all t
 from the draws of the whole fit, by importance sampling with Pareto-smoothed weights (PSIS; Vehtari,
 Gelman & Gabry 2017, doi:10.1007/s11222-016-9696-4; Vehtari et al. 2024, arXiv:1507.02646). The
 patient left out keeps his therapist, about whom the therapist's other patients speak: a new patient
-of a known therapist. For new therapists see `inference.leaving_out.leave_therapist_out`.
+of a known therapist. For new therapists see `inference.leaving_out.therapists`.
 
 Where each patient's outcome lies in its leave-one-out predictive distribution.
 
@@ -35,7 +35,7 @@ from alliance.inference.draws.datatree import with_log_likelihood
 from alliance.inference.pointwise.log_likelihood import own_predictor, patient_log_likelihood
 from alliance.inference.posterior import Posterior
 from alliance.inference.sampling.profiles import seed_sequence
-from alliance.inference.scores.linear_predictor import link_scale
+from alliance.inference.scores.questions import link_scale
 from alliance.inference.scores.single_scores import chance_at_most
 
 Array = NDArray[np.float64]

@@ -28,10 +28,10 @@ from alliance.inference.leaving_out.leave_one_out import (
     log_mean_exp,
     spread_of_sum,
 )
-from alliance.inference.leaving_out.leave_therapist_out import Refits, Told, leave_therapist_out
+from alliance.inference.leaving_out.therapists import Refits, Told, leave_therapist_out
 from alliance.inference.pointwise.log_likelihood import own_predictor
 from alliance.inference.posterior import Posterior
-from alliance.inference.scores.linear_predictor import link_scale
+from alliance.inference.scores.questions import link_scale
 from alliance.inference.scores.single_scores import chance_at_least, chance_at_most
 
 Array = NDArray[np.float64]
@@ -126,7 +126,7 @@ def compare_loo(
         At least two of one outcome, by name.
     by : {"patient", "therapist"}
     refits, cores, progress
-        By therapist: as in `inference.leaving_out.leave_therapist_out.leave_therapist_out`.
+        By therapist: as in `inference.leaving_out.therapists.leave_therapist_out`.
 
     Returns
     -------

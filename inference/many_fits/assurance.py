@@ -20,15 +20,14 @@ import pandas as pd
 
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.levels import contrast_names, find_contrast
-from alliance.data_prep.simulator.imagined_patients import imagined_patients
+from alliance.data_prep.simulator.inputs import imagined_patients
 from alliance.data_prep.study.description import Study
 from alliance.data_prep.trial.flow import analysed_patients
 from alliance.inference.draws.datatree import draws_of
-from alliance.inference.draws.quantiles import tails
+from alliance.inference.draws.summaries import tails
 from alliance.inference.estimands.estimands import estimand_draws
 from alliance.inference.many_fits.calibration_runs import PROFILE
-from alliance.inference.many_fits.task_runner import Workers, run_tasks
-from alliance.inference.many_fits.task_store import TaskStore
+from alliance.inference.many_fits.task_runner import TaskStore, Workers, run_tasks
 from alliance.inference.posterior import Posterior
 from alliance.inference.runs.fit import installed_versions
 from alliance.inference.sampling.engines import default_engine, fit_outcome

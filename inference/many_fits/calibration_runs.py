@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from statsmodels.stats.multitest import multipletests
 
 from alliance.data_prep.errors import InputError
-from alliance.data_prep.simulator.imagined_patients import imagined_patients
+from alliance.data_prep.simulator.inputs import imagined_patients
 from alliance.data_prep.study.description import Study
 from alliance.data_prep.trial.flow import analysed_patients
 from alliance.inference.draws.datatree import divergences, draws_of
@@ -31,8 +31,7 @@ from alliance.inference.many_fits.calibration import (
     rank_numbers,
     ranked_trial,
 )
-from alliance.inference.many_fits.task_runner import Workers, run_tasks
-from alliance.inference.many_fits.task_store import TaskStore
+from alliance.inference.many_fits.task_runner import TaskStore, Workers, run_tasks
 from alliance.inference.posterior import Posterior
 from alliance.inference.priors.prior_predictive import family_draws
 from alliance.inference.runs.fit import installed_versions

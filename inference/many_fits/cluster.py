@@ -18,7 +18,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from alliance.data_prep.errors import InputError, extra_package
-from alliance.inference.many_fits.task_store import TaskOutcome
+from alliance.inference.many_fits.task_runner import TaskOutcome
 from alliance.inference.runs.fit import installed_versions
 
 if TYPE_CHECKING:  # a package that not every installation has

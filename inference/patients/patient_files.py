@@ -11,8 +11,13 @@ from numpy.typing import NDArray
 
 from alliance.data_prep.errors import DataError, InputError, Problem, nearest
 from alliance.data_prep.files import AnyPath, as_path
-from alliance.data_prep.tables.cells import canonical_code, number_fault, parse_codes, parse_numbers
-from alliance.data_prep.tables.missing_values import without_declared
+from alliance.data_prep.tables.cells import (
+    canonical_code,
+    number_fault,
+    parse_codes,
+    parse_numbers,
+    without_declared,
+)
 from alliance.data_prep.tables.readers import read_table
 from alliance.data_prep.tables.roles import study_columns
 from alliance.data_prep.trial.items import score_items

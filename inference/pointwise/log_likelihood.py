@@ -18,10 +18,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from alliance.data_prep.errors import InputError
-from alliance.inference.draws.blocks import normal_nodes
 from alliance.inference.draws.datatree import gaussian_draws
+from alliance.inference.draws.summaries import normal_nodes
 from alliance.inference.posterior import Posterior
-from alliance.inference.scores.linear_predictor import link_scale, predictor_at
+from alliance.inference.scores.questions import link_scale, predictor_at
 from alliance.inference.scores.therapist_parts import (
     TherapistChoice,
     TherapistPart,

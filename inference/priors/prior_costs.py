@@ -29,10 +29,8 @@ from scipy import special, stats
 from alliance.data_prep.trial.trial import Trial
 from alliance.inference.estimands.estimands import linear_estimands
 from alliance.inference.posterior import Posterior
-from alliance.models.design.design import Design, build_design
-from alliance.models.design.moments_design import moments_design
-from alliance.models.gaussian.collapsed_gaussian import collapse
-from alliance.models.gaussian.gaussian_draws import GaussianDraws
+from alliance.models.design.design import Design, build_design, moments_design
+from alliance.models.gaussian.gaussian_draws import GaussianDraws, collapse
 from alliance.models.priors import Priors
 from alliance.models.spec import ModelSpec, specify
 

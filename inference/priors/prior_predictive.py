@@ -22,11 +22,10 @@ from numpy.typing import NDArray
 from scipy import special
 
 from alliance.data_prep.levels import AVERAGE, BETWEEN, contrast_names, slope_names
-from alliance.inference.draws.blocks import column_blocks
+from alliance.inference.draws.summaries import column_blocks
 from alliance.inference.posterior import Posterior, Rows
 from alliance.inference.sampling.profiles import DEFAULT_SEED, seed_sequence
-from alliance.inference.scores.linear_predictor import link_scale
-from alliance.inference.scores.questions import Question, expected
+from alliance.inference.scores.questions import Question, expected, link_scale
 from alliance.inference.scores.therapist_parts import (
     TherapistChoice,
     mean_slopes,

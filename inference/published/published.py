@@ -13,7 +13,7 @@ from alliance.data_prep.files import AnyPath, as_path, file_bytes
 from alliance.data_prep.levels import RESERVED, contrast_names, quoted, slope_names
 from alliance.data_prep.study.description import Study
 from alliance.data_prep.study.toml_files import parse_toml
-from alliance.inference.published.findings import QUANTITIES, Finding, Verdict, verdict
+from alliance.inference.published.comparison import QUANTITIES, Finding, Verdict, verdict
 from alliance.models.design.encoding import arm_pairs
 
 __all__ = ["Finding", "Verdict", "published_frame", "read_published", "valid_levels", "verdict"]

@@ -301,7 +301,7 @@ def moments_dataset(design: Design) -> xr.Dataset:
     Parameters
     ----------
     design : Design
-        As from `models.design.moments_design.moments_design`.
+        As from `models.design.design.moments_design`.
 
     Returns
     -------

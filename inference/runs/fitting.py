@@ -26,8 +26,7 @@ from alliance.inference.runs.fit import Fit, installed_versions, moments_dataset
 from alliance.inference.sampling.caches import prepare_caches
 from alliance.inference.sampling.engines import fit_outcome, require_engine
 from alliance.inference.sampling.profiles import Engine, SamplerProfile
-from alliance.models.design.design import Design, build_design
-from alliance.models.design.moments_design import moments_design
+from alliance.models.design.design import Design, build_design, moments_design
 from alliance.models.spec import JOINT, ModelSpec, specify
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """The exact Gaussian posterior without compiling: importance sampling of the SDs alone.
 
 Coefficients and therapist effects are integrated out in closed form
-(`models.gaussian.collapsed_gaussian`). What is left, three to five SDs and a correlation, is drawn
+(`models.gaussian.gaussian_draws`). What is left, three to five SDs and a correlation, is drawn
 from a mixture of multivariate t distributions that is fitted to the posterior in two rounds, and
 weighed by Pareto-smoothed importance sampling (Vehtari et al. 2024, arXiv:1507.02646). Each chain
 resamples its own proposals, so that what chains differ by is what they should; coefficients and
@@ -34,10 +34,11 @@ from alliance.inference.draws.datatree import (
 )
 from alliance.inference.sampling.profiles import SamplerProfile, seed_sequence
 from alliance.models.design.design import Design
-from alliance.models.gaussian.collapsed_gaussian import Collapsed, collapse
 from alliance.models.gaussian.gaussian_draws import (
+    Collapsed,
     GaussianDraws,
     TherapistDraws,
+    collapse,
     draw_therapist_effects,
 )
 from alliance.models.priors import Priors

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from alliance.inference.draws.blocks import by_columns
+from alliance.inference.draws.summaries import by_columns
 from alliance.inference.posterior import Posterior
 from alliance.inference.scores.questions import Question, own_alliance
 from alliance.inference.scores.therapist_parts import TherapistChoice, therapist_part

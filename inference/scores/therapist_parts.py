@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from alliance.data_prep.errors import InputError, nearest
 from alliance.data_prep.levels import quoted
-from alliance.inference.draws.blocks import normal_nodes
 from alliance.inference.draws.datatree import require_effect_draws
+from alliance.inference.draws.summaries import normal_nodes
 from alliance.inference.posterior import Posterior, Rows
 from alliance.models.design.design import Design
 from alliance.models.design.ratings import between_columns, trial_caseload

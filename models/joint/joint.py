@@ -48,7 +48,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alliance.models.design.design import Design
-from alliance.models.families.ordinal import ORDINAL_PROBIT
+from alliance.models.families.families import ORDINAL_PROBIT
 from alliance.models.gaussian.gaussian_draws import BLOCK_NUMBERS
 from alliance.models.priors import Priors
 

@@ -50,7 +50,7 @@ def workers_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     The processes have tests of their own, in ``tests/inference/test_local_processes.py``.
     """
     from alliance.inference.many_fits import task_runner
-    from alliance.inference.many_fits.task_store import TaskOutcome
+    from alliance.inference.many_fits.task_runner import TaskOutcome
 
     class InThisProcess(task_runner.LocalProcesses):
         def outcomes(

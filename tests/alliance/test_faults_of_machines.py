@@ -12,7 +12,7 @@ from command_line import STUDY, alliance, small_trial, trial_text, write_small_t
 
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.study import description
-from alliance.inference.many_fits.task_store import TaskOutcome, open_store
+from alliance.inference.many_fits.task_runner import TaskOutcome, open_store
 
 MAIN = "from alliance.cli.app import main; main()"
 

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from alliance.cli.app import app
 from alliance.cli.files import WRITTEN
 from alliance.data_prep.errors import InputError
-from alliance.diagnostics.figures.comparison_figure import save_figure
+from alliance.diagnostics.figures.results_figures import save_figure
 from alliance.inference.runs.fit import Fit
 from alliance.inference.runs.run_folder import save_fit
 from alliance.inference.runs.whole_files import JUNIT, require_output, write_whole

@@ -31,7 +31,7 @@ def runs(made_fit: Fit, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
 
 def test_a_machine_reads_one_row_for_each_outcome(runs: tuple[Path, Path], made_fit: Fit) -> None:
     from alliance.inference.leaving_out.leave_one_out import leave_one_out
-    from alliance.inference.pointwise.explained_variance import explained_variance
+    from alliance.inference.pointwise.replicates import explained_variance
 
     answer = alliance("loo", runs[0], "--format", "csv")
     assert (answer.code, answer.stderr) == (0, "")

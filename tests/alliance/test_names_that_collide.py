@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from command_line import alliance
 
-from alliance.cli.values import covariates
+from alliance.cli.options import covariates
 
 PLAIN = ("p", "q", "r", "s")
 NASTY = {

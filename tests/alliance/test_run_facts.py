@@ -9,7 +9,7 @@ import pytest
 from command_line import FRAME, Answer, alliance, csv_rows
 from made_draws import NoSampler
 
-from alliance.cli.commands.summary import patients_in_words
+from alliance.cli.commands.look import patients_in_words
 
 OPTIONS = ("--profile", "ci", "--outcome", "function", "--outcome", "gpe")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import typer
 
-from alliance.cli.values import (
+from alliance.cli.options import (
     MOST_VALUES,
     by_outcome_and_arm,
     counts,

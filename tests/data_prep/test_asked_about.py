@@ -14,9 +14,8 @@ from registry_trials import COLUMNS, STUDY, table, typed
 from alliance.data_prep.errors import DataError, InputError
 from alliance.data_prep.registry.registry import load_registry
 from alliance.data_prep.study.description import Study, read_study, study_text
-from alliance.data_prep.tables.missing_values import marker_codes, numbers_of
+from alliance.data_prep.tables.cells import folded, marker_codes, numbers_of, spelled_apart
 from alliance.data_prep.tables.readers import read_table
-from alliance.data_prep.tables.spelling import folded, spelled_apart
 from alliance.data_prep.trial.items import against_the_rest, direction_notes
 from alliance.data_prep.trial.trial import load_trial, trial_from_frame
 

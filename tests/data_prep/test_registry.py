@@ -20,8 +20,7 @@ from alliance.data_prep.registry.registry import (
 from alliance.data_prep.simulator.simulation import simulate_trial
 from alliance.data_prep.study.description import Study, narrowed
 from alliance.data_prep.trial.trial import Trial, trial_from_frame
-from alliance.models.design.design import Design, build_design
-from alliance.models.design.moments_design import moments_design
+from alliance.models.design.design import Design, build_design, moments_design
 from alliance.models.spec import specify
 
 ROWS = 600

@@ -13,8 +13,7 @@ from registry_trials import KINDS, STUDY, both, damage, notes, table, typed
 from alliance.data_prep.errors import DataError
 from alliance.data_prep.registry.registry import Registry
 from alliance.data_prep.trial.trial import Trial, check_estimable
-from alliance.models.design.design import build_design
-from alliance.models.design.moments_design import moments_design
+from alliance.models.design.design import build_design, moments_design
 from alliance.models.spec import specify
 
 

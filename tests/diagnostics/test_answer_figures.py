@@ -18,9 +18,12 @@ from matplotlib.text import Text
 from prediction_examples import example_fit
 
 from alliance.data_prep.errors import InputError
-from alliance.diagnostics.figures.comparison_figure import save_figure
-from alliance.diagnostics.figures.contrast_figure import contrast_figure, standardised_contrasts
-from alliance.diagnostics.figures.prediction_figure import prediction_figure
+from alliance.diagnostics.figures.answer_figures import prediction_figure
+from alliance.diagnostics.figures.results_figures import (
+    contrast_figure,
+    save_figure,
+    standardised_contrasts,
+)
 from alliance.diagnostics.figures.therapist_figure import MOST_NAMED, therapist_figure
 from alliance.inference.answers.predictions import Predictions, predict
 from alliance.inference.answers.therapists import therapists

@@ -19,7 +19,7 @@ from alliance.inference.answers.effects import effects_along
 from alliance.inference.answers.therapists import therapists
 from alliance.inference.answers.unseen_improvement import unseen_improvement
 from alliance.inference.draws.datatree import add_patients, draws_of
-from alliance.inference.pointwise.explained_variance import explained_variance
+from alliance.inference.pointwise.replicates import explained_variance
 from alliance.inference.runs.fit import Fit
 from alliance.inference.scores.single_scores import heaped_ends, score_steps
 from alliance.inference.scores.thresholds import Thresholds

@@ -11,7 +11,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from alliance.diagnostics.figures.effect_figures import (
+from alliance.diagnostics.figures.answer_figures import (
     FIGURES,
     best_figure,
     effect_figure,

@@ -25,7 +25,7 @@ from planted_draws import (
 from alliance.data_prep.errors import InputError
 from alliance.diagnostics.gate.gate import GateReport, check_convergence
 from alliance.diagnostics.verdicts import THRESHOLDS, CheckResult, Threshold
-from alliance.inference.draws.rank_statistics import TAIL_QUANTILES
+from alliance.inference.draws.summaries import TAIL_QUANTILES
 
 # Any sampler -------------------------------------------------------------------------------------
 

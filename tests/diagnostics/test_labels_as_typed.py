@@ -14,11 +14,18 @@ from matplotlib.text import Text
 from prediction_examples import example_fit
 
 from alliance.data_prep.study.description import Study
-from alliance.diagnostics.figures.comparison_figure import comparison_figure, save_figure
-from alliance.diagnostics.figures.contrast_figure import contrast_figure
-from alliance.diagnostics.figures.effect_figures import best_figure, effect_figure, score_figure
+from alliance.diagnostics.figures.answer_figures import (
+    best_figure,
+    effect_figure,
+    prediction_figure,
+    score_figure,
+)
 from alliance.diagnostics.figures.figure_page import AS_TYPED
-from alliance.diagnostics.figures.prediction_figure import prediction_figure
+from alliance.diagnostics.figures.results_figures import (
+    comparison_figure,
+    contrast_figure,
+    save_figure,
+)
 from alliance.diagnostics.figures.sensitivity_figures import unseen_improvement_figure
 from alliance.diagnostics.figures.therapist_figure import therapist_figure
 from alliance.diagnostics.report.page import inline_svg

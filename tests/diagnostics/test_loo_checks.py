@@ -28,7 +28,7 @@ from alliance.diagnostics.figures.loo_figures import (
 )
 from alliance.diagnostics.verdicts import Verdict
 from alliance.inference.leaving_out.leave_one_out_comparison import compare_loo
-from alliance.inference.leaving_out.leave_therapist_out import leave_therapist_out
+from alliance.inference.leaving_out.therapists import leave_therapist_out
 from alliance.inference.runs.fit import Fit
 
 

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import xarray as xr
 
-import alliance.diagnostics.gate.model_checks as model_checks
+import alliance.diagnostics.gate.fit_gate as model_checks
 from alliance.diagnostics.gate.fit_gate import (
     FitChecks,
+    ModelChecks,
     check_draws,
     check_fit,
     gate_table,
     worst_verdict,
 )
-from alliance.diagnostics.gate.model_checks import ModelChecks
 from alliance.diagnostics.verdicts import Verdict
 from alliance.inference.runs.fit import Fit
 

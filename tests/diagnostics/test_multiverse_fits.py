@@ -27,7 +27,7 @@ from alliance.diagnostics.multiverse import (
     wanted_quantities,
 )
 from alliance.inference.many_fits.multiverse import CHOICES, Multiverse, build_multiverse
-from alliance.inference.many_fits.task_store import TaskOutcome, open_store
+from alliance.inference.many_fits.task_runner import TaskOutcome, open_store
 from alliance.inference.sampling.profiles import find_profile
 
 PROFILE = find_profile("ci")

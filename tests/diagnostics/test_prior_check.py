@@ -14,7 +14,7 @@ from alliance.data_prep.simulator.simulation import simulate_trial
 from alliance.data_prep.study.description import find_study, narrowed, read_study
 from alliance.data_prep.trial.trial import Trial, load_trial, trial_from_frame
 from alliance.diagnostics.checks.prior_check import PriorCheck, check_priors, prior_check
-from alliance.diagnostics.figures.prior_figure import prior_figure
+from alliance.diagnostics.figures.predictive_figures import prior_figure
 from alliance.diagnostics.verdicts import Verdict
 from alliance.inference.runs.fit import Fit
 from alliance.models.spec import specify

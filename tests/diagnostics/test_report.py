@@ -22,10 +22,9 @@ from alliance.data_prep.errors import InputError
 from alliance.diagnostics.report import contents as report_sections
 from alliance.diagnostics.report.contents import SECTIONS, write_sections
 from alliance.diagnostics.report.exports import table_files
+from alliance.diagnostics.report.limitations import _about_alliance_model
 from alliance.diagnostics.report.material import Material
-from alliance.diagnostics.report.page import inline_svg, report_html
-from alliance.diagnostics.report.parts import Notice, Paragraph, Section
-from alliance.diagnostics.report.sections.limitations import _about_alliance_model
+from alliance.diagnostics.report.page import Notice, Paragraph, Section, inline_svg, report_html
 from alliance.inference.draws.datatree import add_patients
 from alliance.inference.estimands.estimands import limit_error
 from alliance.inference.priors.prior_costs import costs_of_fit

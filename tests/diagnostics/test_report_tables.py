@@ -13,9 +13,9 @@ from alliance.data_prep.errors import InputError
 from alliance.data_prep.files import LIST
 from alliance.diagnostics.report.contents import SECTIONS
 from alliance.diagnostics.report.exports import table_files, write_tables
+from alliance.diagnostics.report.limitations import named_by_arviz
 from alliance.diagnostics.report.material import Material
-from alliance.diagnostics.report.parts import Section
-from alliance.diagnostics.report.sections.checklist import named_by_arviz
+from alliance.diagnostics.report.page import Section
 from alliance.diagnostics.sheet import Cell, Sheet
 from alliance.inference.digits import decimals
 from alliance.inference.runs.fit import Fit

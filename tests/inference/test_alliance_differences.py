@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from prediction_examples import example_fit
 from scipy import stats
 
-from alliance.inference.answers.alliance_differences import (
+from alliance.inference.answers.averages import (
     Estimate,
     alliance_differences,
     from_ratings,

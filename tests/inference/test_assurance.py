@@ -24,7 +24,7 @@ from alliance.inference.many_fits.assurance import (
     planned_trial,
     require_grid,
 )
-from alliance.inference.many_fits.task_store import open_store
+from alliance.inference.many_fits.task_runner import open_store
 from alliance.models.design.encoding import sum_to_zero_basis
 
 NOTHING = Assumptions(0.3, 0.5, 0.0, 0.0)

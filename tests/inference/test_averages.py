@@ -15,7 +15,7 @@ from alliance.data_prep.errors import InputError
 from alliance.inference.answers.averages import average
 from alliance.inference.answers.predictions import predict
 from alliance.inference.draws.datatree import draws_of
-from alliance.inference.estimands.average_response import average_response
+from alliance.inference.estimands.compared_at import average_response
 from alliance.inference.patients.asked_patients import patient_grid, trial_patients
 from alliance.inference.posterior import Posterior
 from alliance.inference.runs.fit import Fit
@@ -144,7 +144,7 @@ def test_averages_over_the_trials_patients_are_those_of_loops(
     therapist: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("alliance.inference.draws.blocks.BLOCK_NUMBERS", 300)  # several blocks
+    monkeypatch.setattr("alliance.inference.draws.summaries.BLOCK_NUMBERS", 300)  # several blocks
     fit = example_fit(likelihood, chains=1, draws=2, alliance=alliance)
     patients = trial_patients(fit[outcome])
     found = average(

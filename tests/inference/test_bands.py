@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import integrate, optimize, stats
 
 from alliance.data_prep.errors import InputError
-from alliance.inference.answers.bands import Bands, Region, bands, regions_excluding_zero
+from alliance.inference.answers.effects import Bands, Region, bands, regions_excluding_zero
 
 Array = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ import pytest
 
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.study.description import narrowed
-from alliance.inference.runs.beside import KEY, SHOWN, runs_beside
+from alliance.inference.runs.choices import KEY, SHOWN, runs_beside
 from alliance.inference.runs.fit import Fit
 
 

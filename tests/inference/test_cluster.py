@@ -22,8 +22,12 @@ from worker_tasks import slowly, third
 
 from alliance.data_prep.errors import InputError
 from alliance.inference.many_fits.cluster import compute, open_cluster
-from alliance.inference.many_fits.task_runner import open_workers, run_tasks
-from alliance.inference.many_fits.task_store import TaskOutcome, open_store
+from alliance.inference.many_fits.task_runner import (
+    TaskOutcome,
+    open_store,
+    open_workers,
+    run_tasks,
+)
 
 LOOPBACK = "127.0.0.1"
 BOUND = 20.0  # seconds, on a busy machine, of what is bounded to one here

@@ -34,7 +34,7 @@ from alliance.inference.patients.asked_patients import patient_grid, trial_patie
 from alliance.inference.posterior import Posterior
 from alliance.inference.published.comparison import compare
 from alliance.inference.published.refits import refit
-from alliance.inference.runs.beside import runs_beside
+from alliance.inference.runs.choices import runs_beside
 from alliance.inference.runs.fit import Fit
 from alliance.inference.runs.fitting import fit_registry, fit_trial
 from alliance.inference.runs.run_folder import load_fit, save_fit

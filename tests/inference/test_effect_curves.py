@@ -136,7 +136,7 @@ def test_draws_taken_in_blocks_are_draws_taken_together(
 ) -> None:
     fit = fit_of(family=family)
     together = curves(fit, "function").expected
-    monkeypatch.setattr("alliance.inference.draws.blocks.BLOCK_NUMBERS", 3000)
+    monkeypatch.setattr("alliance.inference.draws.summaries.BLOCK_NUMBERS", 3000)
     np.testing.assert_allclose(curves(fit, "function").expected, together, rtol=1e-13)
 
 

@@ -11,7 +11,7 @@ from example_families import OPTIONS, family_design, made_posterior
 from numpy.typing import NDArray
 from scipy import stats
 
-from alliance.inference.estimands.average_response import average_response, response_estimands
+from alliance.inference.estimands.compared_at import average_response, response_estimands
 from alliance.inference.estimands.estimands import estimand_draws, linear_estimands
 from alliance.inference.posterior import Posterior
 from alliance.models.design.design import Design
@@ -233,7 +233,7 @@ def test_draws_taken_in_blocks_are_draws_taken_together(
     design = family_design("ordinal", option)
     draws = made_posterior(design, draws=7)
     together = average_response(Posterior(design, draws))
-    monkeypatch.setattr("alliance.inference.draws.blocks.BLOCK_NUMBERS", 3 * len(design.y) * 4)
+    monkeypatch.setattr("alliance.inference.draws.summaries.BLOCK_NUMBERS", 3 * len(design.y) * 4)
     in_blocks = average_response(Posterior(design, draws))
     for name in ("expected", "slope", "variance"):
         np.testing.assert_allclose(in_blocks[name], together[name], rtol=1e-13)

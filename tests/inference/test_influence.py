@@ -13,8 +13,12 @@ from alliance.diagnostics.checks.sensitivity_checks import MOST_MOVED, influence
 from alliance.diagnostics.verdicts import Verdict
 from alliance.inference.draws.datatree import draws_of
 from alliance.inference.estimands.estimands import estimand_draws
-from alliance.inference.leaving_out.influence import Influence, _of_interest, influence
-from alliance.inference.leaving_out.leave_therapist_out import without_patients
+from alliance.inference.leaving_out.therapists import (
+    Influence,
+    _of_interest,
+    influence,
+    without_patients,
+)
 from alliance.inference.posterior import Posterior
 from alliance.inference.runs.fit import Fit
 from alliance.inference.sampling.sampling import sample_outcome

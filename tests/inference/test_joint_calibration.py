@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from alliance.data_prep.errors import InputError
-from alliance.data_prep.simulator.imagined_patients import imagined_patients
+from alliance.data_prep.simulator.inputs import imagined_patients
 from alliance.data_prep.study.description import Study, find_study, narrowed, read_study
 from alliance.inference.many_fits.calibration_runs import (
     JointQuestion,

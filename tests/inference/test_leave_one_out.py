@@ -16,12 +16,12 @@ from alliance.data_prep.errors import InputError
 from alliance.inference.draws.datatree import with_log_likelihood
 from alliance.inference.leaving_out.leave_one_out import LeaveOneOut, leave_one_out, loo_pit
 from alliance.inference.leaving_out.leave_one_out_comparison import compare_loo, of_whole_scores
-from alliance.inference.leaving_out.leave_therapist_out import leave_therapist_out, without_patients
-from alliance.inference.pointwise.explained_variance import explained_variance
+from alliance.inference.leaving_out.therapists import leave_therapist_out, without_patients
 from alliance.inference.pointwise.log_likelihood import (
     patient_log_likelihood,
     therapist_log_likelihood,
 )
+from alliance.inference.pointwise.replicates import explained_variance
 from alliance.inference.runs.fit import Fit
 from alliance.models.design.design import Design
 

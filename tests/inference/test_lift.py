@@ -15,7 +15,7 @@ from alliance.inference.answers.decisions import decisions, raised_alliance
 from alliance.inference.draws.datatree import draws_of, flat
 from alliance.inference.posterior import Posterior
 from alliance.inference.runs.fit import Fit
-from alliance.inference.scores.linear_predictor import arm_slopes
+from alliance.inference.scores.questions import arm_slopes
 from alliance.inference.scores.thresholds import Thresholds
 from alliance.models.design.design import Design
 from alliance.models.spec import ModeratorSpec

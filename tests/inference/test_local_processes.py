@@ -14,8 +14,13 @@ import psutil
 import pytest
 from worker_tasks import dies_at_five, dies_once, environment, unpicklable
 
-from alliance.inference.many_fits.task_runner import MOST_DEATHS, LocalProcesses, run_tasks
-from alliance.inference.many_fits.task_store import TaskOutcome, open_store
+from alliance.inference.many_fits.task_runner import (
+    MOST_DEATHS,
+    LocalProcesses,
+    TaskOutcome,
+    open_store,
+    run_tasks,
+)
 
 TASKS = {f"t{k}": (k,) for k in range(12)}
 HANGING = 120  # seconds after which a process is given up, on a busy machine

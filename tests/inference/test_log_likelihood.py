@@ -278,7 +278,7 @@ def test_quadrature_of_a_gaussian_is_its_closed_form() -> None:
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     fit = fit_of("function", family="beta_binomial")
     whole = patient_log_likelihood(fit["function"]), therapist_log_likelihood(fit["function"])
-    monkeypatch.setattr("alliance.inference.draws.blocks.BLOCK_NUMBERS", 1)
+    monkeypatch.setattr("alliance.inference.draws.summaries.BLOCK_NUMBERS", 1)
     monkeypatch.setattr("alliance.inference.pointwise.log_likelihood.QUADRATURE_NUMBERS", 1)
     parts = patient_log_likelihood(fit["function"]), therapist_log_likelihood(fit["function"])
     for one, other in zip(whole, parts, strict=True):

@@ -228,7 +228,7 @@ def test_answers_do_not_depend_on_the_blocks_they_are_computed_in(
         patients = patient_grid(fit[outcome], alliance=list(range(75, 100, 3)))
         whole = predict(fit[outcome], patients, contrasts=True)
         monkeypatch.setattr(
-            "alliance.inference.draws.blocks.BLOCK_NUMBERS", 500
+            "alliance.inference.draws.summaries.BLOCK_NUMBERS", 500
         )  # two patients each
         parts = predict(fit[outcome], patients, contrasts=True)
         monkeypatch.undo()

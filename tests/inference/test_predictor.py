@@ -17,9 +17,9 @@ from scipy import special, stats
 
 from alliance.data_prep.errors import InputError
 from alliance.inference.draws.datatree import flat
-from alliance.inference.estimands.average_response import average_response
+from alliance.inference.estimands.compared_at import average_response
 from alliance.inference.posterior import Posterior, Rows
-from alliance.inference.scores.linear_predictor import expected_scores, linear_predictor, link_scale
+from alliance.inference.scores.questions import expected_scores, linear_predictor, link_scale
 from alliance.inference.scores.therapist_parts import (
     AVERAGE,
     NEW,
@@ -73,7 +73,7 @@ def test_the_analysed_patients_have_their_own_rows_of_the_design():
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_expected_scores_come_on_the_outcomes_own_scale(family, monkeypatch):
-    monkeypatch.setattr("alliance.inference.draws.blocks.BLOCK_NUMBERS", 40)  # several blocks
+    monkeypatch.setattr("alliance.inference.draws.summaries.BLOCK_NUMBERS", 40)  # several blocks
     design = family_design(family)
     draws = therapist_posterior(design)
     rows = some_rows(design)

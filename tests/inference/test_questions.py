@@ -184,7 +184,7 @@ def test_answers_do_not_depend_on_the_blocks(family: str, monkeypatch: pytest.Mo
     posterior = fit_of(family=family)["function"]
     asked = Question(posterior, posterior.rows, ARMS, over_new=True)
     whole = asked.each(expected)["expected"], asked.averaged(expected)["expected"]
-    monkeypatch.setattr("alliance.inference.draws.blocks.BLOCK_NUMBERS", 300)
+    monkeypatch.setattr("alliance.inference.draws.summaries.BLOCK_NUMBERS", 300)
     assert len(list(asked.blocks())) > 3
     parts = asked.each(expected)["expected"], asked.averaged(expected)["expected"]
     for one, other in zip(parts, whole, strict=True):

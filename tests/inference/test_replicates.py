@@ -139,7 +139,7 @@ def test_the_same_seed_gives_the_same_replicates_and_another_one_others() -> Non
 def test_many_patients_come_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     fit = fit_of()
     monkeypatch.setattr(
-        "alliance.inference.draws.blocks.BLOCK_NUMBERS", 3 * len(fit.design("function").y)
+        "alliance.inference.draws.summaries.BLOCK_NUMBERS", 3 * len(fit.design("function").y)
     )
     blocks = list(replicate(fit["function"], number=8, seed=1))
     assert [len(block.drawn) for block in blocks] == [3, 3, 2]

@@ -65,7 +65,7 @@ def uniform_ranks(design: Design, auxiliary: dict[str, Array], residual: Array) 
 def test_an_outcome_is_the_quantile_at_the_patients_rank(
     family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("alliance.inference.draws.blocks.CACHE_NUMBERS", 40)  # several blocks
+    monkeypatch.setattr("alliance.inference.draws.summaries.CACHE_NUMBERS", 40)  # several blocks
     design, auxiliary, eta = example(family)
     residual = residual_draws(design, auxiliary, eta.shape, np.random.default_rng(3))
     found = scores_at(design, auxiliary, eta, residual)

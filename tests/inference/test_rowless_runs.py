@@ -24,8 +24,7 @@ from alliance.inference.runs.fitting import fit_registry, fit_trial
 from alliance.inference.runs.run_folder import load_fit, save_fit
 from alliance.inference.sampling.engines import fit_outcome
 from alliance.inference.sampling.profiles import MANY_THERAPISTS, SamplerProfile, find_profile
-from alliance.models.design.design import build_design
-from alliance.models.design.moments_design import moments_design
+from alliance.models.design.design import build_design, moments_design
 from alliance.models.spec import specify
 
 CI = find_profile("ci")

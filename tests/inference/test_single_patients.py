@@ -11,7 +11,7 @@ from alliance.data_prep.simulator.simulation import simulate_trial
 from alliance.data_prep.study.description import narrowed
 from alliance.data_prep.trial.trial import trial_from_frame
 from alliance.diagnostics.report.material import Material
-from alliance.diagnostics.report.sections.answers import therapists as section
+from alliance.diagnostics.report.results import therapists as section
 from alliance.inference.answers.therapists import OF_EACH, therapists
 from alliance.inference.runs.fit import Fit
 from alliance.inference.runs.fitting import fit_trial

@@ -16,9 +16,9 @@ from alliance.inference.answers.decisions import decisions
 from alliance.inference.answers.therapists import therapists
 from alliance.inference.answers.unseen_improvement import unseen_improvement
 from alliance.inference.draws.datatree import draws_of
-from alliance.inference.draws.quantiles import quantiles
+from alliance.inference.draws.summaries import quantiles
 from alliance.inference.estimands.estimands import infinite_variance, with_moments
-from alliance.inference.pointwise.explained_variance import explained_variance
+from alliance.inference.pointwise.replicates import explained_variance
 from alliance.inference.posterior import Posterior
 from alliance.inference.priors.power_scaling import power_scaling
 from alliance.inference.published.comparison import compare

@@ -19,8 +19,7 @@ from killed_runs import killed_and_resumed, third
 
 from alliance.data_prep.errors import InputError
 from alliance.inference.many_fits.cluster import open_cluster
-from alliance.inference.many_fits.task_runner import packed, run_tasks
-from alliance.inference.many_fits.task_store import TaskOutcome, open_store
+from alliance.inference.many_fits.task_runner import TaskOutcome, open_store, packed, run_tasks
 
 FACTS = {"question": 1}
 TASKS = {f"t{k}": (k,) for k in range(60)}

@@ -12,12 +12,12 @@ from scipy import special, stats
 
 from alliance.data_prep.errors import InputError
 from alliance.inference.answers.therapists import COLUMNS, therapists, variance_parts
-from alliance.inference.draws.blocks import normal_nodes
 from alliance.inference.draws.datatree import draws_of, flat
+from alliance.inference.draws.summaries import normal_nodes
 from alliance.inference.estimands.estimands import estimand_draws
 from alliance.inference.patients.asked_patients import patient_grid
 from alliance.inference.posterior import Posterior
-from alliance.inference.scores.linear_predictor import linear_predictor
+from alliance.inference.scores.questions import linear_predictor
 from alliance.inference.scores.therapist_parts import therapist_variance
 from alliance.models.families.families import find_family
 

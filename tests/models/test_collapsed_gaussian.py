@@ -8,10 +8,9 @@ from example_designs import example_patients
 from numpy.typing import NDArray
 from scipy import stats
 
-import alliance.models.gaussian.collapsed_gaussian as collapsed_gaussian
+import alliance.models.gaussian.gaussian_draws as collapsed_gaussian
 from alliance.models.design.design import Design, build_design
-from alliance.models.gaussian.collapsed_gaussian import Collapsed, collapse
-from alliance.models.gaussian.gaussian_draws import GaussianDraws
+from alliance.models.gaussian.gaussian_draws import Collapsed, GaussianDraws, collapse
 from alliance.models.priors import Priors
 from alliance.models.spec import ModelSpec
 

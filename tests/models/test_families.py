@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from alliance.data_prep.errors import InputError
-from alliance.models.families.families import FAMILIES, find_family
+from alliance.models.families.families import FAMILIES, ORDINAL_PROBIT, find_family
 from alliance.models.families.family import ARRAYS, Family, Scale
-from alliance.models.families.ordinal import ORDINAL_PROBIT
 from alliance.models.patient_level import SYMBOLS
 
 Array = NDArray[np.float64]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import integrate, stats
 
 from alliance.models.design.design import build_design
-from alliance.models.families.ordinal import ORDINAL_PROBIT
+from alliance.models.families.families import ORDINAL_PROBIT
 from alliance.models.joint.joint import (
     JointDesign,
     correlation_factor,

@@ -24,7 +24,7 @@ from pytensor.compile.mode import Mode
 from pytensor.link.vm import VMLinker
 
 from alliance.data_prep.errors import InputError
-from alliance.inference.estimands.average_response import average_response
+from alliance.inference.estimands.compared_at import average_response
 from alliance.inference.posterior import Posterior
 from alliance.models.design.design import Design, build_design
 from alliance.models.design.ratings import latent_patients

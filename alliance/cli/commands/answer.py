@@ -1,0 +1,486 @@
+"""Questions to a run: `predict`, `effects`, `decide`, `therapists`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from alliance.cli import screen
+from alliance.cli.options import (
+    ExtrapolateAtOption,
+    FigureOption,
+    FormatOption,
+    HideSingleOption,
+    IntervalOption,
+    Numbers,
+    OutcomeOption,
+    OwnSeedOption,
+    RunArgument,
+    covariates,
+    numbers,
+    together,
+)
+from alliance.cli.runs import load_run, typed
+from alliance.data_prep.errors import InputError
+
+if TYPE_CHECKING:
+    from alliance.inference.answers.effects import Effects
+    from alliance.inference.patients.asked_patients import AskedPatients
+    from alliance.inference.runs.fit import Fit
+
+
+VALUES = "VALUES"  # how lists of numbers are shown in the help
+WHOM = {"trial": "patients of the trial", "rows": "points of the grid"}
+
+
+def predict(
+    run: RunArgument,
+    outcome: OutcomeOption = None,
+    arm: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only this arm, by its code or its label; may be repeated. All arms by default."
+        ),
+    ] = None,
+    alliance: Annotated[
+        list[Numbers] | None,
+        typer.Option(
+            parser=numbers,
+            metavar=VALUES,
+            help="Values of the alliance: 70,90 or start:stop:step, as 60:110:5; may be repeated. "
+            "Its mean by default.",
+        ),
+    ] = None,
+    baseline: Annotated[
+        list[Numbers] | None,
+        typer.Option(
+            parser=numbers, metavar=VALUES, help="Values of the baseline score, in the same way."
+        ),
+    ] = None,
+    covariate: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUES",
+            help="Values of a covariate, as age=40:70:10 or sex=F,M; a level with commas in it in "
+            "double quotes; may be repeated.",
+        ),
+    ] = None,
+    patients: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Patients in a table with the study file's columns, not a grid."
+        ),
+    ] = None,
+    therapist: Annotated[
+        str | None,
+        typer.Option(
+            help="new, average, or a therapist's id (in double quotes if it is such a word); "
+            "with --average-over also known (all of the "
+            "run) and own. By default the file's therapists, otherwise new.",
+        ),
+    ] = None,
+    at_least: Annotated[
+        float | None, typer.Option(help="Also the chance of a score of at least so much.")
+    ] = None,
+    at_most: Annotated[
+        float | None, typer.Option(help="Also the chance of a score of at most so much.")
+    ] = None,
+    change: Annotated[
+        float | None,
+        typer.Option(help="Also the chance to improve on the baseline by at least so much."),
+    ] = None,
+    contrasts: Annotated[
+        bool, typer.Option("--contrasts", help="Also compare the arms for the same patient.")
+    ] = False,
+    better_by: Annotated[
+        float | None,
+        typer.Option(help="Also the chance that the later arm is better by at least so much."),
+    ] = None,
+    average_over: Annotated[
+        Literal["trial", "rows"] | None,
+        typer.Option(
+            help="Averages instead of single patients: over the trial's patients, or over the "
+            "rows asked about (grid or file)."
+        ),
+    ] = None,
+    extrapolate: Annotated[
+        bool,
+        typer.Option(
+            "--extrapolate",
+            help="Allow an alliance, a baseline or a covariate beyond what was observed, and mark "
+            "it.",
+        ),
+    ] = False,
+    interval: IntervalOption = 0.95,
+    seed: OwnSeedOption = None,
+    figure: FigureOption = None,
+    table_format: FormatOption = "table",
+) -> None:
+    """Predict outcomes of patients: expected scores, single outcomes, chances, arms compared.
+
+    Nothing is fitted again. Without options: a patient at the means, in every arm, with a new
+    therapist.
+    """
+    from alliance.inference.answers.averages import average
+    from alliance.inference.answers.predictions import predict as predicted
+    from alliance.inference.patients.patient_files import patients_asked_about
+    from alliance.inference.scores.thresholds import Thresholds
+
+    contrasts = contrasts or better_by is not None
+    if figure is not None and average_over is not None:
+        raise InputError(
+            "--figure shows predictions for one patient, not averages.",
+            "Leave --average-over out; `alliance effects --plot score --figure FILE` draws the "
+            "arms' averages over the trial's patients.",
+        )
+    points: dict[str, Any] = {
+        "at_least": at_least,
+        "at_most": at_most,
+        "change": change,
+        "better_by": better_by,
+    }
+    wanted = Thresholds(**points)
+    fitted = load_run(run)
+    chosen = fitted.chosen(outcome or [])
+    known = {} if not covariate else _levels(fitted, chosen[0])
+    whom: dict[str, Any] = {
+        "alliance": None if alliance is None else list(together(alliance)),
+        "baseline": None if baseline is None else list(together(baseline)),
+        "covariate": covariates(covariate or [], known),
+        "patients": patients,
+        "average_over": average_over,
+        "extrapolate": extrapolate,
+    }
+    _require_one_outcome(chosen, {"baseline": baseline, **points})
+    answers: list[Any] = []
+    for name in chosen:
+        asked = patients_asked_about(fitted[name], **whom)
+        if average_over is not None:
+            answers.append(
+                average(
+                    fitted[name],
+                    asked,
+                    therapist=therapist or _of_average(asked, average_over),
+                    arms=arm or [],
+                    thresholds=wanted,
+                    interval=interval,
+                )
+            )
+            continue
+        answers.append(
+            predicted(
+                fitted[name],
+                asked,
+                therapist=therapist,
+                arms=arm or [],
+                thresholds=wanted,
+                contrasts=contrasts,
+                interval=interval,
+                seed=seed,
+                keep_draws=False,
+            )
+        )
+    if figure is not None:
+        from alliance.diagnostics.figures.answer_figures import prediction_figure
+
+        screen.save(prediction_figure(fitted, answers), figure)
+    for note in dict.fromkeys(line for answer in answers for line in answer.counted.ends):
+        screen.note(note)
+    if table_format != "table":
+        tables = [answer.contrasts if contrasts else answer.table for answer in answers]
+        screen.frame(tables, table_format, study=fitted.study)
+        return
+    from alliance.diagnostics import words
+    from alliance.diagnostics.sheets import predictions as sheets
+
+    study, of_file = fitted.study, patients is not None
+    for answer in answers:
+        if average_over is None:
+            shown = [
+                sheets.predictions(fitted, answer, of_file=of_file),
+                sheets.prediction_contrasts(fitted, answer, of_file=of_file) if contrasts else None,
+            ]
+            legend = sheets.prediction_legend(fitted, answer, contrasts=contrasts)
+        else:
+            over = WHOM[average_over] if patients is None else f"patients of {patients.name}"
+            compared = contrasts and len(answer.contrasts)
+            shown = [
+                sheets.averages(fitted, answer, answer.table, "arm"),
+                sheets.averages(fitted, answer, answer.contrasts, "contrast") if compared else None,
+            ]
+            legend = sheets.average_legend(fitted, answer, over)
+        for sheet in filter(None, shown):
+            screen.show(study, [sheet])
+        screen.tell([*legend, f"Arms: {words.arms(study)}.", ""])
+
+
+def _require_one_outcome(outcomes: Sequence[str], options: Mapping[str, object]) -> None:
+    """Refuse options in points of one outcome where several are asked about."""
+    for name, value in options.items():
+        if value is not None and len(outcomes) > 1:
+            raise InputError(
+                f"--{name.replace('_', '-')} is in points of one outcome, and these are asked "
+                f"about: {', '.join(outcomes)}.",
+                f"Choose one, for instance with --outcome {typed(outcomes[0])}.",
+            )
+
+
+def _levels(fit: Fit, outcome: str) -> dict[str, tuple[str, ...] | None]:
+    """Levels of the run's covariates; None where one is numbers."""
+    return {each.name: each.levels for each in fit.design(outcome).encoding.covariates}
+
+
+def _of_average(asked: AskedPatients, average_over: str) -> str:
+    """Therapists that averages are taken over where none were named."""
+    return "new" if average_over == "trial" or asked.therapists is None else "own"
+
+
+ContrastsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--contrast",
+        help="MCE-GE for MCE minus GE, in either order, by codes or labels; may be repeated. All "
+        "pairs by default.",
+    ),
+]
+
+
+AllianceOption = Annotated[
+    list[Numbers] | None,
+    typer.Option(
+        "--alliance",
+        parser=numbers,
+        metavar="VALUES",
+        help="Values to answer at: 40, or 40,50, or 60:110:5; may be repeated.",
+    ),
+]
+ThresholdOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--threshold",
+        help="Chance of being better by this many points; pain=2 where there are several outcomes.",
+    ),
+]
+RopeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--rope", help="Chance that a contrast lies in LOW:HIGH, differences that count as nothing."
+    ),
+]
+SourceOption = Annotated[
+    str | None,
+    typer.Option("--source", help="Where thresholds and regions come from; told with the answers."),
+]
+ExtrapolateOption = Annotated[
+    bool,
+    typer.Option("--extrapolate", help="Allow values beyond the observed alliance, and mark them."),
+]
+
+
+def effects(
+    run: RunArgument,
+    outcome: OutcomeOption = None,
+    contrast: ContrastsOption = None,
+    alliance: AllianceOption = None,
+    threshold: ThresholdOption = None,
+    rope: RopeOption = None,
+    source: SourceOption = None,
+    grid: Annotated[
+        int, typer.Option(help="Values of the alliance that curve and bands are computed at.")
+    ] = 41,
+    interval: IntervalOption = 0.95,
+    therapist: Annotated[
+        str,
+        typer.Option(
+            help="Who treats all patients: average, new (bands then hold what differs between "
+            "therapists), or a therapist's id (in double quotes if it is one of these words)."
+        ),
+    ] = "average",
+    extrapolate: ExtrapolateOption = False,
+    seed: OwnSeedOption = None,
+    figure: FigureOption = None,
+    plot: Annotated[
+        Literal["effect", "score", "best"],
+        typer.Option(
+            help="What the figure shows: contrasts with their bands, the arms' expected scores, "
+            "or the chance that each arm is best."
+        ),
+    ] = "effect",
+    table_format: FormatOption = "table",
+) -> None:
+    """Compare the arms along the alliance: curves with bands, regions, difference of slopes.
+
+    A threshold counts in the direction of improvement; none has a default.
+    """
+    from alliance.inference.answers.effects import effects_along, effects_table
+    from alliance.inference.scores.thresholds import read_thresholds
+
+    fit = load_run(run)
+    asked = {name: fit.study.outcomes[name] for name in fit.chosen(outcome or [])}
+    measured = read_thresholds(asked, threshold=threshold or [], rope=rope or [], source=source)
+    answers = [
+        effects_along(
+            fit[name],
+            contrasts=contrast or [],
+            values=together(alliance),
+            grid=grid,
+            interval=interval,
+            thresholds=measured[name],
+            therapist=therapist,
+            extrapolate=extrapolate,
+            seed=seed,
+        )
+        for name in asked
+    ]
+    if figure is not None:
+        from alliance.diagnostics.figures.answer_figures import FIGURES
+
+        screen.save(FIGURES[plot](fit, answers), figure)
+    if table_format == "table":
+        print_effects(fit, answers)
+    else:
+        tables = [effects_table(answer, every=not answer.named) for answer in answers]
+        screen.frame(tables, table_format, study=fit.study)
+
+
+def decide(
+    run: RunArgument,
+    outcome: OutcomeOption = None,
+    contrast: ContrastsOption = None,
+    alliance: AllianceOption = None,
+    threshold: ThresholdOption = None,
+    rope: RopeOption = None,
+    reach: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--reach", help="Share of patients with this score or a better one; pain=3 as above."
+        ),
+    ] = None,
+    source: SourceOption = None,
+    lift: Annotated[
+        float | None,
+        typer.Option(help="What changes if every patient's alliance is this many points higher."),
+    ] = None,
+    interval: IntervalOption = 0.95,
+    extrapolate: ExtrapolateOption = False,
+    seed: OwnSeedOption = None,
+    table_format: FormatOption = "table",
+) -> None:
+    """Hold effects against thresholds: chances, shares who improve, a lifted alliance.
+
+    With a threshold and a baseline also the share of patients who improve by so much. No threshold
+    has a default.
+    """
+    from alliance.inference.answers.decisions import decisions
+    from alliance.inference.scores.thresholds import read_thresholds
+
+    fit = load_run(run)
+    asked = {name: fit.study.outcomes[name] for name in fit.chosen(outcome or [])}
+    measured = read_thresholds(
+        asked, threshold=threshold or [], rope=rope or [], reach=reach or [], source=source
+    )
+    nothing = [name for name in asked if measured[name].empty and lift is None]
+    if nothing and not outcome and len(nothing) < len(asked):
+        screen.note(f"No threshold, region or score is named for {', '.join(nothing)}: left out.")
+        asked = {name: asked[name] for name in asked if name not in nothing}
+    answers = [
+        decisions(
+            fit[name],
+            measured[name],
+            contrasts=contrast or [],
+            values=together(alliance),
+            raise_alliance=lift,
+            interval=interval,
+            extrapolate=extrapolate,
+            seed=seed,
+        )
+        for name in asked
+    ]
+    from alliance.diagnostics.sheets import effects as sheets
+
+    for note in sheets.decisions_notes(fit, answers):
+        screen.note(note)
+    if table_format != "table":
+        tables = [answer.table for answer in answers]
+        screen.frame(tables, table_format, study=fit.study)
+        return
+    for answer in answers:
+        for sheet in sheets.decisions(fit, answer, interval=interval):
+            screen.show(fit.study, [sheet])
+        screen.tell([""])
+    screen.tell(sheets.decisions_legend(fit, answers))
+
+
+def print_effects(fit: Fit, answers: Sequence[Effects]) -> None:
+    """Print contrasts, expected scores, slopes and regions of every outcome.
+
+    Parameters
+    ----------
+    fit : Fit
+    answers : sequence of Effects
+        Of one interval.
+    """
+    from alliance.diagnostics.sheets import effects as sheets
+
+    for answer in answers:
+        screen.show(fit.study, [sheets.contrasts_along(fit, answer)])
+        screen.show(fit.study, [sheets.scores_along(fit, answer)])
+        if answer.slopes:
+            screen.show(fit.study, [sheets.slopes_compared(fit, answer)])
+            screen.show(fit.study, [sheets.crossings(fit, answer)])
+            screen.tell(sheets.crossing_lines(fit, answer))
+        screen.tell([*sheets.region_lines(fit, answer), *sheets.effects_about(fit, answer), ""])
+    screen.tell(sheets.effects_legend(fit, answers))
+
+
+def therapists(
+    run: RunArgument,
+    outcome: OutcomeOption = None,
+    alliance: Annotated[
+        float | None,
+        typer.Option(
+            help="Where therapists are compared, as slopes may vary. The mean by default."
+        ),
+    ] = None,
+    extrapolate: ExtrapolateAtOption = False,
+    interval: IntervalOption = 0.95,
+    hide_single: HideSingleOption = False,
+    figure: FigureOption = None,
+    table_format: FormatOption = "table",
+) -> None:
+    """Compare the therapists: effects, ranks, share of variance, differences in the alliance."""
+    from alliance.inference.answers.therapists import therapists as described
+
+    fit = load_run(run)
+    answers = [
+        described(
+            fit[name],
+            alliance=alliance,
+            interval=interval,
+            extrapolate=extrapolate,
+            hide_single=hide_single,
+        )
+        for name in fit.chosen(outcome or [])
+    ]
+    if any(answer.ranks is None for answer in answers):
+        screen.note(
+            "The model has no therapist effects: only the alliance is described. Fit with "
+            "--therapist intercept or intercept+slope to compare therapists."
+        )
+    if figure is not None:
+        from alliance.diagnostics.figures.therapist_figure import therapist_figure
+
+        screen.save(therapist_figure(fit, answers), figure)
+    if table_format != "table":
+        tables = [answer.table for answer in answers]
+        screen.frame(tables, table_format, study=fit.study)
+        return
+    from alliance.diagnostics.sheets import predictions as sheets
+
+    for answer in answers:
+        screen.show(fit.study, [sheets.therapists(fit, answer)])
+        legend = [*sheets.therapists_legend(fit, answer), ""]
+        screen.show(fit.study, [sheets.spreads(fit, answer)], legend)

@@ -1,0 +1,484 @@
+"""Is the model to be trusted: `ppc`, `prior`, `loo`, `sensitivity`, `reproduce`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from alliance.cli import screen
+from alliance.cli.options import (
+    DEFAULT_SEED,
+    LARGEST_SEED,
+    RUN_HELP,
+    AllSettings,
+    CoresOption,
+    DataArgument,
+    FigureOption,
+    FormatOption,
+    OutcomeOption,
+    RunArgument,
+    SeedOption,
+    StudyArgument,
+    TableFormat,
+)
+from alliance.cli.runs import FAILED, asked_study, load_run, several_runs
+from alliance.data_prep.errors import InputError
+
+if TYPE_CHECKING:
+    from alliance.inference.leaving_out.leave_one_out import LeaveOneOut
+    from alliance.inference.leaving_out.therapists import Refits
+    from alliance.inference.runs.fit import Fit
+    from alliance.inference.runs.reproduction import Reproduction
+
+
+Plot = Literal["distribution", "therapists", "statistics"]
+
+
+def ppc(
+    run: RunArgument,
+    outcome: OutcomeOption = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of the replicates; the run's own by default.")
+    ] = None,
+    figure: FigureOption = None,
+    plot: Annotated[
+        Plot,
+        typer.Option(
+            help="What the figure shows: scores over all patients and by arm, therapists' means, "
+            "or test statistics."
+        ),
+    ] = "distribution",
+    table_format: FormatOption = "table",
+) -> None:
+    """Check whether outcomes replicated under the model look like those observed.
+
+    A check that asks for a REVIEW says what to do; the exit code stays 0.
+    """
+    from alliance.diagnostics.checks.predictive_checks import predictive_check
+
+    fit = load_run(run)
+    checks = [predictive_check(fit[name], seed=seed) for name in fit.chosen(outcome or [])]
+    if figure is not None:
+        from alliance.diagnostics.figures.predictive_figures import FIGURES
+
+        screen.save(FIGURES[plot](fit, checks), figure)
+    if table_format != "table":
+        tables = [check.table for check in checks]
+        screen.frame(tables, table_format, study=fit.study)
+        return
+    from alliance.diagnostics.sheets import checks as sheets
+
+    for check in checks:
+        screen.show(fit.study, [sheets.predictive(fit, check)])
+        screen.tripped(check.results)
+        screen.tell([""])
+    screen.tell(sheets.predictive_legend(checks))
+
+
+def prior(
+    study: StudyArgument,
+    data: DataArgument,
+    *,
+    outcome: OutcomeOption = None,
+    settings: AllSettings,
+    draws: Annotated[
+        int, typer.Option(min=100, max=100_000, help="Trials simulated from the priors.")
+    ] = 2000,
+    seed: SeedOption = DEFAULT_SEED,
+    figure: FigureOption = None,
+    table_format: FormatOption = "table",
+) -> None:
+    """Check, before any fit, whether the priors are plausible on each outcome's own scale.
+
+    Of the data only arms, therapists, baselines and alliances are used, and the mean and SD that
+    the priors are stated in. A check that asks for a REVIEW names the prior to change; the exit
+    code stays 0.
+    """
+    from alliance.data_prep.trial.trial import check_estimable, load_trial
+    from alliance.diagnostics.checks.prior_check import prior_check
+
+    described = asked_study(study, outcome, settings)
+    trial = load_trial(described, data)
+    for note in trial.notes:
+        screen.note(note)
+    check_estimable(trial, described.model.therapist)
+    checks = [prior_check(trial, name, draws=draws, seed=seed) for name in described.outcomes]
+    if figure is not None:
+        from alliance.diagnostics.figures.predictive_figures import prior_figure
+
+        screen.save(prior_figure(checks), figure)
+    if table_format != "table":
+        tables = [check.table for check in checks]
+        screen.frame(tables, table_format, study=described)
+        return
+    from alliance.diagnostics.sheets import checks as sheets
+
+    for check in checks:
+        screen.show(described, [sheets.prior(check)])
+        screen.tripped(check.results)
+        screen.tell([""])
+    screen.tell(sheets.prior_legend(checks))
+
+
+def loo(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", help=f"{RUN_HELP} With several, the fits are compared."),
+    ],
+    outcome: OutcomeOption = None,
+    by: Annotated[
+        Literal["patient", "therapist"],
+        typer.Option(
+            help="What is left out at a time: a patient, who keeps the therapist, or a therapist "
+            "with all patients."
+        ),
+    ] = "patient",
+    refits: Annotated[
+        Literal["needed", "all", "none"],
+        typer.Option(
+            help="By therapist: fit again without those whose Pareto k is too high, all, or none."
+        ),
+    ] = "needed",
+    pointwise: Annotated[
+        bool,
+        typer.Option(
+            "--pointwise", help="One row for each patient, by position, or therapist left out."
+        ),
+    ] = False,
+    cores: CoresOption = None,
+    figure: FigureOption = None,
+    table_format: FormatOption = "table",
+) -> None:
+    """Leave out patients or therapists: how well they are predicted, and which fit predicts better.
+
+    Runs that are compared must be of the same patients, with other terms or another family.
+    """
+    from alliance.diagnostics.sheets import checks as sheets
+    from alliance.inference.leaving_out.leave_one_out_comparison import compare_loo
+    from alliance.inference.leaving_out.therapists import leave_therapist_out
+
+    if pointwise and len(runs) > 1:
+        raise InputError("--pointwise shows one run.", "Name one run, or leave --pointwise out.")
+    fits = several_runs(runs)
+    first = next(iter(fits.values()))
+    asked = [fit.chosen(outcome or []) for fit in fits.values()]
+    chosen = [name for name in asked[0] if all(name in each for each in asked)]
+    if not chosen:
+        raise InputError("The runs have no outcome in common.", "Name runs of one study.")
+    which: Refits = "where needed" if refits == "needed" else refits
+    if len(fits) == 1 and by == "patient":
+        _patients(first, chosen, pointwise, figure, table_format)
+        return
+    answers: list[Any] = []
+    for name in chosen:
+        with screen.refits_progress(f"{name}: leaving out") as progress:
+            answers.append(
+                compare_loo(
+                    {run: fit[name] for run, fit in fits.items()},
+                    by=by,
+                    refits=which,
+                    cores=cores,
+                    progress=progress,
+                )
+                if len(fits) > 1
+                else leave_therapist_out(first[name], refits=which, cores=cores, progress=progress)
+            )
+    if figure is not None:
+        from alliance.diagnostics.figures.loo_figures import elpd_figure, pareto_k_figure
+
+        draw = elpd_figure if len(fits) > 1 else pareto_k_figure
+        screen.save(draw(first, answers), figure)
+    if pointwise:
+        _print_units(first, answers, table_format)
+    elif table_format != "table":
+        tables = [answer.table for answer in answers]
+        screen.frame(tables, table_format, study=first.study)
+    elif len(fits) > 1:
+        for answer in answers:
+            sheet = sheets.loo_comparison(first, answer)
+            screen.show(first.study, [sheet], [*sheets.loo_comparison_legend(answer), ""])
+    else:
+        sheet = sheets.left_out(first, answers)
+        screen.show(first.study, [sheet], sheets.left_out_legend("therapist"))
+
+
+def _patients(
+    fit: Fit,
+    outcomes: Sequence[str],
+    pointwise: bool,
+    figure: Path | None,
+    table_format: TableFormat,
+) -> None:
+    """Leave out one patient at a time, without a refit, and print it."""
+    from alliance.diagnostics.checks.loo_checks import loo_check, loo_table
+    from alliance.inference.pointwise.replicates import explained_variance
+
+    checks = [loo_check(fit[outcome]) for outcome in outcomes]
+    explained = [explained_variance(fit[outcome]) for outcome in outcomes]
+    if figure is not None:
+        from alliance.diagnostics.figures.loo_figures import loo_figure
+
+        screen.save(loo_figure(fit, checks), figure)
+    if pointwise:
+        _print_units(fit, [check.left_out for check in checks], table_format)
+        return
+    if table_format != "table":
+        tables = [loo_table(*each) for each in zip(checks, explained, strict=True)]
+        screen.frame(tables, table_format, study=fit.study)
+        return
+    from alliance.diagnostics.sheets import checks as sheets
+
+    left_out = [check.left_out for check in checks]
+    screen.show(fit.study, [sheets.left_out(fit, left_out, checks, explained)])
+    for check in checks:
+        screen.tripped(check.results)
+    screen.tell(sheets.left_out_legend("patient"))
+
+
+def _print_units(fit: Fit, answers: Sequence[LeaveOneOut], table_format: TableFormat) -> None:
+    """Print one row for each patient or therapist left out."""
+    if table_format != "table":
+        tables = [answer.unit_table for answer in answers]
+        screen.frame(tables, table_format, study=fit.study)
+        return
+    from alliance.diagnostics.sheets import checks as sheets
+
+    for answer in answers:
+        screen.show(fit.study, [sheets.units_left_out(fit, answer)])
+
+
+def sensitivity(
+    run: RunArgument,
+    outcome: OutcomeOption = None,
+    kind: Annotated[
+        Literal["priors", "refits", "influence", "unseen"],
+        typer.Option(
+            help="What results may hang on: priors (by power-scaling), priors again (by refits "
+            "with half and double scales), single patients and therapists, or an early improvement "
+            "that the trial did not see."
+        ),
+    ] = "priors",
+    each_prior: Annotated[
+        bool,
+        typer.Option(
+            "--each-prior",
+            help="Priors: sensitivity to each kind. Refits: each kind of scale alone too.",
+        ),
+    ] = False,
+    all_units: Annotated[
+        bool,
+        typer.Option("--all-units", help="Influence: every patient and therapist, every quantity."),
+    ] = False,
+    cores: CoresOption = None,
+    figure: FigureOption = None,
+    table_format: FormatOption = "table",
+) -> None:
+    """Ask what the results hang on: priors, single persons, or what was not seen."""
+    if each_prior and kind not in ("priors", "refits"):
+        raise InputError("--each-prior is about priors.", "Use --kind priors or --kind refits.")
+    if all_units and kind != "influence":
+        raise InputError("--all-units is about influence.", "Use --kind influence.")
+    fit = load_run(run)
+    chosen = fit.chosen(outcome or [])
+    if kind == "priors":
+        _priors(fit, chosen, each_prior, figure, table_format)
+    elif kind == "refits":
+        _refits(fit, chosen, each_prior, cores, figure, table_format)
+    elif kind == "influence":
+        _influence(fit, chosen, all_units, cores, figure, table_format)
+    else:
+        _unseen(fit, chosen, figure, table_format)
+
+
+def _priors(
+    fit: Fit, outcomes: Sequence[str], each: bool, figure: Path | None, table_format: TableFormat
+) -> None:
+    from alliance.diagnostics.figures.sensitivity_figures import power_scaling_figure
+    from alliance.inference.priors.power_scaling import power_scaling
+
+    answers = [power_scaling(fit[outcome]) for outcome in outcomes]
+    if figure is not None:
+        screen.save(power_scaling_figure(fit, answers), figure)
+    if table_format != "table":
+        tables = [answer.kind_table if each else answer.table for answer in answers]
+        screen.frame(tables, table_format, study=fit.study)
+        return
+    from alliance.diagnostics.sheets import sensitivity as sheets
+
+    build = sheets.each_prior if each else sheets.power_scaling
+    legend = sheets.power_scaling_legend(fit)
+    screen.show(fit.study, [build(fit, answer) for answer in answers], legend)
+
+
+def _refits(
+    fit: Fit,
+    outcomes: Sequence[str],
+    alone: bool,
+    cores: int | None,
+    figure: Path | None,
+    table_format: TableFormat,
+) -> None:
+    from alliance.diagnostics.figures.sensitivity_figures import prior_refits_figure
+    from alliance.inference.priors.prior_refits import prior_refits
+
+    answers = []
+    for outcome in outcomes:
+        with screen.refits_progress(f"{outcome}: other priors") as told:
+            answers.append(prior_refits(fit[outcome], alone=alone, cores=cores, progress=told))
+    if figure is not None:
+        screen.save(prior_refits_figure(fit, answers), figure)
+    if table_format != "table":
+        screen.frame([answer.table for answer in answers], table_format, study=fit.study)
+        return
+    from alliance.diagnostics.sheets import sensitivity as sheets
+
+    build = sheets.largest_shifts if alone else sheets.other_scales
+    screen.show(fit.study, [build(fit, answer) for answer in answers], sheets.refits_legend(fit))
+
+
+def _influence(
+    fit: Fit,
+    outcomes: Sequence[str],
+    all_units: bool,
+    cores: int | None,
+    figure: Path | None,
+    table_format: TableFormat,
+) -> None:
+    from alliance.diagnostics.figures.sensitivity_figures import influence_figure
+    from alliance.inference.leaving_out.therapists import influence
+
+    answers, refused = [], []
+    for outcome in outcomes:
+        with screen.refits_progress(f"{outcome}: leaving out") as told:
+            own = [influence(fit[outcome], refits=True, cores=cores, progress=told)]
+            try:
+                own.append(
+                    influence(fit[outcome], "therapist", refits=True, cores=cores, progress=told)
+                )
+            except InputError as error:
+                refused.append(str(error))
+        answers.append(own)
+    for message in refused:
+        screen.note(message)
+    if figure is not None:
+        screen.save(influence_figure(fit, answers), figure)
+    if table_format != "table":
+        tables = [each.full_table if all_units else each.table for own in answers for each in own]
+        screen.frame(tables, table_format, study=fit.study)
+        return
+    from alliance.diagnostics.sheets import sensitivity as sheets
+
+    first = None if all_units else 5
+    shown = [sheets.influence(fit, each, first) for own in answers for each in own]
+    screen.show(fit.study, shown, sheets.influence_legend(fit))
+
+
+def _unseen(
+    fit: Fit, outcomes: Sequence[str], figure: Path | None, table_format: TableFormat
+) -> None:
+    from alliance.diagnostics.figures.sensitivity_figures import unseen_improvement_figure
+    from alliance.inference.answers.unseen_improvement import unseen_improvement
+
+    answers = [unseen_improvement(fit[outcome]) for outcome in outcomes]
+    if figure is not None:
+        screen.save(unseen_improvement_figure(fit, answers), figure)
+    if table_format != "table":
+        tables = [
+            answer.table.merge(answer.tipping_table[["outcome", *_TIPPING]], on="outcome")
+            for answer in answers
+        ]
+        screen.frame(tables, table_format, study=fit.study)
+        return
+    from alliance.diagnostics.sheets import sensitivity as sheets
+
+    tipping = sheets.tipping(fit, answers)
+    screen.show(fit.study, [sheets.unseen(fit, answer) for answer in answers])
+    screen.show(fit.study, [tipping], [tipping.note, *sheets.unseen_legend(fit)])
+    for answer in answers:
+        if answer.infinite:
+            screen.note(
+                f"{answer.outcome}: {answer.infinite:.1%} of the draws have two degrees of freedom "
+                "or fewer, and with them no variance; they are left out."
+            )
+        if not answer.benchmarks:
+            screen.note(
+                f"{answer.outcome}: nothing to compare with, as it has no baseline score or "
+                "covariate."
+            )
+
+
+_TIPPING = (
+    "robustness_value",
+    "robustness_value_interval",
+    "tipping_mean",
+    "tipping_interval",
+)
+
+
+def reproduce(
+    run: RunArgument,
+    data: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[DATA]",
+            help="The data to refit on; without it the analysed patients kept in the run.",
+        ),
+    ] = None,
+    data_option: Annotated[
+        Path | None, typer.Option("--data", metavar="DATA", help="The same, as an option.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=LARGEST_SEED, help="Another seed than the run's.")
+    ] = None,
+    cores: CoresOption = None,
+    table_format: FormatOption = "table",
+) -> None:
+    """Refit a run from its study, specification, profile and seed: are the draws identical?
+
+    Exit code 0 if they are, bit for bit; 3 if not, with how far apart the results are and which
+    version, seed, data or machine differs.
+    """
+    if data is not None and data_option is not None:
+        raise typer.BadParameter("give the data once.", param_hint="--data")
+    from alliance.data_prep.trial.trial import load_trial
+    from alliance.inference.runs.reproduction import reproduce as refitted
+    from alliance.inference.runs.run_folder import load_fit
+    from alliance.models.spec import JOINT
+
+    data = data_option if data is None else data
+    fit = load_fit(run)
+    trial = None if data is None else load_trial(fit.study, data)
+    names = [JOINT] if JOINT in fit.manifest else list(fit.outcomes)
+    whence = "the analysed patients kept in the run" if data is None else str(data)
+    screen.say(f"Refitting {run} on {whence}.")
+    with screen.sampling_progress(names) as progress:
+        found = refitted(fit, trial, seed=seed, cores=cores, progress=progress)
+    if table_format == "table":
+        from alliance.diagnostics.sheets.many_fits import reproduction
+
+        screen.show(fit.study, [reproduction(fit, found)], [])
+    else:
+        screen.frame(found.quantities, table_format, study=fit.study)
+    _conclude(found)
+
+
+def _conclude(found: Reproduction) -> None:
+    from alliance.inference.runs.reproduction import MONTE_CARLO_LIMIT
+
+    for reason in found.reasons:
+        screen.note(reason)
+    if found.reproduced:
+        screen.say("Reproduced: every draw of every parameter is identical.")
+        return
+    why = "See the notes above." if found.reasons else "Nothing that the run records differs."
+    within = (
+        f"No quantity is further apart than {MONTE_CARLO_LIMIT:g} Monte Carlo standard errors: as "
+        "two runs of one model on the same data with other seeds are."
+        if found.within_error
+        else "Some quantities are further apart than Monte Carlo error explains."
+    )
+    screen.error(f"Not reproduced: the draws differ. {within} {why}")
+    raise typer.Exit(FAILED)

@@ -1,0 +1,361 @@
+"""A study, its data, and a fit: `demo`, `simulate`, `check`, `fit`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from alliance.cli import screen
+from alliance.cli.options import (
+    DEFAULT_SEED,
+    MANY,
+    SAMPLING,
+    AllSettings,
+    CoresOption,
+    DaskOption,
+    DataArgument,
+    EngineName,
+    FormatOption,
+    NestedOption,
+    OutcomeOption,
+    ProfileOption,
+    SeedOption,
+    Shift,
+    StudyArgument,
+    TableFormat,
+    by_outcome_and_arm,
+    shift,
+)
+from alliance.cli.runs import (
+    asked_study,
+    leave_by_gate,
+    load_data,
+    published_beside,
+    typed,
+)
+from alliance.data_prep.errors import DataError, InputError
+
+if TYPE_CHECKING:
+    from alliance.data_prep.registry.registry import Registry
+    from alliance.data_prep.trial.trial import Trial
+    from alliance.diagnostics.gate.fit_gate import FitChecks
+    from alliance.diagnostics.gate.gate import GateReport
+    from alliance.inference.runs.fit import Fit
+    from alliance.inference.sampling.profiles import SamplerProfile
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the trial and the run.")] = Path(
+        "alliance-demo"
+    ),
+    profile: ProfileOption = "standard",
+    seed: SeedOption = DEFAULT_SEED,
+    table_format: FormatOption = "table",
+) -> None:
+    """Simulate the 2013 study's trial, and go the whole way: fit, gate, summary, comparison.
+
+    The patient data of the study are not public: every table says SIMULATED.
+    """
+    from alliance.cli.commands.look import REPORT, print_comparison, print_summary, write_report
+    from alliance.data_prep.files import LIST
+    from alliance.data_prep.simulator.simulation import simulate_trial, write_simulated
+    from alliance.data_prep.study.description import read_study
+    from alliance.inference.published.comparison import compare
+    from alliance.inference.published.published import read_published
+    from alliance.inference.runs.run_folder import require_free
+    from alliance.inference.sampling.profiles import find_profile
+
+    run, table = out / "run", out / "trial.csv"
+    again = (out / LIST).is_file() and table.is_file()  # an earlier demo is replaced
+    if out.exists() and not again:
+        raise InputError(f"{str(out)!r} exists and holds no demo.", "Name another folder: --out.")
+    require_free(run, overwrite=again)
+    screen.say(f"Simulating the trial of 240 patients into {table}.")
+    write_simulated(simulate_trial(seed=seed), table, overwrite=again)
+    study_path = out / "study.toml"
+    trial = load_data(read_study(study_path), table)
+    published = published_beside(study_path)
+    judged = _sample_and_save(
+        trial, run, find_profile(profile), seed, published=published, overwrite=again
+    )
+    fitted = judged.fit
+    findings = () if published is None else read_published(published, trial.study)
+    print_summary(fitted, fitted.summary(), table_format, interval=0.95)
+    if table_format == "table":  # a machine reads one table
+        print_comparison(fitted, compare(fitted, findings), table_format, interval=0.95)
+        print_gate(fitted, judged.reports, table_format)
+    write_report(judged, findings, run / REPORT)
+    screen.say(f"The run is in {run}: try `alliance compare {typed(run)} --format csv`.")
+    leave_by_gate(judged.reports)
+
+
+def simulate(
+    out: Annotated[Path, typer.Argument(metavar="OUT.csv", help="Where the table goes.")],
+    patients: Annotated[int, typer.Option(help="Patients randomised.")] = 240,
+    therapists: Annotated[int, typer.Option(help="Therapists.")] = 12,
+    seed: SeedOption = DEFAULT_SEED,
+    nested: NestedOption = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
+) -> None:
+    """Simulate a trial like the published one, with its study.toml and true values beside it."""
+    from alliance.data_prep.simulator.simulation import simulate_trial, write_simulated
+
+    simulated = simulate_trial(
+        seed=seed, patients=patients, therapists=therapists, crossed=not nested
+    )
+    for path in write_simulated(simulated, out, overwrite=overwrite):
+        screen.say(f"Written: {path}")
+
+
+def fit(
+    study: StudyArgument,
+    data: DataArgument,
+    out: Annotated[Path, typer.Option(help="Folder for the run; must not exist yet.")],
+    *,
+    outcome: OutcomeOption = None,
+    settings: AllSettings,
+    delta: Annotated[
+        list[Shift] | None,
+        typer.Option(
+            parser=shift,
+            metavar="OUTCOME:ARM=SHIFT",
+            help="How far unseen outcomes of an arm lie from what is expected; may be repeated.",
+        ),
+    ] = None,
+    profile: ProfileOption = "standard",
+    draws: Annotated[
+        int | None,
+        typer.Option(
+            help="Draws kept of each chain, instead of the profile's.", rich_help_panel=SAMPLING
+        ),
+    ] = None,
+    tune: Annotated[
+        int | None,
+        typer.Option(
+            help="Tuning draws of each chain, instead of the profile's.", rich_help_panel=SAMPLING
+        ),
+    ] = None,
+    target_accept: Annotated[
+        float | None,
+        typer.Option(
+            help="Target acceptance of NUTS, instead of the profile's 0.8: 0.95, say.",
+            rich_help_panel=SAMPLING,
+        ),
+    ] = None,
+    max_treedepth: Annotated[
+        int | None,
+        typer.Option(
+            help="Most doublings of a trajectory, instead of the profile's 10.",
+            rich_help_panel=SAMPLING,
+        ),
+    ] = None,
+    seed: SeedOption = DEFAULT_SEED,
+    engine: Annotated[
+        EngineName,
+        typer.Option(
+            help="nuts: PyMC's model, compiled. instant: Gaussian outcomes by importance sampling, "
+            "without compiling; NUTS takes over where its weights are unreliable.",
+            rich_help_panel=SAMPLING,
+        ),
+    ] = "nuts",
+    cores: CoresOption = None,
+    sample_therapists: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            help="Of many files, all rows of so many therapists drawn at random, as an ordinary "
+            "trial.",
+            rich_help_panel=MANY,
+        ),
+    ] = None,
+    dask: DaskOption = None,
+    therapist_effects: Annotated[
+        Literal["auto", "draws", "summary"],
+        typer.Option(
+            help="Keep therapists' effects as draws, or their means and SDs; auto: a summary from "
+            "10,000 therapists on.",
+            rich_help_panel=MANY,
+        ),
+    ] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run.")] = False,
+    table_format: FormatOption = "table",
+) -> None:
+    """Fit every outcome and write the run folder; exit code 3 if the gate fails.
+
+    DATA may be a folder or a quoted pattern, 'registry/*.parquet': many files with the same
+    columns, read once as cross-products, for Gaussian outcomes.
+
+    Settings of the model take the place of those in the study file.
+    """
+    from alliance.data_prep.study.description import find_study, narrowed, read_study
+    from alliance.inference.published.published import read_published
+    from alliance.inference.runs.run_folder import require_free
+    from alliance.inference.sampling.profiles import find_profile
+
+    study_path = find_study(study)
+    whole = read_study(study_path)
+    described = narrowed(
+        whole, outcomes=outcome or [], delta=by_outcome_and_arm(delta or []), **settings
+    )
+    require_free(out, overwrite=overwrite, inputs=[data, study_path])
+    chosen = replace(find_profile(profile), therapist_effects=therapist_effects).adjusted(
+        draws=draws, tune=tune, target_accept=target_accept, max_treedepth=max_treedepth
+    )
+    published = published_beside(study_path)
+    if published is not None:
+        read_published(published, whole)  # its faults are better known before the sampling
+    trial = load_data(described, data, sample=sample_therapists, seed=seed, dask=dask)
+    judged = _sample_and_save(
+        trial,
+        out,
+        chosen,
+        seed,
+        published=published,
+        overwrite=overwrite,
+        engine=engine,
+        cores=cores,
+        left_out=[name for name in whole.outcomes if name not in described.outcomes],
+    )
+    for name, facts in judged.fit.manifest["engines"].items():
+        if "instant_pareto_k" in facts:
+            screen.note(
+                f"{name}: sampled by NUTS, because the instant engine's weights are unreliable "
+                f"(Pareto k {facts['instant_pareto_k']:.2f})."
+            )
+    print_gate(judged.fit, judged.reports, table_format)
+    if judged.fit.rowless:
+        screen.note(
+            "The run holds cross-products and no patients' rows: what needs these, such as checks "
+            "of the model, says so; --sample-therapists fits some therapists with their rows."
+        )
+    elif not judged.of_model:
+        screen.say(f"The model is not judged yet: `alliance diagnose {typed(out)}` does.")
+    run = typed(out)
+    screen.say(f"Written: {out}. Next: `alliance summary {run}`, `alliance compare {run}`.")
+    leave_by_gate(judged.reports)
+
+
+def _sample_and_save(
+    trial: Trial | Registry,
+    out: Path,
+    profile: SamplerProfile,
+    seed: int,
+    *,
+    published: Path | None,
+    overwrite: bool,
+    engine: EngineName = "nuts",
+    cores: int | None = None,
+    left_out: Sequence[str] = (),
+) -> FitChecks:
+    """Fit, judge and write; the fit with its checks."""
+    from alliance.data_prep.trial.trial import Trial
+    from alliance.diagnostics.gate.fit_gate import FitChecks, gate_table
+    from alliance.inference.runs.fitting import fit_registry, fit_trial
+    from alliance.inference.runs.run_folder import save_fit
+    from alliance.models.spec import JOINT
+
+    names = [JOINT] if trial.study.model.joint else list(trial.study.outcomes)
+    with screen.sampling_progress(names) as progress:
+        settings: dict[str, Any] = {
+            "engine": engine,
+            "cores": cores,
+            "progress": progress,
+            "left_out": left_out,
+        }
+        if isinstance(trial, Trial):
+            fitted = fit_trial(trial, profile, seed, **settings)
+        else:
+            fitted = fit_registry(trial, profile, seed, **settings)
+    # Without compilation, the checks of the model would take longer than the fit: see diagnose.
+    judged = FitChecks(fitted, of_model=engine != "instant")
+    save_fit(
+        fitted,
+        out,
+        overwrite=overwrite,
+        published=published,
+        tables={"gate.csv": gate_table(judged.reports)},
+    )
+    return judged
+
+
+def print_gate(fit: Fit, reports: Sequence[GateReport], table_format: TableFormat) -> None:
+    """Print the gate's verdict on each outcome, with the numbers it rests on.
+
+    Parameters
+    ----------
+    fit : Fit
+    reports : sequence of GateReport
+    table_format : {"table", "csv", "json"}
+    """
+    from alliance.diagnostics.sheets import checks as sheets
+
+    table = sheets.overview_table(fit, reports)
+    if table_format != "table":
+        screen.frame(table, table_format, study=fit.study)
+        return
+    further = "REVIEW: what was found and what to do: `alliance diagnose RUN`."
+    legend = [further] if table["reviews"].any() else []
+    screen.show(fit.study, [sheets.overview(table)], legend)
+
+
+LEGEND = (
+    "Of several levels the one that is pulled most. Residual SD of least squares, SDs between "
+    "therapists at their priors' medians, both taken as known."
+)
+
+
+def check(
+    study: StudyArgument,
+    data: DataArgument,
+    *,
+    settings: AllSettings,
+    table_format: FormatOption = "table",
+) -> None:
+    """Validate a trial's data and count its patients; all problems come back in one table."""
+    from alliance.data_prep.trial.trial import check_estimable
+    from alliance.models.spec import specify
+
+    described = asked_study(study, [], settings)
+    specify(described)  # refuses unknown priors, as a fit would
+    try:
+        trial = load_data(described, data)
+    except DataError as error:
+        if table_format != "table":
+            screen.frame(error.table, table_format)
+        raise
+    estimable = True
+    try:
+        check_estimable(trial, described.model.therapist)
+    except DataError as error:  # no fault of the data: other settings can be fitted
+        estimable = False
+        for problem in error.problems:
+            screen.note(str(problem))
+    if table_format != "table":
+        screen.frame(trial.flow, table_format, study=described)
+        return
+    from alliance.diagnostics.sheets.results import flow
+
+    screen.show(described, [flow(described, trial.flow)])
+    if estimable:
+        _print_costs(trial)
+
+
+def _print_costs(source: Trial | Registry) -> None:
+    """Print what the priors cost, and name the outcomes of which it is not known."""
+    from alliance.diagnostics.sheets import checks as sheets
+    from alliance.inference.priors.prior_costs import expected_costs
+
+    costs, study = expected_costs(source), source.study
+    if not costs.table.empty:
+        sheet = sheets.prior_costs(sheets.worst_costs(costs.table), study, interval=0.95)
+        legend = [sheet.note, LEGEND, *([costs.slopes.words] if costs.slopes is not None else [])]
+        screen.show(study, [sheet], legend)
+    if costs.others:
+        told = ", ".join(costs.others)
+        # Of a joint model sensitivity to priors is not known either
+        further = "" if study.model.joint else "; after a fit see `alliance sensitivity RUN`"
+        screen.say(f"What the priors cost has no closed form for {told}{further}.")

@@ -1,0 +1,597 @@
+"""The report's answers: the question, the data, what was found, beside a paper, and of patients."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from alliance.data_prep.levels import AVERAGE, WITHIN
+from alliance.diagnostics import words
+from alliance.diagnostics.figures.answer_figures import (
+    effect_figure,
+    prediction_figure,
+    score_figure,
+)
+from alliance.diagnostics.figures.results_figures import (
+    answers_figure,
+    comparison_figure,
+    standardised_contrasts,
+)
+from alliance.diagnostics.figures.therapist_figure import therapist_figure
+from alliance.diagnostics.report.material import Material
+from alliance.diagnostics.report.page import (
+    Facts,
+    Heading,
+    Listing,
+    Notice,
+    Paragraph,
+    Part,
+    Picture,
+    Section,
+)
+from alliance.diagnostics.sentences import CERTAIN, plain_words, sentences_of
+from alliance.diagnostics.sheet import Sheet, joined, without_empty
+from alliance.diagnostics.sheets import effects as effect_sheets
+from alliance.diagnostics.sheets import predictions as prediction_sheets
+from alliance.diagnostics.sheets import predictions as therapist_sheets
+from alliance.diagnostics.sheets import results as sheets
+from alliance.diagnostics.sheets.results import flow
+from alliance.diagnostics.verdicts import Verdict
+from alliance.inference.answers.effects import effects_table
+from alliance.inference.digits import decimals, figures, interval_decimals, number
+from alliance.inference.estimands.compared_at import places_in_words
+from alliance.inference.estimands.estimands import limit_error
+from alliance.models.spec import JOINT
+
+
+def question(material: Material) -> Section:
+    """What was asked, of which trial, and what came out in one table.
+
+    Parameters
+    ----------
+    material : Material
+    """
+    fit = material.fit
+    study, name = fit.study, fit.study.moderator.name
+    outcomes = ", ".join(each.label for each in study.outcomes.values())
+    parts: list[Part] = []
+    if study.simulated:
+        parts.append(
+            Notice(
+                "SIMULATED DATA. No patient gave these data: they were made by a simulator from "
+                "assumed values. Nothing here is evidence about any treatment, and the comparison "
+                "with published findings shows only how the comparison works."
+            )
+        )
+    facts = [("Trial", study.title), ("Outcomes", outcomes), ("Arms", words.arms(study))]
+    low, high = study.moderator.range
+    facts.append(
+        (
+            "Moderator",
+            f"{study.moderator.label}, {figures(low)} to {figures(high)} points",
+        )
+    )
+    if study.citation:
+        facts.append(("Publication", study.citation))
+    parts += [
+        Paragraph(
+            f"Do patients with a higher {name} have better outcomes, and does the {name} go with "
+            "another difference between the arms? Hierarchical Bayesian models answer with "
+            "probabilities, given the data and the priors that are stated below."
+        ),
+        *_answers(material),
+        _glance(material),
+        *_slopes_differ(material),
+        *_in_plain_words(material),
+        Heading("The trial"),
+        Facts(facts),
+    ]
+    return Section("question", "Question and answers", parts)
+
+
+def _answers(material: Material) -> Iterator[Part]:
+    """A sentence for each slope, contrast and interaction, and all of them in one figure."""
+    fit, name = material.fit, material.fit.study.moderator.name
+    total, unknown = Counter[str](), Counter[str]()
+    verdicts = {report.outcome: report.verdict for report in material.gate}
+    for outcome in fit.outcomes:
+        better = fit.study.outcomes[outcome].better
+        count = words.counted(words.patients(fit, outcome), "patient")
+        yield Heading(f"{words.label(fit.study, outcome)} ({better} is better, {count})")
+        if Verdict.FAIL in (verdicts[outcome], verdicts.get(JOINT)):
+            yield Notice("The draws failed the gate: what they say of this outcome is not told.")
+            continue
+        told = list(sentences_of(fit, outcome, material.summary, material.interval))
+        yield Listing([sentence for _, _, sentence in told])
+        for quantity, found, _ in told:
+            total[quantity] += len(found)
+            unknown[quantity] += sum(not each.certain for each in found)
+    if total:
+        yield _forest(material)
+    told_apart = [
+        f"the direction of {total[quantity] - unknown[quantity]} of "
+        f"{words.counted(total[quantity], words.plain(quantity))}"
+        for quantity in total
+    ]
+    yield Paragraph(
+        f"What the data can tell with a probability of {words.chance(CERTAIN)} or more: "
+        f"{', '.join(told_apart) or 'nothing'}. What they cannot tell is not shown to be absent: "
+        "an interval that includes zero shows neither an effect nor that there is none. Slopes and "
+        f"their differences describe an association: the {name} was not allotted by chance."
+    )
+
+
+def _in_plain_words(material: Material) -> Iterator[Part]:
+    """What was found for a reader who knows no statistics."""
+    fit = material.fit
+    verdicts = {report.outcome: report.verdict for report in material.gate}
+    told = [
+        f"{words.label(fit.study, outcome)}: "
+        f"{plain_words(fit, outcome, material.summary, material.interval)}"
+        for outcome in fit.outcomes
+        if Verdict.FAIL not in (verdicts[outcome], verdicts.get(JOINT))
+    ]
+    if told:
+        yield Heading("In plain words")
+        yield Paragraph(
+            f"{fit.study.moderator.label} was rated by people who had one of these treatments: "
+            f"{', '.join(fit.study.arms.values())}. Nearly certain: 975 chances in 1,000 or "
+            "more, if the model is right. That people with a higher rating did better does not "
+            "show that the rating is the reason."
+        )
+        yield Listing(told)
+
+
+def _forest(material: Material) -> Picture:
+    fit, told = material.fit, []
+    for quantity in ("arm_contrast", "interaction"):
+        for row in standardised_contrasts(fit, material.summary, quantity).to_dict("records"):
+            digits = max(2, interval_decimals(row["lower"], row["upper"]))
+            estimate = words.estimate(row["mean"], row["lower"], row["upper"], digits)
+            named = words.quantity_and_level(fit.study, quantity, row["level"])
+            told.append(f"{row['label']}, {named}: {estimate}")
+    return Picture(
+        "answers",
+        answers_figure(fit, material.summary, interval=material.interval, at=material.at),
+        "Contrasts of the arms, and differences of their slopes, in SDs of each outcome",
+        f"Forest plot. Posterior mean and {words.level_of(material.interval)} interval, positive "
+        f"where the first arm is better. {'; '.join(told)}.",
+    )
+
+
+def _slopes_differ(material: Material) -> Iterator[Part]:
+    """The interactions of all outcomes in one table."""
+    fit = material.fit
+    rows = []
+    for outcome in fit.outcomes:
+        shown = {"Outcome": words.label(fit.study, outcome)}
+        for row in material.rows(outcome).to_dict("records"):
+            if row["quantity"] == "interaction":
+                shown[words.level(fit.study, row["level"])] = _told(row)
+        if len(shown) > 1:
+            rows.append(shown)
+    if rows:
+        yield Sheet(
+            "glance_interactions",
+            f"Differences of slopes for one point of {fit.study.moderator.name}, with "
+            f"{words.level_of(material.interval)} equal-tailed intervals",
+            rows,
+            numbers=material.summary[material.summary["quantity"] == "interaction"],
+        )
+
+
+def _glance(material: Material) -> Sheet:
+    fit = material.fit
+    verdicts = {report.outcome: report.verdict for report in material.gate}
+    joint = verdicts.get(JOINT, Verdict.PASS)
+    order = list(Verdict)
+    rows = []
+    for outcome in fit.outcomes:
+        gate = max(verdicts[outcome], joint, key=order.index)
+        shown = {
+            "Outcome": words.label(fit.study, outcome),
+            "Better": fit.study.outcomes[outcome].better,
+            "Patients": str(words.patients(fit, outcome)),
+        }
+        slope = material.row(outcome, "moderator_slope", AVERAGE)
+        if slope is None:
+            slope = material.row(outcome, "moderator_slope", WITHIN)
+        if slope is not None:
+            shown["Slope"] = _told(slope)
+        for row in material.rows(outcome).to_dict("records"):
+            if row["quantity"] == "arm_contrast":
+                shown[words.level(fit.study, row["level"])] = _told(row)
+        rows.append(shown | {"Gate": str(gate)})
+    return Sheet(
+        "glance",
+        f"Posterior means with {words.level_of(material.interval)} equal-tailed intervals, in "
+        "points of each outcome",
+        rows,
+        f"Slope: for one point of {fit.study.moderator.name}. {places_in_words(fit, material.at)} "
+        "Gate: FAIL where draws may not be used, REVIEW where a check of draws or model asks for a "
+        "look (section Gate and computation).",
+        material.summary,
+    )
+
+
+def _told(row: Mapping[Any, Any] | pd.Series) -> str:
+    digits = decimals(row["sd"], row["mean"])
+    return words.estimate(row["mean"], row["lower"], row["upper"], digits)
+
+
+MANY = 1e4  # from here on a mean has digits enough before the point
+
+
+def data(material: Material) -> Section:
+    """The flow of patients, and means and SDs by arm.
+
+    Parameters
+    ----------
+    material : Material
+    """
+    fit = material.fit
+    manifest, columns = fit.manifest, fit.study.columns
+    source = manifest.get("data", {})
+    facts = [
+        ("Data file", str(source.get("file", "not recorded"))),
+        ("SHA-256 of the file", str(source.get("sha256", "not recorded"))),
+        (
+            "Columns",
+            f"patients in {columns.patient}, therapists in {columns.therapist}, arms in "
+            f"{columns.arm}",
+        ),
+        ("Therapists and arms", str(manifest.get("therapists_in_arms", "not recorded"))),
+    ]
+    if fit.study.covariates:
+        facts.append(("Covariates", ", ".join(fit.study.covariates)))
+    parts: list[Part] = [
+        Paragraph(
+            "Patients enter the analysis of an outcome if nothing that its model needs is missing. "
+            "They are left out for the first thing that they lack, in the order of the table."
+        ),
+        Facts(facts),
+        flow(fit.study, fit.flow),
+        Heading("Arms and therapists"),
+        _described(material),
+    ]
+    if notes := list(manifest.get("notes", ())):
+        parts += [Heading("Notes on reading the data"), Listing(notes)]
+    return Section("data", "Data and flow of patients", parts)
+
+
+def _described(material: Material) -> Sheet:
+    fit = material.fit
+    rows: list[dict[str, Any]] = []
+    for outcome in fit.outcomes:
+        patients = fit.patients(outcome)
+        arm, therapist = patients["arm_index"].values, patients["therapist_index"].values
+        for k, code in enumerate(patients["arm"].values):
+            own = arm == k
+            row = {"outcome": outcome, "arm": str(code), "patients": int(own.sum())}
+            row["therapists"] = len(np.unique(therapist[own]))
+            for name in ("moderator", "baseline", "outcome"):
+                if name in patients:
+                    values = patients[name].values[own]
+                    values = values[np.isfinite(values)]
+                    enough = len(values) > 1
+                    key = "followup" if name == "outcome" else name
+                    row[f"{key}_mean"] = values.mean() if enough else np.nan
+                    row[f"{key}_sd"] = values.std(ddof=1) if enough else np.nan
+            rows.append(row)
+    numbers = pd.DataFrame(rows)
+    heads = {
+        "moderator": fit.study.moderator.name.capitalize(),
+        "baseline": "Baseline",
+        "followup": "Follow-up",
+    }
+    shown = [
+        {
+            "Outcome": words.label(fit.study, row["outcome"]),
+            "Arm": fit.study.arms[row["arm"]],
+            "Patients": str(row["patients"]),
+            "Therapists": str(row["therapists"]),
+            **{
+                head: _mean_and_sd(row[f"{key}_mean"], row[f"{key}_sd"])
+                for key, head in heads.items()
+                if f"{key}_mean" in numbers
+            },
+        }
+        for row in numbers.to_dict("records")
+    ]
+    return Sheet(
+        "arms",
+        "Analysed patients by arm",
+        shown,
+        "Numbers, and means (SDs) in points of each scale; of the "
+        f"{fit.study.moderator.name} among those who have a rating.",
+        numbers,
+        heads=2,
+    )
+
+
+def _mean_and_sd(mean: float, sd: float) -> str:
+    """With one decimal at least, as such tables are used to, unless numbers are long enough."""
+    if np.isnan(mean):
+        return ""
+    digits = max(decimals(sd, mean), 1 if abs(mean) < MANY else 0)
+    return f"{number(mean, digits)} ({number(sd, digits)})"
+
+
+def results(material: Material) -> Section:
+    """A table and a sentence for each outcome, and the arms' contrasts in SDs.
+
+    Parameters
+    ----------
+    material : Material
+    """
+    fit = material.fit
+    legend = sheets.summary_legend(fit, at=material.at)
+    parts: list[Part] = [Paragraph(words.sentences([*legend, _limits_told(material)]))]
+    tables = sheets.summary(fit, material.summary, material.priors, interval=material.interval)
+    for table in tables:
+        parts.append(Heading(words.label(fit.study, table.subject)))
+        if table.subject in fit.outcomes:
+            parts.append(Paragraph(_told_of_fit(material, table.subject)))
+        parts.append(table)
+    return Section("results", "Results for each outcome", parts)
+
+
+def _limits_told(material: Material) -> str:
+    """How well the draws know the limits of intervals."""
+    effective = material.summary["ess_tail"].dropna()
+    effective = effective[effective > 0]
+    if effective.empty:
+        return ""
+    usual, worst = (
+        limit_error(float(number), interval=material.interval)
+        for number in (effective.median(), effective.min())
+    )
+    return (
+        f"Limits of {words.level_of(material.interval)} intervals have a Monte Carlo error of "
+        f"about {figures(100 * usual, 2)}% of the posterior SD, the worst one "
+        f"{figures(100 * worst, 2)}% (from the ESS in the tails)."
+    )
+
+
+def _told_of_fit(material: Material, outcome: str) -> str:
+    """The slope of the moderator in a sentence."""
+    study = material.fit.study
+    name = study.moderator.name
+    row = material.row(outcome, "moderator_slope", AVERAGE)
+    where = "averaged over the arms"
+    if row is None:
+        row, where = material.row(outcome, "moderator_slope", WITHIN), "within therapists"
+    if row is None:
+        return f"The model has no slope of the {name}."
+    digits = decimals(row["sd"], row["mean"])
+    direction = "higher" if row["mean"] > 0 else "lower"
+    positive = row["prob_positive"]
+    better = positive if study.outcomes[outcome].better == "higher" else 1 - positive
+    return (
+        f"For one point more of {name} the expected score is {number(abs(row['mean']), digits)} "
+        f"points {direction}, {where} (slope {number(row['mean'], digits)}, "
+        f"{words.level_of(material.interval)} interval "
+        f"{words.interval(row['lower'], row['upper'], digits)}). The posterior probability that a "
+        f"higher {name} goes with a better score is {words.chance(better)}."
+    )
+
+
+def comparison(material: Material) -> Section:
+    """A table for each outcome, the figure, and the explanation of each verdict.
+
+    Parameters
+    ----------
+    material : Material
+    """
+    fit, share = material.fit, words.level_of(material.interval)
+    legend = sheets.comparison_legend(fit, material.comparison, at=material.at)
+    parts: list[Part] = [Paragraph(words.sentences(legend))]
+    if not material.findings:
+        parts.append(Paragraph("No published findings are kept with this run."))
+    parts.append(
+        Picture(
+            "comparison",
+            comparison_figure(fit, material.comparison, interval=material.interval, at=material.at),
+            "Published, refitted and posterior estimates",
+            f"Forest plots by outcome: estimates with {share} intervals from OLS, REML and the "
+            "posterior, and from the publication where it states numbers. The numbers stand in "
+            "the tables below.",
+        )
+    )
+    for table in sheets.comparison(fit, material.comparison, interval=material.interval):
+        parts += [Heading(words.label(fit.study, table.subject)), table]
+        own = material.comparison[material.comparison["outcome"] == table.subject]
+        parts += [Paragraph(note) for note in sheets.refit_notes(fit, own)]
+    rows = sheets.compared_rows(material.comparison)
+    if told := _explanations(material, rows.to_dict("records")):
+        parts += [Heading("Verdicts on the published findings"), told]
+    sources = [text for text in dict.fromkeys(rows["source"].dropna()) if text]
+    if sources:
+        parts += [Heading("Sources of the published findings"), Listing(sources)]
+    return Section("comparison", "Comparison with published and refitted models", parts)
+
+
+def _explanations(material: Material, rows: Sequence[dict[Any, Any]]) -> Sheet | None:
+    study = material.fit.study
+    shown = [
+        {
+            "Outcome": words.label(study, row["outcome"]),
+            "Quantity": words.quantity_and_level(study, row["quantity"], row["level"]),
+            "Published": row["claim"],
+            "Verdict": row["verdict"],
+            "Explanation": row["explanation"],
+            "Known by": row["known_by"],
+            "Note": row["note"],
+        }
+        for row in rows
+        if isinstance(row["verdict"], str)
+    ]
+    if not shown:
+        return None
+    sheet = Sheet(
+        "verdicts",
+        "How the posterior stands to each published finding",
+        shown,
+        "Known by: how the finding came to be known; abstract: read in the abstract; secondary: "
+        "quoted elsewhere; derived: computed.",
+        heads=2,
+    )
+    return without_empty(sheet, "Note")
+
+
+def effects(material: Material) -> Section:
+    """Curves with bands for each outcome, and tables at the quartiles of the moderator.
+
+    Parameters
+    ----------
+    material : Material
+    """
+    fit, share = material.fit, words.level_of(material.interval)
+    name = fit.study.moderator.name
+    answers = list(material.effects.values())
+    legend = effect_sheets.effects_legend(fit, answers)
+    parts: list[Part] = [
+        Paragraph(words.sentences([*legend, *effect_sheets.effects_about(fit, answers[0])])),
+        Picture(
+            "scores",
+            score_figure(fit, answers),
+            f"Expected scores by arm along the {name}",
+            f"Curves of the expected score of each arm with {share} intervals, over the observed "
+            f"range of the {name}. {_scores(material)}",
+        ),
+    ]
+    for outcome, answer in material.effects.items():
+        label = words.label(fit.study, outcome)
+        parts += [
+            Heading(label),
+            Picture(
+                f"effects-{outcome}",
+                effect_figure(fit, [answer]),
+                f"Contrasts along the {name}: {label}",
+                f"One panel for each contrast: median, {share} interval and {share} band along the "
+                f"{name}; below, the probability that the first arm is better. The numbers at the "
+                "quartiles stand in the table below.",
+            ),
+            effect_sheets.contrasts_along(fit, answer, numbers=effects_table(answer)),
+        ]
+        if answer.slopes:
+            parts += [
+                effect_sheets.slopes_compared(fit, answer),
+                effect_sheets.crossings(fit, answer),
+                Paragraph(words.sentences(effect_sheets.crossing_lines(fit, answer))),
+            ]
+    return Section("effects", f"Effects along the {name}", parts)
+
+
+def _scores(material: Material) -> str:
+    told = []
+    for outcome, answer in material.effects.items():
+        low, high = answer.observed
+        expected = answer.curves.expected
+        digits = decimals(float(expected.std(axis=0).min()))
+        ends = [
+            f"{words.level(material.fit.study, arm)} {number(curve[0], digits)} to "
+            f"{number(curve[-1], digits)}"
+            for arm, curve in zip(answer.curves.arms, expected.mean(axis=0), strict=True)
+        ]
+        label = words.label(material.fit.study, outcome)
+        told.append(f"{label}, from {figures(low, 4)} to {figures(high, 4)}: {', '.join(ends)}")
+    return "; ".join(told) + "."
+
+
+def predictions(material: Material) -> Section:
+    """Expected scores and single outcomes by arm.
+
+    Parameters
+    ----------
+    material : Material
+    """
+    fit, share = material.fit, words.level_of(material.interval)
+    answers = list(material.predictions.values())
+    # One imagined patient at the means: a number that stands for nobody.
+    numbers = pd.concat([answer.table for answer in answers], ignore_index=True)
+    table = joined(
+        "predictions",
+        "Predicted scores, in points of each outcome, of an imagined patient at the means of "
+        f"{fit.study.moderator.name}, baseline and covariates, with a new therapist. {share} "
+        "equal-tailed intervals.",
+        [
+            (words.label(fit.study, answer.outcome), prediction_sheets.predictions(fit, answer))
+            for answer in answers
+        ],
+        numbers=numbers.drop(columns="patient"),
+    )
+    return Section(
+        "predictions",
+        "Predictions by arm",
+        [
+            Paragraph(
+                "What the model expects of a further patient like the average one of the trial, "
+                "treated by a therapist who was not in it. The interval of single scores is wide "
+                "because patients differ; it is not an interval of the effect. Gaussian models may "
+                "predict scores beyond the ends of a scale."
+            ),
+            Picture(
+                "predictions",
+                prediction_figure(fit, answers),
+                "Predictions by arm",
+                f"Expected scores and single outcomes by arm with {share} intervals, for an "
+                "imagined patient at the means. The numbers stand in the table below.",
+            ),
+            table,
+        ],
+    )
+
+
+def therapists(material: Material) -> Section:
+    """The therapists' effects with ranks, and how much therapists differ.
+
+    Parameters
+    ----------
+    material : Material
+    """
+    fit, share = material.fit, words.level_of(material.interval)
+    answers: dict[str, Any] = dict(material.therapists)
+    told = [therapist_sheets.therapists_legend(fit, answer) for answer in answers.values()]
+    parts: list[Part] = [
+        Paragraph(
+            words.sentences(
+                [
+                    "Therapists bear the codes of the data file.",
+                    *dict.fromkeys(line for lines in told for line in lines),
+                ]
+            )
+        ),
+        joined(
+            "therapist_shares",
+            f"{share} intervals: equal-tailed from the posterior; confidence intervals where they "
+            f"come from the ratings of {fit.study.moderator.name} alone.",
+            [
+                (words.label(fit.study, outcome), therapist_sheets.spreads(fit, answer))
+                for outcome, answer in answers.items()
+            ],
+        ),
+    ]
+    ranked = [answer for answer in answers.values() if answer.ranks is not None]
+    if not ranked:
+        return Section(
+            "therapists",
+            "Therapists",
+            [*parts, Paragraph("The model has no therapist effects.")],
+        )
+    picture = Picture(
+        "therapists",
+        therapist_figure(fit, list(answers.values())),
+        "Effects of the therapists",
+        f"Caterpillar plots by outcome: posterior mean and {share} interval of each therapist's "
+        "effect, best on top, and of the slopes where they vary. The numbers and ranks stand in "
+        "the tables below.",
+    )
+    # Of a therapist with one patient the mean rating is that patient's
+    mean = f"Mean {fit.study.moderator.name}"
+    tables = [therapist_sheets.therapists(fit, answer).without([mean]) for answer in ranked]
+    return Section("therapists", "Therapists", [*parts, picture, *tables])
