@@ -105,6 +105,12 @@ def link_scale(design: Design, predictor: Array) -> Array:
     return design.scale.link_location + design.scale.link_unit * predictor
 
 
+def own_link(design: Design, predictor: Array, some: slice | Index = slice(None)) -> Array:
+    """The predictor (d, n) of a design's own patients, or some, with what their exposures add."""
+    eta = link_scale(design, predictor)
+    return eta if design.offset is None else eta + design.offset[some]
+
+
 def expected_scores(posterior: Posterior, eta: Array) -> Array:
     """Expected scores on the outcome's own scale.
 
