@@ -211,9 +211,9 @@ class Outcome(Table):
     better: Literal["higher", "lower"] = Field(
         description="the direction of improvement", examples=["lower"]
     )
-    family: Literal[
-        "gaussian", "student_t", "ordinal", "beta_binomial", "binary", "count"
-    ] = Field(default="gaussian", description="the outcome's distribution", examples=["gaussian"])
+    family: Literal["gaussian", "student_t", "ordinal", "beta_binomial", "binary", "count"] = Field(
+        default="gaussian", description="the outcome's distribution", examples=["gaussian"]
+    )
     event: EventCode | None = Field(
         default=None, description="what stands for the event of a binary outcome", examples=["yes"]
     )

@@ -34,6 +34,7 @@ SOURCES = {
     "ols": ("#E69F00", "s"),
     "ols_robust": ("#CC79A7", "v"),
     "reml": ("#009E73", "^"),
+    "ml": ("#E69F00", "s"),
     "posterior": ("#0072B2", "o"),
 }
 SHOWN = ("moderator_slope", "arm_contrast", "interaction")
@@ -166,9 +167,8 @@ def _draw(panel: Axes, fit: Fit, outcome: str, rows: Sequence[dict[Any, Any]]) -
     panel.grid(axis="y", color="0.93")
     panel.set_axisbelow(True)
     described = fit.study.outcomes[outcome]
-    low, high = described.range
     better = "right" if described.better == "higher" else "left"
-    panel.set_xlabel(f"points of {low:g} to {high:g}; better to the {better}")
+    panel.set_xlabel(f"{words.axis(described)}; better to the {better}")
     title = words.with_patients(fit.study, outcome, words.patients(fit, outcome))
     panel.set_title(title, loc="left", fontsize=9.5)
 
@@ -215,15 +215,16 @@ def standardised_contrasts(fit: Fit, table: pd.DataFrame) -> pd.DataFrame:
     pandas.DataFrame
         One row for each contrast of each outcome, with the columns `COLUMNS`: ``level`` as in
         `table`, the outcome's ``label``, the number of analysed ``patients``, mean and interval
-        divided by the SD of the outcome among these patients, with the sign turned where a lower
-        score is better, and the probability that the first arm is better than the second.
+        divided by the SD of the outcome among these patients (of events and counts by
+        `Design.outcome_unit`), with the sign turned where a lower score is better, and the
+        probability that the first arm is better than the second.
     """
     rows = []
     for row in table[table["quantity"] == "arm_contrast"].to_dict("records"):
         outcome = row["outcome"]
         described, design = fit.study.outcomes[outcome], fit.design(outcome)
         gain = 1 if described.better == "higher" else -1
-        unit = gain / design.scaling.outcome[1]
+        unit = gain / design.outcome_unit[1]
         lower, upper = sorted((unit * row["lower"], unit * row["upper"]))
         positive = row["prob_positive"]
         rows.append(

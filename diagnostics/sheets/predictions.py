@@ -316,7 +316,8 @@ def therapists(fit: Fit, answer: Therapists) -> Sheet:
         f"therapists_{answer.outcome}",
         f"{words.headed(fit, answer.outcome)}: therapists",
         rows,
-        f"Effects in points against an average therapist; slopes for one point of {name}.",
+        f"Effects in {words.points(fit.study.outcomes[answer.outcome])} against an average "
+        f"therapist; slopes for one point of {name}.",
         table[table["quantity"].isin(("therapist_effect", "therapist_slope"))],
         subject=answer.outcome,
     )

@@ -5,8 +5,9 @@ given expected score and parameters, that lies below. The rank is drawn once for
 and patient and kept from arm to arm, so that two arms are compared for one and the same patient.
 Continuous families and ordered categories keep the residual itself (the same normal, t or logistic
 deviate of the score or of the latent variable), which is the same rank, and so do events; bounded
-whole scores and counts take the quantile at the same uniform number. No trial can tell how the two outcomes of one patient go
-together: chances that one is better than the other rest on this assumption, expected scores do not.
+whole scores and counts take the quantile at the same uniform number. No trial can tell how the two
+outcomes of one patient go together: chances that one is better than the other rest on this
+assumption, expected scores do not.
 """
 
 from __future__ import annotations

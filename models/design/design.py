@@ -17,6 +17,7 @@ from alliance.data_prep.cell_moments import CellMoments, Column
 from alliance.data_prep.covariates import Covariate, covariates_of, seen_levels
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.moments import Moments, therapist_moments
+from alliance.data_prep.study.rules import OWN_FAMILIES
 from alliance.models.design.encoding import (
     Encoding,
     Kind,
@@ -166,6 +167,22 @@ class Design:
         if self.given is not None:
             return self.given
         return therapist_moments(self.X, self.y, self.therapist_index, len(self.therapists))
+
+    @property
+    def outcome_unit(self) -> tuple[float, float]:
+        """Expected score where the predictor is zero, and what one SD of the predictor adds to it.
+
+        The outcome's mean and SD; of events and counts, whose predictor has a unit of its own
+        (an SD of the latent variable, a factor of e), to first order. Counts: for one unit of the
+        exposure.
+        """
+        scale = self.scale
+        if self.family.name not in OWN_FAMILIES:
+            return self.scaling.outcome
+        middle, nothing = np.array([[scale.link_location]]), {}
+        mean = self.family.expected(middle, nothing, scale)
+        slope = scale.link_unit * self.family.slope(middle, nothing, scale)
+        return scale.offset + scale.unit * float(mean[0, 0]), scale.unit * float(slope[0, 0])
 
     def prior_sd(self, priors: Priors) -> Array:
         """Prior SD of each coefficient, shape (p,)."""
