@@ -460,7 +460,8 @@ def with_moments(estimands: xr.DataArray, *, logs: bool = False) -> xr.DataArray
     ratios = of_logs(quantity)
     if logs and ratios.any():
         values = estimands.transpose(..., "estimand")
-        estimands = values.copy(data=np.where(ratios, np.log(values), values))
+        own = values.values
+        estimands = values.copy(data=np.where(ratios, np.log(np.where(ratios, own, 1.0)), own))
     elif not logs:
         left_out |= ratios
     return estimands.isel(estimand=np.flatnonzero(~left_out)) if left_out.any() else estimands

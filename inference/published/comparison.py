@@ -35,7 +35,7 @@ QUANTITIES_WITHOUT_LEVELS = (
     "residual_sd",
 )
 QUANTITIES = QUANTITIES_WITH_LEVELS + QUANTITIES_WITHOUT_LEVELS
-# Quantities whose sign says which way an outcome moves (of ratios that of the logarithm); others are
+# Quantities whose sign says which way an outcome moves, of ratios that of the logarithm; others are
 # levels or spreads, of which zero is no value that an interval could hold or leave out.
 SIGNED_QUANTITIES = (*QUANTITIES_WITH_LEVELS, "baseline_slope")
 ZERO_SAYS_NOTHING = {
@@ -242,8 +242,8 @@ def _verdict_on_presence(finding: Finding, lower: float, upper: float, interval:
         return Verdict(
             "supported",
             f"{interval} lies {'above' if lower > null else 'below'} {name}; the sign of the "
-            "published effect is not known here, so that its presence alone is compared, and either sign "
-            "would have counted.",
+            "published effect is not known here, so that its presence alone is compared, and either "
+            "sign would have counted.",
         )
     published = f"the published estimate {finding.estimate:.3g}"
     if (finding.estimate > null) == (lower > null):
