@@ -18,6 +18,7 @@ from alliance.data_prep.errors import InputError
 from alliance.data_prep.files import AnyPath, as_path
 from alliance.data_prep.levels import AVERAGE, contrast_names
 from alliance.data_prep.study.description import Study
+from alliance.data_prep.study.rules import OWN_FAMILIES
 from alliance.diagnostics import words
 from alliance.diagnostics.figures.figure_page import COLOURS, STYLE, Page, save
 from alliance.diagnostics.sheet import fitting
@@ -82,7 +83,8 @@ def comparison_figure(
     with mpl.rc_context(STYLE):
         panels = page.strips[0].subplots(lines, columns, squeeze=False).ravel()
         for panel, outcome in zip(panels, outcomes, strict=False):
-            _draw(panel, fit, outcome, table[table["outcome"] == outcome].to_dict("records"))
+            own = table[table["outcome"] == outcome].to_dict("records")
+            _draw(panel, fit, outcome, own, _sources(fit, table))
         for panel in panels[len(outcomes) :]:
             panel.set_axis_off()
         page.legend(panels[0])
@@ -133,9 +135,11 @@ def save_figure(figure: Figure, path: AnyPath, *, overwrite: bool = False) -> st
     return missing
 
 
-def _draw(panel: Axes, fit: Fit, outcome: str, rows: Sequence[dict[Any, Any]]) -> None:
+def _draw(
+    panel: Axes, fit: Fit, outcome: str, rows: Sequence[dict[Any, Any]], sources: Sequence[str]
+) -> None:
     moderator_sd = fit.design(outcome).scaling.moderator[1]
-    present = [name for name in SOURCES if f"{name}_estimate" in rows[0]]
+    present = [name for name in SOURCES if name in sources]
     for name in present:
         label, (colour, marker) = words.SOURCES[name], SOURCES[name]
         shift = (present.index(name) - (len(present) - 1) / 2) * SPREAD
@@ -171,6 +175,17 @@ def _draw(panel: Axes, fit: Fit, outcome: str, rows: Sequence[dict[Any, Any]]) -
     panel.set_xlabel(f"{words.axis(described)}; better to the {better}")
     title = words.with_patients(fit.study, outcome, words.patients(fit, outcome))
     panel.set_title(title, loc="left", fontsize=9.5)
+
+
+def _sources(fit: Fit, table: pd.DataFrame) -> list[str]:
+    """Where the numbers of the figure come from: no models that none of its outcomes has."""
+    own = [spec.family in OWN_FAMILIES for spec in fit.specs.values()]
+    return [
+        name
+        for name in SOURCES
+        if f"{name}_estimate" in table
+        and (name in ("published", "posterior") or (name == "ml") in own)
+    ]
 
 
 def _row_label(fit: Fit, row: dict[Any, Any]) -> str:

@@ -242,8 +242,8 @@ def _verdict_on_presence(finding: Finding, lower: float, upper: float, interval:
         return Verdict(
             "supported",
             f"{interval} lies {'above' if lower > null else 'below'} {name}; the sign of the "
-            "published effect is not known here, so that its presence alone is compared, and either "
-            "sign would have counted.",
+            "published effect is not known here, so that its presence alone is compared, and "
+            "either sign would have counted.",
         )
     published = f"the published estimate {finding.estimate:.3g}"
     if (finding.estimate > null) == (lower > null):
