@@ -400,7 +400,8 @@ def _events(panel: Axes, check: PriorCheck) -> None:
     means, row = check.predictive.scores.mean(axis=1), check.rows[0]
     binary = row.level == ALL_ALIKE
     right = 1.0 if binary else float(np.quantile(means, 0.99))
-    panel.hist(np.minimum(means, right), BINS // 2, (0.0, right), color=SIMULATED, alpha=0.6)
+    counts, edges = np.histogram(np.minimum(means, right), BINS // 2, (0.0, right))
+    panel.stairs(counts, edges, fill=True, color=SIMULATED, alpha=0.6)
     panel.set_title(f"{100 * row.share_large:.1f}% {row.level}", fontsize=9)
     told = "share with the event" if binary else "mean number of events"
     panel.set_xlabel(f"{told} in a simulated trial", fontsize=8.5)

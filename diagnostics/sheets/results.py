@@ -132,7 +132,7 @@ def numbers_needed(fit: Fit, table: pd.DataFrame, *, interval: float) -> list[Sh
         Probability of the table's intervals.
     """
     share, found = words.level_of(interval), []
-    for outcome, own in ratios.numbers_needed(fit, table).groupby("outcome", sort=False):
+    for outcome, own in ratios.numbers_needed(fit.study, table).groupby("outcome", sort=False):
         rows: list[Row] = [
             {
                 "Contrast": words.level(fit.study, row["contrast"]),

@@ -19,21 +19,19 @@ doi:10.1136/bmj.317.7168.1309).
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from alliance.data_prep.levels import AVERAGE, contrast_names, slope_names
+from alliance.data_prep.study.description import Study
 from alliance.inference.posterior import Posterior
 from alliance.inference.scores.questions import arm_slopes, link_scale
 from alliance.models.design.design import Design
 from alliance.models.design.encoding import arm_pairs, sum_to_zero_basis
 from alliance.models.priors import Priors
-
-if TYPE_CHECKING:
-    from alliance.inference.runs.fit import Fit
 
 Array = NDArray[np.float64]
 
@@ -208,12 +206,12 @@ NUMBER_COLUMNS = (
 )
 
 
-def numbers_needed(fit: Fit, table: pd.DataFrame) -> pd.DataFrame:
+def numbers_needed(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     """Numbers needed to treat of every contrast of arms of the binary outcomes.
 
     Parameters
     ----------
-    fit : Fit
+    study : Study
     table : pandas.DataFrame
         As from `Fit.summary`.
 
@@ -229,7 +227,7 @@ def numbers_needed(fit: Fit, table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for row in table[table["quantity"] == "risk_difference"].to_dict("records"):
         name = str(row["outcome"])
-        turn = 1.0 if fit.study.outcomes[name].better == "higher" else -1.0
+        turn = 1.0 if study.outcomes[name].better == "higher" else -1.0
         mean = turn * row["mean"]
         lower, upper = sorted([turn * row["lower"], turn * row["upper"]])
         numbers = [1 / each if each else math.inf for each in (mean, upper, lower)]

@@ -179,7 +179,8 @@ class Design:
         scale = self.scale
         if self.family.name not in OWN_FAMILIES:
             return self.scaling.outcome
-        middle, nothing = np.array([[scale.link_location]]), {}
+        middle = np.array([[scale.link_location]])
+        nothing: dict[str, Array] = {}
         mean = self.family.expected(middle, nothing, scale)
         slope = scale.link_unit * self.family.slope(middle, nothing, scale)
         return scale.offset + scale.unit * float(mean[0, 0]), scale.unit * float(slope[0, 0])
