@@ -68,6 +68,8 @@ class Part:
         What the study says of a covariate; None where it is read off the cells.
     positive : bool
         Whether numbers must be above zero.
+    reference : str, optional
+        Level, or its label, that a category's others are compared with.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Part:
     whole: tuple[str, str] | None = None
     declared: CovariateKind | None = None
     positive: bool = False
+    reference: str | None = None
 
 
 def study_parts(study: Study) -> tuple[Part, ...]:
@@ -98,8 +101,9 @@ def study_parts(study: Study) -> tuple[Part, ...]:
         parts.append(Part(item_column(item), item, "number", limits, setting, whole))
     for covariate in study.covariates:
         declared = study.covariate_kinds.get(covariate)
-        part = Part(covariate_column(covariate), covariate, "covariate", declared=declared)
-        parts.append(part)
+        reference = study.reference.get(covariate)
+        part = covariate_column(covariate)
+        parts.append(Part(part, covariate, "covariate", declared=declared, reference=reference))
     for name, outcome in study.outcomes.items():
         setting = f"`range` in [outcomes.{name}]"
         if outcome.baseline is not None:

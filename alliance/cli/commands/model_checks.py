@@ -67,7 +67,7 @@ def ppc(
         screen.save(FIGURES[plot](fit, checks), figure)
     if table_format != "table":
         tables = [check.table for check in checks]
-        screen.frame(tables, table_format, simulated=fit.study.simulated)
+        screen.frame(tables, table_format, study=fit.study)
         return
     from alliance.diagnostics.sheets import checks as sheets
 
@@ -112,7 +112,7 @@ def prior(
         screen.save(prior_figure(checks), figure)
     if table_format != "table":
         tables = [check.table for check in checks]
-        screen.frame(tables, table_format, simulated=described.simulated)
+        screen.frame(tables, table_format, study=described)
         return
     from alliance.diagnostics.sheets import checks as sheets
 
@@ -195,7 +195,7 @@ def loo(
         _print_units(first, answers, table_format)
     elif table_format != "table":
         tables = [answer.table for answer in answers]
-        screen.frame(tables, table_format, simulated=first.study.simulated)
+        screen.frame(tables, table_format, study=first.study)
     elif len(fits) > 1:
         for answer in answers:
             sheet = sheets.loo_comparison(first, answer)
@@ -227,7 +227,7 @@ def _patients(
         return
     if table_format != "table":
         tables = [loo_table(*each) for each in zip(checks, explained, strict=True)]
-        screen.frame(tables, table_format, simulated=fit.study.simulated)
+        screen.frame(tables, table_format, study=fit.study)
         return
     from alliance.diagnostics.sheets import checks as sheets
 
@@ -242,7 +242,7 @@ def _print_units(fit: Fit, answers: Sequence[LeaveOneOut], table_format: TableFo
     """Print one row for each patient or therapist left out."""
     if table_format != "table":
         tables = [answer.unit_table for answer in answers]
-        screen.frame(tables, table_format, simulated=fit.study.simulated)
+        screen.frame(tables, table_format, study=fit.study)
         return
     from alliance.diagnostics.sheets import checks as sheets
 
@@ -304,7 +304,7 @@ def _priors(
         screen.save(power_scaling_figure(fit, answers), figure)
     if table_format != "table":
         tables = [answer.kind_table if each else answer.table for answer in answers]
-        screen.frame(tables, table_format, simulated=fit.study.simulated)
+        screen.frame(tables, table_format, study=fit.study)
         return
     from alliance.diagnostics.sheets import sensitivity as sheets
 
@@ -331,9 +331,7 @@ def _refits(
     if figure is not None:
         screen.save(prior_refits_figure(fit, answers), figure)
     if table_format != "table":
-        screen.frame(
-            [answer.table for answer in answers], table_format, simulated=fit.study.simulated
-        )
+        screen.frame([answer.table for answer in answers], table_format, study=fit.study)
         return
     from alliance.diagnostics.sheets import sensitivity as sheets
 
@@ -369,7 +367,7 @@ def _influence(
         screen.save(influence_figure(fit, answers), figure)
     if table_format != "table":
         tables = [each.full_table if all_units else each.table for own in answers for each in own]
-        screen.frame(tables, table_format, simulated=fit.study.simulated)
+        screen.frame(tables, table_format, study=fit.study)
         return
     from alliance.diagnostics.sheets import sensitivity as sheets
 
@@ -392,7 +390,7 @@ def _unseen(
             answer.table.merge(answer.tipping_table[["outcome", *_TIPPING]], on="outcome")
             for answer in answers
         ]
-        screen.frame(tables, table_format, simulated=fit.study.simulated)
+        screen.frame(tables, table_format, study=fit.study)
         return
     from alliance.diagnostics.sheets import sensitivity as sheets
 
@@ -435,6 +433,21 @@ def reproduce(
     seed: Annotated[
         int | None, typer.Option(min=0, max=LARGEST_SEED, help="Another seed than the run's.")
     ] = None,
+    within: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Also fine if no quantity is further apart than this many Monte Carlo errors: "
+            "4 for another machine or other versions.",
+        ),
+    ] = None,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="Not fine, whatever the draws, if study, data or files of the run were changed.",
+        ),
+    ] = False,
     cores: CoresOption = None,
     table_format: FormatOption = "table",
 ) -> None:
@@ -463,17 +476,27 @@ def reproduce(
 
         screen.show(fit.study, [reproduction(fit, found)], [])
     else:
-        screen.frame(found.quantities, table_format, simulated=fit.study.simulated)
-    _conclude(found)
+        screen.frame(found.quantities, table_format, study=fit.study)
+    _conclude(found, within, strict=strict)
 
 
-def _conclude(found: Reproduction) -> None:
+def _conclude(found: Reproduction, limit: float | None, *, strict: bool) -> None:
     from alliance.inference.runs.reproduction import MONTE_CARLO_LIMIT
 
     for reason in found.reasons:
         screen.note(reason)
+    close = limit is not None and found.within(limit)
+    if strict and found.changed and (found.reproduced or close):
+        screen.error("Not reproduced, strictly: the notes above say what was changed.")
+        raise typer.Exit(FAILED)
     if found.reproduced:
         screen.say("Reproduced: every draw of every parameter is identical.")
+        return
+    if close:
+        screen.say(
+            f"Reproduced within {limit:g} Monte Carlo errors: the draws differ, and no quantity is "
+            "further apart."
+        )
         return
     why = "See the notes above." if found.reasons else "Nothing that the run records differs."
     within = (
