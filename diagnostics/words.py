@@ -326,7 +326,7 @@ def points(outcome: Outcome) -> str:
     if outcome.family == BINARY:
         return "chance of the event"
     if outcome.family == COUNT:
-        return f"events for one unit of {outcome.exposure}" if outcome.exposure else "events"
+        return f"events per unit of {outcome.exposure}" if outcome.exposure else "events"
     return "points"
 
 
