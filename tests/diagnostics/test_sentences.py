@@ -145,9 +145,6 @@ def test_plain_words_call_nothing_certain_that_is_not(made_fit: Fit) -> None:
             {"family": "count", "range": [0, 9], "exposure": "months"},
             (1.0, "events per unit of months"),
         ),
-            {"family": "count", "range": [0, 9], "exposure": "months"},
-            (1.0, "events per unit of months"),
-        ),
         ({"range": [0, 9]}, (1.0, "points")),
     ],
 )
