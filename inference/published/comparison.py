@@ -100,6 +100,11 @@ class Finding(BaseModel):
 
     @model_validator(mode="after")
     def _numbers_agree(self) -> Self:
+        if self.quantity in RATIOS and any(
+            number is not None and number <= 0
+            for number in (self.estimate, self.lower, self.upper, *(self.rope or ()))
+        ):
+            raise ValueError(f"{self.quantity} is a ratio, which is above zero")
         if (self.lower is None) != (self.upper is None):
             raise ValueError("lower and upper go together")
         if self.lower is not None and self.estimate is None:
@@ -113,11 +118,6 @@ class Finding(BaseModel):
             and not self.lower <= self.estimate <= self.upper
         ):
             raise ValueError("the estimate must lie between lower and upper")
-        if self.quantity in RATIOS and any(
-            number is not None and number <= 0
-            for number in (self.estimate, self.lower, self.upper, *(self.rope or ()))
-        ):
-            raise ValueError(f"{self.quantity} is a ratio, which is above zero")
         if self.rope is not None and not self.rope[0] < self.rope[1]:
             raise ValueError("rope must be [low, high] with low below high")
         if self.rope is not None and not self.takes_rope:
