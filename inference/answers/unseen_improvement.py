@@ -458,9 +458,9 @@ def unseen_improvement(posterior: Posterior) -> UnseenImprovement:
     Raises
     ------
     InputError
-        If the run has no such outcome, it is a count, too few patients have a rating for a regression, the
-        ratings' noise is all that baseline, arm and covariates leave of them, or the residual
-        variance of a Student-t outcome is infinite in most draws.
+        If the run has no such outcome, it is a count, too few patients have a rating for a
+        regression, the ratings' noise is all that baseline, arm and covariates leave of them, or
+        the residual variance of a Student-t outcome is infinite in most draws.
     """
     if posterior.rowless:
         raise refuse_rows()
