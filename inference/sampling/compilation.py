@@ -78,7 +78,7 @@ _one_start = Lock()  # PyTensor's shared values are those of the process
 
 
 @dataclass(frozen=True)
-class CompiledModel(nutpie_pymc.CompiledPyMCModel):  # type: ignore[misc]  # untyped
+class CompiledModel(nutpie_pymc.CompiledPyMCModel):
     """nutpie's compiled model, whose chains start where the data that it is given have them.
 
     nutpie changes the data of the density and not those of the starting points, which hang on the
