@@ -26,12 +26,13 @@ from rich.table import Table
 from rich.text import Text
 
 from alliance.cli.files import asked
-from alliance.data_prep.errors import UNSEEN, DataError, visible
+from alliance.data_prep.errors import UNSEEN, DataError, nearest, visible
 from alliance.data_prep.files import csv_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from alliance.data_prep.initial.guesses import Question
     from alliance.data_prep.study.description import Study
     from alliance.diagnostics.sheet import Sheet
     from alliance.diagnostics.verdicts import CheckResult
@@ -172,6 +173,36 @@ def note(text: str) -> None:
 def error(text: str) -> None:
     """Tell what is wrong."""
     _err().print(f"[bold red]Error:[/bold red] {escape(text.strip())}")
+
+
+def ask(question: Question) -> str:
+    """Ask on the terminal until the answer is one of those that may be given.
+
+    Parameters
+    ----------
+    question : Question
+
+    Returns
+    -------
+    str
+        Empty for none.
+    """
+    _err().print(escape(question.text))
+    shown = [choice for choice in question.choices if choice]
+    if shown:
+        several = "; several with commas between" if question.several else ""
+        none = "; - for none" if question.several or "" in question.choices else ""
+        _err().print(f"  [dim]{escape(', '.join(shown))}{several}{none}[/dim]")
+    while True:
+        answer = typer.prompt("  ", default=question.default or "-", err=True).strip()
+        if answer == "-":
+            answer = ""
+        parts = [part.strip() for part in answer.split(",")] if question.several else [answer]
+        wrong = [part for part in parts if part and question.choices and part not in shown]
+        if not wrong and (answer or question.several or "" in question.choices):
+            return answer
+        told = nearest(wrong[0], shown) if wrong else "Give one of them."
+        _err().print(f"  {escape(told)}")
 
 
 def problems(found: DataError) -> None:

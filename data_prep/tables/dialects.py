@@ -116,13 +116,14 @@ def with_decimal_points(cells: pd.DataFrame) -> tuple[pd.DataFrame, bool]:
         for column in texts
     ]
     commas = [column for column, own in zip(texts, with_comma, strict=True) if own]
-    points = any(column.str.fullmatch(r"[+-]?\d*\.\d+").any() for column in texts)
+    with_point = any(column.str.fullmatch(r"[+-]?\d*\.\d+").any() for column in texts)
     values = pd.concat(commas) if commas else pd.Series(dtype="str")
     values = values[values.str.contains(",")]
-    if not len(values) or points or values.str.fullmatch(_LIKE_THOUSANDS).all():
+    if not len(values) or with_point or values.str.fullmatch(_LIKE_THOUSANDS).all():
         return cells, False
     changed = cells.copy()
     for place, own in enumerate(with_comma):
         if own:
-            changed.isetitem(place, cells.iloc[:, place].str.replace(",", ".", regex=False))
+            points = cells.iloc[:, place].str.replace(",", ".", regex=False)
+            changed.isetitem(place, points.array)
     return changed, True

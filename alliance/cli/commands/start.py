@@ -1,7 +1,8 @@
-"""A study, its data, and a fit: `demo`, `simulate`, `check`, `fit`."""
+"""A study, its data, and a fit: `demo`, `init`, `simulate`, `check`, `fit`."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -91,6 +92,71 @@ def demo(
     write_report(judged, findings, run / REPORT)
     screen.say(f"The run is in {run}: try `alliance compare {typed(run)} --format csv`.")
     leave_by_gate(judged.reports)
+
+
+def init(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA", help="The trial's table; of a workbook a sheet: trial.xlsx#Sheet2."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Where the study file goes.")] = Path("study.toml"),
+    *,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Ask nothing, and take what is guessed.")
+    ] = False,
+    arm: Annotated[str | None, typer.Option(help="Column of the arms.")] = None,
+    therapist: Annotated[str | None, typer.Option(help="Column of the therapists.")] = None,
+    patient: Annotated[str | None, typer.Option(help="Column of the patients' ids.")] = None,
+    moderator: Annotated[
+        str | None, typer.Option(help="Column of the alliance, or of what takes its place.")
+    ] = None,
+    published: Annotated[
+        bool, typer.Option("--published", help="Write a published.toml to be filled in, too.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
+) -> None:
+    """Write a first study file from a data file: what its columns seem to be, with the reasons.
+
+    Names, labels and values tell what columns are; what they cannot tell is asked on a terminal,
+    and guessed with --yes. The study file holds no patient's data. A .gitignore beside it keeps the
+    data file out of repositories. Then the study is checked, as `alliance check` does.
+    """
+    from alliance.data_prep.initial.beginning import begin
+
+    given = {
+        part: name
+        for part, name in (
+            ("arm", arm), ("therapist", therapist), ("patient", patient), ("moderator", moderator),
+        )
+        if name is not None
+    }  # fmt: skip
+    asking = not yes and sys.stdin.isatty()
+    if not yes and not asking:
+        screen.note("There is no terminal to ask on: what is guessed is taken, as with --yes.")
+    begun = begin(
+        data,
+        out,
+        given,
+        ask=screen.ask if asking else None,
+        published=published,
+        overwrite=overwrite,
+    )
+    for sentence in begun.notes:
+        screen.note(sentence)
+    for path in begun.written:
+        screen.say(f"Written: {path}")
+    for sentence in begun.undecided:
+        screen.note(f"Not decided: {sentence}")
+    screen.say("Every guess stands in the study file with its reason: read it, then go on.")
+    command = f"`alliance check {typed(out)} {typed(begun.data)}`"
+    if begun.undecided:
+        screen.say(f"Decide what is not decided; then: {command}.")
+        raise typer.Exit(2)
+    screen.say(f"Checking it, as {command} does.")
+    check(str(out), begun.data, settings={}, table_format="table")
+    screen.say(f"Next: `alliance fit {typed(out)} {typed(begun.data)} --out run`.")
 
 
 def simulate(

@@ -1,0 +1,695 @@
+"""Which column plays which part in a study: guessed, each guess with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from alliance.data_prep.errors import InputError, nearest
+from alliance.data_prep.initial import names
+from alliance.data_prep.initial.columns import Column
+from alliance.data_prep.initial.names import Timed, baseline_alone, rank, timed, words
+from alliance.data_prep.initial.scales import FEW_STEPS, Guess, is_number, range_of
+from alliance.data_prep.study.rules import OUTCOME_NAME, RESERVED_NAMES
+from alliance.data_prep.trial.items import against_the_rest
+
+MOST_ARMS = 8
+FEWEST_CLUSTERS, FEWEST_THERAPISTS = 5, 2
+MOST_FOLLOWUPS = 2  # of one measure; of more the last one
+FEWEST_ITEMS = 4
+MOST_COVARIATE_LEVELS = 6  # more cost more coefficients than a first draft should take
+SURE_MARKS = ("before", "alone", "after", "later", "unit")
+NOT_LIKE_ALLIANCE = ("goal", "task", "bond", "subscale")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Something to be decided.
+
+    Attributes
+    ----------
+    text : str
+    default : str
+        What is taken where nobody is asked.
+    choices : tuple of str
+        What may be answered; empty where any text may.
+    several : bool
+        Whether several of the choices may be given, with commas between.
+    """
+
+    text: str
+    default: str
+    choices: tuple[str, ...] = ()
+    several: bool = False
+
+
+type Ask = Callable[[Question], str]
+
+
+def decide_alone(question: Question) -> str:
+    """Answer a question by its default."""
+    return question.default
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeGuess:
+    """An outcome as it is guessed; `better` and `range` with their reasons."""
+
+    name: str
+    label: str
+    followup: Guess[str]
+    baseline: Guess[str] | None
+    range: Guess[tuple[float, float]]
+    better: Guess[str]
+    two_values: bool
+    others: tuple[str, ...] = ()
+
+
+@dataclass
+class Draft:
+    """What a study file will say."""
+
+    source: str
+    title: str
+    patient: Guess[str] | None = None
+    therapist: Guess[str] | None = None
+    arm: Guess[str] | None = None
+    arms: dict[str, str] = field(default_factory=dict)
+    arms_why: str = ""
+    moderator: Guess[str] | None = None
+    moderator_label: str = ""
+    items: tuple[str, ...] = ()
+    reverse: Guess[tuple[str, ...]] = field(default_factory=lambda: Guess((), ""))
+    item_range: tuple[float, float] = (0, 0)
+    moderator_range: Guess[tuple[float, float]] = field(default_factory=lambda: Guess((0, 1), ""))
+    moderator_is_baseline: bool = False
+    covariates: dict[str, str] = field(default_factory=dict)
+    categorical: list[str] = field(default_factory=list)
+    continuous: list[str] = field(default_factory=list)
+    outcomes: list[OutcomeGuess] = field(default_factory=list)
+    missing: dict[str, Guess[tuple[str, ...]]] = field(default_factory=dict)
+    without_therapist: tuple[str, ...] = ()
+    moderator_arms: tuple[str, ...] = ()
+    unused: list[str] = field(default_factory=list)
+    undecided: list[str] = field(default_factory=list)
+
+
+def draft_study(
+    columns: Sequence[Column], source: str, given: dict[str, str], ask: Ask = decide_alone
+) -> Draft:
+    """Guess a study from the columns of its table.
+
+    Parameters
+    ----------
+    columns : sequence of Column
+    source : str
+        Name of the file.
+    given : dict of str to str
+        Columns by part, where the user names them: ``patient``, ``therapist``, ``arm``,
+        ``moderator``.
+    ask : callable
+        Gives the answer to a question.
+
+    Returns
+    -------
+    Draft
+        What it could not decide is in `Draft.undecided`.
+
+    Raises
+    ------
+    InputError
+        If a column that is given is not there.
+    """
+    there = {column.name: column for column in columns}
+    for part, name in given.items():
+        if name not in there:
+            raise InputError(
+                f"The {part} column {name!r} is not in {source}.", nearest(name, there)
+            )
+    return _Drafting(there, Draft(source, f"Trial of {source}"), given, ask).draft()
+
+
+class _Drafting:
+    """One pass over the columns; each step takes columns away from the later ones."""
+
+    def __init__(
+        self, columns: dict[str, Column], draft: Draft, given: dict[str, str], ask: Ask
+    ) -> None:
+        self.columns = columns
+        self.left = {name: column for name, column in columns.items() if column.filled}
+        self.made = draft
+        self.given = given
+        self.ask = ask
+
+    def draft(self) -> Draft:
+        self._patient()
+        self._arm()
+        self._therapist()
+        self._alliance()
+        for name in [name for name, each in self.left.items() if len(each.levels) < 2]:
+            del self.left[name]  # says nothing
+        groups = self._groups()
+        if self.made.moderator is None and not self.made.items:
+            self._moderator_of_baselines(groups)
+        self._outcomes(groups)
+        self._covariates()
+        self._designs()
+        self._missing()
+        self.made.unused = list(self.left)
+        return self.made
+
+    def _take(self, part: str, name: str) -> None:
+        self.left.pop(name, None)
+
+    def _ranked(self, vocabulary: tuple[str, ...], fits: Callable[[Column], bool]) -> list[str]:
+        """Columns with a word of a vocabulary in the name, or else in their title; surest first."""
+        found = []
+        for place, (name, column) in enumerate(self.left.items()):
+            own = rank(name, vocabulary)
+            titled = rank(column.title, vocabulary) if own is None and column.title else None
+            order = own if own is not None else None if titled is None else titled + 100
+            if order is not None and fits(column):
+                found.append((order, place, name))
+        return [name for *_, name in sorted(found)]
+
+    def _choose(self, part: str, what: str, found: list[str], others: Iterable[str]) -> str | None:
+        """The column that is given, or the surest one, or what the user answers; "" is none."""
+        if part in self.given:
+            return self.given[part]
+        default = found[0] if found else ""
+        choices = tuple(dict.fromkeys([*found, *others]))
+        if not choices:
+            return None
+        text = f"Which column holds {what}?"
+        answer = self.ask(Question(text, default, ("", *choices)))
+        return answer or None
+
+    def _why(self, part: str, name: str, told: str) -> str:
+        if part in self.given:
+            return "as given"
+        column = self.columns[name]
+        by_title = column.title and rank(name, VOCABULARIES[part]) is None
+        return f"by its {'label' if by_title else 'name'}; {told}" if told else "by its name"
+
+    def _patient(self) -> None:
+        def fits(column: Column) -> bool:
+            return column.unique
+
+        found = self._ranked(names.PATIENT, fits)
+        others = [n for n, c in self.left.items() if c.unique and not (c.numeric and not c.whole)]
+        if not found:
+            first = others[:1]
+            found = first if first and first[0] == next(iter(self.left), None) else []
+        name = self._choose("patient", "the patients' ids", found, others)
+        if name is not None:
+            column = self.columns[name]
+            told = "every row has its own" if column.unique else "not every row has its own"
+            self.made.patient = Guess(name, self._why("patient", name, told))
+            self._take("patient", name)
+
+    def _arm(self) -> None:
+        def fits(column: Column) -> bool:
+            return 2 <= len(column.levels) <= MOST_ARMS
+
+        found = self._ranked(names.ARM, fits)
+        if not found:
+            found = [name for name, each in self.left.items() if fits(each) and _like_arms(each)]
+        others = [name for name, each in self.left.items() if fits(each)]
+        name = self._choose("arm", "the arms", found, others)
+        if name is None:
+            listed = ", ".join(others) or "none has two to eight values"
+            self.made.undecided.append(
+                f"No column is named for the arms, or holds names of treatments. Name it: "
+                f"`alliance init ... --arm COLUMN` (with few values: {listed})."
+            )
+            return
+        column = self.columns[name]
+        told = f"{len(column.levels)} values"
+        why = self._why("arm", name, told)
+        if "arm" not in self.given and rank(name, names.ARM) is None and not column.title:
+            why = "its values are names of treatments"
+        self.made.arm = Guess(name, why)
+        self._take("arm", name)
+        codes = sorted(column.levels, key=lambda code: not _is_control(code, column))
+        first = codes[0]
+        control = _is_control(first, column)
+        self.made.arms_why = (
+            "the comparator first, so that contrasts are treatment minus comparator"
+            if control
+            else "order of display; contrasts are a later arm minus an earlier one"
+        )
+        labels = [column.labels.get(code) or code for code in codes]
+        if len(set(labels)) < len(labels):
+            labels = codes
+        self.made.arms = dict(zip(codes, labels, strict=True))
+
+    def _therapist(self) -> None:
+        rows = len(next(iter(self.columns.values())).codes)
+
+        def fits(column: Column) -> bool:
+            return FEWEST_THERAPISTS <= len(column.levels) <= column.filled / 2
+
+        found = self._ranked(names.THERAPIST, fits)
+        named = bool(found)
+        if not found:
+            found = [
+                name
+                for name in self._ranked(names.CLUSTER, fits)
+                if len(self.columns[name].levels) >= FEWEST_CLUSTERS
+            ]
+            # The smaller units first: classes are within schools.
+            found.sort(key=lambda name: -len(self.columns[name].levels))
+        others = [
+            name
+            for name, each in self.left.items()
+            if fits(each) and (each.whole or not each.numeric) and len(each.levels) > 2
+        ]
+        name = self._choose("therapist", "the therapists", found, others)
+        if name is None:
+            return
+        column = self.columns[name]
+        told = f"{len(column.levels)} of them for {column.filled} of {rows} patients"
+        why = self._why("therapist", name, told)
+        if not named and "therapist" not in self.given:
+            why = f"no column is named for therapists; patients come in {len(column.levels)} groups"
+        if column.asked:
+            why += f"; {', '.join(column.asked)} counts as one too, if it is not declared missing"
+        self.made.therapist = Guess(name, why)
+        self._take("therapist", name)
+
+    def _alliance(self) -> None:
+        if "moderator" in self.given:
+            name = self.given["moderator"]
+            self._set_moderator(name, "as given")
+            return
+
+        def fits(column: Column) -> bool:
+            return column.numeric and len(column.levels) > 2
+
+        found = self._ranked(names.ALLIANCE, fits)
+        items = _items_among([self.columns[name] for name in found])
+        totals = [name for name in found if name not in {each.name for each in items}]
+        totals.sort(key=lambda name: _total_order(name, self.columns[name]))
+        if totals:
+            chosen = self._choose("moderator", "the alliance (its total)", totals[:1], totals[1:])
+            if chosen is not None:
+                self._set_moderator(chosen, self._why("moderator", chosen, ""))
+        elif len(items) >= FEWEST_ITEMS:
+            self._score_items(items)
+        for name in [*totals, *(each.name for each in items)]:
+            self._take("moderator", name)  # of the same questionnaire: no outcome, no covariate
+
+    def _set_moderator(self, name: str, why: str) -> None:
+        column = self.columns[name]
+        self.made.moderator = Guess(name, why)
+        self.made.moderator_label = column.title or name
+        self.made.moderator_range = range_of([column], name)
+        self._take("moderator", name)
+
+    def _score_items(self, items: Sequence[Column]) -> None:
+        self.made.items = tuple(each.name for each in items)
+        low = min(float(each.finite.min()) for each in items)
+        high = max(float(each.finite.max()) for each in items)
+        coded = [float(code) for each in items for code in each.labels if is_number(code)]
+        low, high = min([low, *coded]), max([high, *coded])
+        self.made.item_range = (low, high)
+        answers = np.array([each.values for each in items])
+        complete = answers[:, np.isfinite(answers).all(axis=0)]
+        centred = complete - complete.mean(axis=1, keepdims=True)
+        against = list(against_the_rest(centred @ centred.T, complete.shape[1]))
+        turned = [items[k].name for k in against]
+        why = "they run against the rest" if turned else "no item runs against the rest"
+        answer = self.ask(
+            Question(
+                "Which items are scored the other way round (their high end means a low total)?",
+                ", ".join(turned),
+                self.made.items,
+                several=True,
+            )
+        )
+        reverse = tuple(part.strip() for part in answer.split(",") if part.strip())
+        self.made.reverse = Guess(reverse, why if list(reverse) == turned else "as answered")
+        self.made.moderator_label = _common_start(self.made.items) or "Alliance"
+        count = len(items)
+        self.made.moderator_range = Guess(
+            (count * low, count * high), f"{count} items of {low:g} to {high:g}"
+        )
+
+    def _groups(self) -> dict[str, dict[str, Timed]]:
+        """Columns of scores by what they measure, each with its time."""
+        found: dict[str, dict[str, Timed]] = {}
+        for name, column in self.left.items():
+            if not column.numeric or (
+                rank(name, names.COVARIATE) is not None and not _scored(name)
+            ):
+                continue
+            mark = timed(name)
+            found.setdefault(mark.stem, {})[name] = mark
+        groups = {}
+        for stem, group in found.items():
+            marked = [mark for mark in group.values() if mark.kind]
+            if len(_items_among([self.columns[name] for name in group])) >= FEWEST_ITEMS:
+                for name in group:
+                    self.left.pop(name)
+                continue
+            numbered = all(mark.kind == "number" for mark in marked)  # phq9, sf36, site2
+            alone = len(group) == 1 and (not marked or numbered)
+            if _scored(next(iter(group))) if alone else bool(marked):
+                groups[stem] = group
+        return self._with_lone_baselines(self._with_longer_names(groups))
+
+    def _with_longer_names(
+        self, groups: dict[str, dict[str, Timed]]
+    ) -> dict[str, dict[str, Timed]]:
+        """A baseline whose follow-up goes on otherwise: thkspre and thksord."""
+        for stem, group in groups.items():
+            if len(stem) < 3 or not all(mark.first for mark in group.values()):
+                continue
+            for name, column in self.left.items():
+                goes_on = name.lower().startswith(stem) and name not in group
+                if goes_on and column.numeric and len(column.levels) > 2 and name not in groups:
+                    group[name] = Timed(stem, names.AFTER, name[len(stem) :], "after")
+        return groups
+
+    def _with_lone_baselines(
+        self, groups: dict[str, dict[str, Timed]]
+    ) -> dict[str, dict[str, Timed]]:
+        """A column that is called baseline alone belongs to the follow-up it goes with best."""
+        for name, column in list(self.left.items()):
+            if not baseline_alone(name) or not column.numeric:
+                continue
+            lacking = [
+                stem for stem, group in groups.items() if name not in group and not _before(group)
+            ]
+            together = {stem: self._correlation(column, groups[stem]) for stem in lacking}
+            if together and (best := max(together, key=lambda stem: together[stem])):
+                groups.pop("", None)
+                groups[best][name] = Timed(best, names.BEFORE, name, "alone")
+        return groups
+
+    def _correlation(self, column: Column, group: dict[str, Timed]) -> float:
+        found = [0.0]
+        for name in group:
+            other = self.columns[name].values
+            both = np.isfinite(column.values) & np.isfinite(other)
+            if both.sum() > 2 and np.ptp(other[both]) > 0 and np.ptp(column.values[both]) > 0:
+                found.append(float(np.corrcoef(column.values[both], other[both])[0, 1]))
+        return max(found)
+
+    def _moderator_of_baselines(self, groups: dict[str, dict[str, Timed]]) -> None:
+        """Without an alliance the first outcome's baseline stands in its place, as in ANCOVA."""
+        for group in _surest(groups).values():
+            before = _before(group)
+            after = [name for name, mark in group.items() if not mark.first]
+            if not before or not after or len(self.columns[before[0]].levels) <= 2:
+                continue
+            why = (
+                "no column is named for the alliance: the baseline score stands in its place; "
+                "leave out this table for a trial without one"
+            )
+            choices = tuple(n for n, c in self.left.items() if c.numeric and len(c.levels) > 2)
+            question = Question(
+                "No column is named for the alliance. Which measure may change the treatment's "
+                "effect?",
+                before[0],
+                ("", *choices),
+            )
+            if not (name := self.ask(question)):
+                return
+            self._set_moderator(name, why if name == before[0] else "as answered")
+            self.made.moderator_is_baseline = name == before[0]
+            if name == before[0]:
+                self.made.moderator_range = range_of([self.columns[n] for n in group], name)
+            return
+
+    def _outcomes(self, groups: dict[str, dict[str, Timed]]) -> None:
+        for stem, group in _surest(groups).items():
+            before = _before(group)
+            after = sorted(
+                (name for name, mark in group.items() if not mark.first),
+                key=lambda name: _in_time(group[name]),
+            )
+            if not after and len(before) == 1 and not group[before[0]].kind:
+                before, after = [], before
+            if not after:
+                continue
+            if len(after) > MOST_FOLLOWUPS:
+                kept = after[-1:]
+                others = tuple(name for name in after if name not in kept)
+            else:
+                kept, others = after, ()
+            baseline = None
+            if before and before[0] in self.left and before[0] not in kept:
+                why = "measured before treatment, by its name"
+                if group[before[0]].kind == "alone":
+                    why = "named as a baseline, and goes with this outcome best"
+                baseline = Guess(before[0], why)
+            for name in kept:
+                self._outcome(stem, name, group, baseline, others)
+            for name in group:
+                self._take("outcome", name)
+        if not self.made.outcomes:
+            numbers = [n for n, c in self.left.items() if c.numeric and len(c.levels) > 2]
+            self.made.undecided.append(
+                "No column is named for an outcome, with a time such as _pre, _post, _8w or _t2. "
+                f"Add a table [outcomes.NAME] (columns of numbers: {', '.join(numbers) or 'none'})."
+            )
+
+    def _outcome(
+        self,
+        stem: str,
+        name: str,
+        group: dict[str, Timed],
+        baseline: Guess[str] | None,
+        others: tuple[str, ...],
+    ) -> None:
+        column = self.columns[name]
+        same = [self.columns[each] for each in group if group[each].kind != "alone"]
+        if baseline is not None and baseline.value not in {each.name for each in same}:
+            same = [*same, self.columns[baseline.value]]
+        better = self._better(stem, column, self.columns[baseline.value] if baseline else None)
+        mark = group[name].mark
+        self.made.outcomes.append(
+            OutcomeGuess(
+                name=_outcome_name(stem or "score", mark, [o.name for o in self.made.outcomes]),
+                label=column.title or (f"{_measured(name, stem)} ({mark})" if mark else name),
+                followup=Guess(name, "by its name" if mark else "the name of a score"),
+                baseline=baseline,
+                range=range_of(same, stem),
+                better=better,
+                two_values=len(column.levels) == 2,
+                others=others,
+            )
+        )
+
+    def _better(self, stem: str, column: Column, baseline: Column | None) -> Guess[str]:
+        told = f"{stem} {column.title}"
+        for direction, vocabulary in (("lower", names.LOWER), ("higher", names.HIGHER)):
+            if rank(told, vocabulary) is not None:
+                return self._asked_better(column, direction, "by its name")
+        if baseline is None and self.made.moderator_is_baseline and self.made.moderator:
+            baseline = self.columns[self.made.moderator.value]
+        if baseline is not None and len(baseline.finite):
+            change = float(np.nanmean(column.values) - np.nanmean(baseline.values))
+            verb = "fall" if change < 0 else "rise"
+            why = f"NOT KNOWN: scores {verb} after treatment on average; turn it round if wrong"
+            return self._asked_better(column, "lower" if change < 0 else "higher", why)
+        return self._asked_better(column, "higher", "NOT KNOWN: turn it round if wrong")
+
+    def _asked_better(self, column: Column, default: str, why: str) -> Guess[str]:
+        question = Question(
+            f"Which score of {column.name!r} is better?", default, ("higher", "lower")
+        )
+        answer = self.ask(question)
+        return Guess(answer, why if answer == default else "as answered")
+
+    def _covariates(self) -> None:
+        for name in self._ranked(names.COVARIATE, lambda column: True):
+            column = self.columns[name]
+            mark = timed(name)
+            if (mark.kind and not mark.first and mark.kind != "number") or _scored(name):
+                continue
+            by_name = rank(name, names.COVARIATE) is not None
+            why = f"by its {'name' if by_name else 'label'}"
+            category = column.labelled or not column.numeric
+            if category and len(column.levels) > MOST_COVARIATE_LEVELS:
+                continue
+            if (
+                column.numeric
+                and not category
+                and 3 <= len(column.levels) <= MOST_ARMS
+                and (column.whole)
+            ):
+                default = "categories"
+                answer = self.ask(
+                    Question(
+                        f"Are the values of {name!r} ({', '.join(column.levels)}) categories, or "
+                        "numbers?",
+                        default,
+                        ("categories", "numbers"),
+                    )
+                )
+                category = answer == "categories"
+                why += f"; {len(column.levels)} whole numbers, taken as codes" if category else ""
+            elif column.labelled:
+                why += "; the file labels its values"
+            if category and len(column.levels) > MOST_COVARIATE_LEVELS:
+                continue
+            if category or len(column.levels) == 2:
+                self.made.categorical.append(name)
+            else:
+                self.made.continuous.append(name)
+            self.made.covariates[name] = why
+            self._take("covariate", name)
+
+    def _designs(self) -> None:
+        """Arms whose patients have no therapist, or no alliance."""
+        if self.made.arm is None:
+            return
+        arm = self.columns[self.made.arm.value].codes
+
+        def lacking(column: Column) -> tuple[str, ...]:
+            empty = np.array([code is None for code in column.codes])
+            return tuple(code for code in self.made.arms if empty[arm == code].all())
+
+        everywhere = len(self.made.arms)
+        if self.made.therapist is not None:
+            none = lacking(self.columns[self.made.therapist.value])
+            self.made.without_therapist = none if len(none) < everywhere else ()
+        rated = [self.made.moderator.value] if self.made.moderator else list(self.made.items)
+        if rated:
+            none = lacking(self.columns[rated[0]])
+            if 0 < len(none) < everywhere:
+                self.made.moderator_arms = tuple(
+                    code for code in self.made.arms if code not in none
+                )
+
+    def _missing(self) -> None:
+        """Codes of missing values in the columns that are used."""
+        used = [self.made.moderator, *(o.followup for o in self.made.outcomes), self.made.arm]
+        used += [o.baseline for o in self.made.outcomes]
+        columns = [*(each.value for each in used if each is not None), *self.made.items]
+        columns += self.made.covariates
+        for name in dict.fromkeys(columns):
+            column = self.columns[name]
+            if not column.missing:
+                continue
+            kept = column.missing
+            why = "the file labels them so, or they are no numbers"
+            if column.asked:
+                why = "known codes, far from the other values"
+                question = Question(
+                    f"Which of these values of {name!r} mean that nothing is known?",
+                    ", ".join(column.missing),
+                    column.missing,
+                    several=True,
+                )
+                kept = tuple(p.strip() for p in self.ask(question).split(",") if p.strip())
+            if kept:
+                self.made.missing[name] = Guess(kept, why)
+
+
+VOCABULARIES = {
+    "patient": names.PATIENT,
+    "therapist": (*names.THERAPIST, *names.CLUSTER),
+    "arm": names.ARM,
+    "moderator": names.ALLIANCE,
+}
+
+
+def _like_arms(column: Column) -> bool:
+    texts = [column.labels.get(code, code) for code in column.levels]
+    known = [
+        rank(text, (*names.TREATED, *names.CONTROL[:-1])) is not None
+        for text in texts
+        if not is_number(text)
+    ]
+    return len(known) == len(texts) and sum(known) >= min(2, len(texts))
+
+
+def _is_control(code: str, column: Column) -> bool:
+    return rank(column.labels.get(code, code), names.CONTROL) is not None
+
+
+def _scored(name: str) -> bool:
+    return rank(name, names.SCORES) is not None
+
+
+def _total_order(name: str, column: Column) -> tuple[bool, bool, bool, float]:
+    parts = words(f"{name} {column.title}")
+    total = any(rank(part, names.TOTAL) is not None for part in parts)
+    part = any(each in parts for each in NOT_LIKE_ALLIANCE)
+    by_therapist = rank(name, names.THERAPIST) is not None
+    return part, not total, by_therapist, timed(name).time
+
+
+def _items_among(columns: Sequence[Column]) -> list[Column]:
+    """Items of one questionnaire: numbered without a gap, on one scale of few whole answers."""
+    numbered: dict[str, dict[int, Column]] = {}
+    for column in columns:
+        mark = timed(column.name)
+        if mark.kind in ("number", "visit") and column.whole and len(column.levels) <= FEW_STEPS:
+            stem = column.name[: len(column.name) - len(mark.mark)].lower()
+            numbered.setdefault(stem, {})[int(mark.time)] = column
+    for group in numbered.values():
+        places = sorted(group)
+        low = min(float(each.finite.min()) for each in group.values())
+        high = max(float(each.finite.max()) for each in group.values())
+        together = places == list(range(places[0], places[0] + len(places)))
+        if len(group) >= FEWEST_ITEMS and together and high - low < FEW_STEPS:
+            return [group[place] for place in places]
+    return []
+
+
+def _surest(groups: dict[str, dict[str, Timed]]) -> dict[str, dict[str, Timed]]:
+    """Groups with a baseline or a time by name, or with the name of a score; all if none has."""
+    sure = {
+        stem: group
+        for stem, group in groups.items()
+        if any(
+            mark.kind in ("before", "alone", "after", "later", "unit") for mark in group.values()
+        )
+        or any(mark.time == names.BEFORE and mark.kind for mark in group.values())
+        or any(map(_scored, group))
+    }
+    return sure or groups
+
+
+def _before(group: dict[str, Timed]) -> list[str]:
+    """Columns of before treatment: those that say so, or else the first of several visits."""
+    said = [name for name, mark in group.items() if mark.kind and mark.time == names.BEFORE]
+    return said or [name for name, mark in group.items() if mark.first]
+
+
+def _in_time(mark: Timed) -> float:
+    return names.AFTER if mark.time == names.UNMARKED else mark.time
+
+
+def _common_start(texts: Sequence[str]) -> str:
+    start = texts[0]
+    for text in texts[1:]:
+        while not text.startswith(start):
+            start = start[:-1]
+    return start.rstrip(" _.-0123456789").upper()
+
+
+def _measured(name: str, stem: str) -> str:
+    """What a column measures, as its name spells it."""
+    start = name.lower().find(stem) if stem else -1
+    return name[start : start + len(stem)] if start >= 0 else "Score"
+
+
+def _outcome_name(stem: str, mark: str, taken: Sequence[str]) -> str:
+    """A name for tables and files: letters, digits and underscores."""
+    plain = "_".join(words(f"{stem} {mark}"))
+    plain = "".join(letter for letter in plain if letter.isascii()) or "outcome"
+    if not OUTCOME_NAME.fullmatch(plain):
+        plain = f"score_{plain}"
+    if plain.lower() in RESERVED_NAMES:
+        plain = f"{plain}_score"
+    name, number = plain, 2
+    while name in taken:
+        name, number = f"{plain}_{number}", number + 1
+    return name
