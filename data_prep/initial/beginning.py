@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pandas as pd
+
 from alliance.data_prep.errors import InputError, extra_package
+from alliance.data_prep.files import file_bytes
 from alliance.data_prep.initial.columns import columns_of
 from alliance.data_prep.initial.guesses import Ask, Question, decide_alone, draft_study
 from alliance.data_prep.initial.keeping_out import NAME, keep_out
 from alliance.data_prep.initial.text import draft_text, published_text
+from alliance.data_prep.initial.title_rows import below_titles
 from alliance.data_prep.initial.wide import as_wide, long_keys
 from alliance.data_prep.partial_files import current_umask, write_partial
-from alliance.data_prep.tables.readers import Table, read_table, split_sheet
+from alliance.data_prep.tables.readers import WORKBOOK, read_table, split_sheet
 
 PUBLISHED = "published.toml"
 FEWEST_ROWS = 8  # of a sheet that may hold a trial
@@ -75,23 +79,23 @@ def begin(
         already or cannot be written.
     """
     asking = decide_alone if ask is None else ask
-    table, notes = _table(data, asking)
-    frame, source = table.frame, table.path
     files: dict[Path, str] = {}
-    tables: list[Path] = []
+    read = _table(data, asking)
+    frame, source, notes = read.frame, read.path, list(read.notes)
+    stem = split_sheet(source)[0].stem
+    written = None if read.as_it_is else out.parent / f"{stem}-table.csv"
     keys = long_keys(columns_of(frame))
     if keys is not None:
         patient, visit = keys
         frame = as_wide(frame, patient, visit)
-        stem = split_sheet(source)[0].stem
-        wide = out.parent / f"{stem}-wide.csv"
-        files[wide] = frame.to_csv(index=False)
+        written = out.parent / f"{stem}-wide.csv"
         notes.append(
-            f"{source.name} has a row for each patient and {visit}; {wide.name} has one for each "
-            f"patient, with a column for each {visit}, and the study describes that."
+            f"{source.name} has a row for each patient and {visit}; {written.name} has one for "
+            f"each patient, with a column for each {visit}, and the study describes that."
         )
-        source = wide
-        tables.append(wide)
+    if written is not None:
+        files[written] = frame.to_csv(index=False)
+        source = written
     draft = draft_study(columns_of(frame), source.name, dict(given), asking)
     files[out] = draft_text(draft)
     if published:
@@ -101,36 +105,42 @@ def begin(
     out.parent.mkdir(parents=True, exist_ok=True)
     for path, text in files.items():
         partial = write_partial(path, text.encode())
-        if path not in tables:  # what holds patients' data stays its owner's alone
+        if path != written:  # what holds patients' data stays its owner's alone
             partial.chmod(0o666 & ~current_umask())
         os.replace(partial, path)
     kept = _kept_out(out.parent, split_sheet(data)[0], source)
     return Begun(source, (*files, *kept), tuple(notes), tuple(draft.undecided))
 
 
-def _table(data: Path, ask: Ask) -> tuple[Table, list[str]]:
+@dataclass(frozen=True, eq=False, slots=True)
+class _Read:
+    """A table, and whether a study can describe the file as it is."""
+
+    frame: pd.DataFrame
+    path: Path
+    notes: tuple[str, ...]
+    as_it_is: bool = True
+
+
+def _table(data: Path, ask: Ask) -> _Read:
     """The table, and of a workbook the sheet that looks most like a trial."""
     file, wanted = split_sheet(data)
-    try:
-        first = read_table(data)
-    except InputError:
-        if wanted is not None or file.suffix.lower() != ".xlsx":
-            raise
-        first = None
-    if wanted is not None or (first is not None and not first.other_sheets):
-        assert first is not None
-        return first, list(first.notes)
-    found: dict[str, Table] = {}
+    if wanted is not None or file.suffix.lower() != WORKBOOK:
+        return _one_table(data)
+    titles = _titles(file)
+    if len(titles) == 1:
+        return _one_table(data)
+    found: dict[str, _Read] = {}
     faults: list[InputError] = []
-    for title in _titles(data, first):
+    for title in titles:
         try:
-            found[title] = read_table(Path(f"{file}#{title}"))
+            found[title] = _one_table(Path(f"{file}#{title}"))
         except InputError as error:
             faults.append(error)
     sizes = {
-        title: int(table.frame.notna().to_numpy().sum())
-        for title, table in found.items()
-        if len(table.frame) >= FEWEST_ROWS
+        title: int(read.frame.notna().to_numpy().sum())
+        for title, read in found.items()
+        if len(read.frame) >= FEWEST_ROWS
     }
     if not sizes:
         if faults:
@@ -142,14 +152,32 @@ def _table(data: Path, ask: Ask) -> tuple[Table, list[str]]:
     best = max(sizes, key=lambda title: sizes[title])
     question = Question("Which sheet holds the trial?", best, tuple(sizes))
     chosen = ask(question) if len(sizes) > 1 else best
-    others = ", ".join(repr(title) for title in found if title != chosen)
+    others = ", ".join(repr(title) for title in titles if title != chosen)
     told = f"The sheet {chosen!r} was read; the others ({others}) were not."
-    return found[chosen], [*(n for n in found[chosen].notes if " sheets; " not in n), told]
+    notes = [note for note in found[chosen].notes if " sheets; " not in note]
+    return replace(found[chosen], notes=(*notes, told))
 
 
-def _titles(data: Path, first: Table | None) -> list[str]:
-    if first is not None:
-        return [str(first.sheet), *first.other_sheets]
+def _one_table(path: Path) -> _Read:
+    """The table of a file or a sheet, below its titles if it has any."""
+    try:
+        table = read_table(path)
+    except InputError:
+        below = below_titles(path)
+        if below is None:
+            raise
+        frame, titles = below
+        rows = "1 row" if titles == 1 else f"{titles} rows"
+        told = (
+            f"{path.name} has {rows} of titles above the names of its columns; the table below is "
+            "written to a file of its own, and the study describes that."
+        )
+        return _Read(frame, path, (told,), as_it_is=False)
+    return _Read(table.frame, path, ())  # what the reader notes, the check tells
+
+
+def _titles(data: Path) -> list[str]:
+    file_bytes(data, "data file")
     openpyxl = extra_package("openpyxl", "excel", f"{data.name}: reading it")
     book = openpyxl.load_workbook(data, read_only=True)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -191,7 +192,7 @@ class _Drafting:
             return "as given"
         column = self.columns[name]
         by_title = column.title and rank(name, VOCABULARIES[part]) is None
-        return f"by its {'label' if by_title else 'name'}; {told}" if told else "by its name"
+        return f"by its {'label' if by_title else 'name'}{f'; {told}' if told else ''}"
 
     def _patient(self) -> None:
         def fits(column: Column) -> bool:
@@ -402,7 +403,7 @@ class _Drafting:
         """Without an alliance the first outcome's baseline stands in its place, as in ANCOVA."""
         for group in _surest(groups).values():
             before = _before(group)
-            after = [name for name, mark in group.items() if not mark.first]
+            after = [name for name in group if name not in before]
             if not before or not after or len(self.columns[before[0]].levels) <= 2:
                 continue
             why = (
@@ -428,7 +429,7 @@ class _Drafting:
         for stem, group in _surest(groups).items():
             before = _before(group)
             after = sorted(
-                (name for name, mark in group.items() if not mark.first),
+                (name for name in group if name not in before),
                 key=lambda name: _in_time(group[name]),
             )
             if not after and len(before) == 1 and not group[before[0]].kind:
@@ -683,8 +684,7 @@ def _measured(name: str, stem: str) -> str:
 
 def _outcome_name(stem: str, mark: str, taken: Sequence[str]) -> str:
     """A name for tables and files: letters, digits and underscores."""
-    plain = "_".join(words(f"{stem} {mark}"))
-    plain = "".join(letter for letter in plain if letter.isascii()) or "outcome"
+    plain = re.sub(r"[^A-Za-z0-9]+", "_", f"{stem}_{mark}".lower()).strip("_") or "outcome"
     if not OUTCOME_NAME.fullmatch(plain):
         plain = f"score_{plain}"
     if plain.lower() in RESERVED_NAMES:
