@@ -175,6 +175,11 @@ def error(text: str) -> None:
     _err().print(f"[bold red]Error:[/bold red] {escape(text.strip())}")
 
 
+def can_ask() -> bool:
+    """Whether there is somebody at a terminal who can answer."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
 def ask(question: Question) -> str:
     """Ask on the terminal until the answer is one of those that may be given.
 

@@ -11,17 +11,25 @@ import numpy as np
 from alliance.data_prep.errors import InputError, nearest
 from alliance.data_prep.initial import names
 from alliance.data_prep.initial.columns import Column
-from alliance.data_prep.initial.names import Timed, baseline_alone, rank, timed, words
-from alliance.data_prep.initial.scales import FEW_STEPS, Guess, is_number, range_of
+from alliance.data_prep.initial.measures import (
+    FEWEST_ITEMS,
+    Measures,
+    before_treatment,
+    in_time,
+    items_among,
+    measures,
+    scored,
+    surest,
+)
+from alliance.data_prep.initial.names import Timed, rank, timed, words
+from alliance.data_prep.initial.scales import Guess, is_number, range_of
 from alliance.data_prep.study.rules import OUTCOME_NAME, RESERVED_NAMES
 from alliance.data_prep.trial.items import against_the_rest
 
 MOST_ARMS = 8
 FEWEST_CLUSTERS, FEWEST_THERAPISTS = 5, 2
 MOST_FOLLOWUPS = 2  # of one measure; of more the last one
-FEWEST_ITEMS = 4
 MOST_COVARIATE_LEVELS = 6  # more cost more coefficients than a first draft should take
-SURE_MARKS = ("before", "alone", "after", "later", "unit")
 NOT_LIKE_ALLIANCE = ("goal", "task", "bond", "subscale")
 
 
@@ -151,7 +159,7 @@ class _Drafting:
         self._alliance()
         for name in [name for name, each in self.left.items() if len(each.levels) < 2]:
             del self.left[name]  # says nothing
-        groups = self._groups()
+        groups = measures(self.left)
         if self.made.moderator is None and not self.made.items:
             self._moderator_of_baselines(groups)
         self._outcomes(groups)
@@ -290,7 +298,7 @@ class _Drafting:
             return column.numeric and len(column.levels) > 2
 
         found = self._ranked(names.ALLIANCE, fits)
-        items = _items_among([self.columns[name] for name in found])
+        items = items_among([self.columns[name] for name in found])
         totals = [name for name in found if name not in {each.name for each in items}]
         totals.sort(key=lambda name: _total_order(name, self.columns[name]))
         if totals:
@@ -338,71 +346,10 @@ class _Drafting:
             (count * low, count * high), f"{count} items of {low:g} to {high:g}"
         )
 
-    def _groups(self) -> dict[str, dict[str, Timed]]:
-        """Columns of scores by what they measure, each with its time."""
-        found: dict[str, dict[str, Timed]] = {}
-        for name, column in self.left.items():
-            if not column.numeric or (
-                rank(name, names.COVARIATE) is not None and not _scored(name)
-            ):
-                continue
-            mark = timed(name)
-            found.setdefault(mark.stem, {})[name] = mark
-        groups = {}
-        for stem, group in found.items():
-            marked = [mark for mark in group.values() if mark.kind]
-            if len(_items_among([self.columns[name] for name in group])) >= FEWEST_ITEMS:
-                for name in group:
-                    self.left.pop(name)
-                continue
-            numbered = all(mark.kind == "number" for mark in marked)  # phq9, sf36, site2
-            alone = len(group) == 1 and (not marked or numbered)
-            if _scored(next(iter(group))) if alone else bool(marked):
-                groups[stem] = group
-        return self._with_lone_baselines(self._with_longer_names(groups))
-
-    def _with_longer_names(
-        self, groups: dict[str, dict[str, Timed]]
-    ) -> dict[str, dict[str, Timed]]:
-        """A baseline whose follow-up goes on otherwise: thkspre and thksord."""
-        for stem, group in groups.items():
-            if len(stem) < 3 or not all(mark.first for mark in group.values()):
-                continue
-            for name, column in self.left.items():
-                goes_on = name.lower().startswith(stem) and name not in group
-                if goes_on and column.numeric and len(column.levels) > 2 and name not in groups:
-                    group[name] = Timed(stem, names.AFTER, name[len(stem) :], "after")
-        return groups
-
-    def _with_lone_baselines(
-        self, groups: dict[str, dict[str, Timed]]
-    ) -> dict[str, dict[str, Timed]]:
-        """A column that is called baseline alone belongs to the follow-up it goes with best."""
-        for name, column in list(self.left.items()):
-            if not baseline_alone(name) or not column.numeric:
-                continue
-            lacking = [
-                stem for stem, group in groups.items() if name not in group and not _before(group)
-            ]
-            together = {stem: self._correlation(column, groups[stem]) for stem in lacking}
-            if together and (best := max(together, key=lambda stem: together[stem])):
-                groups.pop("", None)
-                groups[best][name] = Timed(best, names.BEFORE, name, "alone")
-        return groups
-
-    def _correlation(self, column: Column, group: dict[str, Timed]) -> float:
-        found = [0.0]
-        for name in group:
-            other = self.columns[name].values
-            both = np.isfinite(column.values) & np.isfinite(other)
-            if both.sum() > 2 and np.ptp(other[both]) > 0 and np.ptp(column.values[both]) > 0:
-                found.append(float(np.corrcoef(column.values[both], other[both])[0, 1]))
-        return max(found)
-
-    def _moderator_of_baselines(self, groups: dict[str, dict[str, Timed]]) -> None:
+    def _moderator_of_baselines(self, groups: Measures) -> None:
         """Without an alliance the first outcome's baseline stands in its place, as in ANCOVA."""
-        for group in _surest(groups).values():
-            before = _before(group)
+        for group in surest(groups).values():
+            before = before_treatment(group)
             after = [name for name in group if name not in before]
             if not before or not after or len(self.columns[before[0]].levels) <= 2:
                 continue
@@ -425,12 +372,12 @@ class _Drafting:
                 self.made.moderator_range = range_of([self.columns[n] for n in group], name)
             return
 
-    def _outcomes(self, groups: dict[str, dict[str, Timed]]) -> None:
-        for stem, group in _surest(groups).items():
-            before = _before(group)
+    def _outcomes(self, groups: Measures) -> None:
+        for stem, group in surest(groups).items():
+            before = before_treatment(group)
             after = sorted(
                 (name for name in group if name not in before),
-                key=lambda name: _in_time(group[name]),
+                key=lambda name: in_time(group[name]),
             )
             if not after and len(before) == 1 and not group[before[0]].kind:
                 before, after = [], before
@@ -510,7 +457,7 @@ class _Drafting:
         for name in self._ranked(names.COVARIATE, lambda column: True):
             column = self.columns[name]
             mark = timed(name)
-            if (mark.kind and not mark.first and mark.kind != "number") or _scored(name):
+            if (mark.kind and not mark.first and mark.kind != "number") or scored(name):
                 continue
             by_name = rank(name, names.COVARIATE) is not None
             why = f"by its {'name' if by_name else 'label'}"
@@ -614,58 +561,12 @@ def _is_control(code: str, column: Column) -> bool:
     return rank(column.labels.get(code, code), names.CONTROL) is not None
 
 
-def _scored(name: str) -> bool:
-    return rank(name, names.SCORES) is not None
-
-
 def _total_order(name: str, column: Column) -> tuple[bool, bool, bool, float]:
     parts = words(f"{name} {column.title}")
     total = any(rank(part, names.TOTAL) is not None for part in parts)
     part = any(each in parts for each in NOT_LIKE_ALLIANCE)
     by_therapist = rank(name, names.THERAPIST) is not None
     return part, not total, by_therapist, timed(name).time
-
-
-def _items_among(columns: Sequence[Column]) -> list[Column]:
-    """Items of one questionnaire: numbered without a gap, on one scale of few whole answers."""
-    numbered: dict[str, dict[int, Column]] = {}
-    for column in columns:
-        mark = timed(column.name)
-        if mark.kind in ("number", "visit") and column.whole and len(column.levels) <= FEW_STEPS:
-            stem = column.name[: len(column.name) - len(mark.mark)].lower()
-            numbered.setdefault(stem, {})[int(mark.time)] = column
-    for group in numbered.values():
-        places = sorted(group)
-        low = min(float(each.finite.min()) for each in group.values())
-        high = max(float(each.finite.max()) for each in group.values())
-        together = places == list(range(places[0], places[0] + len(places)))
-        if len(group) >= FEWEST_ITEMS and together and high - low < FEW_STEPS:
-            return [group[place] for place in places]
-    return []
-
-
-def _surest(groups: dict[str, dict[str, Timed]]) -> dict[str, dict[str, Timed]]:
-    """Groups with a baseline or a time by name, or with the name of a score; all if none has."""
-    sure = {
-        stem: group
-        for stem, group in groups.items()
-        if any(
-            mark.kind in ("before", "alone", "after", "later", "unit") for mark in group.values()
-        )
-        or any(mark.time == names.BEFORE and mark.kind for mark in group.values())
-        or any(map(_scored, group))
-    }
-    return sure or groups
-
-
-def _before(group: dict[str, Timed]) -> list[str]:
-    """Columns of before treatment: those that say so, or else the first of several visits."""
-    said = [name for name, mark in group.items() if mark.kind and mark.time == names.BEFORE]
-    return said or [name for name, mark in group.items() if mark.first]
-
-
-def _in_time(mark: Timed) -> float:
-    return names.AFTER if mark.time == names.UNMARKED else mark.time
 
 
 def _common_start(texts: Sequence[str]) -> str:

@@ -116,8 +116,11 @@ _MARK = (
     rf"|(?P<number>\d+))"
 )
 _BRACKETS = re.compile(r"[()\[\]{}]")
-_SUFFIX = re.compile(rf"(?P<stem>.*?[^\W_])(?P<between>[ _.\-]*){_MARK}", re.IGNORECASE)
-_PREFIX = re.compile(rf"{_MARK}(?P<between>[ _.\-]+)(?P<stem>[^\W\d_].*)", re.IGNORECASE)
+_ANY = re.IGNORECASE | re.DOTALL
+_SUFFIX = re.compile(rf"(?P<stem>.*?[^\W_])(?P<between>[ _.\-]*){_MARK}", _ANY)
+_PREFIX = re.compile(
+    rf"{_MARK}(?P<between>[ _.\-]+)(?P<stem>[^\W\d_].*)", re.IGNORECASE | re.DOTALL
+)
 _BASELINE_ALONE = re.compile(r"(base?(line)?|bl|pre)[ _.-]?(val(ue)?|score)?", re.IGNORECASE)
 # Marks that stand without a sign between them and what is measured: "bdipre", "pain8w", "pk1".
 _GLUED = ("before", "after", "later", "number_unit", "number")

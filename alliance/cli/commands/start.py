@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -132,7 +131,7 @@ def init(
         )
         if name is not None
     }  # fmt: skip
-    asking = not yes and sys.stdin.isatty()
+    asking = not yes and screen.can_ask()
     if not yes and not asking:
         screen.note("There is no terminal to ask on: what is guessed is taken, as with --yes.")
     begun = begin(
@@ -167,9 +166,13 @@ def simulate(
     nested: NestedOption = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:
-    """Simulate a trial like the published one, with its study.toml and true values beside it."""
+    """Simulate a trial like the published one, with its study.toml and true values beside it.
+
+    For data of your own, `alliance init DATA` writes a study file.
+    """
     from alliance.data_prep.simulator.simulation import simulate_trial, write_simulated
 
+    screen.say("SIMULATED DATA: a made-up trial like the published one; no patient gave them.")
     simulated = simulate_trial(
         seed=seed, patients=patients, therapists=therapists, crossed=not nested
     )
