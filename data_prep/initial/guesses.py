@@ -230,8 +230,8 @@ class _Drafting:
         if name is None:
             listed = ", ".join(others) or "none has two to eight values"
             self.made.undecided.append(
-                f"No column is named for the arms, or holds names of treatments. Name it: "
-                f"`alliance init ... --arm COLUMN` (with few values: {listed})."
+                "No column is named for the arms, or holds names of treatments. Name it: "
+                f'`arm="COLUMN"` (columns with few values: {listed}).'
             )
             return
         column = self.columns[name]

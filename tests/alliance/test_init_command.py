@@ -47,6 +47,7 @@ def test_what_is_not_decided_ends_with_2_and_says_what_to_do(
     answer = alliance("init", "trial.csv", "--yes")
     assert answer.code == 2
     assert "No column is named for the arms" in answer.stderr
+    assert "Name it: --arm COLUMN" in answer.said
     assert "then: `alliance check study.toml trial.csv`" in answer.said
     assert "# NOT DECIDED" in Path("study.toml").read_text(encoding="utf-8")
     assert alliance("init", "trial.csv", "--yes").code == 2  # study.toml is there already

@@ -282,7 +282,7 @@ def test_what_cannot_be_decided_is_said() -> None:
     frame = trial().rename(columns={"arm": "x1", "pre": "x2", "post": "x3"})
     draft = drafted(frame)
     assert "No column is named for the arms" in draft.undecided[0]
-    assert "--arm COLUMN" in draft.undecided[0]
+    assert '`arm="COLUMN"`' in draft.undecided[0]
     assert "No column is named for an outcome" in draft.undecided[1]
     assert "# NOT DECIDED" in draft_text(draft)
     assert drafted(frame, arm="x1").undecided == draft.undecided[1:]
