@@ -10,7 +10,7 @@ from command_line import alliance
 from initial_files import FILES
 from typer.testing import CliRunner
 
-from alliance.cli import screen
+from alliance.cli import asking
 from alliance.cli.app import app
 from alliance.data_prep.study.parts import Columns, ModelSettings
 from alliance.inference.published.published import read_published
@@ -77,7 +77,7 @@ def test_published_findings_can_be_filled_in(
 def test_a_terminal_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A wrong name gets a hint and another chance; an empty answer takes the guess."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(screen, "can_ask", lambda: True)
+    monkeypatch.setattr(asking, "can_ask", lambda: True)
     FILES["wide"](tmp_path)
     typed = "\nram\narm\n\n\nlower\n\n\n"
     answer = CliRunner().invoke(app, ["init", "trial.csv"], input=typed)

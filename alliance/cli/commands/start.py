@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from alliance.cli import screen
+from alliance.cli import asking, screen
 from alliance.cli.options import (
     DEFAULT_SEED,
     MANY,
@@ -131,14 +131,14 @@ def init(
         )
         if name is not None
     }  # fmt: skip
-    asking = not yes and screen.can_ask()
-    if not yes and not asking:
+    answering = not yes and asking.can_ask()
+    if not yes and not answering:
         screen.note("There is no terminal to ask on: what is guessed is taken, as with --yes.")
     begun = begin(
         data,
         out,
         given,
-        ask=screen.ask if asking else None,
+        ask=asking.ask if answering else None,
         published=published,
         overwrite=overwrite,
     )
