@@ -314,7 +314,7 @@ class _Drafting:
         column = self.columns[name]
         self.made.moderator = Guess(name, why)
         self.made.moderator_label = column.title or name
-        self.made.moderator_range = range_of([column], name)
+        self.made.moderator_range = range_of([column], f"{name} {column.title}")
         self._take("moderator", name)
 
     def _score_items(self, items: Sequence[Column]) -> None:
@@ -425,7 +425,7 @@ class _Drafting:
                 label=column.title or (f"{_measured(name, stem)} ({mark})" if mark else name),
                 followup=Guess(name, "by its name" if mark else "the name of a score"),
                 baseline=baseline,
-                range=range_of(same, stem),
+                range=range_of(same, f"{stem} {column.title}"),
                 better=better,
                 two_values=len(column.levels) == 2,
                 others=others,
