@@ -12,6 +12,7 @@ from alliance.data_prep.errors import InputError, nearest
 from alliance.data_prep.initial import names
 from alliance.data_prep.initial.columns import Column
 from alliance.data_prep.initial.measures import (
+    EVENTS,
     FEWEST_ITEMS,
     Measures,
     before_treatment,
@@ -64,7 +65,7 @@ def decide_alone(question: Question) -> str:
 
 @dataclass(frozen=True, slots=True)
 class OutcomeGuess:
-    """An outcome as it is guessed; `better` and `range` with their reasons."""
+    """An outcome as it is guessed; of two values what the event is, empty where it is plain."""
 
     name: str
     label: str
@@ -72,7 +73,7 @@ class OutcomeGuess:
     baseline: Guess[str] | None
     range: Guess[tuple[float, float]]
     better: Guess[str]
-    two_values: bool
+    event: Guess[str] | None = None
     others: tuple[str, ...] = ()
 
 
@@ -414,6 +415,10 @@ class _Drafting:
         others: tuple[str, ...],
     ) -> None:
         column = self.columns[name]
+        event = _event(column) if EVENTS and len(column.levels) == 2 else None
+        if event is not None and baseline is not None:  # a logistic model has none of its own
+            self._adjust(baseline.value, f"{baseline.why}; of an outcome of two values")
+            baseline = None
         same = [self.columns[each] for each in group if group[each].kind != "alone"]
         if baseline is not None and baseline.value not in {each.name for each in same}:
             same = [*same, self.columns[baseline.value]]
@@ -427,10 +432,18 @@ class _Drafting:
                 baseline=baseline,
                 range=range_of(same, f"{stem} {column.title}"),
                 better=better,
-                two_values=len(column.levels) == 2,
                 others=others,
+                event=event,
             )
         )
+
+    def _adjust(self, name: str, why: str) -> None:
+        """Take a column of before treatment among the covariates."""
+        if name not in self.made.covariates and name in self.left:
+            two = len(self.columns[name].levels) == 2
+            (self.made.categorical if two else self.made.continuous).append(name)
+            self.made.covariates[name] = why
+            self._take("covariate", name)
 
     def _better(self, stem: str, column: Column, baseline: Column | None) -> Guess[str]:
         told = f"{stem} {column.title}"
@@ -439,7 +452,7 @@ class _Drafting:
                 return self._asked_better(column, direction, "by its name")
         if baseline is None and self.made.moderator_is_baseline and self.made.moderator:
             baseline = self.columns[self.made.moderator.value]
-        if baseline is not None and len(baseline.finite):
+        if baseline is not None and len(baseline.finite) and len(column.finite):
             change = float(np.nanmean(column.values) - np.nanmean(baseline.values))
             verb = "fall" if change < 0 else "rise"
             why = f"NOT KNOWN: scores {verb} after treatment on average; turn it round if wrong"
@@ -539,6 +552,9 @@ class _Drafting:
                 self.made.missing[name] = Guess(kept, why)
 
 
+# Values of which one says by itself that the event happened.
+PLAIN_EVENTS = (("yes", "no"), ("y", "n"), ("true", "false"), ("present", "absent"))
+
 VOCABULARIES = {
     "patient": names.PATIENT,
     "therapist": (*names.THERAPIST, *names.CLUSTER),
@@ -575,6 +591,17 @@ def _common_start(texts: Sequence[str]) -> str:
         while not text.startswith(start):
             start = start[:-1]
     return start.rstrip(" _.-0123456789").upper()
+
+
+def _event(column: Column) -> Guess[str]:
+    """What stands for the event of a column of two values; empty where the values say it."""
+    texts = {code: column.labels.get(code, code).casefold() for code in column.levels}
+    if set(texts.values()) in ({"0", "1"}, *({one, other} for one, other in PLAIN_EVENTS)):
+        return Guess("", "two values")
+    named = [code for code, text in texts.items() if rank(text, names.EVENT) is not None]
+    if len(named) == 1:
+        return Guess(named[0], "by its value or label")
+    return Guess(column.levels[-1], "NOT KNOWN: write the value where the event happened")
 
 
 def _measured(name: str, stem: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import get_args
 
 import numpy as np
 
@@ -10,9 +11,13 @@ from alliance.data_prep.initial import names
 from alliance.data_prep.initial.columns import Column
 from alliance.data_prep.initial.names import Timed, baseline_alone, rank, timed
 from alliance.data_prep.initial.scales import FEW_STEPS
+from alliance.data_prep.study.parts import Outcome
 
 FEWEST_ITEMS = 4
 SURE_MARKS = ("before", "alone", "after", "later", "unit")
+
+# Whether studies of this version know outcomes of two values.
+EVENTS = "binary" in get_args(Outcome.model_fields["family"].annotation)
 
 type Measures = dict[str, dict[str, Timed]]
 
@@ -32,7 +37,10 @@ def measures(columns: Mapping[str, Column]) -> Measures:
     """
     found: Measures = {}
     for name, column in columns.items():
-        if not column.numeric or (rank(name, names.COVARIATE) is not None and not scored(name)):
+        event = EVENTS and len(column.levels) == 2 and scored(name)
+        if not (column.numeric or event) or (
+            rank(name, names.COVARIATE) is not None and not scored(name)
+        ):
             continue
         mark = timed(name)
         found.setdefault(mark.stem, {})[name] = mark

@@ -60,6 +60,10 @@ COVARIATE = _vocabulary(
     "diagnos* comorbid* smok* medication medicat* bmi severity episodes previous income region "
     "livingalone insurance stratum strat*"
 )
+EVENT = _vocabulary(
+    "yes remission remitted response responder responded recovered relapse relapsed dropout dropped "
+    "event died dead case abstinent improved ja oui si"
+)
 HIGHER = _vocabulary(
     "function* psfs gpe quality qol eq eqvas eq5d sf12 sf36 wellbeing well who5 satisfaction "
     "improve* recover* response respond* remission remitted abstinent fev fev1 gaf"

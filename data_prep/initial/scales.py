@@ -40,6 +40,9 @@ def range_of(columns: Sequence[Column], stem: str) -> Guess[tuple[float, float]]
     stem : str
         What it is called.
     """
+    columns = [each for each in columns if len(each.finite)]
+    if not columns:
+        return Guess((0, 1), "two values")
     low = min(float(each.finite.min()) for each in columns)
     high = max(float(each.finite.max()) for each in columns)
     for name, (least, most, source) in names.INSTRUMENTS.items():

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import get_args
 
 from alliance.data_prep.initial.guesses import Draft, OutcomeGuess
 from alliance.data_prep.levels import contrast_names, quoted
-from alliance.data_prep.study.parts import ModelSettings, Outcome
+from alliance.data_prep.study.parts import ModelSettings
 from alliance.data_prep.study.rules import BARE_KEY
 from alliance.data_prep.tables.cells import number_of
 
@@ -116,11 +115,13 @@ def _outcome_lines(outcome: OutcomeGuess, draft: Draft) -> Iterator[str]:
     yield _line("followup", quoted(outcome.followup.value), outcome.followup.why)
     if outcome.others:
         yield f"# also measured: {', '.join(map(_plain, outcome.others))}"
-    yield _line("range", _range(outcome.range.value), outcome.range.why)
-    yield _line("better", quoted(outcome.better.value), outcome.better.why)
-    families = get_args(Outcome.model_fields["family"].annotation)
-    if outcome.two_values and "binary" in families:
+    if outcome.event is None:
+        yield _line("range", _range(outcome.range.value), outcome.range.why)
+    else:
         yield _line("family", quoted("binary"), "two values")
+        if outcome.event.value:
+            yield _line("event", quoted(outcome.event.value), outcome.event.why)
+    yield _line("better", quoted(outcome.better.value), outcome.better.why)
 
 
 def _missing_lines(draft: Draft) -> Iterator[str]:

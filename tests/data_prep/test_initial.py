@@ -16,6 +16,7 @@ from alliance.data_prep.initial.beginning import begin
 from alliance.data_prep.initial.columns import columns_of
 from alliance.data_prep.initial.guesses import Draft, Question, draft_study
 from alliance.data_prep.initial.keeping_out import keep_out
+from alliance.data_prep.initial.measures import EVENTS
 from alliance.data_prep.initial.names import timed
 from alliance.data_prep.initial.scales import rounded_up
 from alliance.data_prep.initial.text import draft_text
@@ -331,3 +332,28 @@ def test_other_real_trials_get_their_parts(shared_data: Path, tmp_path: Path) ->
     outcome = tomllib.loads(text)["outcomes"]["fev1_vis4"]
     assert outcome["followup"] == "FEV1_VIS4"
     assert found.data.name == "fev_long-wide.csv"
+
+
+def test_an_outcome_of_two_values_is_an_event() -> None:
+    """With its baseline among the covariates, as a logistic model takes it."""
+    if not EVENTS:
+        pytest.skip("this version has no outcomes of two values")
+    random = np.random.default_rng(4)
+    frame = trial().drop(columns=["pre", "post"]).assign(
+        remission=random.choice(["yes", "no"], PATIENTS),
+        smoking_pre=random.integers(0, 2, PATIENTS),
+        smoking_post=random.integers(0, 2, PATIENTS),
+        relapse_12m=random.integers(1, 3, PATIENTS),
+    )  # fmt: skip
+    study = tomllib.loads(draft_text(drafted(frame)))
+    found = {
+        each["followup"]: (each["family"], each.get("event"), each["better"], "range" in each)
+        for each in study["outcomes"].values()
+    }
+    assert found == {
+        "remission": ("binary", None, "higher", False),
+        "smoking_post": ("binary", None, "lower", False),
+        "relapse_12m": ("binary", "2", "lower", False),
+    }
+    assert "smoking_pre" in study["covariates"]
+    assert "NOT KNOWN: write the value where the event happened" in draft_text(drafted(frame))
