@@ -37,10 +37,10 @@ def measures(columns: Mapping[str, Column]) -> Measures:
     """
     found: Measures = {}
     for name, column in columns.items():
-        event = EVENTS and len(column.levels) == 2 and scored(name)
-        if not (column.numeric or event) or (
-            rank(name, names.COVARIATE) is not None and not scored(name)
-        ):
+        score = scored(name)
+        event = EVENTS and len(column.levels) == 2 and score
+        described = rank(name, names.COVARIATE) is not None and not score
+        if not (column.numeric or event) or described:
             continue
         mark = timed(name)
         found.setdefault(mark.stem, {})[name] = mark

@@ -61,8 +61,8 @@ COVARIATE = _vocabulary(
     "livingalone insurance stratum strat*"
 )
 EVENT = _vocabulary(
-    "yes remission remitted response responder responded recovered relapse relapsed dropout dropped "
-    "event died dead case abstinent improved ja oui si"
+    "yes remission remitted response responder responded recovered relapse relapsed dropout "
+    "dropped event died dead case abstinent improved ja oui si"
 )
 HIGHER = _vocabulary(
     "function* psfs gpe quality qol eq eqvas eq5d sf12 sf36 wellbeing well who5 satisfaction "
