@@ -11,7 +11,7 @@ from alliance.cli import screen
 from alliance.data_prep.errors import nearest
 
 if TYPE_CHECKING:
-    from alliance.data_prep.initial.guesses import Question
+    from alliance.data_prep.initial.draft import Question
 
 NONE = "-"  # typed where nothing is meant: an empty answer takes the default
 

@@ -12,7 +12,8 @@ import pandas as pd
 from alliance.data_prep.errors import InputError, extra_package
 from alliance.data_prep.files import file_bytes
 from alliance.data_prep.initial.columns import columns_of
-from alliance.data_prep.initial.guesses import Ask, Question, decide_alone, draft_study
+from alliance.data_prep.initial.draft import Ask, Question, decide_alone
+from alliance.data_prep.initial.guesses import draft_study
 from alliance.data_prep.initial.keeping_out import NAME, keep_out
 from alliance.data_prep.initial.text import draft_text, published_text
 from alliance.data_prep.initial.title_rows import below_titles

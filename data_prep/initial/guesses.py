@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from alliance.data_prep.errors import InputError, nearest
 from alliance.data_prep.initial import names
 from alliance.data_prep.initial.columns import Column
+from alliance.data_prep.initial.draft import Ask, Draft, OutcomeGuess, Question, decide_alone
 from alliance.data_prep.initial.measures import (
     EVENTS,
     FEWEST_ITEMS,
@@ -32,78 +32,6 @@ FEWEST_CLUSTERS, FEWEST_THERAPISTS = 5, 2
 MOST_FOLLOWUPS = 2  # of one measure; of more the last one
 MOST_COVARIATE_LEVELS = 6  # more cost more coefficients than a first draft should take
 NOT_LIKE_ALLIANCE = ("goal", "task", "bond", "subscale")
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """Something to be decided.
-
-    Attributes
-    ----------
-    text : str
-    default : str
-        What is taken where nobody is asked.
-    choices : tuple of str
-        What may be answered; empty where any text may.
-    several : bool
-        Whether several of the choices may be given, with commas between.
-    """
-
-    text: str
-    default: str
-    choices: tuple[str, ...] = ()
-    several: bool = False
-
-
-type Ask = Callable[[Question], str]
-
-
-def decide_alone(question: Question) -> str:
-    """Answer a question by its default."""
-    return question.default
-
-
-@dataclass(frozen=True, slots=True)
-class OutcomeGuess:
-    """An outcome as it is guessed; of two values what the event is, empty where it is plain."""
-
-    name: str
-    label: str
-    followup: Guess[str]
-    baseline: Guess[str] | None
-    range: Guess[tuple[float, float]]
-    better: Guess[str]
-    event: Guess[str] | None = None
-    others: tuple[str, ...] = ()
-
-
-@dataclass
-class Draft:
-    """What a study file will say."""
-
-    source: str
-    title: str
-    patient: Guess[str] | None = None
-    therapist: Guess[str] | None = None
-    arm: Guess[str] | None = None
-    arms: dict[str, str] = field(default_factory=dict)
-    arms_why: str = ""
-    moderator: Guess[str] | None = None
-    moderator_label: str = ""
-    items: tuple[str, ...] = ()
-    reverse: Guess[tuple[str, ...]] = field(default_factory=lambda: Guess((), ""))
-    item_range: tuple[float, float] = (0, 0)
-    moderator_range: Guess[tuple[float, float]] = field(default_factory=lambda: Guess((0, 1), ""))
-    moderator_is_baseline: bool = False
-    covariates: dict[str, str] = field(default_factory=dict)
-    categorical: list[str] = field(default_factory=list)
-    continuous: list[str] = field(default_factory=list)
-    outcomes: list[OutcomeGuess] = field(default_factory=list)
-    missing: dict[str, Guess[tuple[str, ...]]] = field(default_factory=dict)
-    without_therapist: tuple[str, ...] = ()
-    moderator_arms: tuple[str, ...] = ()
-    unused: list[str] = field(default_factory=list)
-    undecided: list[str] = field(default_factory=list)
 
 
 def draft_study(
@@ -327,9 +255,11 @@ class _Drafting:
         self.made.item_range = (low, high)
         answers = np.array([each.values for each in items])
         complete = answers[:, np.isfinite(answers).all(axis=0)]
-        centred = complete - complete.mean(axis=1, keepdims=True)
-        against = list(against_the_rest(centred @ centred.T, complete.shape[1]))
-        turned = [items[k].name for k in against]
+        turned: list[str] = []
+        if complete.shape[1] > len(items):
+            centred = complete - complete.mean(axis=1, keepdims=True)
+            against = against_the_rest(centred @ centred.T, complete.shape[1])
+            turned = [items[k].name for k in against]
         why = "they run against the rest" if turned else "no item runs against the rest"
         answer = self.ask(
             Question(

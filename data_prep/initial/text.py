@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from alliance.data_prep.initial.guesses import Draft, OutcomeGuess
+from alliance.data_prep.initial.draft import Draft, OutcomeGuess
 from alliance.data_prep.levels import contrast_names, quoted
 from alliance.data_prep.study.parts import ModelSettings
 from alliance.data_prep.study.rules import BARE_KEY

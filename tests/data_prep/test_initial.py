@@ -14,7 +14,8 @@ from initial_files import FILES, PATIENTS, REVERSED, trial
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.initial.beginning import begin
 from alliance.data_prep.initial.columns import columns_of
-from alliance.data_prep.initial.guesses import Draft, Question, draft_study
+from alliance.data_prep.initial.draft import Draft, Question
+from alliance.data_prep.initial.guesses import draft_study
 from alliance.data_prep.initial.keeping_out import keep_out
 from alliance.data_prep.initial.measures import EVENTS
 from alliance.data_prep.initial.names import timed
