@@ -9,6 +9,7 @@ import typer
 
 from alliance.cli import screen
 from alliance.data_prep.errors import nearest
+from alliance.data_prep.initial.draft import ends_of
 
 if TYPE_CHECKING:
     from alliance.data_prep.initial.draft import Question
@@ -43,6 +44,9 @@ def ask(question: Question) -> str:
     while True:
         answer = typer.prompt("  ", default=question.default or NONE, err=True).strip()
         answer = "" if answer == NONE else answer
+        if question.range and ends_of(answer) is None:
+            screen.say("  Write two numbers with a comma between, the lower one first: 0, 27")
+            continue
         parts = [part.strip() for part in answer.split(",")] if question.several else [answer]
         wrong = [part for part in parts if part and shown and part not in shown]
         if not wrong and (answer or may_be_none):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from alliance.data_prep.initial.scales import Guess
+from alliance.data_prep.initial.scales import Guess, is_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +21,30 @@ class Question:
         What may be answered; empty where any text may.
     several : bool
         Whether several of the choices may be given, with commas between.
+    range : bool
+        Whether two numbers are asked for, the lower one first.
     """
 
     text: str
     default: str
     choices: tuple[str, ...] = ()
     several: bool = False
+    range: bool = False
+
+
+def ends_of(text: str) -> tuple[float, float] | None:
+    """Two numbers with a comma between, the lower one first; None if it is something else.
+
+    Examples
+    --------
+    >>> ends_of("0, 27"), ends_of("27, 0"), ends_of("0 to 27")
+    ((0.0, 27.0), None, None)
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 2 or not all(map(is_number, parts)):
+        return None
+    low, high = map(float, parts)
+    return (low, high) if low < high else None
 
 
 type Ask = Callable[[Question], str]

@@ -10,7 +10,14 @@ import numpy as np
 from alliance.data_prep.errors import InputError, nearest
 from alliance.data_prep.initial import names
 from alliance.data_prep.initial.columns import Column
-from alliance.data_prep.initial.draft import Ask, Draft, OutcomeGuess, Question, decide_alone
+from alliance.data_prep.initial.draft import (
+    Ask,
+    Draft,
+    OutcomeGuess,
+    Question,
+    decide_alone,
+    ends_of,
+)
 from alliance.data_prep.initial.measures import (
     EVENTS,
     FEWEST_ITEMS,
@@ -23,7 +30,7 @@ from alliance.data_prep.initial.measures import (
     surest,
 )
 from alliance.data_prep.initial.names import Timed, rank, timed, words
-from alliance.data_prep.initial.scales import Guess, is_number, range_of
+from alliance.data_prep.initial.scales import ROUNDED, Guess, is_number, range_of
 from alliance.data_prep.study.rules import OUTCOME_NAME, RESERVED_NAMES
 from alliance.data_prep.trial.items import against_the_rest
 
@@ -181,6 +188,10 @@ class _Drafting:
         labels = [column.labels.get(code) or code for code in codes]
         if len(set(labels)) < len(labels):
             labels = codes
+        for place, code in enumerate(codes):
+            question = Question(f"What do readers call the arm {code!r}?", labels[place])
+            answer = self.ask(question)
+            labels[place] = answer if answer and answer not in labels else labels[place]
         self.made.arms = dict(zip(codes, labels, strict=True))
 
     def _therapist(self) -> None:
@@ -243,8 +254,18 @@ class _Drafting:
         column = self.columns[name]
         self.made.moderator = Guess(name, why)
         self.made.moderator_label = column.title or name
-        self.made.moderator_range = range_of([column], f"{name} {column.title}")
+        found = range_of([column], f"{name} {column.title}")
+        self.made.moderator_range = self._asked_range(name, found)
         self._take("moderator", name)
+
+    def _asked_range(
+        self, name: str, found: Guess[tuple[float, float]]
+    ) -> Guess[tuple[float, float]]:
+        text = f"Lowest and highest possible score of {name!r}?"
+        default = ", ".join(f"{end:.12g}" for end in found.value)
+        answer = self.ask(Question(text, default, range=True))
+        ends = ends_of(answer)
+        return found if ends is None or answer == default else Guess(ends, "as answered")
 
     def _score_items(self, items: Sequence[Column]) -> None:
         self.made.items = tuple(each.name for each in items)
@@ -299,7 +320,7 @@ class _Drafting:
                 return
             self._set_moderator(name, why if name == before[0] else "as answered")
             self.made.moderator_is_baseline = name == before[0]
-            if name == before[0]:
+            if name == before[0] and self.made.moderator_range.why == ROUNDED:
                 self.made.moderator_range = range_of([self.columns[n] for n in group], name)
             return
 
@@ -325,9 +346,10 @@ class _Drafting:
                 if group[before[0]].kind == "alone":
                     why = "named as a baseline, and goes with this outcome best"
                 baseline = Guess(before[0], why)
+            baseline = self._asked_baseline(kept[0], baseline)
             for name in kept:
                 self._outcome(stem, name, group, baseline, others)
-            for name in group:
+            for name in (*group, *([] if baseline is None else [baseline.value])):
                 self._take("outcome", name)
         if not self.made.outcomes:
             numbers = [n for n, c in self.left.items() if c.numeric and len(c.levels) > 2]
@@ -335,6 +357,15 @@ class _Drafting:
                 "No column is named for an outcome, with a time such as _pre, _post, _8w or _t2. "
                 f"Add a table [outcomes.NAME] (columns of numbers: {', '.join(numbers) or 'none'})."
             )
+
+    def _asked_baseline(self, followup: str, found: Guess[str] | None) -> Guess[str] | None:
+        default = "" if found is None else found.value
+        choices = [n for n, c in self.left.items() if c.numeric and n != followup]
+        text = f"Which column is {followup!r} before treatment?"
+        answer = self.ask(Question(text, default, ("", *choices)))
+        if answer == default:
+            return found
+        return Guess(answer, "as answered") if answer in choices else None
 
     def _outcome(
         self,
@@ -354,13 +385,16 @@ class _Drafting:
             same = [*same, self.columns[baseline.value]]
         better = self._better(stem, column, self.columns[baseline.value] if baseline else None)
         mark = group[name].mark
+        ends = range_of(same, f"{stem} {column.title}")
+        if event is None:
+            ends = self._asked_range(name, ends)
         self.made.outcomes.append(
             OutcomeGuess(
                 name=_outcome_name(stem or "score", mark, [o.name for o in self.made.outcomes]),
                 label=column.title or (f"{_measured(name, stem)} ({mark})" if mark else name),
                 followup=Guess(name, "by its name" if mark else "the name of a score"),
                 baseline=baseline,
-                range=range_of(same, f"{stem} {column.title}"),
+                range=ends,
                 better=better,
                 others=others,
                 event=event,

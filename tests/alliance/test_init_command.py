@@ -79,13 +79,21 @@ def test_a_terminal_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(asking, "can_ask", lambda: True)
     FILES["wide"](tmp_path)
-    typed = "\nram\narm\n\n\nlower\n\n\n"
+    answers = [
+        "", "ram", "arm", "", "Motor control exercise",  # patient; arm, and its labels
+        "", "", "84, 12", "12, 84",  # therapist; alliance, and its range
+        "", "lower", "0, 30",  # baseline, direction and range of the first outcome
+    ]  # fmt: skip
+    typed = "\n".join(answers) + 20 * "\n"
     answer = CliRunner().invoke(app, ["init", "trial.csv"], input=typed)
     assert answer.exit_code == 0, answer.output
     assert "Which column holds the arms?" in answer.output
     assert "Did you mean 'arm'?" in answer.output
     study = tomllib.loads(Path("study.toml").read_text(encoding="utf-8"))
     assert study["columns"]["arm"] == "arm"
+    assert study["arms"] == {"GE": "GE", "MCE": "Motor control exercise"}
+    assert study["moderator"]["range"] == [12, 84]
+    assert "the lower one first" in answer.output
     directions = [each["better"] for each in study["outcomes"].values()]
     assert directions == ["lower", "higher", "higher"]
 
