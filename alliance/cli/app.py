@@ -26,7 +26,7 @@ from alliance.cli.options import with_model_options
 # The groups of the help, each with its module of `alliance.cli.commands` and the commands in it. A
 # module is imported when a command of it runs or explains itself.
 GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "Start": ("start", ("demo", "simulate", "check", "fit")),
+    "Start": ("start", ("demo", "init", "simulate", "check", "fit")),
     "Look at a run": ("look", ("summary", "compare", "diagnose", "report")),
     "Answer a question": ("answer", ("predict", "effects", "decide", "therapists")),
     "Check the model": ("model_checks", ("ppc", "loo", "sensitivity", "prior", "reproduce")),

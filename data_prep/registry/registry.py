@@ -12,7 +12,7 @@ from __future__ import annotations
 import glob
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -22,7 +22,12 @@ import numpy as np
 import pandas as pd
 
 from alliance.data_prep.cell_moments import CellMoments, Column
-from alliance.data_prep.covariates import Covariate, ordered_levels, reference_level
+from alliance.data_prep.covariates import (
+    Covariate,
+    level_labels,
+    ordered_levels,
+    reference_level,
+)
 from alliance.data_prep.errors import DataError, InputError, Problem, extra_package
 from alliance.data_prep.files import AnyPath, as_path, file_sha256
 from alliance.data_prep.registry.part import (
@@ -87,6 +92,8 @@ class Registry:
         Names.
     sha256 : str
         Hash of the files' hashes, in their order.
+    labels : dict of str to dict of str to str
+        By categorical covariate, the labels of its levels in Stata or SPSS files.
     """
 
     study: Study
@@ -98,6 +105,7 @@ class Registry:
     source: str
     files: tuple[str, ...]
     sha256: str
+    labels: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def therapist_patients(self, outcome: str) -> tuple[np.ndarray, np.ndarray]:
         """As `data_prep.trial.trial.Trial.therapist_patients`; all of them have a moderator."""
@@ -380,6 +388,7 @@ def _registry(study: Study, whole: Part, source: str, spelled: list[str]) -> Reg
         source=source,
         files=tuple(each.name for each in whole.sources),
         sha256=digest,
+        labels=level_labels(covariates, whole.seen.labels),
     )
 
 

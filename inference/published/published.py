@@ -42,7 +42,8 @@ def read_published(
     Returns
     -------
     tuple of Finding
-        In the order of the file, without those on outcomes that were left out.
+        In the order of the file, without those on outcomes that were left out. None of a file of
+        comments alone, as `alliance init` writes it to be filled in.
 
     Raises
     ------
@@ -58,6 +59,8 @@ def read_published(
         for key in content
         if key not in ("finding", "rope")
     ]
+    if not content:  # to be filled in: all of it is comment
+        return ()
     if not isinstance(entries, list) or not entries:
         faults.append("finding: there is no [[finding]] table.")
         entries = []

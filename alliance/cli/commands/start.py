@@ -1,4 +1,4 @@
-"""A study, its data, and a fit: `demo`, `simulate`, `check`, `fit`."""
+"""A study, its data, and a fit: `demo`, `init`, `simulate`, `check`, `fit`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from alliance.cli import screen
+from alliance.cli import asking, screen
 from alliance.cli.options import (
     DEFAULT_SEED,
     MANY,
@@ -93,6 +93,71 @@ def demo(
     leave_by_gate(judged.reports)
 
 
+def init(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA", help="The trial's table; of a workbook a sheet: trial.xlsx#Sheet2."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Where the study file goes.")] = Path("study.toml"),
+    *,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Ask nothing, and take what is guessed.")
+    ] = False,
+    arm: Annotated[str | None, typer.Option(help="Column of the arms.")] = None,
+    therapist: Annotated[str | None, typer.Option(help="Column of the therapists.")] = None,
+    patient: Annotated[str | None, typer.Option(help="Column of the patients' ids.")] = None,
+    moderator: Annotated[
+        str | None, typer.Option(help="Column of the alliance, or of what takes its place.")
+    ] = None,
+    published: Annotated[
+        bool, typer.Option("--published", help="Write a published.toml to be filled in, too.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
+) -> None:
+    """Write a first study file from a data file: what its columns seem to be, with the reasons.
+
+    Names, labels and values tell what columns are; what they cannot tell is asked on a terminal,
+    and guessed with --yes. The study file holds no patient's data. A .gitignore beside it keeps the
+    data file out of repositories. Then the study is checked, as `alliance check` does.
+    """
+    from alliance.data_prep.initial.beginning import begin
+
+    given = {
+        part: name
+        for part, name in (
+            ("arm", arm), ("therapist", therapist), ("patient", patient), ("moderator", moderator),
+        )
+        if name is not None
+    }  # fmt: skip
+    answering = not yes and asking.can_ask()
+    if not yes and not answering:
+        screen.note("There is no terminal to ask on: what is guessed is taken, as with --yes.")
+    begun = begin(
+        data,
+        out,
+        given,
+        ask=asking.ask if answering else None,
+        published=published,
+        overwrite=overwrite,
+    )
+    for sentence in begun.notes:
+        screen.note(sentence)
+    for path in begun.written:
+        screen.say(f"Written: {path}")
+    for sentence in begun.undecided:
+        screen.note(f"Not decided: {sentence}")
+    screen.say("Every guess stands in the study file with its reason: read it, then go on.")
+    command = f"`alliance check {typed(out)} {typed(begun.data)}`"
+    if begun.undecided:
+        screen.say(f"Decide what is not decided; then: {command}.")
+        raise typer.Exit(2)
+    screen.say(f"Checking it, as {command} does.")
+    check(str(out), begun.data, settings={}, table_format="table")
+    screen.say(f"Next: `alliance fit {typed(out)} {typed(begun.data)} --out run`.")
+
+
 def simulate(
     out: Annotated[Path, typer.Argument(metavar="OUT.csv", help="Where the table goes.")],
     patients: Annotated[int, typer.Option(help="Patients randomised.")] = 240,
@@ -101,9 +166,13 @@ def simulate(
     nested: NestedOption = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:
-    """Simulate a trial like the published one, with its study.toml and true values beside it."""
+    """Simulate a trial like the published one, with its study.toml and true values beside it.
+
+    For data of your own, `alliance init DATA` writes a study file.
+    """
     from alliance.data_prep.simulator.simulation import simulate_trial, write_simulated
 
+    screen.say("SIMULATED DATA: a made-up trial like the published one; no patient gave them.")
     simulated = simulate_trial(
         seed=seed, patients=patients, therapists=therapists, crossed=not nested
     )
