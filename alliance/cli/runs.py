@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from alliance.data_prep.trial.trial import Trial
     from alliance.diagnostics.gate.gate import GateReport
     from alliance.inference.many_fits.task_runner import TaskStore, Workers
-    from alliance.inference.published.comparison import Finding
+    from alliance.inference.published.findings import Finding
     from alliance.inference.runs.fit import Fit
 
 FAILED = 3  # exit code where the gate failed, or a run was not reproduced

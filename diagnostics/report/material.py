@@ -22,7 +22,8 @@ from alliance.inference.leaving_out.leave_one_out import LeaveOneOut
 from alliance.inference.leaving_out.therapists import Influence
 from alliance.inference.pointwise.replicates import ExplainedVariance, explained_variance
 from alliance.inference.priors.power_scaling import PowerScaling
-from alliance.inference.published.comparison import Finding, compare
+from alliance.inference.published.comparison import compare
+from alliance.inference.published.findings import Finding
 from alliance.inference.runs.fit import Fit
 
 
