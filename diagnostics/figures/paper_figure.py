@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -61,7 +62,7 @@ def paper_figure(paper: Paper) -> Figure:
     return page.figure
 
 
-def _draw(panel: Axes, paper: Paper, rows: list[dict]) -> None:  # type: ignore[type-arg]
+def _draw(panel: Axes, paper: Paper, rows: list[dict[Any, Any]]) -> None:
     first = rows[0]
     _, estimate = paper.estimates[first["finding"]]
     limits = paper.credibility.set_index("finding")["sceptical_limit"]

@@ -7,16 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from alliance.diagnostics import words
-from alliance.diagnostics.sheet import Cell, Row, Sheet, alarmed
+from alliance.diagnostics.sheet import Cell, Row, Sheet, alarmed, fitting
 from alliance.inference.digits import figures, interval_decimals, number
 from alliance.inference.paper.consistency import IMPOSSIBLE, UNTOLD
 from alliance.inference.paper.paper import Paper
 
-DESIGNS = {
-    "nested": "each therapist in one arm",
-    "crossed": "each therapist in all arms",
-    "slopes": "alliance slopes vary",
-}
 PARTS = {"mean": "mean over trials", "new": "a new trial", "heterogeneity": "SD between trials"}
 
 
@@ -33,14 +28,15 @@ def sheets(paper: Paper) -> list[Sheet]:
 
 def _finding(paper: Paper, row: Mapping[Any, Any]) -> Row:
     """The columns that name a finding."""
-    printed = paper.printed
-    name = Cell(printed.label(row["outcome"]), short=row["outcome"], code=row["outcome"])
+    printed, code = paper.printed, row["outcome"]
     level = words.level(printed, row["level"])
-    what = level if row["quantity"] == "arm_contrast" else words.plain(row["quantity"])
-    if row["quantity"] != "arm_contrast" and row["level"]:
+    what, short = level, fitting(level, 0)
+    if row["quantity"] != "arm_contrast":
         what = words.quantity_and_level(printed, row["quantity"], row["level"])
+        short = fitting(what, 0)
+    name = Cell(f"{printed.label(code)}: {what}", short=f"{code}: {short}", code=f"{code}: {short}")
     trial = {"Trial": row["trial"]} if row.get("trial") else {}
-    return {"Outcome": name, "Finding": what, **trial}
+    return {"Finding": name, **trial}
 
 
 def consistency(paper: Paper) -> Sheet:
@@ -79,9 +75,10 @@ def consistency(paper: Paper) -> Sheet:
         rows,
         "Every number stands for all that round to it.",
         paper.consistency,
-        heads=2,
+        heads=1,
+        published=True,
         fewest=4,
-        once=2,
+        once=1,
     )
 
 
@@ -121,10 +118,11 @@ def posteriors(paper: Paper) -> Sheet:
         "Conflict: how surprising the printed estimate is to the prior (two-sided tail of its "
         "prediction); below 0.05 they disagree.",
         paper.posteriors,
-        heads=2,
+        heads=1,
+        published=True,
         fewest=5,
         breaks=breaks,
-        once=2,
+        once=1,
     )
 
 
@@ -150,11 +148,11 @@ def credibility(paper: Paper) -> Sheet:
             {
                 **_finding(paper, row),
                 "Estimate": number(row["estimate"], digits),
+                "Sceptical limit": number(limit, digits),
+                "Reading": told,
+                "p (Held)": words.chance(row["p_credible"]),
                 "SE": number(row["se"], digits + 1),
                 "SE from": f"{row['se_from']}{df}",
-                "Sceptical limit": number(limit, digits),
-                "p (Held)": words.chance(row["p_credible"]),
-                "Reading": told,
             }
         )
     return Sheet(
@@ -165,7 +163,8 @@ def credibility(paper: Paper) -> Sheet:
         "the interval just to no effect; whoever holds larger effects possible is convinced "
         "(Matthews 2018). p (Held): p value for intrinsic credibility, stricter (Held 2019).",
         paper.credibility,
-        heads=2,
+        heads=1,
+        published=True,
         fewest=3,
     )
 
@@ -183,14 +182,14 @@ def therapists(paper: Paper) -> Sheet:
     for _, own in paper.therapists.groupby("finding", sort=False):
         for _, same in own.groupby(keys, sort=False):
             first = same.iloc[0].to_dict()
-            known = "" if first["therapists_known_by"] == "printed" else " (assumed)"
+            known = "" if first["therapists_known_by"] == "printed" else "*"
             told: dict[str, str] = {
                 **_finding(paper, first),
-                "Therapists": DESIGNS[first["design"]],
-                "How many": f"{first['therapists']}{known}",
+                "Therapists": f"{first['therapists']} {first['design']}{known}",
                 "Tipping share": _tipping(first["tipping_share"]),
             }
-            for row in same.to_dict("records"):
+            # The average over the prior first: the assumed shares give way on a narrow screen
+            for row in same.sort_values("share", na_position="first").to_dict("records"):
                 averaged = math.isnan(row["share"])
                 head = "Field's prior" if averaged else f"Share {100 * row['share']:.3g}%"
                 digits = interval_decimals(row["lower"], row["upper"])
@@ -201,15 +200,18 @@ def therapists(paper: Paper) -> Sheet:
         "paper_therapists",
         "What ignored therapists would do to the printed interval",
         rows,
-        "By an assumed share of the outcome's variance between therapists, with equal numbers of "
-        "patients each, and averaged over the share's prior (trials of psychotherapy, Johns 2019). "
-        "Tipping share: at which the interval just reaches no effect. With few therapists fewer "
-        "degrees of freedom widen it further, which is not counted here.",
+        "Therapists: so many in the trial (*: assumed), nested in arms, crossed with arms, or with "
+        "alliance slopes that vary. By an assumed share of the outcome's variance between "
+        "therapists, with equal numbers of patients each, and averaged over the share's prior "
+        "(trials of psychotherapy, Johns 2019). Tipping share: at which the interval just reaches "
+        "no effect. With few therapists fewer degrees of freedom widen it further, which is not "
+        "counted here.",
         paper.therapists,
-        heads=2,
+        heads=1,
+        published=True,
         fewest=5,
         breaks=breaks,
-        once=2,
+        once=1,
     )
 
 
@@ -254,10 +256,11 @@ def meta_analysis(paper: Paper) -> Sheet:
         f"Random effects by quadrature; flat prior of the mean, half-normal({told}) prior of the "
         "SD between trials.",
         paper.meta_analysis,
-        heads=2,
+        heads=1,
+        published=True,
         fewest=4,
         breaks=breaks,
-        once=2,
+        once=1,
     )
 
 
@@ -276,7 +279,7 @@ def legend(paper: Paper, shown: list[Sheet]) -> list[str]:
     keys = [(finding.outcome, finding.quantity, finding.level) for finding in findings]
     if len(set(keys)) < len(keys) and not paper.pooled:
         lines.append(
-            "Findings are not pooled; those of several trials would each name its own `trial` in "
+            "Findings are not pooled; those of several trials would each name its own trial in "
             "the file."
         )
     return [*lines, *paper.untold, "Published numbers, not simulated; no patient's row was read."]

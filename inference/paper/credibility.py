@@ -107,9 +107,7 @@ def posterior(estimate: Estimate, prior: Normals | None) -> Normals | Curve:
         if prior is None:
             return normal(estimate.value, estimate.se)
         sds = np.hypot(prior.sds, estimate.se)  # of each part's prediction of the estimate
-        log = np.log(prior.weights) + normal_log_density(
-            np.float64(estimate.value), prior.means, sds
-        )
+        log = np.log(prior.weights) + normal_log_density(np.array(estimate.value), prior.means, sds)
         weights = np.exp(log - log.max())
         kept = (estimate.se / sds) ** 2  # of the prior's mean
         means = kept * prior.means + (1 - kept) * estimate.value

@@ -154,7 +154,7 @@ class Printed:
         better = self.better(finding.outcome)
         if better is None:
             return 1 if finding.oriented == "benefit" else None
-        return 1 if better == "higher" else -1
+        return {"higher": 1, "lower": -1}[better]
 
     def named(self, number: int) -> str:
         """A finding as messages name it.

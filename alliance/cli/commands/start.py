@@ -89,8 +89,26 @@ def demo(
         print_comparison(fitted, compare(fitted, findings), table_format, interval=0.95)
         print_gate(fitted, judged.reports, table_format)
     write_report(judged, findings, run / REPORT)
+    if table_format == "table":
+        _print_printed()
     screen.say(f"The run is in {run}: try `alliance compare {typed(run)} --format csv`.")
     leave_by_gate(judged.reports)
+
+
+def _print_printed() -> None:
+    """The real trial's printed numbers, which no simulator made."""
+    from alliance.cli.commands.without_rows import print_paper
+    from alliance.inference.paper.paper import Paper
+    from alliance.inference.paper.printed import read_printed
+
+    screen.tell(
+        [
+            "",
+            "PUBLISHED, NOT SIMULATED: what the parent trial printed in 2007 says by itself "
+            "(`alliance paper ferreira2013` says more).",
+        ]
+    )
+    print_paper(Paper(read_printed("ferreira2013")), "table", short=True)
 
 
 def simulate(

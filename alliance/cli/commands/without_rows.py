@@ -75,28 +75,30 @@ def paper(
     from alliance.inference.paper.printed import read_printed
 
     asked = Asked(threshold, together(therapists), together(share), heterogeneity, interval)
-    print_paper(Paper(read_printed(published), asked), table_format)
+    found = Paper(read_printed(published), asked)
+    print_paper(found, table_format)
     if figure is not None:
         from alliance.diagnostics.figures.paper_figure import paper_figure
 
-        made = Paper(read_printed(published), asked)
-        screen.save(paper_figure(made), figure)
+        screen.save(paper_figure(found), figure)
 
 
-def print_paper(found: Paper, table_format: TableFormat) -> None:
+def print_paper(found: Paper, table_format: TableFormat, *, short: bool = False) -> None:
     """Print what follows from a paper's numbers.
 
     Parameters
     ----------
     found : Paper
     table_format : {"table", "csv", "json"}
+    short : bool
+        Only the posteriors and the sceptical limits.
     """
     if table_format != "table":
         screen.frame(found.table, table_format)
         return
     from alliance.diagnostics.sheets import paper as sheets
 
-    made = sheets.sheets(found)
+    made = [sheets.posteriors(found), sheets.credibility(found)] if short else sheets.sheets(found)
     for sheet in made:
         screen.show(found.printed, [sheet])
     screen.tell(sheets.legend(found, made))
