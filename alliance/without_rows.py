@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from alliance.answer import Answer, listed
-from alliance.data_prep.files import AnyPath
+from alliance.data_prep.files import AnyPath, as_path
+from alliance.trial import Names, Study, opened
 
 
 def paper(
@@ -71,3 +73,55 @@ def paper(
         _read=lambda: (made, legend(found, made)),
         _drawn=partial(paper_figure, found),
     )
+
+
+def share(
+    study: Study | AnyPath,
+    data: AnyPath,
+    path: AnyPath,
+    *,
+    outcome: Names | None = None,
+    site: str | None = None,
+    least: int = 5,
+    allow_small_cells: bool = False,
+    overwrite: bool = False,
+) -> Path:
+    """Write cross-products in place of rows, for whoever fits several owners' data together.
+
+    Parameters
+    ----------
+    study : Study, str or path-like
+    data : str or path-like
+        One table.
+    path : str or path-like
+        The share, FILE.share.
+    outcome : str or sequence of str, optional
+        Only these.
+    site : str, optional
+        The name of the site; by default that of the file without its ending.
+    least : int
+        Patients that a therapist must have in an arm, or they are left out.
+    allow_small_cells : bool
+        Leave nothing out; patients' rows may then be told from the share, which says whose.
+    overwrite : bool
+        Replace an earlier share.
+
+    Returns
+    -------
+    Path
+        Of the share, which `Study.read` takes, with others and with tables.
+
+    Raises
+    ------
+    InputError
+    DataError
+    """
+    from alliance.data_prep.shares.share_files import make_share, write_share
+
+    described = opened(study).choose(outcome).description
+    made = make_share(
+        described, as_path(data), site=site, least=least, allow_small_cells=allow_small_cells
+    )
+    place = as_path(path)
+    write_share(made, place, overwrite=overwrite, inputs=[as_path(data)])
+    return place

@@ -28,7 +28,7 @@ from alliance.cli.options import with_model_options
 GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "Start": ("start", ("demo", "simulate", "check", "fit")),
     "Look at a run": ("look", ("summary", "compare", "diagnose", "report")),
-    "Without the patients' rows": ("without_rows", ("paper",)),
+    "Without the patients' rows": ("without_rows", ("share", "paper")),
     "Answer a question": ("answer", ("predict", "effects", "decide", "therapists")),
     "Check the model": ("model_checks", ("ppc", "loo", "sensitivity", "prior", "reproduce")),
     "Plan a trial or an analysis": ("plan", ("calibrate", "assurance", "multiverse")),

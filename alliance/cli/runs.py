@@ -152,15 +152,21 @@ def leave_by_gate(reports: tuple[GateReport, ...]) -> None:
 
 
 def load_data(
-    study: Study, data: Path, *, sample: int | None = None, seed: int = 0, dask: str | None = None
+    study: Study,
+    data: Path | Sequence[Path],
+    *,
+    sample: int | None = None,
+    seed: int = 0,
+    dask: str | None = None,
 ) -> Trial | Registry:
     """Read a trial, and tell its notes.
 
     Parameters
     ----------
     study : Study
-    data : Path
-        A file; a pattern or a folder stands for many, of which cross-products are kept.
+    data : Path or sequence of Path
+        A file; a pattern or a folder stands for many, of which cross-products are kept; so do
+        several, and shares.
     sample : int or None
         Therapists to draw from many files.
     seed : int

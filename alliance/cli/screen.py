@@ -32,6 +32,7 @@ from alliance.data_prep.files import csv_text
 if TYPE_CHECKING:
     import pandas as pd
 
+    from alliance.data_prep.study.description import Study
     from alliance.diagnostics.sheet import Sheet
     from alliance.diagnostics.verdicts import CheckResult
     from alliance.diagnostics.words import Described

@@ -20,6 +20,7 @@ from alliance.cli.options import (
     DataArgument,
     EngineName,
     FormatOption,
+    ManyDataArgument,
     NestedOption,
     OutcomeOption,
     ProfileOption,
@@ -131,7 +132,7 @@ def simulate(
 
 def fit(
     study: StudyArgument,
-    data: DataArgument,
+    data: ManyDataArgument,
     out: Annotated[Path, typer.Option(help="Folder for the run; must not exist yet.")],
     *,
     outcome: OutcomeOption = None,
@@ -205,7 +206,8 @@ def fit(
     """Fit every outcome and write the run folder; exit code 3 if the gate fails.
 
     DATA may be a folder or a quoted pattern, 'registry/*.parquet': many files with the same
-    columns, read once as cross-products, for Gaussian outcomes.
+    columns, read once as cross-products, for Gaussian outcomes. So may several tables, patterns and
+    shares of `alliance share`, which are pooled exactly.
 
     Settings of the model take the place of those in the study file.
     """
@@ -219,7 +221,7 @@ def fit(
     described = narrowed(
         whole, outcomes=outcome or [], delta=by_outcome_and_arm(delta or []), **settings
     )
-    require_free(out, overwrite=overwrite, inputs=[data, study_path])
+    require_free(out, overwrite=overwrite, inputs=[*data, study_path])
     chosen = replace(find_profile(profile), therapist_effects=therapist_effects).adjusted(
         draws=draws, tune=tune, target_accept=target_accept, max_treedepth=max_treedepth
     )
