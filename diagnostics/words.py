@@ -115,7 +115,7 @@ FLOW = {
     "without_baseline": "Left out: no baseline",
     "without_followup": "Left out: no follow-up",
     "without_other_outcome": "Left out: another outcome missing",
-    "left_out_small_cells": "Left out: so few with their therapist in an arm",
+    "without_enough_in_cell": "Left out: so few with their therapist in an arm",
     "analysed": "Analysed",
     "alliance_imputed": "Of these with imputed {moderator}",
 }

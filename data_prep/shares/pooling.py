@@ -113,7 +113,7 @@ def _order(parts: Sequence[Part]) -> dict[str, tuple[int, int]]:
 
 def _of_share(study: Study, share: Share) -> Part:
     """A share as a part, with the outcomes of the study; therapists named by their site."""
-    part, facts = share.part(), share.facts
+    part, facts = share.part(list(study.outcomes)), share.facts
 
     def named(own: CellMoments) -> CellMoments:
         return replace(own, therapists=tuple(f"{share.site}:{name}" for name in own.therapists))

@@ -51,7 +51,7 @@ from alliance.data_prep.trial.validation import CovariateCells
 
 FORMAT, VERSION = "alliance share", 1
 ENDING = ".share"
-LEFT_OUT = "left_out_small_cells"  # column of the flow counts
+LEFT_OUT = "without_enough_in_cell"  # column of the flow counts
 MOST_BYTES = 2_000_000_000
 CAUTION = (
     "Cross-products are the shadow of personal data. Whether they may be sent is for their owner "
@@ -133,8 +133,14 @@ class Share:
     study: Study
     facts: Facts
 
-    def part(self) -> Part:
-        """The share as a part of a registry."""
+    def part(self, outcomes: Sequence[str]) -> Part:
+        """The share as a part of a registry.
+
+        Parameters
+        ----------
+        outcomes : sequence of str
+            That are fitted: the notes are of these.
+        """
         content = self.content
         rows = content.lacking["row"]
         categories = {name: levels for name, levels in content.covariates.items() if levels}
@@ -167,7 +173,7 @@ class Share:
                 places={(part, code): Places(1, ()) for part, own in codes.items() for code in own},
             ),
             ids=IdHashes(),
-            notes=tuple(self.notes()),
+            notes=tuple(self._notes(outcomes)),
             facts=self.facts,
         )
 
@@ -184,14 +190,14 @@ class Share:
             found[covariate_column(column.covariate)] = Numbers(counted, counted, {})
         return found
 
-    def notes(self) -> list[str]:
+    def _notes(self, outcomes: Sequence[str]) -> list[str]:
         """What was left out, in sentences."""
         control = self.content.control
         told = [
             f"{self.name}: {count} patients in {control.cells_left_out[name]} cells of a therapist "
             f"and arm left out of {name}, because so few would tell their rows."
             for name, count in control.patients_left_out.items()
-            if count
+            if count and name in outcomes
         ]
         if control.rows_told:
             told.append(

@@ -423,7 +423,7 @@ def test_what_was_left_out_is_counted_in_the_flow(tmp_path: Path) -> None:
     write_share(share, tmp_path / "a.share")
     pooled = load_pooled(study, [tmp_path / "a.share"])
     flow = pooled.flow.set_index("outcome")
-    left_out = flow.loc["pain", "left_out_small_cells"]
+    left_out = flow.loc["pain", "without_enough_in_cell"]
     assert left_out > 0
     whole = load_pooled(study, [data]).flow.set_index("outcome")
     assert flow.loc["pain", "analysed"] + left_out == whole.loc["pain", "analysed"]
