@@ -410,6 +410,8 @@ def prior(row: Mapping[Any, Any]) -> str:
     spread = figures(row["scale"], 2)
     if row["distribution"] == "half-normal":
         return f"half-N({spread})"
+    if row["distribution"] == "mixture":
+        return f"mixture, mean {figures(row['location'], 2)}, SD {spread}"
     return f"N({figures(row['location'], 2)}, {spread})"
 
 
