@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from alliance.data_prep.levels import (
     AVERAGE,
     BETWEEN,
+    JOINT,
     RESERVED,
     WITHIN,
     contrast_names,
@@ -23,7 +24,6 @@ from alliance.data_prep.levels import (
 from alliance.data_prep.study.description import Outcome, Study
 from alliance.diagnostics.sheet import Cell, fitting
 from alliance.inference.digits import figures, number
-from alliance.models.spec import JOINT
 
 if TYPE_CHECKING:
     from alliance.inference.runs.fit import Fit

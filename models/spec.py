@@ -7,12 +7,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from alliance.data_prep.errors import InputError
+from alliance.data_prep.levels import JOINT
 from alliance.data_prep.study.description import Study
 from alliance.models.families.families import ORDINAL, ORDINAL_PROBIT
 from alliance.models.prior_pack import evidence
 from alliance.models.priors import InformedPriors, Priors, SlopeEvidence
-
-JOINT = "joint"  # what a joint model's shared quantities are reported under, beside the outcomes
 
 TherapistEffects = Literal["none", "intercept", "intercept+slope"]
 AllianceStructure = Literal["total", "within_between"]

@@ -172,6 +172,14 @@ def _require_same(study: Study, share: Share) -> None:
     InputError
     """
     theirs = share.study
+    if theirs.title != study.title:
+        raise InputError(
+            f"{share.name} is of {theirs.title!r}, and the study of {study.title!r}: different "
+            "trials are not pooled as sites of one, and no model with effects that vary between "
+            "trials takes them here.",
+            "Fit each trial by itself; if they are sites of one trial, give their study files one "
+            "title. `alliance paper` pools the results of several trials.",
+        )
     told = {
         "the arms": (list(theirs.arms), list(study.arms)),
         "the range of the moderator": (theirs.moderator.range, study.moderator.range),

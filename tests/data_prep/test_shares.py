@@ -411,6 +411,10 @@ def test_a_share_is_taken_once_and_only_for_its_study(sites: Path, tmp_path: Pat
     (tmp_path / "study.toml").write_text(other, encoding="utf-8")
     with pytest.raises(InputError, match="the range of pain is 0 to 100 in the share and 0 to 10"):
         load_pooled(read_study(tmp_path / "study.toml"), [first])
+    trial = STUDY.replace('title = "Shared"', 'title = "Another trial"')
+    (tmp_path / "study.toml").write_text(trial, encoding="utf-8")
+    with pytest.raises(InputError, match="different trials are not pooled as sites of one"):
+        load_pooled(read_study(tmp_path / "study.toml"), [first])
     renamed = STUDY.replace("[outcomes.gpe]", "[outcomes.effect]")
     (tmp_path / "study.toml").write_text(renamed, encoding="utf-8")
     with pytest.raises(InputError, match="has no outcome 'effect'"):
