@@ -14,6 +14,7 @@ from alliance.trial import Names, Study, opened
 def paper(
     published: AnyPath,
     *,
+    outcome: Names | None = None,
     threshold: float | None = None,
     therapists: Any = None,
     share: Any = None,
@@ -26,6 +27,8 @@ def paper(
     ----------
     published : str or path-like
         A published.toml, a folder that holds one, or the name of a study that comes along.
+    outcome : str or sequence of str, optional
+        Only these.
     threshold : float, optional
         A benefit that you name, in points of the outcome: its chance, and what sceptic and
         enthusiast speak of.
@@ -61,7 +64,12 @@ def paper(
     from alliance.inference.paper.printed import read_printed
 
     asked = Asked(
-        threshold, tuple(listed(therapists)), tuple(listed(share)), heterogeneity, interval
+        threshold,
+        tuple(listed(therapists)),
+        tuple(listed(share)),
+        heterogeneity,
+        interval,
+        tuple(listed(outcome)),
     )
     found = Paper(read_printed(published), asked)
     made = sheets(found)

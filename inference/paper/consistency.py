@@ -9,7 +9,7 @@ degrees of freedom that it does not print.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations, product
 
@@ -48,12 +48,14 @@ class Consistency:
     arithmetic: str
 
 
-def consistency(printed: Printed) -> pd.DataFrame:
+def consistency(printed: Printed, chosen: Mapping[int, Finding]) -> pd.DataFrame:
     """Check every finding that has a number, and findings beside one another.
 
     Parameters
     ----------
     printed : Printed
+    chosen : mapping of int to Finding
+        Those that are checked, by their places in the file.
 
     Returns
     -------
@@ -61,7 +63,7 @@ def consistency(printed: Printed) -> pd.DataFrame:
         Columns ``finding, outcome, quantity, level, trial, check, verdict, arithmetic``.
     """
     rows = []
-    for number, finding in enumerate(printed.findings, start=1):
+    for number, finding in chosen.items():
         if finding.estimate is None:
             continue
         for made in _checks(printed, finding):

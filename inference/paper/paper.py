@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import betainc, betaincinv
 
-from alliance.data_prep.errors import InputError
+from alliance.data_prep.errors import InputError, nearest
 from alliance.inference.draws.summaries import tails
 from alliance.inference.paper.consistency import consistency
 from alliance.inference.paper.credibility import (
@@ -71,6 +71,8 @@ class Asked:
         Scale of the half-normal prior of the SD between trials.
     interval : float
         Probability of the posterior intervals.
+    outcomes : tuple of str
+        Only these; all of them by default.
     """
 
     threshold: float | None = None
@@ -78,6 +80,7 @@ class Asked:
     shares: tuple[float, ...] = ()
     heterogeneity: float | None = None
     interval: float = 0.95
+    outcomes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         tails(self.interval)  # refuses what is no probability
@@ -115,10 +118,26 @@ class Paper:
         return self.printed
 
     @cached_property
+    def findings(self) -> dict[int, Finding]:
+        """The findings that are asked about, by their place in the file, from 1."""
+        known = {finding.outcome for finding in self.printed.findings}
+        for name in self.asked.outcomes:
+            if name not in known:
+                raise InputError(
+                    f"{self.printed.name} has no finding on an outcome {name!r}.",
+                    nearest(name, sorted(known)),
+                )
+        return {
+            number: finding
+            for number, finding in enumerate(self.printed.findings, start=1)
+            if finding.outcome in (self.asked.outcomes or known)
+        }
+
+    @cached_property
     def estimates(self) -> dict[int, tuple[Finding, Estimate]]:
         """Findings with a number and a standard error, by their place in the file, from 1."""
         found = {}
-        for number, finding in enumerate(self.printed.findings, start=1):
+        for number, finding in self.findings.items():
             estimate = estimate_of(finding, self.printed.better(finding.outcome))
             if estimate is not None:
                 found[number] = (finding, estimate)
@@ -130,7 +149,7 @@ class Paper:
         told = []
         bare = [
             number
-            for number, finding in enumerate(self.printed.findings, start=1)
+            for number, finding in self.findings.items()
             if number not in self.estimates and finding.claim == "number"
         ]
         if bare:
@@ -138,7 +157,7 @@ class Paper:
                 f"{_findings(bare)}: no standard error follows from what is printed; an interval, "
                 "se, t or p beside the estimate would tell it."
             )
-        claims = sum(finding.claim != "number" for finding in self.printed.findings)
+        claims = sum(finding.claim != "number" for finding in self.findings.values())
         if claims:
             told.append(
                 f"{claims} findings are stated without a number, and nothing follows from them "
@@ -151,7 +170,7 @@ class Paper:
     @cached_property
     def consistency(self) -> pd.DataFrame:
         """Whether the numbers agree; as of `inference.paper.consistency.consistency`."""
-        return consistency(self.printed)
+        return consistency(self.printed, self.findings)
 
     # Posteriors -----------------------------------------------------------------------------------
 

@@ -45,6 +45,15 @@ def test_a_machine_reads_one_table_and_a_notebook_the_same() -> None:
     )
 
 
+def test_one_outcome_keeps_the_places_of_its_findings() -> None:
+    table = al.paper("ferreira2013", outcome="gpe", threshold=1).table
+    assert set(table["outcome"]) == {"gpe"}
+    assert set(table["finding"].dropna()) == {19, 20}
+    answer = alliance("paper", "ferreira2013", "--outcome", "gp")
+    assert answer.code == 2
+    assert "no finding on an outcome 'gp'" in answer.said
+
+
 def test_no_column_that_answers_is_lost_on_a_narrow_screen(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -140,6 +140,7 @@ def paper(
             "points; by default half an SD between patients."
         ),
     ] = None,
+    outcome: OutcomeOption = None,
     interval: IntervalOption = 0.95,
     figure: FigureOption = None,
     table_format: FormatOption = "table",
@@ -152,7 +153,14 @@ def paper(
     from alliance.inference.paper.paper import Asked, Paper
     from alliance.inference.paper.printed import read_printed
 
-    asked = Asked(threshold, together(therapists), together(share), heterogeneity, interval)
+    asked = Asked(
+        threshold,
+        together(therapists),
+        together(share),
+        heterogeneity,
+        interval,
+        tuple(outcome or ()),
+    )
     found = Paper(read_printed(published), asked)
     print_paper(found, table_format)
     if figure is not None:
