@@ -285,7 +285,10 @@ def _shared(study: Study, part: Part, facts: Facts, site: str, least: int, allow
     drawn = sorted(secrets.SystemRandom().sample(range(10**6, 10**7), len(names)))
     numbers = dict(zip(names, map(str, drawn), strict=True))
     place = {name: j for j, name in enumerate(names)}
-    moments = {name: _renamed(own, place, numbers) for name, own in facts.moments.items()}
+    moments = {
+        name: _renamed(_without_absent(own), place, numbers) for name, own in facts.moments.items()
+    }
+    levels = {column for own in moments.values() for column in own.columns}
     told = attack(moments)
     everyone = part.facts.moments
     flow = {}
@@ -319,8 +322,10 @@ def _shared(study: Study, part: Part, facts: Facts, site: str, least: int, allow
         control=control,
         therapists=[numbers[name] for name in names],
         covariates={
-            name: list(part.seen.codes.get(covariate_column(name), {})) or None
-            for name in study.covariates
+            name: [level for level in codes if CovariateColumn(name, level) in levels] or None
+            for name, codes in (
+                (name, part.seen.codes.get(covariate_column(name), {})) for name in study.covariates
+            )
         },
         flow=flow,
         gaps={
@@ -334,6 +339,25 @@ def _shared(study: Study, part: Part, facts: Facts, site: str, least: int, allow
         moments={name: _told_cells(own, numbers) for name, own in moments.items()},
     )
     return _opened(f"{site}{ENDING}", content)
+
+
+def _without_absent(own: CellMoments) -> CellMoments:
+    """Without levels that only patients have who were left out: they are not told either."""
+    kept = [
+        k
+        for k, column in enumerate(own.columns)
+        if isinstance(column, str) or column.level is None or own.centre[k] > 0
+    ]
+    return CellMoments(
+        tuple(own.columns[k] for k in kept),
+        own.therapists,
+        own.therapist_index,
+        own.arm_index,
+        own.count,
+        own.centre[kept],
+        own.sums[:, kept],
+        own.products[:, kept][:, :, kept],
+    )
 
 
 def _renamed(own: CellMoments, place: Mapping[str, int], numbers: Mapping[str, str]) -> CellMoments:

@@ -88,6 +88,8 @@ def _checks(printed: Printed, finding: Finding) -> Iterator[Consistency]:
     yield _p_value(finding)
     if finding.t is not None:
         yield _test_statistic(finding)
+    if (counted := _degrees_and_patients(printed, finding)) is not None:
+        yield counted
     if finding.quantity == "arm_contrast":
         yield _patients(printed, finding)
         if (closed := _third_contrast(printed, finding)) is not None:
@@ -237,27 +239,41 @@ def _p_range(finding: Finding, degrees: Sequence[float]) -> Range:
     return min(found), max(found)
 
 
+def _p_of_t(finding: Finding, degrees: Sequence[float]) -> Range:
+    """P by the printed t, as rounded."""
+    low, high = _range(finding, "t")
+    sizes = [0.0 if low <= 0 <= high else min(abs(low), abs(high)), max(abs(low), abs(high))]
+    found = [_tail(size, df) for df, size in product(degrees, sizes)]
+    return min(found), max(found)
+
+
 def _p_value(finding: Finding) -> Consistency:
     check = "p value"
     if finding.p is None and finding.p_below is None:
         return Consistency(check, UNTOLD, "no p value is printed")
-    if finding.se is None and finding.lower is None:
-        return Consistency(check, UNTOLD, "neither an interval nor a standard error is printed")
+    if finding.se is None and finding.lower is None and finding.t is None:
+        return Consistency(check, UNTOLD, "no interval, standard error or t is printed")
     if finding.p is not None:
         low, high = _range(finding, "p")
         shown = (max(0.0, low), min(1.0, high))
     else:
         assert finding.p_below is not None
         shown = (0.0, finding.p_below)
+    if finding.se is None and finding.lower is None:
+        words = "t gives p = {expected}; printed {printed} as rounded"
+        return _judge(check, finding, lambda degrees: _p_of_t(finding, degrees), shown, words)
     words = "estimate and standard error give p = {expected}; printed {printed} as rounded"
     return _judge(check, finding, lambda degrees: _p_range(finding, degrees), shown, words)
 
 
 def _test_statistic(finding: Finding) -> Consistency:
     check = "t"
+    sign, shown = _on_scale(finding, "estimate"), _range(finding, "t")
+    if sign[0] > 0 and shown[1] < 0:
+        told = f"the estimate is above no effect, and t is {_told(shown)}"
+        return Consistency(check, IMPOSSIBLE, told)
     if finding.se is None and finding.lower is None:
         return Consistency(check, UNTOLD, "neither an interval nor a standard error is printed")
-    shown = _range(finding, "t")
     # Many papers print the size alone
     sizes = sorted(map(abs, shown)) if shown[0] > 0 or shown[1] < 0 else [0.0, max(map(abs, shown))]
 
@@ -300,6 +316,18 @@ def _patients(printed: Printed, finding: Finding) -> Consistency:
             return Consistency(check, IMPOSSIBLE, f"{told}; the scale allows {figures(most)}")
         return Consistency(check, CONSISTENT, f"{told}; the scale allows {figures(most)}")
     return Consistency(check, UNTOLD, f"{told}; no SD of the outcome is printed")
+
+
+def _degrees_and_patients(printed: Printed, finding: Finding) -> Consistency | None:
+    """Degrees of freedom are fewer than the patients, where all of them are told."""
+    everyone = patients(finding)
+    whole = isinstance(finding.n, int) or set(finding.n or ()) == set(printed.arms)
+    if finding.df is None or everyone is None or not whole:
+        return None
+    most = everyone - 2 - len(finding.adjusted_for)
+    verdict = CONSISTENT if finding.df <= most else IMPOSSIBLE
+    told = f"{everyone} patients leave at most {most} degrees of freedom; printed {finding.df:g}"
+    return Consistency("degrees of freedom and patients", verdict, told)
 
 
 def _third_contrast(printed: Printed, finding: Finding) -> Consistency | None:

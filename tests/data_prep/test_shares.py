@@ -236,6 +236,14 @@ def test_no_id_and_no_extreme_value_leaves(tmp_path: Path) -> None:
     assert "83.77" not in text
 
 
+def test_a_category_that_only_a_patient_has_who_is_left_out_is_not_told(tmp_path: Path) -> None:
+    rows = rows_of_trial(9, sizes=(30, 30, 40))
+    rows[3]["site_kind"] = "clinic of Dr Z"
+    study, data = written(tmp_path, rows)
+    assert "Dr Z" not in make_share(study, data).text
+    assert "Dr Z" in make_share(study, data, allow_small_cells=True).text
+
+
 def test_without_therapist_effects_small_cells_are_folded_and_nobody_is_left_out(
     tmp_path: Path,
 ) -> None:

@@ -117,6 +117,12 @@ PLANTED: dict[str, tuple[tuple[str, ...], str]] = {
         P,
     ),
     "a t of another estimate": (("estimate = -1.00\nse = 0.50\nt = -3.1\ndf = 80",), "t"),
+    "a t of the other sign": (("estimate = 1.00\nse = 0.50\nt = -2.0\ndf = 80",), "t"),
+    "a p of another t": (("estimate = -1.0\nt = -2.10\ndf = 80\np = 0.005",), P),
+    "more degrees of freedom than patients": (
+        ("estimate = -1.0\nse = 0.5\nn = 60\ndf = 118",),
+        "degrees of freedom and patients",
+    ),
     "fewer patients than the standard error needs": (
         # SD 2.0 with 20 and 20 patients gives 0.63, and not 0.20
         ("estimate = -1.0\nse = 0.20\nsd = 2.0\nn = { B = 20, A = 20 }",),
