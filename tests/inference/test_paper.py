@@ -449,3 +449,36 @@ def test_a_paper_without_a_study_beside_it_is_read(tmp_path: Path) -> None:
     assert row["prob_positive"] == pytest.approx(stats.norm.sf(2.0), abs=1e-9)
     assert math.isnan(row["prob_benefit"])  # nobody says which scores are better
     assert not made.therapists.empty
+
+
+def test_a_slope_is_seen_under_the_fields_prior_where_its_sds_are_printed(tmp_path: Path) -> None:
+    """r = .278 with an SD of hypot(.011, .15) between studies, in points: 2.3 / 12 for one SD."""
+    text = HEAD.replace("arm_contrast", "moderator_slope").replace("B-A", "average")
+    entry = "estimate = -0.060\nse = 0.020\nn = 120\nsd = 2.3\nmoderator_sd = 12.0\n"
+    (tmp_path / "published.toml").write_text(text + entry, encoding="utf-8")
+    (tmp_path / "study.toml").write_text(STUDY, encoding="utf-8")
+    made = Paper(read_printed(tmp_path))
+    rows = made.posteriors.set_index("prior")
+    unit, spread = 2.3 / 12, math.hypot(0.043 / 2 / 1.959964, 0.15)
+    weight = (0.020 / math.hypot(0.020, spread * unit)) ** 2
+    wanted = weight * -0.278 * unit + (1 - weight) * -0.060  # lower pain is the benefit
+    assert rows.loc["field", "mean"] == pytest.approx(wanted, abs=1e-6)
+    assert set(made.therapists["design"]) == {"slopes"}
+    (tmp_path / "published.toml").write_text(
+        text + "estimate = -0.060\nse = 0.020\n", encoding="utf-8"
+    )
+    assert "field" not in set(Paper(read_printed(tmp_path)).posteriors["prior"])
+
+
+def test_a_ratio_is_normal_on_the_log_scale(tmp_path: Path) -> None:
+    entry = 'scale = "ratio"\nestimate = 1.20\nlower = 1.04\nupper = 1.39\nn = 900'
+    made = Paper(read_printed(written(tmp_path, entry, study=None)))
+    row = made.posteriors.iloc[0]
+    half = math.log(1.39 / 1.04) / 2
+    told = [math.exp(math.log(1.2) - half), math.exp(math.log(1.2) + half)]
+    assert [row["lower"], row["upper"]] == pytest.approx(told, rel=1e-9)
+    z = math.log(1.2) / (half / stats.norm.ppf(0.975))
+    assert row["prob_positive"] == pytest.approx(stats.norm.cdf(z), abs=1e-9)
+    assert made.credibility["sceptical_limit"].iloc[0] > 1
+    with pytest.raises(InputError, match="printed as a ratio"):
+        Paper(read_printed(tmp_path), Asked(threshold=0.5)).posteriors  # noqa: B018
