@@ -111,7 +111,7 @@ def _range(finding: Finding, name: str) -> Range:
 def _on_scale(finding: Finding, name: str) -> Range:
     """The same on the scale where the interval is symmetric."""
     low, high = _range(finding, name)
-    if finding.scale == "difference":
+    if not finding.is_ratio:
         return low, high
     tiny = 1e-300  # a ratio is above zero, whatever it is rounded to
     return math.log(max(low, tiny)), math.log(max(high, tiny))
@@ -176,7 +176,7 @@ def _symmetry(finding: Finding) -> Consistency:
     middle = _over(lambda a, b: (a + b) / 2, low, high)
     verdict = CONSISTENT if _meet(middle, value) else IMPOSSIBLE
     name, shown, printed = "middle", middle, value
-    if finding.scale == "ratio":
+    if finding.is_ratio:
         name = "geometric middle"
         shown = (math.exp(middle[0]), math.exp(middle[1]))
         printed = (math.exp(value[0]), math.exp(value[1]))
@@ -294,7 +294,7 @@ def _patients(printed: Printed, finding: Finding) -> Consistency:
     arms = patients_by_arm(printed, finding)
     degrees, _ = _degrees(finding)
     error = _standard_error(finding, degrees)
-    if arms is None or error is None or finding.scale == "ratio":
+    if arms is None or error is None or finding.is_ratio:
         lacking = "n by arm is" if arms is None else "interval or standard error of a difference is"
         return Consistency(check, UNTOLD, f"no {lacking} printed")
     root = math.sqrt(1 / arms[0] + 1 / arms[1])
@@ -332,7 +332,7 @@ def _degrees_and_patients(printed: Printed, finding: Finding) -> Consistency | N
 
 def _third_contrast(printed: Printed, finding: Finding) -> Consistency | None:
     """Contrasts of three arms add up, within rounding, where one model gave them."""
-    if finding.scale != "difference":
+    if finding.is_ratio:
         return None
     same = [
         other
@@ -384,7 +384,7 @@ def _units(printed: Printed, finding: Finding) -> Consistency:
 
 def _within_scale(printed: Printed, finding: Finding) -> Consistency | None:
     width = printed.width(finding.outcome)
-    if width is None or finding.quantity != "arm_contrast" or finding.scale == "ratio":
+    if width is None or finding.quantity != "arm_contrast" or finding.is_ratio:
         return None
     least = min(map(abs, _range(finding, "estimate")))
     told = f"a difference of {figures(abs(float(finding.estimate or 0.0)))}"

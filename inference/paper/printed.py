@@ -72,7 +72,7 @@ def estimate_of(finding: Finding, better: Better | None) -> Estimate | None:
     if finding.estimate is None or finding.claim != "number":
         return None
     printed = finding.as_difference(better) if better is not None else finding
-    ratio = printed.scale == "ratio"
+    ratio = printed.is_ratio
     value = math.log(printed.estimate) if ratio else float(printed.estimate)  # type: ignore[arg-type]
     df = math.inf if printed.df is None else printed.df
     tail = quantile((1 + printed.interval) / 2, df)

@@ -6,13 +6,16 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from alliance.data_prep.study.rules import OWN_FAMILIES
 from alliance.inference.estimands.compared_at import mean_alliance
 from alliance.inference.published.findings import Finding, verdict
+from alliance.inference.published.maximum_likelihood import likelihood_refit
 from alliance.inference.published.refits import refit
 from alliance.inference.runs.fit import Fit
 
 KEY = ["outcome", "quantity", "level"]
 MODELS = ("ols_main", "ols", "ols_robust", "reml")
+OF_EVENTS = ("ml_main", "ml")  # of events and counts, for which linear models do not stand
 # Degrees of freedom; with fewer a robust interval holds too little (Tipton 2015,
 # doi:10.1037/met0000011).
 FEW = 4
@@ -73,7 +76,9 @@ def compare(
         ``posterior_mean, posterior_sd, posterior_lower, posterior_upper, prob_positive``;
         ``verdict, explanation, known_by, source, note, refit_note``; and ``at``, the alliance to
         which intercept, contrasts and the SD between therapists of the posterior belong, missing
-        for averages over the patients at their own alliance. Under a curved link the posterior
+        for averages over the patients at their own alliance. Outcomes of events and counts have
+        the models of `inference.published.maximum_likelihood` (``ml``, ``ml_main``) in the place
+        of linear ones. Under a curved link the posterior
         speaks of an average therapist, and the refits are linear models of the scores, whose
         contrasts are averages over therapists as well.
     """
@@ -82,12 +87,14 @@ def compare(
     places = {name: mean_alliance(fit[name]) if at is None else at for name in fit.outcomes}
     refits = pd.concat(
         [
-            refit(fit.linear_design(outcome), interval=interval, robust=robust, at=place)
+            _refit(fit, outcome, place, interval=interval, robust=robust)
             for outcome, place in places.items()
         ],
         ignore_index=True,
     )
-    for model in MODELS if robust else [name for name in MODELS if name != "ols_robust"]:
+    models = list(MODELS if robust else [name for name in MODELS if name != "ols_robust"])
+    models += OF_EVENTS if refits["model"].isin(OF_EVENTS).any() else ()
+    for model in models:
         part = refits[refits["model"] == model].drop(columns=["model", "note"])
         renamed = {name: f"{model}_{name}" for name in part.columns if name not in KEY}
         table = table.merge(part.rename(columns=renamed), on=KEY, how="left")
@@ -95,9 +102,16 @@ def compare(
     table["refit_note"] = [notes.get(outcome, "") for outcome in table["outcome"]]
     table = table.merge(_verdicts(fit, findings, summary, interval), on=KEY, how="left")
     front = list(VERDICT_COLUMNS[:5])
-    refitted = [name for name in table.columns if name.startswith(MODELS)]
+    refitted = [name for name in table.columns if name.startswith((*MODELS, "ml_"))]
     back = list(VERDICT_COLUMNS[5:])
     return table[[*KEY, *front, *refitted, *POSTERIOR.values(), *back, "refit_note", "at"]]
+
+
+def _refit(fit: Fit, outcome: str, place: float, *, interval: float, robust: bool) -> pd.DataFrame:
+    """An outcome's models without priors: linear ones, or those of events and counts."""
+    if fit.specs[outcome].family in OWN_FAMILIES:
+        return likelihood_refit(fit[outcome], fit.specs[outcome], interval=interval, at=place)
+    return refit(fit.linear_design(outcome), interval=interval, robust=robust, at=place)
 
 
 def refit_words(table: pd.DataFrame) -> list[str]:
@@ -114,7 +128,15 @@ def refit_words(table: pd.DataFrame) -> list[str]:
             "REML: intervals from Student's t with Satterthwaite's degrees of freedom; in a "
             "singular fit what is estimated as zero counts as known."
         )
-    if "ols_robust_df" in table:
+    if "ml_estimate" in table:
+        lines.append(
+            "ML: logistic regression of events, negative binomial regression of counts, by maximum "
+            "likelihood and without therapists' effects; standard errors by the delta method. "
+            "Software that is kept here has no maximum likelihood with therapists' effects: where "
+            "therapists differ, conditional odds ratios of ML are nearer to one than the "
+            "posterior's, which are of patients with the same therapist."
+        )
+    if "ols_robust_df" in table and table["ols_robust_df"].notna().any():
         line = (
             "OLS, robust: standard errors that allow for therapists (CR2), t with Bell and "
             "McCaffrey's degrees of freedom."
@@ -128,7 +150,7 @@ def refit_words(table: pd.DataFrame) -> list[str]:
 def _notes(fit: Fit, outcome: str, refits: pd.DataFrame) -> str:
     """What a reader must know of an outcome's refits."""
     found = list(refits.loc[refits["outcome"] == outcome, "note"].unique())
-    if fit.specs[outcome].therapist_by_arm:
+    if fit.specs[outcome].therapist_by_arm and fit.specs[outcome].family not in OWN_FAMILIES:
         found.append("REML is without therapists' own arm effects, which the posterior has")
     return "; ".join(note for note in found if note)
 

@@ -15,9 +15,15 @@ from pydantic import (
     model_validator,
 )
 
+from alliance.inference.estimands.ratio_names import DIFFERENCES, RATIOS
+
 NEITHER = "includes zero, which shows neither presence nor absence"
 
-QUANTITIES_WITH_LEVELS = ("moderator_slope", "arm_contrast", "interaction", "covariate_slope")
+QUANTITIES_WITH_LEVELS = (
+    *("moderator_slope", "arm_contrast", "interaction", "covariate_slope"),
+    *DIFFERENCES.values(),
+    *RATIOS,
+)
 QUANTITIES_WITHOUT_LEVELS = (
     "intercept",
     "baseline_slope",
@@ -27,8 +33,8 @@ QUANTITIES_WITHOUT_LEVELS = (
     "residual_sd",
 )
 QUANTITIES = QUANTITIES_WITH_LEVELS + QUANTITIES_WITHOUT_LEVELS
-# Quantities whose sign says which way an outcome moves; the others are levels or spreads, of which
-# zero is no value that an interval could hold or leave out.
+# Quantities whose sign says which way an outcome moves, of ratios that of the logarithm; others are
+# levels or spreads, of which zero is no value that an interval could hold or leave out.
 SIGNED_QUANTITIES = (*QUANTITIES_WITH_LEVELS, "baseline_slope")
 ZERO_SAYS_NOTHING = {
     "intercept": "is a level of the scores, whose zero is where the scale has it",
@@ -176,6 +182,11 @@ class Finding(BaseModel):
 
     @model_validator(mode="after")
     def _numbers_agree(self) -> Self:
+        if self.quantity in RATIOS and any(
+            number is not None and number <= 0
+            for number in (self.estimate, self.lower, self.upper, *(self.rope or ()))
+        ):
+            raise ValueError(f"{self.quantity} is a ratio, which is above zero")
         if (self.lower is None) != (self.upper is None):
             raise ValueError("lower and upper go together")
         if self.lower is not None and self.estimate is None:
@@ -199,8 +210,8 @@ class Finding(BaseModel):
             value is not None and value <= 0 for value in (self.estimate, self.lower, self.upper)
         ):
             raise ValueError("a ratio and the limits of its interval are above zero")
-        if self.scale == "ratio" and self.oriented == "benefit":
-            raise ValueError("a ratio cannot be oriented towards benefit")
+        if self.is_ratio and self.quantity not in RATIOS and self.oriented == "benefit":
+            raise ValueError("a ratio of this quantity cannot be oriented towards benefit")
         if self.rope is not None and not self.rope[0] < self.rope[1]:
             raise ValueError("rope must be [low, high] with low below high")
         if self.rope is not None and not self.takes_rope:
@@ -211,6 +222,11 @@ class Finding(BaseModel):
         if self.oriented == "benefit" and self.quantity not in SIGNED_QUANTITIES:
             raise ValueError(f"{self.quantity} cannot be oriented towards benefit")
         return self
+
+    @property
+    def is_ratio(self) -> bool:
+        """Whether no effect is 1, and the interval symmetric on the log scale."""
+        return self.scale == "ratio" or self.quantity in RATIOS
 
     @property
     def takes_rope(self) -> bool:
@@ -231,15 +247,20 @@ class Finding(BaseModel):
             return self
         changes: dict[str, Any] = {"oriented": "difference"}
         if better == "lower":
-            changes["estimate"], changes["t"] = _turned(self.estimate), _turned(self.t)
-            changes["lower"], changes["upper"] = _turned(self.upper), _turned(self.lower)
+            turned = _inverted if self.quantity in RATIOS else _turned
+            changes["estimate"], changes["t"] = turned(self.estimate), _turned(self.t)
+            changes["lower"], changes["upper"] = turned(self.upper), turned(self.lower)
             if self.rope is not None:
-                changes["rope"] = (-self.rope[1], -self.rope[0])
+                changes["rope"] = (turned(self.rope[1]), turned(self.rope[0]))
         return self.model_copy(update=changes)
 
 
 def _turned(number: float | None) -> float | None:
     return None if number is None else -number
+
+
+def _inverted(number: float | None) -> float | None:
+    return None if number is None else 1 / number
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,21 +334,32 @@ def verdict(
 
 
 def _verdict_on_presence(finding: Finding, lower: float, upper: float, interval: str) -> Verdict:
-    if lower <= 0 <= upper:
-        return Verdict("undetermined", f"{interval} {NEITHER}.")
-    if not finding.estimate:
+    null, name, neither = _no_effect(finding)
+    if lower <= null <= upper:
+        return Verdict("undetermined", f"{interval} {neither}.")
+    if not finding.estimate or finding.estimate == null:
         return Verdict(
             "supported",
-            f"{interval} lies {'above' if lower > 0 else 'below'} zero; the sign of the published "
-            "effect is not known here, so that its presence alone is compared, and either sign "
-            "would have counted.",
+            f"{interval} lies {'above' if lower > null else 'below'} {name}; the sign of the "
+            "published effect is not known here, so that its presence alone is compared, and "
+            "either sign would have counted.",
         )
     published = f"the published estimate {finding.estimate:.3g}"
-    if (finding.estimate > 0) == (lower > 0):
+    if (finding.estimate > null) == (lower > null):
         return Verdict(
-            "supported", f"{interval} excludes zero and lies on the same side of it as {published}."
+            "supported",
+            f"{interval} excludes {name} and lies on the same side of it as {published}.",
         )
-    return Verdict("contradicted", f"{interval} lies on the other side of zero from {published}.")
+    return Verdict("contradicted", f"{interval} lies on the other side of {name} from {published}.")
+
+
+def _no_effect(finding: Finding) -> tuple[float, str, str]:
+    """What a quantity is where there is no effect: its value, its name, and what an interval
+    that includes it says.
+    """
+    if finding.quantity in RATIOS:
+        return 1.0, "one", NEITHER.replace("zero", "one, a ratio of no effect")
+    return 0.0, "zero", NEITHER
 
 
 def _verdict_on_size(finding: Finding, lower: float, upper: float, interval: str) -> Verdict:
@@ -350,10 +382,11 @@ def _verdict_on_size(finding: Finding, lower: float, upper: float, interval: str
 
 def _verdict_on_absence(finding: Finding, lower: float, upper: float, interval: str) -> Verdict:
     if finding.rope is None:
-        if lower <= 0 <= upper:
-            return Verdict("undetermined", f"{interval} {NEITHER}.")
+        null, name, neither = _no_effect(finding)
+        if lower <= null <= upper:
+            return Verdict("undetermined", f"{interval} {neither}.")
         return Verdict(
-            "not supported", f"{interval} excludes zero, where an absence was published."
+            "not supported", f"{interval} excludes {name}, where an absence was published."
         )
     low, high = finding.rope
     region = f"the region of practical equivalence {low:.3g} to {high:.3g}"

@@ -11,9 +11,10 @@ from pydantic import ValidationError
 
 from alliance.data_prep.errors import InputError, nearest
 from alliance.data_prep.files import AnyPath, as_path, file_bytes
-from alliance.data_prep.levels import RESERVED, contrast_names, quoted, slope_names
+from alliance.data_prep.levels import AVERAGE, RESERVED, contrast_names, quoted, slope_names
 from alliance.data_prep.study.description import Study
 from alliance.data_prep.study.toml_files import parse_toml
+from alliance.inference.estimands.ratio_names import DIFFERENCES, OF_MODERATOR, RATIOS
 from alliance.inference.published.findings import (
     QUANTITIES,
     Finding,
@@ -120,9 +121,11 @@ def valid_levels(study: Study, quantity: str) -> tuple[str, ...]:
     square brackets, as in "sex[M]".
     """
     codes = tuple(study.arms)
+    if quantity in OF_MODERATOR.values():
+        return (AVERAGE, *slope_names(codes))
     if quantity == "moderator_slope":
         return (*RESERVED, *slope_names(codes))
-    if quantity in ("arm_contrast", "interaction"):
+    if quantity in ("arm_contrast", "interaction", *DIFFERENCES.values(), *RATIOS):
         names = contrast_names(codes)
         return tuple(names[j, k] for k, j in combinations(range(len(codes)), 2))
     return study.covariates if quantity == "covariate_slope" else ("",)
@@ -196,7 +199,8 @@ def _with_rope(finding: Finding, ropes: Mapping[str, Any], study: Study) -> Find
     low, high = float(rope[0]), float(rope[1])
     # The table is on the outcome's scale; a finding's own region is oriented as its numbers are.
     if finding.oriented == "benefit" and study.outcomes[finding.outcome].better == "lower":
-        low, high = -high, -low
+        ratio = finding.quantity in RATIOS
+        low, high = (1 / high, 1 / low) if ratio and low > 0 else (-high, -low)
     return finding.model_copy(update={"rope": (low, high)})
 
 
