@@ -205,18 +205,46 @@ def load_registry(study: Study, data: AnyPath, compute: Compute | None = None) -
     if any(taken[name] - {continuous} for name, continuous in found.items()):
         # Mostly numbers in some files, and mostly text in others: the whole decides.
         whole = _one_pass(study, files, found, run)
-    source = str(data)
+    return registry_of(
+        study, whole, str(data), lambda suspects: _met_twice(study, files, suspects, run)
+    )
+
+
+def registry_of(
+    study: Study,
+    whole: Part,
+    source: str,
+    met_twice: Callable[[IdHashes], tuple[list[Problem], list[str]]],
+    order: Mapping[str, tuple[int, int]] | None = None,
+) -> Registry:
+    """The registry of what is left of all files, or why there is none.
+
+    Parameters
+    ----------
+    study : Study
+    whole : Part
+    source : str
+        What messages call the files.
+    met_twice : callable
+        From ids that may be one patient's to problems and rows whose ids are spelled apart.
+    order : mapping of str to tuple, optional
+        Of therapists; the natural order of their ids by default.
+
+    Raises
+    ------
+    InputError
+    DataError
+    """
     _refuse_unread(whole)
     refuse_copies(whole.sources)
     if not whole.complete:
         raise DataError(whole.problems)
-    suspects = whole.ids.suspects(MOST_PROBLEMS)
-    again, spelled = _met_twice(study, files, suspects, run)
+    again, spelled = met_twice(whole.ids.suspects(MOST_PROBLEMS))
     if problems := [*column_problems(study, whole, source), *again]:
         raise DataError(problems)
     if whole.totals:
         raise DataError(whole.totals)
-    return _registry(study, whole, source, spelled)
+    return _registry(study, whole, source, spelled, order)
 
 
 def _one_pass(
@@ -332,7 +360,13 @@ def on_threads(value: Any) -> Any:
     return _dask().compute(value, scheduler="threads")[0]
 
 
-def _registry(study: Study, whole: Part, source: str, spelled: list[str]) -> Registry:
+def _registry(
+    study: Study,
+    whole: Part,
+    source: str,
+    spelled: list[str],
+    order: Mapping[str, tuple[int, int]] | None,
+) -> Registry:
     facts = whole.facts
     assert facts is not None  # nothing was wrong
     covariates = _covariates(study, whole)
@@ -342,7 +376,7 @@ def _registry(study: Study, whole: Part, source: str, spelled: list[str]) -> Reg
         has_baseline = study.outcomes[name].baseline is not None
         baseline = ["baseline"] if has_baseline else []
         wanted: list[Column] = ["moderator", *baseline, *columns, "outcome"]
-        own = _sorted(found)
+        own = _sorted(found, order)
         centre = [0.0 if name not in own.columns else own.centre[own.columns.index(name)]
                   for name in wanted]  # fmt: skip
         moments[name] = own.moved(wanted, np.array(centre))
@@ -392,9 +426,14 @@ def _registry(study: Study, whole: Part, source: str, spelled: list[str]) -> Reg
     )
 
 
-def _sorted(found: CellMoments) -> CellMoments:
-    """Therapists in natural order, and cells by therapist and arm."""
-    order = sorted(range(len(found.therapists)), key=lambda j: natural_key(found.therapists[j]))
+def _sorted(found: CellMoments, given: Mapping[str, tuple[int, int]] | None) -> CellMoments:
+    """Therapists in the given or in natural order, and cells by therapist and arm."""
+
+    def key(j: int) -> Any:
+        name = found.therapists[j]
+        return natural_key(name) if given is None else given[name]
+
+    order = sorted(range(len(found.therapists)), key=key)
     place = np.empty(len(order), dtype=np.int64)
     place[order] = np.arange(len(order))
     index = place[found.therapist_index]

@@ -20,6 +20,7 @@ from alliance.cli.options import (
     DataArgument,
     EngineName,
     FormatOption,
+    ManyDataArgument,
     NestedOption,
     OutcomeOption,
     ProfileOption,
@@ -89,6 +90,8 @@ def demo(
         print_comparison(fitted, compare(fitted, findings), table_format, interval=0.95)
         print_gate(fitted, judged.reports, table_format)
     write_report(judged, findings, run / REPORT)
+    if table_format == "table":
+        _print_printed()
     screen.say(f"The run is in {run}: try `alliance compare {typed(run)} --format csv`.")
     leave_by_gate(judged.reports)
 
@@ -158,6 +161,22 @@ def init(
     screen.say(f"Next: `alliance fit {typed(out)} {typed(begun.data)} --out run`.")
 
 
+def _print_printed() -> None:
+    """The real trial's printed numbers, which no simulator made."""
+    from alliance.cli.commands.without_rows import print_paper
+    from alliance.inference.paper.paper import Paper
+    from alliance.inference.paper.printed import read_printed
+
+    screen.tell(
+        [
+            "",
+            "PUBLISHED, NOT SIMULATED: what the parent trial printed in 2007 says by itself "
+            "(`alliance paper ferreira2013` says more).",
+        ]
+    )
+    print_paper(Paper(read_printed("ferreira2013")), "table", short=True)
+
+
 def simulate(
     out: Annotated[Path, typer.Argument(metavar="OUT.csv", help="Where the table goes.")],
     patients: Annotated[int, typer.Option(help="Patients randomised.")] = 240,
@@ -182,7 +201,7 @@ def simulate(
 
 def fit(
     study: StudyArgument,
-    data: DataArgument,
+    data: ManyDataArgument,
     out: Annotated[Path, typer.Option(help="Folder for the run; must not exist yet.")],
     *,
     outcome: OutcomeOption = None,
@@ -256,7 +275,8 @@ def fit(
     """Fit every outcome and write the run folder; exit code 3 if the gate fails.
 
     DATA may be a folder or a quoted pattern, 'registry/*.parquet': many files with the same
-    columns, read once as cross-products, for Gaussian outcomes.
+    columns, read once as cross-products, for Gaussian outcomes. So may several tables, patterns and
+    shares of `alliance share`, which are pooled exactly.
 
     Settings of the model take the place of those in the study file.
     """
@@ -270,7 +290,7 @@ def fit(
     described = narrowed(
         whole, outcomes=outcome or [], delta=by_outcome_and_arm(delta or []), **settings
     )
-    require_free(out, overwrite=overwrite, inputs=[data, study_path])
+    require_free(out, overwrite=overwrite, inputs=[*data, study_path])
     chosen = replace(find_profile(profile), therapist_effects=therapist_effects).adjusted(
         draws=draws, tune=tune, target_accept=target_accept, max_treedepth=max_treedepth
     )
