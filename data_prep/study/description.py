@@ -22,10 +22,18 @@ from alliance.data_prep.study.parts import (
     Outcome,
     Table,
     Text,
+    names_arms,
     raise_between,
     shifted_outcomes,
 )
-from alliance.data_prep.study.rules import Fault, kinds_apart, model_faults, study_faults
+from alliance.data_prep.study.rules import (
+    FEWEST_TO_DIFFER,
+    Fault,
+    kinds_apart,
+    model_faults,
+    study_faults,
+    without_slopes,
+)
 from alliance.data_prep.study.toml_files import (
     did_you_mean,
     parse_toml,
@@ -68,8 +76,8 @@ class Study(Table):
         Columns of patients, therapists and arms.
     arms : dict of str to str
         Label of each code in the arm column; at least two, in display order.
-    moderator : Moderator
-        The alliance, or the measure that takes its place.
+    moderator : Moderator or None
+        The alliance, or the measure that takes its place; None in a plain trial.
     covariates : tuple of str
         Columns to adjust for.
     covariate_kinds : dict of str to {"categorical", "continuous"}
@@ -102,7 +110,7 @@ class Study(Table):
         description="a code and a label for each arm, two arms at least",
         examples=["General exercise"],
     )
-    moderator: Moderator = Field(description="the alliance")
+    moderator: Moderator | None = Field(default=None, description="the alliance")
     covariates: tuple[Text, ...] = Field(
         default=(), description="the columns to adjust for", examples=[["age"]]
     )
@@ -126,11 +134,36 @@ class Study(Table):
         default={}, description="numbers that replace the default priors", examples=[0.3]
     )
 
+    @property
+    def measure(self) -> Moderator:
+        """The moderator, of a study that has one.
+
+        Raises
+        ------
+        InputError
+            If it has none.
+        """
+        if self.moderator is None:
+            raise InputError(
+                "The study has no [moderator], and this asks about one.",
+                "Ask for contrasts of the arms: `alliance summary` and `alliance predict` have "
+                "them.",
+            )
+        return self.moderator
+
+    @property
+    def rated_arms(self) -> tuple[str, ...]:
+        """Codes of the arms whose patients can have the moderator; none without a moderator."""
+        if self.moderator is None:
+            return ()
+        named = self.model.moderator_arms
+        return tuple(self.arms) if named is None else tuple(a for a in self.arms if a in named)
+
     @model_validator(mode="before")
     @classmethod
-    def _kinds_apart(cls, content: Any) -> Any:
+    def _as_meant(cls, content: Any) -> Any:
         if isinstance(content, dict):
-            content = dict(content)
+            content = without_slopes(content)
             raise_between(kinds_apart(content))
         return content
 
@@ -181,6 +214,10 @@ def narrowed(
         if not outcomes or name in outcomes
     }
     kept = shifted_outcomes(kept, _by_codes(study, delta or {}))
+    if (named := changes.get("moderator_arms")) is not None:
+        changes["moderator_arms"] = tuple(find_arm(study.arms, arm) or arm for arm in named)
+        if len(named) < FEWEST_TO_DIFFER:
+            changes.setdefault("interaction", False)
     model = study.model.model_copy(update=changes)
     changed = study.model_copy(update={"outcomes": kept, "model": model})
     _raise_faults("The study with these settings", model_faults(changed.model_dump()))
@@ -209,6 +246,12 @@ def _require_setting(key: str, value: object) -> None:
         raise InputError(
             f"There is no model setting {key!r}.", nearest(key, list(ModelSettings.model_fields))
         )
+    if names_arms(key):
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            raise InputError(
+                f"The {key} setting {value!r} is no list of arms.", 'Write a list, such as ["A"].'
+            )
+        return
     choices = get_args(ModelSettings.model_fields[key].annotation) or (True, False)
     if not any(type(value) is type(choice) and value == choice for choice in choices):
         raise InputError(
@@ -289,7 +332,7 @@ def study_text(study: Study) -> str:
         file still means the same when a default changes.
     """
     content = study.model_dump()
-    if not content["moderator"]["items"]:
+    if content["moderator"] and not content["moderator"]["items"]:
         del content["moderator"]["max_missing"]
     return toml_text(_plain(content))
 

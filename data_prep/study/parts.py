@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from numbers import Real
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -69,11 +69,15 @@ class Columns(Table):
 
     Attributes
     ----------
-    patient, therapist, arm : str
-        Column names as in the header of the table.
+    patient : str or None
+        Column name as in the header of the table; None where rows are patients.
+    therapist, arm : str
+        Column names.
     """
 
-    patient: Text = Field(description="the column that identifies patients", examples=["patient"])
+    patient: Text | None = Field(
+        default=None, description="the column that identifies patients", examples=["patient"]
+    )
     therapist: Text = Field(
         description="the column that identifies therapists", examples=["therapist"]
     )
@@ -242,6 +246,9 @@ class ModelSettings(Table):
         Whether all outcomes are modelled together.
     common_patients : bool
         Whether every outcome is analysed on the patients who have all outcomes, and so on the same.
+    moderator_arms : tuple of str or None
+        Codes of the arms whose patients can have the moderator; None where all can. A waiting list
+        has no alliance.
     """
 
     therapist: Literal["none", "intercept", "intercept+slope"] = Field(
@@ -297,6 +304,18 @@ class ModelSettings(Table):
         default=False,
         description="whether every outcome is analysed on the patients who have all outcomes",
         examples=[False],
+    )
+    moderator_arms: tuple[Text, ...] | None = Field(
+        default=None,
+        description="the arms whose patients have an alliance, where a waiting list has none",
+        examples=[["CBT"]],
+    )
+
+
+def names_arms(setting: str) -> bool:
+    """Whether a setting of the model is a list of arms."""
+    return any(
+        get_origin(kind) is tuple for kind in get_args(ModelSettings.model_fields[setting].annotation)
     )
 
 
