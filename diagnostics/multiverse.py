@@ -340,7 +340,7 @@ def _require_place(multiverse: Multiverse, at: float | None, extrapolate: bool) 
     """Refuse an alliance that is not on the scale, or that an analysis did not observe."""
     if at is None:
         return
-    moderator = multiverse.study.moderator
+    moderator = multiverse.study.measure
     require_on_scale([at], moderator.range, moderator.label)
     for each in multiverse.analyses:
         design = each.design

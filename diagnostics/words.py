@@ -286,7 +286,7 @@ def unit(study: Study, quantity: str, *, per_sd: bool = False) -> str:
     if "correlation" in quantity:
         return "correlation"
     told = UNITS.get(quantity, "points")
-    return told.format(unit="SD" if per_sd else "point", moderator=study.moderator.name)
+    return told.format(unit="SD" if per_sd else "point", moderator=study.measure.name)
 
 
 def scale(outcome: Outcome) -> str:
@@ -352,7 +352,7 @@ def headed(fit: Fit, outcome: str) -> str:
     if outcome == JOINT:
         return (
             f"{label(fit.study, outcome)} ({told}; slopes in SDs of benefit for one SD of the "
-            f"{fit.study.moderator.name}, correlations of the scores as they are)"
+            f"{fit.study.measure.name}, correlations of the scores as they are)"
         )
     return f"{label(fit.study, outcome)} ({scale(fit.study.outcomes[outcome])}; {told})"
 

@@ -52,7 +52,12 @@ from alliance.data_prep.tables.roles import covariate_column, study_columns
 from alliance.data_prep.trial.estimability import TherapistsInArms, crossing_of
 from alliance.data_prep.trial.flow import counted, empty_level_notes
 from alliance.data_prep.trial.seen import category_notes, code_notes, scoring_notes
-from alliance.data_prep.trial.trial import Trial, patient_spelling_note, trial_from_frame
+from alliance.data_prep.trial.trial import (
+    Trial,
+    id_notes,
+    patient_spelling_note,
+    trial_from_frame,
+)
 from alliance.data_prep.trial.validation import check_columns, check_part, patient_again
 
 ENDINGS = tuple(READERS)
@@ -245,7 +250,7 @@ def _met_twice(
         return [], []
     found = run([_dask().delayed(rows_of_ids, pure=False)(study, path, suspects) for path in files])
     named = [(path.name, rows) for path, rows in zip(files, found, strict=True)]
-    return patients_again(named, study.columns.patient)
+    return patients_again(named, str(study.columns.patient))
 
 
 def patients_again(
@@ -329,7 +334,8 @@ def _registry(study: Study, whole: Part, source: str, spelled: list[str]) -> Reg
     for name, found in facts.moments.items():
         has_baseline = study.outcomes[name].baseline is not None
         baseline = ["baseline"] if has_baseline else []
-        wanted: list[Column] = ["moderator", *baseline, *columns, "outcome"]
+        moderator = [] if study.moderator is None else ["moderator"]
+        wanted: list[Column] = [*moderator, *baseline, *columns, "outcome"]
         own = _sorted(found)
         centre = [0.0 if name not in own.columns else own.centre[own.columns.index(name)]
                   for name in wanted]  # fmt: skip
@@ -372,6 +378,7 @@ def _registry(study: Study, whole: Part, source: str, spelled: list[str]) -> Reg
             *notes,
             *code_notes(study, whole.seen, files=True),
             *spelled,
+            *id_notes(study),
         ),
         source=source,
         files=tuple(each.name for each in whole.sources),
@@ -471,14 +478,17 @@ def _problems(study: Study, files: Sequence[tuple[str, pd.DataFrame]]) -> list[P
         for name in study.covariates
     }
     checked = [check_part(frame, study, name, found) for name, frame in files]
+    problems = [problem for each in checked for problem in each.problems]
     column = study.columns.patient
+    if column is None:
+        return problems
     ids = [
         (name, [(code, int(row)) for code, row in zip(parse_codes(frame[column]), frame.index,
                                                       strict=True) if code is not None])
         for name, frame in files
     ]  # fmt: skip
     again, _ = patients_again(ids, column)
-    return [*(problem for each in checked for problem in each.problems), *again]
+    return [*problems, *again]
 
 
 def therapists_of(study: Study, path: Path) -> tuple[list[str], Source]:

@@ -205,7 +205,9 @@ def narrowed(
     for name in outcomes:
         if name not in study.outcomes:
             raise InputError(f"The study has no outcome {name!r}.", nearest(name, study.outcomes))
-    changes = {key: value for key, value in settings.items() if value is not None}
+    changes: dict[str, Any] = {
+        key: value for key, value in settings.items() if value is not None
+    }
     for key, value in changes.items():
         _require_setting(key, value)
     kept = {

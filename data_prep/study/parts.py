@@ -314,9 +314,8 @@ class ModelSettings(Table):
 
 def names_arms(setting: str) -> bool:
     """Whether a setting of the model is a list of arms."""
-    return any(
-        get_origin(kind) is tuple for kind in get_args(ModelSettings.model_fields[setting].annotation)
-    )
+    kinds = get_args(ModelSettings.model_fields[setting].annotation)
+    return any(get_origin(kind) is tuple for kind in kinds)
 
 
 def shifted_outcomes(

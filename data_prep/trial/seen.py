@@ -176,7 +176,7 @@ def seen_in(
             for value in numbers[name].counts:
                 places[name, f"{value:g}"] = placed(column == value)
     unscored, items = Places(0, ()), None
-    if study.moderator.items:
+    if study.moderator is not None and study.moderator.items:
         answers = np.array([columns[item_column(item)] for item in study.moderator.items])
         unanswered = np.isnan(answers).sum(axis=0)
         partly = (unanswered > study.moderator.max_missing) & (unanswered < len(answers))
@@ -228,7 +228,7 @@ def scoring_notes(study: Study, seen: Seen, *, files: bool) -> list[str]:
     """
     if not seen.unscored.count:
         return []
-    settings = study.moderator
+    settings = study.measure
     where = seen.unscored.told(files=files)
     return [
         f"{counted(seen.unscored.count, 'patient')} left more than {settings.max_missing} of the "
@@ -252,7 +252,7 @@ def code_notes(study: Study, seen: Seen, *, files: bool) -> list[str]:
     """
     notes: list[str] = []
     if seen.items is not None and seen.items.n:
-        notes += direction_notes(study.moderator, seen.items.products.sum(axis=0), seen.items.n)
+        notes += direction_notes(study.measure, seen.items.products.sum(axis=0), seen.items.n)
     columns = {THERAPIST: study.columns.therapist}
     columns |= {covariate_column(name): name for name in study.covariates}
     for part, column in columns.items():

@@ -78,7 +78,7 @@ def _require_one_patient(fit: Fit, answer: Predictions) -> None:
         differing = ["patient"]
     if differing:
         raise InputError(
-            f"The figure shows one patient in every arm along the {fit.study.moderator.name}, and "
+            f"The figure shows one patient in every arm along the {fit.study.measure.name}, and "
             f"the rows asked about differ in {', '.join(differing)}.",
             "Give one value of each, or leave the figure out: the table has all rows.",
         )
@@ -102,7 +102,7 @@ def _curves(part: SubFigure, fit: Fit, answer: Predictions) -> None:
         values = rows["moderator"]
         hatch_extrapolated(panel, values.min(), values.max(), observed)
         panel.set_title(f"{fit.study.arms[arm]} (n = {(own == arm).sum()})", fontsize=9)
-    moderator, described = fit.study.moderator, fit.study.outcomes[answer.outcome]
+    moderator, described = fit.study.measure, fit.study.outcomes[answer.outcome]
     part.supxlabel(
         f"{moderator.label}, points of {moderator.range[0]:g} to {moderator.range[1]:g}",
         fontsize=8.5,
@@ -229,7 +229,7 @@ def _scale(fit: Fit, answer: Predictions) -> str:
 def _caption(fit: Fit, answers: Sequence[Predictions]) -> str:
     first = answers[0].table.iloc[0]
     therapist = str(first["therapist"])
-    level, moderator = words.level_of(answers[0].interval), fit.study.moderator
+    level, moderator = words.level_of(answers[0].interval), fit.study.measure
     parts = [
         f"Predictions for one patient in every arm, with {words.therapist(therapist)}; {level} "
         "equal-tailed intervals, for each value by itself. n: analysed patients."
@@ -510,7 +510,7 @@ def _named(panel: Axes, answer: Effects) -> None:
 
 
 def _along(panel: Axes, fit: Fit, answer: Effects) -> None:
-    moderator = fit.study.moderator
+    moderator = fit.study.measure
     low, high = moderator.range
     panel.set_xlabel(f"{moderator.label}, points of {low:g} to {high:g}", fontsize=8.5)
     points = answer.curves.moderator
@@ -525,7 +525,7 @@ def _curve_headed(fit: Fit, answer: Effects) -> str:
 def _over(fit: Fit, answer: Effects) -> str:
     return (
         f"Averaged over the n analysed patients, imagined in every arm, with "
-        f"{words.therapist(answer.therapist)}. Ticks: observed {fit.study.moderator.name}."
+        f"{words.therapist(answer.therapist)}. Ticks: observed {fit.study.measure.name}."
     )
 
 
@@ -538,6 +538,6 @@ def _effect_caption(fit: Fit, answer: Effects) -> str:
     told = source if threshold is not None and answer.thresholds.source else ""
     return (
         f"Lower panels: probability that the {lower}. {_over(fit, answer)} Whether a contrast "
-        f"changes along the {fit.study.moderator.name} is told by the difference of slopes, not "
+        f"changes along the {fit.study.measure.name} is told by the difference of slopes, not "
         f"by where a band excludes zero. {words.arms(fit.study)}.{told}"
     )

@@ -426,7 +426,7 @@ def _legend(panel: Axes) -> Axes:
 def _caption(checks: Sequence[PriorCheck]) -> str:
     first = checks[0]
     drawn = len(first.predictive.scores)
-    moderator = first.study.moderator
+    moderator = first.study.measure
     return (
         f"{drawn} trials simulated from the priors for the patients at hand, before their outcomes "
         f"are looked at (but for the mean and SD that the priors are stated in). Dashed: the ends "

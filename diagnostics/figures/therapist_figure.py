@@ -84,9 +84,9 @@ def _outcome(part: SubFigure, fit: Fit, answer: Therapists, shown: Sequence[str]
     ratings = fit.patients(answer.outcome)["moderator"].values
     beyond = " (extrapolated)" * (not np.nanmin(ratings) <= at <= np.nanmax(ratings))
     labels = {
-        "therapist_effect": f"effect at {fit.study.moderator.name} {at:.4g}{beyond}, points of "
+        "therapist_effect": f"effect at {fit.study.measure.name} {at:.4g}{beyond}, points of "
         f"{low:g} to {high:g}\n(better {side} 0)",
-        "therapist_slope": f"slope: points for one point of {fit.study.moderator.name}\n"
+        "therapist_slope": f"slope: points for one point of {fit.study.measure.name}\n"
         f"({described.better} scores are better)",
     }
     for panel, quantity in zip(panels, shown, strict=True):
@@ -133,7 +133,7 @@ def _caterpillar(panel: Axes, rows: pd.DataFrame, share: str) -> None:
 
 
 def _caption(fit: Fit, answers: Sequence[Therapists]) -> str:
-    name = fit.study.moderator.name
+    name = fit.study.measure.name
     slopes = bool(len(_rows(answers[0], "therapist_slope")))
     told = f" Slope: change of the expected score with the {name}, with this therapist." * slopes
     return (

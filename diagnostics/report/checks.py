@@ -282,7 +282,7 @@ def _influence(material: Material) -> list[Part]:
     table = joined(
         "influence",
         "The three patients and the three therapists that move a result most, by outcome; "
-        f"posterior means in points, slopes for one point of {fit.study.moderator.name}.",
+        f"posterior means in points, slopes for one point of {fit.study.measure.name}.",
         [
             (
                 words.label(fit.study, answer.outcome),
@@ -306,7 +306,7 @@ def _influence(material: Material) -> list[Part]:
 
 def _unseen(material: Material) -> list[Part]:
     fit, found = material.fit, list(material.unseen.values())
-    name = fit.study.moderator.name
+    name = fit.study.measure.name
     return [
         Paragraph(words.sentences(sensitivity_sheets.unseen_legend(fit))),
         Picture(

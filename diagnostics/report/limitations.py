@@ -101,7 +101,7 @@ def _about_data(material: Material) -> Iterator[str]:
 
 def _about_moderator(material: Material) -> Iterator[str]:
     fit = material.fit
-    moderator = fit.study.moderator
+    moderator = fit.study.measure
     yield (
         f"The {moderator.name} was not allotted by chance: its slope, and the differences of "
         "slopes between arms, are associations and may be due to what patients or therapists "
@@ -143,7 +143,7 @@ def _about_moderator(material: Material) -> Iterator[str]:
 def _about_alliance_model(material: Material) -> Iterator[str]:
     """What is assumed of the moderator where it has a model of its own."""
     fit = material.fit
-    name, spec = fit.study.moderator.name, next(iter(fit.specs.values())).moderator
+    name, spec = fit.study.measure.name, next(iter(fit.specs.values())).moderator
     if not (spec.latent or spec.structure == "within_between"):
         return
     beside = [
@@ -439,7 +439,7 @@ def _items(material: Material) -> list[Item]:
             "A",
             "Data variables",
             "data",
-            f"{words.counted(len(fit.outcomes), 'outcome')}, arms, {fit.study.moderator.name}, "
+            f"{words.counted(len(fit.outcomes), 'outcome')}, arms, {fit.study.measure.name}, "
             "therapists, with numbers of patients",
         ),
         Item(

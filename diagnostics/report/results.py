@@ -54,7 +54,7 @@ def question(material: Material) -> Section:
     material : Material
     """
     fit = material.fit
-    study, name = fit.study, fit.study.moderator.name
+    study, name = fit.study, fit.study.measure.name
     outcomes = ", ".join(each.label for each in study.outcomes.values())
     parts: list[Part] = []
     if study.simulated:
@@ -66,11 +66,11 @@ def question(material: Material) -> Section:
             )
         )
     facts = [("Trial", study.title), ("Outcomes", outcomes), ("Arms", words.arms(study))]
-    low, high = study.moderator.range
+    low, high = study.measure.range
     facts.append(
         (
             "Moderator",
-            f"{study.moderator.label}, {figures(low)} to {figures(high)} points",
+            f"{study.measure.label}, {figures(low)} to {figures(high)} points",
         )
     )
     if study.citation:
@@ -118,7 +118,7 @@ def _glance(material: Material) -> Sheet:
         f"Posterior means with {words.level_of(material.interval)} equal-tailed intervals, in "
         "points of each outcome",
         rows,
-        f"Slope: for one point of {fit.study.moderator.name}. {places_in_words(fit, material.at)} "
+        f"Slope: for one point of {fit.study.measure.name}. {places_in_words(fit, material.at)} "
         "Gate: FAIL where draws may not be used, REVIEW where a check of draws or model asks for a "
         "look (section 5).",
         material.summary,
@@ -191,7 +191,7 @@ def _described(material: Material) -> Sheet:
             rows.append(row)
     numbers = pd.DataFrame(rows)
     heads = {
-        "moderator": fit.study.moderator.name.capitalize(),
+        "moderator": fit.study.measure.name.capitalize(),
         "baseline": "Baseline",
         "followup": "Follow-up",
     }
@@ -214,7 +214,7 @@ def _described(material: Material) -> Sheet:
         "Analysed patients by arm",
         shown,
         "Numbers, and means (SDs) in points of each scale; of the "
-        f"{fit.study.moderator.name} among those who have a rating.",
+        f"{fit.study.measure.name} among those who have a rating.",
         numbers,
         heads=2,
     )
@@ -286,7 +286,7 @@ def _forest(material: Material) -> Picture:
 def _told_of_fit(material: Material, outcome: str) -> str:
     """The slope of the moderator in a sentence."""
     study = material.fit.study
-    name = study.moderator.name
+    name = study.measure.name
     row = material.row(outcome, "moderator_slope", AVERAGE)
     where = "averaged over the arms"
     if row is None:
@@ -377,7 +377,7 @@ def effects(material: Material) -> Section:
     material : Material
     """
     fit, share = material.fit, words.level_of(material.interval)
-    name = fit.study.moderator.name
+    name = fit.study.measure.name
     answers = list(material.effects.values())
     legend = effect_sheets.effects_legend(fit, answers)
     parts: list[Part] = [
@@ -439,7 +439,7 @@ def predictions(material: Material) -> Section:
     table = joined(
         "predictions",
         "Predicted scores, in points of each outcome, of an imagined patient at the means of "
-        f"{fit.study.moderator.name}, baseline and covariates, with a new therapist. {share} "
+        f"{fit.study.measure.name}, baseline and covariates, with a new therapist. {share} "
         "equal-tailed intervals.",
         [
             (words.label(fit.study, answer.outcome), prediction_sheets.predictions(fit, answer))
@@ -491,7 +491,7 @@ def therapists(material: Material) -> Section:
         joined(
             "therapist_shares",
             f"{share} intervals: equal-tailed from the posterior; confidence intervals where they "
-            f"come from the ratings of {fit.study.moderator.name} alone.",
+            f"come from the ratings of {fit.study.measure.name} alone.",
             [
                 (words.label(fit.study, outcome), therapist_sheets.spreads(fit, answer))
                 for outcome, answer in answers.items()
@@ -514,6 +514,6 @@ def therapists(material: Material) -> Section:
         "the tables below.",
     )
     # Of a therapist with one patient the mean rating is that patient's
-    mean = f"Mean {fit.study.moderator.name}"
+    mean = f"Mean {fit.study.measure.name}"
     tables = [therapist_sheets.therapists(fit, answer).without([mean]) for answer in ranked]
     return Section("therapists", "Therapists", [*parts, picture, *tables])

@@ -441,7 +441,7 @@ def prior_legend(checks: Sequence[PriorCheck]) -> list[str]:
     return [
         f"{drawn[0]} trials simulated from the priors{whom}; in points of the outcome, effects "
         "over all observed values of a variable, therapist slope SD for one SD of the "
-        f"{first.study.moderator.name}, therapist arm SD for a contrast.",
+        f"{first.study.measure.name}, therapist arm SD for a contrast.",
         "Too large: share of draws beyond what the scale allows (in brackets what is plausible). "
         "Large enough: share of draws at least as large as what should stay possible.",
     ]
@@ -494,7 +494,7 @@ def prior_costs(table: pd.DataFrame, study: Study, *, interval: float) -> Sheet:
         "Pulled by: how much nearer to zero than it is an effect is expected to be estimated. "
         f"Holds: how often the {words.level_of(interval)} interval would hold a true effect of so "
         "many SDs of the outcome (slopes and interactions: for one SD of "
-        f"{study.moderator.name}).",
+        f"{study.measure.name}).",
         table,
         heads=3,
         fewest=7,

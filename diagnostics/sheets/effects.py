@@ -49,7 +49,7 @@ def contrasts_along(fit: Fit, answer: Effects, numbers: pd.DataFrame | None = No
     table = effects_table(answer, every=False)
     own = table[table["quantity"] == "arm_contrast"]
     sheet = _sectioned(fit, answer, own, "Contrast", words.headed(fit, answer.outcome), cells)
-    note = f"Contrasts in points, at values of the {fit.study.moderator.name}."
+    note = f"Contrasts in points, at values of the {fit.study.measure.name}."
     return replace(sheet, note=note, numbers=own if numbers is None else numbers)
 
 
@@ -92,7 +92,7 @@ def slopes_compared(fit: Fit, answer: Effects) -> Sheet:
         rows.append(
             {
                 "Contrast": words.level(fit.study, row["level"]),
-                f"For one point of {fit.study.moderator.name}": number(row["mean"], digits),
+                f"For one point of {fit.study.measure.name}": number(row["mean"], digits),
                 f"{share} interval": words.interval(row["lower"], row["upper"], digits),
                 "P(> 0)": words.chance(row["prob_positive"]),
             }
@@ -129,7 +129,7 @@ def _sectioned(
             rows.append(
                 {
                     first: words.level(fit.study, row["level"]),
-                    fit.study.moderator.name.capitalize(): _value(row),
+                    fit.study.measure.name.capitalize(): _value(row),
                     **cells(row, shared if digits is None else digits(row)),
                 }
             )
@@ -195,7 +195,7 @@ def _region(fit: Fit, answer: Effects, which: Any, region: Region) -> str:
         f"{value:g}" if value in ends else f"{value:.3g}" for value in (region.start, region.end)
     )
     arm = words.level(fit.study, answer.curves.arms[better])
-    return f"{fit.study.moderator.name} {start} to {end}{mark}, {arm} better"
+    return f"{fit.study.measure.name} {start} to {end}{mark}, {arm} better"
 
 
 SLOPES_DECIDE = (
@@ -213,7 +213,7 @@ def effects_about(fit: Fit, answer: Effects) -> list[str]:
     fit : Fit
     answer : Effects
     """
-    name, spec = fit.study.moderator.name, fit.specs[answer.outcome].moderator
+    name, spec = fit.study.measure.name, fit.specs[answer.outcome].moderator
     average = f" whose patients have the average {name}" * (answer.therapist == "average")
     return words.among(
         [
@@ -253,7 +253,7 @@ def effects_legend(fit: Fit, answers: Sequence[Effects]) -> list[str]:
             else "",
             f"Source of thresholds and regions: {source}." if source else "",
             f"Averaged over the analysed patients, all imagined with that value of "
-            f"{fit.study.moderator.label}, with {words.therapist(first.therapist)}.",
+            f"{fit.study.measure.label}, with {words.therapist(first.therapist)}.",
             "Equal-tailed intervals hold for each value by itself, and the whole curve lies within "
             f"them less often than {words.level_of(first.interval)}; bands hold for all values "
             f"from {start:g} to {end:g} at once.",
@@ -344,7 +344,7 @@ def _shares(fit: Fit, answer: Decisions, part: pd.DataFrame, share: str) -> Shee
 
 def _lifts(fit: Fit, answer: Decisions, part: pd.DataFrame, share: str) -> Sheet:
     chances = _chances_of(part)
-    name, points = fit.study.moderator.name, part.iloc[0]["lift"]
+    name, points = fit.study.measure.name, part.iloc[0]["lift"]
     own = part["quantity"] == "lift"
     rows: list[dict[str, str]] = []
     breaks = []
@@ -385,7 +385,7 @@ def decisions_legend(fit: Fit, answers: Sequence[Decisions]) -> list[str]:
     tables = pd.concat([answer.table for answer in answers])
     quantities = set(tables["quantity"])
     sources = tables["source"].dropna().to_list()
-    name = fit.study.moderator.name
+    name = fit.study.measure.name
     return words.among(
         [
             _contrast_words(by=bool(tables["threshold"].notna().any())),
@@ -418,7 +418,7 @@ def decisions_notes(fit: Fit, answers: Iterable[Decisions]) -> Iterator[str]:
     fit : Fit
     answers : iterable of Decisions
     """
-    name = fit.study.moderator.name
+    name = fit.study.measure.name
     lifted = False
     for answer in answers:
         if answer.table["threshold"].notna().any() and not answer.improvement:

@@ -128,7 +128,7 @@ def _asked_sheet(
     differing: bool = True,
 ) -> Sheet:
     """Rows of asked patients: what tells them apart, then the answer."""
-    name = fit.study.moderator.name
+    name = fit.study.measure.name
     heads = {"patient": "Patient"} if of_file else {}
     heads |= {first: first.capitalize(), "moderator": name.capitalize()}
     if differing:  # what never differs is said below the table
@@ -259,7 +259,7 @@ def average_legend(fit: Fit, answer: Averages, whom: str) -> list[str]:
             f"Averages over {first['patients']} {whom}, each imagined in every arm. "
             f"Therapists: {AVERAGED.get(therapist, therapist)}.",
             f"{words.level_of(answer.interval)} equal-tailed intervals.",
-            f"Every patient has the {fit.study.moderator.name} of their own." if own else "",
+            f"Every patient has the {fit.study.measure.name} of their own." if own else "",
             answer.counted.steps,
             *_marked(fit, answer.outcome, answer.table),
         ]
@@ -270,7 +270,7 @@ def _marked(fit: Fit, outcome: str, table: pd.DataFrame) -> list[str]:
     """What the marks mean; averages do not show whose baseline or covariate it is."""
     if not table["extrapolated"].any():
         return []
-    names = {"moderator": fit.study.moderator.label}
+    names = {"moderator": fit.study.measure.label}
     told = [
         f"{names.get(name, name)} ({low:g} to {high:g})"
         for name, (low, high) in _unseen(fit, outcome, table).items()
@@ -287,7 +287,7 @@ def therapists(fit: Fit, answer: Therapists) -> Sheet:
     fit : Fit
     answer : Therapists
     """
-    table, name = answer.table, fit.study.moderator.name
+    table, name = answer.table, fit.study.measure.name
     share = words.level_of(answer.interval)
     effects, slopes, means = (
         _by_level(table, quantity)
@@ -339,7 +339,7 @@ def spreads(fit: Fit, answer: Therapists) -> Sheet:
                 digits = max(3, digits)
             rows.append(
                 {
-                    "How much therapists differ": text.format(moderator=fit.study.moderator.name),
+                    "How much therapists differ": text.format(moderator=fit.study.measure.name),
                     "Arm": "" if len(found) == 1 else words.level(fit.study, level),
                     "Estimate": number(row["mean"], digits),
                     f"{words.level_of(answer.interval)} interval": words.interval(
@@ -366,7 +366,7 @@ def therapists_legend(fit: Fit, answer: Therapists) -> list[str]:
     fit : Fit
     answer : Therapists
     """
-    name, table = fit.study.moderator.name, answer.table
+    name, table = fit.study.measure.name, answer.table
     effects = table[table["quantity"] == "therapist_effect"]
     sources = set(table.loc[table["quantity"] == "alliance_share", "source"])
     told = []

@@ -93,7 +93,7 @@ def summary_legend(fit: Fit, *, per_sd: bool = False, at: float | None = None) -
     at : float, optional
         The alliance that was named.
     """
-    unit = words.SLOPE.format(unit="SD" if per_sd else "point", moderator=fit.study.moderator.label)
+    unit = words.SLOPE.format(unit="SD" if per_sd else "point", moderator=fit.study.measure.label)
     return [
         f"Moderator slopes and interactions: {unit}.",
         f"{places_in_words(fit, at)} Intercept, therapist SD and ICC likewise.",
@@ -128,7 +128,7 @@ def priors(fit: Fit, table: pd.DataFrame) -> Sheet:
         "priors",
         f"{words.headed(fit, outcomes[0])}: priors" if one else "Priors",
         list(rows.values()),
-        f"In points of each outcome; slopes for one point of {fit.study.moderator.name}.",
+        f"In points of each outcome; slopes for one point of {fit.study.measure.name}.",
         table,
         heads=2,
         subject=outcomes[0] if one else "",
@@ -187,7 +187,7 @@ def comparison(fit: Fit, table: pd.DataFrame, *, interval: float) -> list[Sheet]
                 f"{words.headed(fit, str(outcome))}: {what}",
                 cells,
                 f"Estimates with {share} intervals{' (published: as printed)' * published} in "
-                f"points; slopes and interactions for one point of {fit.study.moderator.name}.",
+                f"points; slopes and interactions for one point of {fit.study.measure.name}.",
                 table[table["outcome"] == outcome],
                 heads=2,
                 fewest=5,
@@ -317,7 +317,7 @@ def flow(study: Study, table: pd.DataFrame) -> Sheet:
     names = [name for name in words.FLOW if name in counts]
     rows = [
         {
-            "Patients": words.FLOW[name].format(moderator=study.moderator.name),
+            "Patients": words.FLOW[name].format(moderator=study.measure.name),
             **{words.label(study, str(k)): str(counts.loc[k, name]) for k in counts.index},
         }
         for name in names

@@ -210,7 +210,7 @@ def unseen(fit: Fit, answer: UnseenImprovement) -> Sheet:
     fit : Fit
     answer : UnseenImprovement
     """
-    name, table = fit.study.moderator.name, answer.table
+    name, table = fit.study.measure.name, answer.table
     rows: list[Row] = []
     for row in table.to_dict("records"):
         many = f"{row['times']:g} x {row['benchmark']}" if row["times"] else row["benchmark"]
@@ -241,7 +241,7 @@ def tipping(fit: Fit, found: Sequence[UnseenImprovement]) -> Sheet:
     fit : Fit
     found : sequence of UnseenImprovement
     """
-    name = fit.study.moderator.name
+    name = fit.study.measure.name
     table = pd.concat([each.tipping_table for each in found], ignore_index=True)
     rows = [
         {
@@ -274,7 +274,7 @@ def unseen_legend(fit: Fit) -> list[str]:
     fit : Fit
     """
     return [
-        f"Slope for one point of {fit.study.moderator.label}, averaged over arms, if an "
+        f"Slope for one point of {fit.study.measure.label}, averaged over arms, if an "
         "improvement before its rating explains such shares of what baseline, arm and covariates "
         "leave of it, and of what then remains of the outcome (Cinelli & Hazlett 2020, "
         "doi:10.1111/rssb.12348). P(same sign): of a slope on the side where it is seen. Linear "

@@ -341,9 +341,9 @@ def effects_along(
     design, patients = posterior.design, posterior.rows
     wanted = Thresholds() if thresholds is None else thresholds
     wanted.require(posterior.name, posterior.outcome)
+    observed = posterior.observed_alliance
     chosen = find_contrasts(design.arms, contrasts, posterior.study.arms)
     ratings = patients.moderator[np.isfinite(patients.moderator)]
-    observed = posterior.observed_alliance
     require_askable(posterior, values, extrapolate=extrapolate)
     shown = np.unique(values) if len(values) else np.unique(np.quantile(ratings, SHOWN_SHARES))
     points = value_grid(observed, grid, shown)
@@ -469,7 +469,9 @@ def require_askable(posterior: Posterior, values: Sequence[float], *, extrapolat
     InputError
         Names the value and the range.
     """
-    moderator = posterior.study.moderator
+    if not len(values) and not posterior.design.has_moderator:
+        return
+    moderator = posterior.study.measure
     low, high = moderator.range
     if posterior.design.moderator.ceiling is not None:
         high = np.inf  # ratings at the ceiling may stand for more
@@ -487,9 +489,11 @@ def _slopes(posterior: Posterior, contrasts: Sequence[Contrast]) -> dict[str, Ar
     by_level = dict(
         zip(rows["level"].values, rows.transpose("estimand", "chain", "draw").values, strict=True)
     )
+    moderated = posterior.design.encoding.moderated
     return {
         which.level: (by_level[names[which.first]] - by_level[names[which.second]]).ravel()
         for which in contrasts
+        if {which.first, which.second} <= set(moderated)
     }
 
 

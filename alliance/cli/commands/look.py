@@ -235,7 +235,7 @@ def print_comparison(
 
 def _print_patients(fit: Fit) -> None:
     """Print how many patients of each outcome are analysed and left out, and for want of what."""
-    alliance = fit.study.moderator.name
+    alliance = fit.study.measure.name
     told = {
         str(row["outcome"]): patients_in_words(row, alliance) for row in fit.flow.to_dict("records")
     }
