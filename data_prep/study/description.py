@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self, get_args
+from typing import Annotated, Any, Self, get_args, get_origin
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -22,7 +22,6 @@ from alliance.data_prep.study.parts import (
     Outcome,
     Table,
     Text,
-    names_arms,
     raise_between,
     shifted_outcomes,
 )
@@ -157,7 +156,7 @@ class Study(Table):
         if self.moderator is None:
             return ()
         named = self.model.moderator_arms
-        return tuple(self.arms) if named is None else tuple(a for a in self.arms if a in named)
+        return tuple(code for code in self.arms if not named or code in named)
 
     @model_validator(mode="before")
     @classmethod
@@ -208,6 +207,10 @@ def narrowed(
     changes: dict[str, Any] = {
         key: value for key, value in settings.items() if value is not None
     }
+    if named := changes.get("moderator_arms"):
+        changes["moderator_arms"] = _arm_codes(study, named)
+        if len(changes["moderator_arms"]) < FEWEST_TO_DIFFER:
+            changes.setdefault("interaction", False)
     for key, value in changes.items():
         _require_setting(key, value)
     kept = {
@@ -216,10 +219,6 @@ def narrowed(
         if not outcomes or name in outcomes
     }
     kept = shifted_outcomes(kept, _by_codes(study, delta or {}))
-    if (named := changes.get("moderator_arms")) is not None:
-        changes["moderator_arms"] = tuple(find_arm(study.arms, arm) or arm for arm in named)
-        if len(named) < FEWEST_TO_DIFFER:
-            changes.setdefault("interaction", False)
     model = study.model.model_copy(update=changes)
     changed = study.model_copy(update={"outcomes": kept, "model": model})
     _raise_faults("The study with these settings", model_faults(changed.model_dump()))
@@ -242,19 +241,22 @@ def _by_codes(
     return found
 
 
+def _arm_codes(study: Study, named: object) -> tuple[str, ...]:
+    """Arms, named by code or label, under their codes; unknown ones stay, for the rules to tell."""
+    arms = [named] if isinstance(named, str) else list(named)  # type: ignore[call-overload]
+    return tuple(dict.fromkeys(find_arm(study.arms, arm) or arm for arm in arms))
+
+
 def _require_setting(key: str, value: object) -> None:
     """Refuse what is no key of ``[model]``, and a value that the key cannot have."""
     if key not in ModelSettings.model_fields:
         raise InputError(
             f"There is no model setting {key!r}.", nearest(key, list(ModelSettings.model_fields))
         )
-    if names_arms(key):
-        if isinstance(value, str) or not isinstance(value, Sequence):
-            raise InputError(
-                f"The {key} setting {value!r} is no list of arms.", 'Write a list, such as ["A"].'
-            )
+    annotation = ModelSettings.model_fields[key].annotation
+    if get_origin(annotation) is tuple:  # a list, whose entries the rules look at
         return
-    choices = get_args(ModelSettings.model_fields[key].annotation) or (True, False)
+    choices = get_args(annotation) or (True, False)
     if not any(type(value) is type(choice) and value == choice for choice in choices):
         raise InputError(
             f"The {key} setting {value!r} does not exist.",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from numbers import Real
-from typing import Annotated, Any, Literal, Self, get_args, get_origin
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -246,9 +246,9 @@ class ModelSettings(Table):
         Whether all outcomes are modelled together.
     common_patients : bool
         Whether every outcome is analysed on the patients who have all outcomes, and so on the same.
-    moderator_arms : tuple of str or None
-        Codes of the arms whose patients can have the moderator; None where all can. A waiting list
-        has no alliance.
+    moderator_arms : tuple of str
+        Codes of the arms whose patients can have the moderator, where some cannot: a waiting list
+        has no alliance. Empty where all can.
     """
 
     therapist: Literal["none", "intercept", "intercept+slope"] = Field(
@@ -305,17 +305,11 @@ class ModelSettings(Table):
         description="whether every outcome is analysed on the patients who have all outcomes",
         examples=[False],
     )
-    moderator_arms: tuple[Text, ...] | None = Field(
-        default=None,
+    moderator_arms: tuple[Text, ...] = Field(
+        default=(),
         description="the arms whose patients have an alliance, where a waiting list has none",
         examples=[["CBT"]],
     )
-
-
-def names_arms(setting: str) -> bool:
-    """Whether a setting of the model is a list of arms."""
-    kinds = get_args(ModelSettings.model_fields[setting].annotation)
-    return any(get_origin(kind) is tuple for kind in kinds)
 
 
 def shifted_outcomes(

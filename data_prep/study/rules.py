@@ -228,8 +228,8 @@ def rated_arms(study: Mapping[str, Any]) -> list[str]:
     """
     if not has_moderator(study):
         return []
-    arms, named = list(subtable(study, "arms")), subtable(study, "model").get("moderator_arms")
-    return arms if named is None else [arm for arm in arms if arm in named]
+    named = _texts(subtable(study, "model"), "moderator_arms")
+    return [arm for arm in subtable(study, "arms") if not named or arm in named]
 
 
 def without_slopes(study: Mapping[str, Any]) -> dict[str, Any]:
@@ -574,19 +574,17 @@ def _slope_faults(study: Mapping[str, Any]) -> list[Fault]:
                     f"is {shown}, and the study has no [moderator], whose slope it is about.",
                     f"Leave {key!r} out under [model], or describe the measure in [moderator].",
                 )
-        if named is not None:
+        if named:
             say("moderator_arms", "the study has no [moderator].", "Leave it out, or describe one.")
         return faults
-    if not isinstance(named, list | tuple):
-        return faults
-    for arm in named:
-        if isinstance(arm, str) and arms and arm not in arms:
+    for arm in _texts(model, "moderator_arms"):
+        if arms and arm not in arms:
             say("moderator_arms", f"there is no arm {arm!r}.", nearest(arm, arms))
     faults += [
         Fault("model.moderator_arms", f"{arm!r} is listed twice.", "List each arm once.")
         for arm in _repeated(_texts(model, "moderator_arms"))
     ]
-    if not named:
+    if named == []:  # as a file has it; no list at all is an empty tuple
         say(
             "moderator_arms",
             "names no arm.",
