@@ -347,9 +347,7 @@ def rows_of_design(design: Design) -> Rows:
     (baseline,) = (design.X[:, place] for place in encoding.places("baseline"))
     return Rows(
         arm_index=design.arm_index,
-        moderator=np.where(
-            design.moderator_missing | ~design.can_have_moderator, np.nan, ratings
-        ),
+        moderator=np.where(design.moderator_missing | ~design.can_have_moderator, np.nan, ratings),
         baseline=before[0] + before[1] * baseline if design.has_baseline else None,
         covariates=np.column_stack([np.empty((len(design.X), 0)), *covariates]),
     )

@@ -50,7 +50,7 @@ from alliance.data_prep.tables.cells import (
 from alliance.data_prep.tables.readers import READERS, Table, read_table, split_sheet
 from alliance.data_prep.tables.roles import covariate_column, study_columns
 from alliance.data_prep.trial.estimability import TherapistsInArms, crossing_of
-from alliance.data_prep.trial.flow import counted, empty_level_notes
+from alliance.data_prep.trial.flow import counted, empty_level_notes, moderator_notes
 from alliance.data_prep.trial.seen import category_notes, code_notes, scoring_notes
 from alliance.data_prep.trial.trial import (
     Trial,
@@ -373,6 +373,7 @@ def _registry(study: Study, whole: Part, source: str, spelled: list[str]) -> Reg
             *whole.notes,
             *category_notes(study, whole.seen),
             *told,
+            *moderator_notes(study),
             *scoring_notes(study, whole.seen, files=True),
             *empty,
             *notes,

@@ -204,9 +204,7 @@ def narrowed(
     for name in outcomes:
         if name not in study.outcomes:
             raise InputError(f"The study has no outcome {name!r}.", nearest(name, study.outcomes))
-    changes: dict[str, Any] = {
-        key: value for key, value in settings.items() if value is not None
-    }
+    changes: dict[str, Any] = {key: value for key, value in settings.items() if value is not None}
     if named := changes.get("moderator_arms"):
         changes["moderator_arms"] = _arm_codes(study, named)
         if len(changes["moderator_arms"]) < FEWEST_TO_DIFFER:

@@ -226,11 +226,35 @@ def missing_notes(data: xr.Dataset, study: Study) -> list[str]:
         for what, mask in lacking.items()
         if mask.any()
     ]
+    notes += moderator_notes(study)
     if imputed:
         verb = "is" if imputed == 1 else "are"
         patients = counted(imputed, "patient")
         notes.append(f"{patients} without {study.measure.name} {verb} imputed.")
     return notes
+
+
+def moderator_notes(study: Study) -> list[str]:
+    """Say so if the study has no moderator, or arms have none.
+
+    Parameters
+    ----------
+    study : Study
+    """
+    if study.moderator is None:
+        return ["The study has no [moderator]: contrasts of the arms alone, and no slopes."]
+    name, rated = study.moderator.name, study.rated_arms
+    without = [code for code in study.arms if code not in rated]
+    if not without:
+        return []
+    note = (
+        f"By moderator_arms patients of {', '.join(without)} have no {name}: slopes are those of "
+        f"{', '.join(rated)}, and other arms are compared with these at a {name} that is named, "
+        "their mean by default."
+    )
+    if len(rated) == 1:
+        note += " With one slope there is no difference of slopes."
+    return [note]
 
 
 def ceiling_notes(data: xr.Dataset, study: Study) -> list[str]:

@@ -275,9 +275,7 @@ class _Check:
         }
         for part in self.parts:
             if part.name == PATIENT:
-                columns[PATIENT] = pa.Column(
-                    unique=self.whole, report_duplicates="exclude_first"
-                )
+                columns[PATIENT] = pa.Column(unique=self.whole, report_duplicates="exclude_first")
             if part.kind == "number":
                 columns[part.name] = pa.Column(float, nullable=True, checks=_number_checks(part))
         return pa.DataFrameSchema(columns)

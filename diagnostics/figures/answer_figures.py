@@ -54,7 +54,7 @@ def prediction_figure(fit: Fit, answers: Sequence[Predictions]) -> Figure:
     for answer in answers:
         _require_one_patient(fit, answer)
     arms = max(answer.table["arm"].nunique() for answer in answers)
-    along = _differs(answers[0].table["moderator"])
+    along = _several_values(answers[0])
     width = max(6.6, PANEL_INCHES * arms + 0.6) if along else 7.6
     height = CURVE_INCHES if along else AROUND_INCHES + ROW_INCHES * arms
     page = Page(fit, width, [height] * len(answers), _caption(fit, answers))
@@ -74,18 +74,24 @@ def _require_one_patient(fit: Fit, answer: Predictions) -> None:
         for name in head
         if name not in ("outcome", "patient", *ALONG) and _differs(table[name])
     ]
-    if not differing and table.duplicated(list(ALONG)).any():
+    if not differing and table.duplicated([name for name in ALONG if name in table]).any():
         differing = ["patient"]
     if differing:
         raise InputError(
-            f"The figure shows one patient in every arm along the {fit.study.measure.name}, and "
-            f"the rows asked about differ in {', '.join(differing)}.",
+            "The figure shows one patient in every arm"
+            f"{words.of_moderator(fit.study, ' along the {name}')}, and the rows asked about "
+            f"differ in {', '.join(differing)}.",
             "Give one value of each, or leave the figure out: the table has all rows.",
         )
 
 
 def _differs(values: pd.Series) -> bool:
     return bool((values != values.iloc[0]).any())
+
+
+def _several_values(answer: Predictions) -> bool:
+    """Whether the patient is asked about at several values of the alliance."""
+    return "moderator" in answer.table and _differs(answer.table["moderator"])
 
 
 def _curves(part: SubFigure, fit: Fit, answer: Predictions) -> None:
@@ -229,15 +235,15 @@ def _scale(fit: Fit, answer: Predictions) -> str:
 def _caption(fit: Fit, answers: Sequence[Predictions]) -> str:
     first = answers[0].table.iloc[0]
     therapist = str(first["therapist"])
-    level, moderator = words.level_of(answers[0].interval), fit.study.measure
+    level = words.level_of(answers[0].interval)
     parts = [
         f"Predictions for one patient in every arm, with {words.therapist(therapist)}; {level} "
         "equal-tailed intervals, for each value by itself. n: analysed patients."
     ]
-    if not _differs(answers[0].table["moderator"]):
+    if fit.study.moderator is not None and not _several_values(answers[0]):
         unseen = unseen_columns(fit.design(answers[0].outcome), answers[0].table)
         marked = " (extrapolated: no ratings)" * ("moderator" in unseen)
-        parts.append(f"{moderator.label}: {first['moderator']:.4g}{marked}.")
+        parts.append(f"{fit.study.moderator.label}: {first['moderator']:.4g}{marked}.")
     parts += [_fixed(fit, answer, len(answers) > 1) for answer in answers]
     return " ".join(part for part in parts if part)
 

@@ -175,7 +175,8 @@ def _draw(panel: Axes, fit: Fit, outcome: str, rows: Sequence[dict[Any, Any]]) -
 
 def _row_label(fit: Fit, row: dict[Any, Any]) -> str:
     """A row's name, over several lines where it is long: the panel keeps its room."""
-    name, told = fit.study.measure.name, words.level(fit.study, row["level"])
+    name = words.of_moderator(fit.study, "{name}")
+    told: str = words.level(fit.study, row["level"])
     if row["quantity"] == "moderator_slope":
         told = f"{name} slope"
     elif row["quantity"] == "interaction":
@@ -184,10 +185,12 @@ def _row_label(fit: Fit, row: dict[Any, Any]) -> str:
 
 
 def _caption(fit: Fit, interval: float, at: float | None) -> str:
+    slopes = words.of_moderator(
+        fit.study, "Slopes and interactions for one SD of the {name}; contrasts"
+    )
     return (
         f"Estimates and {words.level_of(interval)} intervals (published: as printed). "
-        f"Slopes and interactions for one SD of the {fit.study.measure.name}; "
-        f"contrasts, later arm minus earlier. {' '.join(comparison_places(fit, at))}"
+        f"{slopes or 'Contrasts'}, later arm minus earlier. {' '.join(comparison_places(fit, at))}"
     )
 
 

@@ -101,7 +101,9 @@ def _about_data(material: Material) -> Iterator[str]:
 
 def _about_moderator(material: Material) -> Iterator[str]:
     fit = material.fit
-    moderator = fit.study.measure
+    moderator = fit.study.moderator
+    if moderator is None:
+        return
     yield (
         f"The {moderator.name} was not allotted by chance: its slope, and the differences of "
         "slopes between arms, are associations and may be due to what patients or therapists "
@@ -118,6 +120,12 @@ def _about_moderator(material: Material) -> Iterator[str]:
             "improvement, may already have influenced it."
         )
     spec = next(iter(fit.specs.values()))
+    if without := words.unrated_arms(fit.study):
+        yield (
+            f"Patients of {', '.join(without)} have no {moderator.name}: a contrast of such an arm "
+            f"with another compares with patients who have a {moderator.name} that is named, and "
+            "no data tell what its patients would have had."
+        )
     yield from _about_alliance_model(material)
     if spec.moderator.reliability is None:
         yield (
@@ -439,8 +447,8 @@ def _items(material: Material) -> list[Item]:
             "A",
             "Data variables",
             "data",
-            f"{words.counted(len(fit.outcomes), 'outcome')}, arms, {fit.study.measure.name}, "
-            "therapists, with numbers of patients",
+            f"{words.counted(len(fit.outcomes), 'outcome')}, arms, "
+            f"{words.of_moderator(fit.study, '{name}, ')}therapists, with numbers of patients",
         ),
         Item(
             "1",

@@ -54,7 +54,7 @@ def question(material: Material) -> Section:
     material : Material
     """
     fit = material.fit
-    study, name = fit.study, fit.study.measure.name
+    study = fit.study
     outcomes = ", ".join(each.label for each in study.outcomes.values())
     parts: list[Part] = []
     if study.simulated:
@@ -66,26 +66,36 @@ def question(material: Material) -> Section:
             )
         )
     facts = [("Trial", study.title), ("Outcomes", outcomes), ("Arms", words.arms(study))]
-    low, high = study.measure.range
-    facts.append(
-        (
-            "Moderator",
-            f"{study.measure.label}, {figures(low)} to {figures(high)} points",
-        )
-    )
+    if study.moderator is not None:
+        low, high = study.moderator.range
+        told = f"{study.moderator.label}, {figures(low)} to {figures(high)} points"
+        if without := words.unrated_arms(study):
+            told += f"; patients of {', '.join(without)} have none"
+        facts.append(("Moderator", told))
     if study.citation:
         facts.append(("Publication", study.citation))
     parts += [
         Paragraph(
-            f"Do patients with a higher {name} have better outcomes, and does the {name} go with "
-            "another difference between the arms? Hierarchical Bayesian models answer with "
+            (
+                words.of_moderator(
+                    study,
+                    "Do patients with a higher {name} have better outcomes, and does the {name} go "
+                    "with another difference between the arms?",
+                )
+                or "How do outcomes differ between the arms?"
+            )
+            + " Hierarchical Bayesian models answer with "
             "probabilities, given the data and the priors that are stated below."
         ),
         Facts(facts),
         _glance(material),
         Paragraph(
-            f"Slopes and their differences describe an association: the {name} was not allotted "
-            "by chance. An interval that includes zero shows neither an effect nor its absence."
+            words.of_moderator(
+                study,
+                "Slopes and their differences describe an association: the {name} was not allotted "
+                "by chance. ",
+            )
+            + "An interval that includes zero shows neither an effect nor its absence."
         ),
     ]
     return Section("question", "Question and answers at a glance", parts)
@@ -118,7 +128,8 @@ def _glance(material: Material) -> Sheet:
         f"Posterior means with {words.level_of(material.interval)} equal-tailed intervals, in "
         "points of each outcome",
         rows,
-        f"Slope: for one point of {fit.study.measure.name}. {places_in_words(fit, material.at)} "
+        f"{words.of_moderator(fit.study, 'Slope: for one point of {name}. ')}"
+        f"{places_in_words(fit, material.at)} "
         "Gate: FAIL where draws may not be used, REVIEW where a check of draws or model asks for a "
         "look (section 5).",
         material.summary,
@@ -143,13 +154,13 @@ def data(material: Material) -> Section:
     fit = material.fit
     manifest, columns = fit.manifest, fit.study.columns
     source = manifest.get("data", {})
+    ids = "rows are patients" if columns.patient is None else f"patients in {columns.patient}"
     facts = [
         ("Data file", str(source.get("file", "not recorded"))),
         ("SHA-256 of the file", str(source.get("sha256", "not recorded"))),
         (
             "Columns",
-            f"patients in {columns.patient}, therapists in {columns.therapist}, arms in "
-            f"{columns.arm}",
+            f"{ids}, therapists in {columns.therapist}, arms in {columns.arm}",
         ),
         ("Therapists and arms", str(manifest.get("therapists_in_arms", "not recorded"))),
     ]
@@ -181,7 +192,7 @@ def _described(material: Material) -> Sheet:
             row = {"outcome": outcome, "arm": str(code), "patients": int(own.sum())}
             row["therapists"] = len(np.unique(therapist[own]))
             for name in ("moderator", "baseline", "outcome"):
-                if name in patients:
+                if name in patients and (name != "moderator" or fit.study.moderator is not None):
                     values = patients[name].values[own]
                     values = values[np.isfinite(values)]
                     enough = len(values) > 1
@@ -191,7 +202,7 @@ def _described(material: Material) -> Sheet:
             rows.append(row)
     numbers = pd.DataFrame(rows)
     heads = {
-        "moderator": fit.study.measure.name.capitalize(),
+        "moderator": words.of_moderator(fit.study, "{name}").capitalize(),
         "baseline": "Baseline",
         "followup": "Follow-up",
     }
@@ -213,8 +224,8 @@ def _described(material: Material) -> Sheet:
         "arms",
         "Analysed patients by arm",
         shown,
-        "Numbers, and means (SDs) in points of each scale; of the "
-        f"{fit.study.measure.name} among those who have a rating.",
+        "Numbers, and means (SDs) in points of each scale"
+        f"{words.of_moderator(fit.study, '; of the {name} among those who have a rating')}.",
         numbers,
         heads=2,
     )
@@ -244,7 +255,7 @@ def results(material: Material) -> Section:
     tables = sheets.summary(fit, material.summary, material.priors, interval=material.interval)
     for table in tables:
         parts.append(Heading(words.label(fit.study, table.subject)))
-        if table.subject in fit.outcomes:
+        if table.subject in fit.outcomes and fit.study.moderator is not None:
             parts.append(Paragraph(_told_of_fit(material, table.subject)))
         parts.append(table)
     return Section("results", "Results for each outcome", parts)
@@ -289,6 +300,8 @@ def _told_of_fit(material: Material, outcome: str) -> str:
     name = study.measure.name
     row = material.row(outcome, "moderator_slope", AVERAGE)
     where = "averaged over the arms"
+    if words.unrated_arms(study):
+        where = f"averaged {words.over_arms(study)}"
     if row is None:
         row, where = material.row(outcome, "moderator_slope", WITHIN), "within therapists"
     if row is None:
@@ -439,7 +452,8 @@ def predictions(material: Material) -> Section:
     table = joined(
         "predictions",
         "Predicted scores, in points of each outcome, of an imagined patient at the means of "
-        f"{fit.study.measure.name}, baseline and covariates, with a new therapist. {share} "
+        f"{words.of_moderator(fit.study, '{name}, ')}baseline and covariates, with a new "
+        f"therapist. {share} "
         "equal-tailed intervals.",
         [
             (words.label(fit.study, answer.outcome), prediction_sheets.predictions(fit, answer))
@@ -490,8 +504,12 @@ def therapists(material: Material) -> Section:
         ),
         joined(
             "therapist_shares",
-            f"{share} intervals: equal-tailed from the posterior; confidence intervals where they "
-            f"come from the ratings of {fit.study.measure.name} alone.",
+            f"{share} intervals: equal-tailed from the posterior"
+            + words.of_moderator(
+                fit.study,
+                "; confidence intervals where they come from the ratings of {name} alone",
+            )
+            + ".",
             [
                 (words.label(fit.study, outcome), therapist_sheets.spreads(fit, answer))
                 for outcome, answer in answers.items()
@@ -514,6 +532,6 @@ def therapists(material: Material) -> Section:
         "the tables below.",
     )
     # Of a therapist with one patient the mean rating is that patient's
-    mean = f"Mean {fit.study.measure.name}"
+    mean = words.of_moderator(fit.study, "Mean {name}")
     tables = [therapist_sheets.therapists(fit, answer).without([mean]) for answer in ranked]
     return Section("therapists", "Therapists", [*parts, picture, *tables])

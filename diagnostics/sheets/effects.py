@@ -122,14 +122,15 @@ def _sectioned(
 ) -> Sheet:
     """Rows by arm or contrast, each named in its first row, with their values of the alliance."""
     rows: list[dict[str, str]] = []
-    breaks = []
+    breaks, moderator = [], fit.study.moderator
     for _, section in table.groupby(["quantity", "level"], sort=False):
         shared = shared_decimals(section["sd"])
         for row in section.to_dict("records"):
+            place = {} if moderator is None else {moderator.name.capitalize(): _value(row)}
             rows.append(
                 {
                     first: words.level(fit.study, row["level"]),
-                    fit.study.measure.name.capitalize(): _value(row),
+                    **place,
                     **cells(row, shared if digits is None else digits(row)),
                 }
             )
@@ -139,7 +140,7 @@ def _sectioned(
         title,
         rows,
         numbers=table,
-        heads=2,
+        heads=1 if moderator is None else 2,
         fewest=4,
         breaks=breaks,
         once=1,
@@ -219,7 +220,9 @@ def effects_about(fit: Fit, answer: Effects) -> list[str]:
         [
             SLOPES_DECIDE.format(name=name)
             if answer.slopes
-            else "The model has no interaction: the slopes of all arms are the same.",
+            else "The model has no interaction: the slopes of all arms are the same."
+            if not words.unrated_arms(fit.study)
+            else f"A contrast changes with the {name} by the slope of the arm that has one.",
             f"Patients along the {name} differ within one therapist{average}."
             if spec.structure == "within_between"
             else "",
@@ -254,6 +257,7 @@ def effects_legend(fit: Fit, answers: Sequence[Effects]) -> list[str]:
             f"Source of thresholds and regions: {source}." if source else "",
             f"Averaged over the analysed patients, all imagined with that value of "
             f"{fit.study.measure.label}, with {words.therapist(first.therapist)}.",
+            *_without_words(fit),
             "Equal-tailed intervals hold for each value by itself, and the whole curve lies within "
             f"them less often than {words.level_of(first.interval)}; bands hold for all values "
             f"from {start:g} to {end:g} at once.",
@@ -263,6 +267,15 @@ def effects_legend(fit: Fit, answers: Sequence[Effects]) -> list[str]:
             f"Arms: {words.arms(fit.study)}.",
         ]
     )
+
+
+def _without_words(fit: Fit) -> list[str]:
+    """Say of which arms the scores do not change along the alliance."""
+    without = words.unrated_arms(fit.study)
+    if not without:
+        return []
+    name = fit.study.measure.name
+    return [f"Patients of {', '.join(without)} have no {name}: it does not enter their scores."]
 
 
 def _contrast_words(*, by: bool, unit: str = "") -> str:
@@ -385,13 +398,15 @@ def decisions_legend(fit: Fit, answers: Sequence[Decisions]) -> list[str]:
     tables = pd.concat([answer.table for answer in answers])
     quantities = set(tables["quantity"])
     sources = tables["source"].dropna().to_list()
-    name = fit.study.measure.name
+    name = words.of_moderator(fit.study, "{name}")
+    where = f" at their own {name} ({OWN}) or all at one value;" if name else ""
     return words.among(
         [
             _contrast_words(by=bool(tables["threshold"].notna().any())),
             f"Source of thresholds and regions: {sources[0]}." if sources else "",
-            f"Averaged over the analysed patients, imagined in each arm, at their own {name} "
-            f"({OWN}) or all at one value; an average therapist's patients.",
+            f"Averaged over the analysed patients, imagined in each arm,{where} an average "
+            "therapist's patients.",
+            *_without_words(fit),
             "Shares: of the patients of a therapist drawn anew; the interval holds what differs "
             "between therapists, and not the chance of small numbers."
             if any(quantity.startswith("share") for quantity in quantities)
@@ -418,7 +433,7 @@ def decisions_notes(fit: Fit, answers: Iterable[Decisions]) -> Iterator[str]:
     fit : Fit
     answers : iterable of Decisions
     """
-    name = fit.study.measure.name
+    name = words.of_moderator(fit.study, "{name}")
     lifted = False
     for answer in answers:
         if answer.table["threshold"].notna().any() and not answer.improvement:

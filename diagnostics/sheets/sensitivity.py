@@ -274,7 +274,8 @@ def unseen_legend(fit: Fit) -> list[str]:
     fit : Fit
     """
     return [
-        f"Slope for one point of {fit.study.measure.label}, averaged over arms, if an "
+        f"Slope for one point of {fit.study.measure.label}, averaged {words.over_arms(fit.study)}, "
+        "if an "
         "improvement before its rating explains such shares of what baseline, arm and covariates "
         "leave of it, and of what then remains of the outcome (Cinelli & Hazlett 2020, "
         "doi:10.1111/rssb.12348). P(same sign): of a slope on the side where it is seen. Linear "

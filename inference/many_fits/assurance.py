@@ -183,9 +183,7 @@ def assurance_question(
             'Leave these settings out, or set likelihood = "published".',
         )
     codes = tuple(study.arms)
-    pairs = [
-        pair for pair in arm_pairs(len(codes)) if {codes[k] for k in pair} <= set(rated)
-    ]
+    pairs = [pair for pair in arm_pairs(len(codes)) if {codes[k] for k in pair} <= set(rated)]
     if contrast is None and len(pairs) > 1:
         names = contrast_names(codes)
         raise InputError(
