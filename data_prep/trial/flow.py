@@ -249,8 +249,8 @@ def moderator_notes(study: Study) -> list[str]:
         return []
     note = (
         f"By moderator_arms patients of {', '.join(without)} have no {name}: slopes are those of "
-        f"{', '.join(rated)}, and other arms are compared with these at a {name} that is named, "
-        "their mean by default."
+        f"{', '.join(rated)}, and other arms are compared with these at one value of the {name}, "
+        "its mean by default."
     )
     if len(rated) == 1:
         note += " With one slope there is no difference of slopes."

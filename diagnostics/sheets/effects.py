@@ -218,11 +218,7 @@ def effects_about(fit: Fit, answer: Effects) -> list[str]:
     average = f" whose patients have the average {name}" * (answer.therapist == "average")
     return words.among(
         [
-            SLOPES_DECIDE.format(name=name)
-            if answer.slopes
-            else "The model has no interaction: the slopes of all arms are the same."
-            if not words.unrated_arms(fit.study)
-            else f"A contrast changes with the {name} by the slope of the arm that has one.",
+            *_slopes_about(fit, answer),
             f"Patients along the {name} differ within one therapist{average}."
             if spec.structure == "within_between"
             else "",
@@ -231,6 +227,22 @@ def effects_about(fit: Fit, answer: Effects) -> list[str]:
             else "",
         ]
     )
+
+
+def _slopes_about(fit: Fit, answer: Effects) -> list[str]:
+    """What tells whether a contrast changes along the alliance."""
+    name, without = fit.study.measure.name, words.unrated_arms(fit.study)
+    told = []
+    if answer.slopes:
+        told.append(SLOPES_DECIDE.format(name=name))
+    elif not without:
+        told.append("The model has no interaction: the slopes of all arms are the same.")
+    if without:
+        arms = ", ".join(without)
+        told.append(
+            f"Against {arms} a contrast changes with the {name} by the slope of the other arm."
+        )
+    return told
 
 
 def effects_legend(fit: Fit, answers: Sequence[Effects]) -> list[str]:
@@ -269,13 +281,16 @@ def effects_legend(fit: Fit, answers: Sequence[Effects]) -> list[str]:
     )
 
 
-def _without_words(fit: Fit) -> list[str]:
+def _without_words(fit: Fit, elsewhere: str = "") -> list[str]:
     """Say of which arms the scores do not change along the alliance."""
     without = words.unrated_arms(fit.study)
     if not without:
         return []
     name = fit.study.measure.name
-    return [f"Patients of {', '.join(without)} have no {name}: it does not enter their scores."]
+    return [
+        f"Patients of {', '.join(without)} have no {name}: it does not enter their scores there"
+        f"{elsewhere}."
+    ]
 
 
 def _contrast_words(*, by: bool, unit: str = "") -> str:
@@ -400,20 +415,21 @@ def decisions_legend(fit: Fit, answers: Sequence[Decisions]) -> list[str]:
     sources = tables["source"].dropna().to_list()
     name = words.of_moderator(fit.study, "{name}")
     where = f" at their own {name} ({OWN}) or all at one value;" if name else ""
+    with_one = " who has one" if words.unrated_arms(fit.study) else ""
     return words.among(
         [
             _contrast_words(by=bool(tables["threshold"].notna().any())),
             f"Source of thresholds and regions: {sources[0]}." if sources else "",
             f"Averaged over the analysed patients, imagined in each arm,{where} an average "
             "therapist's patients.",
-            *_without_words(fit),
+            *_without_words(fit, elsewhere=", and elsewhere they have the mean of the others"),
             "Shares: of the patients of a therapist drawn anew; the interval holds what differs "
             "between therapists, and not the chance of small numbers."
             if any(quantity.startswith("share") for quantity in quantities)
             else "",
             *(answer.counted.steps for answer in answers),
             "Lift: P(better) is the chance that the change is for the better; as treated: every "
-            "patient in the arm of the trial."
+            f"patient{with_one} in the arm of the trial."
             if "lift" in quantities
             else "",
             f"therapist means too: their therapists' mean {name} is lifted with the patients' own."
