@@ -99,18 +99,26 @@ def _pydantic_fault(error: Mapping[str, Any]) -> str:
     return f"{place}: {error['msg'].removeprefix('Value error, ')}."
 
 
+# Quantities that are about the moderator.
+OF_SLOPES = ("moderator_slope", "interaction", "therapist_slope_sd")
+
+
 def valid_levels(study: Study, quantity: str) -> tuple[str, ...]:
     """Return the levels that a quantity of the tidy table has in a study; ("",) where it has none.
 
+    Slopes are those of the arms with the moderator, and differences of slopes those of two of them.
     For `covariate_slope` these are the covariates' names; one of its categories may follow in
     square brackets, as in "sex[M]".
     """
     codes = tuple(study.arms)
+    rated = [k for k, code in enumerate(codes) if code in study.rated_arms]
     if quantity == "moderator_slope":
-        return (*RESERVED, *slope_names(codes))
+        own = slope_names(codes)
+        return (*RESERVED, *(own[k] for k in rated))
     if quantity in ("arm_contrast", "interaction"):
         names = contrast_names(codes)
-        return tuple(names[pair] for pair in arm_pairs(len(codes)))
+        compared = set(rated) if quantity == "interaction" else set(range(len(codes)))
+        return tuple(names[pair] for pair in arm_pairs(len(codes)) if set(pair) <= compared)
     return study.covariates if quantity == "covariate_slope" else ("",)
 
 
@@ -122,6 +130,9 @@ def _name_faults(finding: Finding, study: Study, outcomes: Collection[str]) -> l
     if finding.quantity not in QUANTITIES:
         hint = nearest(finding.quantity, QUANTITIES)
         return [*faults, f"quantity: there is no quantity {finding.quantity!r}. {hint}"]
+    if study.moderator is None and finding.quantity in OF_SLOPES:
+        told = "quantity: the study has no [moderator], and with it no {}. Leave the finding out."
+        return [*faults, told.format(finding.quantity)]
     levels = valid_levels(study, finding.quantity)
     known = finding.level in levels
     if finding.quantity == "covariate_slope":
