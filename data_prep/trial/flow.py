@@ -153,8 +153,11 @@ def analysed_patients(data: xr.Dataset, outcome: str) -> xr.Dataset:
     rows = data[kept].rename(names).isel(patient=np.flatnonzero(complete))
     # Selecting variables drops the coordinates that none of them has as a dim.
     rows = rows.assign_coords(data.coords)
-    told = {name: data.attrs[name] for name in (RATED_ARMS,) if name in data.attrs}
-    return read_only(rows.drop_attrs(deep=False).assign_attrs(outcome=outcome, **told))
+    rows = rows.drop_attrs(deep=False).assign_attrs(outcome=outcome)
+    rated = data.attrs.get(RATED_ARMS)
+    if rated is not None and len(rated) < data.sizes["arm"]:
+        rows = rows.assign_attrs({RATED_ARMS: rated})
+    return read_only(rows)
 
 
 def rated_patients(rows: xr.Dataset) -> xr.Dataset:
