@@ -279,7 +279,7 @@ def contrast_figure(
         raise InputError(
             "The table has no arm contrasts to draw.", "Give the summary of all quantities."
         )
-    page = Page(fit, WIDTH, [_height(fit)], _contrast_caption(fit, interval, at))
+    page = Page(fit, WIDTH, [_height(fit, shown)], _contrast_caption(fit, interval, at))
     with mpl.rc_context(STYLE):
         first = _forests(
             page.strips[0], fit, shown, interval, "second arm better", "first arm better"
@@ -315,12 +315,13 @@ def answers_figure(
     name = fit.study.measure.name
     below = f"Below: differences of slopes, for one SD of {name}."
     told = f"{_contrast_caption(fit, interval, at)} {below}"
-    page = Page(fit, WIDTH, [_height(fit)] * 2, told)
+    contrasts = standardised_contrasts(fit, table)
+    page = Page(fit, WIDTH, [_height(fit, contrasts), _height(fit, slopes)], told)
     with mpl.rc_context(STYLE):
         first = _forests(
             page.strips[0],
             fit,
-            standardised_contrasts(fit, table),
+            contrasts,
             interval,
             "second arm better",
             "first arm better",
@@ -339,8 +340,8 @@ def answers_figure(
     return page.figure
 
 
-def _height(fit: Fit) -> float:
-    pairs = len(arm_pairs(len(fit.study.arms)))
+def _height(fit: Fit, shown: pd.DataFrame) -> float:
+    pairs = shown["level"].nunique()
     each = CONTRAST_AROUND_INCHES + CONTRAST_ROW_INCHES * len(fit.outcomes)
     return each * pairs + AXIS_INCHES
 
@@ -358,7 +359,10 @@ def _forests(
     """A panel for each pair of arms, all on one axis; the first panel, for the legend."""
     codes = tuple(fit.study.arms)
     names = contrast_names(codes)
-    pairs = {names[k, j]: (codes[k], codes[j]) for k, j in arm_pairs(len(codes))}
+    there = set(shown["level"])  # no slopes differ but of arms that have one
+    pairs = {
+        names[k, j]: (codes[k], codes[j]) for k, j in arm_pairs(len(codes)) if names[k, j] in there
+    }
     share = words.level_of(interval)
     reach = 1.08 * max(0.1, np.abs(shown[["lower", "upper"]].to_numpy()).max())
     panels = strip.subplots(

@@ -217,11 +217,14 @@ def _about_model(material: Material) -> Iterator[str]:
             "A normal or t distribution knows no ends of a scale, and scores pile up there: "
             f"{', '.join(ends)}. Chances of scores near such an end are off."
         )
-    pairs = len(arm_pairs(len(fit.study.arms)))
-    looks = pairs * len(fit.outcomes) * (1 + next(iter(fit.specs.values())).interaction)
+    interaction = next(iter(fit.specs.values())).interaction
+    looks = len(arm_pairs(len(fit.study.arms)))
+    looks += len(arm_pairs(len(fit.study.rated_arms))) if interaction else 0
+    looks *= len(fit.outcomes)
+    what = words.of_moderator(fit.study, " and differences of slopes")
     pooled = "partly pooled in one model" if fit.shared is not None else "not pooled"
     yield (
-        f"{looks} contrasts and differences of slopes are reported for "
+        f"{looks} contrasts{what} are reported for "
         f"{words.counted(len(fit.outcomes), 'outcome')}; outcomes are {pooled}, and some intervals "
         "may exclude zero by chance."
     )
@@ -309,7 +312,8 @@ def citations(material: Material) -> Section:
     """
     fit = material.fit
     found = [Reference(fit.study.citation)] if fit.study.citation else []
-    found += [*ALWAYS, PRIOR_OF_SLOPE, UNSEEN, EXPLAINED]
+    of_slopes = [] if fit.study.moderator is None else [PRIOR_OF_SLOPE, UNSEEN]
+    found += [*ALWAYS, *of_slopes, EXPLAINED]
     if any(spec.effects for spec in fit.specs.values()):
         found += MIXED_MODELS
     if any(len(spec.effects) > 1 for spec in fit.specs.values()) or fit.shared is not None:

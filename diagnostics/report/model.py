@@ -203,6 +203,13 @@ REASONS = {
 }
 
 
+# Scales of what a plain trial has not.
+OF_SLOPES = (
+    *("moderator_slope", "interaction", "therapist_slope_sd", "therapist_correlation"),
+    "moderator_therapist_sd",
+)
+
+
 def model(material: Material) -> Section:
     """What was fitted, in words and formulas, with the priors.
 
@@ -275,6 +282,8 @@ def _scale_table(material: Material) -> Sheet:
     used = {name: asdict(spec.priors) for name, spec in fit.specs.items()}
     rows = []
     for name, reason in REASONS.items():
+        if fit.study.moderator is None and name in OF_SLOPES:
+            continue
         values = {scales[name] for scales in used.values()}
         told = ", ".join(figures(value) for value in sorted(values))
         stated = values != {default[name]}

@@ -173,6 +173,7 @@ def _treatments(study: Study) -> str:
 
 def _forest(material: Material) -> Picture:
     fit, told = material.fit, []
+    slopes = words.of_moderator(fit.study, ", and differences of their slopes")
     for quantity in ("arm_contrast", "interaction"):
         for row in standardised_contrasts(fit, material.summary, quantity).to_dict("records"):
             digits = max(2, interval_decimals(row["lower"], row["upper"]))
@@ -182,7 +183,7 @@ def _forest(material: Material) -> Picture:
     return Picture(
         "answers",
         answers_figure(fit, material.summary, interval=material.interval, at=material.at),
-        "Contrasts of the arms, and differences of their slopes, in SDs of each outcome",
+        f"Contrasts of the arms{slopes}, in SDs of each outcome",
         f"Forest plot. Posterior mean and {words.level_of(material.interval)} interval, positive "
         f"where the first arm is better. {'; '.join(told)}.",
     )

@@ -243,9 +243,8 @@ def comparison_legend(fit: Fit, table: pd.DataFrame, *, at: float | None = None)
     published = bool(table["claim"].notna().any())
     return [
         "OLS: ordinary least squares"
-        + words.of_moderator(
-            fit.study, " with all interactions of the arms; OLS, main effects: without them"
-        )
+        + " with all interactions of the arms; OLS, main effects: without them"
+        * (len(fit.study.rated_arms) > 1)
         + "; REML: the linear mixed model with the posterior's therapist effects."
         + " Published numbers are turned to later arm minus earlier arm." * published,
         words.sentences([*comparison_places(fit, at), *refit_words(table)]),

@@ -195,8 +195,9 @@ def influence_legend(fit: Fit) -> list[str]:
     ----------
     fit : Fit
     """
+    quantities = words.of_moderator(fit.study, "a slope, interaction or ") or "an "
     return [
-        "Change of the posterior mean of a slope, interaction or arm contrast, the one that moves "
+        f"Change of the posterior mean of {quantities}arm contrast, the one that moves "
         "most, in posterior SDs; patients by position among those analysed. Where Pareto k is high "
         f"the shift is only roughly known. {places_in_words(fit)}"
     ]
