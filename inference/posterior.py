@@ -304,10 +304,14 @@ class Posterior:
     @cached_property
     def linear_design(self) -> Design:
         """Design of the outcome's linear models: Gaussian, of the patients who lack no rating."""
-        kept = np.isfinite(self.rows.moderator) | ~self.design.can_have_moderator
-        return build_design(
-            self.patients.isel(patient=np.flatnonzero(kept)), self._source.spec.linear
-        )
+        patients = self.patients.isel(patient=self.lacking_no_rating)
+        return build_design(patients, self._source.spec.linear)
+
+    @property
+    def lacking_no_rating(self) -> Index:
+        """Positions of the analysed patients who have a rating, or whose arm has none."""
+        rated = np.isfinite(self.rows.moderator)
+        return np.flatnonzero(rated | ~self.design.can_have_moderator)
 
     @property
     def rated_design(self) -> Design:

@@ -78,7 +78,6 @@ def _outcome(part: SubFigure, fit: Fit, answer: Therapists, shown: Sequence[str]
     )
     panels = part.subplots(1, len(shown), squeeze=False, sharey=True)[0]
     share = words.level_of(answer.interval)
-    low, high = described.range
     side = "above" if described.better == "higher" else "below"
     name, place = words.of_moderator(fit.study, "{name}"), ""
     if name:
@@ -87,8 +86,8 @@ def _outcome(part: SubFigure, fit: Fit, answer: Therapists, shown: Sequence[str]
         beyond = " (extrapolated)" * (not np.nanmin(ratings) <= at <= np.nanmax(ratings))
         place = f" at {name} {at:.4g}{beyond}"
     labels = {
-        "therapist_effect": f"effect{place}, points of {low:g} to {high:g}\n(better {side} 0)",
-        "therapist_slope": f"slope: points for one point of {name}\n"
+        "therapist_effect": f"effect{place}, {words.axis(described)}\n(better {side} 0)",
+        "therapist_slope": f"slope: {words.points(described)} for one point of {name}\n"
         f"({described.better} scores are better)",
     }
     for panel, quantity in zip(panels, shown, strict=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -12,7 +12,15 @@ from alliance.data_prep.errors import InputError, visible
 from alliance.data_prep.files import csv_text, list_files, require_own_files
 from alliance.diagnostics.report.limitations import bibtex
 from alliance.diagnostics.report.page import Section
-from alliance.diagnostics.sheet import EMPTY, MINUS, Sheet, code, typeset
+from alliance.diagnostics.sheet import (
+    EMPTY,
+    MINUS,
+    Sheet,
+    code,
+    markdown_table,
+    on_one_line,
+    typeset,
+)
 from alliance.inference.runs.whole_files import write_whole
 
 MARK = "SIMULATED"
@@ -41,10 +49,6 @@ _LATEX = str.maketrans(
 )
 
 
-# What Markdown, or HTML within it, takes for a mark; an underscore within a word is none.
-_MARKDOWN = re.compile(r"[\\`*\[\]<>|~$&#]|(?<!\w)_|_(?!\w)")
-
-
 def table_files(tables: Iterable[Sheet], *, simulated: bool) -> dict[str, str]:
     """Text of every table in each format, by file name.
 
@@ -67,9 +71,28 @@ def table_files(tables: Iterable[Sheet], *, simulated: bool) -> dict[str, str]:
         if simulated:
             numbers = numbers.assign(data=MARK)
         found[f"{table.name}.csv"] = csv_text(numbers)
-        found[f"{table.name}.md"] = _markdown(table, caption)
+        found[f"{table.name}.md"] = markdown_table(table, caption)
         found[f"{table.name}.tex"] = _latex(table, caption)
     return found | {BIBTEX: f"{bibtex()}\n"}
+
+
+def require_tables(folder: Path, *, overwrite: bool = False) -> None:
+    """Refuse a folder for tables, as far as can be told before the work for them.
+
+    Parameters
+    ----------
+    folder : Path
+    overwrite : bool
+        As of `write_tables`.
+
+    Raises
+    ------
+    InputError
+        If it is no folder, or its list of files or its publications may not be replaced.
+    """
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise InputError(f"{str(folder)!r} exists and is not a folder.", "Name another one.")
+    require_own_files(folder, [BIBTEX], overwrite=overwrite)
 
 
 def write_tables(
@@ -119,25 +142,8 @@ def write_tables(
     return [folder / name for name in files]
 
 
-def _markdown(table: Sheet, caption: str) -> str:
-    shown = table.shown.map(lambda cell: _as_markdown(str(cell)))
-    shown.columns = pd.Index([_as_markdown(str(name)) for name in shown.columns])
-    align = ["right" if right else "left" for right in table.right]
-    text = shown.to_markdown(index=False, tablefmt="pipe", colalign=align, disable_numparse=True)
-    return f"{_as_markdown(caption)}\n\n{text}\n"
-
-
-def _as_markdown(text: str) -> str:
-    """A text that shows as it is: no mark of Markdown or HTML in it is one."""
-    return _MARKDOWN.sub(r"\\\g<0>", visible(_on_one_line(text)))
-
-
 def _as_latex(text: str) -> str:
-    return visible(_on_one_line(typeset(text))).translate(_LATEX)
-
-
-def _on_one_line(text: str) -> str:
-    return " ".join(text.split("\n"))
+    return visible(on_one_line(typeset(text))).translate(_LATEX)
 
 
 def _latex(table: Sheet, caption: str) -> str:

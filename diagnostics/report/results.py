@@ -359,11 +359,13 @@ def results(material: Material) -> Section:
     legend = sheets.summary_legend(fit, at=material.at)
     parts: list[Part] = [Paragraph(words.sentences([*legend, _limits_told(material)]))]
     tables = sheets.summary(fit, material.summary, material.priors, interval=material.interval)
+    needed = sheets.numbers_needed(fit, material.summary, interval=material.interval)
     for table in tables:
         parts.append(Heading(words.label(fit.study, table.subject)))
         if table.subject in fit.outcomes and fit.study.moderator is not None:
             parts.append(Paragraph(_told_of_fit(material, table.subject)))
         parts.append(table)
+        parts += [each for each in needed if each.subject == table.subject]
     return Section("results", "Results for each outcome", parts)
 
 
@@ -398,11 +400,13 @@ def _told_of_fit(material: Material, outcome: str) -> str:
         return f"The model has no slope of the {name}."
     digits = decimals(row["sd"], row["mean"])
     direction = "higher" if row["mean"] > 0 else "lower"
+    told = words.points(study.outcomes[outcome])
+    told = told if told == "points" else f"({told})"
     positive = row["prob_positive"]
     better = positive if study.outcomes[outcome].better == "higher" else 1 - positive
     return (
         f"For one point more of {name} the expected score is {number(abs(row['mean']), digits)} "
-        f"points {direction}, {where} (slope {number(row['mean'], digits)}, "
+        f"{told} {direction}, {where} (slope {number(row['mean'], digits)}, "
         f"{words.level_of(material.interval)} interval "
         f"{words.interval(row['lower'], row['upper'], digits)}). The posterior probability that a "
         f"higher {name} goes with a better score is {words.chance(better)}."

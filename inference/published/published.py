@@ -10,9 +10,10 @@ from pydantic import ValidationError
 
 from alliance.data_prep.errors import InputError, nearest
 from alliance.data_prep.files import AnyPath, as_path, file_bytes
-from alliance.data_prep.levels import RESERVED, contrast_names, quoted, slope_names
+from alliance.data_prep.levels import AVERAGE, RESERVED, contrast_names, quoted, slope_names
 from alliance.data_prep.study.description import Study
 from alliance.data_prep.study.toml_files import parse_toml
+from alliance.inference.estimands.ratios import DIFFERENCES, OF_MODERATOR, RATIOS
 from alliance.inference.published.comparison import QUANTITIES, Finding, Verdict, verdict
 from alliance.models.design.encoding import arm_pairs
 
@@ -100,7 +101,10 @@ def _pydantic_fault(error: Mapping[str, Any]) -> str:
 
 
 # Quantities that are about the moderator.
-OF_SLOPES = ("moderator_slope", "interaction", "therapist_slope_sd")
+OF_SLOPES = (
+    *("moderator_slope", "interaction", "therapist_slope_sd"),
+    *OF_MODERATOR.values(),
+)
 
 
 def valid_levels(study: Study, quantity: str) -> tuple[str, ...]:
@@ -112,10 +116,13 @@ def valid_levels(study: Study, quantity: str) -> tuple[str, ...]:
     """
     codes = tuple(study.arms)
     rated = [k for k, code in enumerate(codes) if code in study.rated_arms]
+    if quantity in OF_MODERATOR.values():
+        own = slope_names(codes)
+        return (AVERAGE, *(own[k] for k in rated))
     if quantity == "moderator_slope":
         own = slope_names(codes)
         return (*RESERVED, *(own[k] for k in rated))
-    if quantity in ("arm_contrast", "interaction"):
+    if quantity in ("arm_contrast", "interaction", *DIFFERENCES.values(), *RATIOS):
         names = contrast_names(codes)
         compared = set(rated) if quantity == "interaction" else set(range(len(codes)))
         return tuple(names[pair] for pair in arm_pairs(len(codes)) if set(pair) <= compared)
@@ -184,7 +191,8 @@ def _with_rope(finding: Finding, ropes: Mapping[str, Any], study: Study) -> Find
     low, high = float(rope[0]), float(rope[1])
     # The table is on the outcome's scale; a finding's own region is oriented as its numbers are.
     if finding.oriented == "benefit" and study.outcomes[finding.outcome].better == "lower":
-        low, high = -high, -low
+        ratio = finding.quantity in RATIOS
+        low, high = (1 / high, 1 / low) if ratio and low > 0 else (-high, -low)
     return finding.model_copy(update={"rope": (low, high)})
 
 
