@@ -442,3 +442,32 @@ def test_slopes_and_contrasts_are_recovered() -> None:
     z = pd.DataFrame(scores, columns=list(truth)).mean()
     print(z)
     assert (z.abs() < 3.5 / np.sqrt(trials)).all()
+
+
+def test_ratios_of_an_arm_with_an_alliance_and_one_without_are_at_the_named_one() -> None:
+    """Conditional odds ratios of events, from the coefficients; no ratio of the waiting list's."""
+    study = a_study().model_dump()
+    outcome = {"label": "Response", "followup": "response", "better": "higher", "family": "binary"}
+    study["outcomes"] = {"response": outcome | {"event": "yes"}}
+    frame = a_frame().assign(response=lambda own: np.where(own["mood_12"] < 17, "yes", "no"))
+    described = Study.model_validate(study)
+    trial = trial_from_frame(described, frame)
+    spec = specify(described)["response"]
+    design = build_design(trial.analysed("response"), spec, described.outcomes["response"].range)
+    generator = np.random.default_rng(4)
+    posterior = Posterior(design, prior_draws(design, Priors(), draws=40, generator=generator))
+    found = estimand_draws(posterior, at=ALLIANCE)
+    place, beta = design.coefficients.index, posterior.beta
+    away = (ALLIANCE - frame["wai"].mean()) / frame["wai"].std()
+    arms = {code: design.X[(frame["arm"] == code).to_numpy()][0] for code in EFFECTS}
+    effect = {
+        code: sum(beta[:, place(f"arm[{j}]")] * row[place(f"arm[{j}]")] for j in (1, 2))
+        for code, row in arms.items()
+    }
+    slope = beta[:, place("moderator")] + beta[:, place("interaction[1]")] / np.sqrt(2)  # CBT's
+    expected = np.exp(design.scale.link_unit * (effect["CBT"] - effect["WL"] + away * slope))
+    labels = list(zip(found["quantity"].values, found["level"].values, strict=True))
+    own = found.values[..., labels.index(("odds_ratio_conditional", "CBT-WL"))].ravel()
+    np.testing.assert_allclose(own, expected, rtol=1e-9)
+    levels = [level for quantity, level in labels if quantity == "moderator_odds_ratio"]
+    assert levels == ["average", "CBT", "IPT"]
