@@ -432,9 +432,10 @@ def estimand_draws(
     if design.family.name == "student_t":
         found["residual_scale", ""] = slope * posterior.flat("residual_sd")
     place = own_points(design, alliance) if at is None else at
-    straight = straight and design.has_moderator  # else quantities belong to no alliance
     belong = BELONG if straight else () if at is None else {quantity for quantity, _ in found}
     belong = {*belong, *CONDITIONAL.values()} if design.family.ratio else belong
+    if not design.has_moderator:  # nothing belongs to an alliance
+        belong = ()
     return _estimands(found, draws, dict.fromkeys(belong, place))
 
 
