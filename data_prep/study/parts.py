@@ -75,11 +75,15 @@ class Columns(Table):
 
     Attributes
     ----------
-    patient, therapist, arm : str
-        Column names as in the header of the table.
+    patient : str or None
+        Column name as in the header of the table; None where rows are patients.
+    therapist, arm : str
+        Column names.
     """
 
-    patient: Text = Field(description="the column that identifies patients", examples=["patient"])
+    patient: Text | None = Field(
+        default=None, description="the column that identifies patients", examples=["patient"]
+    )
     therapist: Text = Field(
         description="the column that identifies therapists", examples=["therapist"]
     )
@@ -269,6 +273,9 @@ class ModelSettings(Table):
         Whether all outcomes are modelled together.
     common_patients : bool
         Whether every outcome is analysed on the patients who have all outcomes, and so on the same.
+    moderator_arms : tuple of str
+        Codes of the arms whose patients can have the moderator, where some cannot: a waiting list
+        has no alliance. Empty where all can.
     """
 
     therapist: Literal["none", "intercept", "intercept+slope"] = Field(
@@ -324,6 +331,11 @@ class ModelSettings(Table):
         default=False,
         description="whether every outcome is analysed on the patients who have all outcomes",
         examples=[False],
+    )
+    moderator_arms: tuple[Text, ...] = Field(
+        default=(),
+        description="the arms whose patients have an alliance, where a waiting list has none",
+        examples=[["CBT"]],
     )
 
 
