@@ -95,6 +95,7 @@ COMMANDS: dict[str, tuple[tuple[Any, ...], dict[str, str]]] = {
     "diagnose": (("{run}",), {"--junit": "new.xml"}),
     "report": (("{run}",), {"--out": "new.html", "--tables": "new"}),
     "prior": (INPUTS, FIGURE),
+    "paper": (("ferreira2013",), FIGURE),
     "calibrate": (PLAN, {"--store": "new.sqlite", **FIGURE}),
     "assurance": (
         (*PLAN, "--contrast", "MCE-GE", "--interaction", 0),
