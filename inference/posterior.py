@@ -22,7 +22,6 @@ from alliance.inference.draws.datatree import flat, patient_moderator
 from alliance.inference.draws.summaries import column_blocks
 from alliance.inference.sampling.profiles import Engine, SamplerProfile, seed_sequence
 from alliance.models.design.design import Design, build_design
-from alliance.models.design.encoding import sum_to_zero_basis
 from alliance.models.priors import Priors
 from alliance.models.spec import ModelSpec
 
@@ -318,7 +317,6 @@ def rows_of_design(design: Design) -> Rows:
     """A design's patients on their own scales."""
     encoding, scaling = design.encoding, design.scaling
     (mean, sd), before = scaling.moderator, scaling.baseline
-    arms = design.X[:, design.arm_columns] - sum_to_zero_basis(len(design.arms))[:, None]
     own = [design.X[:, place] for place in encoding.places("covariate")]
     covariates = [
         centre + unit * values
@@ -327,7 +325,7 @@ def rows_of_design(design: Design) -> Rows:
     ratings = mean + sd * design.X[:, encoding.places("moderator")[0]]
     (baseline,) = (design.X[:, place] for place in encoding.places("baseline"))
     return Rows(
-        arm_index=np.square(arms).sum(axis=2).argmin(axis=0),
+        arm_index=design.arm_index,
         moderator=np.where(design.moderator_missing, np.nan, ratings),
         baseline=before[0] + before[1] * baseline if design.has_baseline else None,
         covariates=np.column_stack([np.empty((len(design.X), 0)), *covariates]),

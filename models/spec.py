@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.study.description import Study
+from alliance.models.design.nesting import Nesting
 from alliance.models.families.families import ORDINAL, ORDINAL_PROBIT
 from alliance.models.priors import Priors
 
@@ -76,6 +77,10 @@ class ModelSpec:
     moderator : ModeratorSpec
     therapist_by_arm : bool
         Whether arm effects vary between therapists.
+    without_therapist : tuple of str
+        Codes of the arms that have no therapists; see `models.design.nesting`.
+    residual_by_arm : bool
+        Whether each arm has a residual SD of its own.
     """
 
     outcome: str
@@ -85,6 +90,8 @@ class ModelSpec:
     family: str = "gaussian"
     moderator: ModeratorSpec = field(default_factory=ModeratorSpec)
     therapist_by_arm: bool = False
+    without_therapist: tuple[str, ...] = ()
+    residual_by_arm: bool = False
 
     def __post_init__(self) -> None:
         valid = get_args(TherapistEffects)
@@ -106,6 +113,10 @@ class ModelSpec:
             self.therapist
         ]
 
+    def nesting(self, arms: Sequence[str]) -> Nesting:
+        """Which of these arms have therapists, and which share a residual SD."""
+        return Nesting.of(arms, self.without_therapist, residual_by_arm=self.residual_by_arm)
+
     @property
     def exact(self) -> bool:
         """Whether the therapist effects integrate out in closed form: `models.gaussian`.
@@ -125,6 +136,7 @@ class ModelSpec:
         parts = {
             "priors": Priors(**values["priors"]),
             "moderator": ModeratorSpec(**values["moderator"]),
+            "without_therapist": tuple(values.get("without_therapist", ())),
         }
         return cls(**{**values, **parts})
 
@@ -163,19 +175,47 @@ def specify(study: Study) -> dict[str, ModelSpec]:
     specs = {
         name: ModelSpec(
             outcome=name,
-            therapist=model.therapist,
+            therapist="none" if study.columns.therapist is None else model.therapist,
             interaction=model.interaction,
             priors=priors,
             family=_family(outcome.family, model.likelihood, model.joint),
             moderator=moderator,
             therapist_by_arm=model.therapist_by_arm,
+            without_therapist=study.arms_without_therapist,
+            residual_by_arm=model.residual_by_arm,
         )
         for name, outcome in study.outcomes.items()
     }
     if model.joint:
         _require_joinable(specs)
     _require_variance(specs)
+    _require_residuals(specs)
     return specs
+
+
+def _require_residuals(specs: Mapping[str, ModelSpec]) -> None:
+    """Refuse residual SDs by arm where there is no residual SD, or the alliance has a model.
+
+    Raises
+    ------
+    InputError
+    """
+    remedy = "Set residual_by_arm = false under [model]."
+    for outcome, spec in specs.items():
+        if not spec.residual_by_arm:
+            continue
+        if spec.family not in ("gaussian", "student_t"):
+            raise InputError(
+                f"{outcome}: the family {spec.family!r} has no residual SD that could differ "
+                "between arms.",
+                f'{remedy[:-1]}, or likelihood = "published".',
+            )
+        if spec.moderator.latent or spec.moderator.structure != "total":
+            raise InputError(
+                f"{outcome}: residual SDs by arm do not go with a model of the alliance itself "
+                '(alliance = "within_between", missing_alliance = "impute", reliability, ceiling).',
+                remedy,
+            )
 
 
 def _require_variance(specs: Mapping[str, ModelSpec]) -> None:
@@ -240,6 +280,8 @@ def _require_joinable(specs: Mapping[str, ModelSpec]) -> None:
         "reliability = true": spec.moderator.reliability is not None,
         "ceiling = true": spec.moderator.ceiling is not None,
         "therapist_by_arm = true": spec.therapist_by_arm,
+        "residual_by_arm = true": spec.residual_by_arm,
+        "arms without therapists": bool(spec.without_therapist),
     }
     if asked := [name for name, wanted in unjoined.items() if wanted]:
         raise InputError(

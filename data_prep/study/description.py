@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self, get_args
+from typing import Annotated, Any, Self, get_args, get_origin
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -126,6 +126,15 @@ class Study(Table):
         default={}, description="numbers that replace the default priors", examples=[0.3]
     )
 
+    @property
+    def arms_without_therapist(self) -> tuple[str, ...]:
+        """Codes of the arms whose patients have no therapist, in display order: all of them where
+        the study names no column of therapists.
+        """
+        named = self.model.without_therapist
+        none = self.columns.therapist is None
+        return tuple(code for code in self.arms if none or code in named)
+
     @model_validator(mode="before")
     @classmethod
     def _kinds_apart(cls, content: Any) -> Any:
@@ -173,6 +182,8 @@ def narrowed(
         if name not in study.outcomes:
             raise InputError(f"The study has no outcome {name!r}.", nearest(name, study.outcomes))
     changes = {key: value for key, value in settings.items() if value is not None}
+    if named := changes.get("without_therapist"):
+        changes["without_therapist"] = _arm_codes(study, named)
     for key, value in changes.items():
         _require_setting(key, value)
     kept = {
@@ -203,13 +214,22 @@ def _by_codes(
     return found
 
 
+def _arm_codes(study: Study, named: object) -> tuple[str, ...]:
+    """Arms, named by code or label, under their codes; unknown ones stay, for the rules to tell."""
+    arms = [named] if isinstance(named, str) else list(named)  # type: ignore[call-overload]
+    return tuple(dict.fromkeys(find_arm(study.arms, arm) or arm for arm in arms))
+
+
 def _require_setting(key: str, value: object) -> None:
     """Refuse what is no key of ``[model]``, and a value that the key cannot have."""
     if key not in ModelSettings.model_fields:
         raise InputError(
             f"There is no model setting {key!r}.", nearest(key, list(ModelSettings.model_fields))
         )
-    choices = get_args(ModelSettings.model_fields[key].annotation) or (True, False)
+    annotation = ModelSettings.model_fields[key].annotation
+    if get_origin(annotation) is tuple:  # a list, whose entries the rules look at
+        return
+    choices = get_args(annotation) or (True, False)
     if not any(type(value) is type(choice) and value == choice for choice in choices):
         raise InputError(
             f"The {key} setting {value!r} does not exist.",

@@ -77,9 +77,10 @@ def study_parts(study: Study) -> tuple[Part, ...]:
     moderator = study.moderator
     parts = [
         Part(PATIENT, study.columns.patient, "code"),
-        Part(THERAPIST, study.columns.therapist, "code"),
         Part(ARM, study.columns.arm, "code"),
     ]
+    if study.columns.therapist is not None:
+        parts.insert(1, Part(THERAPIST, study.columns.therapist, "code"))
     if moderator.column is not None:
         setting = "`range` in [moderator]"
         parts.append(Part(MODERATOR, moderator.column, "number", moderator.range, setting))

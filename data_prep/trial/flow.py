@@ -21,6 +21,7 @@ MISSING = -1  # index of a patient whose arm or therapist is not known
 # Attributes of a trial's data that say what happens to patients without the moderator, and whether
 # an outcome's patients must have the other outcomes too.
 MISSING_ALLIANCE, COMMON_PATIENTS = "missing_alliance", "common_patients"
+WITHOUT_THERAPIST = "without_therapist"  # attribute: positions of the arms that have none
 FOLLOWUP, BASELINE = "_followup", "_baseline"  # endings of the variables of an outcome
 
 
@@ -32,7 +33,21 @@ def deciding_settings(study: Study) -> dict[str, Any]:
     study : Study
     """
     model = study.model
-    return {MISSING_ALLIANCE: model.missing_alliance, COMMON_PATIENTS: model.common_patients}
+    without = [k for k, code in enumerate(study.arms) if code in study.arms_without_therapist]
+    found = {MISSING_ALLIANCE: model.missing_alliance, COMMON_PATIENTS: model.common_patients}
+    return found | ({WITHOUT_THERAPIST: without} if without else {})
+
+
+def lacks_therapist(data: xr.Dataset) -> np.ndarray:
+    """Tell whose therapist is missing: not those of arms that have none. Bool, shape (patients,).
+
+    Parameters
+    ----------
+    data : xarray.Dataset
+        Data of a `Trial`.
+    """
+    needed = ~np.isin(data["arm_index"].to_numpy(), data.attrs.get(WITHOUT_THERAPIST, []))
+    return np.asarray(needed & (data["therapist_index"].to_numpy() == MISSING))
 
 
 def exclusions(data: xr.Dataset, outcome: str) -> dict[str, np.ndarray]:
@@ -53,7 +68,7 @@ def exclusions(data: xr.Dataset, outcome: str) -> dict[str, np.ndarray]:
     imputed = data.attrs[MISSING_ALLIANCE] == "impute"
     lacking = {
         "without_arm": data["arm_index"].to_numpy() == MISSING,
-        "without_therapist": data["therapist_index"].to_numpy() == MISSING,
+        "without_therapist": lacks_therapist(data),
         "without_alliance": np.isnan(data["moderator"].to_numpy()) & np.bool(not imputed),
         "without_covariate": np.isnan(data["covariates"].to_numpy()).any(axis=1),
         "without_baseline": np.zeros(data.sizes["patient"], dtype=bool),
@@ -187,7 +202,7 @@ def missing_notes(data: xr.Dataset, study: Study) -> list[str]:
     unrated = np.isnan(data["moderator"].to_numpy())
     lacking = {
         "arm": data["arm_index"].to_numpy() == MISSING,
-        "therapist": data["therapist_index"].to_numpy() == MISSING,
+        "therapist": lacks_therapist(data),
     }
     imputed = 0
     if study.model.missing_alliance == "impute":

@@ -253,7 +253,7 @@ def code_notes(study: Study, seen: Seen, *, files: bool) -> list[str]:
     notes: list[str] = []
     if seen.items is not None and seen.items.n:
         notes += direction_notes(study.moderator, seen.items.products.sum(axis=0), seen.items.n)
-    columns = {THERAPIST: study.columns.therapist}
+    columns = {THERAPIST: study.columns.therapist} if study.columns.therapist else {}
     columns |= {covariate_column(name): name for name in study.covariates}
     for part, column in columns.items():
         own = seen.codes.get(part, {})

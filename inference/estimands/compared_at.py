@@ -154,7 +154,8 @@ def standard_alliance(posterior: Posterior, at: float | None = None) -> Array:
         return np.full(total, (at - centre) / sd)
     if design.given is not None:
         place = [design.coefficients.index(name) for name in ("intercept", "moderator")]
-        mean = np.atleast_1d(design.given.XtX[place[0], place[1]] / design.given.count.sum())
+        moments = design.moments
+        mean = np.atleast_1d(moments.XtX[place[0], place[1]] / moments.count.sum())
     else:
         mean = posterior.alliance() @ design.count / design.count.sum()
     mean = np.where(np.abs(mean) < ROUNDING, 0.0, mean)
