@@ -155,7 +155,8 @@ class Posterior:
     def family_parameters(self) -> dict[str, Array]:
         """The family's own parameters, flat over chains: (d, 1), ordinal cutpoints (d, K - 1).
 
-        Those that the priors fix, and no draws hold, are there too.
+        Those that the priors fix, and no draws hold, are there too. Residual SDs of several groups
+        of arms are (d, G): see `parameters_in`.
         """
         found = {}
         for parameter in self.design.family.parameters:
@@ -165,6 +166,24 @@ class Posterior:
                 value = self.design.fixed[parameter.name]
                 found[parameter.name] = np.full((self.total, 1), value)
         return found
+
+    def parameters_in(self, arm_index: Index) -> dict[str, Array]:
+        """The family's own parameters of patients in these arms.
+
+        Parameters
+        ----------
+        arm_index : ndarray of int, shape (r,)
+
+        Returns
+        -------
+        dict of str to ndarray
+            As `family_parameters`, with residual SDs that differ between arms as (d, r).
+        """
+        nesting = self.design.nesting
+        if nesting.number == 1:
+            return self.family_parameters
+        own = self.family_parameters["residual_sd"][:, nesting.group_of(arm_index)]
+        return self.family_parameters | {"residual_sd": own}
 
     def alliance(self) -> Array:
         """The analysed patients' standardised alliance: (1, n), or (d, n) where it is latent."""
@@ -298,7 +317,14 @@ class Posterior:
         """Design of the outcome's linear models: Gaussian, of the patients with a rating."""
         rated = np.flatnonzero(np.isfinite(self.rows.moderator))
         spec = self._source.spec
-        linear = ModelSpec(self.name, spec.therapist, spec.interaction, spec.priors)
+        linear = ModelSpec(
+            self.name,
+            spec.therapist,
+            spec.interaction,
+            spec.priors,
+            without_therapist=spec.without_therapist,
+            residual_by_arm=spec.residual_by_arm,
+        )
         return build_design(self.patients.isel(patient=rated), linear)
 
     @property

@@ -494,7 +494,11 @@ def model_faults(study: Mapping[str, Any]) -> list[Fault]:
 
 def _without_therapist_faults(study: Mapping[str, Any]) -> list[Fault]:
     """Faults of ``model.without_therapist``, the columns and the other settings."""
-    model, arms, place = subtable(study, "model"), subtable(study, "arms"), "model.without_therapist"
+    model, arms, place = (
+        subtable(study, "model"),
+        subtable(study, "arms"),
+        "model.without_therapist",
+    )
     named = _texts(model, "without_therapist")
     faults = [
         Fault(place, f"there is no arm {code!r}.", nearest(code, arms))
@@ -518,7 +522,7 @@ def _without_therapist_faults(study: Mapping[str, Any]) -> list[Fault]:
     if not (named or nobody):
         return faults
     whose = "the study names no column of therapists" if nobody else "an arm has no therapists"
-    remedy = 'Set {} under [model]' + (", or name the column under [columns]." if nobody else ".")
+    remedy = "Set {} under [model]" + (", or name the column under [columns]." if nobody else ".")
     asked = {
         'alliance = "total"': model.get("alliance") == "within_between",
         "therapist_by_arm = false": model.get("therapist_by_arm") is True,

@@ -251,7 +251,7 @@ def unexpected_therapist(
     """What to say of a therapist in an arm that is said to have none."""
     rule = f"the arm {code!r} is said to have no therapists"
     remedy = (
-        f"Empty the cell, correct the arm, or take {code!r} out of `without_therapist` under "
+        f"Empty the cell, correct the arm, or take {code!r} out of without_therapist under "
         "[model] of the study file."
     )
     return Problem(source, row, study.columns.therapist, therapist, rule, remedy)

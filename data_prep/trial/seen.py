@@ -165,6 +165,8 @@ def seen_in(
         return Places(len(where), tuple((source, int(row)) for row in where[:LISTED_ROWS]))
 
     for name in (THERAPIST, *map(covariate_column, study.covariates)):
+        if name not in columns:  # nobody recorded who treated whom
+            continue
         column = columns[name]
         if isinstance(column, Codes):
             codes[name] = {code: None for code, count in column.counts().items() if count}

@@ -270,10 +270,11 @@ class _Check:
     def _schema(self) -> pa.DataFrameSchema:
         columns: dict[str, pa.Column] = {
             PATIENT: pa.Column(unique=self.whole, report_duplicates="exclude_first"),
-            THERAPIST: pa.Column(nullable=True),
             ARM: pa.Column(nullable=True, checks=pa.Check(self._is_known_arm, name="known arm")),
         }
         for part in self.parts:
+            if part.name == THERAPIST:
+                columns[part.name] = pa.Column(nullable=True)
             if part.kind == "number":
                 columns[part.name] = pa.Column(float, nullable=True, checks=_number_checks(part))
         return pa.DataFrameSchema(columns)

@@ -184,8 +184,8 @@ def _about_alliance_model(material: Material) -> Iterator[str]:
 def _about_model(material: Material) -> Iterator[str]:
     fit = material.fit
     design = fit.design(fit.outcomes[0])
-    therapists = int(np.unique(design.therapist_index).size)  # with analysed patients
-    if therapists < FEW_THERAPISTS:
+    therapists = int((design.patients_of_therapists > 0).sum())
+    if therapists and therapists < FEW_THERAPISTS:
         yield (
             f"{words.counted(therapists, 'therapist')} "
             f"{'is' if therapists == 1 else 'are'} few to learn how therapists differ: the "

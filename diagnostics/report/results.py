@@ -179,7 +179,7 @@ def _described(material: Material) -> Sheet:
         for k, code in enumerate(patients["arm"].values):
             own = arm == k
             row = {"outcome": outcome, "arm": str(code), "patients": int(own.sum())}
-            row["therapists"] = len(np.unique(therapist[own]))
+            row["therapists"] = len(np.unique(therapist[own & (therapist >= 0)]))
             for name in ("moderator", "baseline", "outcome"):
                 if name in patients:
                     values = patients[name].values[own]

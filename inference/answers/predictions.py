@@ -177,9 +177,10 @@ def predict(
         eta = block.eta
         expected = expected_scores(posterior, eta)
         shape = (posterior.total, len(block.rows) // times)
-        residual = residual_draws(design, posterior.family_parameters, shape, generator)
+        auxiliary = posterior.parameters_in(block.rows.arm_index)
+        residual = residual_draws(design, auxiliary, shape, generator)
         residual = np.repeat(residual, times, axis=1)
-        scores = scores_at(design, posterior.family_parameters, eta, residual)
+        scores = scores_at(design, auxiliary, eta, residual)
         columns = described(expected, interval, "expected") | described(scores, interval, "outcome")
         del columns["outcome"]  # the mean of single outcomes is the expected score
         for name, chance in wanted.chances(posterior, eta, block.rows, steps).items():

@@ -59,9 +59,9 @@ def average_response(posterior: Posterior, at: float | None = None) -> dict[str,
     return {name: values[..., 0] for name, values in found.items()}
 
 
-def _response(posterior: Posterior, eta: Array, _rows: Rows) -> dict[str, Array]:
+def _response(posterior: Posterior, eta: Array, rows: Rows) -> dict[str, Array]:
     family, scale = posterior.design.family, posterior.design.scale
-    parameters = posterior.family_parameters
+    parameters = posterior.parameters_in(rows.arm_index)
     return {
         "expected": expected_scores(posterior, eta),
         "slope": scale.unit * scale.link_unit * family.slope(eta, parameters, scale),

@@ -74,7 +74,8 @@ CHOICES = tuple(field.name for field in fields(Universe) if field.name != "outco
 
 def _without_small_therapists(rows: xr.Dataset) -> NDArray[np.bool_]:
     therapist = rows["therapist_index"].values
-    return np.asarray(np.bincount(therapist)[therapist] >= FEWEST_PATIENTS)
+    alone = therapist < 0  # patients of arms without therapists stay
+    return np.asarray(alone | (np.bincount(therapist + 1)[therapist + 1] >= FEWEST_PATIENTS))
 
 
 def _without_extreme_alliance(rows: xr.Dataset) -> NDArray[np.bool_]:

@@ -237,7 +237,7 @@ def trial_patients(
         names=tuple(str(number) for number in range(1, len(own) + 1)),
         rows=own,
         own_arm=True,
-        therapists=tuple(design.therapists[k] for k in design.therapist_index),
+        therapists=design.labels,
         extrapolated=np.zeros(len(own), dtype=bool),
         alliance_named=False,
         of_trial=True,

@@ -122,6 +122,7 @@ def _add_family(
             continue
         values = flat(draws, parameter.name)
         if parameter.prior == "half_normal":
+            # Summed over residual groups, where there are several
             add(parameter.name, stats.halfnorm.logpdf(values, 0, priors.residual_sd))
         elif parameter.prior == "gamma":
             add(parameter.name, stats.gamma.logpdf(values, GAMMA["alpha"], scale=1 / GAMMA["beta"]))

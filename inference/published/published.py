@@ -111,7 +111,14 @@ def valid_levels(study: Study, quantity: str) -> tuple[str, ...]:
     if quantity in ("arm_contrast", "interaction"):
         names = contrast_names(codes)
         return tuple(names[pair] for pair in arm_pairs(len(codes)))
+    if quantity in ("residual_sd", "therapist_icc") and _own_residuals(study):
+        return ("", *slope_names(codes))
     return study.covariates if quantity == "covariate_slope" else ("",)
+
+
+def _own_residuals(study: Study) -> bool:
+    """Whether some arms have a residual SD of their own."""
+    return study.model.residual_by_arm or bool(study.model.without_therapist)
 
 
 def _name_faults(finding: Finding, study: Study, outcomes: Collection[str]) -> list[str]:

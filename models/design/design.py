@@ -25,7 +25,7 @@ from alliance.models.design.encoding import (
     arm_pairs,
     sum_to_zero_basis,
 )
-from alliance.models.design.nesting import Nesting
+from alliance.models.design.nesting import NESTED_ALIKE, Nesting
 from alliance.models.families.families import find_family
 from alliance.models.families.family import Family, Scale
 from alliance.models.priors import Priors
@@ -88,7 +88,7 @@ class Design:
     count: Array
     fixed: Mapping[str, float] = field(default_factory=dict)
     given: tuple[Moments, ...] | None = None
-    nesting: Nesting = Nesting()
+    nesting: Nesting = NESTED_ALIKE
 
     @property
     def arms(self) -> tuple[str, ...]:

@@ -97,3 +97,7 @@ class Nesting:
         if not self.groups:
             return np.zeros(len(arm_index), dtype=np.int64)
         return np.array(self.groups, dtype=np.int64)[arm_index]
+
+
+NESTED_ALIKE = Nesting()
+"""Every arm has therapists, and one residual SD is that of all."""

@@ -436,10 +436,12 @@ def _explained(terms: TherapistTerms, G: Elements, ZtW: Array) -> Array:
             row.append(own - sum(terms.factor[c][e] * row[e] for e in range(c)))
         solved.append(row)
     if ZtW.ndim == 4:
-        sums = [sum(solved[a][c][..., None] * ZtW[:, :, a] for a in span if not is_zero(solved[a][c]))
-                for c in span]  # fmt: skip
-        weighed = [own / terms.pivots[c][..., None] for c, own in enumerate(sums)]
-        return np.asarray(sum(a.mT @ b for a, b in zip(sums, weighed, strict=True)))
+        found = np.zeros((len(ZtW), width, width))
+        for c in span:
+            parts = [solved[a][c][..., None] * ZtW[:, :, a] for a in span if a >= c]
+            own = np.sum(parts, axis=0)
+            found += own.mT @ (own / terms.pivots[c][..., None])
+        return found
     found = np.zeros((len(terms.log_determinant), width * width))
     for a in span:
         for b in range(a + 1):
