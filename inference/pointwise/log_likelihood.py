@@ -17,6 +17,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from alliance.data_prep.cell_moments import NOBODY
 from alliance.data_prep.errors import InputError
 from alliance.inference.draws.datatree import gaussian_draws
 from alliance.inference.draws.summaries import normal_nodes
@@ -235,11 +236,21 @@ def therapist_log_likelihood(posterior: Posterior) -> xr.DataArray:
         If the run has no such outcome, the outcome is one of a joint model, or too many effects
         vary between therapists.
     """
+    found = everybodys_log_likelihood(posterior)
+    return found.isel(therapist=slice(len(posterior.design.therapists)))
+
+
+def everybodys_log_likelihood(posterior: Posterior) -> xr.DataArray:
+    """As `therapist_log_likelihood`, with patients of arms without therapists together as the last.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    """
     require_integrable(posterior)
     design = posterior.design
-    therapists = len(design.therapists)
-    found = np.empty((*posterior.shape, therapists))
-    count = design.patients_of_therapists
+    found = np.empty((*posterior.shape, design.units))
+    count = np.bincount(design.therapist_index, minlength=design.units)
     numbers = None if design.family.name == "gaussian" else QUADRATURE_NUMBERS
     for chain, some, part in posterior.blocks(len(design.y), numbers):
         if design.exact:
@@ -247,13 +258,14 @@ def therapist_log_likelihood(posterior: Posterior) -> xr.DataArray:
             found[chain, some] = (
                 _over_true_means(part, given)
                 if taken_apart(design)
-                else exact_log_likelihood(design, given)[:, :therapists]
+                else exact_log_likelihood(design, given)
             )
         else:
-            found[chain, some] = _integrated(part)[:, :therapists]
+            found[chain, some] = _integrated(part)
     if not design.family.discrete:
         found -= np.log(design.scale.unit) * count
-    return _labelled(found, posterior.draws, "therapist", np.array(design.therapists))
+    labels = (*design.therapists, NOBODY)[: design.units]
+    return _labelled(found, posterior.draws, "therapist", np.array(labels))
 
 
 def require_integrable(posterior: Posterior) -> None:

@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from alliance.data_prep.covariates import covariates_of, with_columns_told
 from alliance.data_prep.cell_moments import NOBODY
+from alliance.data_prep.covariates import covariates_of, with_columns_told
 from alliance.data_prep.errors import InputError, nearest
 from alliance.data_prep.moments import Moments
 from alliance.data_prep.study.description import Study
