@@ -409,6 +409,22 @@ def therapist(name: str) -> str:
     return articles.get(name, f"therapist {name}")
 
 
+def with_therapist(study: Study, whose: str) -> str:
+    """With whom patients are imagined, after a blank; nothing where no therapist is recorded.
+
+    Parameters
+    ----------
+    study : Study
+    whose : str
+        As of `therapist`, or the words themselves.
+    """
+    without = study.arms_without_therapist
+    if len(without) == len(study.arms):
+        return ""
+    none = f" (without any in {' and '.join(study.arms[arm] for arm in without)})" * bool(without)
+    return f" with {whose}{none}"
+
+
 def by(points: float) -> str:
     """The heading of a chance: of being better by so many points.
 

@@ -24,7 +24,7 @@ from alliance.data_prep.trial.flow import (
 )
 
 TherapistsInArms = Literal["crossed", "partly crossed", "nested", "none"]
-NO_THERAPIST = (
+UNRECORDED = (
     "The study names no column of therapists: patients count as independent of one another. If "
     "therapists treated several of them, intervals are too narrow."
 )
@@ -76,7 +76,7 @@ def crossing_of(
         As of `therapists_in_arms`.
     """
     if study.columns.therapist is None:
-        return "none", [NO_THERAPIST]
+        return "none", [UNRECORDED]
     without = study.arms_without_therapist
     have = [k for k, code in enumerate(study.arms) if code not in without]
     codes = [list(study.arms)[k] for k in have]

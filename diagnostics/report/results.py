@@ -148,7 +148,7 @@ def data(material: Material) -> Section:
         ("SHA-256 of the file", str(source.get("sha256", "not recorded"))),
         (
             "Columns",
-            f"patients in {columns.patient}, therapists in {columns.therapist}, arms in "
+            f"patients in {columns.patient}, therapists in {columns.therapist or 'none'}, arms in "
             f"{columns.arm}",
         ),
         ("Therapists and arms", str(manifest.get("therapists_in_arms", "not recorded"))),
@@ -439,8 +439,8 @@ def predictions(material: Material) -> Section:
     table = joined(
         "predictions",
         "Predicted scores, in points of each outcome, of an imagined patient at the means of "
-        f"{fit.study.moderator.name}, baseline and covariates, with a new therapist. {share} "
-        "equal-tailed intervals.",
+        f"{fit.study.moderator.name}, baseline and covariates"
+        f"{words.with_therapist(fit.study, 'a new therapist')}. {share} equal-tailed intervals.",
         [
             (words.label(fit.study, answer.outcome), prediction_sheets.predictions(fit, answer))
             for answer in answers
@@ -452,10 +452,10 @@ def predictions(material: Material) -> Section:
         "Predictions by arm",
         [
             Paragraph(
-                "What the model expects of a further patient like the average one of the trial, "
-                "treated by a therapist who was not in it. The interval of single scores is wide "
-                "because patients differ; it is not an interval of the effect. Gaussian models may "
-                "predict scores beyond the ends of a scale."
+                "What the model expects of a further patient like the average one of the trial"
+                f"{words.with_therapist(fit.study, 'a therapist who was not in it')}. The interval "
+                "of single scores is wide because patients differ; it is not an interval of the "
+                "effect. Gaussian models may predict scores beyond the ends of a scale."
             ),
             Picture(
                 "predictions",

@@ -253,7 +253,8 @@ def effects_legend(fit: Fit, answers: Sequence[Effects]) -> list[str]:
             else "",
             f"Source of thresholds and regions: {source}." if source else "",
             f"Averaged over the analysed patients, all imagined with that value of "
-            f"{fit.study.moderator.label}, with {words.therapist(first.therapist)}.",
+            f"{fit.study.moderator.label}"
+            f"{words.with_therapist(fit.study, words.therapist(first.therapist))}.",
             "Equal-tailed intervals hold for each value by itself, and the whole curve lies within "
             f"them less often than {words.level_of(first.interval)}; bands hold for all values "
             f"from {start:g} to {end:g} at once.",
@@ -385,15 +386,17 @@ def decisions_legend(fit: Fit, answers: Sequence[Decisions]) -> list[str]:
     tables = pd.concat([answer.table for answer in answers])
     quantities = set(tables["quantity"])
     sources = tables["source"].dropna().to_list()
-    name = fit.study.moderator.name
+    name, without = fit.study.moderator.name, fit.study.arms_without_therapist
+    known = len(without) < len(fit.study.arms)
     return words.among(
         [
             _contrast_words(by=bool(tables["threshold"].notna().any())),
             f"Source of thresholds and regions: {sources[0]}." if sources else "",
             f"Averaged over the analysed patients, imagined in each arm, at their own {name} "
-            f"({OWN}) or all at one value; an average therapist's patients.",
-            "Shares: of the patients of a therapist drawn anew; the interval holds what differs "
-            "between therapists, and not the chance of small numbers."
+            f"({OWN}) or all at one value; an average therapist's patients."
+            if known
+            else f"({OWN}) or all at one value.",
+            _shares_words(known=known, some=len(without) > 0)
             if any(quantity.startswith("share") for quantity in quantities)
             else "",
             *(answer.counted.steps for answer in answers),
@@ -447,3 +450,15 @@ def decisions_notes(fit: Fit, answers: Iterable[Decisions]) -> Iterator[str]:
             f"differed between patients with a higher and a lower {name}. The trial did not allot "
             "it."
         )
+
+
+def _shares_words(*, known: bool, some: bool) -> str:
+    """Of whom shares are, where therapists are recorded, and some arms may have none."""
+    if not known:
+        return "Shares: the interval does not hold the chance of small numbers."
+    return (
+        "Shares: of the patients of a therapist drawn anew"
+        + " (in arms that have therapists)" * some
+        + "; the interval holds what differs between therapists, and not the chance of small "
+        "numbers."
+    )

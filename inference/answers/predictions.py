@@ -22,6 +22,7 @@ from alliance.data_prep.levels import code_names, names_among
 from alliance.inference.draws.datatree import predictions_tree
 from alliance.inference.draws.summaries import described, tails
 from alliance.inference.patients.asked_patients import (
+    NO_THERAPIST,
     AskedPatients,
     choose_therapist,
     chosen_arms,
@@ -341,7 +342,11 @@ def _row_facts(
         "patient": np.repeat(np.array(patients.names, dtype=str), times),
         "arm": np.array(design.arms, dtype=str)[rows.arm_index],
         "moderator": rows.moderator,
-        "therapist": np.repeat(np.array(therapists, dtype=str), times),
+        "therapist": np.where(
+            design.nesting.has_therapist(rows.arm_index),
+            np.repeat(np.array(therapists, dtype=object), times),
+            NO_THERAPIST,
+        ).astype(str),
         "extrapolated": np.repeat(patients.extrapolated, times),
     }
     if design.has_baseline and rows.baseline is not None:

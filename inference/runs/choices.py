@@ -112,7 +112,7 @@ def model_choices(fit: Fit) -> tuple[Choice, ...]:
         ),
         by_outcome(
             "residual SD",
-            lambda spec: _residuals(spec, fit.study),
+            lambda spec: residual_words(spec, fit.study),
             lambda spec: spec.nesting(list(fit.study.arms)).number == 1,
         ),
         by_outcome(
@@ -168,8 +168,14 @@ def _therapists(spec: ModelSpec, study: Study) -> str:
     return f"{own}, in the arms that have therapists (not {', '.join(spec.without_therapist)})"
 
 
-def _residuals(spec: ModelSpec, study: Study) -> str:
-    """Which arms have a residual SD of their own."""
+def residual_words(spec: ModelSpec, study: Study) -> str:
+    """Which arms have a residual SD of their own.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+    study : Study
+    """
     nesting = spec.nesting(list(study.arms))
     if nesting.number == 1:
         return "one for all arms"
