@@ -325,7 +325,9 @@ def simulate_trial(
         {
             study.columns.patient: _identifiers("P", patients, digits=3),
             str(study.columns.therapist): np.where(
-                treated, np.array(therapist_ids, dtype=object)[therapist], None
+                treated,
+                np.array(therapist_ids, dtype=object)[therapist],
+                np.array(None, dtype=object),
             ),
             study.columns.arm: np.array(ARMS, dtype=object)[arm],
             "age": age,

@@ -438,7 +438,8 @@ def _explained(terms: TherapistTerms, G: Elements, ZtW: Array) -> Array:
     if ZtW.ndim == 4:
         found = np.zeros((len(ZtW), width, width))
         for c in span:
-            parts = [solved[a][c][..., None] * ZtW[:, :, a] for a in span if a >= c]
+            there = [a for a in span if not is_zero(solved[a][c])]
+            parts = [solved[a][c][..., None] * ZtW[:, :, a] for a in there]
             own = np.sum(parts, axis=0)
             found += own.mT @ (own / terms.pivots[c][..., None])
         return found
