@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, get_args
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from alliance.data_prep.covariates import coded, column_coordinates
+from alliance.data_prep.covariates import coded, column_coordinates, reference_level
 from alliance.data_prep.errors import DataError, InputError, Problem, nearest, visible
 from alliance.data_prep.files import AnyPath, as_path, first_of
 from alliance.data_prep.study.description import Study
@@ -286,7 +286,8 @@ def _build(
 ) -> Trial:
     typed = validate(frame, study, source)
     moderator = scored_moderator(typed, study, source)
-    data = _dataset(typed, moderator, study)
+    labels = frame.attrs.get(LABELLED, {})
+    data = _dataset(typed, moderator, study, labels)
     problems = trial_problems(study, source, data)
     problems += unexpected_therapists(study, source, data, typed.index.to_numpy())
     if not problems:
@@ -296,7 +297,6 @@ def _build(
         raise DataError(problems)
     kind, therapist_notes = therapists_in_arms(study, data)
     columns = typed_columns(study, typed, moderator)
-    labels = frame.attrs.get(LABELLED, {})
     seen = seen_in(study, columns, typed.index.to_numpy(dtype=np.int64), source, labels)
     return Trial(
         study=study,
@@ -388,11 +388,19 @@ def scored_moderator(typed: pd.DataFrame, study: Study, source: str) -> np.ndarr
     return total.to_numpy()
 
 
-def _dataset(typed: pd.DataFrame, moderator: np.ndarray, study: Study) -> xr.Dataset:
+def _dataset(
+    typed: pd.DataFrame,
+    moderator: np.ndarray,
+    study: Study,
+    labels: Mapping[str, Mapping[str, str]],
+) -> xr.Dataset:
     own = typed[THERAPIST] if THERAPIST in typed else pd.Series(None, typed.index, dtype=object)
     therapists = sorted(own.dropna().unique(), key=natural_key)
     values = {name: typed[covariate_column(name)].to_numpy() for name in study.covariates}
-    covariates = [coded(name, own) for name, own in values.items()]
+    covariates = [
+        coded(name, own, reference_level(study.reference.get(name), set(own), labels.get(name, {})))
+        for name, own in values.items()
+    ]
     columns = [each.encoded(values[each.name]) for each in covariates]
     arms = list(study.arms)
     variables: dict[str, tuple[tuple[str, ...], np.ndarray]] = {

@@ -46,9 +46,7 @@ def minus_twice(design: Design, theta: Array) -> float:
     inverse = np.linalg.inv(V)
     precision = X.T @ inverse @ X
     left = design.y - X @ np.linalg.solve(precision, X.T @ inverse @ design.y)
-    return float(
-        np.linalg.slogdet(V)[1] + np.linalg.slogdet(precision)[1] + left @ inverse @ left
-    )
+    return float(np.linalg.slogdet(V)[1] + np.linalg.slogdet(precision)[1] + left @ inverse @ left)
 
 
 @pytest.mark.parametrize("name", CASES)
