@@ -16,11 +16,11 @@ import pytensor.tensor as pt
 from numpy.typing import NDArray
 
 from alliance.models.design.design import Design
-from alliance.models.design.nesting import RESIDUAL_GROUP
 from alliance.models.design.ratings import kinds_of_rating, latent_patients, needs_model
 from alliance.models.families.family import EDGE, FAR, GAMMA, Family, Operations, Parameter, Scale
 from alliance.models.gaussian.exact_gaussian import moderator_coords, therapist_factor
 from alliance.models.latent_ratings import between_part, latent_moderator, moderated_columns
+from alliance.models.nesting import RESIDUAL_GROUP
 from alliance.models.priors import Priors
 
 RESIDUAL_GROUP_OF = "patient_residual_group"  # data of the model: each row's group

@@ -8,8 +8,8 @@ from typing import Any, Literal, get_args
 
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.study.description import Study
-from alliance.models.design.nesting import Nesting
 from alliance.models.families.families import ORDINAL, ORDINAL_PROBIT
+from alliance.models.nesting import Nesting
 from alliance.models.priors import Priors
 
 JOINT = "joint"  # what a joint model's shared quantities are reported under, beside the outcomes
@@ -78,7 +78,7 @@ class ModelSpec:
     therapist_by_arm : bool
         Whether arm effects vary between therapists.
     without_therapist : tuple of str
-        Codes of the arms that have no therapists; see `models.design.nesting`.
+        Codes of the arms that have no therapists; see `models.nesting`.
     residual_by_arm : bool
         Whether each arm has a residual SD of its own.
     """

@@ -34,7 +34,6 @@ from alliance.inference.scores.therapist_parts import (
 )
 from alliance.models.design.design import Design
 from alliance.models.design.encoding import arm_pairs
-from alliance.models.design.nesting import RESIDUAL_GROUP
 from alliance.models.design.ratings import (
     PREDICTOR_SCALE,
     between_columns,
@@ -45,6 +44,7 @@ from alliance.models.design.ratings import (
 )
 from alliance.models.families.family import EDGE, GAMMA, Parameter
 from alliance.models.joint.joint import slope_scales
+from alliance.models.nesting import RESIDUAL_GROUP
 from alliance.models.priors import Priors
 
 Array = NDArray[np.float64]

@@ -38,7 +38,7 @@ from alliance.inference.estimands.estimands import (
 from alliance.inference.published.restricted_likelihood import RestrictedLikelihood
 from alliance.inference.published.unequal_residuals import UnequalLikelihood
 from alliance.models.design.design import Design
-from alliance.models.design.nesting import RESIDUAL_GROUP, Nesting
+from alliance.models.nesting import RESIDUAL_GROUP, Nesting
 
 Array = NDArray[np.float64]
 

@@ -25,9 +25,9 @@ from alliance.models.design.encoding import (
     arm_pairs,
     sum_to_zero_basis,
 )
-from alliance.models.design.nesting import NESTED_ALIKE, Nesting
 from alliance.models.families.families import find_family
 from alliance.models.families.family import Family, Scale
+from alliance.models.nesting import NESTED_ALIKE, Nesting
 from alliance.models.priors import Priors
 from alliance.models.spec import ModelSpec, ModeratorSpec
 
@@ -170,7 +170,7 @@ class Design:
 
     @cached_property
     def residual_group(self) -> NDArray[np.int64]:
-        """Residual group of each patient, shape (n,); see `models.design.nesting`."""
+        """Residual group of each patient, shape (n,); see `models.nesting`."""
         if not self.nesting.groups:
             return np.zeros(len(self.y), dtype=np.int64)
         return self.nesting.group_of(self.arm_index)

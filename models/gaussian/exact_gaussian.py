@@ -10,7 +10,6 @@ import pytensor.tensor as pt
 from numpy.typing import NDArray
 
 from alliance.models.design.design import Design
-from alliance.models.design.nesting import RESIDUAL_GROUP
 from alliance.models.design.ratings import (
     PREDICTOR_SCALE,
     between_columns,
@@ -23,6 +22,7 @@ from alliance.models.design.ratings import (
 )
 from alliance.models.gaussian.generalised_squares import GeneralisedSquares, packed
 from alliance.models.gaussian.marginal import alliance_terms, covariance_factor, with_independent
+from alliance.models.nesting import RESIDUAL_GROUP
 from alliance.models.priors import Priors
 
 Array = NDArray[np.float64]

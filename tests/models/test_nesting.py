@@ -18,12 +18,12 @@ from nested_trials import (
 
 from alliance.data_prep.cell_moments import NOBODY, cell_moments
 from alliance.models.design.design import moments_design
-from alliance.models.design.nesting import Nesting
 from alliance.models.gaussian.gaussian_draws import (
     collapse,
     draw_therapist_effects,
     therapist_log_likelihood,
 )
+from alliance.models.nesting import Nesting
 from alliance.models.priors import Priors
 from alliance.models.spec import ModelSpec
 
