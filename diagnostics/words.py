@@ -428,6 +428,23 @@ def with_therapist(study: Study, whose: str) -> str:
     return f" with {whose}{none}"
 
 
+def treating(study: Study, *, nested: bool) -> str:
+    """In which arms the therapists of a planned trial treat.
+
+    Parameters
+    ----------
+    study : Study
+    nested : bool
+        Each in one arm only.
+    """
+    without = [study.arms[arm] for arm in study.arms_without_therapist]
+    if len(without) == len(study.arms):
+        return "no therapists"
+    if nested:
+        return "therapists in one arm each"
+    return f"therapists in all arms{f' but {" and ".join(without)}' * bool(without)}"
+
+
 def by(points: float) -> str:
     """The heading of a chance: of being better by so many points.
 

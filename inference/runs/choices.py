@@ -181,7 +181,7 @@ def residual_words(spec: ModelSpec, study: Study) -> str:
         return "one for all arms"
     if spec.residual_by_arm:
         return "one for each arm"
-    return f"of its own in {', '.join(spec.without_therapist)}"
+    return f"one of its own in {' and in '.join(spec.without_therapist)}"
 
 
 def _grouped(words: dict[str, str]) -> str:

@@ -204,7 +204,7 @@ class TestQuantities:
     def test_the_summary_says_so(self, nested: Fit, unrecorded: Fit) -> None:
         told = {choice.aspect: choice.words for choice in model_choices(nested)}
         assert "(not TAU)" in told["therapist effects"]
-        assert told["residual SD"] == "of its own in TAU"
+        assert told["residual SD"] == "one of its own in TAU"
         told = {choice.aspect: choice.words for choice in model_choices(unrecorded)}
         assert "ignores therapists too" in told["therapist effects"]
 
