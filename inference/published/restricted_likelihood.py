@@ -198,10 +198,16 @@ class RestrictedLikelihood:
     def _criterion(self, S: Array) -> float:
         return self.at(S).criterion
 
-    def criterion_near(self, S: Array) -> float:
-        """The criterion at the minimum that a search from this covariance ends at."""
+    def maximise_from(self, S: Array) -> RestrictedFit:
+        """The estimates that one search from this covariance ends at.
+
+        Parameters
+        ----------
+        S : ndarray, shape (q, q)
+            Of the effects, over the residual variance.
+        """
         with threadpool_limits(limits=1, user_api="blas"):
-            return self._criterion(self._search(S))
+            return self._fit(self._newton(self._least_rank(self._search(S))))
 
     def held_criterion(self, F: Array, variance: float) -> float:
         """The criterion at a residual variance that need not be the best, up to a constant.
