@@ -80,9 +80,7 @@ def test_reml_is_that_of_lme4_and_nlme() -> None:
     Estimates within 0.1 standard errors.
     """
     if shutil.which("Rscript") is None:
-        pytest.skip(
-            "R is not installed: test_unequal_residuals has a dense likelihood in its place"
-        )
+        pytest.skip("R is not installed; test_unequal_residuals has a dense likelihood instead")
     design = nested_design(ARMS, WITHOUT, False, "intercept", number=160, therapists=10, **TRUTH)
     frame = pd.DataFrame(design.X, columns=[f"x{k}" for k in range(design.X.shape[1])])
     treated = design.arm_index == 1
@@ -232,15 +230,15 @@ SETTINGS = (
     (0.6, (1.6, 1.0)),
     (0.0, (1.6, 1.0)),
 )
-MANY = 400
+MANY = 200
 
 
 def test_wrong_ways_miss_and_the_right_one_does_not() -> None:
-    """400 trials: a coverage of 95% is met within 3.3% (three binomial SDs)."""
+    """200 trials: a coverage of 95% is met within 4.6% (three binomial SDs)."""
     for therapist_sd, sds in SETTINGS:
         table = ways_compared(MANY, therapist_sd, sds)
         print(f"\ntherapist SD {therapist_sd}, residual SDs {sds}\n{table.round(3).to_string()}")
-        assert table["coverage"].iloc[0] > 0.95 - 0.033
+        assert table["coverage"].iloc[0] > 0.95 - 0.046
     # Noise of the controls is taken for therapists
     assert table["therapist SD"].iloc[2] > 2 * table["therapist SD"].iloc[0]
 
