@@ -12,6 +12,7 @@ from alliance.models.families.families import ORDINAL, ORDINAL_PROBIT
 from alliance.models.nesting import Nesting
 from alliance.models.priors import Priors
 
+WITH_RESIDUAL_SD = ("gaussian", "student_t")  # families that arms may have their own of
 JOINT = "joint"  # what a joint model's shared quantities are reported under, beside the outcomes
 
 TherapistEffects = Literal["none", "intercept", "intercept+slope"]
@@ -106,6 +107,13 @@ class ModelSpec:
                 'Set therapist = "intercept" or "intercept+slope", or therapist_by_arm = false.',
             )
 
+        if self.residual_by_arm and self.family not in WITH_RESIDUAL_SD:
+            raise InputError(
+                f"{self.outcome}: the family {self.family!r} has no residual SD that could differ "
+                "between arms.",
+                'Set residual_by_arm = false, or likelihood = "published", under [model].',
+            )
+
     @property
     def effects(self) -> tuple[str, ...]:
         """Correlated effects that vary between therapists, in the order of their covariance."""
@@ -114,8 +122,12 @@ class ModelSpec:
         ]
 
     def nesting(self, arms: Sequence[str]) -> Nesting:
-        """Which of these arms have therapists, and which share a residual SD."""
-        return Nesting.of(arms, self.without_therapist, residual_by_arm=self.residual_by_arm)
+        """Which of these arms have therapists, and which share a residual SD.
+
+        A family without a residual SD has no residual groups.
+        """
+        found = Nesting.of(arms, self.without_therapist, residual_by_arm=self.residual_by_arm)
+        return found if self.family in WITH_RESIDUAL_SD else Nesting(found.without)
 
     @property
     def exact(self) -> bool:
@@ -194,7 +206,7 @@ def specify(study: Study) -> dict[str, ModelSpec]:
 
 
 def _require_residuals(specs: Mapping[str, ModelSpec]) -> None:
-    """Refuse residual SDs by arm where there is no residual SD, or the alliance has a model.
+    """Refuse residual SDs by arm where the alliance has a model of its own.
 
     Raises
     ------
@@ -204,12 +216,6 @@ def _require_residuals(specs: Mapping[str, ModelSpec]) -> None:
     for outcome, spec in specs.items():
         if not spec.residual_by_arm:
             continue
-        if spec.family not in ("gaussian", "student_t"):
-            raise InputError(
-                f"{outcome}: the family {spec.family!r} has no residual SD that could differ "
-                "between arms.",
-                f'{remedy[:-1]}, or likelihood = "published".',
-            )
         if spec.moderator.latent or spec.moderator.structure != "total":
             raise InputError(
                 f"{outcome}: residual SDs by arm do not go with a model of the alliance itself "

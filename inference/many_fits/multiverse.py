@@ -223,8 +223,12 @@ def _options(study: Study, outcome: str, vary: Sequence[str]) -> dict[str, list]
     therapists = dict.fromkeys([own.therapist, "none", "intercept", "intercept+slope"])
     if own.therapist_by_arm:
         therapists.pop("none")
+    if study.columns.therapist is None:
+        therapists = {"none": None}
     covariates = ["adjusted", "unadjusted"] if study.covariates else ["adjusted"]
     missing = dict.fromkeys([own.moderator.missing, "complete_case", "impute"])
+    if own.without_therapist or own.residual_by_arm:  # which imputation does not go with
+        missing.pop("impute", None)
     options: dict[str, list] = {
         "likelihood": list(families),
         "therapist": list(therapists),
