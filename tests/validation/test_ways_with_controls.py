@@ -1,6 +1,6 @@
 """Trials with therapists in one arm: a plain PyMC model, recovery, calibration, common wrong ways.
 
-``python tests/validation/test_partially_nested.py`` prints the table of docs/differences.md.
+``python tests/validation/test_ways_with_controls.py`` prints the table of docs/differences.md.
 """
 
 from __future__ import annotations
