@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from alliance.data_prep.levels import (
     AVERAGE,
     BETWEEN,
+    JOINT,
     RESERVED,
     WITHIN,
     contrast_names,
@@ -21,12 +22,27 @@ from alliance.data_prep.levels import (
     slope_names,
 )
 from alliance.data_prep.study.description import Outcome, Study
+from alliance.data_prep.study.rules import BINARY, COUNT, OWN_FAMILIES
 from alliance.diagnostics.sheet import Cell, fitting
 from alliance.inference.digits import figures, number
-from alliance.models.spec import JOINT
 
 if TYPE_CHECKING:
     from alliance.inference.runs.fit import Fit
+
+
+class Described(Protocol):
+    """What tables name arms by: a study, or a paper that is read without one."""
+
+    @property
+    def arms(self) -> Mapping[str, str]:
+        """Labels by code, in display order."""
+        ...
+
+    @property
+    def simulated(self) -> bool:
+        """Whether tables must say so."""
+        ...
+
 
 # Parts of names that are no words
 ABBREVIATED = {
@@ -48,6 +64,15 @@ NAMED = {
     "beta_binomial": "beta-binomial",
     "gaussian": "Gaussian",
     "psis": "importance weights",
+    "risk_difference": "risk difference, marginal",
+    "risk_ratio": "risk ratio, marginal",
+    "odds_ratio": "odds ratio, marginal",
+    "rate_difference": "rate difference, marginal",
+    "rate_ratio": "rate ratio, marginal",
+    "odds_ratio_conditional": "odds ratio, conditional",
+    "rate_ratio_conditional": "rate ratio, conditional",
+    "moderator_odds_ratio": "moderator odds ratio, conditional",
+    "moderator_rate_ratio": "moderator rate ratio, conditional",
 }
 LEVELS = {
     AVERAGE: "average over arms",
@@ -71,6 +96,14 @@ UNITS = {
     "baseline_slope": "points for one point of the baseline",
     "covariate_slope": "points for one unit",
     "degrees_of_freedom": "number",
+    "overdispersion": "share of the rate",
+    "risk_ratio": "ratio",
+    "odds_ratio": "ratio",
+    "rate_ratio": "ratio",
+    "odds_ratio_conditional": "ratio",
+    "rate_ratio_conditional": "ratio",
+    "moderator_odds_ratio": "ratio for one {unit} of {moderator}",
+    "moderator_rate_ratio": "ratio for one {unit} of {moderator}",
     "pooled_moderator_slope": "SDs of benefit for one SD of {moderator}",
     "moderator_slope_spread": "SDs of benefit for one SD of {moderator}",
 }
@@ -81,6 +114,8 @@ SOURCES = {
     "ols": "OLS",
     "ols_robust": "OLS, robust",
     "reml": "REML",
+    "ml_main": "ML, main effects",
+    "ml": "ML",
     "posterior": "Posterior",
 }
 # How much therapists differ
@@ -100,6 +135,7 @@ FLOW = {
     "without_baseline": "Left out: no baseline",
     "without_followup": "Left out: no follow-up",
     "without_other_outcome": "Left out: another outcome missing",
+    "without_enough_in_cell": "Left out: so few with their therapist in an arm",
     "analysed": "Analysed",
     "alliance_imputed": "Of these with imputed {moderator}",
 }
@@ -209,7 +245,7 @@ def plain(name: str) -> str:
     return " ".join(ABBREVIATED.get(part, part) for part in name.split("_"))
 
 
-def level(study: Study, name: str) -> str:
+def level(study: Described, name: str) -> str:
     """A level of the tidy table as people read it: arms by their labels.
 
     Parameters
@@ -229,7 +265,7 @@ def level(study: Study, name: str) -> str:
     return Cell(text, short=short, code=name)
 
 
-def _levels(study: Study) -> dict[str, tuple[str, str]]:
+def _levels(study: Described) -> dict[str, tuple[str, str]]:
     """What levels are called: by the labels of arms, and in short by their codes."""
     codes, labels = tuple(study.arms), tuple(study.arms.values())
     shorts, words = contrast_words(codes), contrast_words(labels)  # no two of them alike
@@ -244,7 +280,7 @@ def _levels(study: Study) -> dict[str, tuple[str, str]]:
     return told | {name: (LEVELS[name], name) for name in RESERVED}
 
 
-def quantity_and_level(study: Study, quantity: str, name: str) -> str:
+def quantity_and_level(study: Described, quantity: str, name: str) -> str:
     """A quantity with its level in one text.
 
     Parameters
@@ -276,20 +312,57 @@ def row_names(study: Study, labels: Iterable[tuple[str, str]], room: int = 44) -
     return [fitting(quantity_and_level(study, *label), room) for label in labels]
 
 
-def unit(study: Study, quantity: str, *, per_sd: bool = False) -> str:
+def unit(study: Study, quantity: str, *, outcome: str = "", per_sd: bool = False) -> str:
     """What a quantity of the tidy table is counted in.
 
     Parameters
     ----------
     study : Study
     quantity : str
+    outcome : str
+        Whose quantity it is; what the outcomes of a joint model share is counted in points.
     per_sd : bool
         Whether slopes are for one SD of the moderator.
     """
     if "correlation" in quantity:
         return "correlation"
     told = UNITS.get(quantity, "points")
+    if outcome in study.outcomes:
+        told = told.replace("points", points(study.outcomes[outcome]))
     return told.format(unit="SD" if per_sd else "point", moderator=study.moderator.name)
+
+
+def points(outcome: Outcome) -> str:
+    """What an outcome's scores are counted in: points, chances of the event, or events.
+
+    Parameters
+    ----------
+    outcome : Outcome
+    """
+    if outcome.family == BINARY:
+        return "chance of the event"
+    if outcome.family == COUNT:
+        return f"events per unit of {outcome.exposure}" if outcome.exposure else "events"
+    return "points"
+
+
+def axis(outcome: Outcome) -> str:
+    """What an axis of scores or their differences is counted in, with the range.
+
+    Parameters
+    ----------
+    outcome : Outcome
+    """
+    if outcome.family in OWN_FAMILIES:
+        return points(outcome)
+    return f"points of {outcome.range[0]:g} to {outcome.range[1]:g}"
+
+
+def observed_axis(outcome: Outcome) -> str:
+    """As `axis`, of scores as they were recorded: events over each patient's own exposure."""
+    if outcome.family in OWN_FAMILIES:
+        return "share with the event" if outcome.family == BINARY else "events"
+    return axis(outcome)
 
 
 def scale(outcome: Outcome) -> str:
@@ -300,6 +373,10 @@ def scale(outcome: Outcome) -> str:
     outcome : Outcome
     """
     low, high = outcome.range
+    if outcome.family == BINARY:
+        return f"chance of the event, {outcome.better} is better"
+    if outcome.family == COUNT:
+        return f"{points(outcome)}, {outcome.better} is better"
     return f"{figures(low)} to {figures(high)} points, {outcome.better} is better"
 
 
@@ -374,18 +451,18 @@ def with_patients(study: Study, outcome: str, count: int, about: str = "") -> st
     return f"{study.outcomes[outcome].label} (n = {count}{about})"
 
 
-def arms(study: Study) -> str:
+def arms(study: Described) -> str:
     """Codes of the arms with their labels.
 
     Parameters
     ----------
-    study : Study
+    study : Study, or what has its arms
     """
     return ", ".join(f"{code} = {label}" for code, label in study.arms.items())
 
 
 def prior(row: Mapping[Any, Any]) -> str:
-    """A prior of the table `Fit.priors`: N(mean, SD), or half-N(scale).
+    """A prior of the table `Fit.priors`: N(mean, SD), half-N(scale), or log-N of the logarithm.
 
     Parameters
     ----------
@@ -394,6 +471,10 @@ def prior(row: Mapping[Any, Any]) -> str:
     spread = figures(row["scale"], 2)
     if row["distribution"] == "half-normal":
         return f"half-N({spread})"
+    if row["distribution"] == "mixture":
+        return f"mixture, mean {figures(row['location'], 2)}, SD {spread}"
+    if row["distribution"] == "log-normal":
+        return f"log-N({figures(row['location'], 2)}, {spread})"
     return f"N({figures(row['location'], 2)}, {spread})"
 
 

@@ -108,8 +108,8 @@ def given_data(design: Design) -> dict[str, NDArray]:
     dict of str to ndarray
         ``outcome`` (n,); of a model of the ratings ``moderator`` (n,), and of any other all that
         differs between patients: ``X`` (n, p) and, with therapist effects, ``therapist_index``
-        (n,). ``count`` (n,), where the therapist effects are not integrated out.
-        ``patient_residual_group`` (n,), where there are several.
+        (n,). ``count`` (n,), where the therapist effects are not integrated out; ``offset`` (n,)
+        of patients with exposures. ``patient_residual_group`` (n,), where there are several.
     """
     data = {"outcome": design.y.astype(int) if design.family.discrete else design.y}
     if needs_model(design):
@@ -122,6 +122,8 @@ def given_data(design: Design) -> dict[str, NDArray]:
         data[RESIDUAL_GROUP_OF] = design.residual_group
     if not design.integrated:
         data["count"] = design.count
+    if design.offset is not None:
+        data["offset"] = design.offset
     return data
 
 
@@ -144,6 +146,7 @@ def held_constants(design: Design, priors: Priors) -> str:
         design.nesting,
         (scale.top, scale.link_location, scale.link_unit),
         priors,
+        *(["offset"] if design.offset is not None else []),
     ]
     if needs_model(design):
         ratings = design.X[:, design.coefficients.index("moderator")]
@@ -207,6 +210,8 @@ def patient_level_model(design: Design, priors: Priors) -> pm.Model:
         if moderator is not None and latent:
             pm.Deterministic("moderator_latent", moderator.value[latent], dims="latent_patient")
         eta = design.scale.link_location + design.scale.link_unit * predictor
+        if design.offset is not None:
+            eta = eta + pm.Data("offset", design.offset)
         several = design.nesting.number > 1
         auxiliary = family_parameters(
             design.family, design.scale, priors, RESIDUAL_GROUP if several else None

@@ -7,13 +7,15 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from alliance.data_prep.errors import InputError
+from alliance.data_prep.levels import JOINT
 from alliance.data_prep.study.description import Study
+from alliance.data_prep.study.rules import OWN_FAMILIES
 from alliance.models.families.families import ORDINAL, ORDINAL_PROBIT
 from alliance.models.nesting import Nesting
-from alliance.models.priors import Priors
+from alliance.models.prior_pack import evidence
+from alliance.models.priors import InformedPriors, Priors, SlopeEvidence
 
 WITH_RESIDUAL_SD = ("gaussian", "student_t")  # families that arms may have their own of
-JOINT = "joint"  # what a joint model's shared quantities are reported under, beside the outcomes
 
 TherapistEffects = Literal["none", "intercept", "intercept+slope"]
 AllianceStructure = Literal["total", "within_between"]
@@ -146,7 +148,7 @@ class ModelSpec:
     def from_dict(cls, values: Mapping[str, Any]) -> ModelSpec:
         """The specification that `to_dict` wrote."""
         parts = {
-            "priors": Priors(**values["priors"]),
+            "priors": _priors_from(values["priors"]),
             "moderator": ModeratorSpec(**values["moderator"]),
             "without_therapist": tuple(values.get("without_therapist", ())),
         }
@@ -189,7 +191,7 @@ def specify(study: Study) -> dict[str, ModelSpec]:
             outcome=name,
             therapist="none" if study.columns.therapist is None else model.therapist,
             interaction=model.interaction,
-            priors=priors,
+            priors=_informed(priors, study, name),
             family=_family(outcome.family, model.likelihood, model.joint),
             moderator=moderator,
             therapist_by_arm=model.therapist_by_arm,
@@ -202,6 +204,7 @@ def specify(study: Study) -> dict[str, ModelSpec]:
         _require_joinable(specs)
     _require_variance(specs)
     _require_residuals(specs)
+    _require_normal(specs, joint=model.joint)
     return specs
 
 
@@ -221,6 +224,63 @@ def _require_residuals(specs: Mapping[str, ModelSpec]) -> None:
                 f"{outcome}: residual SDs by arm do not go with a model of the alliance itself "
                 '(alliance = "within_between", missing_alliance = "impute", reliability, ceiling).',
                 remedy,
+            )
+
+
+SLOPE = "moderator_slope"  # the prior that the pack has entries of
+STANDARDISED = "correlation"  # scale of an entry that is a standardised slope where it stands alone
+
+
+def _informed(priors: Priors, study: Study, outcome: str) -> Priors:
+    """The priors of one outcome, with what the study takes from the prior pack.
+
+    Raises
+    ------
+    InputError
+    """
+    for name, taken in study.prior_evidence.items():
+        found = evidence(taken.entry)
+        if name != SLOPE or found.quantity != SLOPE or found.scale != STANDARDISED:
+            raise InputError(
+                f"[priors] {name} cannot be taken from {taken.entry!r}, which is of "
+                f"{found.quantity} in {found.scale}.",
+                f"Only {SLOPE} can, from an entry that is a correlation: fluckiger2018, "
+                "fluckiger2018_internet. State another prior as a number.",
+            )
+        assert found.value is not None
+        between = taken.heterogeneity or found.heterogeneity or found.assumed_heterogeneity or 0.0
+        direction = {"higher": 1, "lower": -1}[study.outcomes[outcome].better]
+        known = SlopeEvidence(
+            taken.entry,
+            direction * found.value,
+            float((found.error**2 + between**2) ** 0.5),
+            taken.weight,
+        )
+        return InformedPriors(**asdict(priors), known=known)
+    return priors
+
+
+def _priors_from(values: Mapping[str, Any]) -> Priors:
+    own = dict(values)
+    known = own.pop("known", None)
+    return Priors(**own) if known is None else InformedPriors(**own, known=SlopeEvidence(**known))
+
+
+def _require_normal(specs: Mapping[str, ModelSpec], *, joint: bool) -> None:
+    """Refuse a prior from the pack where the model has no place for it.
+
+    Raises
+    ------
+    InputError
+    """
+    for outcome, spec in specs.items():
+        if spec.priors.slope is None:
+            continue
+        if joint or not spec.exact or spec.moderator.structure != "total":
+            raise InputError(
+                f"{outcome}: a prior from the prior pack goes with a Gaussian outcome by itself, "
+                "and with the alliance as rated.",
+                f"State [priors] {SLOPE} as a number, or leave the other settings out.",
             )
 
 
@@ -245,8 +305,11 @@ def _family(own: str, likelihood: str, joint: bool) -> str:
     """An outcome's family under the study's settings.
 
     A joint model takes an ordinal outcome as a latent normal variable, and any other as Gaussian:
-    correlated residuals are those of normal variables.
+    correlated residuals are those of normal variables. Events and counts are never taken as
+    Gaussian (docs/decisions/0037); a joint model does not take them (`data_prep.study.rules`).
     """
+    if own in OWN_FAMILIES:
+        return own
     if likelihood == "published":
         return "gaussian"
     if joint:

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,15 @@ import numpy as np
 import pandas as pd
 
 from alliance.data_prep.errors import InputError, extra_package
-from alliance.data_prep.tables.cells import LABELLED
+from alliance.data_prep.tables.cells import LABELLED, TITLED
 
 # Whole numbers up to here are exact in a double, and lose their ".0" as codes and ids should.
 LARGEST_EXACT_INTEGER = 2**53
 
 # Of one file that is read cell by cell: text of so many cells takes about 2 GB at most.
 MOST_CELLS = 30_000_000
+# And so much text in them: a file may store a long text once, and name it in every row.
+MOST_CHARACTERS = 1_000_000_000
 
 # What the library raises on damaged files, found by damaging files at random.
 STATA_DAMAGE = (
@@ -125,6 +128,69 @@ def check_cells(name: str, rows: int, columns: int, most: int = MOST_CELLS) -> N
         )
 
 
+def check_text(name: str, characters: int, most: int) -> None:
+    """Refuse a file of more text than is read, before it is given any room.
+
+    Raises
+    ------
+    InputError
+    """
+    if characters > most:
+        raise InputError(
+            f"{name} holds {characters:,} characters of text or more, and at most {most:,} of one "
+            "file are read.",
+            "Keep the columns that the study needs; divide what is still larger into several "
+            "files, and name their folder.",
+        )
+
+
+def _is_text(kind: Any) -> bool:
+    from pyarrow import types
+
+    text = types.is_string(kind) or types.is_large_string(kind)
+    return text or types.is_binary(kind) or types.is_large_binary(kind)
+
+
+def _read_arrow(parquet: Any, content: bytes, name: str) -> Any:
+    """The whole table; each text is held once until it is known how long they are in all."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    file = parquet.ParquetFile(io.BytesIO(content))
+    check_cells(name, file.metadata.num_rows, file.metadata.num_columns)
+    groups = map(file.metadata.row_group, range(file.metadata.num_row_groups))
+    parts = [group.column(k) for group in groups for k in range(group.num_columns)]
+    check_text(name, sum(part.total_uncompressed_size for part in parts), MOST_CHARACTERS)
+    texts = {field.name for field in file.schema_arrow if _is_text(field.type)}
+    encodings = {text: set[str]() for text in texts}
+    for part in parts:
+        encodings.get(part.path_in_schema, set()).update(part.encodings)
+    listed = {text for text in texts if any("DICTIONARY" in one for one in encodings[text])}
+    # Texts as what differs from the one before: these, and mixtures, cannot be held once
+    chained = {text for text in texts if "DELTA_BYTE_ARRAY" in encodings[text]}
+    chained |= {text for text in listed if any("DELTA" in one for one in encodings[text])}
+    if chained:
+        longest = max(part.total_uncompressed_size for part in parts)
+        some = max(1, MOST_CHARACTERS // max(longest, 1))
+        characters = 0
+        for batch in file.iter_batches(batch_size=some, columns=sorted(chained)):
+            characters += batch.nbytes
+            check_text(name, characters, MOST_CHARACTERS)
+    once = sorted(listed - chained)
+    table = parquet.ParquetFile(io.BytesIO(content), read_dictionary=once).read()
+    table.validate(full=True)
+    characters = 0
+    for place, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type) and _is_text(field.type.value_type):
+            for piece in table.column(place).chunks:
+                lengths = pc.binary_length(piece.dictionary).cast(pa.int64())
+                characters += pc.sum(lengths.take(piece.indices)).as_py() or 0
+            check_text(name, characters, MOST_CHARACTERS)
+            plain = table.column(place).cast(field.type.value_type)
+            table = table.set_column(place, field.name, plain)
+    return table
+
+
 def _with_text(table: Any, name: str) -> Any:
     """Columns of bytes as the text that some programs store in this way."""
     import pyarrow as pa
@@ -153,10 +219,7 @@ def read_parquet(content: bytes, path: Path) -> tuple[pd.DataFrame, list[str]]:
     pyarrow = extra_package("pyarrow", "parquet", f"{path.name}: reading it")
     parquet = extra_package("pyarrow.parquet", "parquet", f"{path.name}: reading it")
     try:
-        file = parquet.ParquetFile(io.BytesIO(content))
-        check_cells(path.name, file.metadata.num_rows, file.metadata.num_columns)
-        table = file.read()
-        table.validate(full=True)
+        table = _read_arrow(parquet, content, path.name)
         nested = [field.name for field in table.schema if pyarrow.types.is_nested(field.type)]
         if not nested:
             # Without the metadata of pandas a named index is a column like the others.
@@ -181,8 +244,9 @@ def read_stata(content: bytes, path: Path) -> tuple[pd.DataFrame, list[str]]:
                 io.BytesIO(content), convert_categoricals=False, iterator=True
             )
             with opened as reader:
-                frame = reader.read()
+                frame = _rows_of_stata(reader, path.name)
                 labels = _stata_labels(reader, frame)
+                titles = reader.variable_labels()
     except STATA_DAMAGE as error:
         raise damaged(path.name, "a Stata file", error) from error
     notes = []
@@ -190,7 +254,26 @@ def read_stata(content: bytes, path: Path) -> tuple[pd.DataFrame, list[str]]:
         notes.append(f"{path.name}: some text is not UTF-8 and was read as Latin-1.")
     table = numbered(frame)
     table.attrs[LABELLED] = labels
+    table.attrs[TITLED] = {name: title for name, title in titles.items() if title}
     return table, notes
+
+
+def _rows_of_stata(reader: Any, name: str) -> pd.DataFrame:
+    """All rows; some at a time where many may name one long text, which is stored once."""
+    with suppress(StopIteration):  # there are rows; the long texts have been read
+        return reader.read(0)
+    longest = max(map(len, getattr(reader, "GSO", {"": ""}).values()), default=0)
+    if not longest:
+        return reader.read()
+    some = max(1, MOST_CHARACTERS // (4 * longest * len(reader.variable_labels())))
+    found, characters = [], 0
+    with suppress(StopIteration):
+        while True:
+            found.append(reader.read(some))
+            texts = found[-1].select_dtypes(["object", "str"])
+            characters += sum(int(column.str.len().sum()) for _, column in texts.items())
+            check_text(name, characters, MOST_CHARACTERS)
+    return pd.concat(found, ignore_index=True)
 
 
 def _stata_labels(reader: Any, frame: pd.DataFrame) -> dict[str, dict[str, str]]:
@@ -232,6 +315,8 @@ class Answer:
         By column, the labels of values.
     measures : dict of str to str
         By column: ``nominal``, ``ordinal``, ``scale`` or ``unknown``.
+    titles : dict of str to str or None
+        By column, what it is called in words.
     size : tuple of int
         Rows and columns of which the header tells.
     fault : str
@@ -241,6 +326,7 @@ class Answer:
     frame: pd.DataFrame | None
     labels: dict[str, dict[Any, str]]
     measures: dict[str, str]
+    titles: dict[str, str | None]
     size: tuple[int, int]
     fault: str = ""
 
@@ -264,6 +350,7 @@ def read_spss(content: bytes, path: Path) -> tuple[pd.DataFrame, list[str]]:
         name: label_texts(found.labels.get(name, {}))
         for name in dict.fromkeys([*found.labels, *nominal])
     }
+    found.frame.attrs[TITLED] = {name: title for name, title in found.titles.items() if title}
     return found.frame, []
 
 
@@ -297,7 +384,7 @@ def answer() -> None:
     _limit(CHILD_BYTES + BYTES_PER_BYTE * size)
     import pyreadstat
 
-    found = Answer(None, {}, {}, (0, 0))
+    found = Answer(None, {}, {}, {}, (0, 0))
     try:
         _, header = pyreadstat.read_sav(str(path), metadataonly=True)
         rows, columns = header.number_rows or 0, header.number_columns
@@ -305,18 +392,24 @@ def answer() -> None:
             packed = PACKED if file.read(4) == b"$FL3" else 1
         if rows < 0 or rows * columns > packed * size:  # each cell takes a byte at least
             told = f"its header tells of {rows:,} rows of {columns:,} columns, more than it holds"
-            found = Answer(None, {}, {}, (0, 0), told)
+            found = Answer(None, {}, {}, {}, (0, 0), told)
         elif rows * columns > MOST_CELLS:
-            found = Answer(None, {}, {}, (rows, columns))
+            found = Answer(None, {}, {}, {}, (rows, columns))
         else:
             frame, header = pyreadstat.read_sav(
                 str(path), apply_value_formats=False, user_missing=False
             )
             found = Answer(
-                numbered(frame), header.variable_value_labels, header.variable_measure, (0, 0)
+                numbered(frame),
+                header.variable_value_labels,
+                header.variable_measure,
+                header.column_names_to_labels,
+                (0, 0),
             )
     except (pyreadstat.ReadstatError, pyreadstat.PyreadstatError, *SPSS_DAMAGE) as error:
-        found = Answer(None, {}, {}, (0, 0), " ".join(str(error).split()) or type(error).__name__)
+        found = Answer(
+            None, {}, {}, {}, (0, 0), " ".join(str(error).split()) or type(error).__name__
+        )
     sys.stdout.buffer.write(pickle.dumps(found))
 
 

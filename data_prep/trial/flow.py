@@ -22,7 +22,8 @@ MISSING = -1  # index of a patient whose arm or therapist is not known
 # an outcome's patients must have the other outcomes too.
 MISSING_ALLIANCE, COMMON_PATIENTS = "missing_alliance", "common_patients"
 WITHOUT_THERAPIST = "without_therapist"  # attribute: positions of the arms that have none
-FOLLOWUP, BASELINE = "_followup", "_baseline"  # endings of the variables of an outcome
+# Endings of the variables of an outcome
+FOLLOWUP, BASELINE, EXPOSURE = "_followup", "_baseline", "_exposure"
 
 
 def deciding_settings(study: Study) -> dict[str, Any]:
@@ -137,7 +138,11 @@ def analysed_patients(data: xr.Dataset, outcome: str) -> xr.Dataset:
     outcome : str
     """
     complete = complete_patients(data, outcome)
-    names = {f"{outcome}_followup": "outcome", f"{outcome}_baseline": "baseline"}
+    names = {
+        f"{outcome}_followup": "outcome",
+        f"{outcome}_baseline": "baseline",
+        f"{outcome}{EXPOSURE}": "exposure",
+    }
     names = {name: short for name, short in names.items() if name in data}
     kept = [*names, "moderator", "arm_index", "therapist_index", "covariates"]
     rows = data[kept].rename(names).isel(patient=np.flatnonzero(complete))

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, get_args
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from alliance.data_prep.covariates import coded, column_coordinates, reference_level
+from alliance.data_prep.covariates import (
+    coded,
+    column_coordinates,
+    covariates_of,
+    level_labels,
+    reference_level,
+)
 from alliance.data_prep.errors import DataError, InputError, Problem, nearest, visible
 from alliance.data_prep.files import AnyPath, as_path, first_of
 from alliance.data_prep.study.description import Study
 from alliance.data_prep.study.parts import ModelSettings
-from alliance.data_prep.tables.cells import LABELLED, natural_key, spelled_apart, typed_columns
+from alliance.data_prep.tables.cells import (
+    LABELLED,
+    natural_key,
+    spelled_apart,
+    typed_columns,
+)
 from alliance.data_prep.tables.readers import read_table
 from alliance.data_prep.tables.roles import (
     ARM,
@@ -25,6 +36,7 @@ from alliance.data_prep.tables.roles import (
     THERAPIST,
     baseline_column,
     covariate_column,
+    exposure_column,
     followup_column,
     item_column,
     study_columns,
@@ -38,6 +50,7 @@ from alliance.data_prep.trial.estimability import (
     trial_problems,
     unexpected_therapists,
 )
+from alliance.data_prep.trial.events import event_notes, separation_notes
 from alliance.data_prep.trial.flow import (
     analysed_patients,
     ceiling_notes,
@@ -85,6 +98,8 @@ class Trial:
         Name of the file.
     sha256 : str
         Hash of the file's bytes; of the values that the study uses, for a data frame.
+    labels : dict of str to dict of str to str
+        By categorical covariate, the labels of its levels in a Stata or SPSS file.
     """
 
     study: Study
@@ -94,6 +109,7 @@ class Trial:
     notes: tuple[str, ...]
     source: str
     sha256: str
+    labels: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def analysed(self, outcome: str) -> xr.Dataset:
         """Patients who enter the analysis of one outcome.
@@ -306,6 +322,8 @@ def _build(
         notes=(
             *notes,
             *category_notes(study, seen),
+            *event_notes(frame, study),
+            *outcome_notes(data, study),
             *missing_notes(data, study),
             *scoring_notes(study, seen, files=False),
             *ceiling_notes(data, study),
@@ -316,7 +334,32 @@ def _build(
         ),
         source=source,
         sha256=_hash(typed) if sha256 is None else sha256,
+        labels=level_labels(covariates_of(data), labels),
     )
+
+
+def outcome_notes(data: xr.Dataset, study: Study) -> list[str]:
+    """Say where an arm has no event or nothing else, and what the counts are counted over.
+
+    Parameters
+    ----------
+    data : xarray.Dataset
+        Data of a `Trial`.
+    study : Study
+    """
+    notes = []
+    for name, outcome in study.outcomes.items():
+        rows = analysed_patients(data, name)
+        arm, scores = rows["arm_index"].to_numpy(), rows["outcome"].to_numpy()
+        notes += separation_notes(study, name, arm, scores)
+        if outcome.exposure is not None:
+            least, most = rows["exposure"].to_numpy().min(), rows["exposure"].to_numpy().max()
+            notes.append(
+                f"Outcome {name!r}: rates are for one unit of {outcome.exposure!r}, of which the "
+                f"analysed patients have {least:g} to {most:g}; who has none is left out as "
+                "without follow-up."
+            )
+    return notes
 
 
 def patient_spelling_notes(typed: pd.DataFrame) -> list[str]:
@@ -417,6 +460,10 @@ def _dataset(
     }
     for name, outcome in study.outcomes.items():
         followup = typed[followup_column(name)].to_numpy(dtype=float, copy=True)
+        if outcome.exposure is not None:
+            exposure = typed[exposure_column(name)].to_numpy(dtype=float, copy=True)
+            variables[f"{name}_exposure"] = (("patient",), exposure)
+            followup[np.isnan(exposure)] = np.nan  # a count of nobody knows how long is none
         variables[f"{name}_followup"] = (("patient",), followup)
         if outcome.baseline is not None:
             baseline = typed[baseline_column(name)].to_numpy(dtype=float, copy=True)

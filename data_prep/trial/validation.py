@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -27,6 +28,7 @@ from alliance.data_prep.tables.cells import (
     without_declared,
 )
 from alliance.data_prep.tables.roles import ARM, PATIENT, THERAPIST, Part, study_parts
+from alliance.data_prep.trial.events import NoEvent, event_of, events
 
 UNKNOWN_ARM = "this arm is not in the study file"
 LISTED_CODES = 5  # codes of a wrong arm column that a message lists
@@ -186,7 +188,10 @@ def unknown_header(columns: Sequence[str], names: Iterable[object], source: str)
         One or none.
     """
     there = [str(name) for name in names]
-    if not columns or any(name in there or get_close_matches(name, there) for name in columns):
+    folded = set(map(_folded_name, there))
+    if not columns or any(
+        _folded_name(name) in folded or get_close_matches(name, there) for name in columns
+    ):
         return []
     rule = f"no column of the study is in it, nor one of like name: {first_of(columns)}"
     remedy = (
@@ -194,6 +199,43 @@ def unknown_header(columns: Sequence[str], names: Iterable[object], source: str)
         "of the columns into a line above it."
     )
     return [Problem(source, None, None, None, rule, remedy)]
+
+
+CORRECT_NAME = "Correct the name in the study file."
+VALID_ABOVE = "The names that there are stand with the problem above."
+_BETWEEN_WORDS = re.compile(r"[\s._-]+")
+
+
+def _folded_name(column: str) -> str:
+    """Return a column's name without capitals, and with one sign between words."""
+    return _BETWEEN_WORDS.sub("_", column.strip()).casefold()
+
+
+def _spelled_otherwise(
+    columns: Sequence[str], there: Sequence[str], source: str
+) -> Iterator[Problem]:
+    """Columns that the file spells with other capitals, or other signs between words: one problem.
+
+    What statistics programs do to a whole header, such as writing it in capitals.
+    """
+    by_fold: dict[str, list[str]] = {}
+    for name in there:
+        by_fold.setdefault(_folded_name(name), []).append(name)
+    pairs = [
+        (column, " or ".join(map(repr, by_fold[_folded_name(column)])))
+        for column in columns
+        if column not in there and _folded_name(column) in by_fold
+    ]
+    if not pairs:
+        return
+    listed = ", ".join(f"{column!r} is {name}" for column, name in pairs)
+    one = len(pairs) == 1
+    rule = "the column is not in the file" if one else f"{len(pairs)} columns are not in the file"
+    remedy = (
+        f"The file spells {'it' if one else 'them'} otherwise: {listed}. Write the "
+        f"{'name' if one else 'names'} as in the file into the study file."
+    )
+    yield Problem(source, None, pairs[0][0] if one else None, None, rule, remedy)
 
 
 def _column_problems(
@@ -204,10 +246,15 @@ def _column_problems(
     if unknown := unknown_header(columns, raw.columns, source):
         yield from unknown
         return
+    yield from _spelled_otherwise(columns, list(raw.columns), source)
+    listed = False
     for column in columns:
         count = int((raw.columns == column).sum())
-        if count == 0:
-            remedy = f"{nearest(column, raw.columns)} Correct the name in the study file."
+        if count == 0 and _folded_name(column) not in map(_folded_name, raw.columns):
+            remedy = f"{nearest(column, raw.columns)} {CORRECT_NAME}"
+            if not get_close_matches(column, list(raw.columns), n=3, cutoff=0.6):
+                remedy = f"{VALID_ABOVE} {CORRECT_NAME}" if listed else remedy
+                listed = True
             yield Problem(source, None, column, None, "the column is not in the file", remedy)
         elif count > 1:
             rule = f"{count} columns bear this name"
@@ -276,7 +323,7 @@ class _Check:
         for part in self.parts:
             if part.name == THERAPIST:
                 columns[part.name] = pa.Column(nullable=True)
-            if part.kind == "number":
+            if part.kind in ("number", "event"):
                 columns[part.name] = pa.Column(float, nullable=True, checks=_number_checks(part))
         return pa.DataFrameSchema(columns)
 
@@ -303,6 +350,9 @@ class _Check:
                 f"{nearest(canonical_code(cell), known)} Correct the cell, or add the arm to "
                 "[arms].",
             )
+        if check == "positive":
+            above = "Correct the value, or leave the cell empty if it is not known."
+            return lambda _: ("must be above zero, as events are counted over it", above)
         if check == "whole" and part.whole is not None:
             fault = part.whole
             return lambda _: fault
@@ -321,9 +371,22 @@ class _Check:
             return self._arms(codes, part) if part.name == ARM else codes
         if part.kind == "covariate":
             return self._covariate(cells, part)
+        if part.kind == "event":
+            return self._events(cells, part)
         values, wrong = parse_numbers(cells)
         self._add(self.problems, part, np.flatnonzero(wrong), number_fault)
         return values
+
+    def _events(self, cells: pd.Series, part: Part) -> np.ndarray:
+        """1 and 0; all missing where the column does not tell the event."""
+        found = event_of(cells, self.study, part.setting, self.raw.attrs)
+        if isinstance(found, NoEvent):
+            if cells.notna().any():  # an empty column has its own fault
+                self.problems.append(
+                    Problem(self.source, None, part.column, None, found.rule, found.remedy)
+                )
+            return np.full(len(cells), np.nan)
+        return events(cells, found)
 
     def _arms(self, codes: np.ndarray, part: Part) -> np.ndarray:
         """Arms spelled as in the study; all missing if not a single one is of the study."""
@@ -461,6 +524,8 @@ def _number_checks(part: Part) -> list[pa.Check]:
         checks.append(pa.Check(lambda numbers: numbers.between(low, high), name="within"))
     if part.whole is not None:
         checks.append(pa.Check(lambda numbers: numbers == numbers.round(), name="whole"))
+    if part.positive:
+        checks.append(pa.Check(lambda numbers: numbers > 0, name="positive"))
     return checks
 
 

@@ -7,16 +7,18 @@ from pathlib import Path
 
 from alliance.data_prep.errors import InputError
 from alliance.diagnostics.report.checks import checks, gate, prior, sensitivity
-from alliance.diagnostics.report.exports import write_tables
+from alliance.diagnostics.report.exports import require_tables, write_tables
 from alliance.diagnostics.report.limitations import checklist, citations, limitations
 from alliance.diagnostics.report.material import Material
 from alliance.diagnostics.report.model import model
 from alliance.diagnostics.report.page import Notice, Section, report_html
 from alliance.diagnostics.report.results import (
+    PRINTED,
     comparison,
     data,
     effects,
     predictions,
+    printed,
     question,
     results,
     therapists,
@@ -29,6 +31,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Material], Section]]] = {
     "data": ("Data and flow of patients", data),
     "results": ("Results for each outcome", results),
     "comparison": ("Comparison with published and refitted models", comparison),
+    "paper": (PRINTED, printed),
     "effects": ("Effects along the moderator", effects),
     "therapists": ("Therapists", therapists),
     "predictions": ("Predictions by arm", predictions),
@@ -84,6 +87,8 @@ def write_report(
     InputError
         If tables may not be written there; then nothing is.
     """
+    if tables is not None:
+        require_tables(tables, overwrite=overwrite)
     fit, sections = material.fit, write_sections(material)
     page = report_html(fit, sections)
     written: list[Path] = []

@@ -17,12 +17,19 @@ from alliance.diagnostics.gate.gate import GateReport
 from alliance.inference.answers.effects import Effects, effects_along
 from alliance.inference.answers.predictions import Predictions, predict
 from alliance.inference.answers.therapists import Therapists, therapists
-from alliance.inference.answers.unseen_improvement import UnseenImprovement, unseen_improvement
+from alliance.inference.answers.unseen_improvement import (
+    UnseenImprovement,
+    can_be_asked,
+    unseen_improvement,
+)
 from alliance.inference.leaving_out.leave_one_out import LeaveOneOut
 from alliance.inference.leaving_out.therapists import Influence
+from alliance.inference.paper.paper import Asked, Paper
+from alliance.inference.paper.printed import Printed
 from alliance.inference.pointwise.replicates import ExplainedVariance, explained_variance
 from alliance.inference.priors.power_scaling import PowerScaling
-from alliance.inference.published.comparison import Finding, compare
+from alliance.inference.published.comparison import compare
+from alliance.inference.published.findings import Finding
 from alliance.inference.runs.fit import Fit
 
 
@@ -85,6 +92,13 @@ class Material:
             at=self.at,
             extrapolate=self.extrapolate,
         )
+
+    @cached_property
+    def paper(self) -> Paper:
+        """What follows from the published numbers alone."""
+        study = self.fit.study
+        findings = Printed("published.toml", study.title, tuple(self.findings), study)
+        return Paper(findings, Asked(interval=self.interval))
 
     @cached_property
     def effects(self) -> dict[str, Effects]:
@@ -157,7 +171,11 @@ class Material:
     @cached_property
     def unseen(self) -> dict[str, UnseenImprovement]:
         """How strong an unseen improvement would have to be, by outcome."""
-        return {name: unseen_improvement(self.fit[name]) for name in self.fit.outcomes}
+        return {
+            name: unseen_improvement(self.fit[name])
+            for name in self.fit.outcomes
+            if can_be_asked(self.fit[name])
+        }
 
     def rows(self, outcome: str) -> pd.DataFrame:
         """The tidy table's rows of one outcome."""

@@ -10,7 +10,7 @@ from alliance.diagnostics.report.material import Material
 from alliance.diagnostics.report.page import Facts, Formula, Heading, Paragraph, Part, Section
 from alliance.diagnostics.sheet import Sheet
 from alliance.diagnostics.sheets.checks import prior_costs
-from alliance.diagnostics.sheets.results import PRIORS_LEGEND, priors
+from alliance.diagnostics.sheets.results import PRIORS_LEGEND, evidence_lines, priors
 from alliance.inference.digits import figures
 from alliance.inference.estimands.compared_at import places_in_words
 from alliance.inference.priors.prior_costs import costs_of_fit
@@ -74,6 +74,24 @@ def likelihood(family: str, own_residuals: str = "") -> Formula:
             "and ν degrees of freedom, so that single far-off scores weigh less. Its SD is "
             "σ √(ν / (ν − 2)), infinite for ν of 2 or less; residual SD and shares of variance are "
             f"of that SD.{own}",
+        )
+    if family == "binary":
+        share = called("logistic", predictor)
+        return Formula(
+            display(outcome + is_drawn + called("Bernoulli", share)),
+            "The outcome is an event; its chance is the logistic function of the linear predictor, "
+            "so that exponentials of differences of the predictor are odds ratios of a patient "
+            "against an equal one.",
+        )
+    if family == "count":
+        mean = f"<mrow>{identifier('t')}{operator('·')}{called('exp', predictor)}</mrow>"
+        drawn = called("Negative-binomial", mean, identifier("ω"))
+        return Formula(
+            display(outcome + is_drawn + drawn),
+            "The outcome is a number of events in the exposure t of each patient (1 where the "
+            "study names none); the exponential of the linear predictor is the rate for one unit "
+            "of it. Patients' own rates differ around it with the coefficient of variation ω, the "
+            "overdispersion.",
         )
     if family == "beta_binomial":
         share = called("logistic", predictor)
@@ -268,7 +286,8 @@ def _prior_table(material: Material) -> Sheet:
         "arm effects that sum to zero, so that no arm is privileged."
     )
     sheet = priors(fit, material.priors)
-    return replace(sheet, note=f"{sheet.note} {further}")
+    told = words.sentences([sheet.note, further, *evidence_lines(fit)])
+    return replace(sheet, note=told)
 
 
 def _scale_table(material: Material) -> Sheet:

@@ -16,6 +16,7 @@ from alliance.diagnostics.figures.answer_figures import (
     prediction_figure,
     score_figure,
 )
+from alliance.diagnostics.figures.paper_figure import paper_figure
 from alliance.diagnostics.figures.results_figures import (
     answers_figure,
     comparison_figure,
@@ -36,6 +37,7 @@ from alliance.diagnostics.report.page import (
 from alliance.diagnostics.sentences import CERTAIN, plain_words, sentences_of
 from alliance.diagnostics.sheet import Sheet, joined, without_empty
 from alliance.diagnostics.sheets import effects as effect_sheets
+from alliance.diagnostics.sheets import paper as paper_sheets
 from alliance.diagnostics.sheets import predictions as prediction_sheets
 from alliance.diagnostics.sheets import predictions as therapist_sheets
 from alliance.diagnostics.sheets import results as sheets
@@ -223,6 +225,7 @@ def _told(row: Mapping[Any, Any] | pd.Series) -> str:
     return words.estimate(row["mean"], row["lower"], row["upper"], digits)
 
 
+PRINTED = "The printed numbers by themselves"
 MANY = 1e4  # from here on a mean has digits enough before the point
 
 
@@ -332,11 +335,13 @@ def results(material: Material) -> Section:
     legend = sheets.summary_legend(fit, at=material.at)
     parts: list[Part] = [Paragraph(words.sentences([*legend, _limits_told(material)]))]
     tables = sheets.summary(fit, material.summary, material.priors, interval=material.interval)
+    needed = sheets.numbers_needed(fit, material.summary, interval=material.interval)
     for table in tables:
         parts.append(Heading(words.label(fit.study, table.subject)))
         if table.subject in fit.outcomes:
             parts.append(Paragraph(_told_of_fit(material, table.subject)))
         parts.append(table)
+        parts += [each for each in needed if each.subject == table.subject]
     return Section("results", "Results for each outcome", parts)
 
 
@@ -369,11 +374,13 @@ def _told_of_fit(material: Material, outcome: str) -> str:
         return f"The model has no slope of the {name}."
     digits = decimals(row["sd"], row["mean"])
     direction = "higher" if row["mean"] > 0 else "lower"
+    told = words.points(study.outcomes[outcome])
+    told = told if told == "points" else f"({told})"
     positive = row["prob_positive"]
     better = positive if study.outcomes[outcome].better == "higher" else 1 - positive
     return (
         f"For one point more of {name} the expected score is {number(abs(row['mean']), digits)} "
-        f"points {direction}, {where} (slope {number(row['mean'], digits)}, "
+        f"{told} {direction}, {where} (slope {number(row['mean'], digits)}, "
         f"{words.level_of(material.interval)} interval "
         f"{words.interval(row['lower'], row['upper'], digits)}). The posterior probability that a "
         f"higher {name} goes with a better score is {words.chance(better)}."
@@ -413,6 +420,37 @@ def comparison(material: Material) -> Section:
     if sources:
         parts += [Heading("Sources of the published findings"), Listing(sources)]
     return Section("comparison", "Comparison with published and refitted models", parts)
+
+
+def printed(material: Material) -> Section:
+    """What the published numbers say by themselves, without this run's data.
+
+    Parameters
+    ----------
+    material : Material
+    """
+    paper = material.paper
+    if not paper.estimates:
+        told = "No published number with an interval, standard error, t or p is kept with this run."
+        return Section("paper", PRINTED, [Paragraph(told)], published=True)
+    share = words.level_of(material.interval)
+    parts: list[Part] = [
+        Notice(
+            "PUBLISHED, NOT SIMULATED. This section rests on the printed numbers alone; the data "
+            "and the posterior of this run have no part in it."
+        ),
+        Picture(
+            "paper",
+            paper_figure(paper),
+            "Printed findings under named priors",
+            f"Posteriors of each printed finding under each prior with {share} intervals. The "
+            "numbers stand in the tables below.",
+            published=True,
+        ),
+        *paper_sheets.sheets(paper),
+        Listing(paper_sheets.legend(paper, [])),
+    ]
+    return Section("paper", PRINTED, parts, published=True)
 
 
 def _explanations(material: Material, rows: Sequence[dict[Any, Any]]) -> Sheet | None:

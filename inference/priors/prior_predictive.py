@@ -25,7 +25,7 @@ from alliance.data_prep.levels import AVERAGE, BETWEEN, contrast_names, slope_na
 from alliance.inference.draws.summaries import column_blocks
 from alliance.inference.posterior import Posterior, Rows
 from alliance.inference.sampling.profiles import DEFAULT_SEED, seed_sequence
-from alliance.inference.scores.questions import Question, expected, link_scale
+from alliance.inference.scores.questions import Question, expected, own_link
 from alliance.inference.scores.therapist_parts import (
     TherapistChoice,
     mean_slopes,
@@ -142,6 +142,10 @@ def prior_draws(
     """
     present = [design.coefficients[k] for k in design.present]
     beta = generator.normal(0, design.prior_sd(priors)[design.present], (draws, len(present)))
+    if (informed := priors.slope) is not None:
+        drawn = generator.normal(informed.location, informed.spread, draws)
+        place, chosen = present.index("moderator"), generator.random(draws) < informed.weight
+        beta[:, place] = np.where(chosen, drawn, beta[:, place])
     if joint:
         pooled, spread = slope_scales(priors)
         slope = generator.normal(0, pooled, draws)
@@ -188,6 +192,7 @@ def _some_patients(design: Design, generator: np.random.Generator) -> Design:
         design,
         therapists=tuple(design.therapists[j] for j in seen if j < len(design.therapists)),
         therapist_index=index.ravel(),
+        offset=None if design.offset is None else design.offset[rows],
         **{name: getattr(design, name)[rows] for name in ("X", "y", "moderator_missing", "count")},
     )
 
@@ -405,7 +410,7 @@ def prior_scores(
     of_draws, scores = Posterior(design, draws), np.empty_like(predictor)
     for some in column_blocks(predictor.shape, max(1, design.scale.top)):
         auxiliary = of_draws.parameters_in(design.arm_index[some])
-        eta = link_scale(design, predictor[:, some])
+        eta = own_link(design, predictor[:, some], some)
         scores[:, some] = design.family.random(generator, eta, auxiliary, design.scale)
     return design.scale.offset + design.scale.unit * scores
 

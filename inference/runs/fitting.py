@@ -22,7 +22,7 @@ from alliance.data_prep.errors import InputError, visible
 from alliance.data_prep.trial.trial import Trial, check_estimable
 from alliance.inference.draws.datatree import add_moments, add_patients, engine_facts
 from alliance.inference.estimands.missing_outcomes import MISSING_OUTCOMES, missing_outcome_counts
-from alliance.inference.runs.fit import Fit, installed_versions, moments_dataset
+from alliance.inference.runs.fit import LABELS, Fit, installed_versions, moments_dataset
 from alliance.inference.sampling.caches import prepare_caches
 from alliance.inference.sampling.engines import fit_outcome, require_engine
 from alliance.inference.sampling.profiles import Engine, SamplerProfile
@@ -221,6 +221,7 @@ def _manifest(
         "versions": installed_versions(),
         "machine": this_machine(),
         "environment": this_environment(),
+        **({LABELS: source.labels} if source.labels else {}),
     }
 
 

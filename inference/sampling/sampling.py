@@ -64,6 +64,8 @@ def compiled_model(design: Design, priors: Priors) -> Any:
     nesting = design.nesting
     groups = (nesting.number, nesting.with_therapists)
     shape: tuple[Any, ...] = (design.coefficients, design.effects, groups)
+    if priors.slope is not None:
+        shape += ("evidence",)
     if taken_apart(design):
         shape += (design.moderator, len(design.therapists), tuple(predictor_columns(design)))
     if shape not in _compiled:

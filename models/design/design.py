@@ -17,6 +17,7 @@ from alliance.data_prep.cell_moments import NOBODY, CellMoments, Column
 from alliance.data_prep.covariates import Covariate, covariates_of, seen_levels
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.moments import Moments, therapist_moments
+from alliance.data_prep.study.rules import OWN_FAMILIES
 from alliance.models.design.encoding import (
     Encoding,
     Kind,
@@ -72,6 +73,8 @@ class Design:
         Of patients whose rows are not there, by residual group; n is then zero.
     nesting : Nesting
         Which arms have therapists, and which share a residual SD.
+    offset : ndarray, shape (n,), optional
+        What each patient's own exposure adds to the predictor on the link's scale: its logarithm.
     """
 
     outcome: str
@@ -89,6 +92,7 @@ class Design:
     fixed: Mapping[str, float] = field(default_factory=dict)
     given: tuple[Moments, ...] | None = None
     nesting: Nesting = NESTED_ALIKE
+    offset: Array | None = None
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -216,6 +220,23 @@ class Design:
             for own in groups
         )
 
+    @property
+    def outcome_unit(self) -> tuple[float, float]:
+        """Expected score where the predictor is zero, and what one SD of the predictor adds to it.
+
+        The outcome's mean and SD; of events and counts, whose predictor has a unit of its own
+        (an SD of the latent variable, a factor of e), to first order. Counts: for one unit of the
+        exposure.
+        """
+        scale = self.scale
+        if self.family.name not in OWN_FAMILIES:
+            return self.scaling.outcome
+        middle = np.array([[scale.link_location]])
+        nothing: dict[str, Array] = {}
+        mean = self.family.expected(middle, nothing, scale)
+        slope = scale.link_unit * self.family.slope(middle, nothing, scale)
+        return scale.offset + scale.unit * float(mean[0, 0]), scale.unit * float(slope[0, 0])
+
     def prior_sd(self, priors: Priors) -> Array:
         """Prior SD of each coefficient, shape (p,)."""
         scale: dict[Kind, float] = {
@@ -227,6 +248,24 @@ class Design:
             "covariate": priors.covariate_slope,
         }
         return np.array([scale[term.kind] for term in self.encoding.terms])
+
+    def without_slope(self, slope: float) -> Design:
+        """The design of what is left of the outcome after a known slope of the moderator.
+
+        Parameters
+        ----------
+        slope : float
+            On the standardised scale.
+        """
+        change = np.eye(len(self.coefficients) + 1)
+        change[self.coefficients.index("moderator"), -1] = -slope
+        return replace(
+            self,
+            given=tuple(
+                Moments(change.T @ own.cross_products @ change, own.count)
+                for own in self.group_moments
+            ),
+        )
 
     def unmoderated(self) -> Array:
         """X with zeros in the moderator's own columns and those of its interactions."""
@@ -244,6 +283,8 @@ class Design:
         if not self.family.discrete or self.moderator.latent:
             return self
         rows = np.column_stack([self.X, self.y, self.therapist_index])
+        if self.offset is not None:
+            rows = np.column_stack([rows, self.offset])
         _, first, back = np.unique(rows, axis=0, return_index=True, return_inverse=True)
         return replace(
             self,
@@ -251,6 +292,7 @@ class Design:
             y=self.y[first],
             therapist_index=self.therapist_index[first],
             moderator_missing=self.moderator_missing[first],
+            offset=None if self.offset is None else self.offset[first],
             count=np.bincount(back.ravel(), weights=self.count),
         )
 
@@ -283,16 +325,22 @@ def _range(values: Array) -> tuple[float, float]:
 
 
 def _family_variable(
-    scores: Array, family: Family, spec: ModelSpec, limits: tuple[float, float] | None
+    scores: Array,
+    family: Family,
+    spec: ModelSpec,
+    limits: tuple[float, float] | None,
+    exposure: Array | None,
 ) -> tuple[Array, Scale]:
     """Scores as the family's own variable, and the way back."""
     if limits is None:
         if family.discrete:
             raise ValueError(f"the family {family.name} needs the limits of the outcome's range")
         limits = (-np.inf, np.inf)
-    scale = family.scale(scores, limits)
+    # With exposures the mean is that of all events over all exposure: the mean rate
+    scale = family.scale(scores if exposure is None else scores / exposure.mean(), limits)
     variable = (scores - scale.offset) / scale.unit
-    if family.discrete and not (np.equal(variable, np.round(variable)).all() and scale.top > 0):
+    ranged = scale.top > 0 or family.ratio == "rate"  # of counts none is the highest
+    if family.discrete and not (np.equal(variable, np.round(variable)).all() and ranged):
         wrong = scores[np.not_equal(variable, np.round(variable))]
         shown = f"{wrong[0]:g}" if len(wrong) else f"{limits[0]:g} to {limits[1]:g}"
         raise InputError(
@@ -315,7 +363,7 @@ def build_design(
     ----------
     analysed : xarray.Dataset
         Variables ``outcome, moderator, arm_index, therapist_index, covariates`` and, where the
-        outcome has one, ``baseline``, over ``patient``.
+        outcome has them, ``baseline`` and ``exposure``, over ``patient``.
     spec : ModelSpec
     limits : tuple of float, optional
         Lowest and highest possible score; a discrete family needs them.
@@ -334,7 +382,10 @@ def build_design(
     """
     scores = np.asarray(analysed["outcome"].values, dtype=float)
     family = find_family(spec.family)
-    y, scale = _family_variable(scores, family, spec, limits)
+    exposure = None
+    if family.ratio == "rate" and "exposure" in analysed:
+        exposure = np.asarray(analysed["exposure"].values, dtype=float)
+    y, scale = _family_variable(scores, family, spec, limits, exposure)
     moderator = np.asarray(analysed["moderator"].values, dtype=float)
     baseline = np.asarray(analysed["baseline"].values) if "baseline" in analysed else None
     columns = np.asarray(analysed["covariates"].values, dtype=float)
@@ -381,6 +432,7 @@ def build_design(
         count=np.ones_like(y),
         fixed=fixed_parameters(family, spec.priors),
         nesting=spec.nesting(encoding.arms),
+        offset=None if exposure is None else np.log(exposure),
     )
 
 

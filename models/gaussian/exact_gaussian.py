@@ -23,7 +23,7 @@ from alliance.models.design.ratings import (
 from alliance.models.gaussian.generalised_squares import GeneralisedSquares, packed
 from alliance.models.gaussian.marginal import alliance_terms, covariance_factor, with_independent
 from alliance.models.nesting import RESIDUAL_GROUP
-from alliance.models.priors import Priors
+from alliance.models.priors import Priors, slope_parts
 
 Array = NDArray[np.float64]
 
@@ -47,7 +47,8 @@ def model_data(design: Design, priors: Priors) -> dict[str, Array]:
         residual groups both have one more dimension, the groups, first; of the latter only those
         with therapists. Where the alliance is taken
         apart, ``therapist_cross_products`` (J, p + 1, p + 1), all of W_j'W_j, and what
-        `rating_data` gives, instead. ``prior_scale`` (p + 8,), the coefficients' scales and then
+        `rating_data` gives, instead. With evidence on the slope ``slope_parts`` (2, 3), see
+        `models.priors.slope_parts`. ``prior_scale`` (p + 8,), the coefficients' scales and then
         those of residual SD, therapist SD, therapist slope SD, the shape of their correlation, and
         the scales of therapist arm SD, of the therapists' mean moderator, and of slope and
         interaction between them.
@@ -83,6 +84,8 @@ def model_data(design: Design, priors: Priors) -> dict[str, Array]:
         data["cross_products"] = np.stack(totals) if several else totals[0]
         if design.effects:
             data["therapist_cross_products"] = np.stack(varying) if several else varying[0]
+    if priors.slope is not None:
+        data["slope_parts"] = np.array(slope_parts(priors))
     return {name: np.ascontiguousarray(values) for name, values in data.items()}
 
 
@@ -166,6 +169,8 @@ def exact_gaussian_model(design: Design, priors: Priors) -> pm.Model:
         size = len(design.coefficients)
         scale, apart = data["prior_scale"], taken_apart(design)
         beta = pm.Normal("beta", 0, scale[:size], dims="coefficient")
+        if "slope_parts" in data:
+            _with_evidence(beta[design.coefficients.index("moderator")], data["slope_parts"])
         several = design.nesting.number > 1
         groups = {"dims": RESIDUAL_GROUP} if several else {}
         residual_sds = pm.HalfNormal("residual_sd", scale[size], **groups)
@@ -201,6 +206,12 @@ def exact_gaussian_model(design: Design, priors: Priors) -> pm.Model:
             squares = b @ cross_products @ b
         pm.Potential("log_likelihood_sum", log_density - 0.5 * squares / residual_sd**2)
     return model
+
+
+def _with_evidence(slope: pt.TensorVariable, parts: pt.TensorVariable) -> None:
+    """Put a mixture in the place of the slope's normal prior, which is its second part."""
+    normal = -0.5 * ((slope - parts[:, 1]) / parts[:, 2]) ** 2 - pt.log(parts[:, 2])
+    pm.Potential("slope_evidence", pt.logsumexp(pt.log(parts[:, 0]) + normal) - normal[1])
 
 
 def _coords(design: Design) -> dict[str, list[str]]:

@@ -99,6 +99,10 @@ def predict(
         float | None,
         typer.Option(help="Also the chance that the later arm is better by at least so much."),
     ] = None,
+    exposure: Annotated[
+        float | None,
+        typer.Option(help="Predict counts for this exposure, as months; one unit by default."),
+    ] = None,
     average_over: Annotated[
         Literal["trial", "rows"] | None,
         typer.Option(
@@ -154,7 +158,7 @@ def predict(
         "average_over": average_over,
         "extrapolate": extrapolate,
     }
-    _require_one_outcome(chosen, {"baseline": baseline, **points})
+    _require_one_outcome(chosen, {"baseline": baseline, "exposure": exposure, **points})
     answers: list[Any] = []
     for name in chosen:
         asked = patients_asked_about(fitted[name], **whom)
@@ -167,6 +171,7 @@ def predict(
                     arms=arm or [],
                     thresholds=wanted,
                     interval=interval,
+                    exposure=exposure,
                 )
             )
             continue
@@ -181,6 +186,7 @@ def predict(
                 interval=interval,
                 seed=seed,
                 keep_draws=False,
+                exposure=exposure,
             )
         )
     if figure is not None:
@@ -229,8 +235,12 @@ def _require_one_outcome(outcomes: Sequence[str], options: Mapping[str, object])
 
 
 def _levels(fit: Fit, outcome: str) -> dict[str, tuple[str, ...] | None]:
-    """Levels of the run's covariates; None where one is numbers."""
-    return {each.name: each.levels for each in fit.design(outcome).encoding.covariates}
+    """Levels of the run's covariates, and their labels; None where one is numbers."""
+    encoding = fit.design(outcome).encoding
+    return {
+        each.name: each.levels and (*each.levels, *encoding.labels.get(each.name, {}).values())
+        for each in encoding.covariates
+    }
 
 
 def _of_average(asked: AskedPatients, average_over: str) -> str:
