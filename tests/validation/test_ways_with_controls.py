@@ -218,7 +218,7 @@ def ways_compared(
     return pd.DataFrame(
         {
             "coverage": found["covered"].mean(),
-            "mean width": found["width"].mean(),
+            "median width": found["width"].median(),  # some have no degree of freedom
             "true width": 2 * 1.96 * found["error"].std(),
             "therapist SD": np.sqrt(found["squared"].mean()),
         }
@@ -230,15 +230,15 @@ SETTINGS = (
     (0.6, (1.6, 1.0)),
     (0.0, (1.6, 1.0)),
 )
-MANY = 200
+MANY = 100  # half a minute or so each
 
 
 def test_wrong_ways_miss_and_the_right_one_does_not() -> None:
-    """200 trials: a coverage of 95% is met within 4.6% (three binomial SDs)."""
+    """100 trials: a coverage of 95% is met within 6.5% (three binomial SDs)."""
     for therapist_sd, sds in SETTINGS:
         table = ways_compared(MANY, therapist_sd, sds)
         print(f"\ntherapist SD {therapist_sd}, residual SDs {sds}\n{table.round(3).to_string()}")
-        assert table["coverage"].iloc[0] > 0.95 - 0.046
+        assert table["coverage"].iloc[0] > 0.95 - 0.065
     # Noise of the controls is taken for therapists
     assert table["therapist SD"].iloc[2] > 2 * table["therapist SD"].iloc[0]
 
