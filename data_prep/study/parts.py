@@ -77,15 +77,18 @@ class Columns(Table):
     ----------
     patient : str or None
         Column name as in the header of the table; None where rows are patients.
-    therapist, arm : str
-        Column names.
+    therapist : str or None
+        None where nobody recorded who treated whom.
+    arm : str
     """
 
     patient: Text | None = Field(
         default=None, description="the column that identifies patients", examples=["patient"]
     )
-    therapist: Text = Field(
-        description="the column that identifies therapists", examples=["therapist"]
+    therapist: Text | None = Field(
+        default=None,
+        description="the column that identifies therapists",
+        examples=["therapist"],
     )
     arm: Text = Field(description="the column that holds the codes of the arms", examples=["arm"])
 
@@ -269,6 +272,10 @@ class ModelSettings(Table):
         Whether the top of the moderator's range is a ceiling: true values may lie above it.
     therapist_by_arm : bool
         Whether arm effects vary between therapists.
+    without_therapist : tuple of str
+        Codes of the arms whose patients have no therapist: a waiting list, usual care.
+    residual_by_arm : bool
+        Whether each arm has a residual SD of its own. An arm without therapists has in any case.
     joint : bool
         Whether all outcomes are modelled together.
     common_patients : bool
@@ -321,6 +328,16 @@ class ModelSettings(Table):
     )
     therapist_by_arm: Annotated[bool, Field(strict=True)] = Field(
         default=False, description="whether arm effects vary between therapists", examples=[False]
+    )
+    without_therapist: tuple[Text, ...] = Field(
+        default=(),
+        description="codes of the arms whose patients have no therapist",
+        examples=[["TAU"]],
+    )
+    residual_by_arm: Annotated[bool, Field(strict=True)] = Field(
+        default=False,
+        description="whether each arm has a residual SD of its own",
+        examples=[False],
     )
     joint: Annotated[bool, Field(strict=True)] = Field(
         default=False,
