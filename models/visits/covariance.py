@@ -1,10 +1,10 @@
-"""Correlations of a patient's residuals over visits, and their factors.
+r"""Correlations of a patient's residuals over visits, and their factors.
 
 | structure | correlation of visits s and t | parameters |
 | --- | --- | --- |
 | ``unstructured`` | any that a correlation matrix may have | V (V - 1) / 2 partial correlations |
-| ``toeplitz`` | r_\\|s - t\\|, one for each lag | V - 1 partial autocorrelations |
-| ``ar1`` | r^\\|s - t\\|, with times r^(distance / mean distance of neighbours) | r |
+| ``toeplitz`` | r_\|s - t\\|, one for each lag | V - 1 partial autocorrelations |
+| ``ar1`` | r^\|s - t\\|, with times r^(distance / mean distance of neighbours) | r |
 | ``compound_symmetry`` | r | r |
 | ``diagonal`` | 0 | none |
 
@@ -16,6 +16,7 @@ autocorrelations: Barndorff-Nielsen & Schou 1973, doi:10.1016/0047-259X(73)90030
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Literal, get_args
 
@@ -144,3 +145,66 @@ def _autocorrelations(partial: Any, visits: int) -> list[Any]:
         ]
         left = left * (1 - own**2)
     return found
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class CovarianceShape:
+    """Which covariances a model of visits has, apart from their values.
+
+    Attributes
+    ----------
+    structure : str
+        One of `STRUCTURES`.
+    visits : int
+        V.
+    sd_by_visit : bool
+        Whether each visit has its own residual SD.
+    groups : int
+        A, groups of patients with a residual covariance of their own.
+    correlated : int
+        Effects of a therapist that correlate freely.
+    independent : int
+        Effects, after those, that are independent of all others and have one SD.
+    gaps : ndarray, shape (V, V), or None
+        See `relative_gaps`.
+    """
+
+    structure: str
+    visits: int
+    sd_by_visit: bool = True
+    groups: int = 1
+    correlated: int = 0
+    independent: int = 0
+    gaps: Array | None = None
+
+    @property
+    def sds(self) -> int:
+        """Residual SDs of a group."""
+        return self.visits if self.sd_by_visit else 1
+
+    @property
+    def correlations(self) -> int:
+        """Correlation parameters of a group."""
+        return correlation_parameters(self.structure, self.visits)
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Of every correlation parameter."""
+        return correlation_limits(self.structure, self.visits, self.gaps)
+
+    def residual(self, sd: Any, parameters: Any, library: ModuleType = np) -> Any:
+        """Covariances of the residuals.
+
+        Parameters
+        ----------
+        sd : array or symbol, shape (..., A, V or 1)
+        parameters : array or symbol, shape (..., A, m)
+        library : module
+            ``numpy`` or ``pytensor.tensor``.
+
+        Returns
+        -------
+        array or symbol, shape (..., A, V, V)
+        """
+        R = correlation_matrix(self.structure, parameters, self.visits, library, self.gaps)
+        return sd[..., :, None] * R * sd[..., None, :]

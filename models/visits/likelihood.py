@@ -154,6 +154,33 @@ def _precisions(moments: VisitMoments, residual: Array) -> tuple[Array, Array]:
     return omega, determinants
 
 
+def coefficient_information(model: VisitModel, residual: Array, spread: Array) -> Array:
+    """What the scores tell of the coefficients: X'V^-1 X, V being the covariance of all scores.
+
+    Parameters
+    ----------
+    model : VisitModel
+    residual : ndarray, shape (d, A, V, V)
+    spread : ndarray, shape (d, Q, Q)
+        Covariance of a therapist's effects; symmetric, and of any signs.
+
+    Returns
+    -------
+    ndarray, shape (d, P, P)
+    """
+    moments, terms = model.moments, model.terms
+    omega, _ = _precisions(moments, residual)
+    information = np.zeros((len(residual), len(terms), len(terms)))
+    for g, S in enumerate(moments.cross_products):
+        own = omega[:, g, terms.visit][:, :, terms.visit]
+        information += own * S[np.ix_(terms.column, terms.column)]
+    if len(model.effects):
+        A, C, _ = _of_therapists(model, omega)
+        D = spread[:, None] @ np.linalg.inv(np.eye(A.shape[-1]) + A @ spread[:, None])
+        information -= (np.swapaxes(C, -1, -2) @ D @ C).sum(axis=1)
+    return information
+
+
 def _of_therapists(model: VisitModel, omega: Array) -> tuple[Array, Array, Array]:
     """A, C and t of every therapist."""
     moments, terms, effects = model.moments, model.terms, model.effects
@@ -183,7 +210,9 @@ def gradients(
     ----------
     model : VisitModel
     residual, loading : ndarray
-        As given to `integrate`, which found ``found``.
+        As given to `integrate`.
+    found : Integrated
+        Of these.
 
     Returns
     -------
