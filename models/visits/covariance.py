@@ -192,7 +192,9 @@ class CovarianceShape:
         """Of every correlation parameter."""
         return correlation_limits(self.structure, self.visits, self.gaps)
 
-    def residual(self, sd: Any, parameters: Any, library: ModuleType = np) -> Any:
+    def residual(
+        self, sd: Any, parameters: Any, library: ModuleType = np, gaps: Any = None
+    ) -> Any:
         """Covariances of the residuals.
 
         Parameters
@@ -201,10 +203,13 @@ class CovarianceShape:
         parameters : array or symbol, shape (..., A, m)
         library : module
             ``numpy`` or ``pytensor.tensor``.
+        gaps : array or symbol, optional
+            In the place of `gaps`, where they are a symbol.
 
         Returns
         -------
         array or symbol, shape (..., A, V, V)
         """
-        R = correlation_matrix(self.structure, parameters, self.visits, library, self.gaps)
+        distances = self.gaps if gaps is None else gaps
+        R = correlation_matrix(self.structure, parameters, self.visits, library, distances)
         return sd[..., :, None] * R * sd[..., None, :]

@@ -17,6 +17,7 @@ from alliance.models.visits.covariance import (
 )
 from alliance.models.visits.likelihood import VisitModel, draw_effects, gradients, integrate
 from alliance.models.visits.moments import terms_at, visit_moments, visit_terms
+from alliance.models.visits.operation import _visits, likelihood_data
 
 V, P_COLUMNS = 4, 4  # visits; columns: intercept, moderator, arm, covariate
 BY_VISIT = (True, True, True, False)
@@ -40,6 +41,19 @@ def example(seed=1, n=37, therapists=6, arms=1, by_visit_effects=False, effects=
     precision = 1 / rng.uniform(0.3, 2, len(terms)) ** 2
     model = VisitModel(moments, terms, terms_at(places), precision)
     return model, X, Y, group, therapist
+
+
+@pytest.mark.parametrize(("arms", "by_visit", "effects"), [(1, False, 2), (2, True, 1), (2, 0, 0)])
+def test_operation_agrees_with_numpy(arms, by_visit, effects):
+    """Value and gradients, by the same loops uncompiled; to 1e-9."""
+    model, *_ = example(7, 37, 6, arms, by_visit, effects)
+    residual, loading = random_covariances(model, "unstructured", 3, arms)
+    found = integrate(model, residual[None], loading[None])
+    expected = gradients(model, residual[None], loading[None], found)
+    value, *slopes = _visits(residual, loading, *likelihood_data(model).values())
+    assert abs(value - found.log_likelihood[0]) < 1e-9
+    for own, other in zip(slopes, expected, strict=True):
+        assert np.allclose(own, other[0], atol=1e-9)
 
 
 def random_covariances(model, structure, seed, groups=1, gaps=None):
