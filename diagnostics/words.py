@@ -23,6 +23,7 @@ from alliance.data_prep.levels import (
 from alliance.data_prep.study.description import Outcome, Study
 from alliance.diagnostics.sheet import Cell, fitting
 from alliance.inference.digits import figures, number
+from alliance.inference.runs.fit import OVER_TIME, Fit
 from alliance.models.spec import JOINT
 
 if TYPE_CHECKING:
@@ -310,9 +311,16 @@ def label(study: Study, outcome: str) -> str:
     """
     if outcome == JOINT:
         return "Shared by the outcomes"
+    if visits := _visits_of(study, outcome):
+        return visits[0].label.removesuffix(f", {visits[0].visit}") + ", over visits"
     own = study.outcomes[outcome].label
     same = sum(each.label == own for each in study.outcomes.values())
     return own if same == 1 else f"{own} ({outcome})"
+
+
+def _visits_of(study: Study, outcome: str) -> list[Outcome]:
+    """What the study says of the visits of an outcome over time; nothing of another."""
+    return [own for own in study.outcomes.values() if own.visit_of == outcome]
 
 
 def outcome(study: Study, name: str) -> Cell:
@@ -337,6 +345,8 @@ def patients(fit: Fit, outcome: str) -> int:
     if outcome == JOINT:
         return int(fit.manifest[JOINT]["patients"])
     counts = dict(zip(fit.flow["outcome"], fit.flow["analysed"], strict=True))
+    if outcome in fit.manifest.get(OVER_TIME, {}):
+        return int(fit.manifest[OVER_TIME][outcome]["patients"])
     return int(counts[outcome])
 
 
@@ -354,7 +364,8 @@ def headed(fit: Fit, outcome: str) -> str:
             f"{label(fit.study, outcome)} ({told}; slopes in SDs of benefit for one SD of the "
             f"{fit.study.moderator.name}, correlations of the scores as they are)"
         )
-    return f"{label(fit.study, outcome)} ({scale(fit.study.outcomes[outcome])}; {told})"
+    described = (_visits_of(fit.study, outcome) or [fit.study.outcomes.get(outcome)])[0]
+    return f"{label(fit.study, outcome)} ({scale(described)}; {told})"
 
 
 def with_patients(study: Study, outcome: str, count: int, about: str = "") -> str:

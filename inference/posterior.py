@@ -24,7 +24,7 @@ from alliance.inference.sampling.profiles import Engine, SamplerProfile, seed_se
 from alliance.models.design.design import Design, build_design
 from alliance.models.design.encoding import sum_to_zero_basis
 from alliance.models.priors import Priors
-from alliance.models.spec import ModelSpec
+from alliance.models.spec import ModelSpec, refuse_over_time
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -216,8 +216,26 @@ class Posterior:
 
     @property
     def joint(self) -> bool:
-        """Whether the outcome is one of a joint model; draws that belong to no run are not."""
+        """Whether the outcome is one of a joint model, or a visit of an outcome over time.
+
+        Draws that belong to no run are not.
+        """
         return self.source is not None and self.source.joint
+
+    def refuse_over_time(self, what: str) -> None:
+        """Refuse what a visit of an outcome over time does not have.
+
+        Parameters
+        ----------
+        what : str
+            That is not available, at the beginning of a sentence.
+
+        Raises
+        ------
+        InputError
+        """
+        if self.source is not None and self.source.spec.visits is not None:
+            refuse_over_time([self.name], what)
 
     @property
     def manifest(self) -> Mapping[str, Any]:

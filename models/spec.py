@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from alliance.data_prep.errors import InputError
-from alliance.data_prep.study.description import Study
+from alliance.data_prep.study.description import ModelSettings, Outcome, Study
 from alliance.models.families.families import ORDINAL, ORDINAL_PROBIT
 from alliance.models.priors import Priors
 
@@ -57,6 +57,35 @@ class ModeratorSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class VisitSpec:
+    """What an outcome at one visit has in common with that outcome at others.
+
+    Attributes
+    ----------
+    outcome : str
+        The outcome over time.
+    visit : str
+    time : float or None
+    correlation : str
+        Structure of the residuals' correlations: see `models.visits.covariance`.
+    sd_by_visit : bool
+        Whether each visit has its own residual SD.
+    by_visit : tuple of str
+        Kinds of coefficients that differ between visits: `models.design.encoding.Kind`.
+    therapist_by_visit : bool
+        Whether therapists deviate at each visit by itself.
+    """
+
+    outcome: str
+    visit: str
+    time: float | None = None
+    correlation: str = "unstructured"
+    sd_by_visit: bool = True
+    by_visit: tuple[str, ...] = ("intercept", "arm", "baseline", "moderator", "interaction")
+    therapist_by_visit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSpec:
     """One outcome's model: a description that knows neither data nor sampler.
 
@@ -76,6 +105,8 @@ class ModelSpec:
     moderator : ModeratorSpec
     therapist_by_arm : bool
         Whether arm effects vary between therapists.
+    visits : VisitSpec or None
+        Of an outcome that is modelled together with itself at other visits.
     """
 
     outcome: str
@@ -85,6 +116,7 @@ class ModelSpec:
     family: str = "gaussian"
     moderator: ModeratorSpec = field(default_factory=ModeratorSpec)
     therapist_by_arm: bool = False
+    visits: VisitSpec | None = None
 
     def __post_init__(self) -> None:
         valid = get_args(TherapistEffects)
@@ -122,9 +154,11 @@ class ModelSpec:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelSpec:
         """The specification that `to_dict` wrote."""
+        visits = values.get("visits")
         parts = {
             "priors": Priors(**values["priors"]),
             "moderator": ModeratorSpec(**values["moderator"]),
+            "visits": visits and VisitSpec(**{**visits, "by_visit": tuple(visits["by_visit"])}),
         }
         return cls(**{**values, **parts})
 
@@ -169,6 +203,7 @@ def specify(study: Study) -> dict[str, ModelSpec]:
             family=_family(outcome.family, model.likelihood, model.joint),
             moderator=moderator,
             therapist_by_arm=model.therapist_by_arm,
+            visits=_at_visit(outcome, model),
         )
         for name, outcome in study.outcomes.items()
     }
@@ -176,6 +211,68 @@ def specify(study: Study) -> dict[str, ModelSpec]:
         _require_joinable(specs)
     _require_variance(specs)
     return specs
+
+
+def _at_visit(outcome: Outcome, model: ModelSettings) -> VisitSpec | None:
+    """What the settings say of an outcome at a visit; None of an outcome without visits."""
+    if outcome.visit_of is None or outcome.visit is None:
+        return None
+    differ = {
+        "baseline": model.baseline_by_visit,
+        "moderator": model.moderator_by_visit,
+        "interaction": model.interaction_by_visit,
+        "covariate": model.covariates_by_visit,
+    }
+    return VisitSpec(
+        outcome=outcome.visit_of,
+        visit=outcome.visit,
+        time=outcome.visit_time,
+        correlation=model.visit_correlation,
+        sd_by_visit=model.visit_sd == "by_visit",
+        by_visit=("intercept", "arm", *(kind for kind, own in differ.items() if own)),
+        therapist_by_visit=model.therapist_by_visit,
+    )
+
+
+def over_time(specs: Mapping[str, ModelSpec]) -> dict[str, list[str]]:
+    """Names of outcomes at visits, by the outcome over time, in the order of time.
+
+    Parameters
+    ----------
+    specs : mapping of str to ModelSpec
+    """
+    found: dict[str, list[str]] = {}
+    for name, spec in specs.items():
+        if spec.visits is not None:
+            found.setdefault(spec.visits.outcome, []).append(name)
+    return found
+
+
+def refuse_over_time(names: Iterable[str], what: str) -> None:
+    """Refuse what outcomes at visits do not have, if there is one.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Of outcomes at visits.
+    what : str
+        That is not available, at the beginning of a sentence.
+
+    Raises
+    ------
+    InputError
+    """
+    if listed := list(names):
+        raise InputError(
+            f"{what} is not available for outcomes over time, and {listed[0]} is a visit of one.",
+            "Describe one visit as an outcome by itself, with `followup` in the place of "
+            "`visits`, and ask for that.",
+        )
+
+
+def visits_in(study: Study) -> list[str]:
+    """Names of the study's outcomes at visits."""
+    return [name for name, outcome in study.outcomes.items() if outcome.visit_of is not None]
 
 
 def _require_variance(specs: Mapping[str, ModelSpec]) -> None:

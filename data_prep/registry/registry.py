@@ -302,6 +302,7 @@ def require_moments(study: Study) -> None:
         "ceiling = true": model.ceiling,
         "joint = true": model.joint,
         "delta": any(each.delta for each in study.outcomes.values()),
+        "visits": any(each.visit_of for each in study.outcomes.values()),
     }
     if asked := [name for name, wanted in needs.items() if wanted]:
         raise InputError(

@@ -284,6 +284,8 @@ def _missing_value_faults(study: Mapping[str, Any]) -> list[Fault]:
     for name in outcomes:
         own = subtable(outcomes, name)
         used += [own[key] for key in ("baseline", "followup") if isinstance(own.get(key), str)]
+        if isinstance(own.get("visit"), str):  # of a table with a row for each visit
+            used.append(used[-1].removesuffix(f" at {own['visit']}"))
     return [
         Fault(
             dotted(["missing_values", column]),

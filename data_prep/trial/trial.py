@@ -27,7 +27,7 @@ from alliance.data_prep.tables.roles import (
     covariate_column,
     followup_column,
     item_column,
-    study_columns,
+    table_columns,
 )
 from alliance.data_prep.trial.estimability import (
     TherapistsInArms,
@@ -50,6 +50,7 @@ from alliance.data_prep.trial.flow import (
     unseen_counts,
 )
 from alliance.data_prep.trial.items import ROUNDING, score_items
+from alliance.data_prep.trial.long_tables import wide_table
 from alliance.data_prep.trial.seen import category_notes, code_notes, scoring_notes, seen_in
 from alliance.data_prep.trial.validation import validate
 
@@ -200,7 +201,7 @@ def load_trial(study: Study, path: AnyPath | pd.DataFrame) -> Trial:
     if isinstance(path, pd.DataFrame):
         return trial_from_frame(study, path)
     table = read_table(as_path(path))
-    table.require(study_columns(study))
+    table.require(table_columns(study))
     return _build(study, table.frame, visible(table.path.name), table.sha256, table.notes)
 
 
@@ -280,6 +281,8 @@ def check_estimable(trial: HasTherapists, therapist: str) -> None:
 def _build(
     study: Study, frame: pd.DataFrame, source: str, sha256: str | None, notes: tuple[str, ...]
 ) -> Trial:
+    if study.visits is not None:
+        frame = wide_table(frame, study, source)
     typed = validate(frame, study, source)
     moderator = scored_moderator(typed, study, source)
     data = _dataset(typed, moderator, study)

@@ -34,7 +34,7 @@ from alliance.inference.sampling.engines import default_engine, fit_outcome
 from alliance.inference.sampling.profiles import DEFAULT_SEED, Engine, seed_sequence
 from alliance.models.design.design import Design, build_design
 from alliance.models.design.encoding import arm_pairs, sum_to_zero_basis
-from alliance.models.spec import ModelSpec, specify
+from alliance.models.spec import ModelSpec, refuse_over_time, specify, visits_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +158,7 @@ def assurance_question(
         If there are several outcomes, no interaction, another family than the Gaussian, an
         alliance with a model of its own, or no such contrast.
     """
+    refuse_over_time(visits_in(study), "Assurance")
     specs = specify(study)
     if len(specs) != 1:
         raise InputError(

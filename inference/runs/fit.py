@@ -20,7 +20,7 @@ import xarray as xr
 from alliance.data_prep.covariates import covariates_of, with_columns_told
 from alliance.data_prep.errors import InputError, nearest
 from alliance.data_prep.moments import Moments
-from alliance.data_prep.study.description import Study
+from alliance.data_prep.study.description import Study, with_visits
 from alliance.inference.draws.datatree import analysed_patients, draws_of, kept_moments
 from alliance.inference.estimands.compared_at import require_place, standard_alliance
 from alliance.inference.estimands.estimands import (
@@ -31,6 +31,13 @@ from alliance.inference.estimands.estimands import (
     summarise,
 )
 from alliance.inference.estimands.missing_outcomes import contrast_shifts, with_shifted_priors
+from alliance.inference.estimands.over_time import (
+    CORRELATION,
+    correlation_estimands,
+    over_visits,
+    times_of,
+    with_visit,
+)
 from alliance.inference.posterior import Posterior, Source, refuse_rows
 from alliance.inference.sampling.profiles import Engine, SamplerProfile
 from alliance.models.design.design import Design, build_design
@@ -39,7 +46,7 @@ from alliance.models.families.families import find_family
 from alliance.models.families.family import Scale
 from alliance.models.joint.joint import outcome_priors
 from alliance.models.priors import Priors
-from alliance.models.spec import JOINT, ModelSpec
+from alliance.models.spec import JOINT, ModelSpec, over_time
 
 # Packages whose version can move a draw or a digit of a table.
 RECORDED_PACKAGES = (
@@ -110,7 +117,7 @@ class Fit:
                     self.specs[outcome],
                     patients,
                     self.manifest,
-                    self.shared is not None,
+                    self.shared is not None or self.specs[outcome].visits is not None,
                 ),
             )
         return self._posteriors[outcome]
@@ -118,12 +125,14 @@ class Fit:
     def chosen(self, outcomes: Sequence[str] = ()) -> list[str]:
         """Those of the fitted outcomes that are named, in their order; all if none is.
 
+        An outcome over time stands for all its visits.
+
         Raises
         ------
         InputError
             If one was not fitted.
         """
-        named = [self[outcome].name for outcome in outcomes]
+        named = [self[outcome].name for outcome in with_visits(self.study, outcomes)]
         return [name for name in self.outcomes if not named or name in named]
 
     @cached_property
@@ -177,6 +186,10 @@ class Fit:
         if kept is not None:
             return design_of_moments(kept, self.specs[outcome], self.study.covariates)
         limits = self.study.outcomes[outcome].range
+        if self.specs[outcome].visits is not None:
+            encoding = Encoding.from_dict(self.manifest[ENCODINGS][outcome])
+            patients = self.patients(outcome)
+            return build_design(patients, self.specs[outcome], limits, encoding=encoding)
         joint = self.manifest.get(JOINT)
         scale = None if joint is None else tuple(joint["moderator_scale"])
         return build_design(self.patients(outcome), self.specs[outcome], limits, scale)
@@ -274,15 +287,38 @@ class Fit:
             If `at` is not on the moderator's scale, or outside the observed range.
         """
         places: dict[str, Any] = {"at": at, "extrapolate": extrapolate}
-        tables = [
-            summarise(outcome, self.estimands(outcome, per_sd=per_sd, **places), interval=interval)
-            for outcome in self.outcomes
-        ]
+        draws = {name: self.estimands(name, per_sd=per_sd, **places) for name in self.outcomes}
+        tables = [summarise(name, own, interval=interval) for name, own in draws.items()]
+        if visited := over_time(self.specs):
+            tables = [
+                with_visit(table, visit.visit if (visit := spec.visits) else "")
+                for table, spec in zip(tables, self.specs.values(), strict=True)
+            ]
+            for name, visits in visited.items():
+                tables += self._over_time(name, visits, draws, interval)
         if self.shared is not None:
             tables.append(
                 summarise(JOINT, shared_estimands(draws_of(self.shared)), interval=interval)
             )
         return pd.concat(tables, ignore_index=True)
+
+    def _over_time(
+        self,
+        outcome: str,
+        visits: Sequence[str],
+        draws: Mapping[str, xr.DataArray],
+        interval: float,
+    ) -> list[pd.DataFrame]:
+        """Rows of the tidy table that no visit has by itself."""
+        combined = over_visits([draws[name] for name in visits], times_of(self.specs, visits))
+        found = [
+            with_visit(summarise(outcome, combined, interval=interval), combined["visit"].values)
+        ]
+        if any(CORRELATION in draws_of(self.trees[name]) for name in visits):
+            labels = [str(self.study.outcomes[name].visit) for name in visits]
+            own = correlation_estimands([draws_of(self.trees[name]) for name in visits], labels)
+            found.append(with_visit(summarise(outcome, own, interval=interval), ""))
+        return found
 
 
 def installed_versions() -> dict[str, str]:
@@ -291,6 +327,8 @@ def installed_versions() -> dict[str, str]:
     return {"python": platform.python_version(), **packages}
 
 
+OVER_TIME = "visits"  # entry of a run's manifest: by outcome over time, patients with any visit
+ENCODINGS = "encodings"  # entry of a run's manifest: by outcome, `models.design.encoding.Encoding`
 FACTS = "design"  # attribute that holds what is no array
 ENCODING = "encoding"
 

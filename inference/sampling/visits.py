@@ -10,16 +10,19 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from alliance.inference.draws.datatree import Timings
+from alliance.inference.draws.datatree import Timings, joint_trees
 from alliance.inference.sampling.compilation import compile_model
 from alliance.inference.sampling.profiles import SamplerProfile, seed_sequence
 from alliance.inference.sampling.sampling import Progress, nuts_seed, require_complete, run_chains
 from alliance.models.priors import Priors
 from alliance.models.visits.covariance import CovarianceShape
+from alliance.models.visits.design import VisitsDesign
 from alliance.models.visits.likelihood import VisitModel, draw_effects
 from alliance.models.visits.model import CORRELATION, VISIT_SD, visits_data, visits_model
 
 Array = NDArray[np.float64]
+
+RESIDUAL_CORRELATION = "residual_correlation"
 
 _compiled: dict[tuple[Any, ...], Any] = {}
 
@@ -108,6 +111,88 @@ def sample_visits(
     finished = time.perf_counter()
     timings = Timings(compiled - started, sampled - compiled, finished - sampled)
     return VisitDraws(np.stack(beta), residual, loading, np.stack(effects), raw, timings)
+
+
+def sample_over_time(
+    design: VisitsDesign,
+    priors: Priors,
+    profile: SamplerProfile,
+    seed: int,
+    *,
+    cores: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[dict[str, xr.DataTree], Timings]:
+    """Draw from the posterior of an outcome over time.
+
+    Parameters
+    ----------
+    design : VisitsDesign
+    priors : Priors
+    profile, seed, cores, progress
+        As of `sample_visits`.
+
+    Returns
+    -------
+    dict of str to xarray.DataTree
+        By the name of the outcome at a visit; draws as of an outcome by itself, all visits of one
+        draw together, and ``residual_correlation`` with later visits (``later_visit``).
+    Timings
+    """
+    found = sample_visits(
+        design.outcome,
+        design.model(priors),
+        design.shape,
+        priors,
+        profile,
+        seed,
+        cores=cores,
+        progress=progress,
+    )
+    residual = found.residual[:, :, 0]
+    sds = np.sqrt(np.diagonal(residual, axis1=-2, axis2=-1))
+    trees, _ = joint_trees(
+        found.raw,
+        design.designs,
+        design.coefficients(found.beta),
+        {"residual_sd": sds, **_therapist_scalars(found.loading, design.shape)},
+        _at_visits(found.effects, design.shape),
+        xr.Dataset(),
+        found.timings.sampling,
+    )
+    correlation = residual / (sds[..., :, None] * sds[..., None, :])
+    labels = [own.removeprefix(f"{design.outcome}_") for own in design.designs]
+    for t, tree in enumerate(trees.values()):
+        if t + 1 < len(labels) and design.shape.correlations:
+            own = tree["posterior"].to_dataset().assign_coords(later_visit=labels[t + 1 :])
+            values = correlation[..., t, t + 1 :]
+            own[RESIDUAL_CORRELATION] = (("chain", "draw", "later_visit"), values)
+            tree["posterior"] = xr.DataTree(own)
+    return trees, found.timings
+
+
+def _therapist_scalars(loading: Array, shape: CovarianceShape) -> dict[str, Array]:
+    """SDs and correlation (chain, draw, V) of a therapist's effects at each visit."""
+    if not shape.correlated:
+        return {}
+    covariance = loading @ np.swapaxes(loading, -1, -2)
+    variance = covariance[..., 0, 0] + (covariance[..., -1, -1] if shape.independent else 0.0)
+    sd = np.sqrt(variance)
+    found = {"therapist_sd": sd}
+    if shape.correlated > 1:
+        slope = np.sqrt(covariance[..., 1, 1])
+        found |= {
+            "therapist_slope_sd": slope,
+            "therapist_correlation": covariance[..., 0, 1] / (sd * slope),
+        }
+    return {name: np.repeat(own[..., None], shape.visits, axis=-1) for name, own in found.items()}
+
+
+def _at_visits(effects: Array, shape: CovarianceShape) -> Array:
+    """Effects (chain, draw, J, V, q) at each visit, from those at all and the deviations."""
+    common = np.repeat(effects[..., None, : shape.correlated], shape.visits, axis=-2)
+    if shape.independent:
+        common[..., 0] += effects[..., shape.correlated :]
+    return common
 
 
 def _compiled_visits(model: VisitModel, shape: CovarianceShape, priors: Priors) -> Any:

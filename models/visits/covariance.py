@@ -192,9 +192,7 @@ class CovarianceShape:
         """Of every correlation parameter."""
         return correlation_limits(self.structure, self.visits, self.gaps)
 
-    def residual(
-        self, sd: Any, parameters: Any, library: ModuleType = np, gaps: Any = None
-    ) -> Any:
+    def residual(self, sd: Any, parameters: Any, library: ModuleType = np, gaps: Any = None) -> Any:
         """Covariances of the residuals.
 
         Parameters

@@ -20,7 +20,7 @@ from alliance.models.visits.moments import terms_at, visit_moments, visit_terms
 def fev(shared_data: Path) -> tuple[np.ndarray, np.ndarray]:
     """Columns: 1, treatment, two races, female; and the scores of 200 patients at 4 visits."""
     rows = pd.read_csv(shared_data / "fev_long.csv")
-    scores = rows.pivot(index="USUBJID", columns="AVISIT", values="FEV1")
+    scores = rows.pivot_table(index="USUBJID", columns="AVISIT", values="FEV1")
     own = rows.drop_duplicates("USUBJID").set_index("USUBJID").loc[scores.index]
     columns = [
         np.ones(len(own)),

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import arviz_stats
 import numpy as np
+import nutpie
 import pandas as pd
 import pymc as pm
+import pytensor.tensor as pt
 import pytest
 
 from alliance.inference.sampling.profiles import PROFILES
@@ -57,6 +59,7 @@ def test_fev_with_near_flat_priors_is_what_sas_prints(shared_data: Path) -> None
 
 
 @pytest.mark.validation
+@pytest.mark.filterwarnings("ignore:PyTensor could not link")
 @pytest.mark.parametrize("structure", ["unstructured", "compound_symmetry"])
 def test_therapists_and_visits_are_those_of_the_model_written_out(structure: str) -> None:
     """Means of coefficients, SDs, correlations and effects within 4 Monte Carlo errors."""
@@ -77,7 +80,7 @@ def test_therapists_and_visits_are_those_of_the_model_written_out(structure: str
     shape = CovarianceShape(structure, V, correlated=2)
     found = sample_visits("y", model, shape, priors, PROFILES["standard"], 3)
 
-    with pm.Model():
+    with pm.Model() as written_out:
         beta = pm.Normal("beta", 0, scale)
         sd = pm.HalfNormal("sd", priors.residual_sd, shape=V)
         if structure == "unstructured":
@@ -89,10 +92,10 @@ def test_therapists_and_visits_are_those_of_the_model_written_out(structure: str
         covariance = sd[:, None] * correlation * sd[None, :]
         own = pm.LKJCorr("own", n=2, eta=2)
         sds = pm.HalfNormal("therapist_sds", 0.3, shape=2)
-        factor = pm.math.stack(
+        factor = pt.stack(
             [
-                pm.math.stack([sds[0], 0.0]),
-                pm.math.stack([sds[1] * own[0, 1], sds[1] * pm.math.sqrt(1 - own[0, 1] ** 2)]),
+                pt.stack([sds[0], 0.0]),
+                pt.stack([sds[1] * own[0, 1], sds[1] * pt.sqrt(1 - own[0, 1] ** 2)]),
             ]
         )
         standard = pm.Normal("standard", 0, 1, shape=(J, 2))
@@ -109,10 +112,14 @@ def test_therapists_and_visits_are_those_of_the_model_written_out(structure: str
                     cov=covariance[places][:, places],
                     observed=Y[rows],
                 )
-        trace = pm.sample(
-            draws=1000, tune=1000, chains=4, random_seed=1, nuts_sampler="nutpie", progressbar=False
-        )
-    plain = trace["posterior"]
+    plain = nutpie.sample(
+        nutpie.compile_pymc_model(written_out),
+        draws=1000,
+        tune=1000,
+        chains=4,
+        seed=1,
+        progress_bar=False,
+    )["posterior"]
     first = found.raw["posterior"]
     pairs = {
         "beta": (found.beta, plain["beta"].values),
