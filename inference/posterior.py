@@ -222,6 +222,11 @@ class Posterior:
         """
         return self.source is not None and self.source.joint
 
+    @property
+    def over_time(self) -> bool:
+        """Whether the outcome is a visit of an outcome over time."""
+        return self.source is not None and self.source.spec.visits is not None
+
     def refuse_over_time(self, what: str) -> None:
         """Refuse what a visit of an outcome over time does not have.
 
@@ -234,7 +239,7 @@ class Posterior:
         ------
         InputError
         """
-        if self.source is not None and self.source.spec.visits is not None:
+        if self.over_time:
             refuse_over_time([self.name], what)
 
     @property

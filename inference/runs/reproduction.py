@@ -29,7 +29,7 @@ from alliance.inference.sampling.joint import joint_positions, sample_joint
 from alliance.inference.sampling.profiles import SamplerProfile
 from alliance.models.design.design import Design, build_design, centre_and_sd
 from alliance.models.joint.joint import join_designs
-from alliance.models.spec import JOINT, refuse_over_time, visits_in
+from alliance.models.spec import JOINT, refuse_over_time, specify, visits_in
 
 # The largest of some 100 quantities, taken as independent, exceeds 4 standard errors by chance in
 # 0.6% of comparisons (2 * (1 - Phi(4)) = 6.3e-5 for each).
