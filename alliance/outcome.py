@@ -334,8 +334,10 @@ class FittedOutcome:
                         sheets.contrasts_along(fit, found),
                         sheets.scores_along(fit, found),
                         sheets.slopes_compared(fit, found) if found.slopes else None,
+                        sheets.crossings(fit, found) if found.crossings else None,
                     ],
                     [
+                        *sheets.crossing_lines(fit, found),
                         *sheets.region_lines(fit, found),
                         *sheets.effects_about(fit, found),
                         *sheets.effects_legend(fit, [found]),

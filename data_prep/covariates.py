@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
+from alliance.data_prep.errors import nearest
 from alliance.data_prep.levels import quoted, told_apart
 from alliance.data_prep.study.parts import CovariateKind
 from alliance.data_prep.tables.cells import (
@@ -22,7 +25,38 @@ from alliance.data_prep.tables.cells import (
 
 CONTINUOUS_SHARE = 0.5  # from this share of numbers on, other cells are faults and not categories
 MOST_LEVELS = 20  # a category with more levels is taken for an identifier or free text
-FEW_VALUES = (3, 10)  # so many different whole numbers may be codes; two have one slope anyway
+FEW_VALUES = (3, MOST_LEVELS)  # so many whole numbers may be codes; two have one slope anyway
+PATIENTS_PER_CODE = 2  # on average at least, or they are measurements of few patients
+LISTED_VALUES = 10  # that a note lists
+# Names of columns whose numbers are codes, however many there are; whole words of the name.
+CODE_NAMES = frozenset(
+    [
+        "id",
+        "code",
+        "site",
+        "centre",
+        "center",
+        "clinic",
+        "hospital",
+        "practice",
+        "ward",
+        "school",
+        "class",
+        "region",
+        "country",
+        "area",
+        "group",
+        "category",
+        "type",
+        "diagnosis",
+        "ethnicity",
+        "race",
+        "religion",
+        "occupation",
+        "language",
+    ]
+)
+_WORDS = re.compile(r"[a-z]+|[A-Z]+(?![a-z])|[A-Z][a-z]+")
 
 
 def found_kind(
@@ -111,32 +145,106 @@ def kind_notes(
                 why = "the file labels its values" if labels else "the file calls it nominal"
                 notes.append(
                     f"{name} is taken as a category of {len(levels)} levels"
-                    f"{f' ({told})' if told else ''}, because {why}. "
-                    f"{_declaring(name, 'continuous')} if it is a number."
+                    f"{f' ({told})' if told else ''}, because {why}. If it is a number, name it "
+                    f"in {_declaring(name, 'continuous')}."
                 )
             continue
         distinct = np.unique(values[np.isfinite(values)])
         if FEW_VALUES[0] <= len(distinct) <= FEW_VALUES[1] and (distinct == distinct.round()).all():
-            told = ", ".join(f"{value:g}" for value in distinct)
+            told = ", ".join(f"{value:g}" for value in distinct[:LISTED_VALUES])
+            if len(distinct) > LISTED_VALUES:
+                told += f", ... {distinct[-1]:g}"
             notes.append(
                 f"{name} has {len(distinct)} different values ({told}) and is taken as a number, "
-                f"with one slope. {_declaring(name, 'categorical')} if they are codes, or "
-                f'kind = "continuous" to say that they are not.'
+                f"with one slope. If they are codes, name it in {_declaring(name, 'categorical')}; "
+                f"if it is a number, in {_declaring(name, 'continuous')}. The line stands above "
+                "the first table of the study file."
             )
     return notes
 
 
+def name_notes(name: str, declared: Collection[str]) -> list[str]:
+    """Ask about a covariate of many numbers whose name is that of codes.
+
+    Parameters
+    ----------
+    name : str
+    declared : collection of str
+        Covariates whose kind the study tells.
+
+    Returns
+    -------
+    list of str
+        One note, or none.
+
+    Examples
+    --------
+    >>> len(name_notes("practice_id", [])), len(name_notes("siteNo", [])), name_notes("grid", [])
+    (1, 1, [])
+    """
+    words = {word.lower() for word in _WORDS.findall(name)}
+    if name in declared or not words & CODE_NAMES:
+        return []
+    return [
+        f"{name} is taken as a number, with one slope, though by its name it holds codes. If it "
+        f"does, leave it out of `covariates`, or name it in {_declaring(name, 'categorical')}, "
+        f"which takes {MOST_LEVELS} levels at most; if it is a number, name it in "
+        f"{_declaring(name, 'continuous')}."
+    ]
+
+
 def _declaring(name: str, kind: CovariateKind) -> str:
-    return f"Write {{column = {quoted(name)}, kind = {quoted(kind)}}} into `covariates`"
+    return f"`{kind} = [{quoted(name)}]`"
 
 
-def column_faults(values: np.ndarray) -> list[tuple[str, str]]:
+def reference_level(
+    wanted: str | None, levels: Collection[str], labels: Mapping[str, str]
+) -> str | None:
+    """Level that a study calls the reference, by its code or by the label that a file gives it.
+
+    Parameters
+    ----------
+    wanted : str or None
+    levels : collection of str
+    labels : mapping of str to str
+        By code.
+
+    Returns
+    -------
+    str or None
+        None if nothing is wanted, or no level is so called.
+
+    Examples
+    --------
+    >>> reference_level("female", ["1", "2"], {"1": "male", "2": "female"})
+    '2'
+    """
+    if wanted is None:
+        return None
+    named = [level for level in levels if labels.get(level, "").strip() == wanted]
+    return wanted if wanted in levels else named[0] if len(named) == 1 else None
+
+
+def ordered_levels(levels: Collection[str], reference: str | None) -> tuple[str, ...]:
+    """Levels in natural order, each once, the reference before the others."""
+    return tuple(sorted(set(levels), key=lambda level: (level != reference, natural_key(level))))
+
+
+def column_faults(
+    values: np.ndarray,
+    reference: str | None = None,
+    labels: Mapping[str, str] = MappingProxyType({}),
+) -> list[tuple[str, str]]:
     """Rules that a covariate breaks as a whole, each with its remedy.
 
     Parameters
     ----------
     values : numpy.ndarray, shape (patients,)
         Floats with NaN, or str with None, where missing.
+    reference : str, optional
+        Level of reference that the study names.
+    labels : mapping of str to str, optional
+        Of levels, as the file has them.
     """
     levels = pd.unique(pd.Series(values).dropna())
     drop = "Remove it from `covariates` in the study file, or name another column."
@@ -150,6 +258,10 @@ def column_faults(values: np.ndarray) -> list[tuple[str, str]]:
             "it looks like an identifier"
         )
         return [(rule, drop)]
+    if reference is not None and reference_level(reference, set(levels), labels) is None:
+        rule = f"no row has {reference!r}, which `reference` in the study file names"
+        shown = sorted(levels, key=natural_key)
+        return [(rule, nearest(reference, [*shown, *(labels[e] for e in shown if e in labels)]))]
     return []
 
 
@@ -176,8 +288,8 @@ class Covariate:
     ----------
     name : str
     levels : tuple of str or None
-        In natural order, each once; the first is the reference (empty if an older run does not
-        tell which it is). None for numbers.
+        The reference (empty if an older run does not tell which it is), and the others in natural
+        order. None for numbers.
     """
 
     name: str
@@ -210,7 +322,7 @@ class Covariate:
         return np.where(place[:, None] < 0, np.nan, indicators.astype(float))
 
 
-def coded(name: str, values: np.ndarray) -> Covariate:
+def coded(name: str, values: np.ndarray, reference: str | None = None) -> Covariate:
     """The covariate that these values make.
 
     Parameters
@@ -218,11 +330,13 @@ def coded(name: str, values: np.ndarray) -> Covariate:
     name : str
     values : numpy.ndarray, shape (patients,)
         Floats of a continuous covariate, or levels (str, None where missing) of a categorical.
+    reference : str, optional
+        Level of reference; the first in natural order by default.
     """
     if values.dtype != object:
         return Covariate(name)
     levels = pd.Series(values, dtype=object).dropna().unique()
-    return Covariate(name, tuple(sorted(levels, key=natural_key)))
+    return Covariate(name, ordered_levels(levels, reference))
 
 
 def column_names(columns: Sequence[CovariateColumn]) -> tuple[str, ...]:

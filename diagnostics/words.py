@@ -66,6 +66,9 @@ UNITS = {
     "therapist_icc": "share of variance",
     "therapist_share": "share of variance",
     "therapist_mean_reliability": "share of variance",
+    "crossing": "points of {moderator}",
+    "crossing_chance": "probability",
+    "share_beyond": "share of patients",
     "baseline_slope": "points for one point of the baseline",
     "covariate_slope": "points for one unit",
     "degrees_of_freedom": "number",
@@ -312,7 +315,7 @@ def label(study: Study, outcome: str) -> str:
     if outcome == JOINT:
         return "Shared by the outcomes"
     if visits := _visits_of(study, outcome):
-        return visits[0].label.removesuffix(f", {visits[0].visit}") + ", over visits"
+        return visits[0].label.removesuffix(f", {visits[0].visit}")
     own = study.outcomes[outcome].label
     same = sum(each.label == own for each in study.outcomes.values())
     return own if same == 1 else f"{own} ({outcome})"
@@ -364,8 +367,10 @@ def headed(fit: Fit, outcome: str) -> str:
             f"{label(fit.study, outcome)} ({told}; slopes in SDs of benefit for one SD of the "
             f"{fit.study.moderator.name}, correlations of the scores as they are)"
         )
-    described = (_visits_of(fit.study, outcome) or [fit.study.outcomes.get(outcome)])[0]
-    return f"{label(fit.study, outcome)} ({scale(described)}; {told})"
+    name, visits = label(fit.study, outcome), _visits_of(fit.study, outcome)
+    if visits:
+        return f"{name}, over visits ({scale(visits[0])}; {told})"
+    return f"{name} ({scale(fit.study.outcomes[outcome])}; {told})"
 
 
 def with_patients(study: Study, outcome: str, count: int, about: str = "") -> str:

@@ -198,22 +198,34 @@ def problems(found: DataError) -> None:
 
 
 def frame(
-    tables: pd.DataFrame | Sequence[pd.DataFrame], table_format: str, *, simulated: bool = False
+    tables: pd.DataFrame | Sequence[pd.DataFrame], table_format: str, study: Study | None = None
 ) -> None:
     """Print tables as one for a machine, as CSV or JSON; missing numbers are empty or null.
+
+    Codes of outcomes, arms and levels keep their columns; what people read stands in columns behind
+    them, named as these with ``_label``.
 
     Parameters
     ----------
     tables : pandas.DataFrame or sequence of pandas.DataFrame
     table_format : {"csv", "json"}
-    simulated : bool
-        Whether a column says that the data are simulated.
+    study : Study, optional
+        It has the labels, and says whether a column tells that the data are simulated.
     """
     import pandas as pd
 
+    from alliance.diagnostics import words
+
     table = tables if isinstance(tables, pd.DataFrame) else pd.concat(tables, ignore_index=True)
-    if simulated:
-        table = table.assign(data="SIMULATED")
+    if study is not None:
+        labels = {"outcome": words.label, "arm": words.level, "level": words.level}
+        for column, read in labels.items():
+            if column in table:
+                codes = table[column].dropna().unique()
+                said = {code: str(read(study, code)) for code in codes}
+                table = table.assign(**{f"{column}_label": table[column].map(said)})
+        if study.simulated:
+            table = table.assign(data="SIMULATED")
     prose = {name: table[name].map(as_options, na_action="ignore") for name in PROSE & set(table)}
     table = table.assign(**prose)
     if table_format == "csv":

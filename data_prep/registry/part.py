@@ -410,7 +410,8 @@ def column_problems(study: Study, whole: Part, source: str) -> list[Problem]:
             continue  # told by their rows
         else:
             levels = np.array([] if numbers is None else numbers.ends())
-        for rule, remedy in column_faults(levels):
+        labels = whole.seen.labels.get(name, {})
+        for rule, remedy in column_faults(levels, study.reference.get(name), labels):
             problems.append(Problem(source, None, name, None, rule, remedy))
     return problems
 

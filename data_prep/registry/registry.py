@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from alliance.data_prep.cell_moments import CellMoments, Column
-from alliance.data_prep.covariates import Covariate
+from alliance.data_prep.covariates import Covariate, ordered_levels, reference_level
 from alliance.data_prep.errors import DataError, InputError, Problem, extra_package
 from alliance.data_prep.files import AnyPath, as_path, file_sha256
 from alliance.data_prep.registry.part import (
@@ -404,7 +404,9 @@ def _covariates(study: Study, whole: Part) -> tuple[Covariate, ...]:
     found = []
     for name in study.covariates:
         levels = whole.seen.codes.get(covariate_column(name))
-        found.append(Covariate(name, tuple(sorted(levels, key=natural_key)) if levels else None))
+        wanted, labels = study.reference.get(name), whole.seen.labels.get(name, {})
+        reference = reference_level(wanted, levels or {}, labels)
+        found.append(Covariate(name, ordered_levels(levels, reference) if levels else None))
     return tuple(found)
 
 

@@ -26,7 +26,13 @@ from alliance.data_prep.study.parts import (
     raise_between,
     shifted_outcomes,
 )
-from alliance.data_prep.study.rules import Fault, kinds_apart, model_faults, study_faults
+from alliance.data_prep.study.rules import (
+    SHORT_KEYS,
+    Fault,
+    model_faults,
+    short_keys_apart,
+    study_faults,
+)
 from alliance.data_prep.study.toml_files import (
     did_you_mean,
     parse_toml,
@@ -76,6 +82,9 @@ class Study(Table):
         Columns to adjust for.
     covariate_kinds : dict of str to {"categorical", "continuous"}
         By covariate, where the study says it; the others' kinds are read off the data.
+    reference : dict of str to str
+        By covariate, the level that its others are compared with: a code, or the label that the
+        file gives it. The first in natural order where nothing is said.
     missing_values : dict of str to tuple of str
         By column: what stands there for a missing value besides the empty cell and NA; under
         ``*``, in every column but that of the patients.
@@ -116,6 +125,11 @@ class Study(Table):
         description="what covariates are: categorical or continuous",
         examples=["categorical"],
     )
+    reference: dict[str, MissingCode] = Field(
+        default={},
+        description="the level of a category that the others are compared with",
+        examples=["F"],
+    )
     missing_values: dict[str, tuple[MissingCode, ...]] = Field(
         default={},
         description="what stands for a missing value, by column",
@@ -136,10 +150,10 @@ class Study(Table):
 
     @model_validator(mode="before")
     @classmethod
-    def _kinds_apart(cls, content: Any) -> Any:
+    def _short_keys_apart(cls, content: Any) -> Any:
         if isinstance(content, dict):
             content = dict(content)
-            raise_between([*kinds_apart(content), *visits_apart(content)])
+            raise_between([*short_keys_apart(content), *visits_apart(content)])
         return content
 
     @model_validator(mode="after")
@@ -274,7 +288,7 @@ def read_study(path: AnyPath) -> Study:
     """
     path = as_path(path)
     content = parse_toml(file_bytes(path, "study file"), path.name)
-    faults = [*_hoist_covariates(content), *kinds_apart(content), *visits_apart(content)]
+    faults = [*_hoist_covariates(content), *short_keys_apart(content), *visits_apart(content)]
     try:
         study = Study.model_validate(content)
     except ValidationError as error:
@@ -285,20 +299,23 @@ def read_study(path: AnyPath) -> Study:
 
 
 def _hoist_covariates(content: dict[str, Any]) -> list[Fault]:
-    """Move ``moderator.covariates`` to the top level, where `Study` has them.
+    """Move ``moderator.covariates``, and what is said of them, to the top level.
 
     The design's own example writes ``covariates = [...]`` below ``[moderator]``, and everyone who
     follows it does too. It reads as a top-level key, but TOML gives every key to the table above.
     """
-    moderator = content.get("moderator")
-    if not isinstance(moderator, dict) or "covariates" not in moderator:
-        return []
-    covariates = moderator.pop("covariates")
-    if "covariates" in content:
-        problem = "are given both before the first table and under [moderator]."
-        return [Fault("covariates", problem, "Keep one of the two lists.")]
-    content["covariates"] = covariates
-    return []
+    moderator, faults = content.get("moderator"), []
+    for key in ("covariates", *SHORT_KEYS, "reference"):
+        if not isinstance(moderator, dict) or key not in moderator:
+            continue
+        value = moderator.pop(key)
+        if key in content:
+            verb = "are" if key == "covariates" else "is"
+            problem = f"{verb} given both before the first table and under [moderator]."
+            faults.append(Fault(key, problem, "Keep one of the two."))
+        else:
+            content[key] = value
+    return faults
 
 
 def study_text(study: Study) -> str:

@@ -211,20 +211,31 @@ def _roles(study: Mapping[str, Any]) -> list[tuple[str, str]]:
     return roles
 
 
-def kinds_apart(study: dict[str, Any]) -> list[Fault]:
-    """Take covariates written as ``{column = "site", kind = "categorical"}`` apart, in place.
+# Short ways to write what the tables `covariate_kinds` and `missing_values` hold.
+KIND_KEYS = ("categorical", "continuous")
+MISSING_KEY = "missing"
+SHORT_KEYS = (*KIND_KEYS, MISSING_KEY)
+
+
+def short_keys_apart(study: dict[str, Any]) -> list[Fault]:
+    """Put what short keys say into the tables that hold it, in place.
 
     Parameters
     ----------
     study : dict
-        The file as read. Its ``covariates`` become names, and what they say of kinds goes to the
-        table ``covariate_kinds``.
+        The file as read. What its ``covariates``, ``categorical``, ``continuous`` and ``reference``
+        say of kinds goes to the table ``covariate_kinds``, and ``missing`` to ``missing_values``.
 
     Returns
     -------
     list of Fault
         One entry for each rule broken.
     """
+    return [*_kinds_apart(study), *_listed_kinds(study), *_missing_apart(study)]
+
+
+def _kinds_apart(study: dict[str, Any]) -> list[Fault]:
+    """Take covariates written as ``{column = "site", kind = "categorical"}`` apart."""
     covariates, kinds = study.get("covariates"), study.get("covariate_kinds", {})
     if not isinstance(covariates, list | tuple) or not isinstance(kinds, Mapping):
         return []
@@ -246,6 +257,60 @@ def kinds_apart(study: dict[str, Any]) -> list[Fault]:
     if kinds:
         study["covariate_kinds"] = kinds
     return faults
+
+
+def _listed_kinds(study: dict[str, Any]) -> list[Fault]:
+    """Kinds that ``categorical = [...]`` and ``continuous = [...]`` list, and references imply."""
+    covariates, faults = _texts(study, "covariates"), []
+    kinds: dict[str, Any] = dict(subtable(study, "covariate_kinds"))
+
+    def declare(place: str, name: str, kind: str, problem: str) -> None:
+        if name not in covariates:
+            near = nearest(name, covariates) if covariates else "The study names no covariates."
+            remedy = f"{near} A column to adjust for stands in `covariates` too."
+            faults.append(Fault(place, f"{name!r} is not among the covariates.", remedy))
+        elif kinds.setdefault(name, kind) != kind:
+            faults.append(Fault(place, problem, "Keep one."))
+
+    for kind in KIND_KEYS:
+        if kind not in study:
+            continue
+        listed = study.pop(kind)
+        if not isinstance(listed, list | tuple) or not all(isinstance(n, str) for n in listed):
+            remedy = f'Write {kind} = ["site"], with the columns in quotes.'
+            faults.append(Fault(kind, f"is {listed!r}, not a list of columns.", remedy))
+            continue
+        for name in listed:
+            declare(kind, name, kind, f"{name!r} is given two kinds.")
+    for name in subtable(study, "reference"):
+        problem = "a continuous covariate has no levels, and so no level of reference."
+        declare(dotted(["reference", name]), name, "categorical", problem)
+    if kinds:
+        study["covariate_kinds"] = kinds
+    return faults
+
+
+def _missing_apart(study: dict[str, Any]) -> list[Fault]:
+    """Codes of ``missing = [...]``, which hold in every column."""
+    if MISSING_KEY not in study:
+        return []
+    codes, tables = study.pop(MISSING_KEY), study.get("missing_values", {})
+    example = "Write missing = [-99, 999]; text stands in quotes."
+    if not isinstance(codes, list | tuple):
+        return [Fault(MISSING_KEY, f"is {codes!r}, not a list.", example)]
+    wrong = [
+        Fault(f"{MISSING_KEY}, entry {k}", "is neither a number nor text.", example)
+        for k, code in enumerate(codes, start=1)
+        if isinstance(code, bool)
+        or not isinstance(code, int | float | str)
+        or not str(code).strip()
+    ]
+    if not wrong and isinstance(tables, Mapping):
+        before = tables.get(EVERY_COLUMN, [])
+        if isinstance(before, list | tuple):
+            every = list(dict.fromkeys([*before, *codes]))
+            study["missing_values"] = {**tables, EVERY_COLUMN: every}
+    return wrong
 
 
 def _role_faults(study: Mapping[str, Any]) -> list[Fault]:

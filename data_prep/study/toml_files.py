@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from alliance.data_prep.errors import InputError, nearest
-from alliance.data_prep.study.rules import Fault, dotted
+from alliance.data_prep.study.rules import SHORT_KEYS, Fault, dotted
 
 # The place that tomllib puts at the end of its messages.
 TOML_PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
@@ -203,6 +203,8 @@ def _as_model(annotation: Any) -> type[BaseModel] | None:
 
 def _unknown_key(keys: list[str], model: type[BaseModel]) -> Fault:
     known = list((_look_up(keys[:-1], model).table or model).model_fields)
+    if not keys[:-1]:
+        known += SHORT_KEYS
     where = f"Keys of [{dotted(keys[:-1])}]" if keys[:-1] else "Keys at the top level"
     hint = _misplaced(keys, model) or did_you_mean(keys[-1], known)
     remedy = f"{hint}{where}: {', '.join(repr(key) for key in known)}."
@@ -237,7 +239,7 @@ def _wrong_value(
 
 def _misplaced(keys: list[str], model: type[BaseModel]) -> str:
     """Sentence for a top-level key that TOML gave to the table above it, or nothing."""
-    if len(keys) < 2 or keys[-1] not in model.model_fields:
+    if len(keys) < 2 or keys[-1] not in (*model.model_fields, *SHORT_KEYS):
         return ""
     return f"If the study's own {keys[-1]!r} is meant, put it before the first table. "
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
+from itertools import product
 from numbers import Real
 
 import numpy as np
@@ -153,6 +154,17 @@ def number_of(code: str) -> float | None:
     """
     number = _number(code)
     return None if number is None or math.isnan(number) else number
+
+
+def spelled(number: float) -> str:
+    """Return a number as a code, as a person would write it.
+
+    Examples
+    --------
+    >>> spelled(-99.0), spelled(9999999.0), spelled(99.9)
+    ('-99', '9999999', '99.9')
+    """
+    return f"{number:.15g}"
 
 
 def spelled_alike(cells: pd.Series, codes: Sequence[str]) -> np.ndarray:
@@ -311,17 +323,27 @@ MARKERS = frozenset(
 )  # fmt: skip
 WORDS = frozenset(["none", "unknown", "nil"])
 
-# Numbers by which questionnaires and data bases mark what is missing, refused or not applicable.
-_REPEATED = [int(digit * length) for digit in "987" for length in range(1, 6)]
-SENTINELS = tuple(
-    float(number)
-    for number in (*_REPEATED, *(-number for number in _REPEATED))
-    if number < 0 or number > 100 or str(number)[0] == "9"  # 7, 8, 77 and 88 are often counts
-)
-# A sentinel among numbers is asked about where it stands apart: by more than the others spread, or
-# by more than a quarter of that if it is repeated and has two digits (99 among ages up to 75), or
-# below zero where the others are not.
-APART, REPEATED_APART = 1.0, 0.25
+# Numbers by which questionnaires and data bases mark what is missing, refused or not applicable:
+# repeated digits, their neighbours (998, 97), 99.9 where a column has decimals, and -1.
+_REPEATED = [int(digit * length) for digit in "987" for length in range(1, 7)]
+_NEIGHBOURS = [10**length - less for length in range(2, 5) for less in (2, 3, 4)]
+_DECIMALS = [9.9, 99.9, 999.9, 9999.9, 9.99, 99.99, 999.99, 9999.99]
+_POSITIVE = [number for number in _REPEATED if number not in (7, 8)] + _NEIGHBOURS + _DECIMALS
+_NEGATIVE = [-number for number in (*_REPEATED, *_NEIGHBOURS, *_DECIMALS, 1)]
+SENTINELS = tuple(map(float, (*_POSITIVE, *_NEGATIVE)))
+# A sentinel among numbers is asked about where it stands apart: by as much as the others spread, or
+# below zero where the others are not; if it is repeated, by more than a quarter of the spread (99
+# among ages up to 75), or a third where it has one digit (9 among answers from 1 to 5). Those that
+# may well be counts and ages stand apart by the whole spread, repeated or not.
+APART, REPEATED_APART, ONE_DIGIT_APART = 1.0, 0.25, 1 / 3
+OFTEN_COUNTS = frozenset([77.0, 88.0, 96.0, 97.0, 98.0])
+# -1 is asked about if it is repeated and the others are no scale around zero: 0 to 4, say.
+SPREAD_OF_SCALE = 4
+# Any number is asked about that lies farther out than five times the spread of all others, or three
+# times if it is repeated (450 for 45 years does, no patient of a skewed distribution is likely to).
+# There must be enough others to tell.
+FAR, FAR_REPEATED = 5.0, 3.0
+TAIL, ENOUGH = 4, 10
 
 
 def declared(study: Study, column: str) -> tuple[str, ...]:
@@ -382,41 +404,95 @@ class Numbers:
 
     Attributes
     ----------
-    low, high : float
-        Ends of the numbers that are no `SENTINELS`; infinite if there are none.
+    lowest, highest : dict of float to int
+        Of the numbers that are no `SENTINELS` the `ENOUGH` + `TAIL` at either end, in ascending
+        order, and how often each occurs.
     counts : dict of float to int
         Of each of `SENTINELS` that occurs.
     """
 
-    low: float
-    high: float
+    lowest: dict[float, int]
+    highest: dict[float, int]
     counts: dict[float, int]
 
     def __add__(self, other: Numbers) -> Numbers:
-        counts = {
-            value: self.counts.get(value, 0) + other.counts.get(value, 0)
-            for value in [*self.counts, *other.counts]
-        }
-        return Numbers(min(self.low, other.low), max(self.high, other.high), counts)
+        # A number at an end of the whole is at that end of every part that has it.
+        lowest, highest = sums(self.lowest, other.lowest), sums(self.highest, other.highest)
+        return Numbers(
+            dict(sorted(lowest.items())[: ENOUGH + TAIL]),
+            dict(sorted(highest.items())[-ENOUGH - TAIL :]),
+            sums(self.counts, other.counts),
+        )
+
+    @property
+    def tails(self) -> list[float]:
+        """Numbers so far out that they may stand apart: sentinels, and a few at either end."""
+        return sorted({*self.counts, *list(self.lowest)[:TAIL], *list(self.highest)[-TAIL:]})
 
     def ends(self) -> list[float]:
         """Return the lowest and the highest number, sentinels included, if there are any."""
-        numbers = [*self.counts, *(end for end in (self.low, self.high) if np.isfinite(end))]
+        numbers = [*self.counts, *self.lowest, *self.highest]
         return [min(numbers), max(numbers)] if numbers else []
 
+    def repeated_whole(self, times: float) -> bool:
+        """Whether the numbers at the ends are whole ones that occur so often on average."""
+        seen = {**self.lowest, **self.highest}
+        return all(map(float.is_integer, seen)) and sum(seen.values()) >= times * len(seen) > 0
+
+    def far(self) -> set[float]:
+        """Return the numbers far outside the rest that are no sentinels."""
+        low, high = list(self.lowest), list(self.highest)[::-1]
+        distinct = len({*low, *high})
+        found: set[float] = set()
+        for i, j in product(range(TAIL + 1), repeat=2):
+            if i + j <= len(found) or distinct - i - j < ENOUGH:
+                continue
+            spread = high[j] - low[i]
+            below = not i or low[i] - low[i - 1] > _far(self.lowest[low[i - 1]]) * spread
+            above = not j or high[j - 1] - high[j] > _far(self.highest[high[j - 1]]) * spread
+            if below and above:
+                found = {*low[:i], *high[:j]}
+        return found
+
+    def rest(self) -> tuple[float, float]:
+        """Return the ends of the numbers that are neither far nor sentinels; infinite if none."""
+        far = self.far()
+        rest = [value for value in (*self.lowest, *self.highest) if value not in far]
+        return (min(rest), max(rest)) if rest else (np.inf, -np.inf)
+
     def apart(self) -> list[float]:
-        """Return the sentinels that stand apart from the other numbers, in ascending order."""
-        if not self.low < self.high:
-            return []
-        spread = self.high - self.low
-        found = []
-        for value, count in self.counts.items():
-            away = max(self.low - value, value - self.high)
-            below = value < 0 <= self.low
-            share = REPEATED_APART if count > 1 and abs(value) > 9 else APART
-            if away > 0 and (below or away > share * spread):
-                found.append(value)
+        """Return the numbers that stand apart from the others, in ascending order."""
+        low, high = self.rest()
+        found = self.far()
+        if low < high:
+            found |= {
+                value for value, count in self.counts.items() if _is_apart(value, count, low, high)
+            }
         return sorted(found)
+
+
+def _far(count: int) -> float:
+    return FAR if count == 1 else FAR_REPEATED
+
+
+def _is_apart(value: float, count: int, low: float, high: float) -> bool:
+    """Whether a sentinel that occurs so often stands apart from numbers between these ends."""
+    spread, away = high - low, max(low - value, value - high)
+    if away <= 0:
+        return False
+    if value == -1:
+        return count > 1 and low >= 0 and spread >= SPREAD_OF_SCALE
+    if away >= APART * spread or value < 0 <= low:
+        return True
+    if count == 1 or value in OFTEN_COUNTS:
+        return False
+    least = REPEATED_APART * spread if abs(value) >= 10 else max(1, ONE_DIGIT_APART * spread)
+    return away > least
+
+
+def sums(one: dict[float, int], other: dict[float, int]) -> dict[float, int]:
+    """Add up how often numbers occur."""
+    return {value: one.get(value, 0) + other.get(value, 0) for value in [*one, *other]}
 
 
 def numbers_of(values: np.ndarray, counts: np.ndarray | None = None) -> Numbers:
@@ -430,12 +506,30 @@ def numbers_of(values: np.ndarray, counts: np.ndarray | None = None) -> Numbers:
         How often each occurs; once by default.
     """
     own = np.isin(values, SENTINELS)
-    rest = values[~own & np.isfinite(values)]
-    marked = values[own]
+    rest = ~own & np.isfinite(values)
     times = np.ones(len(values), dtype=np.int64) if counts is None else counts
-    found = {value: int(times[own][marked == value].sum()) for value in np.unique(marked).tolist()}
-    ends = (float(rest.min()), float(rest.max())) if len(rest) else (np.inf, -np.inf)
-    return Numbers(*ends, found)
+    ends = _distinct_ends(values[rest], times[rest])
+    most = ENOUGH + TAIL
+    return Numbers(
+        dict(ends[:most]), dict(ends[-most:]), dict(_distinct_ends(values[own], times[own]))
+    )
+
+
+MANY, NEAR_ENDS = 20_000, 500
+
+
+def _distinct_ends(values: Array, times: NDArray[np.int64]) -> list[tuple[float, int]]:
+    """Distinct numbers with their counts, ascending; of many those near the ends may do."""
+    if len(values) > MANY:
+        cuts = np.partition(values, [NEAR_ENDS, -NEAR_ENDS])[[NEAR_ENDS, -NEAR_ENDS]]
+        near = (values <= cuts[0]) | (values >= cuts[1])
+        ends = _distinct_ends(values[near], times[near]) if near.sum() <= MANY else []
+        below = sum(value <= cuts[0] for value, _ in ends)
+        if min(below, len(ends) - below) >= ENOUGH + TAIL:
+            return ends
+    place, distinct = pd.factorize(values)
+    total = np.bincount(place, weights=times, minlength=len(distinct)).astype(np.int64)
+    return sorted(zip(distinct.tolist(), total.tolist(), strict=True))
 
 
 def marker_codes(counts: Iterable[tuple[str, int]], *, words: bool) -> list[str]:
@@ -460,7 +554,8 @@ def marker_codes(counts: Iterable[tuple[str, int]], *, words: bool) -> list[str]
     numbers = [number_of(code) for code, _ in pairs if code not in found]
     if numbers and all(number is not None for number in numbers):
         times = np.array([count for code, count in pairs if code not in found])
-        apart = numbers_of(np.array(numbers, dtype=float), times).apart()
+        apart = set(numbers_of(np.array(numbers, dtype=float), times).apart()) - OFTEN_COUNTS
+        apart &= set(SENTINELS)  # codes go in no steps, so that any may lie far out
         found += [code for code, _ in pairs if number_of(code) in apart]
     return found
 

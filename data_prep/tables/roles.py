@@ -62,6 +62,8 @@ class Part:
         Rule and remedy for a number that is not whole; None where it need not be.
     declared : {"categorical", "continuous"}, optional
         What the study says of a covariate; None where it is read off the cells.
+    reference : str, optional
+        Level, or its label, that a category's others are compared with.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Part:
     setting: str = ""
     whole: tuple[str, str] | None = None
     declared: CovariateKind | None = None
+    reference: str | None = None
 
 
 def study_parts(study: Study) -> tuple[Part, ...]:
@@ -91,8 +94,9 @@ def study_parts(study: Study) -> tuple[Part, ...]:
         parts.append(Part(item_column(item), item, "number", limits, setting, whole))
     for covariate in study.covariates:
         declared = study.covariate_kinds.get(covariate)
-        part = Part(covariate_column(covariate), covariate, "covariate", declared=declared)
-        parts.append(part)
+        reference = study.reference.get(covariate)
+        part = covariate_column(covariate)
+        parts.append(Part(part, covariate, "covariate", declared=declared, reference=reference))
     for name, outcome in study.outcomes.items():
         setting = f"`range` in [outcomes.{name}]"
         if outcome.baseline is not None:

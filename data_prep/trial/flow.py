@@ -255,7 +255,7 @@ def level_notes(data: xr.Dataset, study: Study) -> list[str]:
 def empty_level_notes(
     outcome: str, covariates: Sequence[Covariate], patients: Sequence[float], total: int
 ) -> list[str]:
-    """Say which levels of covariates no analysed patient of one outcome has.
+    """Say which levels of covariates no analysed patient of one outcome has, or one alone.
 
     Parameters
     ----------
@@ -273,6 +273,18 @@ def empty_level_notes(
         counts = [round(count) for count in patients[first:start]]
         counts.insert(0, total - sum(counts))
         seen = [level for level, count in zip(levels, counts, strict=False) if count]
+        alone = [level for level, count in zip(levels, counts, strict=False) if count == 1]
+        if alone and len(seen) > 1:
+            told = " and ".join(map(repr, alone))
+            notes.append(
+                f"Outcome {outcome!r}: one analysed patient alone has the {covariate.name} {told}"
+                + (
+                    ", with which the others are compared: name another level in `reference`."
+                    if alone[0] == seen[0]
+                    else f"{', each' if len(alone) > 1 else ''}: its coefficient rests on the "
+                    "prior and this patient."
+                )
+            )
         if len(seen) == len(levels):
             continue
         empty = ", ".join(repr(level) for level in levels if level not in seen)

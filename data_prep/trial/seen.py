@@ -12,7 +12,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from alliance.data_prep.cell_moments import CellMoments, cell_moments, merged
-from alliance.data_prep.covariates import FEW_VALUES, kind_notes
+from alliance.data_prep.covariates import (
+    FEW_VALUES,
+    PATIENTS_PER_CODE,
+    kind_notes,
+    name_notes,
+)
 from alliance.data_prep.study.description import Study
 from alliance.data_prep.tables.cells import (
     LABELLED,
@@ -23,9 +28,18 @@ from alliance.data_prep.tables.cells import (
     looks_missing,
     marker_codes,
     numbers_of,
+    spelled,
     spelling_note,
+    sums,
 )
-from alliance.data_prep.tables.roles import THERAPIST, covariate_column, item_column
+from alliance.data_prep.tables.roles import (
+    MODERATOR,
+    THERAPIST,
+    baseline_column,
+    covariate_column,
+    followup_column,
+    item_column,
+)
 from alliance.data_prep.trial.flow import counted
 from alliance.data_prep.trial.items import direction_notes
 
@@ -73,15 +87,16 @@ class Seen:
     codes : dict of str to dict of str to None
         By part, of therapists and categories: the codes that occur, each once.
     numbers : dict of str to Numbers
-        By part, of continuous covariates.
+        By part: of continuous covariates, of a moderator that is no sum of items, of outcomes and
+        their baselines.
     places : dict of (str, str) to Places
-        By part and code: where codes stand that may mean a missing value.
+        By part and code: where codes and numbers stand that may mean a missing value.
     unscored : Places
         Patients who left too many items unanswered.
     items : CellMoments or None
         Of the items of those who answered all.
-    few : dict of str to frozenset of float, or None
-        By covariate of numbers: its different values; None where there are many.
+    few : dict of str to dict of float to int, or None
+        By covariate of numbers: its different values with their counts; None where there are many.
     labels : dict of str to dict of str to str
         Of values, by column of the file.
     """
@@ -91,7 +106,7 @@ class Seen:
     places: dict[tuple[str, str], Places]
     unscored: Places
     items: CellMoments | None
-    few: dict[str, frozenset[float] | None]
+    few: dict[str, dict[float, int] | None]
     labels: dict[str, dict[str, str]]
 
     def __add__(self, other: Seen) -> Seen:
@@ -107,7 +122,7 @@ class Seen:
             self.unscored + other.unscored,
             merged(items) if items else None,
             {
-                name: _few(self.few.get(name, frozenset()), other.few.get(name, frozenset()))
+                name: _few(self.few.get(name, {}), other.few.get(name, {}))
                 for name in (*self.few, *other.few)
             },
             {
@@ -124,16 +139,17 @@ def _added[K, V: (Numbers, Places)](one: Mapping[K, V], other: Mapping[K, V]) ->
     return both
 
 
-def _few(one: frozenset[float] | None, other: frozenset[float] | None) -> frozenset[float] | None:
-    both = None if one is None or other is None else one | other
+def _few(one: dict[float, int] | None, other: dict[float, int] | None) -> dict[float, int] | None:
+    both = None if one is None or other is None else sums(one, other)
     return None if both is None or len(both) > FEW_VALUES[1] else both
 
 
-def _few_of(values: NDArray[np.float64]) -> frozenset[float] | None:
-    some = np.unique(values[: 100 * FEW_VALUES[1]])  # the usual column tells itself here
-    if len(some) <= FEW_VALUES[1] + 1:
-        some = np.unique(values)
-    return _few(frozenset(some[np.isfinite(some)].tolist()), frozenset())
+def _few_of(values: NDArray[np.float64]) -> dict[float, int] | None:
+    values = values[np.isfinite(values)]
+    if len(np.unique(values[: 100 * FEW_VALUES[1]])) > FEW_VALUES[1]:
+        return None  # the usual column tells itself here
+    distinct, times = np.unique(values, return_counts=True)
+    return _few(dict(zip(distinct.tolist(), times.tolist(), strict=True)), {})
 
 
 def seen_in(
@@ -164,7 +180,7 @@ def seen_in(
         where = rows[mask]
         return Places(len(where), tuple((source, int(row)) for row in where[:LISTED_ROWS]))
 
-    for name in (THERAPIST, *map(covariate_column, study.covariates)):
+    for name in _asked_about(study):
         column = columns[name]
         if isinstance(column, Codes):
             codes[name] = {code: None for code, count in column.counts().items() if count}
@@ -173,8 +189,8 @@ def seen_in(
                     places[name, code] = placed(column.index == place)
         else:
             numbers[name] = numbers_of(column)
-            for value in numbers[name].counts:
-                places[name, f"{value:g}"] = placed(column == value)
+            for value in numbers[name].tails:
+                places[name, spelled(value)] = placed(column == value)
     unscored, items = Places(0, ()), None
     if study.moderator.items:
         answers = np.array([columns[item_column(item)] for item in study.moderator.items])
@@ -193,6 +209,19 @@ def seen_in(
     return Seen(codes, numbers, places, unscored, items, few, own)
 
 
+def _asked_about(study: Study) -> dict[str, str]:
+    """Parts whose codes and numbers may mean a missing value, and their columns in the file."""
+    parts = {THERAPIST: study.columns.therapist}
+    parts |= {covariate_column(name): name for name in study.covariates}
+    if study.moderator.column is not None:
+        parts[MODERATOR] = study.moderator.column
+    for name, outcome in study.outcomes.items():
+        if outcome.baseline is not None and outcome.baseline not in parts.values():
+            parts[baseline_column(name)] = outcome.baseline
+        parts[followup_column(name)] = outcome.followup
+    return parts
+
+
 def category_notes(study: Study, seen: Seen) -> list[str]:
     """Say what was made of covariates of codes; see `data_prep.covariates.kind_notes`.
 
@@ -207,7 +236,10 @@ def category_notes(study: Study, seen: Seen) -> list[str]:
         values: NDArray[Any] = np.array(levels, dtype=object)
         if not levels:
             few = seen.few.get(name)
-            if few is None:
+            if few is None or sum(few.values()) < PATIENTS_PER_CODE * len(few):
+                numbers = seen.numbers.get(covariate_column(name))
+                if numbers is not None and numbers.repeated_whole(PATIENTS_PER_CODE):
+                    notes += name_notes(name, study.covariate_kinds)
                 continue
             values = np.array(sorted(few))
         raw = pd.DataFrame({name: pd.Series(levels, dtype="str")})
@@ -253,9 +285,7 @@ def code_notes(study: Study, seen: Seen, *, files: bool) -> list[str]:
     notes: list[str] = []
     if seen.items is not None and seen.items.n:
         notes += direction_notes(study.moderator, seen.items.products.sum(axis=0), seen.items.n)
-    columns = {THERAPIST: study.columns.therapist}
-    columns |= {covariate_column(name): name for name in study.covariates}
-    for part, column in columns.items():
+    for part, column in _asked_about(study).items():
         own = seen.codes.get(part, {})
         numbers = seen.numbers.get(part)
         if own:
@@ -265,10 +295,11 @@ def code_notes(study: Study, seen: Seen, *, files: bool) -> list[str]:
             as_what = "a therapist" if part == THERAPIST else "a category"
             told = f"counts as {as_what}" if len(found) == 1 else f"count as {as_what} each"
         else:
-            found = [f"{value:g}" for value in numbers.apart()] if numbers is not None else []
+            found = list(map(spelled, numbers.apart())) if numbers is not None else []
             told = "stands" if len(found) == 1 else "stand"
             if numbers is not None:
-                told += f" apart from the other values ({numbers.low:g} to {numbers.high:g})"
+                low, high = numbers.rest()
+                told += f" apart from the other values ({low:g} to {high:g})"
         if found:
             notes.append(_marker_note(column, found, told, part, seen, files=files))
         what = "therapist" if part == THERAPIST else f"category of {column!r}"
@@ -282,5 +313,5 @@ def _marker_note(
     where = ", ".join(f"{code!r} ({seen.places[part, code].told(files=files)})" for code in found)
     return (
         f"Column {column!r}: {where} {told}. If a missing value is meant, empty the cells, or "
-        f"write {declaring(column, found)}."
+        f"write {declaring(column, found)}; correct what is a slip."
     )

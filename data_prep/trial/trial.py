@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, get_args
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from alliance.data_prep.covariates import coded, column_coordinates
+from alliance.data_prep.covariates import coded, column_coordinates, reference_level
 from alliance.data_prep.errors import DataError, InputError, Problem, nearest, visible
 from alliance.data_prep.files import AnyPath, as_path, first_of
 from alliance.data_prep.study.description import Study
@@ -285,7 +285,8 @@ def _build(
         frame = wide_table(frame, study, source)
     typed = validate(frame, study, source)
     moderator = scored_moderator(typed, study, source)
-    data = _dataset(typed, moderator, study)
+    labels = frame.attrs.get(LABELLED, {})
+    data = _dataset(typed, moderator, study, labels)
     problems = trial_problems(study, source, data)
     if not problems:
         for name in study.outcomes:
@@ -294,7 +295,6 @@ def _build(
         raise DataError(problems)
     kind, therapist_notes = therapists_in_arms(data)
     columns = typed_columns(study, typed, moderator)
-    labels = frame.attrs.get(LABELLED, {})
     seen = seen_in(study, columns, typed.index.to_numpy(dtype=np.int64), source, labels)
     return Trial(
         study=study,
@@ -386,10 +386,18 @@ def scored_moderator(typed: pd.DataFrame, study: Study, source: str) -> np.ndarr
     return total.to_numpy()
 
 
-def _dataset(typed: pd.DataFrame, moderator: np.ndarray, study: Study) -> xr.Dataset:
+def _dataset(
+    typed: pd.DataFrame,
+    moderator: np.ndarray,
+    study: Study,
+    labels: Mapping[str, Mapping[str, str]],
+) -> xr.Dataset:
     therapists = sorted(typed[THERAPIST].dropna().unique(), key=natural_key)
     values = {name: typed[covariate_column(name)].to_numpy() for name in study.covariates}
-    covariates = [coded(name, own) for name, own in values.items()]
+    covariates = [
+        coded(name, own, reference_level(study.reference.get(name), set(own), labels.get(name, {})))
+        for name, own in values.items()
+    ]
     columns = [each.encoded(values[each.name]) for each in covariates]
     arms = list(study.arms)
     variables: dict[str, tuple[tuple[str, ...], np.ndarray]] = {

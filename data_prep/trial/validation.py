@@ -17,6 +17,7 @@ from alliance.data_prep.errors import DataError, Problem, nearest
 from alliance.data_prep.files import first_of
 from alliance.data_prep.study.description import Study
 from alliance.data_prep.tables.cells import (
+    LABELLED,
     canonical_code,
     declaring,
     looks_missing,
@@ -328,10 +329,11 @@ class _Check:
 
     def _arms(self, codes: np.ndarray, part: Part) -> np.ndarray:
         """Arms spelled as in the study; all missing if not a single one is of the study."""
-        spelling = {canonical_code(code): code for code in self.study.arms}
         arms = pd.Series(codes, dtype=object)
         found = arms.dropna().unique()
-        self.arms_found = frozenset(found)
+        labels = self.raw.attrs.get(LABELLED, {}).get(part.column, {})
+        spelling = arm_spelling(self.study.arms, found, labels)
+        self.arms_found = frozenset(canonical_code(spelling.get(code, code)) for code in found)
         arms = arms.replace({code: spelling[code] for code in found if code in spelling})
         if self.whole and (problem := no_arm_known(self.study, self.arms_found, self.source)):
             self.problems.append(problem)
@@ -356,7 +358,8 @@ class _Check:
         else:
             values = parse_codes(cells)
         if self.whole and (not wrong.any() or values.dtype == object):
-            for rule, remedy in column_faults(values):
+            labels = self.raw.attrs.get(LABELLED, {}).get(part.column, {})
+            for rule, remedy in column_faults(values, part.reference, labels):
                 self.problems.append(Problem(self.source, None, part.column, None, rule, remedy))
         return values
 
@@ -396,6 +399,41 @@ def patient_again(source: str, row: int, column: str, first: str) -> Problem:
     rule = "a patient appears more than once"
     remedy = f"{first} has the same patient: keep one row for each patient."
     return Problem(source, row, column, None, rule, remedy)
+
+
+def arm_spelling(
+    arms: Mapping[str, str], found: Iterable[str], labels: Mapping[str, str]
+) -> dict[str, str]:
+    """Code in the study of each code in a file that is one of its arms.
+
+    Parameters
+    ----------
+    arms : mapping of str to str
+        The study's: labels by code.
+    found : iterable of str
+        Codes in the file.
+    labels : mapping of str to str
+        That the file gives to codes.
+
+    Returns
+    -------
+    dict of str to str
+        A code goes before a label, be it the study's or the file's.
+
+    Examples
+    --------
+    >>> arms = {"CBT": "Behaviour therapy", "TAU": "Usual care"}
+    >>> arm_spelling(arms, ["CBT", "Usual care", "1", "2"], {"1": "TAU", "2": "Other"})
+    {'CBT': 'CBT', 'Usual care': 'TAU', '1': 'TAU'}
+    """
+    known = {label: code for code, label in arms.items()}
+    known |= {canonical_code(code): code for code in arms}
+    spelling = {}
+    for code in found:
+        named = code if code in known else labels.get(code, "").strip()
+        if named in known:
+            spelling[code] = known[named]
+    return spelling
 
 
 def no_arm_known(study: Study, found: frozenset[str], source: str) -> Problem | None:

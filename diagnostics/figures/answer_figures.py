@@ -23,6 +23,7 @@ from alliance.diagnostics.figures.figure_page import (
 from alliance.diagnostics.sheet import fitting
 from alliance.inference.answers.effects import Effects
 from alliance.inference.answers.predictions import Predictions, covariate_heads, unseen_columns
+from alliance.inference.draws.summaries import described
 from alliance.inference.runs.fit import Fit
 
 PANEL_INCHES, CURVE_INCHES = 3.1, 3.4  # width and height of a panel along the alliance
@@ -257,7 +258,7 @@ def _fixed(fit: Fit, answer: Predictions, several: bool) -> str:
     return f"{whose}{told}."
 
 
-CURVE, THRESHOLD = COLOURS[0], COLOURS[5]
+CURVE, THRESHOLD, CROSSING = COLOURS[0], COLOURS[5], COLOURS[3]
 CURVE_PANEL_INCHES = 3.3
 CHARACTERS_PER_INCH = 13
 
@@ -405,8 +406,20 @@ def _contrast(panel: Axes, answer: Effects, level: str) -> None:
             linestyle="--",
             label=f"better by {answer.thresholds.better_by:g}",
         )
+    _changed(panel, answer, level)
     _extrapolated(panel, answer)
     _named(panel, answer)
+
+
+def _changed(panel: Axes, answer: Effects, level: str) -> None:
+    """On the line of no difference, where the better arm changes if it does."""
+    for each in answer.crossings:
+        if each.level == level and each.chance > 0:
+            own = described(each.draws[np.isfinite(each.draws)], answer.interval)
+            told = f"where the better arm changes if it does, {words.level_of(answer.interval)}"
+            ends = [own["lower"], own["upper"]]
+            panel.plot(ends, [0, 0], color=CROSSING, linewidth=3.2, alpha=0.6, label=told)
+            panel.plot(own["mean"], 0, "o", color=CROSSING, markersize=5)
 
 
 def _chances(panel: Axes, answer: Effects, level: str) -> None:

@@ -18,6 +18,7 @@ from alliance.inference.digits import (
     number,
     shared_decimals,
 )
+from alliance.inference.draws.summaries import described
 from alliance.inference.runs.fit import Fit
 
 MARK = words.EXTRAPOLATED
@@ -104,6 +105,84 @@ def slopes_compared(fit: Fit, answer: Effects) -> Sheet:
         fewest=4,
         subject=answer.outcome,
     )
+
+
+def crossings(fit: Fit, answer: Effects) -> Sheet:
+    """Where the better of two arms changes along the alliance, and for how many patients.
+
+    Parameters
+    ----------
+    fit : Fit
+    answer : Effects
+        With an interaction.
+    """
+    table = effects_table(answer, every=False)
+    told = table[table["quantity"].isin(["crossing", "crossing_chance", "share_beyond"])]
+    found = {(row["quantity"], row["level"]): row for row in told.to_dict("records")}
+    share, name = words.level_of(answer.interval), fit.study.moderator.name
+    rows = []
+    for each in answer.crossings:
+        at, beyond = (found[quantity, each.level] for quantity in ("crossing", "share_beyond"))
+        digits = max(0, interval_decimals(at["lower"], at["upper"]))
+        rows.append(
+            {
+                "Contrast": words.level(fit.study, each.level),
+                "P(changes)": words.chance(each.chance),
+                f"At {name}": number(at["mean"], digits),
+                f"{share} interval": words.interval(at["lower"], at["upper"], digits),
+                "Patients beyond": words.percent(beyond["mean"]),
+                "Interval": " to ".join(words.percent(beyond[end]) for end in ("lower", "upper")),
+            }
+        )
+    return Sheet(
+        f"crossings_{answer.outcome}",
+        _short(fit, answer, f"where the better arm changes along the {name}"),
+        rows,
+        numbers=told,
+        fewest=4,
+        subject=answer.outcome,
+    )
+
+
+def crossing_lines(fit: Fit, answer: Effects) -> list[str]:
+    """What the crossings are, and what choosing the arm by the alliance would gain.
+
+    Parameters
+    ----------
+    fit : Fit
+    answer : Effects
+        With an interaction.
+    """
+    name, rule = fit.study.moderator.name, answer.chosen
+    low, high = answer.observed
+    share = words.level_of(answer.interval)
+    if rule is None:
+        return []
+    arms = [words.level(fit.study, arm) for arm in answer.curves.arms]
+    told = (
+        f"P(changes): the chance that the better of two arms changes between {low:g} and {high:g}; "
+        f"the {name} at which it does, and its interval, are those of the draws in which it does. "
+        "Patients beyond: those for whom the arm is better that is worse for most."
+    )
+    others = " and ".join(
+        f"{arms[k]} for {words.percent(part)} of them"
+        for k, part in enumerate(rule.shares)
+        if k != rule.single and part > 0
+    )
+    single = arms[rule.single]
+    if not others:
+        return [told, f"At every patient's {name} the best expected score is that of {single}."]
+    row = described(rule.gain, answer.interval)
+    digits = decimals(row["sd"], row["mean"])
+    return [
+        told,
+        f"Choosing for each patient the arm with the best expected score at the {name} of that "
+        f"patient would mean {others} and {single} for the others, and gain "
+        f"{number(row['mean'], digits)} points over {single} for all ({share} interval "
+        f"{words.interval(row['lower'], row['upper'], digits)}; P(better) "
+        f"{words.chance(float((rule.gain > 0).mean()))}). The {name} is known only once treatment "
+        "has begun, and the trial did not allot it.",
+    ]
 
 
 def _short(fit: Fit, answer: Effects | Decisions, about: str) -> str:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.levels import contrast_names, find_contrast, slope_names
+from alliance.inference.answers.crossing import ChosenArms, Crossing, chosen_arms, crossing
 from alliance.inference.draws.summaries import described, tails
 from alliance.inference.estimands.estimands import estimand_draws
 from alliance.inference.posterior import Posterior
@@ -263,6 +264,10 @@ class Effects:
         By level, and by arm.
     slopes : dict of str to ndarray, shape (d,)
         Differences of slopes by level, for one point of the alliance; empty if the model has none.
+    crossings : tuple of Crossing
+        Of every contrast, within the observed range; none if the model has no interaction.
+    chosen : ChosenArms or None
+        What choosing the arm by the alliance would gain; None if the model has no interaction.
     """
 
     outcome: str
@@ -279,6 +284,8 @@ class Effects:
     contrast_bands: dict[str, Bands]
     arm_bands: dict[str, Bands]
     slopes: dict[str, Array] = field(default_factory=dict)
+    crossings: tuple[Crossing, ...] = ()
+    chosen: ChosenArms | None = None
 
     @property
     def extrapolated(self) -> NDArray[np.bool_]:
@@ -354,6 +361,8 @@ def effects_along(
         )
         part = therapist_part(posterior, choice, 1, posterior.generator("predictions", seed))
     curves = arm_curves(posterior, points, part)
+    slopes = _slopes(posterior, chosen)
+    crossings, rule = _places_changed(posterior, curves, chosen) if slopes else ((), None)
     return Effects(
         outcome=posterior.name,
         curves=curves,
@@ -372,8 +381,22 @@ def effects_along(
         arm_bands={
             arm: bands(curves.expected[:, k], interval) for k, arm in enumerate(design.arms)
         },
-        slopes=_slopes(posterior, chosen),
+        slopes=slopes,
+        crossings=crossings,
+        chosen=rule,
     )
+
+
+def _places_changed(
+    posterior: Posterior, curves: ArmCurves, contrasts: Sequence[Contrast]
+) -> tuple[tuple[Crossing, ...], ChosenArms]:
+    """Where arms change places within the observed range, and what a rule by it gains."""
+    seen = ~beyond(curves.moderator, posterior.observed_alliance)
+    points, scores = curves.moderator[seen], curves.expected[:, :, seen]
+    mean, sd = posterior.design.scaling.moderator
+    alliance = np.clip(mean + sd * posterior.alliance().mean(axis=0), points[0], points[-1])
+    found = (crossing(each.level, points, each.of(scores), alliance) for each in contrasts)
+    return tuple(found), chosen_arms(posterior, points, scores, curves.direction)
 
 
 def arm_curves(
@@ -512,7 +535,11 @@ def effects_table(effects: Effects, *, every: bool = True) -> pd.DataFrame:
         which the simultaneous band excludes zero. ``lower`` and ``upper`` hold for each value by
         itself, ``band_lower`` and ``band_upper`` for all of them at once. ``prob_better`` is the
         chance that the first arm is better than the second, ``prob_better_by`` that it is so by the
-        threshold or more.
+        threshold or more. With an interaction further: ``crossing``, the alliance at which the
+        better arm changes, of the draws in which it does so within the observed range, and
+        ``crossing_chance``, their share; ``share_beyond`` of the patients, for whom the arm is
+        better that is not so for most; and ``gain_by_alliance``, the points that the best arm at
+        each patient's alliance gains over the ``level``, the best arm for all.
     """
     curves, rows = effects.curves, []
     for which in effects.contrasts:
@@ -537,6 +564,7 @@ def effects_table(effects: Effects, *, every: bool = True) -> pd.DataFrame:
             side = "above" if region.sign > 0 else "below"
             ends = {"lower": region.start, "upper": region.end}
             rows.append({"quantity": f"region_{side}_zero", "level": which.level} | ends)
+    rows += _crossing_rows(effects)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     table["outcome"] = effects.outcome
     table["extrapolated"] = table["extrapolated"].astype("boolean").fillna(False).astype(bool)
@@ -560,4 +588,22 @@ def _curve_rows(
             row |= {"prob_positive": (draws[:, k] > 0).mean()}
             row |= {"extrapolated": effects.extrapolated[k]} | further[k]
             rows.append(row)
+    return rows
+
+
+def _crossing_rows(effects: Effects) -> list[dict[str, Any]]:
+    """Rows about where arms change places; empty numbers where no draw has such a place."""
+    rows: list[dict[str, Any]] = []
+    for each in effects.crossings:
+        own = each.draws[np.isfinite(each.draws)]
+        found = described(own, effects.interval) if len(own) else {}
+        rows.append({"quantity": "crossing", "level": each.level} | found)
+        rows.append({"quantity": "crossing_chance", "level": each.level, "mean": each.chance})
+        share = described(each.share_beyond, effects.interval)
+        rows.append({"quantity": "share_beyond", "level": each.level} | share)
+    if effects.chosen is not None:
+        gain, arm = effects.chosen.gain, effects.curves.arms[effects.chosen.single]
+        row = {"quantity": "gain_by_alliance", "level": arm} | described(gain, effects.interval)
+        chance = (gain > 0).mean()
+        rows.append(row | {"prob_positive": chance, "prob_better": chance})
     return rows

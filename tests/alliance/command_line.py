@@ -138,5 +138,12 @@ def csv_rows(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(text.splitlines()))
 
 
+def printed_columns(columns: Iterable[str]) -> list[str]:
+    """Columns of a table for machines: labels behind the codes, and that data are simulated."""
+    own = list(columns)
+    labels = [f"{name}_label" for name in ("outcome", "arm", "level") if name in own]
+    return [*own, *labels, "data"]
+
+
 def missing_from(text: str, expected: Iterable[str]) -> list[str]:
     return [words for words in expected if words not in text]

@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 
 import pandas as pd
 import pytest
-from command_line import alliance, csv_rows
+from command_line import alliance, csv_rows, printed_columns
 from made_draws import PATIENT_ID, NoSampler, named_patients, small_trial
 
 from alliance.cli import screen
@@ -70,7 +70,7 @@ class TestJson:
         assert answer.code == 3  # made-up draws do not pass
         records = json.loads(answer.stdout, parse_constant=pytest.fail)
         for record in records:
-            assert list(record) == [*SCHEMA, "data"]  # data only where they are simulated
+            assert list(record) == printed_columns(SCHEMA)  # data only where they are simulated
             for name, kinds in SCHEMA.items():
                 assert type(record[name]) in kinds, (name, record)
             assert record["verdict"] in ("PASS", "REVIEW", "FAIL")
@@ -94,7 +94,7 @@ class TestJson:
             for name, each in properties.items()
             if (t := each.get("type", "string"))
         }
-        assert promised == {**SCHEMA, "data": (str,)}
+        assert promised == {**SCHEMA, "outcome_label": (str,), "data": (str,)}
         assert schema["items"]["required"] == list(SCHEMA)
         assert properties["verdict"]["enum"] == ["PASS", "REVIEW", "FAIL"]
 

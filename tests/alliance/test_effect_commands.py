@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from command_line import alliance, contents, csv_rows, missing_from
+from command_line import alliance, contents, csv_rows, missing_from, printed_columns
 
 from alliance.inference.scores.thresholds import Thresholds
 
@@ -37,7 +37,7 @@ def test_effects_for_a_machine_are_the_tidy_table(run: Path, made_fit: Fit) -> N
     answer = alliance("effects", run, *options, "--format", "csv")
     assert answer.code == 0, answer.stderr
     rows = csv_rows(answer.stdout)
-    assert list(rows[0]) == [*COLUMNS, "data"]
+    assert list(rows[0]) == printed_columns(COLUMNS)
     assert {row["data"] for row in rows} == {"SIMULATED"}
     assert {row["outcome"] for row in rows} == {"function", "gpe"}
     thresholds = Thresholds(better_by=2, equivalence=(-1, 1))

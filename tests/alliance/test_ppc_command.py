@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 import pytest
-from command_line import alliance, csv_rows, missing_from
+from command_line import alliance, csv_rows, missing_from, printed_columns
 
 if TYPE_CHECKING:  # PyMC is not loaded for tests that do without it
     from alliance.inference.runs.fit import Fit
@@ -29,7 +29,7 @@ def test_a_machine_reads_the_tidy_table(run: Path, made_fit: Fit) -> None:
     answer = alliance("ppc", run, "--format", "csv")
     assert (answer.code, answer.stderr) == (0, "")
     rows = csv_rows(answer.stdout)
-    assert list(rows[0]) == [*COLUMNS, "data"]
+    assert list(rows[0]) == printed_columns(COLUMNS)
     assert {row["data"] for row in rows} == {"SIMULATED"}
     assert [row["outcome"] for row in rows] == sorted(row["outcome"] for row in rows)
     expected = predictive_check(made_fit["gpe"]).table

@@ -67,7 +67,7 @@ def test_codes_of_which_nobody_says_what_they_are_get_a_note() -> None:
     assert names == ["age", "site"]
     (note,) = notes
     assert "3 different values (1, 2, 3) and is taken as a number, with one slope" in note
-    assert '{column = "site", kind = "categorical"}' in note
+    assert '`categorical = ["site"]`; if it is a number, in `continuous = ["site"]`' in note
     for quiet in (np.repeat([0.0, 1.0], 15), np.arange(30.0), np.tile([0.5, 1.0, 1.5], 10)):
         assert columns_of(with_site(), coded_frame().assign(site=quiet))[1] == []
 

@@ -191,7 +191,7 @@ def predict(
         screen.note(note)
     if table_format != "table":
         tables = [answer.contrasts if contrasts else answer.table for answer in answers]
-        screen.frame(tables, table_format, simulated=fitted.study.simulated)
+        screen.frame(tables, table_format, study=fitted.study)
         return
     from alliance.diagnostics import words
     from alliance.diagnostics.sheets import predictions as sheets
@@ -343,7 +343,7 @@ def effects(
         print_effects(fit, answers)
     else:
         tables = [effects_table(answer, every=not answer.named) for answer in answers]
-        screen.frame(tables, table_format, simulated=fit.study.simulated)
+        screen.frame(tables, table_format, study=fit.study)
 
 
 def decide(
@@ -405,7 +405,7 @@ def decide(
         screen.note(note)
     if table_format != "table":
         tables = [answer.table for answer in answers]
-        screen.frame(tables, table_format, simulated=fit.study.simulated)
+        screen.frame(tables, table_format, study=fit.study)
         return
     for answer in answers:
         for sheet in sheets.decisions(fit, answer, interval=interval):
@@ -430,6 +430,8 @@ def print_effects(fit: Fit, answers: Sequence[Effects]) -> None:
         screen.show(fit.study, [sheets.scores_along(fit, answer)])
         if answer.slopes:
             screen.show(fit.study, [sheets.slopes_compared(fit, answer)])
+            screen.show(fit.study, [sheets.crossings(fit, answer)])
+            screen.tell(sheets.crossing_lines(fit, answer))
         screen.tell([*sheets.region_lines(fit, answer), *sheets.effects_about(fit, answer), ""])
     screen.tell(sheets.effects_legend(fit, answers))
 
@@ -474,7 +476,7 @@ def therapists(
         screen.save(therapist_figure(fit, answers), figure)
     if table_format != "table":
         tables = [answer.table for answer in answers]
-        screen.frame(tables, table_format, simulated=fit.study.simulated)
+        screen.frame(tables, table_format, study=fit.study)
         return
     from alliance.diagnostics.sheets import predictions as sheets
 

@@ -74,7 +74,7 @@ def summary(
     if priors:
         table = fitted.priors(per_sd=per_sd, at=at, extrapolate=extrapolate)
         if table_format != "table":
-            screen.frame(table, table_format, simulated=fitted.study.simulated)
+            screen.frame(table, table_format, study=fitted.study)
             return
         from alliance.diagnostics.sheets import results
 
@@ -153,7 +153,7 @@ def print_summary(
         from alliance.inference.estimands.over_time import by_outcome_and_visit
 
         told = by_outcome_and_visit(table, fit.study)
-        screen.frame(told, table_format, simulated=fit.study.simulated)
+        screen.frame(told, table_format, study=fit.study)
         return
     from alliance.diagnostics.sheets import results
 
@@ -183,8 +183,8 @@ def _side_by_side_summaries(
         if fit.manifest["data"]["sha256"] != first.manifest["data"]["sha256"]:
             screen.note(f"{name} was fitted to other data ({fit.manifest['data']['file']}).")
     if table_format != "table":
-        simulated = any(fit.study.simulated for fit in runs.values())
-        screen.frame(table, table_format, simulated=simulated)
+        studies = [fit.study for fit in runs.values()]
+        screen.frame(table, table_format, study=max(studies, key=lambda study: study.simulated))
         return
     sheets = results.beside(runs, table, interval=interval)
     screen.show(first.study, sheets, [sheets[0].note, *results.beside_legend(runs, at=at)])
@@ -214,7 +214,7 @@ def print_comparison(
         The alliance that was named for the contrasts of arms.
     """
     if table_format != "table":
-        screen.frame(table, table_format, simulated=fit.study.simulated)
+        screen.frame(table, table_format, study=fit.study)
         return
     from alliance.diagnostics.sheets import results
 
@@ -405,5 +405,5 @@ def diagnose(
             screen.tell(sheets.advice(report.all_results))
     else:
         tables = [report.table for report in reports]
-        screen.frame(tables, table_format, simulated=fitted.study.simulated)
+        screen.frame(tables, table_format, study=fitted.study)
     leave_by_gate(reports)

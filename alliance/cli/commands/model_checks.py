@@ -67,7 +67,7 @@ def ppc(
         screen.save(FIGURES[plot](fit, checks), figure)
     if table_format != "table":
         tables = [check.table for check in checks]
-        screen.frame(tables, table_format, simulated=fit.study.simulated)
+        screen.frame(tables, table_format, study=fit.study)
         return
     from alliance.diagnostics.sheets import checks as sheets
 
@@ -112,7 +112,7 @@ def prior(
         screen.save(prior_figure(checks), figure)
     if table_format != "table":
         tables = [check.table for check in checks]
-        screen.frame(tables, table_format, simulated=described.simulated)
+        screen.frame(tables, table_format, study=described)
         return
     from alliance.diagnostics.sheets import checks as sheets
 
@@ -195,7 +195,7 @@ def loo(
         _print_units(first, answers, table_format)
     elif table_format != "table":
         tables = [answer.table for answer in answers]
-        screen.frame(tables, table_format, simulated=first.study.simulated)
+        screen.frame(tables, table_format, study=first.study)
     elif len(fits) > 1:
         for answer in answers:
             sheet = sheets.loo_comparison(first, answer)
@@ -227,7 +227,7 @@ def _patients(
         return
     if table_format != "table":
         tables = [loo_table(*each) for each in zip(checks, explained, strict=True)]
-        screen.frame(tables, table_format, simulated=fit.study.simulated)
+        screen.frame(tables, table_format, study=fit.study)
         return
     from alliance.diagnostics.sheets import checks as sheets
 
@@ -242,7 +242,7 @@ def _print_units(fit: Fit, answers: Sequence[LeaveOneOut], table_format: TableFo
     """Print one row for each patient or therapist left out."""
     if table_format != "table":
         tables = [answer.unit_table for answer in answers]
-        screen.frame(tables, table_format, simulated=fit.study.simulated)
+        screen.frame(tables, table_format, study=fit.study)
         return
     from alliance.diagnostics.sheets import checks as sheets
 
@@ -304,7 +304,7 @@ def _priors(
         screen.save(power_scaling_figure(fit, answers), figure)
     if table_format != "table":
         tables = [answer.kind_table if each else answer.table for answer in answers]
-        screen.frame(tables, table_format, simulated=fit.study.simulated)
+        screen.frame(tables, table_format, study=fit.study)
         return
     from alliance.diagnostics.sheets import sensitivity as sheets
 
@@ -331,9 +331,7 @@ def _refits(
     if figure is not None:
         screen.save(prior_refits_figure(fit, answers), figure)
     if table_format != "table":
-        screen.frame(
-            [answer.table for answer in answers], table_format, simulated=fit.study.simulated
-        )
+        screen.frame([answer.table for answer in answers], table_format, study=fit.study)
         return
     from alliance.diagnostics.sheets import sensitivity as sheets
 
@@ -369,7 +367,7 @@ def _influence(
         screen.save(influence_figure(fit, answers), figure)
     if table_format != "table":
         tables = [each.full_table if all_units else each.table for own in answers for each in own]
-        screen.frame(tables, table_format, simulated=fit.study.simulated)
+        screen.frame(tables, table_format, study=fit.study)
         return
     from alliance.diagnostics.sheets import sensitivity as sheets
 
@@ -392,7 +390,7 @@ def _unseen(
             answer.table.merge(answer.tipping_table[["outcome", *_TIPPING]], on="outcome")
             for answer in answers
         ]
-        screen.frame(tables, table_format, simulated=fit.study.simulated)
+        screen.frame(tables, table_format, study=fit.study)
         return
     from alliance.diagnostics.sheets import sensitivity as sheets
 
@@ -463,7 +461,7 @@ def reproduce(
 
         screen.show(fit.study, [reproduction(fit, found)], [])
     else:
-        screen.frame(found.quantities, table_format, simulated=fit.study.simulated)
+        screen.frame(found.quantities, table_format, study=fit.study)
     _conclude(found)
 
 

@@ -362,7 +362,7 @@ def multiverse(
     if table_format == "table":
         _print(multiverse_summary(table), built, interval, at)
     else:
-        screen.frame(table, table_format, simulated=described.simulated)
+        screen.frame(table, table_format, study=described)
     _tell_failures(table)
 
 

@@ -296,7 +296,7 @@ def print_gate(fit: Fit, reports: Sequence[GateReport], table_format: TableForma
 
     table = sheets.overview_table(fit, reports)
     if table_format != "table":
-        screen.frame(table, table_format, simulated=fit.study.simulated)
+        screen.frame(table, table_format, study=fit.study)
         return
     further = "REVIEW: what was found and what to do: `alliance diagnose RUN`."
     legend = [further] if table["reviews"].any() else []
@@ -336,7 +336,7 @@ def check(
         for problem in error.problems:
             screen.note(str(problem))
     if table_format != "table":
-        screen.frame(trial.flow, table_format, simulated=described.simulated)
+        screen.frame(trial.flow, table_format, study=described)
         return
     from alliance.diagnostics.sheets.results import flow
 
