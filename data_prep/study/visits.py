@@ -228,9 +228,9 @@ def visit_faults(study: Mapping[str, Any]) -> list[Fault]:
                 "under [model].",
             )
         )
-    for name, own in visited.items():
-        first = subtable(outcomes, own[0])
-        if len(own) < 2:
+    for name, visits in visited.items():
+        first = subtable(outcomes, visits[0])
+        if len(visits) < 2:
             problem = f"of the visits of {name!r} {first.get('visit')!r} alone is left."
             faults.append(Fault("outcomes", problem, f"Choose {name!r}, and so all its visits."))
         if model.get("likelihood") == "native" and first.get("family", "gaussian") != "gaussian":
@@ -241,7 +241,7 @@ def visit_faults(study: Mapping[str, Any]) -> list[Fault]:
                     'Set family = "gaussian", or likelihood = "published" under [model].',
                 )
             )
-        if any(subtable(outcomes, at).get("delta") for at in own):
+        if any(subtable(outcomes, at).get("delta") for at in visits):
             faults.append(
                 Fault(
                     dotted(["outcomes", name, "delta"]),

@@ -98,7 +98,7 @@ def study_parts(study: Study) -> tuple[Part, ...]:
         part = covariate_column(covariate)
         parts.append(Part(part, covariate, "covariate", declared=declared, reference=reference))
     for name, outcome in study.outcomes.items():
-        setting = f"`range` in [outcomes.{name}]"
+        setting = f"`range` in [outcomes.{outcome.visit_of or name}]"
         if outcome.baseline is not None:
             baseline = baseline_column(name)
             parts.append(Part(baseline, outcome.baseline, "number", outcome.range, setting))

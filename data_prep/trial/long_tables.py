@@ -71,8 +71,8 @@ def wide_table(frame: pd.DataFrame, study: Study, source: str) -> pd.DataFrame:
     code, _ = pd.factorize(pd.Series(patient, dtype=object))
     problems += _again(study, source, rows, code, place)
     own = [column for column in study_columns(study) if column not in scores]
-    first = pd.Series(np.arange(len(raw))).groupby(code).first()
-    first = first[first.index >= 0].to_numpy()
+    known, at = np.unique(code, return_index=True)
+    first = at[known >= 0]
     for column in own:
         problems += _changes(raw[column], rows, code, first, source, column)
     if problems:
@@ -233,8 +233,8 @@ def visit_column(raw: pd.DataFrame, study: Study) -> tuple[str, list[str]] | Non
             found.append((len(distinct), not text, number, column, [str(v) for v in distinct]))
     if not found:
         return None
-    *_, column, values = min(found)
-    return column, values
+    *_, named, listed = min(found)
+    return named, listed
 
 
 def _number(value: object) -> bool:

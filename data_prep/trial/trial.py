@@ -53,6 +53,7 @@ from alliance.data_prep.trial.items import ROUNDING, score_items
 from alliance.data_prep.trial.long_tables import wide_table
 from alliance.data_prep.trial.seen import category_notes, code_notes, scoring_notes, seen_in
 from alliance.data_prep.trial.validation import validate
+from alliance.data_prep.trial.visit_problems import visit_problems
 
 
 @dataclass(frozen=True, eq=False)
@@ -291,6 +292,7 @@ def _build(
     if not problems:
         for name in study.outcomes:
             problems += outcome_problems(study, source, name, data)
+        problems += visit_problems(study, source, data)
     if problems:
         raise DataError(problems)
     kind, therapist_notes = therapists_in_arms(data)

@@ -84,7 +84,7 @@ def summary(
     return found
 
 
-def _visit(row: Mapping[str, Any]) -> dict[str, str]:
+def _visit(row: Mapping[Any, Any]) -> dict[str, str]:
     """The visit of a row of an outcome over time; nothing where there are none."""
     return {"Visit": str(row["visit"])} if "visit" in row else {}
 

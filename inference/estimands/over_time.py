@@ -113,10 +113,11 @@ def correlation_estimands(draws: Sequence[xr.Dataset], visits: Sequence[str]) ->
     )
 
 
-def with_visit(table: pd.DataFrame, visit: object) -> pd.DataFrame:
+def with_visit(table: pd.DataFrame, visit: str | Sequence[str]) -> pd.DataFrame:
     """A tidy table with a column ``visit`` after ``level``."""
     found = table.copy()
-    found.insert(list(found.columns).index("level") + 1, "visit", visit)
+    own = [visit] * len(found) if isinstance(visit, str) else list(visit)
+    found.insert(list(found.columns).index("level") + 1, "visit", own)
     return found
 
 

@@ -14,7 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from alliance.inference.estimands.compared_at import mean_alliance
 from alliance.inference.published.refits import refit
-from alliance.inference.runs.fit import Fit
+from alliance.inference.published.visit_refits import refit_visits
+from alliance.inference.runs.fit import Fit, visits_of
+from alliance.models.spec import over_time
 
 NEITHER = "includes zero, which shows neither presence nor absence"
 
@@ -363,6 +365,12 @@ def compare(
         ],
         ignore_index=True,
     )
+    if visited := over_time(fit.specs):
+        # The REML of one visit by itself gives way to that of all, which the posterior has
+        at_visits = [name for names in visited.values() for name in names]
+        alone = refits["outcome"].isin(at_visits) & (refits["model"] == "reml")
+        whole = [refit_visits(visits_of(fit, name), interval=interval, at=at) for name in visited]
+        refits = pd.concat([refits[~alone], *whole], ignore_index=True)
     for model in MODELS if robust else [name for name in MODELS if name != "ols_robust"]:
         part = refits[refits["model"] == model].drop(columns=["model", "note"])
         renamed = {name: f"{model}_{name}" for name in part.columns if name not in KEY}

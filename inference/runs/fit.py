@@ -47,6 +47,7 @@ from alliance.models.families.family import Scale
 from alliance.models.joint.joint import outcome_priors
 from alliance.models.priors import Priors
 from alliance.models.spec import JOINT, ModelSpec, over_time
+from alliance.models.visits.design import VisitsDesign, join_visits
 
 # Packages whose version can move a draw or a digit of a table.
 RECORDED_PACKAGES = (
@@ -319,6 +320,53 @@ class Fit:
             own = correlation_estimands([draws_of(self.trees[name]) for name in visits], labels)
             found.append(with_visit(summarise(outcome, own, interval=interval), ""))
         return found
+
+
+def visits_facts(design: VisitsDesign) -> dict[str, Any]:
+    """What a run keeps of an outcome over time beside its visits' own patients.
+
+    Parameters
+    ----------
+    design : VisitsDesign
+
+    Returns
+    -------
+    dict
+        ``visits``, the names of the outcome at each; ``patients``, those with any visit; and
+        ``without``, by visit, which of them (counted from 0) lack it.
+    """
+    everybody = range(design.patients)
+    return {
+        "visits": list(design.designs),
+        "patients": design.patients,
+        "without": {
+            name: sorted(set(everybody).difference(own.tolist()))
+            for name, own in design.positions.items()
+        },
+    }
+
+
+def visits_of(fit: Fit, outcome: str) -> VisitsDesign:
+    """The design of an outcome over time, from the patients that a run keeps.
+
+    Parameters
+    ----------
+    fit : Fit
+    outcome : str
+        The outcome over time.
+
+    Returns
+    -------
+    VisitsDesign
+    """
+    facts = fit.manifest[OVER_TIME][outcome]
+    everybody = np.arange(facts["patients"])
+    names = list(facts["visits"])
+    positions = {
+        name: np.delete(everybody, np.array(facts["without"][name], dtype=np.int64))
+        for name in names
+    }
+    return join_visits({name: fit.design(name) for name in names}, positions, fit.specs)
 
 
 def installed_versions() -> dict[str, str]:

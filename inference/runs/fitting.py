@@ -28,6 +28,7 @@ from alliance.inference.runs.fit import (
     Fit,
     installed_versions,
     moments_dataset,
+    visits_facts,
 )
 from alliance.inference.sampling.caches import prepare_caches
 from alliance.inference.sampling.engines import fit_outcome, require_engine
@@ -312,7 +313,7 @@ def _over_time(
     for outcome, tree in trees.items():
         add_patients(tree, trial.analysed(outcome))
     encodings = {name: own.encoding.to_dict() for name, own in design.designs.items()}
-    facts = {"visits": list(design.designs), "patients": design.patients, ENCODINGS: encodings}
+    facts = visits_facts(design) | {ENCODINGS: encodings}
     return trees, {design.outcome: asdict(seconds)}, facts
 
 

@@ -40,6 +40,8 @@ class VisitsDesign:
     effects : Terms
         Of therapists: at all visits alike, then one at each visit if they have them.
     moments : VisitMoments
+    positions : dict of str to ndarray of int
+        Which of the patients with any visit the rows of each design are.
     patients : int
         With any visit.
     """
@@ -50,6 +52,7 @@ class VisitsDesign:
     shape: CovarianceShape
     effects: Terms
     moments: VisitMoments
+    positions: dict[str, NDArray[np.int64]]
     patients: int
 
     @property
@@ -96,65 +99,91 @@ def build_visits(data: xr.Dataset, specs: Mapping[str, ModelSpec]) -> VisitsDesi
     VisitsDesign
     """
     names = list(specs)
-    spec = specs[names[0]]
-    if spec.visits is None:
-        raise ValueError(f"{spec.outcome} is no visit of an outcome")
     complete = np.stack([complete_patients(data, name) for name in names], axis=1)
     scores = np.column_stack([data[f"{name}{FOLLOWUP}"].to_numpy() for name in names])
-    scores = np.where(complete, scores, np.nan)[complete.any(axis=1)]
-    Y, centres, sd = _standardised(scores)
+    centres, sd = _scale(np.where(complete, scores, np.nan))
     # Whose scores stand there does not matter: the outcome's scaling is replaced
-    any_score = np.full(data.sizes["patient"], np.nan)
-    any_score[complete.any(axis=1)] = np.nan_to_num(scores).sum(axis=1)
-    stand_in = data.assign({f"{names[0]}{FOLLOWUP}": ("patient", any_score)})
-    everybody = build_design(analysed_patients(stand_in, names[0]), spec)
+    stand_in = np.where(complete.any(axis=1), np.nan_to_num(scores).sum(axis=1), np.nan)
+    everybody = build_design(
+        analysed_patients(data.assign({f"{names[0]}{FOLLOWUP}": ("patient", stand_in)}), names[0]),
+        specs[names[0]],
+    )
     designs = {}
     for t, name in enumerate(names):
         scaling = replace(everybody.encoding.scaling, outcome=(float(centres[t]), sd))
         encoding = replace(everybody.encoding, scaling=scaling)
         designs[name] = build_design(analysed_patients(data, name), specs[name], encoding=encoding)
-    V, encoding = len(names), everybody.encoding
-    differ = [encoding.terms[column].kind in spec.visits.by_visit for column in everybody.present]
-    places = [
+    positions = {name: np.flatnonzero(own) for name, own in zip(names, complete.T, strict=True)}
+    return join_visits(designs, positions, specs)
+
+
+def join_visits(
+    designs: Mapping[str, Design],
+    positions: Mapping[str, NDArray[np.int64]],
+    specs: Mapping[str, ModelSpec],
+) -> VisitsDesign:
+    """Bring the visits' designs together, patient by patient.
+
+    Parameters
+    ----------
+    designs : mapping of str to Design
+        Of the visits of one outcome, in the order of time, with one encoding but for the scores'
+        centres.
+    positions : mapping of str to ndarray of int
+        Which patients the rows of each design are.
+    specs : mapping of str to ModelSpec
+
+    Returns
+    -------
+    VisitsDesign
+    """
+    names = list(designs)
+    first, spec = designs[names[0]], specs[names[0]].visits
+    if spec is None:
+        raise ValueError(f"{names[0]} is no visit of an outcome")
+    V, patients = len(names), np.unique(np.concatenate([positions[name] for name in names]))
+    X = np.zeros((len(patients), len(first.coefficients)))
+    Y = np.full((len(patients), V), np.nan)
+    therapist = np.zeros(len(patients), dtype=np.int64)
+    for t, name in enumerate(names):
+        rows = np.searchsorted(patients, positions[name])
+        X[rows], Y[rows, t] = designs[name].X, designs[name].y
+        therapist[rows] = designs[name].therapist_index
+    terms = [
         (visit, column)
-        for column, own in zip(everybody.present, differ, strict=True)
-        for visit in (range(V) if own else (V,))
+        for column in first.present
+        for visit in (range(V) if first.encoding.terms[column].kind in spec.by_visit else (V,))
     ]
-    effects = [(V, column) for column in everybody.effect_columns]
-    deviations = [(visit, 0) for visit in range(V)] if spec.visits.therapist_by_visit else []
-    times = [own.visits.time for own in specs.values() if own.visits is not None]
-    known = [time for time in times if time is not None]
+    effects = [(V, column) for column in first.effect_columns]
+    deviations = [(visit, 0) for visit in range(V)] if spec.therapist_by_visit else []
+    varying = sorted({column for _, column in effects + deviations})
+    own = [visit.time for name in names if (visit := specs[name].visits) is not None]
+    times = [time for time in own if time is not None]
+    uneven = spec.correlation == "ar1" and len(times) == V
     return VisitsDesign(
-        outcome=spec.visits.outcome,
-        designs=designs,
-        terms=terms_at(places),
+        outcome=spec.outcome,
+        designs=dict(designs),
+        terms=terms_at(terms),
         shape=CovarianceShape(
-            structure=spec.visits.correlation,
+            structure=spec.correlation,
             visits=V,
-            sd_by_visit=spec.visits.sd_by_visit,
+            sd_by_visit=spec.sd_by_visit,
             correlated=len(effects),
             independent=len(deviations),
-            gaps=relative_gaps(known)
-            if spec.visits.correlation == "ar1" and len(known) == V
-            else None,
+            gaps=relative_gaps(times) if uneven else None,
         ),
         effects=terms_at(effects + deviations),
-        moments=visit_moments(
-            everybody.X,
-            Y,
-            None,
-            everybody.therapist_index,
-            len(everybody.therapists),
-            sorted({column for _, column in effects + deviations}),
-        ),
-        patients=len(Y),
+        moments=visit_moments(X, Y, None, therapist, len(first.therapists), varying),
+        positions={
+            name: np.searchsorted(patients, positions[name]).astype(np.int64) for name in names
+        },
+        patients=len(patients),
     )
 
 
-def _standardised(scores: Array) -> tuple[Array, Array, float]:
-    """Scores less their visit's mean over the SD within visits, these means and this SD."""
+def _scale(scores: Array) -> tuple[Array, float]:
+    """Mean of each visit's scores, and their SD within visits."""
     centres = np.nanmean(scores, axis=0)
-    apart = scores - centres
-    seen = int((~np.isnan(apart)).sum())
-    sd = float(np.sqrt(np.nansum(apart**2) / max(1, seen - scores.shape[1])))
-    return apart / sd, centres, sd
+    seen = int((~np.isnan(scores)).sum())
+    squares = np.nansum((scores - centres) ** 2)
+    return centres, float(np.sqrt(squares / max(1, seen - scores.shape[1])))
