@@ -28,7 +28,7 @@ from alliance.cli.options import with_model_options
 GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "Start": ("start", ("demo", "simulate", "check", "fit")),
     "Look at a run": ("look", ("summary", "compare", "diagnose", "report")),
-    "Answer a question": ("answer", ("predict", "effects", "decide", "therapists")),
+    "Answer a question": ("answer", ("predict", "effects", "decide", "therapists", "missing")),
     "Check the model": ("model_checks", ("ppc", "loo", "sensitivity", "prior", "reproduce")),
     "Plan a trial or an analysis": ("plan", ("calibrate", "assurance", "multiverse")),
 }

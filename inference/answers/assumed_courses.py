@@ -1,0 +1,323 @@
+"""Means and contrasts of a run under assumptions about the scores that were not seen.
+
+See `inference.answers.unseen_visits` for what is assumed and computed. An outcome with one
+follow-up is an outcome of one visit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from alliance.data_prep.errors import InputError, nearest
+from alliance.data_prep.levels import contrast_names, find_arm
+from alliance.inference.answers.unseen_visits import (
+    AssumedMeans,
+    LeftGroup,
+    adjusted_weights,
+    assumed_means,
+    tipping_shift,
+)
+from alliance.inference.draws.summaries import quantiles, tails
+from alliance.inference.estimands.missing_outcomes import unseen_patients
+from alliance.inference.estimands.over_time import CORRELATION
+from alliance.inference.posterior import Posterior
+from alliance.inference.runs.fit import OVER_TIME, Fit, visits_of
+from alliance.models.design.encoding import sum_to_zero_basis
+
+Array = NDArray[np.float64]
+
+MEAN, CONTRAST, TIPPING = "arm_mean", "arm_contrast", "tipping_shift"
+COLUMNS = (
+    "outcome",
+    "quantity",
+    "level",
+    "visit",
+    "assumption",
+    "reference",
+    "mean",
+    "sd",
+    "sd_information_anchored",
+    "lower",
+    "upper",
+    "prob_better",
+    "per_point",
+)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Courses:
+    """Arms' means at every visit under one assumption.
+
+    Attributes
+    ----------
+    outcome : str
+    names : tuple of str
+        Of the outcome at each visit.
+    found : AssumedMeans
+    assumption, reference : str
+    """
+
+    outcome: str
+    names: tuple[str, ...]
+    found: AssumedMeans
+    assumption: str
+    reference: str
+
+
+def courses(
+    fit: Fit,
+    outcome: str,
+    assumption: str = "mar",
+    *,
+    reference: str | None = None,
+    delta: Mapping[str, float] | None = None,
+) -> Courses:
+    """Arms' means when those who left are taken to follow another course.
+
+    Parameters
+    ----------
+    fit : Fit
+    outcome : str
+        Over time, or with one follow-up.
+    assumption : {"mar", "j2r", "cir", "cr"}
+    reference : str, optional
+        Code or label of the arm that those who left are assumed to follow; by default the first.
+    delta : mapping of str to float, optional
+        By arm, its code or its label: added to every score that was not seen.
+
+    Returns
+    -------
+    Courses
+        Patients who lack baseline, alliance, arm or covariates are in no mean; those without any
+        visit count as unseen at all, with the means of their arm's columns.
+
+    Raises
+    ------
+    InputError
+        If the run has no such outcome or arm, or the outcome's link is curved.
+    """
+    arms = list(fit.study.arms)
+    names = tuple(fit.chosen([outcome]))
+    posteriors = [fit[name] for name in names]
+    if len(names) > 1 and outcome not in fit.manifest.get(OVER_TIME, {}):
+        raise InputError(f"The run has no outcome {outcome!r}.", nearest(outcome, fit.outcomes))
+    visit_of = fit.study.outcomes[names[0]].visit_of
+    if len(names) == 1 and visit_of is not None:
+        raise InputError(
+            f"{outcome} is one visit of {visit_of}, and those who left it had others.",
+            f"Ask about {visit_of}.",
+        )
+    if posteriors[0].design.family.link != "identity":
+        raise InputError(
+            f"Assumptions about unseen scores need straight lines, and {outcome} has none.",
+            'Fit it with likelihood = "published".',
+        )
+    chosen = arms[0] if reference is None else _arm(fit, reference)
+    shifts = {arms.index(_arm(fit, arm)): float(own) for arm, own in (delta or {}).items()}
+    X, arm, seen = _patients(fit, outcome, posteriors)
+    basis, encoding = sum_to_zero_basis(len(arms)), posteriors[0].design.encoding
+    beta = np.stack([own.beta for own in posteriors], axis=1)  # (d, V, p)
+    unit = encoding.scaling.outcome[1]
+    label = np.column_stack([arm, seen])
+    kinds, which, counts = np.unique(label, axis=0, return_inverse=True, return_counts=True)
+    which = which.ravel()
+
+    def in_arm(rows: Array, k: int) -> Array:
+        moved = rows.copy()
+        moved[:, encoding.places("arm")] = basis[k]
+        if interactions := encoding.places("interaction"):
+            (moderator,) = encoding.places("moderator")
+            moved[:, interactions] = rows[:, [moderator]] * basis[k]
+        return moved
+
+    centre = X.mean(axis=0, keepdims=True)
+    places = np.concatenate([in_arm(centre, k) for k in range(len(arms))])
+    weights = adjusted_weights(X, places, which)
+    position = arms.index(chosen)
+    groups = []
+    for number, kind in enumerate(kinds):
+        rows = X[which == number]
+        apart = (rows - in_arm(rows, position)).mean(axis=0)
+        groups.append(
+            LeftGroup(
+                int(kind[0]),
+                kind[1:].astype(bool),
+                int(counts[number]),
+                weights[number],
+                unit * (beta @ apart),
+            )
+        )
+    centres = np.array([own.design.scaling.outcome[0] for own in posteriors])
+    means = centres + unit * np.einsum("kp,dvp->dkv", places, beta)
+    found = assumed_means(means, groups, unit**2 * _residual(posteriors), assumption, shifts)
+    return Courses(outcome, names, found, assumption, chosen)
+
+
+def course_table(fit: Fit, found: Courses, *, interval: float = 0.95) -> pd.DataFrame:
+    """Means of arms and their contrasts, visit by visit.
+
+    Parameters
+    ----------
+    fit : Fit
+    found : Courses
+    interval : float
+        Probability of the equal-tailed intervals.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns as in `COLUMNS`: ``arm_mean`` and ``arm_contrast`` (later arm minus earlier) with
+        ``sd``, of the posterior under the assumption, and of contrasts ``sd_information_anchored``;
+        ``prob_better``, of a benefit of the later arm; ``per_point``, how far a contrast moves for
+        each point that unseen scores of its later arm are shifted by.
+    """
+    rows = []
+    direction = 1 if fit.study.outcomes[found.names[0]].better == "higher" else -1
+    means, arms = found.found.means, list(fit.study.arms)
+    for v, name in enumerate(found.names):
+        own = [(MEAN, arms[k], means[:, k, v], None) for k in range(len(arms))]
+        names = contrast_names(arms)
+        for earlier, later in combinations(range(len(arms)), 2):
+            drawn = means[:, later, v] - means[:, earlier, v]
+            own.append((CONTRAST, names[later, earlier], drawn, (later, earlier)))
+        for quantity, level, drawn, pair in own:
+            lower, upper = quantiles(drawn[None], tails(interval), axis=1)
+            moved = found.found.per_point
+            rows.append(
+                {
+                    "outcome": found.outcome,
+                    "quantity": quantity,
+                    "level": level,
+                    "visit": fit.study.outcomes[name].visit or "",
+                    "assumption": found.assumption,
+                    "reference": found.reference,
+                    "mean": drawn.mean(),
+                    "sd": drawn.std(ddof=1),
+                    "sd_information_anchored": (
+                        np.nan if pair is None else found.found.anchored[(*pair, v)]
+                    ),
+                    "lower": float(lower[0]),
+                    "upper": float(upper[0]),
+                    "prob_better": (
+                        np.nan if pair is None else float((direction * drawn > 0).mean())
+                    ),
+                    "per_point": (
+                        np.nan
+                        if pair is None
+                        else moved[pair[0], pair[0], v] - moved[pair[1], pair[0], v]
+                    ),
+                }
+            )
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def tipping_table(
+    fit: Fit, found: Courses, *, probability: float = 0.975, points: int = 9
+) -> pd.DataFrame:
+    """Where a benefit is lost: the chance of one over shifts of unseen scores in both arms.
+
+    Parameters
+    ----------
+    fit : Fit
+    found : Courses
+    probability : float
+        The chance of a benefit that is to be kept.
+    points : int
+        Shifts of each arm: evenly from none to twice the shift that tips, or a fifth of the range.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row for each contrast at the last visit, and shifts of its later and earlier arm:
+        ``outcome, level, visit, shift_later, shift_earlier, prob_better, tipping_shift``. The last
+        is the shift of the later arm alone that leaves just ``probability``; missing where the
+        chance is not so high without any.
+    """
+    if not 0.5 < probability < 1:
+        raise InputError(
+            f"A chance of {probability:g} cannot be lost.", "Give one above 0.5 and below 1."
+        )
+    described = fit.study.outcomes[found.names[-1]]
+    direction = 1 if described.better == "higher" else -1
+    low, high = described.range
+    means, moved = found.found.means[..., -1], found.found.per_point[..., -1]
+    arms, rows = list(fit.study.arms), []
+    names = contrast_names(arms)
+    for earlier, later in combinations(range(len(arms)), 2):
+        drawn = means[:, later] - means[:, earlier]
+        share = float(moved[later, later] - moved[earlier, later])
+        other = float(moved[later, earlier] - moved[earlier, earlier])
+        tips = tipping_shift(drawn, share, probability, direction)
+        widest = 2 * tips if tips is not None else -direction * (high - low) / 5
+        for own in np.linspace(0, widest, points):
+            for beside in np.linspace(0, widest, points):
+                chance = (direction * (drawn + share * own + other * beside) > 0).mean()
+                rows.append(
+                    {
+                        "outcome": found.outcome,
+                        "level": names[later, earlier],
+                        "visit": described.visit or "",
+                        "shift_later": own,
+                        "shift_earlier": beside,
+                        "prob_better": float(chance),
+                        TIPPING: np.nan if tips is None else tips,
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def _arm(fit: Fit, named: str) -> str:
+    found = find_arm(fit.study.arms, named)
+    if found is None:
+        raise InputError(f"The study has no arm {named!r}.", nearest(named, fit.study.arms))
+    return found
+
+
+def _patients(
+    fit: Fit, outcome: str, posteriors: list[Posterior]
+) -> tuple[Array, NDArray[np.int64], NDArray[np.bool_]]:
+    """Rows of X, arms and visits seen, of all who could have been analysed at some visit."""
+    names = [own.name for own in posteriors]
+    if outcome in fit.manifest.get(OVER_TIME, {}):
+        whole = visits_of(fit, outcome)
+        total, positions = whole.patients, whole.positions
+    else:
+        total = len(posteriors[0].design.y)
+        positions = {names[0]: np.arange(total)}
+    X = np.zeros((total, len(posteriors[0].design.coefficients)))
+    arm, seen = np.zeros(total, dtype=np.int64), np.zeros((total, len(names)), dtype=bool)
+    for v, own in enumerate(posteriors):
+        rows = positions[own.name]
+        X[rows], arm[rows], seen[rows, v] = own.design.X, own.rows.arm_index, True
+    # Those without any visit: in the manifest as counts, here with their arm's mean columns
+    eligible = [
+        max(unseen_patients(fit.study, fit.manifest, name)[code][1] for name in names)
+        for code in fit.study.arms
+    ]
+    never = [max(0, count - int((arm == k).sum())) for k, count in enumerate(eligible)]
+    extra = [np.tile(X[arm == k].mean(axis=0), (count, 1)) for k, count in enumerate(never)]
+    absent = np.zeros((sum(never), len(names)), dtype=bool)
+    return (
+        np.concatenate([X, *extra]),
+        np.concatenate([arm, np.repeat(np.arange(len(never)), never)]),
+        np.concatenate([seen, absent]),
+    )
+
+
+def _residual(posteriors: list[Posterior]) -> Array:
+    """Residual covariance (d, V, V) over visits, standardised."""
+    V, total = len(posteriors), posteriors[0].total
+    found = np.zeros((total, V, V))
+    sds = np.stack([own.flat("residual_sd") for own in posteriors], axis=1)
+    for v, own in enumerate(posteriors):
+        found[:, v, v] = 1.0
+        if CORRELATION in own.draws:
+            found[:, v, v + 1 :] = own.flat(CORRELATION)
+            found[:, v + 1 :, v] = found[:, v, v + 1 :]
+    return sds[:, :, None] * found * sds[:, None, :]
