@@ -219,7 +219,8 @@ def standardised_contrasts(fit: Fit, table: pd.DataFrame) -> pd.DataFrame:
         score is better, and the probability that the first arm is better than the second.
     """
     rows = []
-    for row in table[table["quantity"] == "arm_contrast"].to_dict("records"):
+    shown = (table["quantity"] == "arm_contrast") & table["outcome"].isin(fit.outcomes)
+    for row in table[shown].to_dict("records"):
         outcome = row["outcome"]
         described, design = fit.study.outcomes[outcome], fit.design(outcome)
         gain = 1 if described.better == "higher" else -1

@@ -241,7 +241,8 @@ def results(material: Material) -> Section:
         Paragraph(words.sentences([*legend, _limits_told(material)])),
         _forest(material),
     ]
-    tables = sheets.summary(fit, material.summary, material.priors, interval=material.interval)
+    whole = material.whole_summary
+    tables = sheets.summary(fit, whole, material.priors, interval=material.interval)
     for table in tables:
         parts.append(Heading(words.label(fit.study, table.subject)))
         if table.subject in fit.outcomes:

@@ -355,7 +355,7 @@ def compare(
         speaks of an average therapist, and the refits are linear models of the scores, whose
         contrasts are averages over therapists as well.
     """
-    summary = fit.summary(interval=interval, at=at, extrapolate=extrapolate)
+    summary = fit.summary(interval=interval, at=at, extrapolate=extrapolate, over_visits=False)
     table = summary[[*KEY, *POSTERIOR, "at"]].rename(columns=POSTERIOR)
     places = {name: mean_alliance(fit[name]) if at is None else at for name in fit.outcomes}
     refits = pd.concat(

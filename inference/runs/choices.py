@@ -248,7 +248,7 @@ def runs_beside(
     for name in others:
         _require_comparable(first, runs[first], name, runs[name])
     summaries = {
-        name: fit.summary(interval=interval, at=at, extrapolate=extrapolate)
+        name: fit.summary(interval=interval, at=at, extrapolate=extrapolate, over_visits=False)
         for name, fit in runs.items()
     }
     table = pd.concat([summary[KEY] for summary in summaries.values()]).drop_duplicates()

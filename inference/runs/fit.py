@@ -267,6 +267,7 @@ class Fit:
         per_sd: bool = False,
         at: float | None = None,
         extrapolate: bool = False,
+        over_visits: bool = True,
     ) -> pd.DataFrame:
         """The tidy table of all outcomes; see `inference.estimands.estimands.summarise`.
 
@@ -281,6 +282,8 @@ class Fit:
             mean over the analysed patients, as the column ``at`` says.
         extrapolate : bool
             Allow a value outside the range observed among the analysed patients.
+        over_visits : bool
+            With what outcomes over time have beside their visits, under their own names.
 
         Raises
         ------
@@ -295,7 +298,7 @@ class Fit:
                 with_visit(table, visit.visit if (visit := spec.visits) else "")
                 for table, spec in zip(tables, self.specs.values(), strict=True)
             ]
-            for name, visits in visited.items():
+            for name, visits in visited.items() if over_visits else ():
                 tables += self._over_time(name, visits, draws, interval)
         if self.shared is not None:
             tables.append(
