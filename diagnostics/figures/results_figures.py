@@ -12,7 +12,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.files import AnyPath, as_path
@@ -191,17 +191,17 @@ def _caption(fit: Fit, interval: float, at: float | None) -> str:
     )
 
 
-CONTRAST_ROW_INCHES, CONTRAST_AROUND_INCHES = (
-    0.34,
-    0.5,
-)  # for each outcome, and for the title of a contrast
+# For each outcome, and for the title of a contrast
+CONTRAST_ROW_INCHES, CONTRAST_AROUND_INCHES = 0.34, 0.5
 AXIS_INCHES = 0.45  # for the numbers and the label below the lowest panel
 WIDTH, TITLE_CHARACTERS = 8.8, 60
 NUMBERS_WIDE = 0.5  # of the columns with numbers, where the panel with the intervals is 1
 COLUMNS = ("outcome", "level", "label", "patients", "mean", "lower", "upper", "prob_better")
 
 
-def standardised_contrasts(fit: Fit, table: pd.DataFrame) -> pd.DataFrame:
+def standardised_contrasts(
+    fit: Fit, table: pd.DataFrame, quantity: str = "arm_contrast"
+) -> pd.DataFrame:
     """Arm contrasts of all outcomes in SDs of each outcome, a benefit being positive.
 
     Parameters
@@ -209,6 +209,8 @@ def standardised_contrasts(fit: Fit, table: pd.DataFrame) -> pd.DataFrame:
     fit : Fit
     table : pandas.DataFrame
         As `Fit.summary` gives it.
+    quantity : {"arm_contrast", "interaction"}
+        Differences of the arms, or of their slopes for one SD of the alliance.
 
     Returns
     -------
@@ -219,12 +221,14 @@ def standardised_contrasts(fit: Fit, table: pd.DataFrame) -> pd.DataFrame:
         score is better, and the probability that the first arm is better than the second.
     """
     rows = []
-    shown = (table["quantity"] == "arm_contrast") & table["outcome"].isin(fit.outcomes)
+    shown = (table["quantity"] == quantity) & table["outcome"].isin(fit.outcomes)
     for row in table[shown].to_dict("records"):
         outcome = row["outcome"]
         described, design = fit.study.outcomes[outcome], fit.design(outcome)
         gain = 1 if described.better == "higher" else -1
         unit = gain / design.scaling.outcome[1]
+        if quantity == "interaction":
+            unit *= design.scaling.moderator[1]
         lower, upper = sorted((unit * row["lower"], unit * row["upper"]))
         positive = row["prob_positive"]
         rows.append(
@@ -273,35 +277,106 @@ def contrast_figure(
         raise InputError(
             "The table has no arm contrasts to draw.", "Give the summary of all quantities."
         )
+    page = Page(fit, WIDTH, [_height(fit)], _contrast_caption(fit, interval, at))
+    with mpl.rc_context(STYLE):
+        first = _forests(
+            page.strips[0], fit, shown, interval, "second arm better", "first arm better"
+        )
+        page.legend(first)
+    return page.figure
+
+
+def answers_figure(
+    fit: Fit, table: pd.DataFrame, *, interval: float = 0.95, at: float | None = None
+) -> Figure:
+    """Draw contrasts of the arms, and below them the differences of their slopes.
+
+    Parameters
+    ----------
+    fit : Fit
+    table : pandas.DataFrame
+        As `Fit.summary` gives it.
+    interval : float
+        Probability of the table's intervals.
+    at : float, optional
+        The alliance that was named for the table, for the caption.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        As `contrast_figure`, with a second axis for slopes; without one where the model has no
+        interaction.
+    """
+    slopes = standardised_contrasts(fit, table, "interaction")
+    if slopes.empty:
+        return contrast_figure(fit, table, interval=interval, at=at)
+    name = fit.study.moderator.name
+    below = f"Below: differences of slopes, for one SD of {name}."
+    told = f"{_contrast_caption(fit, interval, at)} {below}"
+    page = Page(fit, WIDTH, [_height(fit)] * 2, told)
+    with mpl.rc_context(STYLE):
+        first = _forests(
+            page.strips[0],
+            fit,
+            standardised_contrasts(fit, table),
+            interval,
+            "second arm better",
+            "first arm better",
+        )
+        _forests(
+            page.strips[1],
+            fit,
+            slopes,
+            interval,
+            f"{name} counts more in the second arm",
+            "in the first arm",
+            f"for one SD more of {name}, ",
+            "P(first arm)",
+        )
+        page.legend(first)
+    return page.figure
+
+
+def _height(fit: Fit) -> float:
+    pairs = len(arm_pairs(len(fit.study.arms)))
+    each = CONTRAST_AROUND_INCHES + CONTRAST_ROW_INCHES * len(fit.outcomes)
+    return each * pairs + AXIS_INCHES
+
+
+def _forests(
+    strip: SubFigure,
+    fit: Fit,
+    shown: pd.DataFrame,
+    interval: float,
+    left: str,
+    right: str,
+    unit: str = "",
+    chance: str = "P(better)",
+) -> Axes:
+    """A panel for each pair of arms, all on one axis; the first panel, for the legend."""
     codes = tuple(fit.study.arms)
     names = contrast_names(codes)
     pairs = {names[k, j]: (codes[k], codes[j]) for k, j in arm_pairs(len(codes))}
-    height = CONTRAST_AROUND_INCHES + CONTRAST_ROW_INCHES * len(fit.outcomes)
-    page = Page(
-        fit, WIDTH, [height * len(pairs) + AXIS_INCHES], _contrast_caption(fit, interval, at)
-    )
     share = words.level_of(interval)
     reach = 1.08 * max(0.1, np.abs(shown[["lower", "upper"]].to_numpy()).max())
-    with mpl.rc_context(STYLE):
-        panels = page.strips[0].subplots(
-            len(pairs), 2, squeeze=False, sharey="row", width_ratios=[1, NUMBERS_WIDE]
-        )
-        titles = _named(fit.study, pairs)
-        for level, title, (panel, numbers) in zip(pairs, titles, panels, strict=True):
-            rows = shown[shown["level"] == level].to_dict("records")
-            _intervals(panel, rows, f"posterior mean and {share} interval")
-            panel.set_xlim(-reach, reach)
-            panel.tick_params(labelbottom=False)
-            panel.set_title(title, loc="left", fontsize=9.5)
-            _numbers(numbers, rows, share)
-        lowest = panels[-1, 0]
-        lowest.tick_params(labelbottom=True)
-        lowest.set_xlabel(
-            "SDs of the outcome\nsecond arm better  \N{LEFTWARDS ARROW}      "
-            "\N{RIGHTWARDS ARROW}  first arm better"
-        )
-        page.legend(panels[0, 0])
-    return page.figure
+    panels = strip.subplots(
+        len(pairs), 2, squeeze=False, sharey="row", width_ratios=[1, NUMBERS_WIDE]
+    )
+    titles = _named(fit.study, pairs)
+    for level, title, (panel, numbers) in zip(pairs, titles, panels, strict=True):
+        rows = shown[shown["level"] == level].to_dict("records")
+        _intervals(panel, rows, f"posterior mean and {share} interval")
+        panel.set_xlim(-reach, reach)
+        panel.tick_params(labelbottom=False)
+        panel.set_title(title, loc="left", fontsize=9.5)
+        _numbers(numbers, rows, share, chance)
+    lowest: Axes = panels[-1, 0]
+    lowest.tick_params(labelbottom=True)
+    lowest.set_xlabel(
+        f"{unit}SDs of the outcome\n{left}  \N{LEFTWARDS ARROW}      \N{RIGHTWARDS ARROW}  {right}"
+    )
+    first: Axes = panels[0, 0]
+    return first
 
 
 def _named(study: Study, levels: Collection[str]) -> list[str]:
@@ -336,18 +411,18 @@ def _intervals(panel: Axes, rows: list[dict[Any, Any]], label: str) -> None:
     panel.tick_params(axis="y", length=0)
 
 
-def _numbers(panel: Axes, rows: list[dict[Any, Any]], share: str) -> None:
+def _numbers(panel: Axes, rows: list[dict[Any, Any]], share: str, chance: str) -> None:
     """Columns of numbers beside the intervals."""
     panel.set_axis_off()
-    columns = {0.7: f"SDs ({share} interval)", 1.0: "P(better)"}
+    columns = {0.7: f"SDs ({share} interval)", 1.0: chance}
     for place, head in columns.items():
         panel.text(place, 1.0, head, transform=panel.transAxes, ha="right", va="bottom", fontsize=8)
     across = panel.get_yaxis_transform()
     for height, row in enumerate(rows):
         digits = max(2, interval_decimals(row["lower"], row["upper"]))
         estimate = words.estimate(row["mean"], row["lower"], row["upper"], digits)
-        chance = words.chance(row["prob_better"])
-        for place, text in zip(columns, (estimate, chance), strict=True):
+        told = estimate, words.chance(row["prob_better"])
+        for place, text in zip(columns, told, strict=True):
             panel.text(place, height, text, transform=across, ha="right", va="center", fontsize=8.5)
 
 

@@ -25,19 +25,19 @@ from alliance.inference.runs.whole_files import write_whole
 
 # By the name that each has in the page, with the title it has where it cannot be written.
 SECTIONS: dict[str, tuple[str, Callable[[Material], Section]]] = {
-    "question": ("Question and answers at a glance", question),
+    "question": ("Question and answers", question),
     "data": ("Data and flow of patients", data),
-    "model": ("Model and priors", model),
-    "prior": ("Prior predictive check", prior),
-    "gate": ("Gate and computation", gate),
     "results": ("Results for each outcome", results),
     "comparison": ("Comparison with published and refitted models", comparison),
     "effects": ("Effects along the moderator", effects),
     "therapists": ("Therapists", therapists),
     "predictions": ("Predictions by arm", predictions),
+    "limitations": ("Limitations", limitations),
+    "model": ("Model and priors", model),
+    "prior": ("Prior predictive check", prior),
+    "gate": ("Gate and computation", gate),
     "checks": ("Checks of the model", checks),
     "sensitivity": ("Sensitivity", sensitivity),
-    "limitations": ("Limitations", limitations),
     "citations": ("Methods and citations", citations),
 }
 

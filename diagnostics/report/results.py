@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,8 @@ from alliance.diagnostics.figures.answer_figures import (
     score_figure,
 )
 from alliance.diagnostics.figures.results_figures import (
+    answers_figure,
     comparison_figure,
-    contrast_figure,
     standardised_contrasts,
 )
 from alliance.diagnostics.figures.therapist_figure import therapist_figure
@@ -32,6 +33,7 @@ from alliance.diagnostics.report.page import (
     Picture,
     Section,
 )
+from alliance.diagnostics.sentences import CERTAIN, plain_words, sentences_of
 from alliance.diagnostics.sheet import Sheet, joined, without_empty
 from alliance.diagnostics.sheets import effects as effect_sheets
 from alliance.diagnostics.sheets import predictions as prediction_sheets
@@ -81,14 +83,105 @@ def question(material: Material) -> Section:
             "another difference between the arms? Hierarchical Bayesian models answer with "
             "probabilities, given the data and the priors that are stated below."
         ),
-        Facts(facts),
+        *_answers(material),
         _glance(material),
-        Paragraph(
-            f"Slopes and their differences describe an association: the {name} was not allotted "
-            "by chance. An interval that includes zero shows neither an effect nor its absence."
-        ),
+        *_slopes_differ(material),
+        *_in_plain_words(material),
+        Heading("The trial"),
+        Facts(facts),
     ]
-    return Section("question", "Question and answers at a glance", parts)
+    return Section("question", "Question and answers", parts)
+
+
+def _answers(material: Material) -> Iterator[Part]:
+    """A sentence for each slope, contrast and interaction, and all of them in one figure."""
+    fit, name = material.fit, material.fit.study.moderator.name
+    total, unknown = Counter[str](), Counter[str]()
+    verdicts = {report.outcome: report.verdict for report in material.gate}
+    for outcome in fit.outcomes:
+        better = fit.study.outcomes[outcome].better
+        count = words.counted(words.patients(fit, outcome), "patient")
+        yield Heading(f"{words.label(fit.study, outcome)} ({better} is better, {count})")
+        if Verdict.FAIL in (verdicts[outcome], verdicts.get(JOINT)):
+            yield Notice("The draws failed the gate: what they say of this outcome is not told.")
+            continue
+        told = list(sentences_of(fit, outcome, material.summary, material.interval))
+        yield Listing([sentence for _, _, sentence in told])
+        for quantity, found, _ in told:
+            total[quantity] += len(found)
+            unknown[quantity] += sum(not each.certain for each in found)
+    if total:
+        yield _forest(material)
+    told_apart = [
+        f"the direction of {total[quantity] - unknown[quantity]} of "
+        f"{words.counted(total[quantity], words.plain(quantity))}"
+        for quantity in total
+    ]
+    yield Paragraph(
+        f"What the data can tell with a probability of {words.chance(CERTAIN)} or more: "
+        f"{', '.join(told_apart) or 'nothing'}. What they cannot tell is not shown to be absent: "
+        "an interval that includes zero shows neither an effect nor that there is none. Slopes and "
+        f"their differences describe an association: the {name} was not allotted by chance."
+    )
+
+
+def _in_plain_words(material: Material) -> Iterator[Part]:
+    """What was found for a reader who knows no statistics."""
+    fit = material.fit
+    verdicts = {report.outcome: report.verdict for report in material.gate}
+    told = [
+        f"{words.label(fit.study, outcome)}: "
+        f"{plain_words(fit, outcome, material.summary, material.interval)}"
+        for outcome in fit.outcomes
+        if Verdict.FAIL not in (verdicts[outcome], verdicts.get(JOINT))
+    ]
+    if told:
+        yield Heading("In plain words")
+        yield Paragraph(
+            f"{fit.study.moderator.label} was rated by people who had one of these treatments: "
+            f"{', '.join(fit.study.arms.values())}. Nearly certain: 975 chances in 1,000 or "
+            "more, if the model is right. That people with a higher rating did better does not "
+            "show that the rating is the reason."
+        )
+        yield Listing(told)
+
+
+def _forest(material: Material) -> Picture:
+    fit, told = material.fit, []
+    for quantity in ("arm_contrast", "interaction"):
+        for row in standardised_contrasts(fit, material.summary, quantity).to_dict("records"):
+            digits = max(2, interval_decimals(row["lower"], row["upper"]))
+            estimate = words.estimate(row["mean"], row["lower"], row["upper"], digits)
+            named = words.quantity_and_level(fit.study, quantity, row["level"])
+            told.append(f"{row['label']}, {named}: {estimate}")
+    return Picture(
+        "answers",
+        answers_figure(fit, material.summary, interval=material.interval, at=material.at),
+        "Contrasts of the arms, and differences of their slopes, in SDs of each outcome",
+        f"Forest plot. Posterior mean and {words.level_of(material.interval)} interval, positive "
+        f"where the first arm is better. {'; '.join(told)}.",
+    )
+
+
+def _slopes_differ(material: Material) -> Iterator[Part]:
+    """The interactions of all outcomes in one table."""
+    fit = material.fit
+    rows = []
+    for outcome in fit.outcomes:
+        shown = {"Outcome": words.label(fit.study, outcome)}
+        for row in material.rows(outcome).to_dict("records"):
+            if row["quantity"] == "interaction":
+                shown[words.level(fit.study, row["level"])] = _told(row)
+        if len(shown) > 1:
+            rows.append(shown)
+    if rows:
+        yield Sheet(
+            "glance_interactions",
+            f"Differences of slopes for one point of {fit.study.moderator.name}, with "
+            f"{words.level_of(material.interval)} equal-tailed intervals",
+            rows,
+            numbers=material.summary[material.summary["quantity"] == "interaction"],
+        )
 
 
 def _glance(material: Material) -> Sheet:
@@ -120,7 +213,7 @@ def _glance(material: Material) -> Sheet:
         rows,
         f"Slope: for one point of {fit.study.moderator.name}. {places_in_words(fit, material.at)} "
         "Gate: FAIL where draws may not be used, REVIEW where a check of draws or model asks for a "
-        "look (section 5).",
+        "look (section Gate and computation).",
         material.summary,
     )
 
@@ -237,10 +330,7 @@ def results(material: Material) -> Section:
     """
     fit = material.fit
     legend = sheets.summary_legend(fit, at=material.at)
-    parts: list[Part] = [
-        Paragraph(words.sentences([*legend, _limits_told(material)])),
-        _forest(material),
-    ]
+    parts: list[Part] = [Paragraph(words.sentences([*legend, _limits_told(material)]))]
     whole = material.whole_summary
     tables = sheets.summary(fit, whole, material.priors, interval=material.interval)
     for table in tables:
@@ -265,22 +355,6 @@ def _limits_told(material: Material) -> str:
         f"Limits of {words.level_of(material.interval)} intervals have a Monte Carlo error of "
         f"about {figures(100 * usual, 2)}% of the posterior SD, the worst one "
         f"{figures(100 * worst, 2)}% (from the ESS in the tails)."
-    )
-
-
-def _forest(material: Material) -> Picture:
-    fit = material.fit
-    told = []
-    for row in standardised_contrasts(fit, material.summary).to_dict("records"):
-        digits = max(2, interval_decimals(row["lower"], row["upper"]))
-        estimate = words.estimate(row["mean"], row["lower"], row["upper"], digits)
-        told.append(f"{row['label']}, {words.level(fit.study, row['level'])}: {estimate}")
-    return Picture(
-        "contrasts",
-        contrast_figure(fit, material.summary, interval=material.interval, at=material.at),
-        "Contrasts of the arms in SDs of each outcome",
-        f"Forest plot. Posterior mean and {words.level_of(material.interval)} interval, positive "
-        f"where the first arm is better. {'; '.join(told)}.",
     )
 
 

@@ -1,0 +1,133 @@
+"""What was found in sentences: none claims more than its probability, over a grid of posteriors."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+
+import pytest
+from scipy import stats
+
+from alliance.diagnostics.sentences import (
+    CERTAIN,
+    Found,
+    contrast_sentence,
+    found_of,
+    interaction_sentence,
+    plain_words,
+    round_step,
+    sentences_of,
+    slope_sentence,
+)
+from alliance.inference.runs.fit import Fit
+
+UNKNOWN = "cannot tell"
+GRID = list(
+    itertools.product((-30.0, -1.0, -0.3, -0.01, 0.0, 0.004, 0.2, 1.0, 8.0), (0.01, 0.4, 12))
+)
+
+
+def normal(mean: float, sd: float, direction: int = 1) -> Found:
+    """A normal posterior's row, as the tidy table has it."""
+    row = {
+        "mean": mean,
+        "sd": sd,
+        "lower": mean - 1.959964 * sd,
+        "upper": mean + 1.959964 * sd,
+        "prob_positive": float(stats.norm.cdf(mean / sd)),
+    }
+    return found_of(row, direction, 0.95)
+
+
+def sentences(found: Found) -> list[str]:
+    return [
+        slope_sentence(found, "alliance", "10 points"),
+        contrast_sentence(found, "Exercise", "Massage", " at alliance 92"),
+        interaction_sentence(found, "Exercise", "Massage", "alliance", "10 points"),
+    ]
+
+
+@pytest.mark.parametrize(("mean", "sd"), GRID)
+@pytest.mark.parametrize("direction", [1, -1])
+def test_a_direction_is_claimed_only_where_it_is_nearly_certain(
+    mean: float, sd: float, direction: int
+) -> None:
+    found = normal(mean, sd, direction)
+    chance = stats.norm.cdf(direction * mean / sd)
+    claimed = max(chance, 1 - chance) >= CERTAIN
+    for sentence in sentences(found):
+        assert (UNKNOWN in sentence) != claimed, sentence
+        assert sentence.endswith(".")
+        # Sizes without signs, and no probability that is rounded to 0 or 1
+        assert not re.search(r"(?:direction|is) [01]\.000|-\d|nan|p = ", sentence), sentence
+        if claimed:  # one side is named, with the probability of that side
+            told = re.search(r"direction (?:> )?(0\.\d+)", sentence)
+            assert told is not None
+            assert float(told[1]) >= 0.975
+        else:  # both ends of an interval that holds zero, and the probability of the first side
+            told = re.search(r"is (?:[<>] )?(0\.\d+)\.$", sentence)
+            assert told is not None
+            assert float(told[1]) == pytest.approx(chance, abs=0.001)
+
+
+def test_the_better_arm_is_named_first_whichever_way_the_scale_is_turned() -> None:
+    # Exercise 2 points lower on a scale where lower is better
+    better = contrast_sentence(normal(-2, 0.5, -1), "Exercise", "Massage")
+    assert better.startswith("Scores with Exercise are better than with Massage: by 2.00 points")
+    assert "1.02 to 2.98 points better" in better
+    worse = contrast_sentence(normal(-2, 0.5, 1), "Exercise", "Massage")
+    assert worse.startswith("Scores with Massage are better than with Exercise: by 2.00 points")
+    assert slope_sentence(normal(-2, 0.5, 1), "alliance", "1 point").startswith(
+        "Patients with a higher alliance had worse scores: by 2.00 points"
+    )
+
+
+def test_an_uncertain_contrast_names_both_ends() -> None:
+    told = contrast_sentence(normal(4.95, 4.464, 1), "Exercise", "Massage")
+    assert "3.8 points worse to 13.7 points better" in told
+    assert "0.866" in told
+
+
+@pytest.mark.parametrize("sd", [0.003, 0.7, 1.0, 3.4, 12.3, 48.0, 990.0])
+def test_slopes_are_told_for_a_round_number_of_points_near_one_sd(sd: float) -> None:
+    step = round_step(sd)
+    mantissa = step / 10 ** math.floor(math.log10(step) + 1e-9)
+    assert round(mantissa, 6) in (1, 2, 5)
+    assert 0.6 < step / sd < 1.7  # the widest gap of 1, 2, 5, 10 is 2.5: its half is 1.58
+
+
+def test_every_quantity_of_a_fit_is_told_once(made_fit: Fit) -> None:
+    table = made_fit.summary()
+    for outcome in made_fit.outcomes:
+        told = list(sentences_of(made_fit, outcome, table, 0.95))
+        assert [quantity for quantity, _, _ in told][:4] == [
+            "moderator_slope",
+            *["arm_contrast"] * 3,
+        ]
+        slopes = [found for quantity, found, _ in told if quantity == "interaction"]
+        assert sum(map(len, slopes)) == 3
+        own = table[table["outcome"] == outcome].set_index(["quantity", "level"])
+        by = round_step(made_fit.design(outcome).scaling.moderator[1])
+        sign = made_fit[outcome].direction
+        assert told[0][1][0].mean == pytest.approx(
+            sign * by * own.loc[("moderator_slope", "average"), "mean"]
+        )
+
+
+def test_plain_words_call_nothing_certain_that_is_not(made_fit: Fit) -> None:
+    table = made_fit.summary()
+    for outcome in made_fit.outcomes:
+        told = plain_words(made_fit, outcome, table, 0.95)
+        own = table[(table["outcome"] == outcome) & (table["quantity"] == "arm_contrast")]
+        chance = own["prob_positive"].where(own["prob_positive"] > 0.5, 1 - own["prob_positive"])
+        slope = table[
+            (table["outcome"] == outcome)
+            & (table["quantity"] == "moderator_slope")
+            & (table["level"] == "average")
+        ]["prob_positive"].iloc[0]
+        every = [*chance, max(slope, 1 - slope)]
+        gains = told.count(" gains on ")
+        assert told.count("nearly certain") == sum(each >= CERTAIN for each in every) + gains
+        assert told.count("chances in 100") == sum(0.9 <= each < CERTAIN for each in every)
+        assert "cannot tell" in told
