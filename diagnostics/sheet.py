@@ -13,11 +13,15 @@ from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
+from alliance.data_prep.errors import visible
+
 EMPTY = "\N{EM DASH}"  # where a number is missing: an empty cell says nothing to a screen reader
 MINUS = "\N{MINUS SIGN}"  # read out as such, and as wide as a plus
 _NEGATIVE = re.compile(r"(?<![\w.-])-(?=\d)")
 # A cell that reads as a number: such columns are set to the right.
 _NUMBER = re.compile(rf"^(half-)?N\(|^[<>≥≤x]?\s?[+{MINUS}-]?\d|^-?infinite$")
+# What Markdown, or HTML within it, takes for a mark; an underscore within a word is none.
+_MARKDOWN = re.compile(r"[\\`*\[\]<>|~$&#]|(?<!\w)_|_(?!\w)")
 
 Row = Mapping[str, str]
 
@@ -258,3 +262,34 @@ def without_empty(sheet: Sheet, *names: str) -> Sheet:
 def code(cell: str) -> str:
     """What files for machines call a cell."""
     return cell.code if isinstance(cell, Cell) else cell
+
+
+def on_one_line(text: str) -> str:
+    """A text without its line breaks."""
+    return " ".join(text.split("\n"))
+
+
+def as_markdown(text: str) -> str:
+    r"""A text that shows as it is: no mark of Markdown or HTML in it is one.
+
+    Examples
+    --------
+    >>> print(as_markdown("a|b *c*"))
+    a\|b \*c\*
+    """
+    return _MARKDOWN.sub(r"\\\g<0>", visible(on_one_line(text)))
+
+
+def markdown_table(sheet: Sheet, caption: str) -> str:
+    """A table in Markdown, below its caption.
+
+    Parameters
+    ----------
+    sheet : Sheet
+    caption : str
+    """
+    shown = sheet.shown.map(lambda cell: as_markdown(str(cell)))
+    shown.columns = pd.Index([as_markdown(str(name)) for name in shown.columns])
+    align = ["right" if right else "left" for right in sheet.right]
+    text = shown.to_markdown(index=False, tablefmt="pipe", colalign=align, disable_numparse=True)
+    return f"{as_markdown(caption)}\n\n{text}\n"

@@ -13,6 +13,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -314,7 +315,7 @@ RUN_HELP = "Folder that `alliance fit --out` wrote."
 SAMPLING = "Sampling"
 MANY = "Many fits, many files"
 
-TableFormat = Literal["table", "csv", "json"]
+TableFormat = Literal["table", "csv", "json", "markdown"]
 ProfileName = Literal["ci", "standard", "publication"]  # as `inference.sampling.profiles.PROFILES`
 EngineName = Literal["nuts", "instant"]  # as `inference.sampling.profiles.Engine`
 
@@ -333,7 +334,23 @@ RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help=RUN_HELP)]
 OutcomeOption = Annotated[
     list[str] | None, typer.Option("--outcome", help="Only this outcome; may be repeated.")
 ]
-FormatOption = Annotated[TableFormat, typer.Option("--format", help="How tables are printed.")]
+IN_MARKDOWN: ContextVar[bool] = ContextVar("in_markdown", default=False)  # tables for people
+
+
+def _as_table(wanted: TableFormat) -> TableFormat:
+    """Markdown is a table for people, and the screen knows how it is set."""
+    IN_MARKDOWN.set(wanted == "markdown")
+    return "table" if wanted == "markdown" else wanted
+
+
+FormatOption = Annotated[
+    TableFormat,
+    typer.Option(
+        "--format",
+        callback=_as_table,
+        help="How tables are printed; markdown is for job summaries and notes.",
+    ),
+]
 FigureOption = Annotated[
     Path | None, typer.Option("--figure", help="Also draw a figure: FILE.png, .svg or .pdf.")
 ]

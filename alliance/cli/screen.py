@@ -26,6 +26,7 @@ from rich.table import Table
 from rich.text import Text
 
 from alliance.cli.files import asked
+from alliance.cli.options import IN_MARKDOWN
 from alliance.data_prep.errors import UNSEEN, DataError, visible
 from alliance.data_prep.files import csv_text
 
@@ -174,8 +175,21 @@ def error(text: str) -> None:
     _err().print(f"[bold red]Error:[/bold red] {escape(text.strip())}")
 
 
+def _annotate(found: DataError) -> None:
+    """Where GitHub Actions runs the command, name file and line of each problem for its pages."""
+    if os.environ.get("GITHUB_ACTIONS") != "true":
+        return
+    for problem in found.shown:
+        place = f"file={problem.file}" + (f",line={problem.row}" if problem.row else "")
+        told = visible(as_options(f"{problem.rule}. {problem.remedy}"))
+        for mark, code in (("%", "%25"), ("\r", "%0D"), ("\n", "%0A")):
+            place, told = place.replace(mark, code), told.replace(mark, code)
+        sys.stderr.write(f"::error {place}::{told}\n")
+
+
 def problems(found: DataError) -> None:
     """Tell every problem of a data file, as a table."""
+    _annotate(found)
     table = Table(title=f"{len(found.problems)} problem(s) in the data", title_justify="left")
     for name in ("File", "Row", "Column", "Value", "Rule", "What to do"):
         table.add_column(name, overflow="fold")
@@ -256,6 +270,12 @@ def save(drawn: Any, path: Path) -> None:
 
 def tell(lines: Iterable[str]) -> None:
     """Print what belongs to the tables: sentences, each on lines of its own."""
+    if IN_MARKDOWN.get():
+        from alliance.diagnostics.sheet import as_markdown
+
+        told = (as_markdown(as_options(line.strip())) for line in lines if line.strip())
+        sys.stdout.writelines(f"{line}\n\n" for line in told)
+        return
     for line in lines:
         out().print(escape(line))
 
@@ -272,6 +292,9 @@ def tripped(results: Iterable[CheckResult]) -> None:
     found = [result for result in results if result.recommendation]
     for result in found:
         told = f"{plain(result.check)}: {result.message}"
+        if IN_MARKDOWN.get():
+            tell([f"{result.verdict} {told}"])
+            continue
         out().print(f"{coloured(str(result.verdict))} {escape(told)}")
     tell(f"What to do: {text}" for text in dict.fromkeys(each.recommendation for each in found))
 
@@ -284,6 +307,9 @@ def facts(title: str, rows: Sequence[tuple[str, str]]) -> None:
     title : str
     rows : sequence of (str, str)
     """
+    if IN_MARKDOWN.get():
+        tell([f"{title}:", *(f"{name}: {text}" for name, text in rows)])
+        return
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
@@ -307,8 +333,16 @@ def show(study: Study, sheets: Sequence[Sheet], legend: Iterable[str] | None = N
     """
     from alliance.diagnostics.words import arms
 
-    console = out()
     whole = [sheet.without(sheet.paper) for sheet in sheets if sheet.rows]
+    if IN_MARKDOWN.get():
+        from alliance.diagnostics.sheet import markdown_table
+
+        mark = "SIMULATED DATA. " if study.simulated else ""
+        for sheet in whole:
+            sys.stdout.write(f"{markdown_table(sheet, mark + sheet.title)}\n")
+        tell(legend or [])
+        return
+    console = out()
     for short, stacked, dropping in _forms(study, whole):
         own = [sheet.stacked(*STACKED) if stacked else sheet for sheet in whole]
         kept, left_out = _fitted(own, short, console.width, dropping=dropping)

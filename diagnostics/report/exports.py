@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -12,7 +11,15 @@ from alliance.data_prep.errors import InputError, visible
 from alliance.data_prep.files import csv_text, list_files, require_own_files
 from alliance.diagnostics.report.limitations import bibtex
 from alliance.diagnostics.report.page import Section
-from alliance.diagnostics.sheet import EMPTY, MINUS, Sheet, code, typeset
+from alliance.diagnostics.sheet import (
+    EMPTY,
+    MINUS,
+    Sheet,
+    code,
+    markdown_table,
+    on_one_line,
+    typeset,
+)
 from alliance.inference.runs.whole_files import write_whole
 
 MARK = "SIMULATED"
@@ -41,10 +48,6 @@ _LATEX = str.maketrans(
 )
 
 
-# What Markdown, or HTML within it, takes for a mark; an underscore within a word is none.
-_MARKDOWN = re.compile(r"[\\`*\[\]<>|~$&#]|(?<!\w)_|_(?!\w)")
-
-
 def table_files(tables: Iterable[Sheet], *, simulated: bool) -> dict[str, str]:
     """Text of every table in each format, by file name.
 
@@ -67,7 +70,7 @@ def table_files(tables: Iterable[Sheet], *, simulated: bool) -> dict[str, str]:
         if simulated:
             numbers = numbers.assign(data=MARK)
         found[f"{table.name}.csv"] = csv_text(numbers)
-        found[f"{table.name}.md"] = _markdown(table, caption)
+        found[f"{table.name}.md"] = markdown_table(table, caption)
         found[f"{table.name}.tex"] = _latex(table, caption)
     return found | {BIBTEX: f"{bibtex()}\n"}
 
@@ -119,25 +122,8 @@ def write_tables(
     return [folder / name for name in files]
 
 
-def _markdown(table: Sheet, caption: str) -> str:
-    shown = table.shown.map(lambda cell: _as_markdown(str(cell)))
-    shown.columns = pd.Index([_as_markdown(str(name)) for name in shown.columns])
-    align = ["right" if right else "left" for right in table.right]
-    text = shown.to_markdown(index=False, tablefmt="pipe", colalign=align, disable_numparse=True)
-    return f"{_as_markdown(caption)}\n\n{text}\n"
-
-
-def _as_markdown(text: str) -> str:
-    """A text that shows as it is: no mark of Markdown or HTML in it is one."""
-    return _MARKDOWN.sub(r"\\\g<0>", visible(_on_one_line(text)))
-
-
 def _as_latex(text: str) -> str:
-    return visible(_on_one_line(typeset(text))).translate(_LATEX)
-
-
-def _on_one_line(text: str) -> str:
-    return " ".join(text.split("\n"))
+    return visible(on_one_line(typeset(text))).translate(_LATEX)
 
 
 def _latex(table: Sheet, caption: str) -> str:

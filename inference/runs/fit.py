@@ -84,6 +84,8 @@ class Fit:
         What was fitted, with what, when: plain values.
     differences : tuple of str
         For a run read back: what no longer matches (study, data, versions).
+    changed : tuple of str
+        Those of the differences that are somebody's change of study, data or files.
     shared : xarray.DataTree or None
         Of a joint model: what its outcomes share.
     """
@@ -94,6 +96,7 @@ class Fit:
     flow: pd.DataFrame
     manifest: dict[str, Any]
     differences: tuple[str, ...] = field(default=())
+    changed: tuple[str, ...] = field(default=())
     shared: xr.DataTree | None = None
 
     def __getitem__(self, outcome: str) -> Posterior:

@@ -58,12 +58,16 @@ class Reproduction:
         files of the run folder, specification.
     refit : Fit
         The new draws.
+    changed : tuple of str
+        Those of the reasons that a person is behind: another study file, other data, tables and
+        other files of the run folder that are no longer what was written.
     """
 
     identical: dict[str, bool]
     quantities: pd.DataFrame
     reasons: tuple[str, ...]
     refit: Fit
+    changed: tuple[str, ...] = ()
 
     @property
     def reproduced(self) -> bool:
@@ -73,7 +77,16 @@ class Reproduction:
     @property
     def within_error(self) -> bool:
         """Whether no quantity is further apart than Monte Carlo error explains."""
-        return bool((self.quantities["in_mcse"].fillna(np.inf) <= MONTE_CARLO_LIMIT).all())
+        return self.within(MONTE_CARLO_LIMIT)
+
+    def within(self, errors: float) -> bool:
+        """Whether no quantity is further apart than so many Monte Carlo standard errors.
+
+        Parameters
+        ----------
+        errors : float
+        """
+        return bool((self.quantities["in_mcse"].fillna(np.inf) <= errors).all())
 
     @property
     def table(self) -> pd.DataFrame:
@@ -142,11 +155,13 @@ def reproduce(
         _compared(name, identical[name], _reported(fit, name), _reported(again, name))
         for name in pairs
     ]
+    changed = _changed(fit, trial)
     return Reproduction(
         identical=identical,
         quantities=pd.concat(rows, ignore_index=True),
-        reasons=_reasons(fit, trial, own_seed, used),
+        reasons=(*_reasons(fit, own_seed, used), *changed),
         refit=again,
+        changed=changed,
     )
 
 
@@ -335,18 +350,28 @@ def _ratio(difference: Any, unit: Any) -> np.ndarray:
         return np.where(size == 0, 0.0, size / own)
 
 
-def _reasons(fit: Fit, trial: Trial | None, own_seed: int, used: int) -> tuple[str, ...]:
-    """What differs between the run and its refit."""
-    found = []
-    if used != own_seed:
-        found.append(f"The seed is {used}; the run's is {own_seed}.")
+def _changed(fit: Fit, trial: Trial | None) -> tuple[str, ...]:
+    """What somebody changed: data, study, files of the run."""
+    found = list(fit.changed)
     if trial is not None and trial.sha256 != fit.manifest["data"].get("sha256"):
         digests = [str(each)[:12] for each in (trial.sha256, fit.manifest["data"].get("sha256"))]
         found.append(
             f"{trial.source} is not the data that were fitted ({fit.manifest['data'].get('file')}):"
             f" its SHA-256 is {digests[0]}..., not {digests[1]}...."
         )
-    found += fit.differences
+    today = specify(fit.study)
+    found += [
+        f"The study file means another specification of {name} today; the run's own was refitted."
+        for name, spec in fit.specs.items()
+        if today.get(name) != spec
+    ]
+    return tuple(found)
+
+
+def _reasons(fit: Fit, own_seed: int, used: int) -> tuple[str, ...]:
+    """What differs between the run and its refit, and is nobody's change of it."""
+    found = [f"The seed is {used}; the run's is {own_seed}."] if used != own_seed else []
+    found += [told for told in fit.differences if told not in fit.changed]
     here, there = this_machine(), fit.manifest.get("machine")
     if isinstance(there, dict):
         found += [
@@ -362,10 +387,4 @@ def _reasons(fit: Fit, trial: Trial | None, own_seed: int, used: int) -> tuple[s
             for name in dict.fromkeys([*before, *now])
             if now.get(name) != before.get(name)
         ]
-    today = specify(fit.study)
-    found += [
-        f"The study file means another specification of {name} today; the run's own was refitted."
-        for name, spec in fit.specs.items()
-        if today.get(name) != spec
-    ]
     return tuple(found)

@@ -434,19 +434,19 @@ def load_fit(
             "`accept_changed=True`.",
         )
     trees = {outcome: _read_tree(path / f"{outcome}.nc") for outcome in specs}
+    told = [*_told(changed, manifest), *_changed_study(kept, study)]
     if isinstance(data, pd.DataFrame):
-        differences = _differences(manifest, kept, study, None)
-        differences += _other_patients(kept, trees, data)
-    else:
-        file = None if data is None else as_path(data)
-        differences = _differences(manifest, kept, study, file)
+        told += _other_patients(kept, trees, data)
+    elif data is not None:
+        told += _changed_data(manifest, as_path(data))
     return Fit(
         study=kept,
         specs=specs,
         trees=trees,
         flow=_read_flow(path / FLOW),
         manifest=manifest,
-        differences=(*_told(changed, manifest), *differences),
+        differences=(*_other_versions(manifest), *told),
+        changed=tuple(told),
         shared=_read_tree(path / f"{JOINT}.nc", SAMPLED) if joint else None,
     )
 
@@ -485,27 +485,31 @@ def _told(changed: Sequence[str], manifest: Mapping[str, Any]) -> list[str]:
     return [f"{name} in the run folder is no longer the file that was written." for name in changed]
 
 
-def _differences(
-    manifest: Mapping[str, Any], kept: Study, study: Study | None, data: Path | None
-) -> tuple[str, ...]:
+def _other_versions(manifest: Mapping[str, Any]) -> list[str]:
     installed = installed_versions()
-    found = [
+    return [
         f"The run was made with {name} {written}; {installed.get(name, 'none')} is installed."
         for name, written in manifest["versions"].items()
         if installed.get(name) != written
     ]
-    if study is not None and study != kept:
-        then, now = kept.model_dump(), study.model_dump()
-        changed = [key for key in then if then[key] != now[key]]
-        found.append(f"The study given differs from the one fitted in: {', '.join(changed)}.")
-    if data is not None:
-        given = hashlib.sha256(file_bytes(data, "data file")).hexdigest()
-        if given != manifest["data"]["sha256"]:
-            found.append(
-                f"{data.name} is not the data that were fitted ({manifest['data']['file']}): "
-                f"its SHA-256 is {given[:12]}..., not {manifest['data']['sha256'][:12]}...."
-            )
-    return tuple(found)
+
+
+def _changed_study(kept: Study, study: Study | None) -> list[str]:
+    if study is None or study == kept:
+        return []
+    then, now = kept.model_dump(), study.model_dump()
+    changed = [key for key in then if then[key] != now[key]]
+    return [f"The study given differs from the one fitted in: {', '.join(changed)}."]
+
+
+def _changed_data(manifest: Mapping[str, Any], data: Path) -> list[str]:
+    given, fitted = hashlib.sha256(file_bytes(data, "data file")).hexdigest(), manifest["data"]
+    if given == fitted["sha256"]:
+        return []
+    return [
+        f"{data.name} is not the data that were fitted ({fitted['file']}): its SHA-256 is "
+        f"{given[:12]}..., not {fitted['sha256'][:12]}...."
+    ]
 
 
 def _other_patients(

@@ -155,6 +155,33 @@ class TestReproduce:
         assert answer.code == 3
         assert "trial.csv is not the data that were fitted" in answer.said
 
+    def test_within_some_monte_carlo_errors_other_draws_are_fine(
+        self, run: Path, sampler: NoSampler
+    ) -> None:
+        rows = csv_rows(alliance("reproduce", run, "--seed", 4, "--format", "csv").stdout)
+        furthest = max(float(row["in_mcse"]) for row in rows)
+        assert furthest > 0
+        near = alliance("reproduce", run, "--seed", 4, "--within", 1.01 * furthest)
+        assert near.code == 0
+        assert "the draws differ, and no quantity is further apart" in near.said
+        assert alliance("reproduce", run, "--seed", 4, "--within", 0.99 * furthest).code == 3
+
+    def test_strictly_a_changed_table_data_file_or_study_is_exit_3(
+        self, run: Path, sampler: NoSampler, tmp_path: Path
+    ) -> None:
+        assert alliance("reproduce", run, "--strict").code == 0
+        data = data_file(tmp_path)  # the same patients in a file with other bytes
+        assert alliance("reproduce", run, data).code == 0
+        answer = alliance("reproduce", run, data, "--strict")
+        assert answer.code == 3
+        assert "Not reproduced, strictly" in answer.said
+        with (run / "summary.csv").open("a", encoding="utf-8") as table:
+            table.write("\n")
+        assert alliance("reproduce", run).code == 0
+        answer = alliance("reproduce", run, "--strict", "--within", 4)
+        assert answer.code == 3
+        assert "summary.csv in the run folder is no longer the file that was written" in answer.said
+
     def test_machines_get_every_quantity(self, run: Path, sampler: NoSampler) -> None:
         answer = alliance("reproduce", run, "--seed", 4, "--format", "csv")
         rows = csv_rows(answer.stdout)
@@ -176,3 +203,34 @@ class TestReproduce:
         damaged = alliance("reproduce", run)
         assert damaged.code == 2
         assert "is damaged" in damaged.said
+
+
+class TestMarkdown:
+    def test_tables_and_sentences_are_set_for_a_summary(self, run: Path) -> None:
+        answer = alliance("diagnose", run, "--format", "markdown")
+        assert answer.code == 3
+        lines = answer.stdout.splitlines()
+        assert lines[0].startswith("SIMULATED DATA. ")
+        assert sum(line.startswith("|:--") for line in lines) == 2  # a table for each outcome
+        widths = {line.count("|") - line.count("\\|") for line in lines if line.startswith("|")}
+        assert len(widths) == 1
+        assert "┃" not in answer.stdout
+        # Marks of Markdown are shown as they are
+        assert "`" not in answer.stdout.replace("\\`", "")
+        table = alliance("diagnose", run).stdout
+        assert "┃" in table  # the next command is not set in Markdown
+
+    def test_problems_of_data_are_annotated_with_file_and_line(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        data = data_file(tmp_path)
+        text = data.read_text(encoding="utf-8").replace("MCE", "M%E", 1)
+        data.write_text(text, encoding="utf-8")
+        row = 1 + next(k for k, line in enumerate(text.splitlines()) if "M%E" in line)
+        plain = alliance("check", "ferreira2013", data)
+        assert "::error" not in plain.said
+        monkeypatch.setenv("GITHUB_ACTIONS", "true")
+        told = alliance("check", "ferreira2013", data)
+        assert told.code == 2
+        [line] = [line for line in told.stderr.splitlines() if line.startswith("::error")]
+        assert line.startswith(f"::error file={data.name},line={row}::")

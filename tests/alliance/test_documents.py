@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -202,7 +205,34 @@ def test_examples_of_files_can_be_read(block: Block) -> None:
     assert (tomllib.loads if block.language == "toml" else json.loads)(block.text)
 
 
-@pytest.mark.parametrize("block", chosen("yaml"))
+WORKFLOWS = [block for block in chosen("yaml") if "\njobs:" in block.values[0].text]
+
+
+@pytest.mark.mcmc
+@pytest.mark.parametrize("block", WORKFLOWS)
+def test_the_steps_of_a_workflow_pass(block: Block, tmp_path: Path) -> None:
+    """Every step of ours, in the shell and the order of the job."""
+    alliance("simulate", tmp_path / "trial.csv")
+    [job] = yaml.safe_load(block.text)["jobs"].values()
+    steps = [step["run"] for step in job["steps"] if "alliance " in step.get("run", "")]
+    steps = [step for step in steps if not step.startswith("pip ")]
+    assert len(steps) > 3
+    place = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    summary = tmp_path / "summary.md"
+    for step in steps:
+        done = subprocess.run(
+            ["bash", "-c", step],
+            cwd=tmp_path,
+            env={**os.environ, **place, "GITHUB_STEP_SUMMARY": str(summary)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, (step, done.stderr)
+    assert summary.read_text(encoding="utf-8").count("\n|:--") == 4
+
+
+@pytest.mark.parametrize("block", [each for each in chosen("yaml") if each not in WORKFLOWS])
 def test_settings_of_dask_exist(block: Block) -> None:
     """Every key that a reader is told to write is one that Dask has a default of."""
     importlib.import_module("distributed")  # brings its defaults

@@ -433,6 +433,21 @@ def reproduce(
     seed: Annotated[
         int | None, typer.Option(min=0, max=LARGEST_SEED, help="Another seed than the run's.")
     ] = None,
+    within: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Also fine if no quantity is further apart than this many Monte Carlo errors: "
+            "4 for another machine or other versions.",
+        ),
+    ] = None,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="Not fine, whatever the draws, if study, data or files of the run were changed.",
+        ),
+    ] = False,
     cores: CoresOption = None,
     table_format: FormatOption = "table",
 ) -> None:
@@ -462,16 +477,26 @@ def reproduce(
         screen.show(fit.study, [reproduction(fit, found)], [])
     else:
         screen.frame(found.quantities, table_format, study=fit.study)
-    _conclude(found)
+    _conclude(found, within, strict=strict)
 
 
-def _conclude(found: Reproduction) -> None:
+def _conclude(found: Reproduction, limit: float | None, *, strict: bool) -> None:
     from alliance.inference.runs.reproduction import MONTE_CARLO_LIMIT
 
     for reason in found.reasons:
         screen.note(reason)
+    close = limit is not None and found.within(limit)
+    if strict and found.changed and (found.reproduced or close):
+        screen.error("Not reproduced, strictly: the notes above say what was changed.")
+        raise typer.Exit(FAILED)
     if found.reproduced:
         screen.say("Reproduced: every draw of every parameter is identical.")
+        return
+    if close:
+        screen.say(
+            f"Reproduced within {limit:g} Monte Carlo errors: the draws differ, and no quantity is "
+            "further apart."
+        )
         return
     why = "See the notes above." if found.reasons else "Nothing that the run records differs."
     within = (
