@@ -182,7 +182,7 @@ def course_table(fit: Fit, found: Courses, *, interval: float = 0.95) -> pd.Data
     means, arms = found.found.means, list(fit.study.arms)
     for v, name in enumerate(found.names):
         own = [(MEAN, arms[k], means[:, k, v], None) for k in range(len(arms))]
-        names = contrast_names(arms)
+        names = contrast_names(tuple(arms))
         for earlier, later in combinations(range(len(arms)), 2):
             drawn = means[:, later, v] - means[:, earlier, v]
             own.append((CONTRAST, names[later, earlier], drawn, (later, earlier)))
@@ -248,7 +248,7 @@ def tipping_table(
     low, high = described.range
     means, moved = found.found.means[..., -1], found.found.per_point[..., -1]
     arms, rows = list(fit.study.arms), []
-    names = contrast_names(arms)
+    names = contrast_names(tuple(arms))
     for earlier, later in combinations(range(len(arms)), 2):
         drawn = means[:, later] - means[:, earlier]
         share = float(moved[later, later] - moved[earlier, later])
