@@ -517,6 +517,7 @@ def missing(
         float, typer.Option(help="With --tip: the chance of a benefit that is to be kept.")
     ] = 0.975,
     interval: IntervalOption = 0.95,
+    figure: FigureOption = None,
     table_format: FormatOption = "table",
 ) -> None:
     """Means and contrasts under assumptions about scores that were not seen."""
@@ -539,6 +540,15 @@ def missing(
         else course_table(fit, each, interval=interval)
         for each in found
     ]
+    if figure is not None:
+        from alliance.diagnostics.figures.course_figure import course_figure
+
+        if len(found) > 1 or tip:
+            raise InputError(
+                "The figure shows the course of one outcome.",
+                "Choose it with `outcome`, without `tip`.",
+            )
+        screen.save(course_figure(fit, found[0], tables[0], interval=interval), figure)
     if table_format != "table":
         screen.frame(tables, table_format, study=fit.study)
         return
