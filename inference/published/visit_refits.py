@@ -62,8 +62,11 @@ def _visit(
 ) -> pd.DataFrame:
     name, own = list(design.designs.items())[visit]
     linear = linear_estimands(own)
-    centre, sd = own.scaling.moderator
-    matrix = linear.at(0.0 if at is None else (at - centre) / sd)
+    alliance = 0.0
+    if at is not None:
+        centre, sd = own.scaling.moderator
+        alliance = (at - centre) / sd
+    matrix = linear.at(alliance)
     # A unit of each term is so much of each coefficient at this visit
     contrasts = matrix @ design.coefficients(np.eye(len(design.terms)))[:, visit].T
     if kenward_roger:
@@ -96,14 +99,15 @@ def _visit(
 def _spreads(design: VisitsDesign, fit: VisitsFit, visit: int) -> list[tuple[str, float]]:
     """SDs on the outcome's own scale."""
     own = list(design.designs.values())[visit]
-    (_, unit), (_, moderator) = own.scaling.outcome, own.scaling.moderator
+    unit = own.scaling.outcome[1]
     found = [("residual_sd", unit * float(np.sqrt(fit.residual[0, visit, visit])))]
     between = np.diag(fit.effect_covariance)
     if design.shape.correlated:
         deviation = between[-1] if design.shape.independent else 0.0
         found.append(("therapist_sd", unit * float(np.sqrt(between[0] + deviation))))
     if design.shape.correlated > 1:
-        found.append(("therapist_slope_sd", unit / moderator * float(np.sqrt(between[1]))))
+        points = own.scaling.moderator[1]
+        found.append(("therapist_slope_sd", unit / points * float(np.sqrt(between[1]))))
     return found
 
 

@@ -137,6 +137,7 @@ def visit_moments(
     residual_group : ndarray of int, shape (n,), optional
         Which covariance a patient's residuals have; one for all by default.
     therapist_index : ndarray of int, shape (n,), optional
+        Below zero for a patient without a therapist, whose scores then have no effects.
     therapists : int
     varying : sequence of int
         Columns of X whose coefficients vary between therapists.
@@ -159,11 +160,14 @@ def visit_moments(
         for column in range(row + 1):
             sums = np.bincount(which, weights=W[:, row] * W[:, column], minlength=groups)
             flat[:, row, column] = flat[:, column, row] = sums
+    patients = np.bincount(which, minlength=groups).astype(np.int64)
     columns = np.asarray(varying, dtype=np.int64)
     pair_group = pair_therapist = np.zeros(0, dtype=np.int64)
     products = np.zeros((0, len(columns), size))
     if therapist_index is not None and len(columns):
-        code = therapist_index[some] * groups + which
+        treated = therapist_index[some] >= 0
+        W, which = W[treated], which[treated]
+        code = therapist_index[some][treated] * groups + which
         codes, pair = np.unique(code, return_inverse=True)
         pair = pair.ravel()
         pair_therapist, pair_group = codes // groups, codes % groups
@@ -174,7 +178,7 @@ def visit_moments(
     return VisitMoments(
         seen=kinds[:, 1:].astype(bool),
         residual_group=kinds[:, 0].astype(np.int64),
-        patients=np.bincount(which, minlength=groups).astype(np.int64),
+        patients=patients,
         cross_products=flat,
         pair_group=pair_group.astype(np.int64),
         pair_therapist=pair_therapist.astype(np.int64),

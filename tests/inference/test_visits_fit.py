@@ -118,7 +118,9 @@ class TestFit:
             "Leave-one-out": lambda: leave_one_out(one),
             "Power-scaling": lambda: power_scaling(one),
             "A multiverse": lambda: build_multiverse(fit.study, patients(80)),
-            "Calibration": lambda: calibration_questions(fit.study, seed=1),
+            "Calibration": lambda: calibration_questions(
+                fit.study, None, patients=80, therapists=8, seed=1, engine=None
+            ),
         }
         for what, ask in refused.items():
             with pytest.raises(InputError, match=f"{what} is not available for outcomes over time"):

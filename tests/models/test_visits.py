@@ -33,6 +33,7 @@ def example(seed=1, n=37, therapists=6, arms=1, by_visit_effects=False, effects=
     group = rng.integers(arms, size=n)
     therapist = rng.integers(therapists - 2, size=n)
     therapist[5] = therapists - 2  # with one patient; the last has none
+    therapist[6:8] = -1  # and these have no therapist
     places = [(V, 0), (V, 1)][:effects]
     if by_visit_effects:
         places += [(visit, 0) for visit in range(V)]
@@ -83,7 +84,7 @@ def dense(model, X, Y, group, therapist, residual, loading):
     for (a, (i, t)), (b, (k, s)) in itertools.product(enumerate(rows), repeat=2):
         if i == k:
             covariance[a, b] += residual[group[i], t, s]
-        if therapist[i] == therapist[k]:
+        if therapist[i] == therapist[k] >= 0:
             covariance[a, b] += Z[a] @ S @ Z[b]
     return np.array([Y[i, t] for i, t in rows]), B, Z, covariance, rows
 
@@ -172,6 +173,8 @@ def test_coefficients_and_effects_are_drawn_with_their_moments():
     design = np.zeros((len(y), P + J * Q))
     design[:, :P] = B
     for a, (i, _) in enumerate(rows):
+        if therapist[i] < 0:
+            continue
         start = P + therapist[i] * Q
         design[a, start : start + Q] = Z[a]
     noise = np.zeros((len(y), len(y)))
