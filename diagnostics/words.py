@@ -23,7 +23,8 @@ from alliance.data_prep.levels import (
 from alliance.data_prep.study.description import Outcome, Study
 from alliance.diagnostics.sheet import Cell, fitting
 from alliance.inference.digits import figures, number
-from alliance.inference.runs.fit import OVER_TIME, Fit
+from alliance.inference.estimands.over_time import OVER_TIME
+from alliance.inference.runs.fit import Fit
 from alliance.models.spec import JOINT
 
 if TYPE_CHECKING:

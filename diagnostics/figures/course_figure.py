@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from alliance.diagnostics import words
 from alliance.diagnostics.figures.figure_page import COLOURS, LINES, STYLE, Page, legend_label
 from alliance.inference.answers.assumed_courses import CONTRAST, MEAN, Courses
+from alliance.inference.posterior import Posterior
 from alliance.inference.runs.fit import Fit
 
 WIDTH, HEIGHT = 8.0, 3.4
@@ -39,7 +40,7 @@ def course_figure(
         seen, with their number. Right: contrasts of the arms with intervals. Visits stand at their
         times where the study tells them, else at even distances.
     """
-    described = [fit.study.outcomes[name] for name in found.names]
+    described = [own.outcome for own in found.posteriors]
     times = [own.visit_time for own in described]
     known = [time for time in times if time is not None]
     even = len(known) < len(times)
@@ -84,16 +85,16 @@ def _means(panel: Axes, fit: Fit, found: Courses, table: pd.DataFrame, places: n
             markersize=4,
             label=legend_label(words.level(fit.study, arm)),
         )
-        seen = [_observed(fit, name, k) for name in found.names]
+        seen = [_observed(own, k) for own in found.posteriors]
         panel.plot(at, [mean for mean, _ in seen], mark, mfc="none", mec=colour, markersize=7)
     low, high = panel.get_ylim()
     step = 0.06 * (high - low)
     for k in range(len(arms)):
-        for place, name in zip(places, found.names, strict=True):
+        for place, posterior in zip(places, found.posteriors, strict=True):
             panel.text(
                 place,
                 low - step * (k + 0.5),
-                f"{_observed(fit, name, k)[1]}",
+                f"{_observed(posterior, k)[1]}",
                 color=COLOURS[k % len(COLOURS)],
                 ha="center",
                 va="center",
@@ -103,9 +104,8 @@ def _means(panel: Axes, fit: Fit, found: Courses, table: pd.DataFrame, places: n
     panel.set_ylabel("points")
 
 
-def _observed(fit: Fit, name: str, arm: int) -> tuple[float, int]:
+def _observed(posterior: Posterior, arm: int) -> tuple[float, int]:
     """Mean score of the patients of an arm who were seen, and their number."""
-    posterior = fit[name]
     own = posterior.scores[posterior.rows.arm_index == arm]
     return (float(own.mean()) if len(own) else np.nan), len(own)
 

@@ -48,7 +48,7 @@ from alliance.inference.answers.effects import effects_table
 from alliance.inference.digits import decimals, figures, interval_decimals, number
 from alliance.inference.estimands.compared_at import places_in_words
 from alliance.inference.estimands.estimands import limit_error
-from alliance.inference.runs.fit import OVER_TIME
+from alliance.inference.estimands.over_time import OVER_TIME
 from alliance.models.spec import JOINT
 
 
@@ -350,8 +350,8 @@ def results(material: Material) -> Section:
 def _course(material: Material, outcome: str) -> Iterator[Part]:
     """An outcome's course over time, with its table."""
     fit, interval = material.fit, material.interval
-    found = courses(fit, outcome)
-    table = course_table(fit, found, interval=interval)
+    found = courses([fit[name] for name in fit.chosen([outcome])])
+    table = course_table(found, interval=interval)
     told = [
         f"{words.level(fit.study, row['level'])} at {row['visit']}: "
         f"{words.estimate(row['mean'], row['lower'], row['upper'], 2)}"

@@ -31,7 +31,7 @@ def assumed(fit: Fit, found: Courses, table: pd.DataFrame, *, interval: float) -
         Probability of the table's intervals.
     """
     share = words.level_of(interval)
-    several = len(found.names) > 1
+    several = len(found.posteriors) > 1
     rows = []
     for row in table.to_dict("records"):
         digits = decimals(row["sd"], row["mean"])

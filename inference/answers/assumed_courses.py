@@ -6,7 +6,7 @@ follow-up is an outcome of one visit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from alliance.data_prep.errors import InputError, nearest
 from alliance.data_prep.levels import contrast_names, find_arm
+from alliance.data_prep.study.description import Study
 from alliance.inference.answers.unseen_visits import (
     AssumedMeans,
     LeftGroup,
@@ -25,9 +26,8 @@ from alliance.inference.answers.unseen_visits import (
 )
 from alliance.inference.draws.summaries import quantiles, tails
 from alliance.inference.estimands.missing_outcomes import unseen_patients
-from alliance.inference.estimands.over_time import CORRELATION
+from alliance.inference.estimands.over_time import CORRELATION, visit_positions
 from alliance.inference.posterior import Posterior
-from alliance.inference.runs.fit import OVER_TIME, Fit, visits_of
 from alliance.models.design.encoding import sum_to_zero_basis
 
 Array = NDArray[np.float64]
@@ -56,23 +56,30 @@ class Courses:
 
     Attributes
     ----------
-    outcome : str
-    names : tuple of str
+    posteriors : tuple of Posterior
         Of the outcome at each visit.
     found : AssumedMeans
     assumption, reference : str
     """
 
-    outcome: str
-    names: tuple[str, ...]
+    posteriors: tuple[Posterior, ...]
     found: AssumedMeans
     assumption: str
     reference: str
 
+    @property
+    def outcome(self) -> str:
+        """The outcome over time, or with one follow-up."""
+        return self.posteriors[0].outcome.visit_of or self.posteriors[0].name
+
+    @property
+    def study(self) -> Study:
+        """The study that the outcome is one of."""
+        return self.posteriors[0].study
+
 
 def courses(
-    fit: Fit,
-    outcome: str,
+    posteriors: Sequence[Posterior],
     assumption: str = "mar",
     *,
     reference: str | None = None,
@@ -82,9 +89,8 @@ def courses(
 
     Parameters
     ----------
-    fit : Fit
-    outcome : str
-        Over time, or with one follow-up.
+    posteriors : sequence of Posterior
+        Of an outcome at all its visits in the order of time, or of one with one follow-up.
     assumption : {"mar", "j2r", "cir", "cr"}
     reference : str, optional
         Code or label of the arm that those who left are assumed to follow; by default the first.
@@ -100,28 +106,26 @@ def courses(
     Raises
     ------
     InputError
-        If the run has no such outcome or arm, or the outcome's link is curved.
+        If a visit of the outcome is not among them, the study has no such arm, or the outcome's
+        link is curved.
     """
-    arms = list(fit.study.arms)
-    names = tuple(fit.chosen([outcome]))
-    posteriors = [fit[name] for name in names]
-    if len(names) > 1 and outcome not in fit.manifest.get(OVER_TIME, {}):
-        raise InputError(f"The run has no outcome {outcome!r}.", nearest(outcome, fit.outcomes))
-    visit_of = fit.study.outcomes[names[0]].visit_of
-    if len(names) == 1 and visit_of is not None:
+    first = posteriors[0]
+    study, arms = first.study, list(first.study.arms)
+    visit_of = first.outcome.visit_of
+    if len(posteriors) == 1 and visit_of is not None:
         raise InputError(
-            f"{outcome} is one visit of {visit_of}, and those who left it had others.",
+            f"{first.name} is one visit of {visit_of}, and those who left it had others.",
             f"Ask about {visit_of}.",
         )
-    if posteriors[0].design.family.link != "identity":
+    if first.design.family.link != "identity":
         raise InputError(
-            f"Assumptions about unseen scores need straight lines, and {outcome} has none.",
+            f"Assumptions about unseen scores need straight lines, and {first.name} has none.",
             'Fit it with likelihood = "published".',
         )
-    chosen = arms[0] if reference is None else _arm(fit, reference)
-    shifts = {arms.index(_arm(fit, arm)): float(own) for arm, own in (delta or {}).items()}
-    X, arm, seen = _patients(fit, outcome, posteriors)
-    basis, encoding = sum_to_zero_basis(len(arms)), posteriors[0].design.encoding
+    chosen = arms[0] if reference is None else _arm(study, reference)
+    shifts = {arms.index(_arm(study, arm)): float(own) for arm, own in (delta or {}).items()}
+    X, arm, seen = _patients(posteriors)
+    basis, encoding = sum_to_zero_basis(len(arms)), first.design.encoding
     beta = np.stack([own.beta for own in posteriors], axis=1)  # (d, V, p)
     unit = encoding.scaling.outcome[1]
     label = np.column_stack([arm, seen])
@@ -156,15 +160,14 @@ def courses(
     centres = np.array([own.design.scaling.outcome[0] for own in posteriors])
     means = centres + unit * np.einsum("kp,dvp->dkv", places, beta)
     found = assumed_means(means, groups, unit**2 * _residual(posteriors), assumption, shifts)
-    return Courses(outcome, names, found, assumption, chosen)
+    return Courses(tuple(posteriors), found, assumption, chosen)
 
 
-def course_table(fit: Fit, found: Courses, *, interval: float = 0.95) -> pd.DataFrame:
+def course_table(found: Courses, *, interval: float = 0.95) -> pd.DataFrame:
     """Means of arms and their contrasts, visit by visit.
 
     Parameters
     ----------
-    fit : Fit
     found : Courses
     interval : float
         Probability of the equal-tailed intervals.
@@ -178,9 +181,9 @@ def course_table(fit: Fit, found: Courses, *, interval: float = 0.95) -> pd.Data
         each point that unseen scores of its later arm are shifted by.
     """
     rows = []
-    direction = 1 if fit.study.outcomes[found.names[0]].better == "higher" else -1
-    means, arms = found.found.means, list(fit.study.arms)
-    for v, name in enumerate(found.names):
+    direction, means = found.posteriors[0].direction, found.found.means
+    arms = list(found.study.arms)
+    for v, posterior in enumerate(found.posteriors):
         own = [(MEAN, arms[k], means[:, k, v], None) for k in range(len(arms))]
         names = contrast_names(tuple(arms))
         for earlier, later in combinations(range(len(arms)), 2):
@@ -194,7 +197,7 @@ def course_table(fit: Fit, found: Courses, *, interval: float = 0.95) -> pd.Data
                     "outcome": found.outcome,
                     "quantity": quantity,
                     "level": level,
-                    "visit": fit.study.outcomes[name].visit or "",
+                    "visit": posterior.outcome.visit or "",
                     "assumption": found.assumption,
                     "reference": found.reference,
                     "mean": drawn.mean(),
@@ -217,14 +220,11 @@ def course_table(fit: Fit, found: Courses, *, interval: float = 0.95) -> pd.Data
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def tipping_table(
-    fit: Fit, found: Courses, *, probability: float = 0.975, points: int = 9
-) -> pd.DataFrame:
+def tipping_table(found: Courses, *, probability: float = 0.975, points: int = 9) -> pd.DataFrame:
     """Where a benefit is lost: the chance of one over shifts of unseen scores in both arms.
 
     Parameters
     ----------
-    fit : Fit
     found : Courses
     probability : float
         The chance of a benefit that is to be kept.
@@ -243,11 +243,10 @@ def tipping_table(
         raise InputError(
             f"A chance of {probability:g} cannot be lost.", "Give one above 0.5 and below 1."
         )
-    described = fit.study.outcomes[found.names[-1]]
-    direction = 1 if described.better == "higher" else -1
+    described, direction = found.posteriors[-1].outcome, found.posteriors[-1].direction
     low, high = described.range
     means, moved = found.found.means[..., -1], found.found.per_point[..., -1]
-    arms, rows = list(fit.study.arms), []
+    arms, rows = list(found.study.arms), []
     names = contrast_names(tuple(arms))
     for earlier, later in combinations(range(len(arms)), 2):
         drawn = means[:, later] - means[:, earlier]
@@ -272,33 +271,31 @@ def tipping_table(
     return pd.DataFrame(rows)
 
 
-def _arm(fit: Fit, named: str) -> str:
-    found = find_arm(fit.study.arms, named)
+def _arm(study: Study, named: str) -> str:
+    found = find_arm(study.arms, named)
     if found is None:
-        raise InputError(f"The study has no arm {named!r}.", nearest(named, fit.study.arms))
+        raise InputError(f"The study has no arm {named!r}.", nearest(named, study.arms))
     return found
 
 
 def _patients(
-    fit: Fit, outcome: str, posteriors: list[Posterior]
+    posteriors: Sequence[Posterior],
 ) -> tuple[Array, NDArray[np.int64], NDArray[np.bool_]]:
     """Rows of X, arms and visits seen, of all who could have been analysed at some visit."""
-    names = [own.name for own in posteriors]
-    if outcome in fit.manifest.get(OVER_TIME, {}):
-        whole = visits_of(fit, outcome)
-        total, positions = whole.patients, whole.positions
-    else:
-        total = len(posteriors[0].design.y)
-        positions = {names[0]: np.arange(total)}
-    X = np.zeros((total, len(posteriors[0].design.coefficients)))
+    first, names = posteriors[0], [own.name for own in posteriors]
+    positions = {first.name: np.arange(len(first.design.y))}
+    if first.outcome.visit_of is not None:
+        positions = visit_positions(first.manifest, first.outcome.visit_of)
+    total = 1 + max(int(own.max()) for own in positions.values())
+    X = np.zeros((total, len(first.design.coefficients)))
     arm, seen = np.zeros(total, dtype=np.int64), np.zeros((total, len(names)), dtype=bool)
     for v, own in enumerate(posteriors):
         rows = positions[own.name]
         X[rows], arm[rows], seen[rows, v] = own.design.X, own.rows.arm_index, True
     # Those without any visit: in the manifest as counts, here with their arm's mean columns
     eligible = [
-        max(unseen_patients(fit.study, fit.manifest, name)[code][1] for name in names)
-        for code in fit.study.arms
+        max(unseen_patients(first.study, first.manifest, name)[code][1] for name in names)
+        for code in first.study.arms
     ]
     never = [max(0, count - int((arm == k).sum())) for k, count in enumerate(eligible)]
     extra = [np.tile(X[arm == k].mean(axis=0), (count, 1)) for k, count in enumerate(never)]
@@ -310,7 +307,7 @@ def _patients(
     )
 
 
-def _residual(posteriors: list[Posterior]) -> Array:
+def _residual(posteriors: Sequence[Posterior]) -> Array:
     """Residual covariance (d, V, V) over visits, standardised."""
     V, total = len(posteriors), posteriors[0].total
     found = np.zeros((total, V, V))

@@ -6,6 +6,7 @@ All visits come from the same draws, so that their quantities add up draw by dra
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ OVER_VISITS = "average"
 LAST_FIRST = "last-first"
 AREA = "area"
 CORRELATION = "residual_correlation"
+OVER_TIME = "visits"  # entry of a run's manifest, by outcome over time: see `visit_positions`
 
 # Quantities that are reported over visits too: differences, which visits share the scale of.
 COMBINED = ("arm_contrast", "moderator_slope", "interaction")
@@ -111,6 +113,26 @@ def correlation_estimands(draws: Sequence[xr.Dataset], visits: Sequence[str]) ->
         },
         name="estimand",
     )
+
+
+def visit_positions(manifest: Mapping[str, Any], outcome: str) -> dict[str, np.ndarray]:
+    """Which of the patients with any visit those of each visit are, by the visit's own name.
+
+    Parameters
+    ----------
+    manifest : mapping
+        Of a run; ``visits`` has by outcome over time ``visits``, the names of the outcome at each,
+        ``patients``, the number of those with any, and ``without``, by visit, which of them lack
+        it.
+    outcome : str
+        The outcome over time.
+    """
+    facts = manifest[OVER_TIME][outcome]
+    everybody = np.arange(facts["patients"])
+    return {
+        name: np.delete(everybody, np.array(facts["without"][name], dtype=np.int64))
+        for name in facts["visits"]
+    }
 
 
 def with_visit(table: pd.DataFrame, visit: str | Sequence[str]) -> pd.DataFrame:

@@ -36,6 +36,7 @@ from alliance.inference.estimands.over_time import (
     correlation_estimands,
     over_visits,
     times_of,
+    visit_positions,
     with_visit,
 )
 from alliance.inference.posterior import Posterior, Source, refuse_rows
@@ -338,8 +339,7 @@ def visits_facts(design: VisitsDesign) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``visits``, the names of the outcome at each; ``patients``, those with any visit; and
-        ``without``, by visit, which of them (counted from 0) lack it.
+        As `inference.estimands.over_time.visit_positions` reads it.
     """
     everybody = range(design.patients)
     return {
@@ -365,14 +365,8 @@ def visits_of(fit: Fit, outcome: str) -> VisitsDesign:
     -------
     VisitsDesign
     """
-    facts = fit.manifest[OVER_TIME][outcome]
-    everybody = np.arange(facts["patients"])
-    names = list(facts["visits"])
-    positions = {
-        name: np.delete(everybody, np.array(facts["without"][name], dtype=np.int64))
-        for name in names
-    }
-    return join_visits({name: fit.design(name) for name in names}, positions, fit.specs)
+    positions = visit_positions(fit.manifest, outcome)
+    return join_visits({name: fit.design(name) for name in positions}, positions, fit.specs)
 
 
 def installed_versions() -> dict[str, str]:
@@ -381,7 +375,6 @@ def installed_versions() -> dict[str, str]:
     return {"python": platform.python_version(), **packages}
 
 
-OVER_TIME = "visits"  # entry of a run's manifest: by outcome over time, patients with any visit
 ENCODINGS = "encodings"  # entry of a run's manifest: by outcome, `models.design.encoding.Encoding`
 FACTS = "design"  # attribute that holds what is no array
 ENCODING = "encoding"

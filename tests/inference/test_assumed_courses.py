@@ -10,6 +10,7 @@ from alliance.data_prep.errors import InputError
 from alliance.data_prep.study.description import narrowed, read_study
 from alliance.data_prep.trial.trial import trial_from_frame
 from alliance.inference.answers.assumed_courses import course_table, courses, tipping_table
+from alliance.inference.posterior import Posterior
 from alliance.inference.runs.fit import Fit
 from alliance.inference.runs.fitting import fit_trial
 from alliance.inference.sampling.profiles import find_profile
@@ -37,8 +38,12 @@ def single(tmp_path_factory: pytest.TempPathFactory) -> Fit:
     )
 
 
+def visits(fit: Fit) -> list[Posterior]:
+    return [fit[name] for name in fit.chosen(["pain"])]
+
+
 def contrasts(fit: Fit, *asked: object, **more: object) -> np.ndarray:
-    table = course_table(fit, courses(fit, "pain", *asked, **more))
+    table = course_table(courses(visits(fit), *asked, **more))
     own = table[table["quantity"] == "arm_contrast"]
     return own["mean"].to_numpy()
 
@@ -60,15 +65,15 @@ def test_delta_moves_a_contrast_by_the_adjusted_share_that_left(fit: Fit) -> Non
     ]
     moved = contrasts(fit, delta={"Exercise": 2.0}) - contrasts(fit)
     assert np.allclose(moved, 2 * np.array(expected), atol=1e-9)
-    table = course_table(fit, courses(fit, "pain"))
+    table = course_table(courses(visits(fit)))
     own = table[table["quantity"] == "arm_contrast"]
     assert np.allclose(own["per_point"], expected, atol=1e-9)
 
 
 def test_jump_to_reference_shrinks_and_varies_less(fit: Fit) -> None:
     """By the same share where slopes are the same in both arms; only where some left."""
-    plain = course_table(fit, courses(fit, "pain"))
-    jumped = course_table(fit, courses(fit, "pain", "j2r", reference="A"))
+    plain = course_table(courses(visits(fit)))
+    jumped = course_table(courses(visits(fit), "j2r", reference="A"))
     own, moved = (
         table[table["quantity"] == "arm_contrast"].reset_index() for table in (plain, jumped)
     )
@@ -79,10 +84,10 @@ def test_jump_to_reference_shrinks_and_varies_less(fit: Fit) -> None:
 
 
 def test_the_tipping_shift_leaves_the_probability(fit: Fit) -> None:
-    found = courses(fit, "pain", delta={"B": -30})  # so that there is a benefit to lose
-    table = tipping_table(fit, found, probability=0.9)
+    found = courses(visits(fit), delta={"B": -30})  # so that there is a benefit to lose
+    table = tipping_table(found, probability=0.9)
     shift = table["tipping_shift"].iloc[0]
-    again = course_table(fit, courses(fit, "pain", delta={"B": -30 + shift}))
+    again = course_table(courses(visits(fit), delta={"B": -30 + shift}))
     last = again[again["quantity"] == "arm_contrast"].iloc[-1]
     assert last["prob_better"] == pytest.approx(0.9, abs=2e-3)
 
@@ -99,8 +104,8 @@ def test_one_follow_up_counts_those_who_lack_it(single: Fit) -> None:
 
 def test_what_cannot_be_asked_is_refused(fit: Fit) -> None:
     with pytest.raises(InputError, match="is one visit of pain"):
-        courses(fit, "pain_m6")
+        courses([fit["pain_m6"]])
     with pytest.raises(InputError, match="no arm 'C'"):
-        courses(fit, "pain", "j2r", reference="C")
+        courses(visits(fit), "j2r", reference="C")
     with pytest.raises(InputError, match="cannot be lost"):
-        tipping_table(fit, courses(fit, "pain"), probability=0.4)
+        tipping_table(courses(visits(fit)), probability=0.4)

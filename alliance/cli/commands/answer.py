@@ -531,13 +531,13 @@ def missing(
         shifts[arm] = points
     every = dict.fromkeys(own.visit_of or name for name, own in fit.study.outcomes.items())
     found = [
-        courses(fit, name, assume, reference=reference, delta=shifts)
+        courses([fit[at] for at in fit.chosen([name])], assume, reference=reference, delta=shifts)
         for name in outcome or list(every)
     ]
     tables = [
-        tipping_table(fit, each, probability=probability)
+        tipping_table(each, probability=probability)
         if tip
-        else course_table(fit, each, interval=interval)
+        else course_table(each, interval=interval)
         for each in found
     ]
     if figure is not None:
