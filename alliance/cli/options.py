@@ -334,6 +334,10 @@ RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help=RUN_HELP)]
 OutcomeOption = Annotated[
     list[str] | None, typer.Option("--outcome", help="Only this outcome; may be repeated.")
 ]
+VisitOption = Annotated[
+    str,
+    typer.Option("--visit", help="Of outcomes over time: this visit, the last one, or all."),
+]
 IN_MARKDOWN: ContextVar[bool] = ContextVar("in_markdown", default=False)  # tables for people
 
 

@@ -27,7 +27,9 @@ outcomes (docs/sensitivity.md has more)."""
 
 NAMED = 3  # quantities that a message names
 
-NOT_AVAILABLE = "Not available for a joint model: its outcomes share priors and patients."
+NOT_AVAILABLE = (
+    "Not available for a joint model or an outcome over time: they share priors and patients."
+)
 
 
 def check_sensitivity(

@@ -127,18 +127,48 @@ class Fit:
             )
         return self._posteriors[outcome]
 
-    def chosen(self, outcomes: Sequence[str] = ()) -> list[str]:
+    def chosen(self, outcomes: Sequence[str] = (), visit: str | None = None) -> list[str]:
         """Those of the fitted outcomes that are named, in their order; all if none is.
 
-        An outcome over time stands for all its visits.
+        Parameters
+        ----------
+        outcomes : sequence of str
+            An outcome over time stands for all its visits.
+        visit : str, optional
+            Of outcomes over time that are not named at a visit: this one of their visits, or
+            ``last``; all by default, or with ``all``.
 
         Raises
         ------
         InputError
-            If one was not fitted.
+            If an outcome was not fitted, or no outcome over time has such a visit.
         """
         named = [self[outcome].name for outcome in with_visits(self.study, outcomes)]
-        return [name for name in self.outcomes if not named or name in named]
+        found = [name for name in self.outcomes if not named or name in named]
+        if visit is None:
+            return found
+        described = self.study.outcomes
+        labels = dict.fromkeys(own.visit for own in described.values() if own.visit is not None)
+        if visit not in labels and visit not in (ALL_VISITS, LAST_VISIT):
+            known = [*labels, *([ALL_VISITS, LAST_VISIT] if labels else [])]
+            raise InputError(
+                f"No outcome has a visit {visit!r}.",
+                nearest(visit, known) if known else "The study has no outcomes over time.",
+            )
+        if visit not in labels and visit == ALL_VISITS:
+            return found
+        last = {own.visit_of: name for name, own in described.items()}
+        return [
+            name
+            for name in found
+            if described[name].visit_of is None
+            or name in outcomes
+            or (
+                described[name].visit == visit
+                if visit in labels
+                else last[described[name].visit_of] == name
+            )
+        ]
 
     @cached_property
     def _posteriors(self) -> dict[str, Posterior]:
@@ -376,6 +406,7 @@ def installed_versions() -> dict[str, str]:
 
 
 ENCODINGS = "encodings"  # entry of a run's manifest: by outcome, `models.design.encoding.Encoding`
+ALL_VISITS, LAST_VISIT = "all", "last"  # in the place of a visit's label
 FACTS = "design"  # attribute that holds what is no array
 ENCODING = "encoding"
 

@@ -112,6 +112,14 @@ class TestFit:
         written = pd.read_csv(tmp_path / "run" / "summary.csv")
         assert set(written["outcome"]) == {"pain"}
 
+    def test_a_visit_is_chosen_by_its_label(self, fit: Fit) -> None:
+        assert fit.chosen(["pain"], "last") == ["pain_m12"]
+        assert fit.chosen([], "m6") == ["pain_m6"]
+        assert fit.chosen([], "all") == fit.chosen(["pain"]) == list(fit.outcomes)
+        assert fit.chosen(["pain_w8"], "last") == ["pain_w8"]
+        with pytest.raises(InputError, match="No outcome has a visit 'm7'"):
+            fit.chosen([], "m7")
+
     def test_what_is_not_built_is_refused_in_words(self, fit: Fit, tmp_path: Path) -> None:
         one = fit["pain_m6"]
         refused = {

@@ -20,6 +20,7 @@ from alliance.cli.options import (
     OutcomeOption,
     OwnSeedOption,
     RunArgument,
+    VisitOption,
     arm_shift,
     covariates,
     numbers,
@@ -41,6 +42,7 @@ WHOM = {"trial": "patients of the trial", "rows": "points of the grid"}
 def predict(
     run: RunArgument,
     outcome: OutcomeOption = None,
+    visit: VisitOption = "last",
     arm: Annotated[
         list[str] | None,
         typer.Option(
@@ -146,7 +148,7 @@ def predict(
     }
     wanted = Thresholds(**points)
     fitted = load_run(run)
-    chosen = fitted.chosen(outcome or [])
+    chosen = fitted.chosen(outcome or [], visit)
     known = {} if not covariate else _levels(fitted, chosen[0])
     whom: dict[str, Any] = {
         "alliance": None if alliance is None else list(together(alliance)),
@@ -285,6 +287,7 @@ ExtrapolateOption = Annotated[
 def effects(
     run: RunArgument,
     outcome: OutcomeOption = None,
+    visit: VisitOption = "last",
     contrast: ContrastsOption = None,
     alliance: AllianceOption = None,
     threshold: ThresholdOption = None,
@@ -321,7 +324,7 @@ def effects(
     from alliance.inference.scores.thresholds import read_thresholds
 
     fit = load_run(run)
-    asked = {name: fit.study.outcomes[name] for name in fit.chosen(outcome or [])}
+    asked = {name: fit.study.outcomes[name] for name in fit.chosen(outcome or [], visit)}
     measured = read_thresholds(asked, threshold=threshold or [], rope=rope or [], source=source)
     answers = [
         effects_along(
@@ -351,6 +354,7 @@ def effects(
 def decide(
     run: RunArgument,
     outcome: OutcomeOption = None,
+    visit: VisitOption = "last",
     contrast: ContrastsOption = None,
     alliance: AllianceOption = None,
     threshold: ThresholdOption = None,
@@ -380,7 +384,7 @@ def decide(
     from alliance.inference.scores.thresholds import read_thresholds
 
     fit = load_run(run)
-    asked = {name: fit.study.outcomes[name] for name in fit.chosen(outcome or [])}
+    asked = {name: fit.study.outcomes[name] for name in fit.chosen(outcome or [], visit)}
     measured = read_thresholds(
         asked, threshold=threshold or [], rope=rope or [], reach=reach or [], source=source
     )
