@@ -28,9 +28,9 @@ def visit_problems(study: Study, source: str, data: xr.Dataset) -> list[Problem]
         though the model has correlations between them.
     """
     visited: dict[str, list[str]] = {}
-    for name, outcome in study.outcomes.items():
-        if outcome.visit_of is not None:
-            visited.setdefault(outcome.visit_of, []).append(name)
+    for name, described in study.outcomes.items():
+        if described.visit_of is not None:
+            visited.setdefault(described.visit_of, []).append(name)
     problems = []
     for outcome, names in visited.items():
         seen = np.stack([complete_patients(data, name) for name in names], axis=1)

@@ -184,6 +184,7 @@ def course_table(found: Courses, *, interval: float = 0.95) -> pd.DataFrame:
     direction, means = found.posteriors[0].direction, found.found.means
     arms = list(found.study.arms)
     for v, posterior in enumerate(found.posteriors):
+        own: list[tuple[str, str, Array, tuple[int, int] | None]]
         own = [(MEAN, arms[k], means[:, k, v], None) for k in range(len(arms))]
         names = contrast_names(tuple(arms))
         for earlier, later in combinations(range(len(arms)), 2):

@@ -350,7 +350,9 @@ class Fit:
         """Rows of the tidy table that no visit has by itself."""
         combined = over_visits([draws[name] for name in visits], times_of(self.specs, visits))
         found = [
-            with_visit(summarise(outcome, combined, interval=interval), combined["visit"].values)
+            with_visit(
+                summarise(outcome, combined, interval=interval), combined["visit"].values.tolist()
+            )
         ]
         if any(CORRELATION in draws_of(self.trees[name]) for name in visits):
             labels = [str(self.study.outcomes[name].visit) for name in visits]
