@@ -26,7 +26,7 @@ from alliance.inference.answers.unseen_visits import (
 )
 from alliance.inference.draws.summaries import quantiles, tails
 from alliance.inference.estimands.missing_outcomes import unseen_patients
-from alliance.inference.estimands.over_time import CORRELATION, visit_positions
+from alliance.inference.estimands.over_time import residual_covariances, visit_positions
 from alliance.inference.posterior import Posterior
 from alliance.models.design.encoding import sum_to_zero_basis
 
@@ -159,7 +159,8 @@ def courses(
         )
     centres = np.array([own.design.scaling.outcome[0] for own in posteriors])
     means = centres + unit * np.einsum("kp,dvp->dkv", places, beta)
-    found = assumed_means(means, groups, unit**2 * _residual(posteriors), assumption, shifts)
+    residual = residual_covariances([own.draws for own in posteriors])
+    found = assumed_means(means, groups, unit**2 * residual, assumption, shifts)
     return Courses(tuple(posteriors), found, assumption, chosen)
 
 
@@ -306,16 +307,3 @@ def _patients(
         np.concatenate([arm, np.repeat(np.arange(len(never)), never)]),
         np.concatenate([seen, absent]),
     )
-
-
-def _residual(posteriors: Sequence[Posterior]) -> Array:
-    """Residual covariance (d, V, V) over visits, standardised."""
-    V, total = len(posteriors), posteriors[0].total
-    found = np.zeros((total, V, V))
-    sds = np.stack([own.flat("residual_sd") for own in posteriors], axis=1)
-    for v, own in enumerate(posteriors):
-        found[:, v, v] = 1.0
-        if CORRELATION in own.draws:
-            found[:, v, v + 1 :] = own.flat(CORRELATION)
-            found[:, v + 1 :, v] = found[:, v, v + 1 :]
-    return sds[:, :, None] * found * sds[:, None, :]

@@ -13,6 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from alliance.data_prep.study.description import Study
+from alliance.inference.draws.datatree import flat
 from alliance.models.spec import ModelSpec
 
 OVER_VISITS = "average"
@@ -113,6 +114,29 @@ def correlation_estimands(draws: Sequence[xr.Dataset], visits: Sequence[str]) ->
         },
         name="estimand",
     )
+
+
+def residual_covariances(draws: Sequence[xr.Dataset]) -> np.ndarray:
+    """Draws of the residual covariance over visits, standardised.
+
+    Parameters
+    ----------
+    draws : sequence of xarray.Dataset
+        Of each visit in the order of time, or of an outcome with one follow-up.
+
+    Returns
+    -------
+    ndarray, shape (d, V, V)
+        Chain after chain.
+    """
+    sds = np.stack([flat(own, "residual_sd") for own in draws], axis=1)
+    found = np.zeros((*sds.shape, len(draws)))
+    for visit, own in enumerate(draws):
+        found[:, visit, visit] = 1.0
+        if CORRELATION in own:
+            found[:, visit, visit + 1 :] = flat(own, CORRELATION)
+            found[:, visit + 1 :, visit] = found[:, visit, visit + 1 :]
+    return np.asarray(sds[:, :, None] * found * sds[:, None, :])
 
 
 def visit_positions(manifest: Mapping[str, Any], outcome: str) -> dict[str, np.ndarray]:

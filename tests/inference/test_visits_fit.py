@@ -7,14 +7,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from visit_trials import LONG, VISITS, WIDE, patients, rows_of_visits
 
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.study.description import narrowed, read_study
 from alliance.data_prep.trial.trial import trial_from_frame
 from alliance.inference.draws.datatree import draws_of
-from alliance.inference.estimands.over_time import by_outcome_and_visit, visit_weights
+from alliance.inference.estimands.over_time import (
+    by_outcome_and_visit,
+    residual_covariances,
+    visit_weights,
+)
 from alliance.inference.leaving_out.leave_one_out import leave_one_out
+from alliance.inference.leaving_out.visits import leave_visits_out, visits_log_likelihood
 from alliance.inference.many_fits.calibration_runs import calibration_questions
 from alliance.inference.many_fits.multiverse import build_multiverse
 from alliance.inference.priors.power_scaling import power_scaling
@@ -187,3 +193,32 @@ def test_the_area_is_that_of_trapezoids() -> None:
     weights = visit_weights([0.0, 1.0, 4.0])
     assert weights["area"] @ np.array([2.0, 3.0, 6.0]) == pytest.approx(16)
     assert "area" not in visit_weights([0.0, None, 4.0])
+
+
+@pytest.mark.mcmc
+def test_a_patient_is_left_out_with_all_visits(fit: Fit) -> None:
+    """The log likelihood of a draw is the dense normal one; elpd is what is left of its mean."""
+    posteriors = [fit[name] for name in fit.chosen(["pain"])]
+    found = visits_log_likelihood(posteriors)
+    frame = patients(80)
+    scores = frame[list(VISITS)].to_numpy()
+    expected = np.full(scores.shape, np.nan)
+    sd = posteriors[0].design.scaling.outcome[1]
+    for visit, own in enumerate(posteriors):
+        design = own.design
+        seen = ~np.isnan(scores[:, visit])
+        predicted = design.X @ own.beta[7] * sd + design.scaling.outcome[0]
+        expected[seen, visit] = predicted
+    covariance = residual_covariances([own.draws for own in posteriors])[7] * sd**2
+    for patient in (0, 11, 37):
+        places = np.flatnonzero(~np.isnan(scores[patient]))
+        density = stats.multivariate_normal(
+            expected[patient, places], covariance[np.ix_(places, places)]
+        ).logpdf(scores[patient, places])
+        assert found.values[0, 7, patient] == pytest.approx(density, abs=1e-9)
+    left_out = leave_visits_out(posteriors)
+    assert left_out.outcome == "pain"
+    assert len(left_out.units) == 80
+    assert 5 < left_out.p_loo < 40  # 15 coefficients and 6 numbers of the covariance
+    with pytest.raises(InputError, match="all visits"):
+        leave_visits_out(posteriors[:1])
