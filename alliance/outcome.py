@@ -166,6 +166,7 @@ class FittedOutcome:
         therapist: str | None = None,
         arm: Names | None = None,
         contrasts: bool = False,
+        exposure: float | None = None,
         average_over: Literal["trial", "rows"] | None = None,
         extrapolate: bool = False,
         interval: float = 0.95,
@@ -188,6 +189,8 @@ class FittedOutcome:
             Codes of the arms; all by default.
         contrasts : bool
             Also compare the arms for the same patient.
+        exposure : float, optional
+            That counts are predicted for, as months; one unit by default.
         average_over : {"trial", "rows"}, optional
             Averages over the trial's patients, or over those asked about.
         extrapolate : bool
@@ -213,7 +216,11 @@ class FittedOutcome:
             average_over=average_over,
             extrapolate=extrapolate,
         )
-        shared: dict[str, Any] = {"arms": listed(arm), "interval": interval}
+        shared: dict[str, Any] = {
+            "arms": listed(arm),
+            "interval": interval,
+            "exposure": exposure,
+        }
 
         def answered(thresholds: Thresholds) -> Predictions:
             from alliance.diagnostics.figures.answer_figures import prediction_figure

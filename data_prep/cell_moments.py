@@ -9,7 +9,7 @@ that occurs elsewhere only, is zero for its patients.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
@@ -101,7 +101,7 @@ def cell_moments(
         Finite.
     therapists : sequence of str
     therapist_index : ndarray of int, shape (n,)
-        Position in `therapists`; those without patients are left out of the moments.
+        Position in `therapists`, some of whom may have no patient here, as in a table of one file.
     arm_index : ndarray of int, shape (n,)
 
     Returns
@@ -124,11 +124,10 @@ def cell_moments(
         sums[:, a] = summed(left)
         for b in range(a + 1):
             products[:, a, b] = products[:, b, a] = summed(left * centred[b])
-    own, index = np.unique(present // arms, return_inverse=True)
     return CellMoments(
         columns=tuple(columns),
-        therapists=tuple(therapists[j] for j in own),
-        therapist_index=index.astype(np.int64),
+        therapists=tuple(therapists),
+        therapist_index=(present // arms).astype(np.int64),
         arm_index=(present % arms).astype(np.int64),
         count=whole[present],
         centre=centre,
@@ -151,8 +150,11 @@ def merged(parts: Sequence[CellMoments]) -> CellMoments:
         Therapists and columns in the order in which they first occur.
     """
     filled = [part for part in parts if part.n] or list(parts[:1])
+    therapists = tuple(
+        dict.fromkeys(chain.from_iterable(part.therapists for part in (*filled, *parts)))
+    )
     if len(filled) == 1:
-        return filled[0]
+        return replace(filled[0], therapists=therapists)
     columns = tuple(dict.fromkeys(name for part in filled for name in part.columns))
     counts = np.array([part.n for part in filled], dtype=float)
     centres = np.array(
@@ -164,7 +166,6 @@ def merged(parts: Sequence[CellMoments]) -> CellMoments:
     # From the first centre on, so that equal centres stay what they are to the last bit
     centre = centres[0] + (counts / counts.sum()) @ (centres - centres[0])
     moved = [part.moved(columns, centre) for part in filled]
-    therapists = tuple(dict.fromkeys(chain.from_iterable(part.therapists for part in filled)))
     place = {name: j for j, name in enumerate(therapists)}
     arms = 1 + max(int(part.arm_index.max(initial=0)) for part in filled)
     codes = [

@@ -144,7 +144,8 @@ def left_over(folder: Path, kind: str, name: str | None = None) -> list[Path]:
         Of the place that they are beside; by default of any.
     """
     own = ".+" if name is None else re.escape(name)
-    form = re.compile(rf"\.{own}\.{kind}-\w+", re.DOTALL)
+    # `tempfile` ends names in this way
+    form = re.compile(rf"\.{own}\.{kind}-[a-z0-9_]{{8}}", re.DOTALL)
     try:
         entries = sorted(folder.iterdir())
     except OSError:

@@ -8,13 +8,15 @@ told by which is better, never by which is higher: a reader need not know how a 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import floor, log10
 from typing import Any
 
 import pandas as pd
 
 from alliance.data_prep.levels import AVERAGE, WITHIN, contrast_names
+from alliance.data_prep.study.description import Outcome
+from alliance.data_prep.study.rules import BINARY, COUNT
 from alliance.diagnostics import words
 from alliance.inference.digits import decimals, figures, number
 from alliance.inference.runs.fit import Fit
@@ -38,6 +40,8 @@ class Found:
         Decimals that are shown.
     level : str
         Probability of the interval, in words.
+    unit : str
+        What it is counted in.
     """
 
     mean: float
@@ -46,6 +50,7 @@ class Found:
     chance: float
     digits: int
     level: str
+    unit: str = "points"
 
     @property
     def certain(self) -> bool:
@@ -54,12 +59,14 @@ class Found:
 
     def turned(self) -> Found:
         """The same difference the other way round."""
-        return Found(-self.mean, -self.upper, -self.lower, 1 - self.chance, self.digits, self.level)
+        return replace(
+            self, mean=-self.mean, lower=-self.upper, upper=-self.lower, chance=1 - self.chance
+        )
 
     @property
     def size(self) -> str:
         """How large, in the direction of the mean: ``1.2 points``."""
-        return points(abs(self.mean), self.digits)
+        return points(abs(self.mean), self.digits, self.unit)
 
     def span(self, better: str = "better", worse: str = "worse") -> str:
         """The interval from its worse to its better end: ``0.5 points worse to 1.8 better``."""
@@ -67,11 +74,17 @@ class Found:
         if (self.lower < 0) == (self.upper < 0):
             side = better if self.upper > 0 else worse
             ends = (low, high) if self.upper > 0 else (high, low)
-            return f"{ends[0]} to {ends[1]} points {side}"
-        return f"{low} points {worse} to {high} points {better}"
+            return f"{ends[0]} to {ends[1]} {self.unit} {side}"
+        return f"{low} {self.unit} {worse} to {high} {self.unit} {better}"
 
 
-def found_of(row: Mapping[Any, Any], direction: int, interval: float, by: float = 1.0) -> Found:
+def found_of(
+    row: Mapping[Any, Any],
+    direction: int,
+    interval: float,
+    by: float = 1.0,
+    unit: tuple[float, str] = (1.0, "points"),
+) -> Found:
     """A row of the tidy table, in points of improvement.
 
     Parameters
@@ -84,15 +97,32 @@ def found_of(row: Mapping[Any, Any], direction: int, interval: float, by: float 
         Probability of its interval.
     by : float
         What a slope is multiplied by.
+    unit : tuple of float and str
+        As from `unit_of`.
     """
+    by *= unit[0]
     lower, upper = sorted((direction * by * row["lower"], direction * by * row["upper"]))
     chance = row["prob_positive"] if direction > 0 else 1 - row["prob_positive"]
     digits = max(0, decimals(by * row["sd"], by * row["mean"]))
     mean = direction * by * row["mean"]
-    return Found(mean, lower, upper, chance, digits, words.level_of(interval))
+    return Found(mean, lower, upper, chance, digits, words.level_of(interval), unit[1])
 
 
-def points(value: float, digits: int) -> str:
+def unit_of(outcome: Outcome) -> tuple[float, str]:
+    """How many of what a score of one is: a point, percentage points of a chance, an event.
+
+    Parameters
+    ----------
+    outcome : Outcome
+    """
+    if outcome.family == BINARY:
+        return 100.0, "percentage points"
+    if outcome.family == COUNT:
+        return 1.0, words.points(outcome)
+    return 1.0, "points"
+
+
+def points(value: float, digits: int, unit: str = "points") -> str:
     """A number of points: one point, several points.
 
     Examples
@@ -101,7 +131,7 @@ def points(value: float, digits: int) -> str:
     ('1 point', '1.0 points', '2 points')
     """
     told = number(value, digits)
-    return f"{told} point" if told == "1" else f"{told} points"
+    return f"{told} point" if (told, unit) == ("1", "points") else f"{told} {unit}"
 
 
 def round_step(sd: float) -> float:
@@ -217,11 +247,11 @@ def sentences_of(
     by_name = {(row["quantity"], row["level"]): row for row in rows}
     direction, codes = fit[outcome].direction, tuple(fit.study.arms)
     name, sd = fit.study.moderator.name, fit.design(outcome).scaling.moderator[1]
-    by = round_step(sd)
+    by, unit = round_step(sd), unit_of(fit.study.outcomes[outcome])
     step = "1 point" if by == 1 else f"{figures(by)} points"
     for level in (AVERAGE, WITHIN):
         if (row := by_name.get(("moderator_slope", level))) is not None:
-            found = found_of(row, direction, interval, by)
+            found = found_of(row, direction, interval, by, unit)
             within = " than others of their therapist" if level == WITHIN else ""
             yield "moderator_slope", [found], slope_sentence(found, f"{name}{within}", step)
             break
@@ -230,7 +260,7 @@ def sentences_of(
         row = by_name.get(("arm_contrast", names[k, j]))
         if row is None:
             continue
-        found = found_of(row, direction, interval)
+        found = found_of(row, direction, interval, unit=unit)
         place = row["at"]
         where = f" at {name} {figures(place)}" if place == place else ""
         arms = [words.level(fit.study, codes[each]) for each in (k, j)]
@@ -240,7 +270,7 @@ def sentences_of(
         row = by_name.get(("interaction", names[k, j]))
         if row is not None:
             arms = [words.level(fit.study, codes[each]) for each in (k, j)]
-            slopes.append((found_of(row, direction, interval, by), arms))
+            slopes.append((found_of(row, direction, interval, by, unit), arms))
     known = [each for each in slopes if each[0].certain or len(slopes) == 1]
     for found, arms in known:
         told = interaction_sentence(found, arms[0], arms[1], name, step)

@@ -21,6 +21,7 @@ from alliance.data_prep.levels import (
     slope_names,
 )
 from alliance.data_prep.study.description import Outcome, Study
+from alliance.data_prep.study.rules import BINARY, COUNT, OWN_FAMILIES
 from alliance.diagnostics.sheet import Cell, fitting
 from alliance.inference.digits import figures, number
 from alliance.inference.estimands.over_time import OVER_TIME
@@ -50,6 +51,15 @@ NAMED = {
     "beta_binomial": "beta-binomial",
     "gaussian": "Gaussian",
     "psis": "importance weights",
+    "risk_difference": "risk difference, marginal",
+    "risk_ratio": "risk ratio, marginal",
+    "odds_ratio": "odds ratio, marginal",
+    "rate_difference": "rate difference, marginal",
+    "rate_ratio": "rate ratio, marginal",
+    "odds_ratio_conditional": "odds ratio, conditional",
+    "rate_ratio_conditional": "rate ratio, conditional",
+    "moderator_odds_ratio": "moderator odds ratio, conditional",
+    "moderator_rate_ratio": "moderator rate ratio, conditional",
 }
 LEVELS = {
     AVERAGE: "average over arms",
@@ -73,6 +83,14 @@ UNITS = {
     "baseline_slope": "points for one point of the baseline",
     "covariate_slope": "points for one unit",
     "degrees_of_freedom": "number",
+    "overdispersion": "share of the rate",
+    "risk_ratio": "ratio",
+    "odds_ratio": "ratio",
+    "rate_ratio": "ratio",
+    "odds_ratio_conditional": "ratio",
+    "rate_ratio_conditional": "ratio",
+    "moderator_odds_ratio": "ratio for one {unit} of {moderator}",
+    "moderator_rate_ratio": "ratio for one {unit} of {moderator}",
     "pooled_moderator_slope": "SDs of benefit for one SD of {moderator}",
     "moderator_slope_spread": "SDs of benefit for one SD of {moderator}",
 }
@@ -83,6 +101,8 @@ SOURCES = {
     "ols": "OLS",
     "ols_robust": "OLS, robust",
     "reml": "REML",
+    "ml_main": "ML, main effects",
+    "ml": "ML",
     "posterior": "Posterior",
 }
 # How much therapists differ
@@ -278,20 +298,57 @@ def row_names(study: Study, labels: Iterable[tuple[str, str]], room: int = 44) -
     return [fitting(quantity_and_level(study, *label), room) for label in labels]
 
 
-def unit(study: Study, quantity: str, *, per_sd: bool = False) -> str:
+def unit(study: Study, quantity: str, *, outcome: str = "", per_sd: bool = False) -> str:
     """What a quantity of the tidy table is counted in.
 
     Parameters
     ----------
     study : Study
     quantity : str
+    outcome : str
+        Whose quantity it is; what the outcomes of a joint model share is counted in points.
     per_sd : bool
         Whether slopes are for one SD of the moderator.
     """
     if "correlation" in quantity:
         return "correlation"
     told = UNITS.get(quantity, "points")
+    if outcome in study.outcomes:
+        told = told.replace("points", points(study.outcomes[outcome]))
     return told.format(unit="SD" if per_sd else "point", moderator=study.moderator.name)
+
+
+def points(outcome: Outcome) -> str:
+    """What an outcome's scores are counted in: points, chances of the event, or events.
+
+    Parameters
+    ----------
+    outcome : Outcome
+    """
+    if outcome.family == BINARY:
+        return "chance of the event"
+    if outcome.family == COUNT:
+        return f"events per unit of {outcome.exposure}" if outcome.exposure else "events"
+    return "points"
+
+
+def axis(outcome: Outcome) -> str:
+    """What an axis of scores or their differences is counted in, with the range.
+
+    Parameters
+    ----------
+    outcome : Outcome
+    """
+    if outcome.family in OWN_FAMILIES:
+        return points(outcome)
+    return f"points of {outcome.range[0]:g} to {outcome.range[1]:g}"
+
+
+def observed_axis(outcome: Outcome) -> str:
+    """As `axis`, of scores as they were recorded: events over each patient's own exposure."""
+    if outcome.family in OWN_FAMILIES:
+        return "share with the event" if outcome.family == BINARY else "events"
+    return axis(outcome)
 
 
 def scale(outcome: Outcome) -> str:
@@ -302,6 +359,10 @@ def scale(outcome: Outcome) -> str:
     outcome : Outcome
     """
     low, high = outcome.range
+    if outcome.family == BINARY:
+        return f"chance of the event, {outcome.better} is better"
+    if outcome.family == COUNT:
+        return f"{points(outcome)}, {outcome.better} is better"
     return f"{figures(low)} to {figures(high)} points, {outcome.better} is better"
 
 
@@ -399,7 +460,7 @@ def arms(study: Study) -> str:
 
 
 def prior(row: Mapping[Any, Any]) -> str:
-    """A prior of the table `Fit.priors`: N(mean, SD), or half-N(scale).
+    """A prior of the table `Fit.priors`: N(mean, SD), half-N(scale), or log-N of the logarithm.
 
     Parameters
     ----------
@@ -408,6 +469,8 @@ def prior(row: Mapping[Any, Any]) -> str:
     spread = figures(row["scale"], 2)
     if row["distribution"] == "half-normal":
         return f"half-N({spread})"
+    if row["distribution"] == "log-normal":
+        return f"log-N({figures(row['location'], 2)}, {spread})"
     return f"N({figures(row['location'], 2)}, {spread})"
 
 

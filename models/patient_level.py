@@ -98,7 +98,8 @@ def given_data(design: Design) -> dict[str, NDArray]:
     dict of str to ndarray
         ``outcome`` (n,); of a model of the ratings ``moderator`` (n,), and of any other all that
         differs between patients: ``X`` (n, p) and, with therapist effects, ``therapist_index``
-        (n,). ``count`` (n,), where the therapist effects are not integrated out.
+        (n,). ``count`` (n,), where the therapist effects are not integrated out; ``offset`` (n,)
+        of patients with exposures.
     """
     data = {"outcome": design.y.astype(int) if design.family.discrete else design.y}
     if needs_model(design):
@@ -109,6 +110,8 @@ def given_data(design: Design) -> dict[str, NDArray]:
             data["therapist_index"] = design.therapist_index
     if not design.integrated:
         data["count"] = design.count
+    if design.offset is not None:
+        data["offset"] = design.offset
     return data
 
 
@@ -130,6 +133,7 @@ def held_constants(design: Design, priors: Priors) -> str:
         design.moderator,
         (scale.top, scale.link_location, scale.link_unit),
         priors,
+        *(["offset"] if design.offset is not None else []),
     ]
     if needs_model(design):
         ratings = design.X[:, design.coefficients.index("moderator")]
@@ -192,6 +196,8 @@ def patient_level_model(design: Design, priors: Priors) -> pm.Model:
         if moderator is not None and latent:
             pm.Deterministic("moderator_latent", moderator.value[latent], dims="latent_patient")
         eta = design.scale.link_location + design.scale.link_unit * predictor
+        if design.offset is not None:
+            eta = eta + pm.Data("offset", design.offset)
         auxiliary = family_parameters(design.family, design.scale, priors)
         y = pm.Data("outcome", design.y.astype(int) if design.family.discrete else design.y)
         count = pm.Data("count", design.count)

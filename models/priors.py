@@ -61,6 +61,9 @@ class Priors:
         Gamma(2, 0.1) prior (Juárez & Steel 2010, doi:10.1198/jbes.2009.07145).
     category_concentration : float
         Dirichlet concentration of an ordinal outcome's category shares; 1 is uniform.
+    overdispersion : float
+        Half-normal scale of a count's overdispersion: the coefficient of variation of the
+        patients' own rates. At 1 a patient with three times the mean rate is not rare.
     """
 
     intercept: float = 1.0
@@ -78,6 +81,7 @@ class Priors:
     moderator_therapist_sd: float = 0.5
     degrees_of_freedom: float = 0.0
     category_concentration: float = 1.0
+    overdispersion: float = 1.0
 
     @classmethod
     def with_overrides(cls, overrides: Mapping[str, float]) -> Priors:

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.study.description import ModelSettings, Outcome, Study
+from alliance.data_prep.study.rules import OWN_FAMILIES
 from alliance.models.families.families import ORDINAL, ORDINAL_PROBIT
 from alliance.models.priors import Priors
 
@@ -296,8 +297,11 @@ def _family(own: str, likelihood: str, joint: bool) -> str:
     """An outcome's family under the study's settings.
 
     A joint model takes an ordinal outcome as a latent normal variable, and any other as Gaussian:
-    correlated residuals are those of normal variables.
+    correlated residuals are those of normal variables. Events and counts are never taken as
+    Gaussian (docs/decisions/0037); a joint model does not take them (`data_prep.study.rules`).
     """
+    if own in OWN_FAMILIES:
+        return own
     if likelihood == "published":
         return "gaussian"
     if joint:

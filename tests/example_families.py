@@ -20,6 +20,8 @@ LIMITS = {
     "student_t": (-100.0, 200.0),
     "ordinal": (1.0, 5.0),
     "beta_binomial": (3.0, 30.0),
+    "binary": (0.0, 1.0),
+    "count": (0.0, 12.0),
 }
 CEILING = 92.0  # of the alliance, whose mean is 80 and SD 12
 OPTIONS: dict[str, ModeratorSpec] = {

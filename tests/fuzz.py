@@ -23,6 +23,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -215,13 +216,17 @@ def stores(folder: Path, chance: random.Random) -> Iterator[tuple[str, Callable[
         yield "store", read
 
 
-def fuzz(kind: str, inputs: int, seed: int) -> tuple[Counter[str], list[str]]:
+def fuzz(
+    kind: str, inputs: int, seed: int, tell: Callable[[str], None] = lambda _: None
+) -> tuple[Counter[str], list[str]]:
     """Read so many damaged files of a kind.
 
     Parameters
     ----------
     kind : {"data", "studies", "runs", "stores"}
     inputs, seed : int
+    tell : callable
+        Is told each failure when it is found, and every hundred inputs what came of them so far.
 
     Returns
     -------
@@ -248,7 +253,11 @@ def fuzz(kind: str, inputs: int, seed: int) -> tuple[Counter[str], list[str]]:
                 words = {CHANGED: "silent change", -signal.SIGALRM: "hang"}.get(code, f"{code}")
                 what = f"{words} {name} {last}"
                 counts[what] += 1
-                failures.setdefault(what, f"input {number}: {what}\n{told}")
+                if what not in failures:
+                    failures[what] = f"input {number}: {what}\n{told}"
+                    tell(failures[what])
+            if (number + 1) % 100 == 0:
+                tell(f"{kind} after {number + 1} inputs: {dict(counts.most_common())}")
     finally:
         with suppress(OSError):
             shutil.rmtree(folder)
@@ -264,10 +273,8 @@ def main(arguments: Any = None) -> int:
     given = parser.parse_args(arguments)
     failed = 0
     for kind in given.kinds:
-        counts, failures = fuzz(kind, given.inputs, given.seed)
-        print(kind, dict(counts.most_common()), flush=True)
-        for failure in failures:
-            print(failure, flush=True)
+        counts, failures = fuzz(kind, given.inputs, given.seed, partial(print, flush=True))
+        print(f"{kind}: {dict(counts.most_common())}", flush=True)
         failed += len(failures)
     return int(failed > 0)
 

@@ -165,7 +165,11 @@ def planted_patients(scenario: Scenario, random: np.random.Generator) -> xr.Data
 
 def planted_fit(scenario: Scenario, random: np.random.Generator, seed: int) -> Fit:
     """A trial of the scenario, sampled."""
-    data = planted_patients(scenario, random)
+    return fit_to(scenario, planted_patients(scenario, random), seed)
+
+
+def fit_to(scenario: Scenario, data: xr.Dataset, seed: int) -> Fit:
+    """What a scenario fits, sampled for these patients."""
     spec = ModelSpec(OUTCOME, **scenario.fitted)
     tree, _ = sample_outcome(build_design(data, spec, scenario.limits), spec.priors, QUICK, seed)
     add_patients(tree, data)

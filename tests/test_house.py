@@ -12,7 +12,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
-from importlib.metadata import packages_distributions, requires, version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -157,18 +157,21 @@ def test_every_dependency_is_constrained_or_said_to_move_no_result(project: dict
     assert names - held == set(MOVES_NO_RESULT)
 
 
-def test_everything_imported_comes_with_what_is_declared(project: dict[str, Any]) -> None:
-    """In an environment of the run-time dependencies alone no import fails."""
+# Declared without an import of ours, and why.
+NOT_IMPORTED = {
+    "arviz": "its version stands in every manifest, and people read runs with it",
+    "dask": "imported by name, where many files are read",
+    "tabulate": "pandas imports it for Markdown",
+}
+
+
+def test_everything_imported_is_declared_and_what_is_declared_is_used(
+    project: dict[str, Any],
+) -> None:
+    """Not only brought by another package, which may cease to."""
     extras = project["project"]["optional-dependencies"].values()
-    waiting = [*project["project"]["dependencies"], *(text for extra in extras for text in extra)]
-    brought = {"alliance"}
-    while waiting:
-        needed = Requirement(waiting.pop())
-        name = canonicalize_name(needed.name)
-        here = needed.marker is None or needed.marker.evaluate({"extra": ""})
-        if name not in brought and here:
-            brought.add(name)
-            waiting += requires(name) or []
+    needed = [*project["project"]["dependencies"], *(text for extra in extras for text in extra)]
+    declared = {canonicalize_name(Requirement(text).name) for text in needed} - {"alliance"}
     imported = {
         name.split(".")[0]
         for tree in modules().values()
@@ -181,12 +184,30 @@ def test_everything_imported_comes_with_what_is_declared(project: dict[str, Any]
         )
     }
     owners = packages_distributions()
-    others = {
-        name: owners.get(name, [])
-        for name in imported - sys.stdlib_module_names
-        if not brought & {canonicalize_name(owner) for owner in owners.get(name, [])}
+    others = imported - sys.stdlib_module_names - {"alliance"}
+    owned = {name: {canonicalize_name(owner) for owner in owners.get(name, [])} for name in others}
+    assert {name: own for name, own in owned.items() if not own & declared} == {}
+    assert declared - {owner for own in owned.values() for owner in own} == set(NOT_IMPORTED)
+
+
+def test_every_dependency_says_the_oldest_version_that_works(project: dict[str, Any]) -> None:
+    """`.ci/lowest` installs these, and so holds them to what they say."""
+    extras = project["project"]["optional-dependencies"].values()
+    needed = [*project["project"]["dependencies"], *(text for extra in extras for text in extra)]
+    bounds = {
+        requirement.name: {each.operator for each in requirement.specifier}
+        for requirement in map(Requirement, needed)
+        if requirement.name != "alliance"
     }
-    assert others.keys() <= {"alliance"}, others
+    assert {name: own for name, own in bounds.items() if ">=" not in own} == {}
+    script = text_of(".ci/lowest")
+    assert "--resolution lowest-direct" in script
+    named = re.findall(r"tests/\w+/test_\{([\w,]+)\}\.py|(tests/\w+/test_\w+\.py)", script)
+    places = re.findall(r"(tests/\w+)/test_", script)
+    assert len(named) == len(places) > 3
+    for (stems, whole), place in zip(named, places, strict=True):
+        for path in [whole] if whole else [f"{place}/test_{stem}.py" for stem in stems.split(",")]:
+            assert (ROOT / path).is_file(), path
 
 
 def test_one_version_is_told_everywhere() -> None:

@@ -39,6 +39,7 @@ from alliance.data_prep.registry.part import (
 )
 from alliance.data_prep.registry.partition import IdHashes, arrow_table, codes_of, rows_of_ids
 from alliance.data_prep.study.description import Study
+from alliance.data_prep.study.rules import OWN_FAMILIES
 from alliance.data_prep.tables.binary_files import as_cells
 from alliance.data_prep.tables.cells import (
     declared,
@@ -295,7 +296,10 @@ def require_moments(study: Study) -> None:
     """
     model = study.model
     native = [name for name, each in study.outcomes.items() if each.family != "gaussian"]
+    own = [f'family = "{each.family}"' for each in study.outcomes.values()
+           if each.family in OWN_FAMILIES]  # fmt: skip
     needs = {
+        **dict.fromkeys(own, True),
         'likelihood = "native"': model.likelihood == "native" and bool(native),
         'missing_alliance = "impute"': model.missing_alliance == "impute",
         "reliability = true": model.reliability,

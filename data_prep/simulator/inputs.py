@@ -27,6 +27,7 @@ from scipy.stats import norm
 from alliance.data_prep.errors import InputError, nearest
 from alliance.data_prep.files import file_bytes
 from alliance.data_prep.study.description import Study
+from alliance.data_prep.study.rules import COUNT
 from alliance.data_prep.study.toml_files import parse_toml
 from alliance.data_prep.trial.flow import deciding_settings, read_only
 
@@ -395,6 +396,7 @@ def effects_by_id(
 
 
 SDS_IN_RANGE = 6  # of a score
+EVENTS, EXPOSURES = 3.0, (0.5, 1.5)  # events of a patient, over a time about one unit long
 # Of patients, where a missing alliance is imputed: a missing rating for every 5 is common.
 MISSING_SHARE = 0.2
 FEWEST_PER_ARM = 4  # below it some arm's slope has no freedom left
@@ -460,9 +462,15 @@ def imagined_patients(
         "covariates": (("patient", "covariate"), covariates),
     }
     for name, outcome in study.outcomes.items():
-        scores = _scores(outcome.range, patients, generator)
-        # Any whole score is one of every family.
-        variables[f"{name}_followup"] = (("patient",), np.round(scores))
+        if outcome.family == COUNT:
+            scores = generator.poisson(min(EVENTS, outcome.range[1] / 2), patients)
+        else:
+            # Any whole score is one of every family.
+            scores = np.round(_scores(outcome.range, patients, generator))
+        variables[f"{name}_followup"] = (("patient",), scores.astype(float))
+        if outcome.exposure is not None:
+            exposure = generator.uniform(*EXPOSURES, patients)
+            variables[f"{name}_exposure"] = (("patient",), exposure)
         if outcome.baseline is not None:
             baseline = _scores(outcome.range, patients, generator)
             variables[f"{name}_baseline"] = (("patient",), baseline)

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from pydantic_core import PydanticCustomError
 
 from alliance.data_prep.errors import InputError, nearest
-from alliance.data_prep.study.rules import Fault, moderator_faults
+from alliance.data_prep.study.rules import EVENT_RANGE, Fault, moderator_faults
 
 SMALLEST, LARGEST = 1e-100, 1e100  # width of a range
 
@@ -51,10 +51,16 @@ def raise_between(faults: list[Fault]) -> None:
         raise PydanticCustomError("between_keys", "{text}", {"text": text})
 
 
+def _event_code(code: Any) -> str:
+    # A spreadsheet's and a program's truth values are spelled as their files' readers spell them
+    return str(code) if isinstance(code, bool) else _missing_code(code)
+
+
 type CovariateKind = Literal["categorical", "continuous"]
 Text = Annotated[str, Field(strict=True), AfterValidator(_trimmed)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 MissingCode = Annotated[Any, AfterValidator(_missing_code)]  # kept as text
+EventCode = Annotated[Any, AfterValidator(_event_code)]  # the same
 Range = Annotated[tuple[Number, Number], AfterValidator(_ordered)]
 
 
@@ -176,11 +182,17 @@ class Outcome(Table):
     followup : str
         Column of the score at follow-up.
     range : tuple of float
-        Lowest and highest possible score.
+        Lowest and highest possible score; of a binary outcome 0 and 1, which need not be said.
     better : {"higher", "lower"}
-        Which end of the range is the good one.
-    family : {"gaussian", "student_t", "ordinal", "beta_binomial"}
+        Which end of the range is the good one; of a binary outcome ``higher`` where the event is
+        good.
+    family : {"gaussian", "student_t", "ordinal", "beta_binomial", "binary", "count"}
         The outcome's own distribution.
+    event : str or None
+        Of a binary outcome: what the column says where the event happened. None where it says 0
+        and 1, no and yes, or the like.
+    exposure : str or None
+        Of a count: the column of the time, or whatever else, that events were counted over.
     delta : dict of str to float
         By arm, in the outcome's own units: how far the mean of patients whose follow-up was not
         seen lies from what the model expects of them. 0 for arms that are not named.
@@ -203,8 +215,16 @@ class Outcome(Table):
     better: Literal["higher", "lower"] = Field(
         description="the direction of improvement", examples=["lower"]
     )
-    family: Literal["gaussian", "student_t", "ordinal", "beta_binomial"] = Field(
+    family: Literal["gaussian", "student_t", "ordinal", "beta_binomial", "binary", "count"] = Field(
         default="gaussian", description="the outcome's distribution", examples=["gaussian"]
+    )
+    event: EventCode | None = Field(
+        default=None, description="what stands for the event of a binary outcome", examples=["yes"]
+    )
+    exposure: Text | None = Field(
+        default=None,
+        description="the column of the time that events were counted over",
+        examples=["months"],
     )
     delta: dict[str, Number] = Field(
         default={},
@@ -241,6 +261,13 @@ class LongTable(Table):
     times: tuple[Number, ...] = Field(
         default=(), description="when the visits are", examples=[[8, 26]]
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _events_have_a_range(cls, content: Any) -> Any:
+        if isinstance(content, dict) and content.get("family") == "binary":
+            return {"range": list(EVENT_RANGE)} | content
+        return content
 
 
 class ModelSettings(Table):

@@ -33,7 +33,9 @@ intercept baseline_slope moderator_slope moderator_slope_spread pooled_moderator
 arm_contrast interaction interaction_between covariate_slope contextual_effect
 therapist_sd therapist_slope_sd therapist_arm_sd therapist_icc therapist_mean_reliability
 therapist_correlation outcome_correlation residual_correlation residual_sd residual_scale
-degrees_of_freedom
+degrees_of_freedom overdispersion
+risk_difference risk_ratio odds_ratio rate_difference rate_ratio
+odds_ratio_conditional rate_ratio_conditional moderator_odds_ratio moderator_rate_ratio
 con prn aux nul com1 com2 com3 com4 com5 com6 com7 com8 com9
 lpt1 lpt2 lpt3 lpt4 lpt5 lpt6 lpt7 lpt8 lpt9
 """
@@ -348,9 +350,11 @@ def _missing_value_faults(study: Mapping[str, Any]) -> list[Fault]:
     outcomes = subtable(study, "outcomes")
     for name in outcomes:
         own = subtable(outcomes, name)
-        used += [own[key] for key in ("baseline", "followup") if isinstance(own.get(key), str)]
-        if isinstance(own.get("visit"), str):  # of a table with a row for each visit
-            used.append(used[-1].removesuffix(f" at {own['visit']}"))
+        keys = ("baseline", "followup", "exposure")
+        used += [own[key] for key in keys if isinstance(own.get(key), str)]
+        if isinstance(own.get("visit"), str) and isinstance(own.get("followup"), str):
+            # Of a table with a row for each visit
+            used.append(own["followup"].removesuffix(f" at {own['visit']}"))
     return [
         Fault(
             dotted(["missing_values", column]),
@@ -379,7 +383,56 @@ def _outcome_faults(study: Mapping[str, Any]) -> list[Fault]:
             faults += _followup_faults(place, followup, roles, followups)
         if isinstance(baseline, str):
             faults += _baseline_faults(place, baseline, followup, roles)
+        faults += _event_faults(place, outcome)
+        faults += _exposure_faults(place, outcome)
     return faults
+
+
+def _event_faults(place: str, outcome: Mapping[str, Any]) -> list[Fault]:
+    """Faults of what only a binary outcome may say, and of what it may not."""
+    if outcome.get("family") != BINARY:
+        if outcome.get("event") is None:
+            return []
+        return [
+            Fault(
+                f"{place}.event",
+                "only an outcome that is yes or no has an event.",
+                'Set family = "binary", or leave the entry out.',
+            )
+        ]
+    faults, ends = [], _ends(outcome.get("range"))
+    if ends not in (None, EVENT_RANGE):
+        faults.append(
+            Fault(
+                f"{place}.range",
+                "a binary outcome is 0 or 1, whatever its column says.",
+                "Leave the range out, and name what stands for the event: event = 2.",
+            )
+        )
+    if outcome.get("baseline") is not None:
+        faults.append(
+            Fault(
+                f"{place}.baseline",
+                "a binary outcome is modelled without one of its own.",
+                "Name the column among the covariates, where yes and no are categories.",
+            )
+        )
+    return faults
+
+
+def _exposure_faults(place: str, outcome: Mapping[str, Any]) -> list[Fault]:
+    """Faults of the column that events were counted over."""
+    exposure = outcome.get("exposure")
+    if exposure is None:
+        return []
+    where = f"{place}.exposure"
+    if outcome.get("family") != COUNT:
+        remedy = 'Set family = "count", or leave the entry out.'
+        return [Fault(where, "only counts have an exposure.", remedy)]
+    if exposure in (outcome.get("followup"), outcome.get("baseline")):
+        remedy = "Name the column of the time that the events were counted over."
+        return [Fault(where, f"the column {exposure!r} holds the counts themselves.", remedy)]
+    return []
 
 
 def _outcome_name_faults(name: str, spellings: dict[str, str]) -> list[Fault]:
@@ -479,7 +532,16 @@ def _repeated(names: list[str]) -> list[str]:
 
 
 # Families whose scores are whole numbers, and what they take them for.
-WHOLE_SCORES = {"ordinal": "takes categories", "beta_binomial": "counts points"}
+WHOLE_SCORES = {
+    "ordinal": "takes categories",
+    "beta_binomial": "counts points",
+    "count": "counts events",
+}
+
+# Families that no linear model stands for: they hold whatever the setting `likelihood` says.
+BINARY, COUNT = "binary", "count"
+OWN_FAMILIES = (BINARY, COUNT)
+EVENT_RANGE = (0.0, 1.0)
 
 # Each category beyond the first costs a sampled cutpoint. Rating scales and short questionnaires
 # (0 to 24, say) stay far below this number; above it a trial of a few hundred patients leaves most
@@ -549,9 +611,19 @@ def model_faults(study: Mapping[str, Any]) -> list[Fault]:
                 "Add or keep a second outcome, or set common_patients = false under [model].",
             )
         )
-    if model.get("likelihood") == "native":
-        for name in outcomes:
-            faults += _family_faults(name, subtable(outcomes, name))
+    for name in outcomes:
+        own = subtable(outcomes, name)
+        if model.get("likelihood") == "native" or own.get("family") in OWN_FAMILIES:
+            faults += _family_faults(name, own)
+        if model.get("joint") is True and own.get("family") in OWN_FAMILIES:
+            faults.append(
+                Fault(
+                    "model.joint",
+                    f"a joint model takes Gaussian outcomes and an ordinal one, and {name!r} is "
+                    f"{own['family']}.",
+                    "Set joint = false under [model], or leave the outcome out.",
+                )
+            )
     for name in outcomes:
         faults += _delta_faults(name, subtable(outcomes, name), subtable(study, "arms"))
         faults += _yardstick_faults(name, subtable(outcomes, name))
@@ -564,6 +636,17 @@ def _family_faults(name: str, outcome: Mapping[str, Any]) -> list[Fault]:
     if not isinstance(family, str) or family not in WHOLE_SCORES or ends is None:
         return []
     low, high = ends
+    if family == COUNT:
+        if low == 0 and high.is_integer():
+            return []
+        return [
+            Fault(
+                dotted(["outcomes", name, "range"]),
+                f"is {low:g} to {high:g}, but the family count {WHOLE_SCORES[family]}: it goes "
+                "from 0 to a whole number.",
+                "Write 0 and the largest number of events that a cell may hold.",
+            )
+        ]
     if not (low.is_integer() and high.is_integer()):
         return [
             Fault(

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
-from alliance.data_prep.study.rules import Fault, dotted, subtable
+from alliance.data_prep.study.rules import OWN_FAMILIES, Fault, dotted, subtable
 
 VISIT_LABEL = re.compile(r"[A-Za-z0-9_]+")
 OWN = "visit_of", "visit", "visit_time"  # what an outcome at a visit says of itself
@@ -233,7 +233,9 @@ def visit_faults(study: Mapping[str, Any]) -> list[Fault]:
         if len(visits) < 2:
             problem = f"of the visits of {name!r} {first.get('visit')!r} alone is left."
             faults.append(Fault("outcomes", problem, f"Choose {name!r}, and so all its visits."))
-        if model.get("likelihood") == "native" and first.get("family", "gaussian") != "gaussian":
+        family = first.get("family", "gaussian")
+        native = model.get("likelihood") == "native" or family in OWN_FAMILIES
+        if native and family != "gaussian":
             faults.append(
                 Fault(
                     dotted(["outcomes", name, "family"]),

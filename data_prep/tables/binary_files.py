@@ -17,6 +17,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ LARGEST_EXACT_INTEGER = 2**53
 
 # Of one file that is read cell by cell: text of so many cells takes about 2 GB at most.
 MOST_CELLS = 30_000_000
+# And so much text in them: a file may store a long text once, and name it in every row.
+MOST_CHARACTERS = 1_000_000_000
 
 # What the library raises on damaged files, found by damaging files at random.
 STATA_DAMAGE = (
@@ -125,6 +128,69 @@ def check_cells(name: str, rows: int, columns: int, most: int = MOST_CELLS) -> N
         )
 
 
+def check_text(name: str, characters: int, most: int) -> None:
+    """Refuse a file of more text than is read, before it is given any room.
+
+    Raises
+    ------
+    InputError
+    """
+    if characters > most:
+        raise InputError(
+            f"{name} holds {characters:,} characters of text or more, and at most {most:,} of one "
+            "file are read.",
+            "Keep the columns that the study needs; divide what is still larger into several "
+            "files, and name their folder.",
+        )
+
+
+def _is_text(kind: Any) -> bool:
+    from pyarrow import types
+
+    text = types.is_string(kind) or types.is_large_string(kind)
+    return text or types.is_binary(kind) or types.is_large_binary(kind)
+
+
+def _read_arrow(parquet: Any, content: bytes, name: str) -> Any:
+    """The whole table; each text is held once until it is known how long they are in all."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    file = parquet.ParquetFile(io.BytesIO(content))
+    check_cells(name, file.metadata.num_rows, file.metadata.num_columns)
+    groups = map(file.metadata.row_group, range(file.metadata.num_row_groups))
+    parts = [group.column(k) for group in groups for k in range(group.num_columns)]
+    check_text(name, sum(part.total_uncompressed_size for part in parts), MOST_CHARACTERS)
+    texts = {field.name for field in file.schema_arrow if _is_text(field.type)}
+    encodings = {text: set[str]() for text in texts}
+    for part in parts:
+        encodings.get(part.path_in_schema, set()).update(part.encodings)
+    listed = {text for text in texts if any("DICTIONARY" in one for one in encodings[text])}
+    # Texts as what differs from the one before: these, and mixtures, cannot be held once
+    chained = {text for text in texts if "DELTA_BYTE_ARRAY" in encodings[text]}
+    chained |= {text for text in listed if any("DELTA" in one for one in encodings[text])}
+    if chained:
+        longest = max(part.total_uncompressed_size for part in parts)
+        some = max(1, MOST_CHARACTERS // max(longest, 1))
+        characters = 0
+        for batch in file.iter_batches(batch_size=some, columns=sorted(chained)):
+            characters += batch.nbytes
+            check_text(name, characters, MOST_CHARACTERS)
+    once = sorted(listed - chained)
+    table = parquet.ParquetFile(io.BytesIO(content), read_dictionary=once).read()
+    table.validate(full=True)
+    characters = 0
+    for place, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type) and _is_text(field.type.value_type):
+            for piece in table.column(place).chunks:
+                lengths = pc.binary_length(piece.dictionary).cast(pa.int64())
+                characters += pc.sum(lengths.take(piece.indices)).as_py() or 0
+            check_text(name, characters, MOST_CHARACTERS)
+            plain = table.column(place).cast(field.type.value_type)
+            table = table.set_column(place, field.name, plain)
+    return table
+
+
 def _with_text(table: Any, name: str) -> Any:
     """Columns of bytes as the text that some programs store in this way."""
     import pyarrow as pa
@@ -153,10 +219,7 @@ def read_parquet(content: bytes, path: Path) -> tuple[pd.DataFrame, list[str]]:
     pyarrow = extra_package("pyarrow", "parquet", f"{path.name}: reading it")
     parquet = extra_package("pyarrow.parquet", "parquet", f"{path.name}: reading it")
     try:
-        file = parquet.ParquetFile(io.BytesIO(content))
-        check_cells(path.name, file.metadata.num_rows, file.metadata.num_columns)
-        table = file.read()
-        table.validate(full=True)
+        table = _read_arrow(parquet, content, path.name)
         nested = [field.name for field in table.schema if pyarrow.types.is_nested(field.type)]
         if not nested:
             # Without the metadata of pandas a named index is a column like the others.
@@ -181,7 +244,7 @@ def read_stata(content: bytes, path: Path) -> tuple[pd.DataFrame, list[str]]:
                 io.BytesIO(content), convert_categoricals=False, iterator=True
             )
             with opened as reader:
-                frame = reader.read()
+                frame = _rows_of_stata(reader, path.name)
                 labels = _stata_labels(reader, frame)
     except STATA_DAMAGE as error:
         raise damaged(path.name, "a Stata file", error) from error
@@ -191,6 +254,24 @@ def read_stata(content: bytes, path: Path) -> tuple[pd.DataFrame, list[str]]:
     table = numbered(frame)
     table.attrs[LABELLED] = labels
     return table, notes
+
+
+def _rows_of_stata(reader: Any, name: str) -> pd.DataFrame:
+    """All rows; some at a time where many may name one long text, which is stored once."""
+    with suppress(StopIteration):  # there are rows; the long texts have been read
+        return reader.read(0)
+    longest = max(map(len, getattr(reader, "GSO", {"": ""}).values()), default=0)
+    if not longest:
+        return reader.read()
+    some = max(1, MOST_CHARACTERS // (4 * longest * len(reader.variable_labels())))
+    found, characters = [], 0
+    with suppress(StopIteration):
+        while True:
+            found.append(reader.read(some))
+            texts = found[-1].select_dtypes(["object", "str"])
+            characters += sum(int(column.str.len().sum()) for _, column in texts.items())
+            check_text(name, characters, MOST_CHARACTERS)
+    return pd.concat(found, ignore_index=True)
 
 
 def _stata_labels(reader: Any, frame: pd.DataFrame) -> dict[str, dict[str, str]]:

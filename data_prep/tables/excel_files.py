@@ -14,16 +14,17 @@ import pandas as pd
 
 from alliance.data_prep.errors import InputError, extra_package, nearest
 from alliance.data_prep.files import first_of
-from alliance.data_prep.tables.binary_files import cell_text, damaged
+from alliance.data_prep.tables.binary_files import cell_text, check_text, damaged
 
 # A cell takes some 100 bytes and 5 microseconds: this is 20 s and 1 GB at most, whatever the size
 # that a file pretends to have. Text and Parquet files are read faster, and have a larger bound.
 MOST_CELLS = 3_000_000
 MOST_ROWS = 1_048_576  # of a sheet of Excel
 MOST_STRINGS = 1_000_000  # distinct texts
+MOST_CHARACTERS = 100_000_000  # of all cells: a text that many hold is stored once
 MOST_TAGS = 20_000_000  # of XML in one sheet: cells with a format and no value have one each
 MOST_OTHER_TAGS = 1_000_000  # in styles, names and all else that is held in memory as a whole
-MOST_BYTES_WITHOUT_ROW = 2**24  # of XML in a sheet: a row is held as a whole
+MOST_BYTES_WITHOUT_END = 2**24  # of XML: a row of a sheet and a text are held as a whole
 CHUNK = 2**20
 
 # What the libraries raise on damaged files, found by damaging files at random.
@@ -157,22 +158,32 @@ def _check_size(content: bytes, name: str) -> None:
             if not member.filename.lower().endswith((".xml", ".rels")):
                 continue
             sheet = "worksheets/" in member.filename
-            tags = texts = without_row = 0
+            strings = "sharedStrings" in member.filename
+            most = MOST_TAGS if sheet or strings else MOST_OTHER_TAGS
+            # Of all that is neither, at most so many bytes in all
+            end, longest = {
+                (True, False): (b"row", MOST_BYTES_WITHOUT_END),
+                (False, True): (b"si>", MOST_BYTES_WITHOUT_END),
+            }.get((sheet, strings), (None, most * 100))
+            size = tags = texts = without_end = 0
+            most_bytes = 4 * MOST_CHARACTERS if strings else 2**62  # 4 of one character at most
             with archive.open(member) as file:
                 while chunk := file.read(CHUNK):
                     tags += chunk.count(b"<")
                     texts += chunk.count(b"<si") + chunk.count(b":si>")
-                    without_row = 0 if b"row" in chunk else without_row + len(chunk)
-                    strings = "sharedStrings" in member.filename
-                    most = MOST_TAGS if sheet or strings else MOST_OTHER_TAGS
+                    ended = end is not None and end in chunk
+                    without_end = 0 if ended else without_end + len(chunk)
+                    size += len(chunk)
                     if (
                         tags > most
                         or texts > MOST_STRINGS
-                        or without_row > (MOST_BYTES_WITHOUT_ROW if sheet else most * 100)
+                        or without_end > longest
+                        or size > most_bytes
                     ):
                         raise InputError(
                             f"{name} unpacks to more than is read of a workbook: "
-                            f"{MOST_CELLS:,} cells and {MOST_STRINGS:,} different texts at most.",
+                            f"{MOST_CELLS:,} cells, {MOST_STRINGS:,} different texts and "
+                            f"{MOST_CHARACTERS:,} characters at most.",
                             f"Delete what does not belong to the table. {EXPORT}",
                         )
 
@@ -182,6 +193,7 @@ def _sheet_rows(sheet: Any, name: str) -> tuple[dict[int, dict[int, str]], list[
     parser, uncomputed = _parser(sheet)
     rows: dict[int, dict[int, str]] = {}
     low = high = 0  # first and last column with a cell
+    characters = 0
     with sheet._get_source() as source:
         parser.source = source
         for number, cells in parser.parse():
@@ -190,8 +202,10 @@ def _sheet_rows(sheet: Any, name: str) -> tuple[dict[int, dict[int, str]], list[
                 text = cell_text(cell["value"])
                 if text:
                     filled[cell["column"]] = text
+                    characters += len(text)
             if not filled:
                 continue
+            check_text(name, characters, MOST_CHARACTERS)
             rows[number] = filled
             low = min(low or min(filled), min(filled))
             high = max(high, max(filled))

@@ -22,7 +22,13 @@ import pandas as pd
 
 from alliance.data_prep.errors import DataError, InputError, Problem
 from alliance.data_prep.files import file_bytes, first_of
-from alliance.data_prep.tables.binary_files import read_parquet, read_spss, read_stata
+from alliance.data_prep.tables.binary_files import (
+    MOST_CELLS,
+    check_cells,
+    read_parquet,
+    read_spss,
+    read_stata,
+)
 from alliance.data_prep.tables.excel_files import Merged, read_excel
 
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
@@ -127,7 +133,9 @@ def read_text(content: bytes, name: str, delimiter: str) -> tuple[pd.DataFrame, 
     _check_encoding(body, name, delimiter)
     header_row, header, first = _header(body, name, delimiter)
     _check_first_line(header, header_row, first, name, delimiter)
-    _check_lengths(body, name, delimiter, header_row, len(header))
+    rows = _check_lengths(body, name, delimiter, header_row, len(header))
+    # Rows with something in them have a byte for each cell; blank ones may have a thousand for one.
+    check_cells(name, rows, len(header), max(MOST_CELLS, len(body)))
     cells = pd.read_csv(
         io.BytesIO(body),
         sep=delimiter,
@@ -248,7 +256,8 @@ def _check_delimiter(header: list[str], name: str, delimiter: str) -> None:
     raise InputError(problem, remedy)
 
 
-def _check_lengths(body: bytes, name: str, delimiter: str, number: int, width: int) -> None:
+def _check_lengths(body: bytes, name: str, delimiter: str, number: int, width: int) -> int:
+    """The number of rows, blank ones and the header included."""
     lengths = array("L")
     try:
         lengths.extend(map(len, _rows(body, delimiter)))
@@ -256,14 +265,14 @@ def _check_lengths(body: bytes, name: str, delimiter: str, number: int, width: i
         raise _quotes_fault(name, len(lengths) + 1, error) from error
     counted = np.frombuffer(lengths, dtype=lengths.typecode)
     if np.isin(counted, (0, width)).all():
-        return
+        return len(counted)
     faulty = [
         f"row {number} has {len(row)}"
         for number, row in enumerate(_rows(body, delimiter), start=1)
         if len(row) != width and not _is_blank(row)
     ]
     if not faulty:
-        return
+        return len(counted)
     below = counted[number:][counted[number:] > 1]
     if len(below) > 1 and (below == below[0]).all() and below[0] >= 2 * width:
         raise title_fault(name, number, width, int(below[0]))

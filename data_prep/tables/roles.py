@@ -7,7 +7,7 @@ from typing import Literal
 
 from alliance.data_prep.study.description import Study
 from alliance.data_prep.study.parts import CovariateKind
-from alliance.data_prep.study.rules import CONTINUOUS, WHOLE_SCORES
+from alliance.data_prep.study.rules import BINARY, CONTINUOUS, OWN_FAMILIES, WHOLE_SCORES
 from alliance.data_prep.study.visits import long_column
 
 # Columns of the typed frame; one column of the file may play several parts.
@@ -42,6 +42,11 @@ def baseline_column(outcome: str) -> str:
     return f"baseline:{outcome}"
 
 
+def exposure_column(outcome: str) -> str:
+    """Column of the typed frame for what an outcome's events were counted over."""
+    return f"exposure:{outcome}"
+
+
 @dataclass(frozen=True)
 class Part:
     """A part that a column of the file plays in the study.
@@ -52,8 +57,8 @@ class Part:
         Column of the typed frame.
     column : str
         Column of the file.
-    kind : {"code", "number", "covariate"}
-        What its cells hold; a covariate may hold either.
+    kind : {"code", "number", "covariate", "event"}
+        What its cells hold; a covariate may hold either, an event is one of two values.
     limits : tuple of float or None
         Lowest and highest possible number.
     setting : str
@@ -62,17 +67,20 @@ class Part:
         Rule and remedy for a number that is not whole; None where it need not be.
     declared : {"categorical", "continuous"}, optional
         What the study says of a covariate; None where it is read off the cells.
+    positive : bool
+        Whether numbers must be above zero.
     reference : str, optional
         Level, or its label, that a category's others are compared with.
     """
 
     name: str
     column: str
-    kind: Literal["code", "number", "covariate"]
+    kind: Literal["code", "number", "covariate", "event"]
     limits: tuple[float, float] | None = None
     setting: str = ""
     whole: tuple[str, str] | None = None
     declared: CovariateKind | None = None
+    positive: bool = False
     reference: str | None = None
 
 
@@ -103,6 +111,11 @@ def study_parts(study: Study) -> tuple[Part, ...]:
             baseline = baseline_column(name)
             parts.append(Part(baseline, outcome.baseline, "number", outcome.range, setting))
         followup = followup_column(name)
+        if outcome.exposure is not None:
+            parts.append(Part(exposure_column(name), outcome.exposure, "number", positive=True))
+        if outcome.family == BINARY:
+            parts.append(Part(followup, outcome.followup, "event", setting=name))
+            continue
         whole = _whole_scores(study, name)
         parts.append(Part(followup, outcome.followup, "number", outcome.range, setting, whole))
     return tuple(parts)
@@ -130,7 +143,8 @@ def table_columns(study: Study) -> tuple[str, ...]:
 def _whole_scores(study: Study, name: str) -> tuple[str, str] | None:
     """Rule and remedy for a follow-up that is not whole though its family asks for it."""
     family = study.outcomes[name].family
-    if study.model.likelihood != "native" or family not in WHOLE_SCORES:
+    native = study.model.likelihood == "native" or family in OWN_FAMILIES
+    if not native or family not in WHOLE_SCORES:
         return None
     return (
         f"must be a whole number, as the family {family} {WHOLE_SCORES[family]}",

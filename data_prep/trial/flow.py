@@ -21,7 +21,8 @@ MISSING = -1  # index of a patient whose arm or therapist is not known
 # Attributes of a trial's data that say what happens to patients without the moderator, and whether
 # an outcome's patients must have the other outcomes too.
 MISSING_ALLIANCE, COMMON_PATIENTS = "missing_alliance", "common_patients"
-FOLLOWUP, BASELINE = "_followup", "_baseline"  # endings of the variables of an outcome
+# Endings of the variables of an outcome
+FOLLOWUP, BASELINE, EXPOSURE = "_followup", "_baseline", "_exposure"
 
 
 def deciding_settings(study: Study) -> dict[str, Any]:
@@ -122,7 +123,11 @@ def analysed_patients(data: xr.Dataset, outcome: str) -> xr.Dataset:
     outcome : str
     """
     complete = complete_patients(data, outcome)
-    names = {f"{outcome}_followup": "outcome", f"{outcome}_baseline": "baseline"}
+    names = {
+        f"{outcome}_followup": "outcome",
+        f"{outcome}_baseline": "baseline",
+        f"{outcome}{EXPOSURE}": "exposure",
+    }
     names = {name: short for name, short in names.items() if name in data}
     kept = [*names, "moderator", "arm_index", "therapist_index", "covariates"]
     rows = data[kept].rename(names).isel(patient=np.flatnonzero(complete))

@@ -16,7 +16,12 @@ from alliance.data_prep.errors import DataError, InputError, Problem, nearest, v
 from alliance.data_prep.files import AnyPath, as_path, first_of
 from alliance.data_prep.study.description import Study
 from alliance.data_prep.study.parts import ModelSettings
-from alliance.data_prep.tables.cells import LABELLED, natural_key, spelled_apart, typed_columns
+from alliance.data_prep.tables.cells import (
+    LABELLED,
+    natural_key,
+    spelled_apart,
+    typed_columns,
+)
 from alliance.data_prep.tables.readers import read_table
 from alliance.data_prep.tables.roles import (
     ARM,
@@ -25,6 +30,7 @@ from alliance.data_prep.tables.roles import (
     THERAPIST,
     baseline_column,
     covariate_column,
+    exposure_column,
     followup_column,
     item_column,
     table_columns,
@@ -37,6 +43,7 @@ from alliance.data_prep.trial.estimability import (
     therapists_in_arms,
     trial_problems,
 )
+from alliance.data_prep.trial.events import event_notes, separation_notes
 from alliance.data_prep.trial.flow import (
     analysed_patients,
     ceiling_notes,
@@ -306,6 +313,8 @@ def _build(
         notes=(
             *notes,
             *category_notes(study, seen),
+            *event_notes(frame, study),
+            *outcome_notes(data, study),
             *missing_notes(data, study),
             *scoring_notes(study, seen, files=False),
             *ceiling_notes(data, study),
@@ -317,6 +326,30 @@ def _build(
         source=source,
         sha256=_hash(typed) if sha256 is None else sha256,
     )
+
+
+def outcome_notes(data: xr.Dataset, study: Study) -> list[str]:
+    """Say where an arm has no event or nothing else, and what the counts are counted over.
+
+    Parameters
+    ----------
+    data : xarray.Dataset
+        Data of a `Trial`.
+    study : Study
+    """
+    notes = []
+    for name, outcome in study.outcomes.items():
+        rows = analysed_patients(data, name)
+        arm, scores = rows["arm_index"].to_numpy(), rows["outcome"].to_numpy()
+        notes += separation_notes(study, name, arm, scores)
+        if outcome.exposure is not None:
+            least, most = rows["exposure"].to_numpy().min(), rows["exposure"].to_numpy().max()
+            notes.append(
+                f"Outcome {name!r}: rates are for one unit of {outcome.exposure!r}, of which the "
+                f"analysed patients have {least:g} to {most:g}; who has none is left out as "
+                "without follow-up."
+            )
+    return notes
 
 
 def patient_spelling_notes(typed: pd.DataFrame) -> list[str]:
@@ -416,6 +449,10 @@ def _dataset(
     }
     for name, outcome in study.outcomes.items():
         followup = typed[followup_column(name)].to_numpy(dtype=float, copy=True)
+        if outcome.exposure is not None:
+            exposure = typed[exposure_column(name)].to_numpy(dtype=float, copy=True)
+            variables[f"{name}_exposure"] = (("patient",), exposure)
+            followup[np.isnan(exposure)] = np.nan  # a count of nobody knows how long is none
         variables[f"{name}_followup"] = (("patient",), followup)
         if outcome.baseline is not None:
             baseline = typed[baseline_column(name)].to_numpy(dtype=float, copy=True)

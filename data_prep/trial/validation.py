@@ -27,6 +27,7 @@ from alliance.data_prep.tables.cells import (
     without_declared,
 )
 from alliance.data_prep.tables.roles import ARM, PATIENT, THERAPIST, Part, study_parts
+from alliance.data_prep.trial.events import NoEvent, event_of, events
 from alliance.data_prep.trial.long_tables import ROWS, long_table_problem
 
 UNKNOWN_ARM = "this arm is not in the study file"
@@ -278,7 +279,7 @@ class _Check:
             ARM: pa.Column(nullable=True, checks=pa.Check(self._is_known_arm, name="known arm")),
         }
         for part in self.parts:
-            if part.kind == "number":
+            if part.kind in ("number", "event"):
                 columns[part.name] = pa.Column(float, nullable=True, checks=_number_checks(part))
         return pa.DataFrameSchema(columns)
 
@@ -305,6 +306,9 @@ class _Check:
                 f"{nearest(canonical_code(cell), known)} Correct the cell, or add the arm to "
                 "[arms].",
             )
+        if check == "positive":
+            above = "Correct the value, or leave the cell empty if it is not known."
+            return lambda _: ("must be above zero, as events are counted over it", above)
         if check == "whole" and part.whole is not None:
             fault = part.whole
             return lambda _: fault
@@ -323,9 +327,22 @@ class _Check:
             return self._arms(codes, part) if part.name == ARM else codes
         if part.kind == "covariate":
             return self._covariate(cells, part)
+        if part.kind == "event":
+            return self._events(cells, part)
         values, wrong = parse_numbers(cells)
         self._add(self.problems, part, np.flatnonzero(wrong), number_fault)
         return values
+
+    def _events(self, cells: pd.Series, part: Part) -> np.ndarray:
+        """1 and 0; all missing where the column does not tell the event."""
+        found = event_of(cells, self.study, part.setting, self.raw.attrs)
+        if isinstance(found, NoEvent):
+            if cells.notna().any():  # an empty column has its own fault
+                self.problems.append(
+                    Problem(self.source, None, part.column, None, found.rule, found.remedy)
+                )
+            return np.full(len(cells), np.nan)
+        return events(cells, found)
 
     def _arms(self, codes: np.ndarray, part: Part) -> np.ndarray:
         """Arms spelled as in the study; all missing if not a single one is of the study."""
@@ -464,6 +481,8 @@ def _number_checks(part: Part) -> list[pa.Check]:
         checks.append(pa.Check(lambda numbers: numbers.between(low, high), name="within"))
     if part.whole is not None:
         checks.append(pa.Check(lambda numbers: numbers == numbers.round(), name="whole"))
+    if part.positive:
+        checks.append(pa.Check(lambda numbers: numbers > 0, name="positive"))
     return checks
 
 

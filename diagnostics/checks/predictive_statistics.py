@@ -25,6 +25,11 @@ Array = NDArray[np.float64]
 Tail = Literal["both", "upper"]
 ROUNDING = 1e-9  # of an SD, or of what is compared: by so much equal numbers may differ
 DIGITS_LOST = 1e-12  # of the largest number: what differs by less is rounding
+# Statistics that say nothing of a family's scores
+UNSUITED = {
+    "binary": ("sd", "skewness", "tails", "minimum", "maximum", "floor", "residual_sd_ratio"),
+    "count": ("ceiling",),
+}
 FEWEST_IN_GROUP = 3  # patients of an arm or therapist that an SD or a slope is computed from
 
 
@@ -69,7 +74,8 @@ def statistics_of(design: Design, limits: tuple[float, float]) -> tuple[Statisti
     -------
     tuple of Statistic
         An interaction or a therapist effect that the model has needs no statistic of its own: the
-        model fits it.
+        model fits it. Of events the share says all of their distribution; counts have no highest
+        score.
     """
     half = resolution(design) / 2
     low, high = limits
@@ -90,6 +96,8 @@ def statistics_of(design: Design, limits: tuple[float, float]) -> tuple[Statisti
             _sd_ratio,
         ),
     ]
+    if design.family.name in UNSUITED:
+        found = [each for each in found if each.name not in UNSUITED[design.family.name]]
     if "interaction[1]" not in design.coefficients:
         found.append(
             Statistic(
@@ -368,7 +376,7 @@ def _edges(block: Replicates, limits: tuple[float, float]) -> tuple[Array, bool]
     low, high = np.quantile(block.drawn, [FAR, 1 - FAR])
     low, high = min(low, block.observed.min()), max(high, block.observed.max())
     step = resolution(block.design)
-    if block.design.family.discrete:
+    if block.design.scale.top:
         step, low, high = block.design.scale.unit, *limits
     if step > 0 and (high - low) / step < MOST_BARS:
         first = limits[0] + step * np.floor((low - limits[0]) / step + 0.5)

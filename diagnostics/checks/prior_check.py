@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from alliance.data_prep.errors import InputError, nearest
 from alliance.data_prep.study.description import Study
+from alliance.data_prep.study.rules import BINARY
 from alliance.data_prep.trial.trial import Trial
 from alliance.diagnostics.verdicts import CheckResult, Verdict
 from alliance.inference.draws.summaries import quantiles
@@ -48,6 +49,8 @@ PLAUSIBLE, TOO_WIDE, TOO_TIGHT = "plausible", "too wide", "too tight"
 MOST_IMPOSSIBLE = 0.5
 # No bounded scores have an SD over half the range: all would have to lie at its two ends.
 MOST_SPREAD = 0.5
+# A trial in which the event happens to all or to none says nothing; few simulated ones may be such.
+MOST_ALIKE = 0.05
 # The size of the trial's own SD must be possible: 1 in 20, as all lower limits here.
 LEAST_POSSIBLE = 0.05
 # An effect that is asked about (alliance, arms, interaction) has a prior SD of at most the whole
@@ -264,9 +267,15 @@ def _percent(share: float) -> str:
 
 
 def _scores(row: PriorRow, design: Design) -> str:
+    if row.level == ALL_ALIKE:
+        return (
+            f"{_percent(row.share_large)} of simulated trials have the event in all patients or in "
+            f"none (95% of them in {row.lower:.0%} to {row.upper:.0%} of the patients); up to "
+            f"{_percent(row.most_large)} is plausible."
+        )
     where = (
         "at the ends of the range, {low} and {high}"
-        if design.family.discrete
+        if design.scale.top
         else "outside the range, {low} to {high}"
     )
     return (
@@ -301,7 +310,7 @@ def _effect(row: PriorRow, design: Design) -> str:
             f"{known}; {_draws(row.share_small)} it is as large as a small effect, "
             "0.2 SDs of the outcome between arms or for two SDs of a variable."
         )
-    scale = "half of the scale" if design.family.discrete else "the whole scale"
+    scale = "half of the scale" if design.scale.top else "the whole scale"
     return f"{known}; {_draws(row.share_large)} more than {scale}."
 
 
@@ -342,6 +351,7 @@ def _advice(row: PriorRow, design: Design, priors: Priors) -> str:
 
 ADJUSTED = ("baseline_slope", "covariate_slope")
 SCORE, TRIAL_SD = "score", "score_sd"
+ALL_ALIKE = "all with the event, or none"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -485,7 +495,9 @@ def _score_rows(
     (low, high), scores = limits, predictive.scores
     mean, sd = design.scaling.outcome
     half = (high - low) / 2
-    if design.family.discrete:  # impossible scores are impossible here: they heap at the ends
+    if design.family.name == BINARY:
+        return [_event_row(predictive.scores.mean(axis=1))]
+    if design.scale.top:  # impossible scores are impossible here: they heap at the ends
         beyond = (scores == low) | (scores == high)
         categories = design.scale.top + 1
         # Half way between scores spread evenly and scores at the ends alone.
@@ -497,7 +509,7 @@ def _score_rows(
     rows = [
         PriorRow(
             SCORE,
-            "at the ends" if design.family.discrete else "outside the range",
+            "at the ends" if design.scale.top else "outside the range",
             (),
             *nothing,
             *central(scores),
@@ -560,10 +572,24 @@ def _score_rows(
     return rows
 
 
+def _event_row(shares: Array) -> PriorRow:
+    """Shares of the patients with the event, of each simulated trial; its SD follows from them."""
+    return PriorRow(
+        SCORE,
+        ALL_ALIKE,
+        (),
+        np.nan,
+        np.nan,
+        *central(shares),
+        share_large=float(((shares == 0) | (shares == 1)).mean()),
+        most_large=MOST_ALIKE,
+    )
+
+
 def _effect_row(effect: PriorEffect, design: Design, limits: tuple[float, float]) -> PriorRow:
     scale, size = limits[1] - limits[0], np.abs(effect.change)
     adjusted = effect.quantity in ADJUSTED
-    if design.family.discrete:
+    if design.scale.top:
         large, most = scale / 2, MOST_OVER_HALF_ADJUSTED if adjusted else MOST_OVER_HALF
     else:
         large, most = scale, MOST_BEYOND_ADJUSTED if adjusted else MOST_BEYOND
@@ -577,7 +603,7 @@ def _effect_row(effect: PriorEffect, design: Design, limits: tuple[float, float]
         large=large,
         share_large=float((size > large).mean()),
         most_large=most,
-        small=SMALL_EFFECT * design.scaling.outcome[1],
+        small=SMALL_EFFECT * design.outcome_unit[1],
         share_small=float((np.abs(effect.standard) >= SMALL_EFFECT).mean()),
         least_small=LEAST_POSSIBLE,
         share_over_half=float((size > scale / 2).mean()),
@@ -586,7 +612,7 @@ def _effect_row(effect: PriorEffect, design: Design, limits: tuple[float, float]
 
 def _therapist_rows(design: Design, predictive: PriorPredictive) -> Sequence[PriorRow]:
     """SDs between therapists: of mean scores, of what one SD of alliance does, of arm contrasts."""
-    sd = design.scaling.outcome[1]
+    sd = design.outcome_unit[1]
     usual = {"therapist_sd": USUAL_THERAPIST_SD}
     unit = {"therapist_arm_sd": np.sqrt(2)}
     rows = []

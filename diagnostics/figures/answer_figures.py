@@ -223,8 +223,7 @@ def _headed(fit: Fit, answer: Predictions) -> str:
 
 def _scale(fit: Fit, answer: Predictions) -> str:
     described = fit.study.outcomes[answer.outcome]
-    low, high = described.range
-    return f"score, points of {low:g} to {high:g}\n({described.better} is better)"
+    return f"score, {words.axis(described)}\n({described.better} is better)"
 
 
 def _caption(fit: Fit, answers: Sequence[Predictions]) -> str:
@@ -364,9 +363,7 @@ def _effect_row(part: SubFigure, fit: Fit, answer: Effects, columns: int, inches
         _along(chance, fit, answer)
         curve.tick_params(labelbottom=False)
     side = "above" if described.better == "higher" else "below"
-    axes[0, 0].set_ylabel(
-        f"points of {described.range[0]:g} to {described.range[1]:g}\n(better {side} 0)"
-    )
+    axes[0, 0].set_ylabel(f"{words.axis(described)}\n(better {side} 0)")
     axes[1, 0].set_ylabel("probability")
     for panel in axes[:, len(answer.contrasts) :].ravel():
         panel.set_axis_off()
@@ -467,10 +464,7 @@ def _scores(panel: Axes, fit: Fit, answer: Effects) -> None:
             label=legend_label(fit.study.arms[arm]),
         )
     _curve_rug(panel, answer)
-    low, high = described.range
-    panel.set_ylabel(
-        f"expected score, points of {low:g} to {high:g}\n({described.better} is better)"
-    )
+    panel.set_ylabel(f"expected score, {words.axis(described)}\n({described.better} is better)")
     _extrapolated(panel, answer)
     _named(panel, answer)
 

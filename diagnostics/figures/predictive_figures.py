@@ -16,10 +16,12 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from alliance.data_prep.study.rules import OWN_FAMILIES
 from alliance.diagnostics import words
 from alliance.diagnostics.checks.predictive_checks import INTERVAL, PredictiveCheck, Realised
 from alliance.diagnostics.checks.predictive_statistics import FEWEST_IN_GROUP, ROUNDING, distinct
 from alliance.diagnostics.checks.prior_check import (
+    ALL_ALIKE,
     PLAUSIBLE,
     TOO_TIGHT,
     TOO_WIDE,
@@ -173,10 +175,9 @@ def _distributions(part: SubFigure, fit: Fit, check: PredictiveCheck, columns: i
         panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     for panel in panels[len(pictures.groups) :]:
         panel.set_axis_off()
-    low, high = fit.study.outcomes[check.outcome].range
     panels[0].set_ylabel("patients" if pictures.bars else "patients in each bin")
     for panel in panels[: len(pictures.groups)]:
-        panel.set_xlabel(f"score, points of {low:g} to {high:g}")
+        panel.set_xlabel(f"score, {words.observed_axis(fit.study.outcomes[check.outcome])}")
 
 
 def _bars(panel: Axes, edges: Array, observed: Array, replicated: Array) -> None:
@@ -222,11 +223,11 @@ def _therapists(part: SubFigure, fit: Fit, check: PredictiveCheck, columns: int)
     sides = [("with the trial's therapists", pictures.drawn_means)]
     if pictures.new_means is not None:
         sides.append(("with new therapists", pictures.new_means))
-    low, high = fit.study.outcomes[check.outcome].range
     for panel, (name, means) in zip(panels, sides, strict=False):
         _means(panel, pictures.observed_means[order], means[:, order])
         panel.set_title(name, fontsize=9)
-        panel.set_xlabel(f"mean score, points of {low:g} to {high:g}")
+        told = words.observed_axis(fit.study.outcomes[check.outcome])
+        panel.set_xlabel(f"mean score, {told}")
     for panel in panels[len(sides) :]:
         panel.set_axis_off()
     first = panels[0]
@@ -351,6 +352,9 @@ def _effects(check: PriorCheck) -> list[PriorRow]:
 def _scores(panel: Axes, check: PriorCheck) -> None:
     low, high = check.study.outcomes[check.outcome].range
     scores, span = check.predictive.scores.ravel(), high - low
+    if check.study.outcomes[check.outcome].family in OWN_FAMILIES:
+        _events(panel, check)
+        return
     if check.predictive.design.family.discrete:
         values, counts = np.unique(scores, return_counts=True)
         panel.bar(values, counts / len(scores), width=0.85, color=SIMULATED, alpha=0.6)
@@ -391,6 +395,20 @@ def _scores(panel: Axes, check: PriorCheck) -> None:
     panel.set_ylim(0, panel.get_ylim()[1] * 1.05)
 
 
+def _events(panel: Axes, check: PriorCheck) -> None:
+    """Shares of the patients with the event, or mean counts, of the simulated trials."""
+    means, row = check.predictive.scores.mean(axis=1), check.rows[0]
+    binary = row.level == ALL_ALIKE
+    right = 1.0 if binary else float(np.quantile(means, 0.99))
+    counts, edges = np.histogram(np.minimum(means, right), BINS // 2, (0.0, right))
+    panel.stairs(counts, edges, fill=True, color=SIMULATED, alpha=0.6)
+    panel.set_title(f"{100 * row.share_large:.1f}% {row.level}", fontsize=9)
+    told = "share with the event" if binary else "mean number of events"
+    panel.set_xlabel(f"{told} in a simulated trial", fontsize=8.5)
+    panel.set_ylabel("simulated trials")
+    panel.set_yticks([])
+
+
 def _forest(panel: Axes, check: PriorCheck) -> None:
     low, high = check.study.outcomes[check.outcome].range
     span, rows = high - low, _effects(check)
@@ -411,7 +429,8 @@ def _forest(panel: Axes, check: PriorCheck) -> None:
     panel.set_yticks(range(len(rows)), names, fontsize=8)
     panel.set_ylim(len(rows) - 0.4, -0.6)
     panel.set_xlim(-edge * 1.02, edge * 1.02)
-    panel.set_xlabel("change of the expected score, points", fontsize=8.5)
+    told = words.points(check.study.outcomes[check.outcome])
+    panel.set_xlabel(f"change of the expected score, {told}", fontsize=8.5)
 
 
 def _legend(panel: Axes) -> Axes:

@@ -18,6 +18,7 @@ from alliance.data_prep.errors import InputError
 from alliance.data_prep.files import AnyPath, as_path
 from alliance.data_prep.levels import AVERAGE, contrast_names
 from alliance.data_prep.study.description import Study
+from alliance.data_prep.study.rules import OWN_FAMILIES
 from alliance.diagnostics import words
 from alliance.diagnostics.figures.figure_page import COLOURS, STYLE, Page, save
 from alliance.diagnostics.sheet import fitting
@@ -34,6 +35,7 @@ SOURCES = {
     "ols": ("#E69F00", "s"),
     "ols_robust": ("#CC79A7", "v"),
     "reml": ("#009E73", "^"),
+    "ml": ("#E69F00", "s"),
     "posterior": ("#0072B2", "o"),
 }
 SHOWN = ("moderator_slope", "arm_contrast", "interaction")
@@ -81,7 +83,8 @@ def comparison_figure(
     with mpl.rc_context(STYLE):
         panels = page.strips[0].subplots(lines, columns, squeeze=False).ravel()
         for panel, outcome in zip(panels, outcomes, strict=False):
-            _draw(panel, fit, outcome, table[table["outcome"] == outcome].to_dict("records"))
+            own = table[table["outcome"] == outcome].to_dict("records")
+            _draw(panel, fit, outcome, own, _sources(fit, table))
         for panel in panels[len(outcomes) :]:
             panel.set_axis_off()
         page.legend(panels[0])
@@ -132,9 +135,11 @@ def save_figure(figure: Figure, path: AnyPath, *, overwrite: bool = False) -> st
     return missing
 
 
-def _draw(panel: Axes, fit: Fit, outcome: str, rows: Sequence[dict[Any, Any]]) -> None:
+def _draw(
+    panel: Axes, fit: Fit, outcome: str, rows: Sequence[dict[Any, Any]], sources: Sequence[str]
+) -> None:
     moderator_sd = fit.design(outcome).scaling.moderator[1]
-    present = [name for name in SOURCES if f"{name}_estimate" in rows[0]]
+    present = [name for name in SOURCES if name in sources]
     for name in present:
         label, (colour, marker) = words.SOURCES[name], SOURCES[name]
         shift = (present.index(name) - (len(present) - 1) / 2) * SPREAD
@@ -166,11 +171,21 @@ def _draw(panel: Axes, fit: Fit, outcome: str, rows: Sequence[dict[Any, Any]]) -
     panel.grid(axis="y", color="0.93")
     panel.set_axisbelow(True)
     described = fit.study.outcomes[outcome]
-    low, high = described.range
     better = "right" if described.better == "higher" else "left"
-    panel.set_xlabel(f"points of {low:g} to {high:g}; better to the {better}")
+    panel.set_xlabel(f"{words.axis(described)}; better to the {better}")
     title = words.with_patients(fit.study, outcome, words.patients(fit, outcome))
     panel.set_title(title, loc="left", fontsize=9.5)
+
+
+def _sources(fit: Fit, table: pd.DataFrame) -> list[str]:
+    """Where the numbers of the figure come from: no models that none of its outcomes has."""
+    own = [spec.family in OWN_FAMILIES for spec in fit.specs.values()]
+    return [
+        name
+        for name in SOURCES
+        if f"{name}_estimate" in table
+        and (name in ("published", "posterior") or (name == "ml") in own)
+    ]
 
 
 def _row_label(fit: Fit, row: dict[Any, Any]) -> str:
@@ -217,8 +232,9 @@ def standardised_contrasts(
     pandas.DataFrame
         One row for each contrast of each outcome, with the columns `COLUMNS`: ``level`` as in
         `table`, the outcome's ``label``, the number of analysed ``patients``, mean and interval
-        divided by the SD of the outcome among these patients, with the sign turned where a lower
-        score is better, and the probability that the first arm is better than the second.
+        divided by the SD of the outcome among these patients (of events and counts by
+        `Design.outcome_unit`), with the sign turned where a lower score is better, and the
+        probability that the first arm is better than the second.
     """
     rows = []
     shown = (table["quantity"] == quantity) & table["outcome"].isin(fit.outcomes)
@@ -226,7 +242,7 @@ def standardised_contrasts(
         outcome = row["outcome"]
         described, design = fit.study.outcomes[outcome], fit.design(outcome)
         gain = 1 if described.better == "higher" else -1
-        unit = gain / design.scaling.outcome[1]
+        unit = gain / design.outcome_unit[1]
         if quantity == "interaction":
             unit *= design.scaling.moderator[1]
         lower, upper = sorted((unit * row["lower"], unit * row["upper"]))

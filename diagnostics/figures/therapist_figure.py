@@ -78,15 +78,15 @@ def _outcome(part: SubFigure, fit: Fit, answer: Therapists, shown: Sequence[str]
     )
     panels = part.subplots(1, len(shown), squeeze=False, sharey=True)[0]
     share = words.level_of(answer.interval)
-    low, high = described.range
     side = "above" if described.better == "higher" else "below"
     at = effects["moderator"].iloc[0]
     ratings = fit.patients(answer.outcome)["moderator"].values
     beyond = " (extrapolated)" * (not np.nanmin(ratings) <= at <= np.nanmax(ratings))
     labels = {
-        "therapist_effect": f"effect at {fit.study.moderator.name} {at:.4g}{beyond}, points of "
-        f"{low:g} to {high:g}\n(better {side} 0)",
-        "therapist_slope": f"slope: points for one point of {fit.study.moderator.name}\n"
+        "therapist_effect": f"effect at {fit.study.moderator.name} {at:.4g}{beyond}, "
+        f"{words.axis(described)}\n(better {side} 0)",
+        "therapist_slope": f"slope: {words.points(described)} for one point of "
+        f"{fit.study.moderator.name}\n"
         f"({described.better} scores are better)",
     }
     for panel, quantity in zip(panels, shown, strict=True):

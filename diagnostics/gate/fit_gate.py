@@ -213,7 +213,7 @@ def check_draws(fit: Fit) -> tuple[GateReport, ...]:
             profile=profile.name,
             chains=profile.chains,
             draws=profile.draws,
-            quantities=by_name(with_moments(estimands)),
+            quantities=by_name(with_moments(estimands, logs=True)),
         )
         for name, tree, estimands in judged
     )

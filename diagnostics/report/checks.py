@@ -307,6 +307,8 @@ def _influence(material: Material) -> list[Part]:
 def _unseen(material: Material) -> list[Part]:
     fit, found = material.fit, list(material.unseen.values())
     name = fit.study.moderator.name
+    if not found:
+        return [Paragraph("Not asked of counts, which have no linear model to be a share of.")]
     return [
         Paragraph(words.sentences(sensitivity_sheets.unseen_legend(fit))),
         Picture(

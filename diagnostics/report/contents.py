@@ -7,7 +7,7 @@ from pathlib import Path
 
 from alliance.data_prep.errors import InputError
 from alliance.diagnostics.report.checks import checks, gate, prior, sensitivity
-from alliance.diagnostics.report.exports import write_tables
+from alliance.diagnostics.report.exports import require_tables, write_tables
 from alliance.diagnostics.report.limitations import checklist, citations, limitations
 from alliance.diagnostics.report.material import Material
 from alliance.diagnostics.report.model import model
@@ -84,6 +84,8 @@ def write_report(
     InputError
         If tables may not be written there; then nothing is.
     """
+    if tables is not None:
+        require_tables(tables, overwrite=overwrite)
     fit, sections = material.fit, write_sections(material)
     page = report_html(fit, sections)
     written: list[Path] = []

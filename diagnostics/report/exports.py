@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -73,6 +74,25 @@ def table_files(tables: Iterable[Sheet], *, simulated: bool) -> dict[str, str]:
         found[f"{table.name}.md"] = markdown_table(table, caption)
         found[f"{table.name}.tex"] = _latex(table, caption)
     return found | {BIBTEX: f"{bibtex()}\n"}
+
+
+def require_tables(folder: Path, *, overwrite: bool = False) -> None:
+    """Refuse a folder for tables, as far as can be told before the work for them.
+
+    Parameters
+    ----------
+    folder : Path
+    overwrite : bool
+        As of `write_tables`.
+
+    Raises
+    ------
+    InputError
+        If it is no folder, or its list of files or its publications may not be replaced.
+    """
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise InputError(f"{str(folder)!r} exists and is not a folder.", "Name another one.")
+    require_own_files(folder, [BIBTEX], overwrite=overwrite)
 
 
 def write_tables(

@@ -17,7 +17,11 @@ from alliance.diagnostics.gate.gate import GateReport
 from alliance.inference.answers.effects import Effects, effects_along
 from alliance.inference.answers.predictions import Predictions, predict
 from alliance.inference.answers.therapists import Therapists, therapists
-from alliance.inference.answers.unseen_improvement import UnseenImprovement, unseen_improvement
+from alliance.inference.answers.unseen_improvement import (
+    UnseenImprovement,
+    can_be_asked,
+    unseen_improvement,
+)
 from alliance.inference.leaving_out.leave_one_out import LeaveOneOut
 from alliance.inference.leaving_out.therapists import Influence
 from alliance.inference.pointwise.replicates import ExplainedVariance, explained_variance
@@ -170,7 +174,11 @@ class Material:
     @cached_property
     def unseen(self) -> dict[str, UnseenImprovement]:
         """How strong an unseen improvement would have to be, by outcome."""
-        return {name: unseen_improvement(self.fit[name]) for name in self.fit.outcomes}
+        return {
+            name: unseen_improvement(self.fit[name])
+            for name in self.fit.outcomes
+            if can_be_asked(self.fit[name])
+        }
 
     def rows(self, outcome: str) -> pd.DataFrame:
         """The tidy table's rows of one outcome."""

@@ -72,6 +72,24 @@ def likelihood(family: str) -> Formula:
             "σ √(ν / (ν − 2)), infinite for ν of 2 or less; residual SD and shares of variance are "
             "of that SD.",
         )
+    if family == "binary":
+        share = called("logistic", predictor)
+        return Formula(
+            display(outcome + is_drawn + called("Bernoulli", share)),
+            "The outcome is an event; its chance is the logistic function of the linear predictor, "
+            "so that exponentials of differences of the predictor are odds ratios of a patient "
+            "against an equal one.",
+        )
+    if family == "count":
+        mean = f"<mrow>{identifier('t')}{operator('·')}{called('exp', predictor)}</mrow>"
+        drawn = called("Negative-binomial", mean, identifier("ω"))
+        return Formula(
+            display(outcome + is_drawn + drawn),
+            "The outcome is a number of events in the exposure t of each patient (1 where the "
+            "study names none); the exponential of the linear predictor is the rate for one unit "
+            "of it. Patients' own rates differ around it with the coefficient of variation ω, the "
+            "overdispersion.",
+        )
     if family == "beta_binomial":
         share = called("logistic", predictor)
         drawn = called("Beta-binomial", identifier("n"), share, identifier("φ"))

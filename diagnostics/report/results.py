@@ -337,6 +337,7 @@ def results(material: Material) -> Section:
     parts: list[Part] = [Paragraph(words.sentences([*legend, _limits_told(material)]))]
     whole = material.whole_summary
     tables = sheets.summary(fit, whole, material.priors, interval=material.interval)
+    needed = sheets.numbers_needed(fit, material.summary, interval=material.interval)
     for table in tables:
         parts.append(Heading(words.label(fit.study, table.subject)))
         if table.subject in fit.outcomes:
@@ -344,6 +345,7 @@ def results(material: Material) -> Section:
         parts.append(table)
         if table.subject in fit.manifest.get(OVER_TIME, {}):
             parts += _course(material, table.subject)
+        parts += [each for each in needed if each.subject == table.subject]
     return Section("results", "Results for each outcome", parts)
 
 
@@ -396,11 +398,13 @@ def _told_of_fit(material: Material, outcome: str) -> str:
         return f"The model has no slope of the {name}."
     digits = decimals(row["sd"], row["mean"])
     direction = "higher" if row["mean"] > 0 else "lower"
+    told = words.points(study.outcomes[outcome])
+    told = told if told == "points" else f"({told})"
     positive = row["prob_positive"]
     better = positive if study.outcomes[outcome].better == "higher" else 1 - positive
     return (
         f"For one point more of {name} the expected score is {number(abs(row['mean']), digits)} "
-        f"points {direction}, {where} (slope {number(row['mean'], digits)}, "
+        f"{told} {direction}, {where} (slope {number(row['mean'], digits)}, "
         f"{words.level_of(material.interval)} interval "
         f"{words.interval(row['lower'], row['upper'], digits)}). The posterior probability that a "
         f"higher {name} goes with a better score is {words.chance(better)}."

@@ -50,7 +50,8 @@ def contrasts_along(fit: Fit, answer: Effects, numbers: pd.DataFrame | None = No
     table = effects_table(answer, every=False)
     own = table[table["quantity"] == "arm_contrast"]
     sheet = _sectioned(fit, answer, own, "Contrast", words.headed(fit, answer.outcome), cells)
-    note = f"Contrasts in points, at values of the {fit.study.moderator.name}."
+    told = words.points(fit.study.outcomes[answer.outcome])
+    note = f"Contrasts in {told}, at values of the {fit.study.moderator.name}."
     return replace(sheet, note=note, numbers=own if numbers is None else numbers)
 
 

@@ -195,6 +195,16 @@ def _unseen(fit: Fit, outcome: str, table: pd.DataFrame) -> dict[str, tuple[floa
     return unseen_columns(fit.design(outcome), table) if table["extrapolated"].any() else {}
 
 
+def _counted_over(fit: Fit, answer: Predictions | Averages) -> str:
+    """The exposure that counts are told for; nothing of other outcomes."""
+    column = fit.study.outcomes[answer.outcome].exposure
+    if column is None:
+        return ""
+    amount = 1 if answer.exposure is None else answer.exposure
+    further = "" if answer.exposure is not None else " (`exposure` names another)"
+    return f"Events in {amount:g} {column}{further}."
+
+
 def prediction_legend(fit: Fit, answer: Predictions, *, contrasts: bool = False) -> list[str]:
     """Whose scores are told, what they share, and how far the model may be trusted.
 
@@ -226,6 +236,7 @@ def prediction_legend(fit: Fit, answer: Predictions, *, contrasts: bool = False)
             f"Expected score: the mean score of such patients with {therapist}. Single scores: "
             f"those of single patients. {words.level_of(answer.interval)} equal-tailed intervals.",
             f"The same in all rows: {', '.join(fixed)}." if fixed else "",
+            _counted_over(fit, answer),
             "Arms are compared for the same patient: the same therapist effects and the same "
             "residual rank (no trial can show that a patient keeps it; expected scores do not "
             f"depend on it). Better is {described.better}; a tie is not better."
@@ -260,6 +271,7 @@ def average_legend(fit: Fit, answer: Averages, whom: str) -> list[str]:
             f"Therapists: {AVERAGED.get(therapist, therapist)}.",
             f"{words.level_of(answer.interval)} equal-tailed intervals.",
             f"Every patient has the {fit.study.moderator.name} of their own." if own else "",
+            _counted_over(fit, answer),
             answer.counted.steps,
             *_marked(fit, answer.outcome, answer.table),
         ]
@@ -316,7 +328,8 @@ def therapists(fit: Fit, answer: Therapists) -> Sheet:
         f"therapists_{answer.outcome}",
         f"{words.headed(fit, answer.outcome)}: therapists",
         rows,
-        f"Effects in points against an average therapist; slopes for one point of {name}.",
+        f"Effects in {words.points(fit.study.outcomes[answer.outcome])} against an average "
+        f"therapist; slopes for one point of {name}.",
         table[table["quantity"].isin(("therapist_effect", "therapist_slope"))],
         subject=answer.outcome,
     )

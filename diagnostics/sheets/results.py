@@ -9,11 +9,13 @@ import pandas as pd
 
 from alliance.data_prep.levels import AVERAGE
 from alliance.data_prep.study.description import Study
+from alliance.data_prep.study.rules import OWN_FAMILIES
 from alliance.diagnostics import words
 from alliance.diagnostics.sheet import Row, Sheet
 from alliance.inference.digits import decimals, number, shared_decimals
+from alliance.inference.estimands import ratios
 from alliance.inference.estimands.compared_at import comparison_places, places_in_words
-from alliance.inference.published.comparison import refit_words
+from alliance.inference.published.comparison import OF_EVENTS, refit_words
 from alliance.inference.runs.fit import Fit
 from alliance.models.spec import JOINT
 
@@ -58,7 +60,9 @@ def summary(
                 {
                     **named(fit, row),
                     **({} if outcome in fit.outcomes else _visit(row)),
-                    "Unit": words.unit(fit.study, row["quantity"], per_sd=per_sd),
+                    "Unit": words.unit(
+                        fit.study, row["quantity"], outcome=str(outcome), per_sd=per_sd
+                    ),
                     "Mean": number(row["mean"], digits),
                     "SD": number(row["sd"], digits),
                     f"{share} interval": words.interval(row["lower"], row["upper"], digits),
@@ -106,10 +110,57 @@ def summary_legend(fit: Fit, *, per_sd: bool = False, at: float | None = None) -
         "Posterior means and equal-tailed intervals. P(> 0): posterior probability that the "
         "quantity is above zero; for an outcome on which lower scores are better, above zero is "
         "worse. ESS: the smaller of the effective numbers of draws in the bulk and in the tails.",
+        *([RATIOS_LEGEND] if any(fit.design(name).family.ratio for name in fit.outcomes) else []),
     ]
 
 
-PRIORS_LEGEND = "N(mean, SD): normal; half-N(scale): half-normal."
+RATIOS_LEGEND = (
+    "Marginal: averages over the patients, one arm against the other. Conditional: one patient "
+    "against an equal one; odds ratios are then farther from 1. A ratio's mean is that of its "
+    "logarithm, exponentiated, its SD that of the logarithm times the mean."
+)
+
+
+PRIORS_LEGEND = (
+    "N(mean, SD): normal; half-N(scale): half-normal; log-N(mean, SD): normal on the logarithm."
+)
+
+
+def numbers_needed(fit: Fit, table: pd.DataFrame, *, interval: float) -> list[Sheet]:
+    """Numbers needed to treat of the binary outcomes, a sheet for each; none of other outcomes.
+
+    Parameters
+    ----------
+    fit : Fit
+    table : pandas.DataFrame
+        As from `Fit.summary`.
+    interval : float
+        Probability of the table's intervals.
+    """
+    share, found = words.level_of(interval), []
+    for outcome, own in ratios.numbers_needed(fit.study, table).groupby("outcome", sort=False):
+        rows: list[Row] = [
+            {
+                "Contrast": words.level(fit.study, row["contrast"]),
+                f"Patients treated for one event ({share} interval)": row["words"],
+            }
+            for row in own.to_dict("records")
+        ]
+        found.append(
+            Sheet(
+                f"number_needed_{outcome}",
+                f"{words.label(fit.study, str(outcome))}: number needed to treat",
+                rows,
+                "One over the marginal risk difference and over the limits of its interval, of the "
+                "first arm instead of the second. Where the interval of the difference includes "
+                "zero, that of the number runs from a benefit through infinity to a harm "
+                "(doi:10.1136/bmj.317.7168.1309).",
+                own,
+                heads=1,
+                subject=str(outcome),
+            )
+        )
+    return found
 
 
 def priors(fit: Fit, table: pd.DataFrame) -> Sheet:
@@ -141,7 +192,12 @@ def priors(fit: Fit, table: pd.DataFrame) -> Sheet:
     )
 
 
-COMPARED = ("moderator_slope", "arm_contrast", "interaction")
+COMPARED = (
+    *("moderator_slope", "arm_contrast", "interaction"),
+    *ratios.CONDITIONAL.values(),
+    *ratios.OF_MODERATOR.values(),
+    *("risk_ratio", "odds_ratio", "rate_ratio"),
+)
 
 
 def compared_rows(table: pd.DataFrame) -> pd.DataFrame:
@@ -152,7 +208,8 @@ def compared_rows(table: pd.DataFrame) -> pd.DataFrame:
     table : pandas.DataFrame
         As from `inference.published.comparison.compare`.
     """
-    overall = (table["quantity"] != "moderator_slope") | (table["level"] == AVERAGE)
+    slopes = table["quantity"].isin(("moderator_slope", *ratios.OF_MODERATOR.values()))
+    overall = ~slopes | (table["level"] == AVERAGE)
     shown = (table["quantity"].isin(COMPARED) & overall) | table["claim"].notna()
     return table[shown].rename(columns={"posterior_mean": "posterior_estimate"})
 
@@ -170,13 +227,16 @@ def comparison(fit: Fit, table: pd.DataFrame, *, interval: float) -> list[Sheet]
     """
     share, published = words.level_of(interval), bool(table["claim"].notna().any())
     rows = compared_rows(table)
-    sources = {
-        source: head
-        for source, head in words.SOURCES.items()
-        if f"{source}_estimate" in rows and (source != "published" or published)
-    }
     found = []
     for outcome, own in rows.groupby("outcome", sort=False):
+        sources = {
+            source: head
+            for source, head in words.SOURCES.items()
+            if f"{source}_estimate" in rows
+            and (source != "published" or published)
+            and _refitted_by(fit, str(outcome), source)
+        }
+        counted = words.points(fit.study.outcomes[str(outcome)]) if outcome != JOINT else "points"
         cells = []
         for row in own.to_dict("records"):
             shown = {**named(fit, row)}
@@ -193,7 +253,7 @@ def comparison(fit: Fit, table: pd.DataFrame, *, interval: float) -> list[Sheet]
                 f"{words.headed(fit, str(outcome))}: {what}",
                 cells,
                 f"Estimates with {share} intervals{' (published: as printed)' * published} in "
-                f"points; slopes and interactions for one point of {fit.study.moderator.name}.",
+                f"{counted}; slopes and interactions for one point of {fit.study.moderator.name}.",
                 table[table["outcome"] == outcome],
                 heads=2,
                 fewest=5,
@@ -202,6 +262,12 @@ def comparison(fit: Fit, table: pd.DataFrame, *, interval: float) -> list[Sheet]
             )
         )
     return found
+
+
+def _refitted_by(fit: Fit, outcome: str, source: str) -> bool:
+    """Whether an outcome is one of those that such models are fitted to."""
+    events = outcome != JOINT and fit.specs[outcome].family in OWN_FAMILIES
+    return source in ("published", "posterior") or (source in OF_EVENTS) == events
 
 
 def _estimate(row: Mapping[Any, Any], source: str) -> str:
@@ -234,11 +300,14 @@ def comparison_legend(fit: Fit, table: pd.DataFrame, *, at: float | None = None)
         The alliance that was named for the contrasts of arms.
     """
     published = bool(table["claim"].notna().any())
+    linear = any(spec.family not in OWN_FAMILIES for spec in fit.specs.values())
     return [
-        "OLS: ordinary least squares with all interactions of the arms; OLS, main effects: without "
-        "them; REML: the linear mixed model with the posterior's therapist effects."
-        + " Published numbers are turned to later arm minus earlier arm."
-        * published,
+        (
+            "OLS: ordinary least squares with all interactions of the arms; OLS, main effects: "
+            "without them; REML: the linear mixed model with the posterior's therapist effects."
+        )
+        * linear
+        + " Published numbers are turned to later arm minus earlier arm." * published,
         words.sentences([*comparison_places(fit, at), *refit_words(table)]),
         *(VERDICTS if published else ()),
     ]

@@ -39,7 +39,7 @@ from numpy.typing import NDArray
 from scipy import optimize, stats
 
 from alliance.data_prep.levels import names_among
-from alliance.inference.answers.predictions import row_draws
+from alliance.inference.answers.predictions import require_exposure, row_draws
 from alliance.inference.draws.summaries import described, tails
 from alliance.inference.patients.asked_patients import (
     AskedPatients,
@@ -86,6 +86,8 @@ class Averages:
         ``expected`` and shares (``prob_at_least``) over chain, draw, row; the rows of `table`.
     counted : ChanceWords
         What chances of scores count, and at which ends they are off; empty where none are told.
+    exposure : float or None
+        That counts are averaged for; None is one unit.
     """
 
     outcome: str
@@ -94,6 +96,7 @@ class Averages:
     contrasts: pd.DataFrame
     draws: xr.Dataset
     counted: ChanceWords = NOTHING_COUNTED
+    exposure: float | None = None
 
 
 def average(
@@ -104,6 +107,7 @@ def average(
     arms: Sequence[str] = (),
     thresholds: Thresholds | None = None,
     interval: float = 0.95,
+    exposure: float | None = None,
 ) -> Averages:
     """Average expected scores, and chances of reaching thresholds, over patients and therapists.
 
@@ -120,6 +124,8 @@ def average(
         All of them by default.
     thresholds : Thresholds, optional
     interval : float
+    exposure : float, optional
+        Of a count, as of `inference.answers.predictions.predict`.
 
     Returns
     -------
@@ -134,6 +140,7 @@ def average(
     asked = trial_patients(posterior) if patients is None else patients
     wanted = Thresholds() if thresholds is None else thresholds
     wanted.require(posterior.name, posterior.outcome)
+    require_exposure(posterior, exposure)
     design, steps = posterior.design, score_steps(posterior)
     chosen = chosen_arms(posterior, arms)
     latent = own_alliance(posterior) if asked.of_trial else None
@@ -152,6 +159,7 @@ def average(
             alliance=None if latent is None else latent[:, some],
             therapists=tuple(_therapists(posterior, asked, therapist, some)),
             over_new=therapist == "new",
+            exposure=exposure,
         ).averaged(quantity)
         for k, arm in enumerate(chosen):
             rows.append(
@@ -192,6 +200,7 @@ def average(
             {name: np.stack([each[name] for each in measured], axis=1) for name in measured[0]},
         ),
         counted=chances_in_words(posterior) if wanted.scores else NOTHING_COUNTED,
+        exposure=exposure,
     )
 
 

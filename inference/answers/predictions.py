@@ -7,6 +7,7 @@ same patient have the same therapist effects and the same residual rank
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -83,6 +84,8 @@ class Predictions:
         extrapolated``.
     counted : ChanceWords
         What chances of scores count, and at which ends they are off; empty where none are told.
+    exposure : float or None
+        That counts are predicted for; None is one unit.
     """
 
     outcome: str
@@ -92,6 +95,7 @@ class Predictions:
     draws: xr.Dataset | None
     asked: xr.Dataset
     counted: ChanceWords = NOTHING_COUNTED
+    exposure: float | None = None
 
     def tree(self) -> xr.DataTree:
         """The draws in ArviZ's groups ``predictions`` and ``predictions_constant_data``.
@@ -117,6 +121,7 @@ def predict(
     interval: float = 0.95,
     seed: int | None = None,
     keep_draws: bool = True,
+    exposure: float | None = None,
 ) -> Predictions:
     """Predict one outcome of patients with saved draws.
 
@@ -144,6 +149,8 @@ def predict(
         Of new therapists and single outcomes; that of the run by default.
     keep_draws : bool
         Keep the draws beside the tables.
+    exposure : float, optional
+        Of a count: the exposure that events are predicted for; one unit by default.
 
     Returns
     -------
@@ -161,13 +168,14 @@ def predict(
     _require_fitting(asked, posterior.name)
     wanted = Thresholds() if thresholds is None else thresholds
     wanted.require(posterior.name, posterior.outcome)
+    require_exposure(posterior, exposure)
     choice = choose_therapist(design, asked, therapist)
     generator = posterior.generator("predictions", seed)
     part = therapist_part(posterior, choice, len(asked), generator)
     chosen = None
     if arms or contrasts or not asked.own_arm:
         chosen = chosen_arms(posterior, arms, compared=contrasts)
-    question = Question(posterior, asked.rows, chosen, therapists=(part,))
+    question = Question(posterior, asked.rows, chosen, therapists=(part,), exposure=exposure)
     steps, times = score_steps(posterior), question.places
     names = names_among(design.arms, chosen or ())
     parts, differences = [], []
@@ -212,7 +220,34 @@ def predict(
         draws=row_draws(posterior, kept) if keep_draws else None,
         asked=facts,
         counted=chances_in_words(posterior) if wanted.of_scores else NOTHING_COUNTED,
+        exposure=exposure,
     )
+
+
+def require_exposure(posterior: Posterior, exposure: float | None) -> None:
+    """Refuse an exposure where the outcome has none, and one that is none.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    exposure : float, optional
+
+    Raises
+    ------
+    InputError
+    """
+    if exposure is None:
+        return
+    if posterior.outcome.exposure is None:
+        raise InputError(
+            f"The outcome {posterior.name} has no exposure.",
+            "Leave `exposure` out; counts have one where the study file names its column.",
+        )
+    if not (math.isfinite(exposure) and exposure > 0):
+        raise InputError(
+            f"An exposure of {exposure:g} {posterior.outcome.exposure} is none.",
+            "Give a number above zero.",
+        )
 
 
 def row_draws(posterior: Posterior, draws: Mapping[str, Array]) -> xr.Dataset:

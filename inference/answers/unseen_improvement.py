@@ -37,6 +37,7 @@ from scipy import stats
 
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.levels import AVERAGE
+from alliance.data_prep.study.rules import COUNT
 from alliance.inference.draws.summaries import tails
 from alliance.inference.estimands.estimands import estimand_draws
 from alliance.inference.posterior import Posterior, refuse_rows
@@ -431,13 +432,24 @@ class UnseenImprovement:
         }
 
 
+def can_be_asked(posterior: Posterior) -> bool:
+    """Whether the outcome has a linear model: counts over unequal exposures have none.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    """
+    return posterior.design.family.name != COUNT
+
+
 def unseen_improvement(posterior: Posterior) -> UnseenImprovement:
     """Ask how strong an unseen improvement would have to be.
 
     Parameters
     ----------
     posterior : Posterior
-        Of any family; for bounded scores the posterior's answer is to first order.
+        Of any family but counts; for bounded scores and events the posterior's answer is to first
+        order.
 
     Returns
     -------
@@ -446,12 +458,18 @@ def unseen_improvement(posterior: Posterior) -> UnseenImprovement:
     Raises
     ------
     InputError
-        If the run has no such outcome, too few patients have a rating for a regression, the
-        ratings' noise is all that baseline, arm and covariates leave of them, or the residual
-        variance of a Student-t outcome is infinite in most draws.
+        If the run has no such outcome, it is a count, too few patients have a rating for a
+        regression, the ratings' noise is all that baseline, arm and covariates leave of them, or
+        the residual variance of a Student-t outcome is infinite in most draws.
     """
     if posterior.rowless:
         raise refuse_rows()
+    if not can_be_asked(posterior):
+        raise InputError(
+            f"{posterior.name}: an unseen improvement is a share of what a linear model leaves of "
+            "the scores, and counts have none.",
+            "Ask about other outcomes: `outcome`.",
+        )
     design = posterior.linear_design
     (moderator,) = design.encoding.places("moderator")
     interactions = design.encoding.places("interaction")

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alliance.data_prep.levels import AVERAGE, contrast_names, slope_names
+from alliance.data_prep.study.rules import OWN_FAMILIES
 from alliance.inference.posterior import Posterior, Rows
 from alliance.inference.ranges import beyond, require_observed, require_on_scale
 from alliance.inference.scores.questions import Question, arm_slopes, expected_scores, own_alliance
@@ -276,15 +277,19 @@ def comparison_places(fit: Run, at: float | None = None) -> list[str]:
     """
     name = fit[fit.outcomes[0]].study.moderator.name
     same = "same alliance" if name == "alliance" else f"same value of {name}"
+    events = [each for each in fit.outcomes if fit[each].design.family.name in OWN_FAMILIES]
+    models = "OLS and REML" if not events else "ML"
+    if 0 < len(events) < len(fit.outcomes):
+        models = "OLS, REML and ML"
     told = [
-        f"{places_in_words(fit, at)} OLS and REML: at the {same}"
+        f"{places_in_words(fit, at)} {models}: at the {same}"
         + (" (the mean, where the posterior is averaged)." if _curved(fit) and at is None else ".")
     ]
     if len(partly := [each for each in fit.outcomes if _unrated(fit[each])]):
-        told.append(f"{', '.join(partly)}: OLS and REML have the patients with a rating alone.")
+        told.append(f"{', '.join(partly)}: {models} have the patients with a rating alone.")
     if at is not None:
         told.append("Published contrasts are those of the printed analysis, wherever that was.")
-    if curved := _curved(fit):
+    if curved := [each for each in _curved(fit) if each not in events]:
         told.append(
             f"{', '.join(curved)}: the link is curved. The posterior speaks of an average "
             "therapist, OLS and REML of the mean over therapists, as a rule some percent nearer "

@@ -28,6 +28,14 @@ from alliance.inference.estimands.compared_at import (
     standard_alliance,
 )
 from alliance.inference.estimands.missing_outcomes import contrast_shifts, with_shifted_contrasts
+from alliance.inference.estimands.ratios import (
+    CONDITIONAL,
+    DIFFERENCES,
+    RATIOS,
+    of_logs,
+    ratio_estimands,
+    ratio_priors,
+)
 from alliance.inference.posterior import Posterior
 from alliance.models.design.design import Design
 from alliance.models.design.encoding import arm_pairs, sum_to_zero_basis
@@ -37,7 +45,7 @@ from alliance.models.spec import JOINT
 
 Array = NDArray[np.float64]
 
-# Quantities that no data can make negative: their sign says nothing.
+# Quantities that no data can make negative: their sign says nothing. Of ratios one is nothing.
 SCALE_QUANTITIES = (
     "therapist_sd",
     "therapist_slope_sd",
@@ -47,6 +55,8 @@ SCALE_QUANTITIES = (
     "residual_sd",
     "residual_scale",
     "degrees_of_freedom",
+    "overdispersion",
+    *RATIOS,
     "moderator_slope_spread",
 )
 
@@ -109,7 +119,7 @@ def linear_estimands(design: Design, *, per_sd: bool = False) -> LinearEstimands
         zero, and move ``along`` it: see `inference.estimands.compared_at`.
     """
     scaling, arms = design.scaling, design.arms
-    outcome_mean, outcome_sd = scaling.outcome
+    outcome_mean, outcome_sd = design.outcome_unit
     position = {name: column for column, name in enumerate(design.coefficients)}
     basis = sum_to_zero_basis(len(arms))
     rows: list[tuple[str, str, Array]] = []
@@ -198,7 +208,7 @@ def spread_estimands(
     dict of (quantity, level) to ndarray, shape (d,)
         ``therapist_sd`` and ``therapist_icc`` at this alliance, ``therapist_slope_sd``,
         ``therapist_arm_sd`` (of arm effects between therapists), ``residual_sd``,
-        ``degrees_of_freedom``; those that the model has.
+        ``degrees_of_freedom``, ``overdispersion``; those that the model has.
     """
     found: dict[tuple[str, str], Array] = {}
     if "therapist_sd" in draws:
@@ -212,8 +222,9 @@ def spread_estimands(
             found["therapist_arm_sd", ""] = slope * flat(draws, "therapist_arm_sd")
         found["therapist_icc", ""] = between**2 / (between**2 + variance)
     found["residual_sd", ""] = np.sqrt(variance)
-    if "degrees_of_freedom" in draws:
-        found["degrees_of_freedom", ""] = flat(draws, "degrees_of_freedom")
+    for name in ("degrees_of_freedom", "overdispersion"):
+        if name in draws:
+            found[name, ""] = flat(draws, name)
     return found
 
 
@@ -301,7 +312,8 @@ def prior_table(
     -------
     pandas.DataFrame
         Columns ``outcome, quantity, level, distribution, location, scale``: ``normal`` with mean
-        and SD, or ``half-normal`` with its scale. Away from a standardised alliance of zero the
+        and SD, ``half-normal`` with its scale, or ``log-normal`` with those of
+        the logarithm. Away from a standardised alliance of zero the
         SD between therapists is about half-normal: the scale is right for its mean square.
         The therapists' share of variance has no prior of its own, nor has an ordinal outcome's
         intercept, nor the residual SD of a Student-t outcome whose degrees of freedom are estimated
@@ -315,7 +327,7 @@ def prior_table(
         for label, location, scale in zip(linear.labels, linear.offset, sd, strict=True)
         if label != ("intercept", "") or design.family.has_intercept
     ]
-    outcome_sd = design.scaling.outcome[1]
+    outcome_sd = design.outcome_unit[1]
     slope_unit = outcome_sd / (1.0 if per_sd else design.scaling.moderator[1])
     if design.moderator.structure == "within_between":
         between = slope_unit * priors.moderator_slope
@@ -338,6 +350,9 @@ def prior_table(
         for name, (effect, scale) in scales.items()
         if effect in design.effects
     ]
+    rows += ratio_priors(design, priors, alliance)
+    if design.family.name == "count":
+        rows.append(("overdispersion", "", "half-normal", 0.0, priors.overdispersion))
     residual = outcome_sd * priors.residual_sd
     if design.family.name == "gaussian":
         rows.append(("residual_sd", "", "half-normal", 0.0, residual))
@@ -401,6 +416,7 @@ def estimand_draws(
     else:
         response = average_response(posterior, at)
         found = response_estimands(posterior, response, moderator_unit)
+        found |= ratio_estimands(posterior, response["expected"], alliance, moderator_unit)
         slope, variance = response["slope"].mean(axis=1), response["variance"].mean(axis=1)
     found |= alliance_estimands(posterior, slope, moderator_unit)
     found |= spread_estimands(draws, slope, variance, moderator_unit, alliance)
@@ -408,6 +424,7 @@ def estimand_draws(
         found["residual_scale", ""] = slope * posterior.flat("residual_sd")
     place = own_points(design, alliance) if at is None else at
     belong = BELONG if straight else () if at is None else {quantity for quantity, _ in found}
+    belong = {*belong, *CONDITIONAL.values()} if design.family.ratio else belong
     return _estimands(found, draws, dict.fromkeys(belong, place))
 
 
@@ -422,21 +439,32 @@ def infinite_variance(posterior: Posterior) -> float:
     return 0.0 if freedom is None else float((freedom <= 2).mean())
 
 
-def with_moments(estimands: xr.DataArray) -> xr.DataArray:
+def with_moments(estimands: xr.DataArray, *, logs: bool = False) -> xr.DataArray:
     """The reported quantities without those whose posterior need not have a mean.
 
-    That is the residual SD of a Student-t outcome, which is infinite where the draw has two
-    degrees of freedom or fewer. Scale and degrees of freedom, of which it is made, stay.
+    These are the residual SD of a Student-t outcome, which is infinite where the draw has two
+    degrees of freedom or fewer (scale and degrees of freedom, of which it is made, stay), and
+    ratios. Differences of risks and rates are the arm contrasts once more, and go too.
 
     Parameters
     ----------
     estimands : xarray.DataArray
         As from `estimand_draws`.
+    logs : bool
+        Keep the logarithms of the ratios, which have one.
     """
     quantity = estimands["quantity"].values
-    if "residual_scale" not in quantity:
-        return estimands
-    return estimands.isel(estimand=np.flatnonzero(quantity != "residual_sd"))
+    left_out = np.isin(quantity, tuple(DIFFERENCES.values()))
+    if "residual_scale" in quantity:
+        left_out |= quantity == "residual_sd"
+    ratios = of_logs(quantity)
+    if logs and ratios.any():
+        values = estimands.transpose(..., "estimand")
+        own = values.values
+        estimands = values.copy(data=np.where(ratios, np.log(np.where(ratios, own, 1.0)), own))
+    elif not logs:
+        left_out |= ratios
+    return estimands.isel(estimand=np.flatnonzero(~left_out)) if left_out.any() else estimands
 
 
 def shared_estimands(draws: xr.Dataset) -> xr.DataArray:
@@ -560,7 +588,8 @@ def summarise(outcome: str, estimands: xr.DataArray, *, interval: float = 0.95) 
         which cannot be negative; ``at``, the alliance to which intercept, arm contrasts and the
         SD between therapists belong, is missing for what belongs to no single one. A quantity of
         which some draws are infinite has an infinite mean and no SD; its limits are quantiles of
-        all draws.
+        all draws. Mean and SD of ratios are of their logarithms:
+        `inference.estimands.ratios`.
 
     Raises
     ------
@@ -568,18 +597,24 @@ def summarise(outcome: str, estimands: xr.DataArray, *, interval: float = 0.95) 
         If the interval's probability is not between 0 and 1.
     """
     sample = ("chain", "draw")
+    logs = of_logs(estimands["quantity"].values)
     values = estimands.transpose("estimand", *sample).values
     lower, upper = quantiles(values.reshape(len(values), -1), tails(interval), axis=1)
     quantity = estimands["quantity"].values
     ranks = rank_statistics(values)
     with np.errstate(invalid="ignore"):  # infinite draws have no SD
         sd = estimands.std(sample, ddof=1).values
+    mean = estimands.mean(sample).values
+    if logs.any():
+        logarithms = np.log(values[logs].reshape(int(logs.sum()), -1))
+        mean[logs] = np.exp(logarithms.mean(axis=1))
+        sd[logs] = mean[logs] * logarithms.std(axis=1, ddof=1)
     positive = (estimands > 0).mean(sample).values
     columns = {
         "outcome": outcome,
         "quantity": quantity,
         "level": estimands["level"].values,
-        "mean": estimands.mean(sample).values,
+        "mean": mean,
         "sd": sd,
         "lower": lower,
         "upper": upper,

@@ -35,7 +35,7 @@ from alliance.inference.draws.datatree import with_log_likelihood
 from alliance.inference.pointwise.log_likelihood import own_predictor, patient_log_likelihood
 from alliance.inference.posterior import Posterior
 from alliance.inference.sampling.profiles import seed_sequence
-from alliance.inference.scores.questions import link_scale
+from alliance.inference.scores.questions import own_link
 from alliance.inference.scores.single_scores import chance_at_most
 
 Array = NDArray[np.float64]
@@ -330,7 +330,7 @@ def loo_pit(posterior: Posterior, left_out: LeaveOneOut | None = None) -> LooPit
     scores = design.scale.offset + design.scale.unit * design.y
     upper, start = np.zeros(len(scores)), 0
     for _, _, part in posterior.blocks(len(scores)):
-        eta = link_scale(design, own_predictor(part))
+        eta = own_link(design, own_predictor(part))
         auxiliary = part.family_parameters
         weights = np.exp(found.log_weights[start : start + len(eta)])
         upper += (weights * chance_at_most(design, auxiliary, eta, scores)).sum(axis=0)

@@ -31,7 +31,7 @@ from alliance.inference.leaving_out.leave_one_out import (
 from alliance.inference.leaving_out.therapists import Refits, Told, leave_therapist_out
 from alliance.inference.pointwise.log_likelihood import own_predictor
 from alliance.inference.posterior import Posterior
-from alliance.inference.scores.questions import link_scale
+from alliance.inference.scores.questions import own_link
 from alliance.inference.scores.single_scores import chance_at_least, chance_at_most
 
 Array = NDArray[np.float64]
@@ -231,7 +231,7 @@ def of_whole_scores(posterior: Posterior, found: LeaveOneOut) -> LeaveOneOut:
         )
     parts = []
     for _, _, part in posterior.blocks(len(scores)):
-        eta = link_scale(design, own_predictor(part))
+        eta = own_link(design, own_predictor(part))
         auxiliary = part.family_parameters
         # Counted from the tail that the interval lies in, where no digit is lost
         upper = eta < (scores - design.scale.offset) / design.scale.unit

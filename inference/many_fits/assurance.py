@@ -22,6 +22,7 @@ from alliance.data_prep.errors import InputError
 from alliance.data_prep.levels import contrast_names, find_contrast
 from alliance.data_prep.simulator.inputs import imagined_patients
 from alliance.data_prep.study.description import Study
+from alliance.data_prep.study.rules import OWN_FAMILIES
 from alliance.data_prep.trial.flow import analysed_patients
 from alliance.inference.draws.datatree import draws_of
 from alliance.inference.draws.summaries import tails
@@ -168,6 +169,13 @@ def assurance_question(
     (spec,) = specs.values()
     if not spec.interaction:
         raise InputError("The model has no interaction.", "Leave `interaction=False` out.")
+    if spec.family in OWN_FAMILIES:
+        raise InputError(
+            f"Trials are planned for Gaussian outcomes, and {spec.outcome} has the family "
+            f"{spec.family}.",
+            "Plan for a Gaussian outcome of the study; `alliance calibrate` simulates trials of "
+            "this one.",
+        )
     if not spec.exact or spec.moderator.structure != "total":
         raise InputError(
             f"Trials are planned for Gaussian outcomes and the alliance as rated; {spec.outcome} "

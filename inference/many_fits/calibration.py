@@ -316,8 +316,8 @@ def ranked_trial(question: CalibrationQuestion, number: int) -> dict[str, Any]:
         engine=question.engine,
         cores=1,
     )
-    draws = with_moments(estimand_draws(Posterior(trial.design, draws_of(tree))))
-    truth = with_moments(estimand_draws(Posterior(trial.design, trial.draws)))
+    draws = with_moments(estimand_draws(Posterior(trial.design, draws_of(tree))), logs=True)
+    truth = with_moments(estimand_draws(Posterior(trial.design, trial.draws)), logs=True)
     return rank_numbers(draws, truth, np.random.default_rng(own)) | {
         "divergent": divergences(tree) > 0,
         "fallback": "instant_pareto_k" in engine_facts(tree),

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from alliance.data_prep.errors import DataError, InputError, nearest
 from alliance.data_prep.files import AnyPath, as_path
 from alliance.data_prep.study.description import Study, narrowed
+from alliance.data_prep.study.rules import OWN_FAMILIES
 from alliance.data_prep.tables.readers import Table, read_table
 from alliance.data_prep.tables.roles import study_columns
 from alliance.data_prep.trial.trial import Trial, check_estimable, trial_from_frame
@@ -141,7 +142,8 @@ def build_multiverse(
     full : bool
         Cross every likelihood with all other choices. By default those that are compiled, all but
         the Gaussian, are crossed with what makes a model (therapists, missing ratings) and keep
-        the first of covariates, patients and prior scales.
+        the first of covariates, patients and prior scales; events and counts, which have no
+        Gaussian analysis, only where `vary` names no choices.
 
     Returns
     -------
@@ -192,7 +194,8 @@ def _analyses(
     scales = options.pop("prior_scale")
     first = {name: found[0] for name, found in options.items()}
     for likelihood, therapist, covariates, missing, patients in product(*options.values()):
-        whole = full or likelihood == "gaussian"
+        named = bool(vary) and likelihood in OWN_FAMILIES  # these have no Gaussian beside them
+        whole = full or likelihood == "gaussian" or named
         if not whole and (covariates, patients) != (first["covariates"], first["patients"]):
             continue
         universe = Universe(outcome, likelihood, therapist, covariates, missing, 1.0, patients)
@@ -220,6 +223,8 @@ def _options(study: Study, outcome: str, vary: Sequence[str]) -> dict[str, list]
     own = specify(study)[outcome]
     wanted = set(vary or CHOICES)
     families = dict.fromkeys([own.family, "gaussian", study.outcomes[outcome].family, "student_t"])
+    if own.family in OWN_FAMILIES:  # no other stands for events or counts
+        families = {own.family: None}
     therapists = dict.fromkeys([own.therapist, "none", "intercept", "intercept+slope"])
     if own.therapist_by_arm:
         therapists.pop("none")

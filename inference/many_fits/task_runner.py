@@ -83,7 +83,10 @@ class TaskStore:
             If a result is no longer what was written.
         """
         found = {}
-        rows = self._connection.execute("SELECT task, result, failure, sha256 FROM results")
+        with _said_in_text(self._path):
+            rows = self._connection.execute(
+                "SELECT task, result, failure, sha256 FROM results"
+            ).fetchall()
         for task, result, failure, written in rows:
             if written is not None and written != _digest(task, result, failure):
                 raise damaged(self._path, f"the result of {task!r} is not what was written")
@@ -113,6 +116,15 @@ class TaskStore:
 
 def _digest(*cells: object) -> str:
     return hashlib.sha256(repr(cells).encode()).hexdigest()
+
+
+@contextmanager
+def _said_in_text(path: Path) -> Iterator[None]:
+    """Refuse a store of whose damage SQLite tells with bytes of the file, which are no text."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise damaged(path, "it holds bytes that are no text") from error
 
 
 def damaged(path: Path, why: object) -> InputError:
@@ -157,10 +169,11 @@ def open_store(path: AnyPath, facts: Mapping[str, Any]) -> Iterator[TaskStore]:
     try:
         connection = sqlite3.connect(path, timeout=0.5)
         try:
-            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-            _require_same(connection, path, written)  # before a byte of another's is changed
-            connection.execute("PRAGMA journal_mode = WAL")  # survives a kill, and is quick
-            connection.execute("PRAGMA synchronous = NORMAL")
+            with _said_in_text(path):
+                connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+                _require_same(connection, path, written)  # before a byte of another's is changed
+                connection.execute("PRAGMA journal_mode = WAL")  # survives a kill, and is quick
+                connection.execute("PRAGMA synchronous = NORMAL")
             yield TaskStore(connection, path)
         finally:
             connection.close()

@@ -21,7 +21,7 @@ from alliance.data_prep.errors import InputError
 from alliance.inference.draws.datatree import gaussian_draws
 from alliance.inference.draws.summaries import normal_nodes
 from alliance.inference.posterior import Posterior
-from alliance.inference.scores.questions import link_scale, predictor_at
+from alliance.inference.scores.questions import own_link, predictor_at
 from alliance.inference.scores.therapist_parts import (
     TherapistChoice,
     TherapistPart,
@@ -339,7 +339,7 @@ def own_therapists(posterior: Posterior) -> TherapistPart | None:
 
 def _pointwise(design: Design, predictor: Array, auxiliary: dict[str, Array]) -> Array:
     """Log likelihood of each patient's outcome on its own scale, (d, n)."""
-    eta = link_scale(design, predictor)
+    eta = own_link(design, predictor)
     found = design.family.log_likelihood(ARRAYS, design.y, eta, auxiliary, design.scale)
     return np.asarray(found) - (0.0 if design.family.discrete else np.log(design.scale.unit))
 
@@ -367,7 +367,7 @@ def _integrated(posterior: Posterior) -> Array:
 
     def of_rows(some: slice | NDArray[np.int64]) -> Callable[[Array], Array]:
         def log_density(predictor: Array) -> Array:
-            eta = link_scale(design, predictor)
+            eta = own_link(design, predictor, some)
             return np.asarray(
                 design.family.log_likelihood(ARRAYS, design.y[some], eta, auxiliary, design.scale)
             )

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from alliance.inference.draws.summaries import column_blocks, described
 from alliance.inference.pointwise.log_likelihood import own_therapists
 from alliance.inference.posterior import Posterior
-from alliance.inference.scores.questions import linear_predictor, link_scale, predictor_at
+from alliance.inference.scores.questions import linear_predictor, own_link, predictor_at
 from alliance.inference.scores.single_scores import residual_draws, scores_at
 from alliance.inference.scores.therapist_parts import (
     TherapistChoice,
@@ -173,7 +173,7 @@ def _block(posterior: Posterior, generator: np.random.Generator) -> Replicates:
         for k, column in enumerate(design.effect_columns[: effect.shape[2]]):
             times = own if design.effects[k] == "slope" else design.X[:, column]
             total += np.take(effect[:, :, k], design.therapist_index, axis=1) * times
-        return link_scale(design, total)
+        return own_link(design, total)
 
     def expected(eta: Array) -> Array:
         return np.asarray(scale.offset + scale.unit * family.expected(eta, auxiliary, scale))
@@ -279,7 +279,7 @@ def explained_variance(posterior: Posterior, *, interval: float = 0.95) -> Expla
         expected, residual = {}, {}
         for name in found:
             therapists = own if name == "patient and therapist" else None
-            eta = link_scale(design, predictor_at(part, rows, moderator, therapists))
+            eta = own_link(design, predictor_at(part, rows, moderator, therapists))
             expected[name] = design.family.expected(eta, auxiliary, design.scale)
             residual[name] = design.family.variance(eta, auxiliary, design.scale).mean(axis=1)
         # What therapists add to the expected scores is then part of what is not explained.

@@ -122,7 +122,10 @@ def _add_family(
             continue
         values = flat(draws, parameter.name)
         if parameter.prior == "half_normal":
-            add(parameter.name, stats.halfnorm.logpdf(values, 0, priors.residual_sd))
+            add(
+                parameter.name,
+                stats.halfnorm.logpdf(values, 0, getattr(priors, str(parameter.scale))),
+            )
         elif parameter.prior == "gamma":
             add(parameter.name, stats.gamma.logpdf(values, GAMMA["alpha"], scale=1 / GAMMA["beta"]))
         elif priors.category_concentration != 1:

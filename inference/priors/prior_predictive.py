@@ -25,7 +25,7 @@ from alliance.data_prep.levels import AVERAGE, BETWEEN, contrast_names, slope_na
 from alliance.inference.draws.summaries import column_blocks
 from alliance.inference.posterior import Posterior, Rows
 from alliance.inference.sampling.profiles import DEFAULT_SEED, seed_sequence
-from alliance.inference.scores.questions import Question, expected, link_scale
+from alliance.inference.scores.questions import Question, expected, own_link
 from alliance.inference.scores.therapist_parts import (
     TherapistChoice,
     mean_slopes,
@@ -186,6 +186,7 @@ def _some_patients(design: Design, generator: np.random.Generator) -> Design:
         design,
         therapists=tuple(design.therapists[j] for j in seen),
         therapist_index=index.ravel(),
+        offset=None if design.offset is None else design.offset[rows],
         **{name: getattr(design, name)[rows] for name in ("X", "y", "moderator_missing", "count")},
     )
 
@@ -399,7 +400,7 @@ def prior_scores(
     auxiliary = Posterior(design, draws).family_parameters
     scores = np.empty_like(predictor)
     for some in column_blocks(predictor.shape, max(1, design.scale.top)):
-        eta = link_scale(design, predictor[:, some])
+        eta = own_link(design, predictor[:, some], some)
         scores[:, some] = design.family.random(generator, eta, auxiliary, design.scale)
     return design.scale.offset + design.scale.unit * scores
 

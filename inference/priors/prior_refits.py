@@ -201,6 +201,7 @@ def used_scales(design: Design) -> tuple[str, ...]:
         "residual_sd": any(each.name == "residual_sd" for each in design.family.parameters),
         "therapist_arm_sd": any(effect.startswith("arm[") for effect in design.effects),
         "moderator_therapist_sd": needs_model(design),
+        "overdispersion": design.family.name == "count",
     }
     return tuple(name for name in SCALES if used[name])
 

@@ -12,7 +12,10 @@ from typing import Annotated, Any, Literal, Self
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from alliance.data_prep.study.rules import OWN_FAMILIES
 from alliance.inference.estimands.compared_at import mean_alliance
+from alliance.inference.estimands.ratios import DIFFERENCES, RATIOS
+from alliance.inference.published.maximum_likelihood import likelihood_refit
 from alliance.inference.published.refits import refit
 from alliance.inference.published.visit_refits import refit_visits
 from alliance.inference.runs.fit import Fit, visits_of
@@ -20,7 +23,11 @@ from alliance.models.spec import over_time
 
 NEITHER = "includes zero, which shows neither presence nor absence"
 
-QUANTITIES_WITH_LEVELS = ("moderator_slope", "arm_contrast", "interaction", "covariate_slope")
+QUANTITIES_WITH_LEVELS = (
+    *("moderator_slope", "arm_contrast", "interaction", "covariate_slope"),
+    *DIFFERENCES.values(),
+    *RATIOS,
+)
 QUANTITIES_WITHOUT_LEVELS = (
     "intercept",
     "baseline_slope",
@@ -30,8 +37,8 @@ QUANTITIES_WITHOUT_LEVELS = (
     "residual_sd",
 )
 QUANTITIES = QUANTITIES_WITH_LEVELS + QUANTITIES_WITHOUT_LEVELS
-# Quantities whose sign says which way an outcome moves; the others are levels or spreads, of which
-# zero is no value that an interval could hold or leave out.
+# Quantities whose sign says which way an outcome moves, of ratios that of the logarithm; others are
+# levels or spreads, of which zero is no value that an interval could hold or leave out.
 SIGNED_QUANTITIES = (*QUANTITIES_WITH_LEVELS, "baseline_slope")
 ZERO_SAYS_NOTHING = {
     "intercept": "is a level of the scores, whose zero is where the scale has it",
@@ -95,6 +102,11 @@ class Finding(BaseModel):
 
     @model_validator(mode="after")
     def _numbers_agree(self) -> Self:
+        if self.quantity in RATIOS and any(
+            number is not None and number <= 0
+            for number in (self.estimate, self.lower, self.upper, *(self.rope or ()))
+        ):
+            raise ValueError(f"{self.quantity} is a ratio, which is above zero")
         if (self.lower is None) != (self.upper is None):
             raise ValueError("lower and upper go together")
         if self.lower is not None and self.estimate is None:
@@ -138,15 +150,20 @@ class Finding(BaseModel):
             return self
         changes: dict[str, Any] = {"oriented": "difference"}
         if better == "lower":
-            changes["estimate"] = _turned(self.estimate)
-            changes["lower"], changes["upper"] = _turned(self.upper), _turned(self.lower)
+            turned = _inverted if self.quantity in RATIOS else _turned
+            changes["estimate"] = turned(self.estimate)
+            changes["lower"], changes["upper"] = turned(self.upper), turned(self.lower)
             if self.rope is not None:
-                changes["rope"] = (-self.rope[1], -self.rope[0])
+                changes["rope"] = (turned(self.rope[1]), turned(self.rope[0]))
         return self.model_copy(update=changes)
 
 
 def _turned(number: float | None) -> float | None:
     return None if number is None else -number
+
+
+def _inverted(number: float | None) -> float | None:
+    return None if number is None else 1 / number
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,21 +237,32 @@ def verdict(
 
 
 def _verdict_on_presence(finding: Finding, lower: float, upper: float, interval: str) -> Verdict:
-    if lower <= 0 <= upper:
-        return Verdict("undetermined", f"{interval} {NEITHER}.")
-    if not finding.estimate:
+    null, name, neither = _no_effect(finding)
+    if lower <= null <= upper:
+        return Verdict("undetermined", f"{interval} {neither}.")
+    if not finding.estimate or finding.estimate == null:
         return Verdict(
             "supported",
-            f"{interval} lies {'above' if lower > 0 else 'below'} zero; the sign of the published "
-            "effect is not known here, so that its presence alone is compared, and either sign "
-            "would have counted.",
+            f"{interval} lies {'above' if lower > null else 'below'} {name}; the sign of the "
+            "published effect is not known here, so that its presence alone is compared, and "
+            "either sign would have counted.",
         )
     published = f"the published estimate {finding.estimate:.3g}"
-    if (finding.estimate > 0) == (lower > 0):
+    if (finding.estimate > null) == (lower > null):
         return Verdict(
-            "supported", f"{interval} excludes zero and lies on the same side of it as {published}."
+            "supported",
+            f"{interval} excludes {name} and lies on the same side of it as {published}.",
         )
-    return Verdict("contradicted", f"{interval} lies on the other side of zero from {published}.")
+    return Verdict("contradicted", f"{interval} lies on the other side of {name} from {published}.")
+
+
+def _no_effect(finding: Finding) -> tuple[float, str, str]:
+    """What a quantity is where there is no effect: its value, its name, and what an interval
+    that includes it says.
+    """
+    if finding.quantity in RATIOS:
+        return 1.0, "one", NEITHER.replace("zero", "one, a ratio of no effect")
+    return 0.0, "zero", NEITHER
 
 
 def _verdict_on_size(finding: Finding, lower: float, upper: float, interval: str) -> Verdict:
@@ -257,10 +285,11 @@ def _verdict_on_size(finding: Finding, lower: float, upper: float, interval: str
 
 def _verdict_on_absence(finding: Finding, lower: float, upper: float, interval: str) -> Verdict:
     if finding.rope is None:
-        if lower <= 0 <= upper:
-            return Verdict("undetermined", f"{interval} {NEITHER}.")
+        null, name, neither = _no_effect(finding)
+        if lower <= null <= upper:
+            return Verdict("undetermined", f"{interval} {neither}.")
         return Verdict(
-            "not supported", f"{interval} excludes zero, where an absence was published."
+            "not supported", f"{interval} excludes {name}, where an absence was published."
         )
     low, high = finding.rope
     region = f"the region of practical equivalence {low:.3g} to {high:.3g}"
@@ -291,6 +320,7 @@ def _verdict_on_number(finding: Finding, lower: float, upper: float, interval: s
 
 KEY = ["outcome", "quantity", "level"]
 MODELS = ("ols_main", "ols", "ols_robust", "reml")
+OF_EVENTS = ("ml_main", "ml")  # of events and counts, for which linear models do not stand
 # Degrees of freedom; with fewer a robust interval holds too little (Tipton 2015,
 # doi:10.1037/met0000011).
 FEW = 4
@@ -351,7 +381,9 @@ def compare(
         ``posterior_mean, posterior_sd, posterior_lower, posterior_upper, prob_positive``;
         ``verdict, explanation, known_by, source, note, refit_note``; and ``at``, the alliance to
         which intercept, contrasts and the SD between therapists of the posterior belong, missing
-        for averages over the patients at their own alliance. Under a curved link the posterior
+        for averages over the patients at their own alliance. Outcomes of events and counts have
+        the models of `inference.published.maximum_likelihood` (``ml``, ``ml_main``) in the place
+        of linear ones. Under a curved link the posterior
         speaks of an average therapist, and the refits are linear models of the scores, whose
         contrasts are averages over therapists as well.
     """
@@ -360,7 +392,7 @@ def compare(
     places = {name: mean_alliance(fit[name]) if at is None else at for name in fit.outcomes}
     refits = pd.concat(
         [
-            refit(fit.linear_design(outcome), interval=interval, robust=robust, at=place)
+            _refit(fit, outcome, place, interval=interval, robust=robust)
             for outcome, place in places.items()
         ],
         ignore_index=True,
@@ -371,7 +403,9 @@ def compare(
         alone = refits["outcome"].isin(at_visits) & (refits["model"] == "reml")
         whole = [refit_visits(visits_of(fit, name), interval=interval, at=at) for name in visited]
         refits = pd.concat([refits[~alone], *whole], ignore_index=True)
-    for model in MODELS if robust else [name for name in MODELS if name != "ols_robust"]:
+    models = list(MODELS if robust else [name for name in MODELS if name != "ols_robust"])
+    models += OF_EVENTS if refits["model"].isin(OF_EVENTS).any() else ()
+    for model in models:
         part = refits[refits["model"] == model].drop(columns=["model", "note"])
         renamed = {name: f"{model}_{name}" for name in part.columns if name not in KEY}
         table = table.merge(part.rename(columns=renamed), on=KEY, how="left")
@@ -379,9 +413,16 @@ def compare(
     table["refit_note"] = [notes.get(outcome, "") for outcome in table["outcome"]]
     table = table.merge(_verdicts(fit, findings, summary, interval), on=KEY, how="left")
     front = list(VERDICT_COLUMNS[:5])
-    refitted = [name for name in table.columns if name.startswith(MODELS)]
+    refitted = [name for name in table.columns if name.startswith((*MODELS, "ml_"))]
     back = list(VERDICT_COLUMNS[5:])
     return table[[*KEY, *front, *refitted, *POSTERIOR.values(), *back, "refit_note", "at"]]
+
+
+def _refit(fit: Fit, outcome: str, place: float, *, interval: float, robust: bool) -> pd.DataFrame:
+    """An outcome's models without priors: linear ones, or those of events and counts."""
+    if fit.specs[outcome].family in OWN_FAMILIES:
+        return likelihood_refit(fit[outcome], fit.specs[outcome], interval=interval, at=place)
+    return refit(fit.linear_design(outcome), interval=interval, robust=robust, at=place)
 
 
 def refit_words(table: pd.DataFrame) -> list[str]:
@@ -398,7 +439,15 @@ def refit_words(table: pd.DataFrame) -> list[str]:
             "REML: intervals from Student's t with Satterthwaite's degrees of freedom; in a "
             "singular fit what is estimated as zero counts as known."
         )
-    if "ols_robust_df" in table:
+    if "ml_estimate" in table:
+        lines.append(
+            "ML: logistic regression of events, negative binomial regression of counts, by maximum "
+            "likelihood and without therapists' effects; standard errors by the delta method. "
+            "Software that is kept here has no maximum likelihood with therapists' effects: where "
+            "therapists differ, conditional odds ratios of ML are nearer to one than the "
+            "posterior's, which are of patients with the same therapist."
+        )
+    if "ols_robust_df" in table and table["ols_robust_df"].notna().any():
         line = (
             "OLS, robust: standard errors that allow for therapists (CR2), t with Bell and "
             "McCaffrey's degrees of freedom."
@@ -412,7 +461,7 @@ def refit_words(table: pd.DataFrame) -> list[str]:
 def _notes(fit: Fit, outcome: str, refits: pd.DataFrame) -> str:
     """What a reader must know of an outcome's refits."""
     found = list(refits.loc[refits["outcome"] == outcome, "note"].unique())
-    if fit.specs[outcome].therapist_by_arm:
+    if fit.specs[outcome].therapist_by_arm and fit.specs[outcome].family not in OWN_FAMILIES:
         found.append("REML is without therapists' own arm effects, which the posterior has")
     return "; ".join(note for note in found if note)
 

@@ -10,9 +10,10 @@ from pydantic import ValidationError
 
 from alliance.data_prep.errors import InputError, nearest
 from alliance.data_prep.files import AnyPath, as_path, file_bytes
-from alliance.data_prep.levels import RESERVED, contrast_names, quoted, slope_names
+from alliance.data_prep.levels import AVERAGE, RESERVED, contrast_names, quoted, slope_names
 from alliance.data_prep.study.description import Study
 from alliance.data_prep.study.toml_files import parse_toml
+from alliance.inference.estimands.ratios import DIFFERENCES, OF_MODERATOR, RATIOS
 from alliance.inference.published.comparison import QUANTITIES, Finding, Verdict, verdict
 from alliance.models.design.encoding import arm_pairs
 
@@ -106,9 +107,11 @@ def valid_levels(study: Study, quantity: str) -> tuple[str, ...]:
     square brackets, as in "sex[M]".
     """
     codes = tuple(study.arms)
+    if quantity in OF_MODERATOR.values():
+        return (AVERAGE, *slope_names(codes))
     if quantity == "moderator_slope":
         return (*RESERVED, *slope_names(codes))
-    if quantity in ("arm_contrast", "interaction"):
+    if quantity in ("arm_contrast", "interaction", *DIFFERENCES.values(), *RATIOS):
         names = contrast_names(codes)
         return tuple(names[pair] for pair in arm_pairs(len(codes)))
     return study.covariates if quantity == "covariate_slope" else ("",)
@@ -173,7 +176,8 @@ def _with_rope(finding: Finding, ropes: Mapping[str, Any], study: Study) -> Find
     low, high = float(rope[0]), float(rope[1])
     # The table is on the outcome's scale; a finding's own region is oriented as its numbers are.
     if finding.oriented == "benefit" and study.outcomes[finding.outcome].better == "lower":
-        low, high = -high, -low
+        ratio = finding.quantity in RATIOS
+        low, high = (1 / high, 1 / low) if ratio and low > 0 else (-high, -low)
     return finding.model_copy(update={"rope": (low, high)})
 
 

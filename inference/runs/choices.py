@@ -29,6 +29,8 @@ FAMILY_WORDS = {
     "student_t": "Student-t",
     "ordinal": "ordinal",
     "beta_binomial": "beta-binomial",
+    "binary": "binary (logistic)",
+    "count": "count (negative binomial)",
 }
 THERAPIST_WORDS = {
     "none": "none",

@@ -10,7 +10,10 @@ The draws are the same bit for bit (``docs/decisions/0010-cached-callbacks.md``)
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from threading import Lock
 from typing import Any
 from uuid import uuid4
 
@@ -71,6 +74,38 @@ def alliance_expand(dim, expanded, x_, values_, data_):
 """
 
 
+_one_start = Lock()  # PyTensor's shared values are those of the process
+
+
+@dataclass(frozen=True)
+class CompiledModel(nutpie_pymc.CompiledPyMCModel):
+    """nutpie's compiled model, whose chains start where the data that it is given have them.
+
+    nutpie changes the data of the density and not those of the starting points, which hang on the
+    scales of the priors: the same seed would give other draws after other priors were compiled.
+
+    Attributes
+    ----------
+    started : callable
+        Starting point for a seed, from the shared values as they are.
+    """
+
+    started: Callable[[Any], NDArray[np.float64]] | None = None
+
+    def with_data(self, **updates: Any) -> CompiledModel:
+        """With other data of the same names."""
+        found = super().with_data(**updates)
+        return replace(found, initial_point_func=partial(_start_of, found))
+
+
+def _start_of(model: CompiledModel, seed: Any) -> NDArray[np.float64]:
+    assert model.started is not None
+    with _one_start:
+        for variable, key in model.shared_var_keys.items():
+            variable.set_value(model.shared_data[key], borrow=True)
+        return model.started(seed)
+
+
 def compile_model(model: pm.Model) -> Any:
     """Compile a PyMC model as ``nutpie.compile_pymc_model`` does, faster in a second process.
 
@@ -80,7 +115,7 @@ def compile_model(model: pm.Model) -> Any:
 
     Returns
     -------
-    nutpie CompiledPyMCModel
+    CompiledModel
         With nutpie's own methods, ``with_data`` among them.
     """
     initial = make_initial_point_fn(
@@ -109,7 +144,7 @@ def compile_model(model: pm.Model) -> Any:
         )
     ]
     dims, coords = nutpie_pymc._prepare_dims_and_coords(model, shapes, reparameterized)
-    return nutpie_pymc.CompiledPyMCModel(
+    return CompiledModel(
         _n_dim=size,
         dims=dims,
         _coords=coords,
@@ -117,6 +152,7 @@ def compile_model(model: pm.Model) -> Any:
         compiled_logp_func=callbacks[0],
         compiled_expand_func=callbacks[1],
         initial_point_func=initial_point,
+        started=initial_point,
         shared_data=arrays,
         shared_var_keys=keys,
         user_data=nutpie_pymc.make_user_data(keys, arrays),

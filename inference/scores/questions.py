@@ -105,6 +105,12 @@ def link_scale(design: Design, predictor: Array) -> Array:
     return design.scale.link_location + design.scale.link_unit * predictor
 
 
+def own_link(design: Design, predictor: Array, some: slice | Index = slice(None)) -> Array:
+    """The predictor (d, n) of a design's own patients, or some, with what their exposures add."""
+    eta = link_scale(design, predictor)
+    return eta if design.offset is None else eta + design.offset[some]
+
+
 def expected_scores(posterior: Posterior, eta: Array) -> Array:
     """Expected scores on the outcome's own scale.
 
@@ -193,6 +199,8 @@ class Question:
         Take the mean over the distribution of new therapists, by quadrature.
     weights : ndarray, shape (n,), optional
         Patients that each row stands for; one by default.
+    exposure : float, optional
+        Of counts: the time, or whatever else, that events are counted over; one unit by default.
     """
 
     posterior: Posterior
@@ -202,6 +210,7 @@ class Question:
     therapists: tuple[TherapistPart | None, ...] = (None,)
     over_new: bool = False
     weights: Array | None = None
+    exposure: float | None = None
 
     @property
     def places(self) -> int:
@@ -339,9 +348,14 @@ class Question:
         shape = (self.posterior.total, -1, self.places)
         return {name: values.reshape(shape) for name, values in found.items()}
 
+    def _linked(self, predictor: Array) -> Array:
+        """A predictor on the link's scale, at the exposure asked about."""
+        eta = link_scale(self.posterior.design, predictor)
+        return eta if self.exposure is None else eta + np.log(self.exposure)
+
     def _mixture(self, some: slice, rows: Rows) -> Iterator[tuple[float, Array]]:
         """Weights, and predictors (d, r) on the link's scale."""
-        posterior, design, times = self.posterior, self.posterior.design, self.places
+        posterior, times = self.posterior, self.places
         alliance = None if self.alliance is None else np.repeat(self.alliance[:, some], times, 1)
         for part in self.therapists:
             own = None if part is None else part.block(some).repeated(times)
@@ -351,11 +365,11 @@ class Question:
                 else predictor_at(posterior, rows, alliance, own)
             )
             if not self.over_new:
-                yield 1 / len(self.therapists), link_scale(design, predictor)
+                yield 1 / len(self.therapists), self._linked(predictor)
                 continue
             for weight, shift, spread in new_therapists(posterior, rows, alliance):
                 for node, share in normal_nodes() if spread.any() else ((0.0, 1.0),):
-                    eta = link_scale(design, predictor + (shift + node * spread))
+                    eta = self._linked(predictor + (shift + node * spread))
                     yield weight * share / len(self.therapists), eta
 
 

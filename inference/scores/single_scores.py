@@ -4,9 +4,10 @@ A patient's outcome is what the family says at the patient's rank: the share of 
 given expected score and parameters, that lies below. The rank is drawn once for each posterior draw
 and patient and kept from arm to arm, so that two arms are compared for one and the same patient.
 Continuous families and ordered categories keep the residual itself (the same normal, t or logistic
-deviate of the score or of the latent variable), which is the same rank; bounded whole scores take
-the quantile at the same uniform number. No trial can tell how the two outcomes of one patient go
-together: chances that one is better than the other rest on this assumption, expected scores do not.
+deviate of the score or of the latent variable), which is the same rank, and so do events; bounded
+whole scores and counts take the quantile at the same uniform number. No trial can tell how the two
+outcomes of one patient go together: chances that one is better than the other rest on this
+assumption, expected scores do not.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from alliance.inference.posterior import Posterior
 from alliance.inference.scores.questions import Question, own_alliance
 from alliance.inference.scores.therapist_parts import TherapistChoice, therapist_part
 from alliance.models.design.design import Design
+from alliance.models.families.events_and_counts import BINARY, chance_of_count, count_at_rank
 from alliance.models.families.family import Auxiliary
 
 Array = NDArray[np.float64]
@@ -54,7 +56,7 @@ def residual_draws(
     Returns
     -------
     ndarray, shape (d, n)
-        Standardised residuals; uniform numbers for bounded whole scores.
+        Standardised residuals; uniform numbers for bounded whole scores and counts.
     """
     draws, patients = shape
     turned = (patients, draws)
@@ -64,7 +66,7 @@ def residual_draws(
     link = design.family.link
     if link in ("identity", "cumulative probit"):
         return generator.standard_normal(turned).T
-    if link == "cumulative logit":
+    if link == "cumulative logit" or design.family.name == BINARY.name:
         return generator.logistic(size=turned).T
     return generator.random(turned).T
 
@@ -92,6 +94,12 @@ def scores_at(design: Design, auxiliary: Auxiliary, eta: Array, residual: Array)
         own = by_columns(
             eta.shape, lambda some: _category(eta[:, some] + residual[:, some], auxiliary)
         )
+    elif "overdispersion" in auxiliary:
+        own = by_columns(
+            eta.shape, lambda some: count_at_rank(eta[:, some], auxiliary, residual[:, some])
+        )
+    elif design.family.name == BINARY.name:
+        own = (eta + residual > 0).astype(float)
     else:
         precision = auxiliary["precision"]
         own = by_columns(
@@ -139,8 +147,12 @@ def _chance_from_category(
     design: Design, auxiliary: Auxiliary, eta: Array, category: NDArray[np.int64]
 ) -> Array:
     top = design.scale.top
+    if "overdispersion" in auxiliary:
+        return chance_of_count(eta, auxiliary, category)
     inside = np.clip(category, 1, top)
-    if "cutpoint" in auxiliary:
+    if design.family.name == BINARY.name:
+        chance = special.expit(eta)
+    elif "cutpoint" in auxiliary:
         chance = LATENT[design.family.link](eta - auxiliary["cutpoint"][:, inside - 1])
     else:
         precision = auxiliary["precision"]

@@ -17,6 +17,7 @@ from alliance.data_prep.cell_moments import CellMoments, Column
 from alliance.data_prep.covariates import Covariate, covariates_of, seen_levels
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.moments import Moments, therapist_moments
+from alliance.data_prep.study.rules import OWN_FAMILIES
 from alliance.models.design.encoding import (
     Encoding,
     Kind,
@@ -68,6 +69,8 @@ class Design:
         The family's own parameters that the priors fix at a value, so that no draws hold them.
     given : Moments, optional
         Of patients whose rows are not there; n is then zero. See `models.design.design`.
+    offset : ndarray, shape (n,), optional
+        What each patient's own exposure adds to the predictor on the link's scale: its logarithm.
     """
 
     outcome: str
@@ -84,6 +87,7 @@ class Design:
     count: Array
     fixed: Mapping[str, float] = field(default_factory=dict)
     given: Moments | None = None
+    offset: Array | None = None
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -164,6 +168,23 @@ class Design:
             return self.given
         return therapist_moments(self.X, self.y, self.therapist_index, len(self.therapists))
 
+    @property
+    def outcome_unit(self) -> tuple[float, float]:
+        """Expected score where the predictor is zero, and what one SD of the predictor adds to it.
+
+        The outcome's mean and SD; of events and counts, whose predictor has a unit of its own
+        (an SD of the latent variable, a factor of e), to first order. Counts: for one unit of the
+        exposure.
+        """
+        scale = self.scale
+        if self.family.name not in OWN_FAMILIES:
+            return self.scaling.outcome
+        middle = np.array([[scale.link_location]])
+        nothing: dict[str, Array] = {}
+        mean = self.family.expected(middle, nothing, scale)
+        slope = scale.link_unit * self.family.slope(middle, nothing, scale)
+        return scale.offset + scale.unit * float(mean[0, 0]), scale.unit * float(slope[0, 0])
+
     def prior_sd(self, priors: Priors) -> Array:
         """Prior SD of each coefficient, shape (p,)."""
         scale: dict[Kind, float] = {
@@ -192,6 +213,8 @@ class Design:
         if not self.family.discrete or self.moderator.latent:
             return self
         rows = np.column_stack([self.X, self.y, self.therapist_index])
+        if self.offset is not None:
+            rows = np.column_stack([rows, self.offset])
         _, first, back = np.unique(rows, axis=0, return_index=True, return_inverse=True)
         return replace(
             self,
@@ -199,6 +222,7 @@ class Design:
             y=self.y[first],
             therapist_index=self.therapist_index[first],
             moderator_missing=self.moderator_missing[first],
+            offset=None if self.offset is None else self.offset[first],
             count=np.bincount(back.ravel(), weights=self.count),
         )
 
@@ -231,16 +255,22 @@ def _range(values: Array) -> tuple[float, float]:
 
 
 def _family_variable(
-    scores: Array, family: Family, spec: ModelSpec, limits: tuple[float, float] | None
+    scores: Array,
+    family: Family,
+    spec: ModelSpec,
+    limits: tuple[float, float] | None,
+    exposure: Array | None,
 ) -> tuple[Array, Scale]:
     """Scores as the family's own variable, and the way back."""
     if limits is None:
         if family.discrete:
             raise ValueError(f"the family {family.name} needs the limits of the outcome's range")
         limits = (-np.inf, np.inf)
-    scale = family.scale(scores, limits)
+    # With exposures the mean is that of all events over all exposure: the mean rate
+    scale = family.scale(scores if exposure is None else scores / exposure.mean(), limits)
     variable = (scores - scale.offset) / scale.unit
-    if family.discrete and not (np.equal(variable, np.round(variable)).all() and scale.top > 0):
+    ranged = scale.top > 0 or family.ratio == "rate"  # of counts none is the highest
+    if family.discrete and not (np.equal(variable, np.round(variable)).all() and ranged):
         wrong = scores[np.not_equal(variable, np.round(variable))]
         shown = f"{wrong[0]:g}" if len(wrong) else f"{limits[0]:g} to {limits[1]:g}"
         raise InputError(
@@ -264,7 +294,7 @@ def build_design(
     ----------
     analysed : xarray.Dataset
         Variables ``outcome, moderator, arm_index, therapist_index, covariates`` and, where the
-        outcome has one, ``baseline``, over ``patient``.
+        outcome has them, ``baseline`` and ``exposure``, over ``patient``.
     spec : ModelSpec
     limits : tuple of float, optional
         Lowest and highest possible score; a discrete family needs them.
@@ -286,7 +316,10 @@ def build_design(
     """
     scores = np.asarray(analysed["outcome"].values, dtype=float)
     family = find_family(spec.family)
-    y, scale = _family_variable(scores, family, spec, limits)
+    exposure = None
+    if family.ratio == "rate" and "exposure" in analysed:
+        exposure = np.asarray(analysed["exposure"].values, dtype=float)
+    y, scale = _family_variable(scores, family, spec, limits, exposure)
     moderator = np.asarray(analysed["moderator"].values, dtype=float)
     baseline = np.asarray(analysed["baseline"].values) if "baseline" in analysed else None
     columns = np.asarray(analysed["covariates"].values, dtype=float)
@@ -333,6 +366,7 @@ def build_design(
         moderator_missing=np.isnan(moderator),
         count=np.ones_like(y),
         fixed=fixed_parameters(family, spec.priors),
+        offset=None if exposure is None else np.log(exposure),
     )
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import special, stats
 
 from alliance.data_prep.errors import InputError, nearest
+from alliance.models.families.events_and_counts import BINARY, COUNT
 from alliance.models.families.family import Auxiliary, Family, Operations, Parameter, Scale
 
 Array = NDArray[np.float64]
@@ -91,6 +92,7 @@ def _ordinal_family(
         slope=slope,
         variance=variance,
         random=random,
+        ratio="odds" if link == "cumulative logit" else "",
     )
 
 
@@ -265,6 +267,8 @@ FAMILIES: dict[str, Family] = {
             variance=_beta_binomial_variance,
             random=_beta_binomial_random,
         ),
+        BINARY,
+        COUNT,
     )
 }
 

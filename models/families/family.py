@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,7 +90,8 @@ class Scale:
     offset, unit : float
         A score is ``offset + unit * family's variable``.
     top : int
-        Highest value of a discrete family's variable, whose lowest is 0; 0 for continuous ones.
+        Highest value of a discrete family's variable, whose lowest is 0; 0 for continuous ones
+        and for counts, which have none.
     link_location, link_unit : float
         What 0, and one SD of the outcome, are on the link's scale; priors are stated in SDs.
     """
@@ -128,6 +129,8 @@ class Family:
         Variance of the family's own variable given eta.
     random : callable
         ``(generator, eta, auxiliary, scale)``: draws of the family's own variable.
+    ratio : {"", "odds", "rate"}
+        Of what the exponential of a difference of two predictors is a ratio, if of anything.
 
     Notes
     -----
@@ -146,3 +149,4 @@ class Family:
     slope: Callable[[Array, Auxiliary, Scale], Array]
     variance: Callable[[Array, Auxiliary, Scale], Array]
     random: Callable[[np.random.Generator, Array, Auxiliary, Scale], Array]
+    ratio: Literal["", "odds", "rate"] = ""

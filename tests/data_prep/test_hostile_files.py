@@ -9,6 +9,7 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import openpyxl
 import pandas as pd
@@ -18,7 +19,7 @@ import pyreadstat
 import pytest
 
 from alliance.data_prep.errors import InputError
-from alliance.data_prep.tables import excel_files
+from alliance.data_prep.tables import binary_files, excel_files
 from alliance.data_prep.tables.readers import read_table
 
 # Of addresses for the whole process, libraries included; what was read before took 17 to 24 GB.
@@ -137,6 +138,7 @@ def repacked(path: Path, member: str, content: bytes) -> Path:
         ("xl/sharedStrings.xml", b"<sst>" + b"<si><t>a</t></si>" * 1_200_000 + b"</sst>"),
         ("xl/styles.xml", b"<styleSheet>" + b"<x/>" * 1_100_000 + b"</styleSheet>"),
         ("xl/worksheets/sheet1.xml", b"<worksheet>" + b"<c/>" * 5_000_000 + b"</worksheet>"),
+        ("xl/sharedStrings.xml", b"<sst><si><t>" + b"a" * 20_000_000 + b"</t></si></sst>"),
     ],
 )
 def test_a_workbook_that_unpacks_to_much_is_refused(
@@ -165,6 +167,20 @@ def test_the_bound_on_cells_is_that_of_the_message(
     assert read_table(path).frame.shape == (2, 2)
     monkeypatch.setattr(excel_files, "MOST_CELLS", 5)
     with pytest.raises(InputError, match="at most 5 cells are read"):
+        read_table(path)
+
+
+def test_the_bound_on_text_is_that_of_the_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = workbook(tmp_path / "data.xlsx", A4="x" * 90, A5="x" * 90)
+    monkeypatch.setattr(excel_files, "MOST_CHARACTERS", 193)  # with p1, 1, p2, 2 and the header
+    assert read_table(path).frame.shape == (4, 2)
+    monkeypatch.setattr(excel_files, "MOST_CHARACTERS", 192)
+    with pytest.raises(InputError, match="193 characters of text or more, and at most 192"):
+        read_table(path)
+    repacked(path, "xl/sharedStrings.xml", b"<sst>" + b"<si><t>aaaa</t></si>" * 40 + b"</sst>")
+    with pytest.raises(InputError, match="unpacks to more than is read"):
         read_table(path)
 
 
@@ -210,6 +226,101 @@ def test_a_parquet_file_of_too_many_cells_is_refused(
     assert path.stat().st_size < 200_000  # equal values are stored once
     with pytest.raises(InputError, match=r"40,000,000 rows.*at most 30,000,000 cells"):
         read_table(path)
+
+
+def test_blank_lines_below_many_columns_are_refused(
+    tmp_path: Path, read_within_bounds: READ
+) -> None:
+    """Each takes a byte, and a cell for every column."""
+    path = tmp_path / "data.csv"
+    path.write_text(",".join(f"c{k}" for k in range(10_000)) + "\n" * 200_000 + "1," * 9999 + "1\n")
+    told = read_within_bounds(path)
+    assert told.startswith("refused: data.csv has 200,001 rows of 10,000 columns")
+    path.write_text("a,b\n" + "\n" * 200_000 + "1,2\n")
+    assert read_within_bounds(path).startswith("(1, 2)")
+
+
+LONG = "x" * 1_000_000
+MANY = 1100  # so often it is more text than is read
+
+
+def long_in_parquet(path: Path, **settings: Any) -> None:
+    schema = pa.schema([("id", pa.string())])
+    with pq.ParquetWriter(path, schema, compression="zstd", **settings) as writer:
+        for _ in range(MANY // 100):
+            writer.write_table(pa.table({"id": [LONG] * 100}, schema=schema))
+
+
+def long_in_chained_parquet(path: Path) -> None:
+    encoding = {"id": "DELTA_BYTE_ARRAY"}  # each as what differs from the one before
+    long_in_parquet(path, use_dictionary=False, column_encoding=encoding)
+
+
+def long_in_packed_parquet(path: Path) -> None:
+    long_in_parquet(path, use_dictionary=False)
+
+
+def long_in_stata(path: Path) -> None:
+    frame = pd.DataFrame({"id": pd.Series([LONG] * MANY, dtype=object), "score": range(MANY)})
+    frame.to_stata(path, write_index=False, version=118, convert_strl=["id"])
+
+
+def long_in_excel(path: Path) -> None:
+    book = openpyxl.Workbook(write_only=True)
+    sheet = book.create_sheet()
+    for _ in range(3200):
+        sheet.append([LONG[:32_000]])
+    book.save(path)
+
+
+@pytest.mark.parametrize(
+    ("write", "ending"),
+    [
+        (long_in_parquet, "parquet"),
+        (long_in_chained_parquet, "parquet"),
+        (long_in_packed_parquet, "parquet"),
+        (long_in_stata, "dta"),
+        (long_in_excel, "xlsx"),
+    ],
+)
+def test_a_long_text_that_stands_once_and_is_named_often_is_refused(
+    tmp_path: Path, write: Callable[[Path], None], ending: str, read_within_bounds: READ
+) -> None:
+    path = tmp_path / f"long.{ending}"
+    write(path)
+    assert path.stat().st_size < 2_000_000
+    told = read_within_bounds(path)
+    assert told.startswith(f"refused: long.{ending} holds ")
+    assert "characters of text or more, and at most 1" in told
+
+
+def test_texts_of_every_parquet_encoding_are_read(tmp_path: Path) -> None:
+    path, texts = tmp_path / "data.parquet", ["p1", "p10", None, "p1"]
+    for encoding in ("PLAIN", "DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"):
+        for kind in (pa.string(), pa.large_string()):
+            table = pa.table({"id": pa.array(texts, type=kind), "score": range(4)})
+            settings = {"use_dictionary": False, "column_encoding": {"id": encoding}}
+            pq.write_table(table, path, **settings)
+            frame = read_table(path).frame
+            assert frame["id"].fillna("").tolist() == ["p1", "p10", "", "p1"]
+            assert frame["score"].tolist() == list("0123")
+
+
+def test_long_texts_of_a_stata_file_are_read_in_their_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where only some rows at a time are."""
+    notes = [f"{k}" * (k + 1) for k in range(9)]
+    frame = pd.DataFrame({"note": notes, "score": [1, 2, None, 4, 5, 6, 7, None, 9.5]})
+    frame.to_stata(tmp_path / "a.dta", write_index=False, version=118, convert_strl=["note"])
+    whole = read_table(tmp_path / "a.dta").frame
+    monkeypatch.setattr(binary_files, "MOST_CHARACTERS", 150)  # two rows at a time
+    pd.testing.assert_frame_equal(read_table(tmp_path / "a.dta").frame, whole)
+    assert whole["note"].tolist() == notes
+    assert whole["score"].fillna("").tolist() == ["1", "2", "", "4", "5", "6", "7", "", "9.5"]
+    monkeypatch.setattr(binary_files, "MOST_CHARACTERS", 44)  # of 45
+    with pytest.raises(InputError, match="45 characters of text or more, and at most 44"):
+        read_table(tmp_path / "a.dta")
 
 
 def test_bytes_in_a_parquet_file_are_text_or_named(tmp_path: Path) -> None:

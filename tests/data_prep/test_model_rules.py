@@ -10,7 +10,7 @@ from small_trial import a_frame, a_study
 
 from alliance.data_prep.errors import DataError, InputError
 from alliance.data_prep.study.description import Study, narrowed, read_study, study_text
-from alliance.data_prep.study.rules import MOST_CATEGORIES, WHOLE_SCORES
+from alliance.data_prep.study.rules import BINARY, MOST_CATEGORIES, WHOLE_SCORES
 from alliance.data_prep.trial.trial import trial_from_frame
 from alliance.models.families.families import FAMILIES
 
@@ -180,7 +180,9 @@ def test_a_setting_that_does_not_exist_is_refused(options: dict[str, Any], said:
 
 
 def test_the_families_of_whole_scores_are_the_discrete_ones() -> None:
-    assert {name for name, family in FAMILIES.items() if family.discrete} == set(WHOLE_SCORES)
+    """But for events, whose column need not hold numbers."""
+    discrete = {name for name, family in FAMILIES.items() if family.discrete}
+    assert discrete == {*WHOLE_SCORES, BINARY}
 
 
 @pytest.mark.parametrize("family", ["ordinal", "beta_binomial"])

@@ -76,6 +76,21 @@ def test_one_file_and_many_say_the_same(tmp_path: Path, kind: int) -> None:
         compare(damage(table(random), random, kind), random, tmp_path / ending, ending)
 
 
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_therapists_of_no_analysed_patient_are_known_as_in_one_file(
+    tmp_path: Path, ending: str
+) -> None:
+    """Their effects are what the others' tell of a therapist; tables name them with 0 patients."""
+    random = np.random.default_rng(28)
+    frame = table(random)
+    frame.loc[:3, "ther"] = ["A", "B", "C", "D"]
+    frame.loc[:3, ["wai", "arm"]] = [["", "CBT"], ["", "TAU"], ["50", ""], ["", ""]]
+    frame.loc[50, ["ther", "wai"]] = ["E", ""]  # in another part than the others
+    assert compare(frame, random, tmp_path, ending) == "read"
+    _, many = both(typed(frame), tmp_path / "again", ending, 3)
+    assert many[1].moments["dep"].therapists == ("A", "B", "C", "D", "E", "T1", "T2", "T4", "T10")
+
+
 @pytest.mark.validation
 def test_one_file_and_many_say_the_same_of_many_tables(tmp_path: Path) -> None:
     ends = compare_many(tmp_path, range(1000, 2000))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 import re
+from typing import Any
 
 import pytest
 from scipy import stats
 
+from alliance.data_prep.study.parts import Outcome
 from alliance.diagnostics.sentences import (
     CERTAIN,
     Found,
@@ -19,6 +21,7 @@ from alliance.diagnostics.sentences import (
     round_step,
     sentences_of,
     slope_sentence,
+    unit_of,
 )
 from alliance.inference.runs.fit import Fit
 
@@ -131,3 +134,28 @@ def test_plain_words_call_nothing_certain_that_is_not(made_fit: Fit) -> None:
         assert told.count("nearly certain") == sum(each >= CERTAIN for each in every) + gains
         assert told.count("chances in 100") == sum(0.9 <= each < CERTAIN for each in every)
         assert "cannot tell" in told
+
+
+@pytest.mark.parametrize(
+    ("outcome", "told"),
+    [
+        ({"family": "binary"}, (100.0, "percentage points")),
+        ({"family": "count", "range": [0, 9]}, (1.0, "events")),
+        (
+            {"family": "count", "range": [0, 9], "exposure": "months"},
+            (1.0, "events per unit of months"),
+        ),
+        ({"range": [0, 9]}, (1.0, "points")),
+    ],
+)
+def test_chances_and_events_are_told_in_their_own_units(
+    outcome: dict[str, Any], told: tuple[float, str]
+) -> None:
+    described = Outcome(label="Y", followup="y", better="lower", **outcome)
+    unit = unit_of(described)
+    assert unit == told
+    row = {"mean": -0.2, "sd": 0.05, "lower": -0.3, "upper": -0.1, "prob_positive": 0.001}
+    found = found_of(row, -1, 0.95, unit=unit)
+    assert found.mean == pytest.approx(0.2 * unit[0])
+    assert found.size.endswith(unit[1])
+    assert contrast_sentence(found, "A", "B").count(unit[1]) == 2

@@ -86,6 +86,10 @@ def test_expected_scores_come_on_the_outcomes_own_scale(family, monkeypatch):
     elif family == "ordinal":
         above = special.expit(eta[:, :, None] - flat(draws, "cutpoint")[:, None, :])
         expected = 1 + above.sum(axis=-1)  # the lowest category of LIMITS is 1
+    elif family == "binary":
+        expected = special.expit(eta)
+    elif family == "count":
+        expected = np.exp(eta)
     else:
         expected = 3 + 27 * special.expit(eta)  # LIMITS are 3 to 30
     np.testing.assert_allclose(found, expected, atol=1e-12)

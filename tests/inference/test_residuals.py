@@ -46,6 +46,11 @@ def distribution(design: Design, auxiliary: dict[str, Array], eta: float, draw: 
         share, precision = stats.logistic.cdf(eta), own["precision"][0]
         top = design.scale.top
         return stats.betabinom(top, share * precision, (1 - share) * precision)
+    if design.family.name == "binary":
+        return stats.bernoulli(stats.logistic.cdf(eta))
+    if design.family.name == "count":
+        alpha = own["overdispersion"][0]
+        return stats.nbinom(alpha**-2.0, 1 / (1 + alpha**2 * np.exp(eta)))
     latent = stats.logistic if design.family.link == "cumulative logit" else stats.norm
     ends = latent.cdf([-np.inf, *(own["cutpoint"] - eta), np.inf])
     return stats.rv_discrete(values=(np.arange(design.scale.top + 1), np.diff(ends)))
@@ -58,7 +63,8 @@ def uniform_ranks(design: Design, auxiliary: dict[str, Array], residual: Array) 
     link = design.family.link
     if link in ("identity", "cumulative probit"):
         return stats.norm.cdf(residual)
-    return stats.logistic.cdf(residual) if link == "cumulative logit" else residual
+    logistic = link == "cumulative logit" or design.family.name == "binary"
+    return stats.logistic.cdf(residual) if logistic else residual
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -26,7 +26,10 @@ from alliance.inference.published.refits import refit
 from alliance.inference.runs.fit import Fit
 from alliance.inference.runs.fitting import fit_trial
 from alliance.inference.sampling import sampling
+from alliance.inference.sampling.compilation import compile_model
 from alliance.inference.sampling.profiles import find_profile
+from alliance.models.gaussian.exact_gaussian import exact_gaussian_model
+from alliance.models.priors import Priors
 
 ROOT = Path(__file__).resolve().parents[2]
 CI = find_profile("ci")
@@ -156,6 +159,19 @@ class TestOneCompilation:
         assert len(compilations) == 1
         assert means[0] > 0.01
         assert means[1] < 1e-5
+
+    def test_draws_do_not_hang_on_the_priors_that_were_compiled(
+        self, simulated_fit: Fit, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A chain starts where its own priors have it, also after a fit with other ones."""
+        design = simulated_fit.design("pain")
+        drawn = []
+        for first in (Priors(), Priors(therapist_slope_sd=0.01, residual_sd=3.0)):
+            compiled = compile_model(exact_gaussian_model(design, first))
+            shape = (design.coefficients, design.effects)
+            monkeypatch.setattr(sampling, "_compiled", {shape: compiled})
+            drawn.append(sampling.sample_outcome(design, Priors(), CI, seed=1)[0])
+        assert differing(*drawn) == []
 
     def test_is_not_shared_by_models_with_other_terms(
         self, simulated_trial: Trial, monkeypatch: pytest.MonkeyPatch

@@ -142,6 +142,21 @@ def test_what_is_no_store_is_refused(tmp_path: Path, content: bytes) -> None:
     assert (tmp_path / "s").read_bytes() == content
 
 
+@pytest.mark.parametrize("part", [b"CREATE", b"PRIMARY", b"TABLE facts", b"seed", b"a task"])
+def test_a_byte_that_is_no_text_is_a_damaged_store(tmp_path: Path, part: bytes) -> None:
+    """SQLite quotes it when it tells what is wrong, and what it tells cannot be read either."""
+    with open_store(tmp_path / "s", {"seed": 1}) as store:
+        store.put("a task", TaskOutcome({"value": 1}))
+    content = (tmp_path / "s").read_bytes()
+    place = content.index(part) + len(part) - 1
+    (tmp_path / "s").write_bytes(content[:place] + b"\xf3" + content[place + 1 :])
+    with (
+        pytest.raises(InputError, match=r"damaged|cannot be used|belongs to another"),
+        open_store(tmp_path / "s", {"seed": 1}) as store,
+    ):
+        store.outcomes()
+
+
 def test_another_database_is_refused(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "s") as other:
         other.execute("CREATE TABLE mine (x)")

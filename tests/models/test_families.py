@@ -9,9 +9,10 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special, stats
 
 from alliance.data_prep.errors import InputError
+from alliance.models.families.events_and_counts import chance_of_count, count_at_rank
 from alliance.models.families.families import FAMILIES, ORDINAL_PROBIT, find_family
 from alliance.models.families.family import ARRAYS, Family, Scale
 from alliance.models.patient_level import SYMBOLS
@@ -22,9 +23,11 @@ DRAWS = 200_000
 LARGEST_Z = 4.5  # of some 60 independent z-scores, one exceeds it in 2,400 runs
 # Those that a study file may name, and that of the joint model.
 TESTED = FAMILIES | {ORDINAL_PROBIT.name: ORDINAL_PROBIT}
-DISCRETE = ("ordinal", "ordinal_probit", "beta_binomial")
+DISCRETE = ("ordinal", "ordinal_probit", "beta_binomial", "binary")
+WHOLE = (*DISCRETE, "count")
+MANY = 400  # events that no count below reaches in a sum over all
 CUTPOINTS = np.array([[-2.0, -0.5, -0.4, 1.0, 3.0], [-3.0, -1.0, 0.0, 0.2, 0.9]])
-TOP = {"gaussian": 0, "student_t": 0, "beta_binomial": 27}
+TOP = {"gaussian": 0, "student_t": 0, "beta_binomial": 27, "binary": 1, "count": 0}
 TOP |= dict.fromkeys(("ordinal", "ordinal_probit"), CUTPOINTS.shape[1])
 AUXILIARY: dict[str, dict[str, Array]] = {
     "gaussian": {"residual_sd": np.array([[0.6], [1.7]])},
@@ -35,6 +38,8 @@ AUXILIARY: dict[str, dict[str, Array]] = {
     "ordinal": {"cutpoint": CUTPOINTS},
     "ordinal_probit": {"cutpoint": CUTPOINTS},
     "beta_binomial": {"precision": np.array([[3.0], [40.0]])},
+    "binary": {},
+    "count": {"overdispersion": np.array([[0.4], [1.3]])},
 }
 ETA = np.linspace(-4, 4, 9)
 
@@ -46,6 +51,8 @@ def scale_of(name: str) -> Scale:
 def all_scores(name: str) -> Array:
     if name in DISCRETE:
         return np.arange(TOP[name] + 1.0)
+    if name == "count":
+        return np.array([0.0, 1.0, 2.0, 7.0, 30.0, 250.0])
     return np.array([-30.0, -2.0, -0.1, 0.0, 0.7, 3.0, 45.0])
 
 
@@ -71,6 +78,16 @@ def with_scipy(name: str, scores: Array, eta: float, draw: int) -> Array:
         share, precision = stats.logistic.cdf(eta), aux["precision"]
         rest = stats.logistic.sf(eta)
         return stats.betabinom.logpmf(scores, TOP[name], share * precision, rest * precision)
+    if name == "binary":
+        return np.where(scores, stats.logistic.logcdf(eta), stats.logistic.logsf(eta))
+    if name == "count":
+        size, log_ratio = aux["overdispersion"] ** -2.0, eta + 2 * np.log(aux["overdispersion"])
+        if abs(log_ratio) < 30:
+            return stats.nbinom.logpmf(scores, size, stats.logistic.sf(log_ratio))
+        # Beyond it the probability is 1 or 0 to all digits: its logarithms, and no more of scipy
+        ways = special.gammaln(scores + size) - special.gammaln(size) - special.gammaln(scores + 1)
+        cdf, sf = stats.logistic.logcdf(log_ratio), stats.logistic.logsf(log_ratio)
+        return ways + scores * cdf + size * sf
     ends = np.concatenate([[-np.inf], aux["cutpoint"], [np.inf]]) - eta
     # The difference in the tail where both are small does not cancel.
     if name == "ordinal_probit":
@@ -99,7 +116,7 @@ def symbolic() -> Callable[[str, Array, Array, dict[str, Array]], tuple[Array, A
     functions: dict[str, Callable[..., list[Array]]] = {}
 
     def compiled(name: str) -> Callable[..., list[Array]]:
-        scores = pt.lvector("y") if name in DISCRETE else pt.dvector("y")
+        scores = pt.lvector("y") if name in WHOLE else pt.dvector("y")
         eta = pt.dvector("eta")
         vectors = {"cutpoint": pt.dvector}
         inputs = {key: vectors.get(key, pt.dscalar)(key) for key in AUXILIARY[name]}
@@ -113,7 +130,7 @@ def symbolic() -> Callable[[str, Array, Array, dict[str, Array]], tuple[Array, A
         if name not in functions:
             functions[name] = compiled(name)
         kept = [values if key == "cutpoint" else values[0] for key, values in aux.items()]
-        if name in DISCRETE:
+        if name in WHOLE:
             scores = scores.astype(np.int64)
         value, gradient = functions[name](scores, eta, *kept)
         return value, gradient
@@ -152,6 +169,37 @@ def test_expected_score_and_variance_are_sums_over_all_scores(name: str) -> None
         np.testing.assert_allclose(expected[:, k], mean, rtol=1e-10)
         square = (probabilities * (scores - mean[:, None]) ** 2).sum(axis=1)
         np.testing.assert_allclose(variance[:, k], square, rtol=1e-9)
+
+
+def test_probabilities_expected_count_and_variance_are_sums_over_counts() -> None:
+    """Of a mean of 2, whose counts beyond 400 have a chance below 1e-30."""
+    family, scores, aux = FAMILIES["count"], np.arange(MANY + 1.0), AUXILIARY["count"]
+    eta = np.full((2, len(scores)), np.log(2.0))
+    probabilities = np.exp(log_likelihood("count", scores, eta, aux))
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-11)
+    np.testing.assert_allclose(probabilities @ scores, 2, rtol=1e-10)
+    variance = family.variance(eta[:, :1], aux, scale_of("count"))[:, 0]
+    np.testing.assert_allclose(probabilities @ (scores - 2) ** 2, variance, rtol=1e-9)
+
+
+def test_counts_without_overdispersion_are_poisson() -> None:
+    """To 1e-6: the overdispersion is kept above 1e-4."""
+    scores, aux = np.arange(20.0), {"overdispersion": np.array([[0.0]])}
+    found = log_likelihood("count", scores, np.full((1, 20), 1.2), aux)
+    np.testing.assert_allclose(found[0], stats.poisson.logpmf(scores, np.exp(1.2)), atol=2e-6)
+
+
+@pytest.mark.parametrize("alpha", [0.3, 1.3])
+def test_counts_at_a_rank_and_chances_are_scipys(alpha: float) -> None:
+    eta, aux = np.linspace(-2, 3, 6)[None], {"overdispersion": np.array([[alpha]])}
+    law = stats.nbinom(alpha**-2.0, 1 / (1 + alpha**2 * np.exp(eta)))
+    for least in range(6):
+        chance = chance_of_count(eta, aux, np.full(6, least))
+        np.testing.assert_allclose(chance, law.sf(least - 1), rtol=1e-10)
+    for rank in (0.01, 0.5, 0.99):
+        found = count_at_rank(eta, aux, np.full((1, 6), rank))
+        assert (law.cdf(found) >= rank).all()
+        assert (law.cdf(found - 1) < rank).all()
 
 
 @pytest.mark.parametrize("name", ["gaussian", "student_t"])
@@ -194,7 +242,7 @@ def test_slope_is_the_derivative_of_the_expected_score(name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("eta", [-2.0, 0.0, 1.5])
+@pytest.mark.parametrize("eta", [-2.0, 0.1, 1.5])
 @pytest.mark.parametrize("name", TESTED)
 def test_random_scores_have_the_stated_mean_and_variance(name: str, eta: float) -> None:
     family, aux, scale = TESTED[name], AUXILIARY[name], scale_of(name)
@@ -202,6 +250,9 @@ def test_random_scores_have_the_stated_mean_and_variance(name: str, eta: float) 
     scores = family.random(np.random.default_rng(17), where, aux, scale)
     assert scores.shape == where.shape
     if family.discrete:
+        assert (scores == np.round(scores)).all()
+        assert (scores >= 0).all()
+    if name in DISCRETE:
         assert np.isin(scores, all_scores(name)).all()
     mean = family.expected(where[:, :1], aux, scale)
     variance = family.variance(where[:, :1], aux, scale)
@@ -267,3 +318,21 @@ def test_one_sd_on_the_logit_scale_moves_the_expected_score_by_one_sd() -> None:
 def test_all_patients_at_an_end_still_have_a_link_location() -> None:
     scale = family_scale(FAMILIES["beta_binomial"], [30.0, 30.0, 30.0, 29.99], (3, 30))
     assert np.isfinite([scale.link_location, scale.link_unit]).all()
+
+
+def test_events_and_counts_keep_a_unit_that_no_data_move() -> None:
+    """Events: SDs of a logistic variable, around the log odds; counts: factors of e."""
+    events = family_scale(FAMILIES["binary"], [1.0, 0.0, 0.0, 0.0], (0, 1))
+    assert (events.top, events.link_unit) == (1, pytest.approx(stats.logistic.std()))
+    assert events.link_location == pytest.approx(np.log(1 / 3))
+    counts = family_scale(FAMILIES["count"], [0.0, 3.0, 9.0], (0, 500))
+    assert (counts.offset, counts.unit, counts.top, counts.link_unit) == (0.0, 1.0, 0, 1.0)
+    assert counts.link_location == pytest.approx(np.log(4))
+
+
+def test_nobody_with_the_event_still_has_a_middle() -> None:
+    """Half an event among all: the log odds and the log rate stay finite."""
+    events = family_scale(FAMILIES["binary"], [0.0] * 5, (0, 1))
+    assert events.link_location == pytest.approx(np.log(1 / 9))
+    counts = family_scale(FAMILIES["count"], [0.0] * 5, (0, 9))
+    assert counts.link_location == pytest.approx(np.log(0.1))

@@ -34,19 +34,29 @@ PROFILE = SamplerProfile("ci", chains=2, draws=500, tune=500)
 PRIORS = Priors(
     moderator_slope=1.0, arm=1.0, interaction=1.0, therapist_sd=1.0, therapist_slope_sd=1.0
 )
+# Monte Carlo errors that a mean over 12 trials may be off: t with 11 degrees of freedom is further
+# out in 2 of 1,000 cases
+ERRORS = 4
 SLOPE, BASELINE, RESIDUAL = 0.4, 0.4, 0.7
 CONTRAST, INTERACTION = ("arm_contrast", "B-A"), ("interaction", "B-A")
 AVERAGE, BETWEEN = ("moderator_slope", "average"), ("moderator_slope", "between")
 
 
 def patients(
-    outcome: Array, baseline: Array, rating: Array, arm: Array, therapist: Array
+    outcome: Array,
+    baseline: Array,
+    rating: Array,
+    arm: Array,
+    therapist: Array,
+    true: Array | None = None,
 ) -> xr.Dataset:
+    """A trial; ``true`` is the alliance without error of rating or ceiling, which is not fitted."""
     return xr.Dataset(
         {
             "outcome": ("patient", outcome),
             "baseline": ("patient", baseline),
             "moderator": ("patient", rating),
+            "true": ("patient", rating if true is None else true),
             "arm_index": ("patient", arm),
             "therapist_index": ("patient", therapist),
             "covariates": (("patient", "covariate"), np.empty((len(arm), 0))),
@@ -90,6 +100,30 @@ def over_trials(
     }
 
 
+def off_the_truth(
+    made: Callable[[np.random.Generator], xr.Dataset], spec: ModelSpec, trials: int
+) -> dict[tuple[str, str], Array]:
+    """Arm contrast and slope of each trial, less what least squares on the true alliance is off.
+
+    Least squares are right on average whatever the trial's noise was, and share most of it: what is
+    left of the noise is small.
+    """
+    found: dict[tuple[str, str], list[float]] = {CONTRAST: [], AVERAGE: []}
+    for number in range(trials):
+        data = made(np.random.default_rng([20130415, number]))
+        points = in_points(build_design(data, spec), seed=number)
+        arm, true, baseline = (data[own].values for own in ("arm_index", "true", "baseline"))
+        columns = np.column_stack([arm, true, baseline, np.ones(len(arm))])
+        known = np.linalg.lstsq(columns, data["outcome"].values)[0]
+        found[CONTRAST].append(points[CONTRAST][0] - known[0])
+        found[AVERAGE].append(points[AVERAGE][0] - (known[1] - SLOPE))
+    return {label: np.array(values) for label, values in found.items()}
+
+
+def mean_and_error(values: Array) -> tuple[float, float]:
+    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
 def told(name: str, found: dict[tuple[str, str], tuple[float, float]], *labels: tuple) -> None:
     for label in labels:
         mean, error = found[label]
@@ -107,7 +141,7 @@ def mismeasured(size: int) -> Callable[[np.random.Generator], xr.Dataset]:
         noise = np.sqrt(1.25 * 0.3 / 0.7) * random.standard_normal(size)
         outcome = SLOPE * true + BASELINE * baseline + RESIDUAL * random.standard_normal(size)
         outcome += 0.2 * random.standard_normal(12)[therapist]
-        return patients(outcome, baseline, true + noise, arm, therapist)
+        return patients(outcome, baseline, true + noise, arm, therapist, true)
 
     return made
 
@@ -130,15 +164,43 @@ def test_reliability(faulty: bool) -> None:
     assert abs(found["baseline_slope", ""][0] - BASELINE) < 3 * found["baseline_slope", ""][1]
 
 
+def test_slope_of_a_thousand_patients() -> None:
+    """With more patients the old model is no better: .33 for a slope of .40, by its formula.
+
+    Nothing but therapists predicts the alliance in it, which has variance .25 + .25 + .75 = 1.25,
+    and the noise 1.25 (.3 / .7) = .54. Of what arm and baseline leave of the ratings .75 of 1.29 is
+    true, a share of .583; the old model takes .7, and finds a slope of .4 (.583 / .7) = .33.
+    """
+    spec = ModelSpec(
+        "example", "intercept", interaction=False, moderator=ModeratorSpec(reliability=0.7)
+    )
+    found = off_the_truth(mismeasured(1_000), spec, trials=12)
+    with fitted_without_predictors():
+        old = off_the_truth(mismeasured(1_000), spec, trials=12)
+    for label, truth, of_old in ((CONTRAST, 0.0, None), (AVERAGE, SLOPE, 0.333)):
+        mean, error = mean_and_error(found[label])
+        off, off_error = mean_and_error(old[label])
+        print(
+            f"n 1000: {' '.join(label)} {mean:.3f} ({error:.3f}), without predictors {off:.3f} "
+            f"({off_error:.3f})"
+        )
+        assert abs(mean - truth) < ERRORS * error
+        assert abs(off - truth) > ERRORS * off_error
+        if of_old is not None:
+            assert abs(off - of_old) < ERRORS * off_error
+
+
 def at_the_ceiling(random: np.random.Generator) -> xr.Dataset:
-    data = mismeasured(300)(random)
-    # The true alliance is what is rated here, up to a score that a third of the patients reach
-    size = data.sizes["patient"]
-    arm, baseline = data["arm_index"].values, data["baseline"].values
+    """Alliance rated without error, up to a score that a third of the patients reach."""
+    size = 300
+    fixed = mismeasured(size)(random)
+    arm, baseline = fixed["arm_index"].values, fixed["baseline"].values
     true = arm - 0.5 + 0.5 * baseline + np.sqrt(0.75) * random.standard_normal(size)
     outcome = SLOPE * true + BASELINE * baseline + RESIDUAL * random.standard_normal(size)
-    return data.assign(
-        moderator=("patient", np.minimum(true, CEILING)), outcome=("patient", outcome)
+    return fixed.assign(
+        moderator=("patient", np.minimum(true, CEILING)),
+        outcome=("patient", outcome),
+        true=("patient", true),
     )
 
 
@@ -146,13 +208,29 @@ CEILING = 0.5
 
 
 def test_ceiling() -> None:
+    """The old model takes the arms' ratings at the ceiling to be too alike: the arm gets .037.
+
+    So far apart were one trial's contrasts by the old model (.084) and by the right one (.047, of
+    a truth of 0: a contrast's own standard error is .13).
+    """
     spec = ModelSpec(
         "example", "intercept", interaction=False, moderator=ModeratorSpec(ceiling=CEILING)
     )
-    found = over_trials(at_the_ceiling, spec, trials=12)
-    told("ceiling", found, CONTRAST, AVERAGE)
-    assert abs(found[CONTRAST][0]) < 3 * found[CONTRAST][1]  # truth 0
-    assert abs(found[AVERAGE][0] - SLOPE) < 3 * found[AVERAGE][1]
+    found = off_the_truth(at_the_ceiling, spec, trials=12)
+    with fitted_without_predictors():
+        old = off_the_truth(at_the_ceiling, spec, trials=12)
+    for label, truth in ((CONTRAST, 0.0), (AVERAGE, SLOPE)):
+        mean, error = mean_and_error(found[label])
+        off, off_error = mean_and_error(old[label])
+        shift, shift_error = mean_and_error(old[label] - found[label])
+        print(
+            f"ceiling: {' '.join(label)} {mean:.3f} ({error:.3f}), without predictors {off:.3f} "
+            f"({off_error:.3f}), which is {shift:.3f} ({shift_error:.3f}) more"
+        )
+        assert abs(mean - truth) < ERRORS * error
+        if label == CONTRAST:
+            assert off > ERRORS * off_error
+            assert abs(shift - (0.084 - 0.047)) < ERRORS * shift_error
 
 
 def nested(random: np.random.Generator) -> xr.Dataset:

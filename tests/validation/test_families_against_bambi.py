@@ -1,4 +1,4 @@
-"""Bounded scores and heavy tails: posteriors against bambi's of the same model and priors."""
+"""Bounded scores, heavy tails, events, counts: posteriors against bambi's of the same model."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import bambi as bmb
 import numpy as np
 import nutpie
 import pandas as pd
+import pymc as pm
 import pytest
 import xarray as xr
 from example_designs import example_patients
@@ -29,8 +30,14 @@ pytestmark = pytest.mark.validation
 PRIORS = Priors(therapist_sd=0.4, residual_sd=0.8)
 PROFILE = SamplerProfile("standard", chains=4, draws=2000, tune=1000, target_accept=0.95)
 THERAPISTS = 12
+OVERDISPERSION = "cv_of_rates"
 HEAVY_TAILS = 3.0  # degrees of freedom of the noise that is added to the scores
-OWN = {"beta_binomial": ["precision"], "student_t": ["residual_sd", "degrees_of_freedom"]}
+OWN = {
+    "beta_binomial": ["precision"],
+    "student_t": ["residual_sd", "degrees_of_freedom"],
+    "binary": [],
+    "count": ["overdispersion"],
+}
 
 
 def a_design(family: str) -> Design:
@@ -40,7 +47,15 @@ def a_design(family: str) -> Design:
     if family == "student_t":
         scores = scores + 2 * np.random.default_rng(44).standard_t(HEAVY_TAILS, len(scores))
     patients["outcome"] = ("patient", as_family(scores, family))
+    if family == "count":
+        exposure = np.random.default_rng(45).uniform(0.5, 2.0, len(scores))
+        patients["exposure"] = ("patient", exposure)
     return build_design(patients, ModelSpec("example", "intercept", family=family), LIMITS[family])
+
+
+def shape(name: str, *_args: Any, **_options: Any) -> Any:
+    """Bambi's own parameter of counts, one over the squared overdispersion."""
+    return pm.Deterministic(name, pm.HalfNormal(OVERDISPERSION, PRIORS.overdispersion) ** -2.0)
 
 
 def ours(design: Design, priors: Priors = PRIORS) -> xr.Dataset:
@@ -69,7 +84,16 @@ def from_bambi(design: Design) -> xr.Dataset:
     }
     between = bmb.Prior("HalfNormal", sigma=unit * PRIORS.therapist_sd)
     priors["1|therapist"] = bmb.Prior("Normal", mu=0, sigma=between)
-    if design.family.name == "beta_binomial":
+    fixed = " + ".join(names[1:])
+    if design.family.name == "binary":
+        response, family, own = "y", "bernoulli", {}
+    elif design.family.name == "count":
+        response, family = "y", "negativebinomial"
+        data["log_exposure"] = design.offset
+        fixed += " + offset(log_exposure)"
+        priors["alpha"] = bmb.Prior("OverDispersion", dist=shape)
+        own = {"overdispersion": OVERDISPERSION}
+    elif design.family.name == "beta_binomial":
         response, family = "p(y, top)", "beta_binomial"
         priors["kappa"] = bmb.Prior("Gamma", **GAMMA)
         own = {"precision": "kappa"}
@@ -79,7 +103,7 @@ def from_bambi(design: Design) -> xr.Dataset:
         priors["nu"] = bmb.Prior("Gamma", **GAMMA)
         own = {"residual_sd": "sigma", "degrees_of_freedom": "nu"}
     model = bmb.Model(
-        f"{response} ~ {' + '.join(names[1:])} + (1|therapist)",
+        f"{response} ~ {fixed} + (1|therapist)",
         data,
         family=family,
         priors=priors,

@@ -103,6 +103,10 @@ def predict(
         float | None,
         typer.Option(help="Also the chance that the later arm is better by at least so much."),
     ] = None,
+    exposure: Annotated[
+        float | None,
+        typer.Option(help="Predict counts for this exposure, as months; one unit by default."),
+    ] = None,
     average_over: Annotated[
         Literal["trial", "rows"] | None,
         typer.Option(
@@ -158,7 +162,7 @@ def predict(
         "average_over": average_over,
         "extrapolate": extrapolate,
     }
-    _require_one_outcome(chosen, {"baseline": baseline, **points})
+    _require_one_outcome(chosen, {"baseline": baseline, "exposure": exposure, **points})
     answers: list[Any] = []
     for name in chosen:
         asked = patients_asked_about(fitted[name], **whom)
@@ -171,6 +175,7 @@ def predict(
                     arms=arm or [],
                     thresholds=wanted,
                     interval=interval,
+                    exposure=exposure,
                 )
             )
             continue
@@ -185,6 +190,7 @@ def predict(
                 interval=interval,
                 seed=seed,
                 keep_draws=False,
+                exposure=exposure,
             )
         )
     if figure is not None:

@@ -159,7 +159,9 @@ def print_summary(
 
     priors = fit.priors(per_sd=per_sd, at=at, extrapolate=True)
     sheets = results.summary(fit, table, priors, interval=interval, per_sd=per_sd)
-    screen.show(fit.study, sheets, results.summary_legend(fit, per_sd=per_sd, at=at))
+    sheets += (needed := results.numbers_needed(fit, table, interval=interval))
+    legend = [*results.summary_legend(fit, per_sd=per_sd, at=at), *({each.note for each in needed})]
+    screen.show(fit.study, sheets, legend)
     _print_patients(fit)
     _print_choices(fit)
 
