@@ -11,6 +11,7 @@ from visit_trials import LONG, VISITS, WIDE, patients, rows_of_visits
 
 from alliance.data_prep.errors import DataError, InputError
 from alliance.data_prep.study.description import Study, narrowed, read_study, study_text
+from alliance.data_prep.study.visits import VISIT_SETTINGS
 from alliance.data_prep.trial.trial import Trial, load_trial, trial_from_frame
 
 
@@ -122,6 +123,24 @@ def test_what_is_wrong_with_visits_is_told_by_rows(
 def test_what_a_study_may_not_say(tmp_path: Path, old: str, new: str, words: str) -> None:
     with pytest.raises(InputError, match=words):
         study(tmp_path, WIDE.replace(old, new, 1))
+
+
+def test_options_replace_the_settings_of_visits_and_survive_writing(tmp_path: Path) -> None:
+    options = {
+        "visit_correlation": "toeplitz",
+        "visit_sd": "common",
+        "baseline_by_visit": False,
+        "moderator_by_visit": False,
+        "interaction_by_visit": False,
+        "covariates_by_visit": True,
+        "therapist_by_visit": True,
+    }
+    assert options.keys() == VISIT_SETTINGS.keys()
+    one = study(tmp_path, WIDE)
+    changed = narrowed(one, **options)
+    assert changed.model.model_dump().items() >= options.items()
+    assert study(tmp_path, study_text(changed)) == changed
+    assert narrowed(changed, **VISIT_SETTINGS) == one
 
 
 def test_settings_of_visits_need_visits(tmp_path: Path) -> None:
