@@ -188,6 +188,7 @@ def load_registry(study: Study, data: AnyPath, compute: Compute | None = None) -
     """
     data = as_path(data)
     require_moments(study)
+    _require_row_of_patient(study)
     files = registry_files(data)
     run = on_threads if compute is None else compute
     declared = {name: kind == "continuous" for name, kind in study.covariate_kinds.items()}
@@ -285,6 +286,15 @@ def patients_again(
         for group in groups
     ]
     return problems, [patient_spelling_note(told)] if told else []
+
+
+def _require_row_of_patient(study: Study) -> None:
+    """Refuse tables with a row for each visit: a patient's rows could stand in several files."""
+    if study.visits is not None:
+        raise InputError(
+            "A table with a row for each patient and visit is read from one file.",
+            "Bring the files together into one.",
+        )
 
 
 def require_moments(study: Study) -> None:
@@ -442,6 +452,7 @@ def sample_therapists(
     DataError
         With the problems of the chosen therapists' rows.
     """
+    _require_row_of_patient(study)
     data = as_path(data)
     files = registry_files(data)
     run = on_threads if compute is None else compute
