@@ -41,7 +41,7 @@ def test_answers_are_of_the_last_visit_or_the_one_that_is_named(folder: Path) ->
     assert {row["outcome"] for row in first} == {"pain_w8"}
     refused = alliance(*asked, "--visit", "w9")
     assert refused.code == 2
-    assert "Did you mean 'w8'" in refused.stderr
+    assert "No outcome has a visit 'w9'" in refused.stderr
 
 
 def test_what_if_those_who_left_had_followed_another_arm(folder: Path) -> None:
