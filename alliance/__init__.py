@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from alliance.outcome import EffectCurves, FittedOutcome, Predictions
     from alliance.run import Run, fit, load, side_by_side
     from alliance.trial import Study, Trial, simulate, studies, study
+    from alliance.without_rows import paper, share
 
 # Names are fetched when they are first used: `alliance --help` must not wait for pandas or PyMC.
 _HOMES = {
@@ -42,6 +43,7 @@ _HOMES = {
     "alliance.outcome": ("EffectCurves", "FittedOutcome", "Predictions"),
     "alliance.run": ("Run", "fit", "load", "side_by_side"),
     "alliance.trial": ("Study", "Trial", "simulate", "studies", "study"),
+    "alliance.without_rows": ("paper", "share"),
 }
 
 __all__ = [
@@ -61,6 +63,8 @@ __all__ = [
     "fit",
     "load",
     "multiverse",
+    "paper",
+    "share",
     "side_by_side",
     "simulate",
     "studies",

@@ -21,7 +21,7 @@ from alliance.trial import Data, Names, Trial, opened
 
 if TYPE_CHECKING:
     from alliance.diagnostics.gate.fit_gate import FitChecks
-    from alliance.inference.published.comparison import Finding
+    from alliance.inference.published.findings import Finding
     from alliance.inference.sampling.profiles import Engine, TherapistEffectsKept
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from alliance.data_prep.simulator.simulation import Simulated
 
 Data = AnyPath | pd.DataFrame
+ManyData = Data | Sequence[AnyPath]
 Names = str | Sequence[str]
 
 
@@ -105,7 +107,7 @@ class Study:
 
     def read(
         self,
-        data: Data,
+        data: ManyData,
         *,
         sample_therapists: int | None = None,
         seed: int = DEFAULT_SEED,
@@ -115,10 +117,10 @@ class Study:
 
         Parameters
         ----------
-        data : str, path-like or pandas.DataFrame
+        data : str, path-like, pandas.DataFrame, or sequence of str or path-like
             A table (.csv .tsv .txt .xlsx .parquet .dta .sav) or a data frame. A folder or a pattern
             such as ``"registry/*.parquet"`` stands for many files, of which cross-products are
-            kept.
+            kept; so do several tables, and shares (.share) that `alliance.share` made.
         sample_therapists : int, optional
             Of many files all rows of so many therapists, drawn at random, as an ordinary trial.
         seed : int
@@ -170,7 +172,7 @@ class Trial:
     """
 
     study: Study
-    data: Data
+    data: ManyData
     checked: Checked | Registry
     reading: dict[str, Any]
     simulated: Simulated | None = None
@@ -390,7 +392,7 @@ _study = study  # parameters of the name hide the function
 
 def read_data(
     described: Description,
-    data: Data,
+    data: ManyData,
     *,
     sample_therapists: int | None = None,
     seed: int = DEFAULT_SEED,
@@ -404,6 +406,13 @@ def read_data(
     data, sample_therapists, seed, dask
         As of `Study.read`.
     """
+    if not isinstance(data, pd.DataFrame | str | os.PathLike):
+        paths = [as_path(each) for each in data]
+        if len(paths) != 1:
+            return _pooled(described, paths, sample_therapists, dask)
+        data = paths[0]
+    if not isinstance(data, pd.DataFrame) and as_path(data).suffix.lower() == ".share":
+        return _pooled(described, [as_path(data)], sample_therapists, dask)
     if isinstance(data, pd.DataFrame) or not _many_files(as_path(data)):
         if sample_therapists is not None or dask is not None:
             name = "dask" if sample_therapists is None else "sample_therapists"
@@ -419,6 +428,23 @@ def read_data(
         if sample_therapists is not None:
             return registry.sample_therapists(described, data, sample_therapists, seed, compute)
         return registry.load_registry(described, data, compute)
+
+
+def _pooled(
+    described: Description, paths: Sequence[Path], sample: int | None, dask: str | None
+) -> Registry:
+    """Shares, and files beside them, as one registry."""
+    from alliance.data_prep.shares.pooling import load_pooled
+
+    if not paths:
+        raise InputError("No data are given.", "Name a table, a pattern of tables, or shares.")
+    if sample is not None or dask is not None:
+        name = "dask" if sample is None else "sample_therapists"
+        raise InputError(
+            f"`{name}` is for one pattern of tables, and several or shares are given.",
+            "Leave it out, or name a folder or a pattern such as 'registry/*.parquet'.",
+        )
+    return load_pooled(described, paths)
 
 
 def _many_files(data: Path) -> bool:

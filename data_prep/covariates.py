@@ -225,6 +225,28 @@ def reference_level(
     return wanted if wanted in levels else named[0] if len(named) == 1 else None
 
 
+def level_labels(
+    covariates: Sequence[Covariate], labels: Mapping[str, Mapping[str, str]]
+) -> dict[str, dict[str, str]]:
+    """Labels of the levels of categories, where a file has them.
+
+    Parameters
+    ----------
+    covariates : sequence of Covariate
+    labels : mapping of str to mapping of str to str
+        By column, of codes.
+    """
+    found = {
+        each.name: {
+            level: labels[each.name][level]
+            for level in each.levels or ()
+            if level in labels.get(each.name, {})
+        }
+        for each in covariates
+    }
+    return {name: own for name, own in found.items() if own}
+
+
 def ordered_levels(levels: Collection[str], reference: str | None) -> tuple[str, ...]:
     """Levels in natural order, each once, the reference before the others."""
     return tuple(sorted(set(levels), key=lambda level: (level != reference, natural_key(level))))

@@ -116,6 +116,9 @@ class Sheet:
         other.
     subject : str
         The outcome that it is about, by its code.
+    published : bool
+        Whether it is of printed numbers alone, which are not simulated in a report of simulated
+        data either.
     """
 
     name: str
@@ -130,6 +133,7 @@ class Sheet:
     paper: Collection[str] = ()
     stack: Collection[str] = ()
     subject: str = ""
+    published: bool = False
     kind: str = field(default="table", init=False)
 
     @property

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from alliance.data_prep.levels import (
     AVERAGE,
     BETWEEN,
+    JOINT,
     RESERVED,
     WITHIN,
     contrast_names,
@@ -26,10 +27,24 @@ from alliance.diagnostics.sheet import Cell, fitting
 from alliance.inference.digits import figures, number
 from alliance.inference.estimands.over_time import OVER_TIME
 from alliance.inference.runs.fit import Fit
-from alliance.models.spec import JOINT
 
 if TYPE_CHECKING:
     from alliance.inference.runs.fit import Fit
+
+
+class Described(Protocol):
+    """What tables name arms by: a study, or a paper that is read without one."""
+
+    @property
+    def arms(self) -> Mapping[str, str]:
+        """Labels by code, in display order."""
+        ...
+
+    @property
+    def simulated(self) -> bool:
+        """Whether tables must say so."""
+        ...
+
 
 # Parts of names that are no words
 ABBREVIATED = {
@@ -122,6 +137,7 @@ FLOW = {
     "without_baseline": "Left out: no baseline",
     "without_followup": "Left out: no follow-up",
     "without_other_outcome": "Left out: another outcome missing",
+    "without_enough_in_cell": "Left out: so few with their therapist in an arm",
     "analysed": "Analysed",
     "alliance_imputed": "Of these with imputed {moderator}",
 }
@@ -231,7 +247,7 @@ def plain(name: str) -> str:
     return " ".join(ABBREVIATED.get(part, part) for part in name.split("_"))
 
 
-def level(study: Study, name: str) -> str:
+def level(study: Described, name: str) -> str:
     """A level of the tidy table as people read it: arms by their labels.
 
     Parameters
@@ -251,7 +267,7 @@ def level(study: Study, name: str) -> str:
     return Cell(text, short=short, code=name)
 
 
-def _levels(study: Study) -> dict[str, tuple[str, str]]:
+def _levels(study: Described) -> dict[str, tuple[str, str]]:
     """What levels are called: by the labels of arms, and in short by their codes."""
     codes, labels = tuple(study.arms), tuple(study.arms.values())
     shorts, words = contrast_words(codes), contrast_words(labels)  # no two of them alike
@@ -266,7 +282,7 @@ def _levels(study: Study) -> dict[str, tuple[str, str]]:
     return told | {name: (LEVELS[name], name) for name in RESERVED}
 
 
-def quantity_and_level(study: Study, quantity: str, name: str) -> str:
+def quantity_and_level(study: Described, quantity: str, name: str) -> str:
     """A quantity with its level in one text.
 
     Parameters
@@ -449,12 +465,12 @@ def with_patients(study: Study, outcome: str, count: int, about: str = "") -> st
     return f"{study.outcomes[outcome].label} (n = {count}{about})"
 
 
-def arms(study: Study) -> str:
+def arms(study: Described) -> str:
     """Codes of the arms with their labels.
 
     Parameters
     ----------
-    study : Study
+    study : Study, or what has its arms
     """
     return ", ".join(f"{code} = {label}" for code, label in study.arms.items())
 
@@ -469,6 +485,8 @@ def prior(row: Mapping[Any, Any]) -> str:
     spread = figures(row["scale"], 2)
     if row["distribution"] == "half-normal":
         return f"half-N({spread})"
+    if row["distribution"] == "mixture":
+        return f"mixture, mean {figures(row['location'], 2)}, SD {spread}"
     if row["distribution"] == "log-normal":
         return f"log-N({figures(row['location'], 2)}, {spread})"
     return f"N({figures(row['location'], 2)}, {spread})"

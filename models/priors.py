@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from math import isfinite
 
+import numpy as np
+from numpy.typing import NDArray
+
 from alliance.data_prep.errors import InputError, nearest
 
 
@@ -83,6 +86,11 @@ class Priors:
     category_concentration: float = 1.0
     overdispersion: float = 1.0
 
+    @property
+    def slope(self) -> SlopeEvidence | None:
+        """What the alliance's slope is taken from, where the study names an entry of the pack."""
+        return None
+
     @classmethod
     def with_overrides(cls, overrides: Mapping[str, float]) -> Priors:
         """Default priors with the scales that a study file states under ``[priors]``.
@@ -105,3 +113,93 @@ class Priors:
                     "Give a scale above zero, in standard deviations.",
                 )
         return replace(cls(), **dict(overrides))
+
+
+@dataclass(frozen=True, slots=True)
+class SlopeEvidence:
+    """A robust prior of the alliance's slope: what others found, and room for them to be wrong.
+
+    A mixture of a normal distribution from the prior pack and the usual one around zero, whose
+    scale is `Priors.moderator_slope` (Schmidli et al. 2014, doi:10.1111/biom.12242).
+
+    Attributes
+    ----------
+    entry : str
+        Of the prior pack.
+    location, spread : float
+        Mean and SD on the standardised scale, with the outcome's own sign.
+    weight : float
+        Of the evidence, above 0 and below 1.
+    """
+
+    entry: str
+    location: float
+    spread: float
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class InformedPriors(Priors):
+    """Priors of which the alliance's slope has one from the prior pack.
+
+    Attributes
+    ----------
+    known : SlopeEvidence
+    """
+
+    known: SlopeEvidence = SlopeEvidence("", 0.0, 1.0, 0.5)
+
+    @property
+    def slope(self) -> SlopeEvidence | None:
+        """What the alliance's slope is taken from."""
+        return self.known
+
+
+def slope_parts(priors: Priors) -> list[tuple[float, float, float]]:
+    """Weight, mean and SD of each part of the prior of the alliance's slope.
+
+    Parameters
+    ----------
+    priors : Priors
+        One part without evidence; else the evidence and the vague part.
+    """
+    vague, known = (0.0, priors.moderator_slope), priors.slope
+    if known is None:
+        return [(1.0, *vague)]
+    return [(known.weight, known.location, known.spread), (1 - known.weight, *vague)]
+
+
+def slope_log_density(priors: Priors, slope: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Logarithm of the prior density of the alliance's standardised slope.
+
+    Parameters
+    ----------
+    priors : Priors
+    slope : ndarray
+        Of any shape.
+    """
+    terms = _slope_terms(priors, slope)
+    return np.asarray(np.logaddexp.reduce(terms, axis=0))
+
+
+def evidence_weight(priors: Priors, slope: NDArray[np.float64]) -> float:
+    """Posterior weight of the evidence in the mixture, from draws of the slope.
+
+    Parameters
+    ----------
+    priors : Priors
+        With evidence.
+    slope : ndarray
+        Draws on the standardised scale.
+    """
+    terms = _slope_terms(priors, slope)
+    return float(np.exp(terms[0] - np.logaddexp.reduce(terms, axis=0)).mean())
+
+
+def _slope_terms(priors: Priors, slope: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.array(
+        [
+            np.log(weight) - 0.5 * ((slope - mean) / sd) ** 2 - np.log(sd) - 0.5 * np.log(2 * np.pi)
+            for weight, mean, sd in slope_parts(priors)
+        ]
+    )

@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from alliance.data_prep.errors import InputError
+from alliance.data_prep.levels import JOINT
 from alliance.data_prep.study.description import ModelSettings, Outcome, Study
 from alliance.data_prep.study.rules import OWN_FAMILIES
 from alliance.models.families.families import ORDINAL, ORDINAL_PROBIT
-from alliance.models.priors import Priors
-
-JOINT = "joint"  # what a joint model's shared quantities are reported under, beside the outcomes
+from alliance.models.prior_pack import evidence
+from alliance.models.priors import InformedPriors, Priors, SlopeEvidence
 
 TherapistEffects = Literal["none", "intercept", "intercept+slope"]
 AllianceStructure = Literal["total", "within_between"]
@@ -157,7 +157,7 @@ class ModelSpec:
         """The specification that `to_dict` wrote."""
         visits = values.get("visits")
         parts = {
-            "priors": Priors(**values["priors"]),
+            "priors": _priors_from(values["priors"]),
             "moderator": ModeratorSpec(**values["moderator"]),
             "visits": visits and VisitSpec(**{**visits, "by_visit": tuple(visits["by_visit"])}),
         }
@@ -200,7 +200,7 @@ def specify(study: Study) -> dict[str, ModelSpec]:
             outcome=name,
             therapist=model.therapist,
             interaction=model.interaction,
-            priors=priors,
+            priors=_informed(priors, study, name),
             family=_family(outcome.family, model.likelihood, model.joint),
             moderator=moderator,
             therapist_by_arm=model.therapist_by_arm,
@@ -211,6 +211,7 @@ def specify(study: Study) -> dict[str, ModelSpec]:
     if model.joint:
         _require_joinable(specs)
     _require_variance(specs)
+    _require_normal(specs, joint=model.joint)
     return specs
 
 
@@ -274,6 +275,64 @@ def refuse_over_time(names: Iterable[str], what: str) -> None:
 def visits_in(study: Study) -> list[str]:
     """Names of the study's outcomes at visits."""
     return [name for name, outcome in study.outcomes.items() if outcome.visit_of is not None]
+
+
+SLOPE = "moderator_slope"  # the prior that the pack has entries of
+STANDARDISED = "correlation"  # scale of an entry that is a standardised slope where it stands alone
+
+
+def _informed(priors: Priors, study: Study, outcome: str) -> Priors:
+    """The priors of one outcome, with what the study takes from the prior pack.
+
+    Raises
+    ------
+    InputError
+    """
+    for name, taken in study.prior_evidence.items():
+        found = evidence(taken.entry)
+        if name != SLOPE or found.quantity != SLOPE or found.scale != STANDARDISED:
+            raise InputError(
+                f"[priors] {name} cannot be taken from {taken.entry!r}, which is of "
+                f"{found.quantity} in {found.scale}.",
+                f"Only {SLOPE} can, from an entry that is a correlation: fluckiger2018, "
+                "fluckiger2018_internet. State another prior as a number.",
+            )
+        assert found.value is not None
+        between = taken.heterogeneity or found.heterogeneity or found.assumed_heterogeneity or 0.0
+        direction = {"higher": 1, "lower": -1}[study.outcomes[outcome].better]
+        known = SlopeEvidence(
+            taken.entry,
+            direction * found.value,
+            float((found.error**2 + between**2) ** 0.5),
+            taken.weight,
+        )
+        return InformedPriors(**asdict(priors), known=known)
+    return priors
+
+
+def _priors_from(values: Mapping[str, Any]) -> Priors:
+    own = dict(values)
+    known = own.pop("known", None)
+    return Priors(**own) if known is None else InformedPriors(**own, known=SlopeEvidence(**known))
+
+
+def _require_normal(specs: Mapping[str, ModelSpec], *, joint: bool) -> None:
+    """Refuse a prior from the pack where the model has no place for it.
+
+    Raises
+    ------
+    InputError
+    """
+    for outcome, spec in specs.items():
+        if spec.priors.slope is None:
+            continue
+        apart = joint or spec.visits is not None
+        if apart or not spec.exact or spec.moderator.structure != "total":
+            raise InputError(
+                f"{outcome}: a prior from the prior pack goes with a Gaussian outcome by itself, "
+                "and with the alliance as rated.",
+                f"State [priors] {SLOPE} as a number, or leave the other settings out.",
+            )
 
 
 def _require_variance(specs: Mapping[str, ModelSpec]) -> None:

@@ -18,6 +18,7 @@ CHAPTERS = {
     "A fitted study": ("Run", "side_by_side"),
     "One of its outcomes": ("FittedOutcome",),
     "An answer": ("Answer", "Predictions", "EffectCurves"),
+    "Without the patients' rows": ("share", "paper"),
     "Plan and try": ("calibrate", "assurance", "multiverse"),
     "Errors": ("InputError", "DataError", "IncompleteSamplingError"),
 }

@@ -25,7 +25,7 @@ from packaging.utils import canonicalize_name
 import alliance
 from alliance.cli.screen import ARGUMENT, INSTEAD, as_options
 from alliance.data_prep.study.description import Study, read_study
-from alliance.inference.published.comparison import QUANTITIES, Finding
+from alliance.inference.published.findings import QUANTITIES, Finding
 from alliance.inference.published.published import read_published
 from alliance.models.priors import Priors
 

@@ -26,13 +26,15 @@ from alliance.cli.options import with_model_options
 # The groups of the help, each with its module of `alliance.cli.commands` and the commands in it. A
 # module is imported when a command of it runs or explains itself.
 GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "Start": ("start", ("demo", "simulate", "check", "fit")),
+    "Start": ("start", ("demo", "init", "simulate", "check", "fit")),
     "Look at a run": ("look", ("summary", "compare", "diagnose", "report")),
+    "Without the patients' rows": ("without_rows", ("share", "paper")),
     "Answer a question": ("answer", ("predict", "effects", "decide", "therapists", "missing")),
     "Check the model": ("model_checks", ("ppc", "loo", "sensitivity", "prior", "reproduce")),
     "Plan a trial or an analysis": ("plan", ("calibrate", "assurance", "multiverse")),
 }
 MODULES = {name: module for module, names in GROUPS.values() for name in names}
+LIGHT = ("paper",)  # commands that need neither draws nor a table of patients
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 # Columns of the help for names and kinds of values: on a narrow terminal, and on a wide one
 NARROW, WIDE, FROM = 33, 46, 100
@@ -108,7 +110,8 @@ def _guarded(function: Callable[..., None]) -> Callable[..., None]:
         from alliance.data_prep.errors import DataError, IncompleteSamplingError, InputError
 
         try:
-            _import_quickly()
+            if function.__name__ not in LIGHT:
+                _import_quickly()
             say_of_caches(screen.note)
             for sentence in tidy(given):
                 screen.note(sentence)

@@ -96,7 +96,6 @@ def tidy(given: Mapping[str, Any]) -> list[str]:
         What was done, in sentences.
     """
     from alliance.data_prep.partial_files import remove_left_over
-    from alliance.inference.runs.run_folder import recover_run
 
     named = [given.get(name) for name in (*WRITTEN, "out", "tables", "store")]
     places = [place for place in named if isinstance(place, Path)]
@@ -104,7 +103,11 @@ def tidy(given: Mapping[str, Any]) -> list[str]:
     folders = [place.absolute().parent for place in places] + places
     if "tables" in given:  # the report stands in the run
         folders += [run for run in runs if isinstance(run, Path)]
-    told = [sentence for run in runs if isinstance(run, Path) for sentence in recover_run(run)]
+    told: list[str] = []
+    if folders_of_runs := [run for run in runs if isinstance(run, Path)]:
+        from alliance.inference.runs.run_folder import recover_run  # a second's imports
+
+        told = [sentence for run in folders_of_runs for sentence in recover_run(run)]
     return told + [
         f"Removed {name}, which a command that was killed left behind."
         for folder in dict.fromkeys(folders)

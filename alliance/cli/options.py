@@ -330,6 +330,13 @@ DataArgument = Annotated[
     Path,
     typer.Argument(metavar="DATA", help="Table: .csv .tsv .txt .xlsx .parquet .dta .sav"),
 ]
+ManyDataArgument = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="DATA...",
+        help="Table: .csv .tsv .txt .xlsx .parquet .dta .sav; or several, patterns, and shares.",
+    ),
+]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help=RUN_HELP)]
 OutcomeOption = Annotated[
     list[str] | None, typer.Option("--outcome", help="Only this outcome; may be repeated.")

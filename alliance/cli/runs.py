@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from alliance.data_prep.trial.trial import Trial
     from alliance.diagnostics.gate.gate import GateReport
     from alliance.inference.many_fits.task_runner import TaskStore, Workers
-    from alliance.inference.published.comparison import Finding
+    from alliance.inference.published.findings import Finding
     from alliance.inference.runs.fit import Fit
 
 FAILED = 3  # exit code where the gate failed, or a run was not reproduced
@@ -152,15 +152,21 @@ def leave_by_gate(reports: tuple[GateReport, ...]) -> None:
 
 
 def load_data(
-    study: Study, data: Path, *, sample: int | None = None, seed: int = 0, dask: str | None = None
+    study: Study,
+    data: Path | Sequence[Path],
+    *,
+    sample: int | None = None,
+    seed: int = 0,
+    dask: str | None = None,
 ) -> Trial | Registry:
     """Read a trial, and tell its notes.
 
     Parameters
     ----------
     study : Study
-    data : Path
-        A file; a pattern or a folder stands for many, of which cross-products are kept.
+    data : Path or sequence of Path
+        A file; a pattern or a folder stands for many, of which cross-products are kept; so do
+        several, and shares.
     sample : int or None
         Therapists to draw from many files.
     seed : int

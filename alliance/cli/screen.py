@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from alliance.data_prep.study.description import Study
     from alliance.diagnostics.sheet import Sheet
     from alliance.diagnostics.verdicts import CheckResult
+    from alliance.diagnostics.words import Described
 
 WIDE = 170  # columns where standard output is not a terminal and nobody said how wide it is
 COLOURS = {
@@ -319,7 +320,7 @@ def facts(title: str, rows: Sequence[tuple[str, str]]) -> None:
     out().print(grid)
 
 
-def show(study: Study, sheets: Sequence[Sheet], legend: Iterable[str] | None = None) -> None:
+def show(study: Described, sheets: Sequence[Sheet], legend: Iterable[str] | None = None) -> None:
     """Print tables of one kind, in a form that has room, and what their columns mean.
 
     Parameters
@@ -366,7 +367,7 @@ def show(study: Study, sheets: Sequence[Sheet], legend: Iterable[str] | None = N
         tell([f"No room here for: {', '.join(left_out)}. See --format csv."])
 
 
-def _forms(study: Study, sheets: Sequence[Sheet]) -> list[tuple[bool, bool, bool]]:
+def _forms(study: Described, sheets: Sequence[Sheet]) -> list[tuple[bool, bool, bool]]:
     """Forms of tables, the best first: by codes of arms, one below the other, without columns."""
     # Codes that are numbers say nothing: then labels are worth more than the last columns
     speaking = not all(code.isdigit() for code in study.arms)
@@ -415,7 +416,7 @@ def _room(cell: Any, short: bool) -> int:
     return next(n for n in range(SHORT, len(text) + 1) if len(textwrap.wrap(text, n)) <= 2)
 
 
-def _title(study: Study, sheet: Sheet) -> str:
+def _title(study: Described, sheet: Sheet) -> str:
     """What stands above a table; of simulated data it says so."""
     mark = "[reverse] SIMULATED DATA [/reverse] " if study.simulated else ""
     subject = f"{sheet.subject}: " if sheet.subject else ""

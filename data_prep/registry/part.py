@@ -5,7 +5,7 @@ What many files must be together: the rules of one file, from what is left of th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +43,7 @@ from alliance.data_prep.trial.estimability import (
     no_value,
     too_few,
 )
-from alliance.data_prep.trial.flow import analysed_patients, flow_counts
+from alliance.data_prep.trial.flow import analysed_patients, complete_patients, flow_counts
 from alliance.data_prep.trial.seen import Places, Seen, seen_in
 from alliance.data_prep.trial.validation import UNKNOWN_ARM, CovariateCells, no_arm_known
 
@@ -236,7 +236,15 @@ def _unusable(
     )
 
 
-def facts_of(study: Study, found: TypedFile) -> Facts:
+Kept = Mapping[str, NDArray[np.bool_]]
+"""By outcome, shape (rows,): the patients whose moments are taken, of those who are analysed."""
+
+
+def facts_of(
+    study: Study,
+    found: TypedFile,
+    choose: Callable[[Partition], tuple[Partition, Kept]] | None = None,
+) -> Facts:
     """Moments and counts of one file's patients.
 
     Parameters
@@ -244,9 +252,14 @@ def facts_of(study: Study, found: TypedFile) -> Facts:
     study : Study
     found : TypedFile
         Without problems.
+    choose : callable, optional
+        From the file's patients to these, with other therapists perhaps, and those of each outcome
+        whose moments are taken; by default all who are analysed.
     """
     assert found.columns is not None
-    partition = partition_of(study, found.columns)
+    partition, kept = partition_of(study, found.columns), None
+    if choose is not None:
+        partition, kept = choose(partition)
     data = partition.data
     arm, therapist = data["arm_index"].values, data["therapist_index"].values
     ids = partition.therapists
@@ -262,6 +275,8 @@ def facts_of(study: Study, found: TypedFile) -> Facts:
     flow, given, gaps = {}, {}, {}
     for name in study.outcomes:
         rows = analysed_patients(data, name)
+        if kept is not None:
+            rows = rows.isel(patient=np.flatnonzero(kept[name][complete_patients(data, name)]))
         columns: dict[Column, np.ndarray] = {"moderator": rows["moderator"].values}
         if "baseline" in rows:
             columns["baseline"] = rows["baseline"].values

@@ -12,7 +12,7 @@ from __future__ import annotations
 import glob
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -22,7 +22,12 @@ import numpy as np
 import pandas as pd
 
 from alliance.data_prep.cell_moments import CellMoments, Column
-from alliance.data_prep.covariates import Covariate, ordered_levels, reference_level
+from alliance.data_prep.covariates import (
+    Covariate,
+    level_labels,
+    ordered_levels,
+    reference_level,
+)
 from alliance.data_prep.errors import DataError, InputError, Problem, extra_package
 from alliance.data_prep.files import AnyPath, as_path, file_sha256
 from alliance.data_prep.registry.part import (
@@ -87,6 +92,8 @@ class Registry:
         Names.
     sha256 : str
         Hash of the files' hashes, in their order.
+    labels : dict of str to dict of str to str
+        By categorical covariate, the labels of its levels in Stata or SPSS files.
     """
 
     study: Study
@@ -98,6 +105,7 @@ class Registry:
     source: str
     files: tuple[str, ...]
     sha256: str
+    labels: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def therapist_patients(self, outcome: str) -> tuple[np.ndarray, np.ndarray]:
         """As `data_prep.trial.trial.Trial.therapist_patients`; all of them have a moderator."""
@@ -198,18 +206,46 @@ def load_registry(study: Study, data: AnyPath, compute: Compute | None = None) -
     if any(taken[name] - {continuous} for name, continuous in found.items()):
         # Mostly numbers in some files, and mostly text in others: the whole decides.
         whole = _one_pass(study, files, found, run)
-    source = str(data)
+    return registry_of(
+        study, whole, str(data), lambda suspects: _met_twice(study, files, suspects, run)
+    )
+
+
+def registry_of(
+    study: Study,
+    whole: Part,
+    source: str,
+    met_twice: Callable[[IdHashes], tuple[list[Problem], list[str]]],
+    order: Mapping[str, tuple[int, int]] | None = None,
+) -> Registry:
+    """The registry of what is left of all files, or why there is none.
+
+    Parameters
+    ----------
+    study : Study
+    whole : Part
+    source : str
+        What messages call the files.
+    met_twice : callable
+        From ids that may be one patient's to problems and rows whose ids are spelled apart.
+    order : mapping of str to tuple, optional
+        Of therapists; the natural order of their ids by default.
+
+    Raises
+    ------
+    InputError
+    DataError
+    """
     _refuse_unread(whole)
     refuse_copies(whole.sources)
     if not whole.complete:
         raise DataError(whole.problems)
-    suspects = whole.ids.suspects(MOST_PROBLEMS)
-    again, spelled = _met_twice(study, files, suspects, run)
+    again, spelled = met_twice(whole.ids.suspects(MOST_PROBLEMS))
     if problems := [*column_problems(study, whole, source), *again]:
         raise DataError(problems)
     if whole.totals:
         raise DataError(whole.totals)
-    return _registry(study, whole, source, spelled)
+    return _registry(study, whole, source, spelled, order)
 
 
 def _one_pass(
@@ -335,7 +371,13 @@ def on_threads(value: Any) -> Any:
     return _dask().compute(value, scheduler="threads")[0]
 
 
-def _registry(study: Study, whole: Part, source: str, spelled: list[str]) -> Registry:
+def _registry(
+    study: Study,
+    whole: Part,
+    source: str,
+    spelled: list[str],
+    order: Mapping[str, tuple[int, int]] | None,
+) -> Registry:
     facts = whole.facts
     assert facts is not None  # nothing was wrong
     covariates = _covariates(study, whole)
@@ -345,7 +387,7 @@ def _registry(study: Study, whole: Part, source: str, spelled: list[str]) -> Reg
         has_baseline = study.outcomes[name].baseline is not None
         baseline = ["baseline"] if has_baseline else []
         wanted: list[Column] = ["moderator", *baseline, *columns, "outcome"]
-        own = _sorted(found)
+        own = _sorted(found, order)
         centre = [0.0 if name not in own.columns else own.centre[own.columns.index(name)]
                   for name in wanted]  # fmt: skip
         moments[name] = own.moved(wanted, np.array(centre))
@@ -391,12 +433,18 @@ def _registry(study: Study, whole: Part, source: str, spelled: list[str]) -> Reg
         source=source,
         files=tuple(each.name for each in whole.sources),
         sha256=digest,
+        labels=level_labels(covariates, whole.seen.labels),
     )
 
 
-def _sorted(found: CellMoments) -> CellMoments:
-    """Therapists in natural order, and cells by therapist and arm."""
-    order = sorted(range(len(found.therapists)), key=lambda j: natural_key(found.therapists[j]))
+def _sorted(found: CellMoments, given: Mapping[str, tuple[int, int]] | None) -> CellMoments:
+    """Therapists in the given or in natural order, and cells by therapist and arm."""
+
+    def key(j: int) -> Any:
+        name = found.therapists[j]
+        return natural_key(name) if given is None else given[name]
+
+    order = sorted(range(len(found.therapists)), key=key)
     place = np.empty(len(order), dtype=np.int64)
     place[order] = np.arange(len(order))
     index = place[found.therapist_index]

@@ -395,6 +395,14 @@ def _describe(
     return Study.model_validate(changes)
 
 
+# First lines of what is written: what it is, and what it is not.
+SIMULATED_STUDY = (
+    "# A SIMULATED trial, made by `alliance simulate`: no patient gave these data.\n"
+    "# For data of your own `alliance init DATA` writes a study file."
+)
+SIMULATED_INPUTS = "# Inputs of a SIMULATED trial, made by `alliance simulate`, with their sources."
+
+
 def write_simulated(
     simulated: Simulated, csv_path: AnyPath, *, overwrite: bool = False
 ) -> tuple[Path, ...]:
@@ -431,9 +439,10 @@ def write_simulated(
         )
     published = bundled_studies()["ferreira2013"].with_name("published.toml")
     texts = {
-        "study.toml": study_text(simulated.study),
+        "study.toml": f"{SIMULATED_STUDY}\n{study_text(simulated.study)}",
         "truth.json": json.dumps(simulated.truth, indent=2, allow_nan=False) + "\n",
-        "simulation.toml": tomli_w.dumps(simulated.inputs.model_dump(exclude_none=True)),
+        "simulation.toml": f"{SIMULATED_INPUTS}\n"
+        + tomli_w.dumps(simulated.inputs.model_dump(exclude_none=True)),
         "published.toml": published.read_text(encoding="utf-8"),
         csv_path.name: _whole_numbers(simulated.frame).to_csv(index=False),
     }

@@ -26,6 +26,7 @@ from alliance.data_prep.study.parts import (
     raise_between,
     shifted_outcomes,
 )
+from alliance.data_prep.study.prior_evidence import PriorEvidence, evidence_apart
 from alliance.data_prep.study.rules import (
     SHORT_KEYS,
     Fault,
@@ -97,6 +98,8 @@ class Study(Table):
         Therapist effects and interaction.
     priors : dict of str to float
         Priors that replace the defaults; the names are checked where the models are.
+    prior_evidence : dict of str to PriorEvidence
+        Priors that are taken from the prior pack: ``NAME = { from = ENTRY }`` in [priors].
     """
 
     title: Text = Field(
@@ -146,6 +149,9 @@ class Study(Table):
     )
     priors: dict[str, Number] = Field(
         default={}, description="numbers that replace the default priors", examples=[0.3]
+    )
+    prior_evidence: dict[str, PriorEvidence] = Field(
+        default={}, description="priors that are taken from the prior pack"
     )
 
     @model_validator(mode="before")
@@ -288,7 +294,12 @@ def read_study(path: AnyPath) -> Study:
     """
     path = as_path(path)
     content = parse_toml(file_bytes(path, "study file"), path.name)
-    faults = [*_hoist_covariates(content), *short_keys_apart(content), *visits_apart(content)]
+    faults = [
+        *_hoist_covariates(content),
+        *short_keys_apart(content),
+        *evidence_apart(content),
+        *visits_apart(content),
+    ]
     try:
         study = Study.model_validate(content)
     except ValidationError as error:

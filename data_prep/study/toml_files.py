@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import UnionType
 from typing import Any, get_args, get_origin
@@ -32,7 +32,9 @@ WRITTEN_ARRAY = re.compile(r"= \[\n((?:    .*,\n)+)\]$", re.MULTILINE)
 LINE_LENGTH = 100
 
 
-def parse_toml(content: bytes, name: str) -> dict[str, Any]:
+def parse_toml(
+    content: bytes, name: str, *, number: Callable[[str], float] = float
+) -> dict[str, Any]:
     """Values of a TOML file.
 
     Parameters
@@ -41,6 +43,8 @@ def parse_toml(content: bytes, name: str) -> dict[str, Any]:
         The file's content.
     name : str
         The file's name, for messages.
+    number : callable
+        What becomes of a number with a decimal point, from its text.
 
     Returns
     -------
@@ -60,7 +64,7 @@ def parse_toml(content: bytes, name: str) -> dict[str, Any]:
         problem = f"{name}, line {line}: byte 0x{content[error.start]:02X} is not UTF-8."
         raise InputError(problem, "Save the file as UTF-8.") from error
     try:
-        return tomllib.loads(text)
+        return tomllib.loads(text, parse_float=number)
     except tomllib.TOMLDecodeError as error:
         found = TOML_PLACE.search(str(error))
         lines = text.rstrip().split("\n")

@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 
 from alliance.data_prep.errors import InputError, extra_package
-from alliance.data_prep.tables.cells import LABELLED
+from alliance.data_prep.tables.cells import LABELLED, TITLED
 
 # Whole numbers up to here are exact in a double, and lose their ".0" as codes and ids should.
 LARGEST_EXACT_INTEGER = 2**53
@@ -246,6 +246,7 @@ def read_stata(content: bytes, path: Path) -> tuple[pd.DataFrame, list[str]]:
             with opened as reader:
                 frame = _rows_of_stata(reader, path.name)
                 labels = _stata_labels(reader, frame)
+                titles = reader.variable_labels()
     except STATA_DAMAGE as error:
         raise damaged(path.name, "a Stata file", error) from error
     notes = []
@@ -253,6 +254,7 @@ def read_stata(content: bytes, path: Path) -> tuple[pd.DataFrame, list[str]]:
         notes.append(f"{path.name}: some text is not UTF-8 and was read as Latin-1.")
     table = numbered(frame)
     table.attrs[LABELLED] = labels
+    table.attrs[TITLED] = {name: title for name, title in titles.items() if title}
     return table, notes
 
 
@@ -313,6 +315,8 @@ class Answer:
         By column, the labels of values.
     measures : dict of str to str
         By column: ``nominal``, ``ordinal``, ``scale`` or ``unknown``.
+    titles : dict of str to str or None
+        By column, what it is called in words.
     size : tuple of int
         Rows and columns of which the header tells.
     fault : str
@@ -322,6 +326,7 @@ class Answer:
     frame: pd.DataFrame | None
     labels: dict[str, dict[Any, str]]
     measures: dict[str, str]
+    titles: dict[str, str | None]
     size: tuple[int, int]
     fault: str = ""
 
@@ -345,6 +350,7 @@ def read_spss(content: bytes, path: Path) -> tuple[pd.DataFrame, list[str]]:
         name: label_texts(found.labels.get(name, {}))
         for name in dict.fromkeys([*found.labels, *nominal])
     }
+    found.frame.attrs[TITLED] = {name: title for name, title in found.titles.items() if title}
     return found.frame, []
 
 
@@ -378,7 +384,7 @@ def answer() -> None:
     _limit(CHILD_BYTES + BYTES_PER_BYTE * size)
     import pyreadstat
 
-    found = Answer(None, {}, {}, (0, 0))
+    found = Answer(None, {}, {}, {}, (0, 0))
     try:
         _, header = pyreadstat.read_sav(str(path), metadataonly=True)
         rows, columns = header.number_rows or 0, header.number_columns
@@ -386,18 +392,24 @@ def answer() -> None:
             packed = PACKED if file.read(4) == b"$FL3" else 1
         if rows < 0 or rows * columns > packed * size:  # each cell takes a byte at least
             told = f"its header tells of {rows:,} rows of {columns:,} columns, more than it holds"
-            found = Answer(None, {}, {}, (0, 0), told)
+            found = Answer(None, {}, {}, {}, (0, 0), told)
         elif rows * columns > MOST_CELLS:
-            found = Answer(None, {}, {}, (rows, columns))
+            found = Answer(None, {}, {}, {}, (rows, columns))
         else:
             frame, header = pyreadstat.read_sav(
                 str(path), apply_value_formats=False, user_missing=False
             )
             found = Answer(
-                numbered(frame), header.variable_value_labels, header.variable_measure, (0, 0)
+                numbered(frame),
+                header.variable_value_labels,
+                header.variable_measure,
+                header.column_names_to_labels,
+                (0, 0),
             )
     except (pyreadstat.ReadstatError, pyreadstat.PyreadstatError, *SPSS_DAMAGE) as error:
-        found = Answer(None, {}, {}, (0, 0), " ".join(str(error).split()) or type(error).__name__)
+        found = Answer(
+            None, {}, {}, {}, (0, 0), " ".join(str(error).split()) or type(error).__name__
+        )
     sys.stdout.buffer.write(pickle.dumps(found))
 
 

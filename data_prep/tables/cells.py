@@ -26,6 +26,8 @@ from alliance.data_prep.tables.roles import ARM, MODERATOR, PATIENT, study_parts
 
 # Attribute of a table: by column, the labels of its codes, or none where it is called nominal.
 LABELLED = "labelled"
+# Attribute of a table: by column, what a Stata or SPSS file calls it in words.
+TITLED = "titled"
 
 NOT_A_NUMBER = "must be a number"
 DECIMAL_COMMA = "must have a decimal point, not a decimal comma"

@@ -29,6 +29,7 @@ from alliance.data_prep.tables.binary_files import (
     read_spss,
     read_stata,
 )
+from alliance.data_prep.tables.dialects import has_semicolons, western_text, with_decimal_points
 from alliance.data_prep.tables.excel_files import Merged, read_excel
 
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
@@ -96,6 +97,8 @@ def no_header(name: str, row: int) -> InputError:
 
 DELIMITER_NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "vertical bars"}
 
+FIRST_LINES = 100_000  # bytes in which the first lines are looked for
+
 # What Excel writes or reads before the header, to say how cells are separated.
 SEPARATOR_LINE = re.compile(r"""["']?sep=(.?)["']?,?""", re.IGNORECASE)
 
@@ -110,7 +113,8 @@ def read_text(content: bytes, name: str, delimiter: str) -> tuple[pd.DataFrame, 
     name : str
         The file's name, for messages.
     delimiter : str
-        What separates the cells: a comma or a tab.
+        What separates the cells: a comma or a tab. A file whose first line has semicolons in its
+        place is read with these, and with decimal commas where numbers have them.
 
     Returns
     -------
@@ -123,14 +127,20 @@ def read_text(content: bytes, name: str, delimiter: str) -> tuple[pd.DataFrame, 
     Raises
     ------
     InputError
-        The content is not UTF-8 text, is separated by something else, has a quotation mark that
+        The content is neither UTF-8 text nor beyond doubt Latin-1 or Windows-1252, is separated
+        by something else, has a quotation mark that
         is not closed, or rows longer or shorter than the header.
     """
     notes = []
     body = content.removeprefix(codecs.BOM_UTF8)
     if len(body) < len(content):
         notes.append(f"{name} begins with a byte-order mark, which was skipped.")
-    _check_encoding(body, name, delimiter)
+    body, told = _as_utf8(body, name, delimiter)
+    notes += told
+    start = body[:FIRST_LINES].decode(errors="ignore")
+    semicolons = delimiter == "," and has_semicolons(start, delimiter)
+    if semicolons and not SEPARATOR_LINE.fullmatch(start.lstrip().partition("\n")[0].strip()):
+        delimiter = ";"
     header_row, header, first = _header(body, name, delimiter)
     _check_first_line(header, header_row, first, name, delimiter)
     rows = _check_lengths(body, name, delimiter, header_row, len(header))
@@ -149,11 +159,16 @@ def read_text(content: bytes, name: str, delimiter: str) -> tuple[pd.DataFrame, 
     )
     cells.index = pd.RangeIndex(1, len(cells) + 1)
     cells = cells.iloc[header_row:]
+    if delimiter == ";":
+        cells, commas = with_decimal_points(cells)
+        also = ", and its numbers have decimal commas" if commas else ""
+        notes.append(f"{name}: cells are separated by semicolons{also}; it was read so.")
     cells.columns = pd.Index(header)
     return cells, notes
 
 
-def _check_encoding(body: bytes, name: str, delimiter: str) -> None:
+def _as_utf8(body: bytes, name: str, delimiter: str) -> tuple[bytes, list[str]]:
+    """The content in UTF-8, and what is to be said of another encoding."""
     utf8 = "Save it as UTF-8 (in Excel: Save as, CSV UTF-8)."
     if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise InputError(f"{name} is encoded as UTF-16.", utf8)
@@ -165,6 +180,14 @@ def _check_encoding(body: bytes, name: str, delimiter: str) -> None:
     try:
         body.decode()
     except UnicodeDecodeError as error:
+        if (text := western_text(body)) is not None:
+            letters = sorted({letter for letter in text if not letter.isascii()})
+            told = (
+                f"{name} is not UTF-8 and was read as Windows-1252 (Latin-1), with the letters "
+                f"{' '.join(letter for letter in letters if letter.strip())}; if names look wrong, "
+                "save it as UTF-8."
+            )
+            return text.encode(), [told]
         before = body[: error.start].decode()
         # The letter stands for the faulty byte, so that its row counts even if it comes first.
         row = sum(1 for _ in csv.reader(io.StringIO(f"{before}x", newline=""), delimiter=delimiter))
@@ -172,6 +195,7 @@ def _check_encoding(body: bytes, name: str, delimiter: str) -> None:
         problem = f"{name}, row {row}: byte 0x{byte:02X} is not UTF-8"
         problem += f" ({bytes([byte]).decode('latin-1')!r} in Latin-1)." if byte >= 0xA0 else "."
         raise InputError(problem, utf8) from error
+    return body, []
 
 
 def _rows(body: bytes, delimiter: str) -> Iterator[list[str]]:
@@ -424,7 +448,8 @@ def split_sheet(path: Path) -> tuple[Path, str | None]:
 def read_table(path: Path, *, may_be_empty: bool = False) -> Table:
     """Table in a file, read by the ending of its name.
 
-    Text files (``.csv`` with commas, ``.tsv`` and ``.txt`` with tabs) must be UTF-8. Of a workbook
+    Text files (``.csv`` with commas or semicolons, ``.tsv`` and ``.txt`` with tabs) are UTF-8, or
+    Latin-1 or Windows-1252 where that is beyond doubt. Of a workbook
     (``.xlsx``) the first sheet is read, or the one that is named: ``trial.xlsx#Data``. Parquet,
     Stata (``.dta``) and SPSS (``.sav``) files give their codes, not their value labels. In every
     format an empty cell, a cell of blanks and ``NA`` are missing values, and nothing else is.

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, get_args
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from alliance.data_prep.covariates import coded, column_coordinates, reference_level
+from alliance.data_prep.covariates import (
+    coded,
+    column_coordinates,
+    covariates_of,
+    level_labels,
+    reference_level,
+)
 from alliance.data_prep.errors import DataError, InputError, Problem, nearest, visible
 from alliance.data_prep.files import AnyPath, as_path, first_of
 from alliance.data_prep.study.description import Study
@@ -92,6 +98,8 @@ class Trial:
         Name of the file.
     sha256 : str
         Hash of the file's bytes; of the values that the study uses, for a data frame.
+    labels : dict of str to dict of str to str
+        By categorical covariate, the labels of its levels in a Stata or SPSS file.
     """
 
     study: Study
@@ -101,6 +109,7 @@ class Trial:
     notes: tuple[str, ...]
     source: str
     sha256: str
+    labels: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def analysed(self, outcome: str) -> xr.Dataset:
         """Patients who enter the analysis of one outcome.
@@ -325,6 +334,7 @@ def _build(
         ),
         source=source,
         sha256=_hash(typed) if sha256 is None else sha256,
+        labels=level_labels(covariates_of(data), labels),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -190,7 +191,10 @@ def unknown_header(columns: Sequence[str], names: Iterable[object], source: str)
         One or none.
     """
     there = [str(name) for name in names]
-    if not columns or any(name in there or get_close_matches(name, there) for name in columns):
+    folded = set(map(_folded_name, there))
+    if not columns or any(
+        _folded_name(name) in folded or get_close_matches(name, there) for name in columns
+    ):
         return []
     rule = f"no column of the study is in it, nor one of like name: {first_of(columns)}"
     remedy = (
@@ -198,6 +202,43 @@ def unknown_header(columns: Sequence[str], names: Iterable[object], source: str)
         "of the columns into a line above it."
     )
     return [Problem(source, None, None, None, rule, remedy)]
+
+
+CORRECT_NAME = "Correct the name in the study file."
+VALID_ABOVE = "The names that there are stand with the problem above."
+_BETWEEN_WORDS = re.compile(r"[\s._-]+")
+
+
+def _folded_name(column: str) -> str:
+    """Return a column's name without capitals, and with one sign between words."""
+    return _BETWEEN_WORDS.sub("_", column.strip()).casefold()
+
+
+def _spelled_otherwise(
+    columns: Sequence[str], there: Sequence[str], source: str
+) -> Iterator[Problem]:
+    """Columns that the file spells with other capitals, or other signs between words: one problem.
+
+    What statistics programs do to a whole header, such as writing it in capitals.
+    """
+    by_fold: dict[str, list[str]] = {}
+    for name in there:
+        by_fold.setdefault(_folded_name(name), []).append(name)
+    pairs = [
+        (column, " or ".join(map(repr, by_fold[_folded_name(column)])))
+        for column in columns
+        if column not in there and _folded_name(column) in by_fold
+    ]
+    if not pairs:
+        return
+    listed = ", ".join(f"{column!r} is {name}" for column, name in pairs)
+    one = len(pairs) == 1
+    rule = "the column is not in the file" if one else f"{len(pairs)} columns are not in the file"
+    remedy = (
+        f"The file spells {'it' if one else 'them'} otherwise: {listed}. Write the "
+        f"{'name' if one else 'names'} as in the file into the study file."
+    )
+    yield Problem(source, None, pairs[0][0] if one else None, None, rule, remedy)
 
 
 def _column_problems(
@@ -208,10 +249,15 @@ def _column_problems(
     if unknown := unknown_header(columns, raw.columns, source):
         yield from unknown
         return
+    yield from _spelled_otherwise(columns, list(raw.columns), source)
+    listed = False
     for column in columns:
         count = int((raw.columns == column).sum())
-        if count == 0:
-            remedy = f"{nearest(column, raw.columns)} Correct the name in the study file."
+        if count == 0 and _folded_name(column) not in map(_folded_name, raw.columns):
+            remedy = f"{nearest(column, raw.columns)} {CORRECT_NAME}"
+            if not get_close_matches(column, list(raw.columns), n=3, cutoff=0.6):
+                remedy = f"{VALID_ABOVE} {CORRECT_NAME}" if listed else remedy
+                listed = True
             yield Problem(source, None, column, None, "the column is not in the file", remedy)
         elif count > 1:
             rule = f"{count} columns bear this name"

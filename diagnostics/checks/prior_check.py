@@ -36,7 +36,7 @@ from alliance.inference.priors.prior_predictive import (
 from alliance.inference.runs.fit import Fit
 from alliance.inference.sampling.profiles import DEFAULT_SEED
 from alliance.models.design.design import Design, build_design, centre_and_sd
-from alliance.models.priors import Priors
+from alliance.models.priors import Priors, slope_parts
 from alliance.models.spec import JOINT, over_time, specify
 from alliance.models.visits.design import build_visits
 
@@ -163,7 +163,11 @@ def main_sources(design: Design, priors: Priors, names: Sequence[str]) -> list[t
         "interaction": "interaction",
         "covariate": "covariate_slope",
     }
-    squares = (design.X**2).mean(axis=0) * design.prior_sd(priors) ** 2
+    expected = design.prior_sd(priors) ** 2
+    expected[design.coefficients.index("moderator")] = sum(
+        weight * (mean**2 + sd**2) for weight, mean, sd in slope_parts(priors)
+    )
+    squares = (design.X**2).mean(axis=0) * expected
     variance: dict[str, float] = {}
     for k in design.present:
         kind = kinds[design.encoding.terms[k].kind]

@@ -21,9 +21,8 @@ clean simulated outcomes (182 patients) 2 had a patient who moves one by more.""
 OUT_OF_PROPORTION = 4.0
 """Times what leaving out such a share of the patients, or of the therapists, moves a result by
 itself (`inference.leaving_out.therapists.Influence.expected_shift`): over several results and a
-dozen therapists the largest is 2.5 times that in clean simulated trials, and over 4 times in 3 of
-200
-outcomes (docs/sensitivity.md has more)."""
+dozen therapists the largest is 2.5 times that in clean simulated trials, and over 4 times in 4 of
+200 outcomes (docs/sensitivity.md has more)."""
 
 NAMED = 3  # quantities that a message names
 

@@ -15,8 +15,6 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.font_manager import FontProperties
 from matplotlib.text import Text
 
-from alliance.data_prep.study.description import Study
-
 # Okabe and Ito's colours, told apart by colour-blind readers; line styles say the same again.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
 LINES = ("-", "--", "-.", ":")
@@ -33,12 +31,26 @@ TITLE_CHARACTERS, CAPTION_CHARACTERS = 10.5, 16.5  # to an inch
 WIDE_INCHES = 8  # from here on there is room for four entries of a legend side by side
 
 
-class Studied(Protocol):
-    """What a figure is of: a fit, or a trial before it is fitted."""
+class Titled(Protocol):
+    """Whose title a figure bears: a study, or a paper."""
 
     @property
-    def study(self) -> Study:
-        """The study whose title the figure bears."""
+    def title(self) -> str:
+        """The title."""
+        ...
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the figure must say so."""
+        ...
+
+
+class Studied(Protocol):
+    """What a figure is of: a fit, a trial before it is fitted, or a paper."""
+
+    @property
+    def study(self) -> Titled:
+        """What bears the title."""
 
 
 def figure_title(fit: Studied) -> str:

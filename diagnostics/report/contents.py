@@ -13,10 +13,12 @@ from alliance.diagnostics.report.material import Material
 from alliance.diagnostics.report.model import model
 from alliance.diagnostics.report.page import Notice, Section, report_html
 from alliance.diagnostics.report.results import (
+    PRINTED,
     comparison,
     data,
     effects,
     predictions,
+    printed,
     question,
     results,
     therapists,
@@ -29,6 +31,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Material], Section]]] = {
     "data": ("Data and flow of patients", data),
     "results": ("Results for each outcome", results),
     "comparison": ("Comparison with published and refitted models", comparison),
+    "paper": (PRINTED, printed),
     "effects": ("Effects along the moderator", effects),
     "therapists": ("Therapists", therapists),
     "predictions": ("Predictions by arm", predictions),

@@ -56,7 +56,7 @@ def table_files(tables: Iterable[Sheet], *, simulated: bool) -> dict[str, str]:
     ----------
     tables : iterable of Sheet
     simulated : bool
-        Whether each says so.
+        Whether each says so, but for those of printed numbers.
 
     Returns
     -------
@@ -66,9 +66,10 @@ def table_files(tables: Iterable[Sheet], *, simulated: bool) -> dict[str, str]:
     """
     found = {}
     for table in tables:
-        caption = f"{MARK}. {table.caption}" if simulated else table.caption
+        marked = simulated and not table.published
+        caption = f"{MARK}. {table.caption}" if marked else table.caption
         numbers = table.shown.map(code) if table.numbers is None else table.numbers
-        if simulated:
+        if marked:
             numbers = numbers.assign(data=MARK)
         found[f"{table.name}.csv"] = csv_text(numbers)
         found[f"{table.name}.md"] = markdown_table(table, caption)

@@ -24,9 +24,12 @@ from alliance.inference.answers.unseen_improvement import (
 )
 from alliance.inference.leaving_out.leave_one_out import LeaveOneOut
 from alliance.inference.leaving_out.therapists import Influence
+from alliance.inference.paper.paper import Asked, Paper
+from alliance.inference.paper.printed import Printed
 from alliance.inference.pointwise.replicates import ExplainedVariance, explained_variance
 from alliance.inference.priors.power_scaling import PowerScaling
-from alliance.inference.published.comparison import Finding, compare
+from alliance.inference.published.comparison import compare
+from alliance.inference.published.findings import Finding
 from alliance.inference.runs.fit import Fit
 
 
@@ -102,6 +105,13 @@ class Material:
             at=self.at,
             extrapolate=self.extrapolate,
         )
+
+    @cached_property
+    def paper(self) -> Paper:
+        """What follows from the published numbers alone."""
+        study = self.fit.study
+        findings = Printed("published.toml", study.title, tuple(self.findings), study)
+        return Paper(findings, Asked(interval=self.interval))
 
     @cached_property
     def effects(self) -> dict[str, Effects]:

@@ -10,7 +10,7 @@ from alliance.diagnostics.report.material import Material
 from alliance.diagnostics.report.page import Facts, Formula, Heading, Paragraph, Part, Section
 from alliance.diagnostics.sheet import Sheet
 from alliance.diagnostics.sheets.checks import prior_costs
-from alliance.diagnostics.sheets.results import PRIORS_LEGEND, priors
+from alliance.diagnostics.sheets.results import PRIORS_LEGEND, evidence_lines, priors
 from alliance.inference.digits import figures
 from alliance.inference.estimands.compared_at import places_in_words
 from alliance.inference.priors.prior_costs import costs_of_fit
@@ -289,7 +289,8 @@ def _prior_table(material: Material) -> Sheet:
         "arm effects that sum to zero, so that no arm is privileged."
     )
     sheet = priors(fit, material.priors)
-    return replace(sheet, note=f"{sheet.note} {further}")
+    told = words.sentences([sheet.note, further, *evidence_lines(fit)])
+    return replace(sheet, note=told)
 
 
 def _scale_table(material: Material) -> Sheet:

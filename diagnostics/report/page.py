@@ -104,12 +104,15 @@ class Picture:
     title : str
     description : str
         What it shows, in words and numbers.
+    published : bool
+        As of `diagnostics.sheet.Sheet`.
     """
 
     name: str
     figure: Figure
     title: str
     description: str
+    published: bool = False
     kind: str = field(default="picture", init=False)
 
 
@@ -126,11 +129,14 @@ class Section:
         Unique in the report; its place is ``#name``.
     title : str
     parts : sequence of Part
+    published : bool
+        As of `diagnostics.sheet.Sheet`.
     """
 
     name: str
     title: str
     parts: Sequence[Part]
+    published: bool = False
 
     @property
     def tables(self) -> tuple[Sheet, ...]:

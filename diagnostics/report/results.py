@@ -17,6 +17,7 @@ from alliance.diagnostics.figures.answer_figures import (
     score_figure,
 )
 from alliance.diagnostics.figures.course_figure import course_figure
+from alliance.diagnostics.figures.paper_figure import paper_figure
 from alliance.diagnostics.figures.results_figures import (
     answers_figure,
     comparison_figure,
@@ -37,6 +38,7 @@ from alliance.diagnostics.report.page import (
 from alliance.diagnostics.sentences import CERTAIN, plain_words, sentences_of
 from alliance.diagnostics.sheet import Sheet, joined, without_empty
 from alliance.diagnostics.sheets import effects as effect_sheets
+from alliance.diagnostics.sheets import paper as paper_sheets
 from alliance.diagnostics.sheets import predictions as prediction_sheets
 from alliance.diagnostics.sheets import predictions as therapist_sheets
 from alliance.diagnostics.sheets import results as sheets
@@ -227,6 +229,7 @@ def _told(row: Mapping[Any, Any] | pd.Series) -> str:
     return words.estimate(row["mean"], row["lower"], row["upper"], digits)
 
 
+PRINTED = "The printed numbers by themselves"
 MANY = 1e4  # from here on a mean has digits enough before the point
 
 
@@ -444,6 +447,37 @@ def comparison(material: Material) -> Section:
     if sources:
         parts += [Heading("Sources of the published findings"), Listing(sources)]
     return Section("comparison", "Comparison with published and refitted models", parts)
+
+
+def printed(material: Material) -> Section:
+    """What the published numbers say by themselves, without this run's data.
+
+    Parameters
+    ----------
+    material : Material
+    """
+    paper = material.paper
+    if not paper.estimates:
+        told = "No published number with an interval, standard error, t or p is kept with this run."
+        return Section("paper", PRINTED, [Paragraph(told)], published=True)
+    share = words.level_of(material.interval)
+    parts: list[Part] = [
+        Notice(
+            "PUBLISHED, NOT SIMULATED. This section rests on the printed numbers alone; the data "
+            "and the posterior of this run have no part in it."
+        ),
+        Picture(
+            "paper",
+            paper_figure(paper),
+            "Printed findings under named priors",
+            f"Posteriors of each printed finding under each prior with {share} intervals. The "
+            "numbers stand in the tables below.",
+            published=True,
+        ),
+        *paper_sheets.sheets(paper),
+        Listing(paper_sheets.legend(paper, [])),
+    ]
+    return Section("paper", PRINTED, parts, published=True)
 
 
 def _explanations(material: Material, rows: Sequence[dict[Any, Any]]) -> Sheet | None:

@@ -12,9 +12,10 @@ from alliance.data_prep.study.description import Study
 from alliance.data_prep.study.rules import OWN_FAMILIES
 from alliance.diagnostics import words
 from alliance.diagnostics.sheet import Row, Sheet
-from alliance.inference.digits import decimals, number, shared_decimals
+from alliance.inference.digits import decimals, figures, number, shared_decimals
 from alliance.inference.estimands import ratios
 from alliance.inference.estimands.compared_at import comparison_places, places_in_words
+from alliance.inference.priors.evidence import evidence_kept
 from alliance.inference.published.comparison import OF_EVENTS, refit_words
 from alliance.inference.runs.fit import Fit
 from alliance.models.spec import JOINT
@@ -105,6 +106,7 @@ def summary_legend(fit: Fit, *, per_sd: bool = False, at: float | None = None) -
     """
     unit = words.SLOPE.format(unit="SD" if per_sd else "point", moderator=fit.study.moderator.label)
     return [
+        *evidence_lines(fit),
         f"Moderator slopes and interactions: {unit}.",
         f"{places_in_words(fit, at)} Intercept, therapist SD and ICC likewise.",
         "Posterior means and equal-tailed intervals. P(> 0): posterior probability that the "
@@ -112,6 +114,30 @@ def summary_legend(fit: Fit, *, per_sd: bool = False, at: float | None = None) -
         "worse. ESS: the smaller of the effective numbers of draws in the bulk and in the tails.",
         *([RATIOS_LEGEND] if any(fit.design(name).family.ratio for name in fit.outcomes) else []),
     ]
+
+
+def evidence_lines(fit: Fit) -> list[str]:
+    """What the data leave of priors from the prior pack, by outcome; empty where there are none.
+
+    Parameters
+    ----------
+    fit : Fit
+    """
+    lines = []
+    for outcome in fit.outcomes:
+        kept = evidence_kept(fit[outcome])
+        if kept is None:
+            continue
+        known = kept.known
+        verdict = "data and evidence conflict" if kept.conflict else "no conflict"
+        lines.append(
+            f"{words.label(fit.study, outcome)}: the slope's prior in SDs is {known.weight:g} "
+            f"N({figures(known.location)}, {figures(known.spread, 2)}) from {known.entry} and "
+            f"{1 - known.weight:.3g} N(0, {kept.vague:g}). Weight of the evidence after the data "
+            f"{words.chance(kept.weight)} (Bayes factor {figures(kept.bayes_factor, 2)}): "
+            f"{verdict}."
+        )
+    return lines
 
 
 RATIOS_LEGEND = (

@@ -11,7 +11,6 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from arviz_stats.base import array_stats
 from numpy.typing import NDArray
 
 from alliance.data_prep.errors import InputError
@@ -220,6 +219,8 @@ def rank_statistics(draws: NDArray[np.float64]) -> RankStatistics:
 
 @lru_cache(maxsize=_REMEMBERED)
 def _of_one(draws: bytes, chains: int) -> tuple[float, float, float]:
+    from arviz_stats.base import array_stats  # takes a second, and tables without draws need none
+
     own = np.frombuffer(draws).reshape(chains, -1)
     own = np.where(np.isposinf(own), LARGEST, own)  # ranks are the same
     with np.errstate(divide="ignore", invalid="ignore"):  # where no chain moves: infinite

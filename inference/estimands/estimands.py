@@ -40,7 +40,7 @@ from alliance.inference.posterior import Posterior
 from alliance.models.design.design import Design
 from alliance.models.design.encoding import arm_pairs, sum_to_zero_basis
 from alliance.models.joint.joint import slope_scales
-from alliance.models.priors import Priors
+from alliance.models.priors import Priors, slope_parts
 from alliance.models.spec import JOINT
 
 Array = NDArray[np.float64]
@@ -312,9 +312,10 @@ def prior_table(
     -------
     pandas.DataFrame
         Columns ``outcome, quantity, level, distribution, location, scale``: ``normal`` with mean
-        and SD, ``half-normal`` with its scale, or ``log-normal`` with those of
-        the logarithm. Away from a standardised alliance of zero the
-        SD between therapists is about half-normal: the scale is right for its mean square.
+        and SD, ``half-normal`` with its scale, ``log-normal`` with those of the logarithm, or
+        ``mixture`` with mean and SD where the slope's prior is from the prior pack. Away from a
+        standardised alliance of zero the SD between therapists is about half-normal: the scale is
+        right for its mean square.
         The therapists' share of variance has no prior of its own, nor has an ordinal outcome's
         intercept, nor the residual SD of a Student-t outcome whose degrees of freedom are estimated
         (its scale has). Where the link is curved, scales are to first order: one SD of the
@@ -322,9 +323,12 @@ def prior_table(
     """
     linear = linear_estimands(design, per_sd=per_sd)
     sd = np.sqrt(linear.at(alliance) ** 2 @ design.prior_sd(priors) ** 2)
+    weights = linear.at(alliance)[:, design.coefficients.index("moderator")]
     rows = [
-        (*label, "normal", location, scale)
-        for label, location, scale in zip(linear.labels, linear.offset, sd, strict=True)
+        (*label, *_mixed(priors, weight, location, scale))
+        for label, location, scale, weight in zip(
+            linear.labels, linear.offset, sd, weights, strict=True
+        )
         if label != ("intercept", "") or design.family.has_intercept
     ]
     outcome_sd = design.outcome_unit[1]
@@ -365,6 +369,19 @@ def prior_table(
     table = pd.DataFrame(rows, columns=["quantity", "level", "distribution", "location", "scale"])
     table.insert(0, "outcome", design.outcome)
     return table
+
+
+def _mixed(
+    priors: Priors, weight: float, location: float, scale: float
+) -> tuple[str, float, float]:
+    """Distribution, mean and SD of a quantity that holds so much of the moderator's slope."""
+    if priors.slope is None or weight == 0:
+        return "normal", location, scale
+    parts = slope_parts(priors)
+    mean = sum(share * centre for share, centre, _ in parts)
+    square = sum(share * (sd**2 + (centre - mean) ** 2) for share, centre, sd in parts)
+    changed = scale**2 + weight**2 * (square - priors.moderator_slope**2)
+    return "mixture", float(location + weight * mean), float(np.sqrt(max(changed, 0.0)))
 
 
 def shared_prior_table(priors: Priors) -> pd.DataFrame:

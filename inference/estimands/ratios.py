@@ -27,6 +27,13 @@ from numpy.typing import NDArray
 
 from alliance.data_prep.levels import AVERAGE, contrast_names, slope_names
 from alliance.data_prep.study.description import Study
+from alliance.inference.estimands.ratio_names import (
+    CONDITIONAL,
+    DIFFERENCES,
+    MARGINAL,
+    OF_MODERATOR,
+    RATIOS,
+)
 from alliance.inference.posterior import Posterior
 from alliance.inference.scores.questions import arm_slopes, link_scale
 from alliance.models.design.design import Design
@@ -35,17 +42,6 @@ from alliance.models.priors import Priors
 
 Array = NDArray[np.float64]
 
-DIFFERENCES = {"binary": "risk_difference", "count": "rate_difference"}
-# By the arms' levels: of averages over patients, and of one patient
-MARGINAL = {"binary": ("risk_ratio", "odds_ratio"), "count": ("rate_ratio",)}
-CONDITIONAL = {"odds": "odds_ratio_conditional", "rate": "rate_ratio_conditional"}
-# For one point (or SD) of the moderator, of one patient
-OF_MODERATOR = {"odds": "moderator_odds_ratio", "rate": "moderator_rate_ratio"}
-RATIOS = (
-    *(name for names in MARGINAL.values() for name in names),
-    *CONDITIONAL.values(),
-    *OF_MODERATOR.values(),
-)
 LEAST_CHANCE = 1e-12  # a risk is kept so far from 0 and 1 where its odds are taken
 
 

@@ -307,7 +307,13 @@ class _Reader:
         levels = encoding.levels(name)
         if levels is None:
             return self._numbers(name, (-np.inf, np.inf))[:, None]
-        codes = parse_codes(self.frame[name])
+        codes = np.array(
+            [
+                None if code is None else encoding.level(name, code)
+                for code in parse_codes(self.frame[name])
+            ],
+            dtype=object,
+        )
         missing = np.array([code is None for code in codes])
         self._missing(name, missing)
         wrong = np.array([code is not None and code not in levels for code in codes])

@@ -43,7 +43,7 @@ from alliance.models.design.design import Design
 from alliance.models.design.ratings import PREDICTOR_SCALE, ROUNDING, needs_model, predictor_columns
 from alliance.models.families.family import EDGE, GAMMA
 from alliance.models.gaussian.marginal import alliance_terms
-from alliance.models.priors import Priors
+from alliance.models.priors import Priors, slope_log_density
 
 Array = NDArray[np.float64]
 
@@ -83,6 +83,9 @@ def log_priors(posterior: Posterior) -> xr.Dataset:
     for k, name in enumerate(map(str, draws["coefficient"].values)):
         column = design.coefficients.index(name)
         kind = design.encoding.terms[column].kind
+        if kind == "moderator" and priors.slope is not None:
+            add("moderator_slope", slope_log_density(priors, beta[:, k]))
+            continue
         add(COEFFICIENTS[kind], stats.norm.logpdf(beta[:, k], 0, scales[column]))
     if "moderator_slope_between" in draws:
         between = posterior.flat("moderator_slope_between")

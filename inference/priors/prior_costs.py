@@ -117,7 +117,8 @@ def slope_coverage(design: Design, spec: ModelSpec) -> SlopeCoverage | None:
 
 def costs_are_closed(spec: ModelSpec) -> bool:
     """Whether a model's posterior is normal given the SDs."""
-    return spec.exact and spec.moderator.structure == "total"
+    plain = spec.priors.slope is None  # else it is a mixture of two
+    return spec.exact and plain and spec.moderator.structure == "total"
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -141,6 +141,10 @@ def prior_draws(
     """
     present = [design.coefficients[k] for k in design.present]
     beta = generator.normal(0, design.prior_sd(priors)[design.present], (draws, len(present)))
+    if (informed := priors.slope) is not None:
+        drawn = generator.normal(informed.location, informed.spread, draws)
+        place, chosen = present.index("moderator"), generator.random(draws) < informed.weight
+        beta[:, place] = np.where(chosen, drawn, beta[:, place])
     if joint:
         pooled, spread = slope_scales(priors)
         slope = generator.normal(0, pooled, draws)

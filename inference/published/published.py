@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from itertools import combinations
 from typing import Any
 
 import pandas as pd
@@ -13,15 +14,20 @@ from alliance.data_prep.files import AnyPath, as_path, file_bytes
 from alliance.data_prep.levels import AVERAGE, RESERVED, contrast_names, quoted, slope_names
 from alliance.data_prep.study.description import Study
 from alliance.data_prep.study.toml_files import parse_toml
-from alliance.inference.estimands.ratios import DIFFERENCES, OF_MODERATOR, RATIOS
-from alliance.inference.published.comparison import QUANTITIES, Finding, Verdict, verdict
-from alliance.models.design.encoding import arm_pairs
+from alliance.inference.estimands.ratio_names import DIFFERENCES, OF_MODERATOR, RATIOS
+from alliance.inference.published.findings import (
+    QUANTITIES,
+    Finding,
+    PrintedNumber,
+    Verdict,
+    verdict,
+)
 
 __all__ = ["Finding", "Verdict", "published_frame", "read_published", "valid_levels", "verdict"]
 
 
 def read_published(
-    path: AnyPath, study: Study, *, left_out: Collection[str] = ()
+    path: AnyPath, study: Study | None, *, left_out: Collection[str] = ()
 ) -> tuple[Finding, ...]:
     """Read the published findings that stand beside a study.
 
@@ -34,15 +40,17 @@ def read_published(
     ----------
     path : str or path-like
         The `published.toml`.
-    study : Study
-        The study whose outcomes, arms and covariates the findings name.
+    study : Study or None
+        The study whose outcomes, arms and covariates the findings name; without one, outcomes and
+        levels may have any name.
     left_out : collection of str
         Names of outcomes that the study has too, but that were not fitted.
 
     Returns
     -------
     tuple of Finding
-        In the order of the file, without those on outcomes that were left out.
+        In the order of the file, without those on outcomes that were left out. None of a file of
+        comments alone, as `alliance init` writes it to be filled in.
 
     Raises
     ------
@@ -51,17 +59,21 @@ def read_published(
         faults are listed.
     """
     path = as_path(path)
-    content = parse_toml(file_bytes(path, "file of published findings"), path.name)
+    content = parse_toml(
+        file_bytes(path, "file of published findings"), path.name, number=PrintedNumber
+    )
     entries, ropes = content.get("finding"), content.get("rope", {})
     faults = [
         f"{key}: this key is unknown. {nearest(key, ('finding', 'rope'))}"
         for key in content
         if key not in ("finding", "rope")
     ]
+    if not content:  # to be filled in: all of it is comment
+        return ()
     if not isinstance(entries, list) or not entries:
         faults.append("finding: there is no [[finding]] table.")
         entries = []
-    outcomes = (*study.outcomes, *left_out)
+    outcomes = None if study is None else (*study.outcomes, *left_out)
     faults += _rope_faults(ropes, outcomes)
     findings: list[Finding] = []
     places: dict[tuple[str, ...], int] = {}
@@ -72,7 +84,10 @@ def read_published(
             faults += [f"finding {number}{_pydantic_fault(error)}" for error in fault.errors()]
             continue
         faults += [f"finding {number}, {text}" for text in _name_faults(finding, study, outcomes)]
-        key = (finding.outcome, finding.quantity, finding.level, finding.claim, finding.source)
+        key = (
+            *(finding.outcome, finding.quantity, finding.level, finding.claim, finding.source),
+            finding.trial or "",
+        )
         if key in places:
             faults.append(f"finding {number}: repeats finding {places[key]}.")
         places.setdefault(key, number)
@@ -84,6 +99,8 @@ def read_published(
             f"{path.name} has {len(faults)} {noun}:\n{listed}\n",
             "Correct the file; findings are counted from its top.",
         )
+    if study is None:
+        return tuple(findings)
     kept = [finding for finding in findings if finding.outcome in study.outcomes]
     return tuple(_with_rope(finding, ropes, study) for finding in kept)
 
@@ -113,18 +130,27 @@ def valid_levels(study: Study, quantity: str) -> tuple[str, ...]:
         return (*RESERVED, *slope_names(codes))
     if quantity in ("arm_contrast", "interaction", *DIFFERENCES.values(), *RATIOS):
         names = contrast_names(codes)
-        return tuple(names[pair] for pair in arm_pairs(len(codes)))
+        return tuple(names[j, k] for k, j in combinations(range(len(codes)), 2))
     return study.covariates if quantity == "covariate_slope" else ("",)
 
 
-def _name_faults(finding: Finding, study: Study, outcomes: Collection[str]) -> list[str]:
+def _name_faults(
+    finding: Finding, study: Study | None, outcomes: Collection[str] | None
+) -> list[str]:
     faults = []
-    if finding.outcome not in outcomes:
+    if outcomes is not None and finding.outcome not in outcomes:
         hint = nearest(finding.outcome, outcomes)
         faults.append(f"outcome: the study has no outcome {finding.outcome!r}. {hint}")
     if finding.quantity not in QUANTITIES:
         hint = nearest(finding.quantity, QUANTITIES)
         return [*faults, f"quantity: there is no quantity {finding.quantity!r}. {hint}"]
+    if study is None:
+        return faults
+    if isinstance(finding.n, dict) and (unknown := set(finding.n) - set(study.arms)):
+        faults.append(
+            f"n: the study has no arm {sorted(unknown)[0]!r}. Its arms: "
+            f"{', '.join(repr(code) for code in study.arms)}."
+        )
     levels = valid_levels(study, finding.quantity)
     known = finding.level in levels
     if finding.quantity == "covariate_slope":
@@ -140,12 +166,12 @@ def _name_faults(finding: Finding, study: Study, outcomes: Collection[str]) -> l
     return faults
 
 
-def _rope_faults(ropes: object, outcomes: Collection[str]) -> list[str]:
+def _rope_faults(ropes: object, outcomes: Collection[str] | None) -> list[str]:
     if not isinstance(ropes, dict):
         return ["rope: this must be a table [rope.OUTCOME] with entries QUANTITY = [low, high]."]
     faults = []
     for outcome, entries in ropes.items():
-        if outcome not in outcomes:
+        if outcomes is not None and outcome not in outcomes:
             hint = nearest(outcome, outcomes)
             faults.append(f"rope: the study has no outcome {outcome!r}. {hint}")
         elif not isinstance(entries, dict):

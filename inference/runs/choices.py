@@ -222,10 +222,13 @@ def _unseen_outcomes(fit: Fit) -> Choice:
 
 
 def _priors(priors: Priors) -> str:
-    default = asdict(Priors())
-    changed = [
-        f"{name} {value:g}" for name, value in asdict(priors).items() if value != default[name]
-    ]
+    default, own = asdict(Priors()), asdict(priors)
+    changed = [f"{name} {own[name]:g}" for name, value in default.items() if own[name] != value]
+    if (known := priors.slope) is not None:
+        changed.append(
+            f"moderator slope {known.weight:g} from {known.entry}, N({known.location:.3g}, "
+            f"{known.spread:.2g}) in SDs, and {1 - known.weight:g} N(0, {priors.moderator_slope:g})"
+        )
     return f"default but for {', '.join(changed)}" if changed else "default"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
 from typing import Any
@@ -217,6 +217,12 @@ class Fit:
         return self._designs[outcome]
 
     def _built(self, outcome: str) -> Design:
+        design, labels = self._unlabelled(outcome), self.manifest.get(LABELS)
+        if not labels:
+            return design
+        return replace(design, encoding=replace(design.encoding, labels=labels))
+
+    def _unlabelled(self, outcome: str) -> Design:
         kept = kept_moments(self.trees[outcome])
         if kept is not None:
             return design_of_moments(kept, self.specs[outcome], self.study.covariates)
@@ -411,6 +417,7 @@ ENCODINGS = "encodings"  # entry of a run's manifest: by outcome, `models.design
 ALL_VISITS, LAST_VISIT = "all", "last"  # in the place of a visit's label
 FACTS = "design"  # attribute that holds what is no array
 ENCODING = "encoding"
+LABELS = "labels"  # entry of the manifest: of levels, as the data file has them, by covariate
 
 
 def moments_dataset(design: Design) -> xr.Dataset:

@@ -25,6 +25,7 @@ from alliance.inference.estimands.missing_outcomes import MISSING_OUTCOMES, miss
 from alliance.inference.estimands.over_time import OVER_TIME
 from alliance.inference.runs.fit import (
     ENCODINGS,
+    LABELS,
     Fit,
     installed_versions,
     moments_dataset,
@@ -238,6 +239,7 @@ def _manifest(
         "versions": installed_versions(),
         "machine": this_machine(),
         "environment": this_environment(),
+        **({LABELS: source.labels} if source.labels else {}),
     }
 
 

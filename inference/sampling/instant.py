@@ -41,7 +41,7 @@ from alliance.models.gaussian.gaussian_draws import (
     collapse,
     draw_therapist_effects,
 )
-from alliance.models.priors import Priors
+from alliance.models.priors import Priors, slope_parts
 
 Array = NDArray[np.float64]
 Density = Callable[[Array], Array]
@@ -119,11 +119,21 @@ class _Target:
         """Log density up to a constant, shape (d,)."""
         return self.density(at, self.collapsed(at))
 
-    def collapsed(self, at: Array) -> Collapsed:
+    def collapsed(self, at: Array) -> Collapsed | _Parts:
         """What the points leave to know of the coefficients."""
-        return collapse(self.design, self.spreads(at), self.design.prior_sd(self.priors))
+        usual, spreads = self.design.prior_sd(self.priors), self.spreads(at)
+        if self.priors.slope is None:
+            return collapse(self.design, spreads, usual)
+        column = self.design.coefficients.index("moderator")
+        found = []
+        for weight, mean, sd in slope_parts(self.priors):
+            # A normal prior around a mean is one around zero of what is left after that mean
+            own = np.where(np.arange(len(usual)) == column, sd, usual)
+            part = collapse(self.design.without_slope(mean), spreads, own)
+            found.append((float(np.log(weight)), mean, part))
+        return _Parts(found, self.design.present.index(column))
 
-    def density(self, at: Array, collapsed: Collapsed) -> Array:
+    def density(self, at: Array, collapsed: Collapsed | _Parts) -> Array:
         """Log density up to a constant, shape (d,), where the coefficients are integrated out."""
         density = collapsed.log_likelihood
         for name, column in zip(self.names, at.T, strict=True):
@@ -137,6 +147,47 @@ class _Target:
             if name not in FOLDED:
                 density = density + column  # the Jacobian
         return np.where(np.isfinite(density), density, -np.inf)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What the SDs leave to know of the coefficients, where the slope's prior is a mixture.
+
+    Attributes
+    ----------
+    parts : list of (float, float, Collapsed)
+        Log weight, mean of the slope, and the coefficients around it.
+    place : int
+        Of the slope among the coefficients.
+    """
+
+    parts: list[tuple[float, float, Collapsed]]
+    place: int
+
+    @property
+    def _terms(self) -> Array:
+        return np.array([weight + part.log_likelihood for weight, _, part in self.parts])
+
+    @property
+    def log_likelihood(self) -> Array:
+        """Over all parts, shape (d,)."""
+        return np.asarray(special.logsumexp(self._terms, axis=0))
+
+    def take(self, chosen: NDArray[np.int64]) -> _Parts:
+        """The same for some of the values, in any order."""
+        kept = [(weight, mean, part.take(chosen)) for weight, mean, part in self.parts]
+        return _Parts(kept, self.place)
+
+    def draw(self, generator: np.random.Generator) -> Array:
+        """One draw of the coefficients for each value of the SDs, shape (d, p)."""
+        share = np.exp(self._terms[0] - self.log_likelihood)
+        first = generator.random(len(share)) < share
+        drawn = []
+        for _, mean, part in self.parts:
+            own = part.draw(generator)
+            own[:, self.place] += mean
+            drawn.append(own)
+        return np.where(first[:, None], drawn[0], drawn[1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,8 @@ def compiled_model(design: Design, priors: Priors) -> Any:
     if not design.exact:
         return _written_out(design.aggregated(), priors)
     shape: tuple[Any, ...] = (design.coefficients, design.effects)
+    if priors.slope is not None:
+        shape += ("evidence",)
     if taken_apart(design):
         shape += (design.moderator, len(design.therapists), tuple(predictor_columns(design)))
     if shape not in _compiled:

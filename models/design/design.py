@@ -197,6 +197,19 @@ class Design:
         }
         return np.array([scale[term.kind] for term in self.encoding.terms])
 
+    def without_slope(self, slope: float) -> Design:
+        """The design of what is left of the outcome after a known slope of the moderator.
+
+        Parameters
+        ----------
+        slope : float
+            On the standardised scale.
+        """
+        own = self.moments
+        change = np.eye(len(self.coefficients) + 1)
+        change[self.coefficients.index("moderator"), -1] = -slope
+        return replace(self, given=Moments(change.T @ own.cross_products @ change, own.count))
+
     def unmoderated(self) -> Array:
         """X with zeros in the moderator's own columns and those of its interactions."""
         X = self.X.copy()

@@ -8,7 +8,7 @@ patients are encoded by the same object, and what it never saw is refused or mar
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import combinations
 from typing import Any, Literal, NamedTuple, Self
@@ -17,7 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import helmert
 
-from alliance.data_prep.covariates import Covariate, CovariateColumn, column_names
+from alliance.data_prep.covariates import (
+    Covariate,
+    CovariateColumn,
+    column_names,
+    reference_level,
+)
 from alliance.data_prep.errors import InputError, nearest
 from alliance.data_prep.tables.cells import canonical_code
 
@@ -121,6 +126,8 @@ class Encoding:
     scaling : Scaling
     observed : Observed or None
         None where only cross-products are known.
+    labels : mapping of str to mapping of str to str
+        By category, of its levels, where the data file labels them.
     """
 
     arms: tuple[str, ...]
@@ -131,6 +138,7 @@ class Encoding:
     absent: frozenset[int]
     scaling: Scaling
     observed: Observed | None = None
+    labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @cached_property
     def columns(self) -> tuple[CovariateColumn, ...]:
@@ -243,6 +251,17 @@ class Encoding:
         first = self.references[name]
         return (*([first] if first else []), *seen)
 
+    def level(self, name: str, text: str) -> str:
+        """The level of a category that is called by its code or by its label; else the text.
+
+        Parameters
+        ----------
+        name : str
+        text : str
+        """
+        named = reference_level(text, self.levels(name) or (), self.labels.get(name, {}))
+        return text if named is None else named
+
     def encoded(self, name: str, values: Sequence[float | str]) -> Array:
         """Columns of a covariate for some of its values.
 
@@ -250,7 +269,7 @@ class Encoding:
         ----------
         name : str
         values : sequence of float or str
-            Numbers, or levels as they are written in the data.
+            Numbers, or levels as they are written in the data or labelled there.
 
         Returns
         -------
@@ -264,7 +283,7 @@ class Encoding:
         levels = self.levels(name)
         if levels is None:
             return np.array([[_number(name, value)] for value in values]).reshape(-1, 1)
-        codes = [canonical_code(value) for value in values]
+        codes = [self.level(name, canonical_code(value)) for value in values]
         for code in codes:
             if code not in levels:
                 raise self.no_level(name, code)
@@ -276,7 +295,10 @@ class Encoding:
     def no_level(self, name: str, code: str) -> InputError:
         """The error for a level that cannot be asked about: what it is, and those that can."""
         levels, known = self.levels(name) or (), self.covariate(name).levels or ()
-        listed = ", ".join(repr(level) for level in levels)
+        labels = self.labels.get(name, {})
+        listed = ", ".join(
+            f"{level!r} ({labels[level]})" if level in labels else repr(level) for level in levels
+        )
         if code in known:
             return InputError(
                 f"The covariate {name} has no analysed patient with the level {code!r}.",
@@ -288,7 +310,8 @@ class Encoding:
                 "an earlier version, which wrote it, did not keep the level of reference.",
                 f"Ask about {listed}, or fit again.",
             )
-        alike = [level for level in levels if level.casefold() == code.casefold()]
+        named = [*levels, *(labels[level] for level in levels if level in labels)]
+        alike = [level for level in named if level.casefold() == code.casefold()]
         hint = f"Did you mean {alike[0]!r}? " if alike else ""
         return InputError(
             f"The covariate {name} has no level {code!r}.", f"{hint}Valid levels: {listed}."

@@ -22,7 +22,7 @@ from alliance.models.design.ratings import (
 )
 from alliance.models.gaussian.generalised_squares import GeneralisedSquares, packed
 from alliance.models.gaussian.marginal import alliance_terms, covariance_factor, with_independent
-from alliance.models.priors import Priors
+from alliance.models.priors import Priors, slope_parts
 
 Array = NDArray[np.float64]
 
@@ -44,7 +44,8 @@ def model_data(design: Design, priors: Priors) -> dict[str, Array]:
         ``cross_products`` (p + 1, p + 1), W'W over all patients; ``therapist_cross_products``
         (q, J, p + 1), Z_j'W_j (only where something is integrated out). Where the alliance is taken
         apart, ``therapist_cross_products`` (J, p + 1, p + 1), all of W_j'W_j, and what
-        `rating_data` gives, instead. ``prior_scale`` (p + 8,), the coefficients' scales and then
+        `rating_data` gives, instead. With evidence on the slope ``slope_parts`` (2, 3), see
+        `models.priors.slope_parts`. ``prior_scale`` (p + 8,), the coefficients' scales and then
         those of residual SD, therapist SD, therapist slope SD, the shape of their correlation, and
         the scales of therapist arm SD, of the therapists' mean moderator, and of slope and
         interaction between them.
@@ -72,6 +73,8 @@ def model_data(design: Design, priors: Priors) -> dict[str, Array]:
         if design.effects:
             columns = design.effect_columns
             data["therapist_cross_products"] = within[:, columns].transpose(1, 0, 2)
+    if priors.slope is not None:
+        data["slope_parts"] = np.array(slope_parts(priors))
     return {name: np.ascontiguousarray(values) for name, values in data.items()}
 
 
@@ -154,6 +157,8 @@ def exact_gaussian_model(design: Design, priors: Priors) -> pm.Model:
         size = len(design.coefficients)
         scale, apart = data["prior_scale"], taken_apart(design)
         beta = pm.Normal("beta", 0, scale[:size], dims="coefficient")
+        if "slope_parts" in data:
+            _with_evidence(beta[design.coefficients.index("moderator")], data["slope_parts"])
         residual_sd = pm.HalfNormal("residual_sd", scale[size])
         L = therapist_factor(design.effects, scale[size + 1 : size + 5])
         within = data.get("therapist_cross_products")
@@ -178,6 +183,12 @@ def exact_gaussian_model(design: Design, priors: Priors) -> pm.Model:
             squares = b @ cross_products @ b
         pm.Potential("log_likelihood_sum", log_density - 0.5 * squares / residual_sd**2)
     return model
+
+
+def _with_evidence(slope: pt.TensorVariable, parts: pt.TensorVariable) -> None:
+    """Put a mixture in the place of the slope's normal prior, which is its second part."""
+    normal = -0.5 * ((slope - parts[:, 1]) / parts[:, 2]) ** 2 - pt.log(parts[:, 2])
+    pm.Potential("slope_evidence", pt.logsumexp(pt.log(parts[:, 0]) + normal) - normal[1])
 
 
 def _coords(design: Design) -> dict[str, list[str]]:

@@ -27,6 +27,7 @@ COMMANDS = (
     "diagnose",
     "summary",
     "compare",
+    "paper",
     "effects",
     "decide",
     "predict",

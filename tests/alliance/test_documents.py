@@ -41,6 +41,7 @@ EXEMPT = {
     "uv run python benchmarks/scale.py --out benchmarks/results/scale.json",
     "uv run python benchmarks/cold_and_warm.py --out benchmarks/results/cold_and_warm.json",
     "uv run python benchmarks/prior_coverage.py --out benchmarks/results/prior_coverage.json",
+    "uv run alliance fit study.toml a.share b.share 'sites/*.csv' --engine instant --out pooled",
     "dask scheduler --host 10.0.0.1",
     "dask worker tcp://10.0.0.1:8786 --nthreads 1",
     "alliance fit study.toml registry/ --dask tcp://10.0.0.1:8786 --out cluster",

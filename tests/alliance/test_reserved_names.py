@@ -10,7 +10,7 @@ from command_line import STUDY, alliance, write_small_trial
 from alliance.data_prep.study.rules import RESERVED_NAMES
 from alliance.inference.draws.datatree import GROUPS
 from alliance.inference.estimands.estimands import SCALE_QUANTITIES
-from alliance.inference.published.comparison import QUANTITIES
+from alliance.inference.published.findings import QUANTITIES
 from alliance.inference.runs import run_folder
 from alliance.inference.runs.fit import Fit
 from alliance.models.spec import JOINT

@@ -287,3 +287,29 @@ def test_ends_of_many_numbers_are_those_of_all() -> None:
 
 def test_numbers_are_spelled_as_people_write_them() -> None:
     assert [spelled(number) for number in (-99.0, 9_999_999.0, 99.9)] == ["-99", "9999999", "99.9"]
+
+
+# Labels in questions ------------------------------------------------------------------------------
+
+
+def test_a_level_can_be_asked_about_by_its_label(tmp_path: Path) -> None:
+    """The run keeps the labels; patients of a table and of a question may bear either."""
+    from alliance.inference.runs.fitting import fit_trial
+    from alliance.inference.runs.run_folder import load_fit, save_fit
+    from alliance.inference.sampling.profiles import SamplerProfile
+
+    path = labelled_files(tmp_path, sites())["dta"]
+    study = a_study(covariates=["age", "site"])
+    made = fit_trial(
+        load_trial(study, path), SamplerProfile("ci", 2, 100, 100), seed=1, engine="instant"
+    )
+    save_fit(made, tmp_path / "run")
+    for fit in (made, load_fit(tmp_path / "run")):
+        encoding = fit.design("function").encoding
+        np.testing.assert_array_equal(
+            encoding.encoded("site", ["Bern", "Zug"]), encoding.encoded("site", ["2", "1"])
+        )
+        with pytest.raises(InputError, match=r"no level 'Basel'.*'1' \(Zug\), '2' \(Bern\)"):
+            encoding.encoded("site", ["Basel"])
+        with pytest.raises(InputError, match="Did you mean 'Bern'"):
+            encoding.encoded("site", ["bern"])

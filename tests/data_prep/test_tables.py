@@ -100,7 +100,7 @@ def test_what_is_passed_over_is_said(tmp_path: Path, content: bytes, part: str) 
     assert "\ufeff" not in table.frame.columns[0]
 
 
-LATIN = 'id,name\n1,"a\nb"\n\n2,Ren\xe9\n'.encode("latin-1")
+LATIN = 'id,name\n1,"a\nb"\n\n2,Ren\xe9'.encode("latin-1")  # or a letter in UTF-8, cut
 
 # name: (file's name, content, what the message must hold)
 REFUSED: dict[str, tuple[str, bytes, list[str]]] = {
@@ -115,9 +115,9 @@ REFUSED: dict[str, tuple[str, bytes, list[str]]] = {
     "UTF-16 without mark": ("data.csv", SMALL.decode().encode("utf-16-le"), ["row 1", "NUL"]),
     "NUL byte": ("data.csv", SMALL.replace(b"4.5", b"4\0"), ["row 3", "NUL"]),
     "Latin-1": ("data.csv", LATIN, ["row 4", "0xE9", "'é' in Latin-1", "Save it as UTF-8"]),
-    "Latin-1 in the header": ("data.csv", b"\xe9t\xe9,b\n1,2\n", ["row 1", "0xE9"]),
+    "Latin-2 in the header": ("data.csv", b"wiek,p\xb3e\xe6\n1,2\n", ["row 1", "0xB3"]),
     "cut in the middle of a letter": ("data.csv", "a,b\n1,é".encode()[:-1], ["row 2", "0xC3"]),
-    "semicolons": ("data.csv", b"a;b\n1,5;2\n", ["semicolons", "not by commas", "decimal"]),
+    "semicolons in a .tsv": ("data.tsv", b"a;b\n1,5;2 ;3\n", ["semicolons", "not by tabs"]),
     "tabs in a .csv": ("data.csv", SMALL.replace(b",", b"\t"), ["tabs", ".tsv"]),
     "bars": ("data.csv", SMALL.replace(b",", b"|"), ["vertical bars"]),
     "commas in a .tsv": ("data.tsv", SMALL, ["commas", "not by tabs", ".csv"]),

@@ -12,7 +12,8 @@ from made_draws import FEW_DRAWS, NoSampler, small_trial
 from run_folders import one_outcome
 
 from alliance.data_prep.study.description import bundled_studies, narrowed
-from alliance.inference.published.comparison import Finding, compare
+from alliance.inference.published.comparison import compare
+from alliance.inference.published.findings import Finding
 from alliance.inference.published.published import read_published
 from alliance.inference.published.refits import refit
 from alliance.inference.runs.fit import Fit

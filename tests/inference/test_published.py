@@ -9,7 +9,7 @@ import pytest
 
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.study.description import Study, bundled_studies, read_study
-from alliance.inference.published.comparison import Finding, verdict
+from alliance.inference.published.findings import Finding, verdict
 from alliance.inference.published.published import published_frame, read_published, valid_levels
 
 # Every number that may appear as published, typed from the list of published facts.

@@ -9,7 +9,7 @@ import pytest
 
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.study.description import Study
-from alliance.inference.published.comparison import Finding, verdict
+from alliance.inference.published.findings import Finding, verdict
 from alliance.inference.published.published import read_published, valid_levels
 
 STUDY = Study.model_validate(

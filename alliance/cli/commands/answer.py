@@ -239,8 +239,12 @@ def _require_one_outcome(outcomes: Sequence[str], options: Mapping[str, object])
 
 
 def _levels(fit: Fit, outcome: str) -> dict[str, tuple[str, ...] | None]:
-    """Levels of the run's covariates; None where one is numbers."""
-    return {each.name: each.levels for each in fit.design(outcome).encoding.covariates}
+    """Levels of the run's covariates, and their labels; None where one is numbers."""
+    encoding = fit.design(outcome).encoding
+    return {
+        each.name: each.levels and (*each.levels, *encoding.labels.get(each.name, {}).values())
+        for each in encoding.covariates
+    }
 
 
 def _of_average(asked: AskedPatients, average_over: str) -> str:

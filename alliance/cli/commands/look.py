@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from alliance.diagnostics.gate.fit_gate import FitChecks
-    from alliance.inference.published.comparison import Finding
+    from alliance.inference.published.findings import Finding
     from alliance.inference.runs.choices import Choice
     from alliance.inference.runs.fit import Fit
 

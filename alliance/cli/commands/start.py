@@ -1,4 +1,4 @@
-"""A study, its data, and a fit: `demo`, `simulate`, `check`, `fit`."""
+"""A study, its data, and a fit: `demo`, `init`, `simulate`, `check`, `fit`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from alliance.cli import screen
+from alliance.cli import asking, screen
 from alliance.cli.options import (
     DEFAULT_SEED,
     MANY,
@@ -20,6 +20,7 @@ from alliance.cli.options import (
     DataArgument,
     EngineName,
     FormatOption,
+    ManyDataArgument,
     NestedOption,
     OutcomeOption,
     ProfileOption,
@@ -89,8 +90,91 @@ def demo(
         print_comparison(fitted, compare(fitted, findings), table_format, interval=0.95)
         print_gate(fitted, judged.reports, table_format)
     write_report(judged, findings, run / REPORT)
+    if table_format == "table":
+        _print_printed()
     screen.say(f"The run is in {run}: try `alliance compare {typed(run)} --format csv`.")
     leave_by_gate(judged.reports)
+
+
+def init(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA", help="The trial's table; of a workbook a sheet: trial.xlsx#Sheet2."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Where the study file goes.")] = Path("study.toml"),
+    *,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Ask nothing, and take what is guessed.")
+    ] = False,
+    arm: Annotated[str | None, typer.Option(help="Column of the arms.")] = None,
+    therapist: Annotated[str | None, typer.Option(help="Column of the therapists.")] = None,
+    patient: Annotated[str | None, typer.Option(help="Column of the patients' ids.")] = None,
+    moderator: Annotated[
+        str | None, typer.Option(help="Column of the alliance, or of what takes its place.")
+    ] = None,
+    published: Annotated[
+        bool, typer.Option("--published", help="Write a published.toml to be filled in, too.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
+) -> None:
+    """Write a first study file from a data file: what its columns seem to be, with the reasons.
+
+    Names, labels and values tell what columns are; what they cannot tell is asked on a terminal,
+    and guessed with --yes. The study file holds no patient's data. A .gitignore beside it keeps the
+    data file out of repositories. Then the study is checked, as `alliance check` does.
+    """
+    from alliance.data_prep.initial.beginning import begin
+
+    given = {
+        part: name
+        for part, name in (
+            ("arm", arm), ("therapist", therapist), ("patient", patient), ("moderator", moderator),
+        )
+        if name is not None
+    }  # fmt: skip
+    answering = not yes and asking.can_ask()
+    if not yes and not answering:
+        screen.note("There is no terminal to ask on: what is guessed is taken, as with --yes.")
+    begun = begin(
+        data,
+        out,
+        given,
+        ask=asking.ask if answering else None,
+        published=published,
+        overwrite=overwrite,
+    )
+    for sentence in begun.notes:
+        screen.note(sentence)
+    for path in begun.written:
+        screen.say(f"Written: {path}")
+    for sentence in begun.undecided:
+        screen.note(f"Not decided: {sentence}")
+    screen.say("Every guess stands in the study file with its reason: read it, then go on.")
+    command = f"`alliance check {typed(out)} {typed(begun.data)}`"
+    if begun.undecided:
+        screen.say(f"Decide what is not decided; then: {command}.")
+        raise typer.Exit(2)
+    screen.say(f"Checking it, as {command} does.")
+    check(str(out), begun.data, settings={}, table_format="table")
+    screen.say(f"Next: `alliance fit {typed(out)} {typed(begun.data)} --out run`.")
+
+
+def _print_printed() -> None:
+    """The real trial's printed numbers, which no simulator made."""
+    from alliance.cli.commands.without_rows import print_paper
+    from alliance.inference.paper.paper import Paper
+    from alliance.inference.paper.printed import read_printed
+
+    screen.tell(
+        [
+            "",
+            "PUBLISHED, NOT SIMULATED: what the parent trial printed in 2007 says by itself "
+            "(`alliance paper ferreira2013` says more).",
+        ]
+    )
+    print_paper(Paper(read_printed("ferreira2013")), "table", short=True)
 
 
 def simulate(
@@ -101,9 +185,13 @@ def simulate(
     nested: NestedOption = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:
-    """Simulate a trial like the published one, with its study.toml and true values beside it."""
+    """Simulate a trial like the published one, with its study.toml and true values beside it.
+
+    For data of your own, `alliance init DATA` writes a study file.
+    """
     from alliance.data_prep.simulator.simulation import simulate_trial, write_simulated
 
+    screen.say("SIMULATED DATA: a made-up trial like the published one; no patient gave them.")
     simulated = simulate_trial(
         seed=seed, patients=patients, therapists=therapists, crossed=not nested
     )
@@ -113,7 +201,7 @@ def simulate(
 
 def fit(
     study: StudyArgument,
-    data: DataArgument,
+    data: ManyDataArgument,
     out: Annotated[Path, typer.Option(help="Folder for the run; must not exist yet.")],
     *,
     outcome: OutcomeOption = None,
@@ -187,7 +275,8 @@ def fit(
     """Fit every outcome and write the run folder; exit code 3 if the gate fails.
 
     DATA may be a folder or a quoted pattern, 'registry/*.parquet': many files with the same
-    columns, read once as cross-products, for Gaussian outcomes.
+    columns, read once as cross-products, for Gaussian outcomes. So may several tables, patterns and
+    shares of `alliance share`, which are pooled exactly.
 
     Settings of the model take the place of those in the study file.
     """
@@ -201,7 +290,7 @@ def fit(
     described = narrowed(
         whole, outcomes=outcome or [], delta=by_outcome_and_arm(delta or []), **settings
     )
-    require_free(out, overwrite=overwrite, inputs=[data, study_path])
+    require_free(out, overwrite=overwrite, inputs=[*data, study_path])
     chosen = replace(find_profile(profile), therapist_effects=therapist_effects).adjusted(
         draws=draws, tune=tune, target_accept=target_accept, max_treedepth=max_treedepth
     )

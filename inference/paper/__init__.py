@@ -1,0 +1,1 @@
+"""What follows from printed numbers alone: consistency, posteriors, therapists, several trials."""
