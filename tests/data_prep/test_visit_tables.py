@@ -13,6 +13,7 @@ from alliance.data_prep.errors import DataError, InputError
 from alliance.data_prep.study.description import Study, narrowed, read_study, study_text
 from alliance.data_prep.study.visits import VISIT_SETTINGS
 from alliance.data_prep.trial.trial import Trial, load_trial, trial_from_frame
+from alliance.models.spec import specify
 
 
 def study(folder: Path, text: str) -> Study:
@@ -188,3 +189,9 @@ def test_more_visits_than_patients_are_refused() -> None:
     }
     with pytest.raises(DataError, match="30 visits"):
         trial_from_frame(Study.model_validate(content), frame)
+
+
+def test_a_prior_of_the_pack_does_not_go_with_visits(tmp_path: Path) -> None:
+    taken = study(tmp_path, f'{WIDE}[priors]\nmoderator_slope = {{ from = "fluckiger2018" }}\n')
+    with pytest.raises(InputError, match="goes with a Gaussian outcome by itself"):
+        specify(taken)
