@@ -45,10 +45,11 @@ def pain(run: al.Run) -> al.FittedOutcome:
 
 
 def told(*arguments: object) -> list[dict[str, Any]]:
-    """What a command prints as JSON."""
+    """What a command prints as JSON, without the labels that stand behind its codes."""
     answer = command(*arguments, "--format", "json")
     assert answer.code == 0, answer.stderr
-    return json.loads(answer.stdout)
+    rows = json.loads(answer.stdout)
+    return [{k: row[k] for k in row if not k.endswith("_label")} for row in rows]
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -17,10 +17,10 @@ from alliance.data_prep.trial.trial import trial_from_frame
 from alliance.inference.draws.datatree import draws_of
 from alliance.inference.leaving_out.leave_one_out import LeaveOneOut, leave_one_out, log_mean_exp
 from alliance.inference.leaving_out.therapists import (
-    WithoutTherapist,
     leave_therapist_out,
     without_patients,
 )
+from alliance.inference.leaving_out.without_therapist import WithoutTherapist
 from alliance.inference.pointwise.log_likelihood import (
     patient_log_likelihood,
     therapist_log_likelihood,
