@@ -133,13 +133,14 @@ class Run(Mapping[str, FittedOutcome]):
         """
         from alliance.diagnostics.figures.results_figures import contrast_figure
         from alliance.diagnostics.sheets import results
+        from alliance.inference.estimands.over_time import by_outcome_and_visit
 
         fit = self.fit
         places: dict[str, Any] = {"at": at, "extrapolate": extrapolate}
         table = fit.summary(interval=interval, per_sd=per_sd, **places)
         return Answer(
             titled(fit.study, "Posterior summaries", interval),
-            table,
+            by_outcome_and_visit(table, fit.study),
             _kept=lambda: xr.DataTree.from_dict(
                 {
                     name: fit.estimands(name, per_sd=per_sd, **places).to_dataset(name="value")

@@ -25,6 +25,8 @@ from alliance.data_prep.study.description import Outcome, Study
 from alliance.data_prep.study.rules import BINARY, COUNT, OWN_FAMILIES
 from alliance.diagnostics.sheet import Cell, fitting
 from alliance.inference.digits import figures, number
+from alliance.inference.estimands.over_time import OVER_TIME
+from alliance.inference.runs.fit import Fit
 
 if TYPE_CHECKING:
     from alliance.inference.runs.fit import Fit
@@ -425,9 +427,16 @@ def label(study: Study, outcome: str) -> str:
     """
     if outcome == JOINT:
         return "Shared by the outcomes"
+    if visits := _visits_of(study, outcome):
+        return visits[0].label.removesuffix(f", {visits[0].visit}")
     own = study.outcomes[outcome].label
     same = sum(each.label == own for each in study.outcomes.values())
     return own if same == 1 else f"{own} ({outcome})"
+
+
+def _visits_of(study: Study, outcome: str) -> list[Outcome]:
+    """What the study says of the visits of an outcome over time; nothing of another."""
+    return [own for own in study.outcomes.values() if own.visit_of == outcome]
 
 
 def outcome(study: Study, name: str) -> Cell:
@@ -452,6 +461,8 @@ def patients(fit: Fit, outcome: str) -> int:
     if outcome == JOINT:
         return int(fit.manifest[JOINT]["patients"])
     counts = dict(zip(fit.flow["outcome"], fit.flow["analysed"], strict=True))
+    if outcome in fit.manifest.get(OVER_TIME, {}):
+        return int(fit.manifest[OVER_TIME][outcome]["patients"])
     return int(counts[outcome])
 
 
@@ -469,7 +480,10 @@ def headed(fit: Fit, outcome: str) -> str:
             f"{label(fit.study, outcome)} ({told}; slopes in SDs of benefit for one SD of the "
             f"{fit.study.measure.name}, correlations of the scores as they are)"
         )
-    return f"{label(fit.study, outcome)} ({scale(fit.study.outcomes[outcome])}; {told})"
+    name, visits = label(fit.study, outcome), _visits_of(fit.study, outcome)
+    if visits:
+        return f"{name}, over visits ({scale(visits[0])}; {told})"
+    return f"{name} ({scale(fit.study.outcomes[outcome])}; {told})"
 
 
 def with_patients(study: Study, outcome: str, count: int, about: str = "") -> str:

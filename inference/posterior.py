@@ -23,7 +23,7 @@ from alliance.inference.draws.summaries import column_blocks
 from alliance.inference.sampling.profiles import Engine, SamplerProfile, seed_sequence
 from alliance.models.design.design import Design, build_design
 from alliance.models.priors import Priors
-from alliance.models.spec import ModelSpec, ModeratorSpec
+from alliance.models.spec import ModelSpec, ModeratorSpec, refuse_over_time
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -234,8 +234,31 @@ class Posterior:
 
     @property
     def joint(self) -> bool:
-        """Whether the outcome is one of a joint model; draws that belong to no run are not."""
+        """Whether the outcome is one of a joint model, or a visit of an outcome over time.
+
+        Draws that belong to no run are not.
+        """
         return self.source is not None and self.source.joint
+
+    @property
+    def over_time(self) -> bool:
+        """Whether the outcome is a visit of an outcome over time."""
+        return self.source is not None and self.source.spec.visits is not None
+
+    def refuse_over_time(self, what: str) -> None:
+        """Refuse what a visit of an outcome over time does not have.
+
+        Parameters
+        ----------
+        what : str
+            That is not available, at the beginning of a sentence.
+
+        Raises
+        ------
+        InputError
+        """
+        if self.over_time:
+            refuse_over_time([self.name], what)
 
     @property
     def manifest(self) -> Mapping[str, Any]:

@@ -50,6 +50,10 @@ class Priors:
         LKJ shape; 2 leans gently against correlations near -1 and 1.
     residual_sd : float
         Half-normal scale of the residual SD; at most 1 when the model explains anything.
+    residual_correlation : float
+        LKJ shape of the correlations of a patient's residuals over visits; 2 leans gently against
+        correlations near -1 and 1. A structure's own parameters have the density that it gives the
+        correlation of two visits.
     therapist_arm_sd : float
         Half-normal scale of the SD of arm effects between therapists, where they are asked for;
         half of ``arm``.
@@ -75,6 +79,7 @@ class Priors:
     therapist_slope_sd: float = 0.3
     therapist_correlation: float = 2.0
     residual_sd: float = 1.0
+    residual_correlation: float = 2.0
     therapist_arm_sd: float = 0.25
     moderator_therapist_sd: float = 0.5
     degrees_of_freedom: float = 0.0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.levels import JOINT
-from alliance.data_prep.study.description import Study
+from alliance.data_prep.study.description import ModelSettings, Outcome, Study
 from alliance.data_prep.study.rules import OWN_FAMILIES
 from alliance.models.families.families import ORDINAL, ORDINAL_PROBIT
 from alliance.models.nesting import Nesting
@@ -65,6 +65,35 @@ class ModeratorSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class VisitSpec:
+    """What an outcome at one visit has in common with that outcome at others.
+
+    Attributes
+    ----------
+    outcome : str
+        The outcome over time.
+    visit : str
+    time : float or None
+    correlation : str
+        Structure of the residuals' correlations: see `models.visits.covariance`.
+    sd_by_visit : bool
+        Whether each visit has its own residual SD.
+    by_visit : tuple of str
+        Kinds of coefficients that differ between visits: `models.design.encoding.Kind`.
+    therapist_by_visit : bool
+        Whether therapists deviate at each visit by itself.
+    """
+
+    outcome: str
+    visit: str
+    time: float | None = None
+    correlation: str = "unstructured"
+    sd_by_visit: bool = True
+    by_visit: tuple[str, ...] = ("intercept", "arm", "baseline", "moderator", "interaction")
+    therapist_by_visit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSpec:
     """One outcome's model: a description that knows neither data nor sampler.
 
@@ -88,6 +117,8 @@ class ModelSpec:
         Codes of the arms that have no therapists; see `models.nesting`.
     residual_by_arm : bool
         Whether each arm has a residual SD of its own.
+    visits : VisitSpec or None
+        Of an outcome that is modelled together with itself at other visits.
     """
 
     outcome: str
@@ -99,6 +130,7 @@ class ModelSpec:
     therapist_by_arm: bool = False
     without_therapist: tuple[str, ...] = ()
     residual_by_arm: bool = False
+    visits: VisitSpec | None = None
 
     def __post_init__(self) -> None:
         valid = get_args(TherapistEffects)
@@ -165,10 +197,12 @@ class ModelSpec:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelSpec:
         """The specification that `to_dict` wrote."""
+        visits = values.get("visits")
         parts = {
             "priors": _priors_from(values["priors"]),
             "moderator": _moderator(values["moderator"]),
             "without_therapist": tuple(values.get("without_therapist", ())),
+            "visits": visits and VisitSpec(**{**visits, "by_visit": tuple(visits["by_visit"])}),
         }
         return cls(**{**values, **parts})
 
@@ -221,6 +255,7 @@ def specify(study: Study) -> dict[str, ModelSpec]:
             therapist_by_arm=model.therapist_by_arm,
             without_therapist=study.arms_without_therapist,
             residual_by_arm=model.residual_by_arm,
+            visits=_at_visit(outcome, model),
         )
         for name, outcome in study.outcomes.items()
     }
@@ -249,6 +284,68 @@ def _require_residuals(specs: Mapping[str, ModelSpec]) -> None:
                 '(alliance = "within_between", missing_alliance = "impute", reliability, ceiling).',
                 remedy,
             )
+
+
+def _at_visit(outcome: Outcome, model: ModelSettings) -> VisitSpec | None:
+    """What the settings say of an outcome at a visit; None of an outcome without visits."""
+    if outcome.visit_of is None or outcome.visit is None:
+        return None
+    differ = {
+        "baseline": model.baseline_by_visit,
+        "moderator": model.moderator_by_visit,
+        "interaction": model.interaction_by_visit,
+        "covariate": model.covariates_by_visit,
+    }
+    return VisitSpec(
+        outcome=outcome.visit_of,
+        visit=outcome.visit,
+        time=outcome.visit_time,
+        correlation=model.visit_correlation,
+        sd_by_visit=model.visit_sd == "by_visit",
+        by_visit=("intercept", "arm", *(kind for kind, own in differ.items() if own)),
+        therapist_by_visit=model.therapist_by_visit,
+    )
+
+
+def over_time(specs: Mapping[str, ModelSpec]) -> dict[str, list[str]]:
+    """Names of outcomes at visits, by the outcome over time, in the order of time.
+
+    Parameters
+    ----------
+    specs : mapping of str to ModelSpec
+    """
+    found: dict[str, list[str]] = {}
+    for name, spec in specs.items():
+        if spec.visits is not None:
+            found.setdefault(spec.visits.outcome, []).append(name)
+    return found
+
+
+def refuse_over_time(names: Iterable[str], what: str) -> None:
+    """Refuse what outcomes at visits do not have, if there is one.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Of outcomes at visits.
+    what : str
+        That is not available, at the beginning of a sentence.
+
+    Raises
+    ------
+    InputError
+    """
+    if listed := list(names):
+        raise InputError(
+            f"{what} is not available for outcomes over time, and {listed[0]} is a visit of one.",
+            "Describe one visit as an outcome by itself, with `followup` in the place of "
+            "`visits`, and ask for that.",
+        )
+
+
+def visits_in(study: Study) -> list[str]:
+    """Names of the study's outcomes at visits."""
+    return [name for name, outcome in study.outcomes.items() if outcome.visit_of is not None]
 
 
 SLOPE = "moderator_slope"  # the prior that the pack has entries of
@@ -300,7 +397,8 @@ def _require_normal(specs: Mapping[str, ModelSpec], *, joint: bool) -> None:
     for outcome, spec in specs.items():
         if spec.priors.slope is None:
             continue
-        if joint or not spec.exact or spec.moderator.structure != "total":
+        apart = joint or spec.visits is not None
+        if apart or not spec.exact or spec.moderator.structure != "total":
             raise InputError(
                 f"{outcome}: a prior from the prior pack goes with a Gaussian outcome by itself, "
                 "and with the alliance as rated.",

@@ -29,7 +29,7 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "Start": ("start", ("demo", "init", "simulate", "check", "fit")),
     "Look at a run": ("look", ("summary", "compare", "diagnose", "report")),
     "Without the patients' rows": ("without_rows", ("share", "paper")),
-    "Answer a question": ("answer", ("predict", "effects", "decide", "therapists")),
+    "Answer a question": ("answer", ("predict", "effects", "decide", "therapists", "missing")),
     "Check the model": ("model_checks", ("ppc", "loo", "sensitivity", "prior", "reproduce")),
     "Plan a trial or an analysis": ("plan", ("calibrate", "assurance", "multiverse")),
 }

@@ -173,6 +173,41 @@ def shift(text: str) -> Shift:
     return Shift(outcome, arm, points)
 
 
+class ArmShift(NamedTuple):
+    """How far unseen scores of an arm are shifted."""
+
+    arm: str
+    points: float
+
+
+def arm_shift(text: str) -> ArmShift:
+    """Read the shift of an arm.
+
+    Parameters
+    ----------
+    text : str
+        ``ARM=SHIFT``; the code or the label of the arm may hold equals signs.
+
+    Raises
+    ------
+    typer.BadParameter
+        If it has another form, or the shift is no finite number.
+
+    Examples
+    --------
+    >>> arm_shift("MCE=-2")
+    ArmShift(arm='MCE', points=-2.0)
+    """
+    arm, equals, number = text.rpartition("=")
+    try:
+        points = float(number)
+    except ValueError:
+        points = math.nan
+    if not (arm and equals and math.isfinite(points)):
+        raise typer.BadParameter(f"{text!r} is no shift. Write ARM=SHIFT, for example MCE=-2.")
+    return ArmShift(arm, points)
+
+
 def by_outcome_and_arm(shifts: Iterable[Shift]) -> dict[str, dict[str, float]]:
     """Put shifts together, as `data_prep.study.description.narrowed` takes them.
 
@@ -305,6 +340,10 @@ ManyDataArgument = Annotated[
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help=RUN_HELP)]
 OutcomeOption = Annotated[
     list[str] | None, typer.Option("--outcome", help="Only this outcome; may be repeated.")
+]
+VisitOption = Annotated[
+    str,
+    typer.Option("--visit", help="Of outcomes over time: this visit, the last one, or all."),
 ]
 IN_MARKDOWN: ContextVar[bool] = ContextVar("in_markdown", default=False)  # tables for people
 

@@ -202,6 +202,7 @@ def load_registry(study: Study, data: AnyPath, compute: Compute | None = None) -
     """
     data = as_path(data)
     require_moments(study)
+    _require_row_of_patient(study)
     files = registry_files(data)
     run = on_threads if compute is None else compute
     declared = {name: kind == "continuous" for name, kind in study.covariate_kinds.items()}
@@ -329,6 +330,15 @@ def patients_again(
     return problems, [patient_spelling_note(told)] if told else []
 
 
+def _require_row_of_patient(study: Study) -> None:
+    """Refuse tables with a row for each visit: a patient's rows could stand in several files."""
+    if study.visits is not None:
+        raise InputError(
+            "A table with a row for each patient and visit is read from one file.",
+            "Bring the files together into one.",
+        )
+
+
 def require_moments(study: Study) -> None:
     """Refuse models that need more of the patients than cross-products.
 
@@ -348,6 +358,7 @@ def require_moments(study: Study) -> None:
         "ceiling = true": model.ceiling,
         "joint = true": model.joint,
         "delta": any(each.delta for each in study.outcomes.values()),
+        "visits": any(each.visit_of for each in study.outcomes.values()),
     }
     if asked := [name for name, wanted in needs.items() if wanted]:
         raise InputError(
@@ -526,6 +537,7 @@ def sample_therapists(
             f"{', '.join(study.arms_without_therapist)}.",
             "Leave `sample_therapists` out: all files are then read as cross-products.",
         )
+    _require_row_of_patient(study)
     data = as_path(data)
     files = registry_files(data)
     run = on_threads if compute is None else compute

@@ -15,6 +15,7 @@ from alliance.data_prep.levels import find_arm
 from alliance.data_prep.study.parts import (
     Columns,
     CovariateKind,
+    LongTable,
     MissingCode,
     ModelSettings,
     Moderator,
@@ -41,6 +42,7 @@ from alliance.data_prep.study.toml_files import (
     toml_text,
     translated_faults,
 )
+from alliance.data_prep.study.visits import visit_faults, visits_apart
 
 __all__ = [
     "Columns",
@@ -90,7 +92,10 @@ class Study(Table):
         By column: what stands there for a missing value besides the empty cell and NA; under
         ``*``, in every column but that of the patients.
     outcomes : dict of str to Outcome
-        Outcomes by name, at least one; the names serve as file and variable names.
+        Outcomes by name, at least one; the names serve as file and variable names. Those at the
+        visits of one outcome say so: see `data_prep.study.visits`.
+    visits : LongTable or None
+        Of a table with a row for each patient and visit.
     model : ModelSettings
         Therapist effects and interaction.
     priors : dict of str to float
@@ -137,6 +142,9 @@ class Study(Table):
     )
     outcomes: dict[str, Outcome] = Field(
         min_length=1, description="a table for each outcome, one at least"
+    )
+    visits: LongTable | None = Field(
+        default=None, description="of a table with a row for each visit: which column says so"
     )
     model: ModelSettings = Field(
         default=ModelSettings(), description="therapist effects and interaction"
@@ -187,13 +195,13 @@ class Study(Table):
     def _as_meant(cls, content: Any) -> Any:
         if isinstance(content, dict):
             content = without_slopes(content)
-            raise_between(short_keys_apart(content))
+            raise_between([*short_keys_apart(content), *visits_apart(content)])
         return content
 
     @model_validator(mode="after")
     def _keys_fit(self) -> Self:
         content = self.model_dump()
-        raise_between([*study_faults(content), *model_faults(content)])
+        raise_between([*study_faults(content), *model_faults(content), *visit_faults(content)])
         return self
 
 
@@ -225,6 +233,7 @@ def narrowed(
         finite number, or the settings do not fit each other, the moderator or the outcomes that
         are left.
     """
+    outcomes = with_visits(study, outcomes)
     for name in outcomes:
         if name not in study.outcomes:
             raise InputError(f"The study has no outcome {name!r}.", nearest(name, study.outcomes))
@@ -245,8 +254,25 @@ def narrowed(
     kept = shifted_outcomes(kept, _by_codes(study, delta or {}))
     model = study.model.model_copy(update=changes)
     changed = study.model_copy(update={"outcomes": kept, "model": model})
-    _raise_faults("The study with these settings", model_faults(changed.model_dump()))
+    content = changed.model_dump()
+    faults = [*model_faults(content), *visit_faults(content)]
+    _raise_faults("The study with these settings", faults)
     return changed
+
+
+def with_visits(study: Study, outcomes: Sequence[str]) -> list[str]:
+    """Names of outcomes, of one over time those of all its visits.
+
+    Parameters
+    ----------
+    study : Study
+    outcomes : sequence of str
+    """
+    found = []
+    for name in outcomes:
+        visits = [at for at, own in study.outcomes.items() if own.visit_of == name]
+        found += visits or [name]
+    return found
 
 
 def _by_codes(
@@ -323,12 +349,14 @@ def read_study(path: AnyPath) -> Study:
         *_hoist_covariates(content),
         *short_keys_apart(content),
         *evidence_apart(content),
+        *visits_apart(content),
     ]
     try:
         study = Study.model_validate(content)
     except ValidationError as error:
         faults += translated_faults(error, Study)
-    _raise_faults(path.name, [*faults, *study_faults(content), *model_faults(content)])
+    between = [*study_faults(content), *model_faults(content), *visit_faults(content)]
+    _raise_faults(path.name, [*faults, *between])
     return study
 
 

@@ -205,6 +205,10 @@ class Outcome(Table):
         seen lies from what the model expects of them. 0 for arms that are not named.
     yardstick : OutcomeYardstick or None
         What `alliance effects` and `alliance decide` hold effects against.
+    visit_of, visit : str or None
+        Of an outcome over time: its name, and which visit this is; see `data_prep.study.visits`.
+    visit_time : float or None
+        When the visit is.
     """
 
     label: Text = Field(
@@ -236,6 +240,33 @@ class Outcome(Table):
     )
     yardstick: OutcomeYardstick | None = Field(
         default=None, description="a threshold, a region or a score, with its source"
+    )
+    visit_of: Text | None = Field(
+        default=None, description="the outcome that this is one visit of", examples=["pain"]
+    )
+    visit: Text | None = Field(default=None, description="which visit this is", examples=["w8"])
+    visit_time: Number | None = Field(default=None, description="when the visit is", examples=[8])
+
+
+class LongTable(Table):
+    """A table with one row for each patient and visit.
+
+    Attributes
+    ----------
+    column : str
+        Column of the visits.
+    order : tuple of str
+        Visits in the order of time, as they stand in the column.
+    times : tuple of float
+        When they are; empty if that is not said.
+    """
+
+    column: Text = Field(description="the column of the visits", examples=["visit"])
+    order: tuple[Text, ...] = Field(
+        description="the visits in the order of time", examples=[["w8", "m6"]]
+    )
+    times: tuple[Number, ...] = Field(
+        default=(), description="when the visits are", examples=[[8, 26]]
     )
 
     @model_validator(mode="before")
@@ -283,6 +314,15 @@ class ModelSettings(Table):
     moderator_arms : tuple of str
         Codes of the arms whose patients can have the moderator, where some cannot: a waiting list
         has no alliance. Empty where all can.
+    visit_correlation : str
+        Structure of the correlations of a patient's residuals over visits: see
+        `models.visits.covariance`.
+    visit_sd : {"by_visit", "common"}
+        Whether each visit has its own residual SD.
+    baseline_by_visit, moderator_by_visit, interaction_by_visit, covariates_by_visit : bool
+        Whether these coefficients differ between visits.
+    therapist_by_visit : bool
+        Whether a therapist has a deviation at each visit beside the effects at all visits.
     """
 
     therapist: Literal["none", "intercept", "intercept+slope"] = Field(
@@ -353,6 +393,43 @@ class ModelSettings(Table):
         default=(),
         description="the arms whose patients have an alliance, where a waiting list has none",
         examples=[["CBT"]],
+    )
+    visit_correlation: Literal[
+        "unstructured", "compound_symmetry", "ar1", "toeplitz", "diagonal"
+    ] = Field(
+        default="unstructured",
+        description="how a patient's residuals go together over visits",
+        examples=["unstructured"],
+    )
+    visit_sd: Literal["by_visit", "common"] = Field(
+        default="by_visit",
+        description="a residual SD for each visit, or one for all",
+        examples=["by_visit"],
+    )
+    baseline_by_visit: Annotated[bool, Field(strict=True)] = Field(
+        default=True,
+        description="whether the baseline's slope differs between visits",
+        examples=[True],
+    )
+    moderator_by_visit: Annotated[bool, Field(strict=True)] = Field(
+        default=True,
+        description="whether the alliance's slope differs between visits",
+        examples=[True],
+    )
+    interaction_by_visit: Annotated[bool, Field(strict=True)] = Field(
+        default=True,
+        description="whether the interaction differs between visits",
+        examples=[True],
+    )
+    covariates_by_visit: Annotated[bool, Field(strict=True)] = Field(
+        default=False,
+        description="whether covariates' slopes differ between visits",
+        examples=[False],
+    )
+    therapist_by_visit: Annotated[bool, Field(strict=True)] = Field(
+        default=False,
+        description="whether therapists deviate at each visit by itself",
+        examples=[False],
     )
 
 

@@ -397,6 +397,9 @@ def _missing_value_faults(study: Mapping[str, Any]) -> list[Fault]:
         own = subtable(outcomes, name)
         keys = ("baseline", "followup", "exposure")
         used += [own[key] for key in keys if isinstance(own.get(key), str)]
+        if isinstance(own.get("visit"), str) and isinstance(own.get("followup"), str):
+            # Of a table with a row for each visit
+            used.append(own["followup"].removesuffix(f" at {own['visit']}"))
     return [
         Fault(
             dotted(["missing_values", column]),

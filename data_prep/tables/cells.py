@@ -354,7 +354,9 @@ def declared(study: Study, column: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*study.missing_values.get(column, ()), *(everywhere or ())]))
 
 
-def without_declared(frame: pd.DataFrame, study: Study) -> pd.DataFrame:
+def without_declared(
+    frame: pd.DataFrame, study: Study, columns: Sequence[str] = ()
+) -> pd.DataFrame:
     """Empty the cells that hold what the study declares as missing.
 
     Parameters
@@ -362,6 +364,8 @@ def without_declared(frame: pd.DataFrame, study: Study) -> pd.DataFrame:
     frame : pandas.DataFrame
         Cells as the file has them, text or native types.
     study : Study
+    columns : sequence of str
+        Of the file, beside those of the study's parts.
 
     Returns
     -------
@@ -370,7 +374,7 @@ def without_declared(frame: pd.DataFrame, study: Study) -> pd.DataFrame:
     if not study.missing_values:
         return frame
     changed = frame.copy(deep=False)
-    for column in dict.fromkeys(part.column for part in study_parts(study)):
+    for column in dict.fromkeys([*(part.column for part in study_parts(study)), *columns]):
         codes = declared(study, column)
         if codes and list(frame.columns).count(column) == 1:
             changed[column] = frame[column].mask(spelled_alike(frame[column], codes))

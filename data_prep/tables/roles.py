@@ -8,6 +8,7 @@ from typing import Literal
 from alliance.data_prep.study.description import Study
 from alliance.data_prep.study.parts import CovariateKind, Moderator
 from alliance.data_prep.study.rules import BINARY, CONTINUOUS, OWN_FAMILIES, WHOLE_SCORES
+from alliance.data_prep.study.visits import long_column
 
 # Columns of the typed frame; one column of the file may play several parts.
 PATIENT = "patient"
@@ -101,7 +102,7 @@ def study_parts(study: Study) -> tuple[Part, ...]:
         part = covariate_column(covariate)
         parts.append(Part(part, covariate, "covariate", declared=declared, reference=reference))
     for name, outcome in study.outcomes.items():
-        setting = f"`range` in [outcomes.{name}]"
+        setting = f"`range` in [outcomes.{outcome.visit_of or name}]"
         if outcome.baseline is not None:
             baseline = baseline_column(name)
             parts.append(Part(baseline, outcome.baseline, "number", outcome.range, setting))
@@ -131,6 +132,20 @@ def _moderator_parts(moderator: Moderator) -> list[Part]:
 def study_columns(study: Study) -> tuple[str, ...]:
     """List the columns of the file that the study needs, each once."""
     return tuple(dict.fromkeys(part.column for part in study_parts(study)))
+
+
+def table_columns(study: Study) -> tuple[str, ...]:
+    """List the columns that a table needs as it is read: with a row for each visit, if it has."""
+    if study.visits is None:
+        return study_columns(study)
+    apart = {
+        outcome.followup: outcome.followup.removesuffix(long_column("", str(outcome.visit)))
+        for outcome in study.outcomes.values()
+        if outcome.visit is not None
+    }
+    named = (apart.get(column, column) for column in study_columns(study))
+    patient, *rest = named
+    return tuple(dict.fromkeys([patient, study.visits.column, *rest]))
 
 
 def _whole_scores(study: Study, name: str) -> tuple[str, str] | None:

@@ -39,7 +39,7 @@ from alliance.data_prep.tables.roles import (
     exposure_column,
     followup_column,
     item_column,
-    study_columns,
+    table_columns,
 )
 from alliance.data_prep.trial.estimability import (
     TherapistsInArms,
@@ -64,8 +64,10 @@ from alliance.data_prep.trial.flow import (
     unseen_counts,
 )
 from alliance.data_prep.trial.items import ROUNDING, score_items
+from alliance.data_prep.trial.long_tables import wide_table
 from alliance.data_prep.trial.seen import category_notes, code_notes, scoring_notes, seen_in
 from alliance.data_prep.trial.validation import validate
+from alliance.data_prep.trial.visit_problems import visit_problems
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,7 +220,7 @@ def load_trial(study: Study, path: AnyPath | pd.DataFrame) -> Trial:
     if isinstance(path, pd.DataFrame):
         return trial_from_frame(study, path)
     table = read_table(as_path(path))
-    table.require(study_columns(study))
+    table.require(table_columns(study))
     return _build(study, table.frame, visible(table.path.name), table.sha256, table.notes)
 
 
@@ -300,6 +302,8 @@ def check_estimable(trial: HasTherapists, therapist: str) -> None:
 def _build(
     study: Study, frame: pd.DataFrame, source: str, sha256: str | None, notes: tuple[str, ...]
 ) -> Trial:
+    if study.visits is not None:
+        frame = wide_table(frame, study, source)
     typed = validate(frame, study, source)
     moderator = scored_moderator(typed, study, source)
     labels = frame.attrs.get(LABELLED, {})
@@ -309,6 +313,7 @@ def _build(
     if not problems:
         for name in study.outcomes:
             problems += outcome_problems(study, source, name, data)
+        problems += visit_problems(study, source, data)
     if problems:
         raise DataError(problems)
     kind, therapist_notes = therapists_in_arms(study, data)

@@ -29,6 +29,7 @@ from alliance.data_prep.tables.cells import (
 )
 from alliance.data_prep.tables.roles import ARM, PATIENT, THERAPIST, Part, study_parts
 from alliance.data_prep.trial.events import NoEvent, event_of, events
+from alliance.data_prep.trial.long_tables import ROWS, long_table_problem
 
 UNKNOWN_ARM = "this arm is not in the study file"
 LISTED_CODES = 5  # codes of a wrong arm column that a message lists
@@ -153,6 +154,8 @@ def validate(frame: pd.DataFrame, study: Study, source: str) -> pd.DataFrame:
     problems = list(_column_problems(raw, parts, source, whole=True))
     if problems:
         raise DataError(problems)
+    if long := long_table_problem(raw, study, source):
+        raise DataError([long])
     check = _Check(raw, study, parts, source, whole=True)
     typed = check.typed()
     problems = [*check.problems, *check.schema_problems(typed)]
@@ -438,7 +441,8 @@ class _Check:
             return
         cells = self.raw[part.column].iloc[positions]
         faults: dict[str | None, tuple[str, str]] = {}
-        for row, cell in zip(self.rows[positions].tolist(), cells, strict=True):
+        rows = np.asarray(self.raw.attrs.get(ROWS, {}).get(part.column, self.rows))
+        for row, cell in zip(rows[positions].tolist(), cells, strict=True):
             value = _shown(cell)
             if value not in faults:
                 faults[value] = fault(cell)

@@ -29,7 +29,8 @@ and of 100 clean simulated trials of 182 patients none tripped (tests/validation
 NAMED = 5  # patients that a message names
 
 NOT_AVAILABLE = (
-    "Not available for a joint model: a patient's other outcomes speak of the one left out."
+    "Not available for a joint model or an outcome over time: a patient's other scores "
+    "speak of the one left out."
 )
 
 

@@ -139,6 +139,8 @@ def _few_categories(design: Design) -> bool:
 
 
 def _choose(posterior: Posterior, family: str, why: str) -> str:
+    if posterior.outcome.visit_of is not None:
+        return f"An outcome over time is Gaussian; read it with care where {why}."
     own = posterior.outcome.family == family
     named = f"its own family, {family}" if own else f'family = "{family}" in the study file'
     alone = ""

@@ -37,7 +37,8 @@ from alliance.inference.runs.fit import Fit
 from alliance.inference.sampling.profiles import DEFAULT_SEED
 from alliance.models.design.design import Design, build_design, centre_and_sd
 from alliance.models.priors import Priors, slope_parts
-from alliance.models.spec import JOINT, specify
+from alliance.models.spec import JOINT, over_time, specify
+from alliance.models.visits.design import build_visits
 
 Array = NDArray[np.float64]
 
@@ -484,6 +485,10 @@ def _specified(source: Trial | Fit, outcome: str) -> tuple[Design, Priors, bool]
     if study.model.joint:  # one scale of the alliance for the patients of all outcomes
         positions = np.unique(np.concatenate([source.positions(name) for name in study.outcomes]))
         scale = centre_and_sd(source.data["moderator"].values[positions])
+    if spec.visits is not None:
+        visits = over_time(specs := specify(study))[spec.visits.outcome]
+        whole = build_visits(source.data, {name: specs[name] for name in visits})
+        return whole.designs[outcome], spec.priors, False
     design = build_design(source.analysed(outcome), spec, study.outcomes[outcome].range, scale)
     return design, spec.priors, study.model.joint
 

@@ -26,7 +26,9 @@ dozen therapists the largest is 2.5 times that in clean simulated trials, and ov
 
 NAMED = 3  # quantities that a message names
 
-NOT_AVAILABLE = "Not available for a joint model: its outcomes share priors and patients."
+NOT_AVAILABLE = (
+    "Not available for a joint model or an outcome over time: they share priors and patients."
+)
 
 
 def check_sensitivity(

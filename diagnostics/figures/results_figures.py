@@ -240,7 +240,8 @@ def standardised_contrasts(
         probability that the first arm is better than the second.
     """
     rows = []
-    for row in table[table["quantity"] == quantity].to_dict("records"):
+    shown = (table["quantity"] == quantity) & table["outcome"].isin(fit.outcomes)
+    for row in table[shown].to_dict("records"):
         outcome = row["outcome"]
         described, design = fit.study.outcomes[outcome], fit.design(outcome)
         gain = 1 if described.better == "higher" else -1

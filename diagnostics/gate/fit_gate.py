@@ -94,7 +94,7 @@ class ModelChecks:
         """
         if self._many:
             return self._not_made()
-        if self.fit.shared is not None:
+        if self.fit[self.outcome].joint:
             return (
                 *self.predictive.results,
                 *check_loo(self.fit[self.outcome]),

@@ -65,7 +65,20 @@ class Material:
     @cached_property
     def summary(self) -> pd.DataFrame:
         """The tidy table of all outcomes."""
-        return self.fit.summary(interval=self.interval, at=self.at, extrapolate=self.extrapolate)
+        return self._summary(over_visits=False)
+
+    @cached_property
+    def whole_summary(self) -> pd.DataFrame:
+        """The tidy table, with what outcomes over time have beside their visits."""
+        return self._summary(over_visits=True)
+
+    def _summary(self, *, over_visits: bool) -> pd.DataFrame:
+        return self.fit.summary(
+            interval=self.interval,
+            at=self.at,
+            extrapolate=self.extrapolate,
+            over_visits=over_visits,
+        )
 
     @cached_property
     def priors(self) -> pd.DataFrame:

@@ -15,9 +15,10 @@ from alliance.inference.digits import figures
 from alliance.inference.estimands.compared_at import places_in_words
 from alliance.inference.priors.prior_costs import costs_of_fit
 from alliance.inference.runs.choices import model_choices, residual_words
+from alliance.inference.runs.fit import Fit
 from alliance.models.families.families import ORDINAL, ORDINAL_PROBIT
 from alliance.models.priors import Priors
-from alliance.models.spec import ModelSpec
+from alliance.models.spec import ModelSpec, over_time
 
 
 def identifier(text: str) -> str:
@@ -230,6 +231,19 @@ REASONS = {
 }
 
 
+def _over_time(fit: Fit) -> str:
+    """What is said of outcomes over time; nothing where there are none."""
+    if not over_time(fit.specs):
+        return ""
+    return (
+        "An outcome's visits are modelled together, each with an intercept of its own: formulas "
+        "are those of a single visit, and a patient's residuals at several visits go together as "
+        "the choices below say. Scores have the SD within visits as their unit, and therapist "
+        "effects are the same at all visits unless the choices say otherwise. A patient with some "
+        "visits counts with these: missing at random given the model."
+    )
+
+
 # Scales of what a plain trial has not.
 OF_SLOPES = (
     *("moderator_slope", "interaction", "therapist_slope_sd", "therapist_correlation"),
@@ -254,7 +268,7 @@ def model(material: Material) -> Section:
                 "All outcomes are modelled together: residuals and therapist effects correlate "
                 "between outcomes, and slopes are partly pooled."
                 if fit.shared is not None
-                else "Each outcome is modelled by itself."
+                else _over_time(fit) or "Each outcome is modelled by itself."
             )
         )
     ]

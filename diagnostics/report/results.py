@@ -17,6 +17,7 @@ from alliance.diagnostics.figures.answer_figures import (
     prediction_figure,
     score_figure,
 )
+from alliance.diagnostics.figures.course_figure import course_figure
 from alliance.diagnostics.figures.paper_figure import paper_figure
 from alliance.diagnostics.figures.results_figures import (
     answers_figure,
@@ -42,12 +43,15 @@ from alliance.diagnostics.sheets import paper as paper_sheets
 from alliance.diagnostics.sheets import predictions as prediction_sheets
 from alliance.diagnostics.sheets import predictions as therapist_sheets
 from alliance.diagnostics.sheets import results as sheets
+from alliance.diagnostics.sheets.assumed import assumed, assumed_legend
 from alliance.diagnostics.sheets.results import flow
 from alliance.diagnostics.verdicts import Verdict
+from alliance.inference.answers.assumed_courses import course_table, courses
 from alliance.inference.answers.effects import effects_table
 from alliance.inference.digits import decimals, figures, interval_decimals, number
 from alliance.inference.estimands.compared_at import places_in_words
 from alliance.inference.estimands.estimands import limit_error
+from alliance.inference.estimands.over_time import OVER_TIME
 from alliance.models.spec import JOINT
 
 
@@ -363,15 +367,38 @@ def results(material: Material) -> Section:
     fit = material.fit
     legend = sheets.summary_legend(fit, at=material.at)
     parts: list[Part] = [Paragraph(words.sentences([*legend, _limits_told(material)]))]
-    tables = sheets.summary(fit, material.summary, material.priors, interval=material.interval)
+    whole = material.whole_summary
+    tables = sheets.summary(fit, whole, material.priors, interval=material.interval)
     needed = sheets.numbers_needed(fit, material.summary, interval=material.interval)
     for table in tables:
         parts.append(Heading(words.label(fit.study, table.subject)))
         if table.subject in fit.outcomes and fit.study.moderator is not None:
             parts.append(Paragraph(_told_of_fit(material, table.subject)))
         parts.append(table)
+        if table.subject in fit.manifest.get(OVER_TIME, {}):
+            parts += _course(material, table.subject)
         parts += [each for each in needed if each.subject == table.subject]
     return Section("results", "Results for each outcome", parts)
+
+
+def _course(material: Material, outcome: str) -> Iterator[Part]:
+    """An outcome's course over time, with its table."""
+    fit, interval = material.fit, material.interval
+    found = courses([fit[name] for name in fit.chosen([outcome])])
+    table = course_table(found, interval=interval)
+    told = [
+        f"{words.level(fit.study, row['level'])} at {row['visit']}: "
+        f"{words.estimate(row['mean'], row['lower'], row['upper'], 2)}"
+        for row in table.to_dict("records")
+    ]
+    yield Picture(
+        f"course_{outcome}",
+        course_figure(fit, found, table, interval=interval),
+        "Course over time: adjusted means of the arms, means of those seen, and differences",
+        f"Posterior mean and {words.level_of(interval)} interval, in points. {'; '.join(told)}.",
+    )
+    yield assumed(fit, found, table, interval=interval)
+    yield Paragraph(words.sentences(assumed_legend(found)))
 
 
 def _limits_told(material: Material) -> str:

@@ -60,6 +60,7 @@ def summary(
             rows.append(
                 {
                     **named(fit, row),
+                    **({} if outcome in fit.outcomes else _visit(row)),
                     "Unit": words.unit(
                         fit.study, row["quantity"], outcome=str(outcome), per_sd=per_sd
                     ),
@@ -79,13 +80,18 @@ def summary(
                 rows,
                 f"{share} equal-tailed intervals.",
                 own,
-                heads=2,
+                heads=3 if rows and "Visit" in rows[0] else 2,
                 fewest=5,
                 paper=["Unit"],
                 subject=str(outcome),
             )
         )
     return found
+
+
+def _visit(row: Mapping[Any, Any]) -> dict[str, str]:
+    """The visit of a row of an outcome over time; nothing where there are none."""
+    return {"Visit": str(row["visit"])} if "visit" in row else {}
 
 
 def summary_legend(fit: Fit, *, per_sd: bool = False, at: float | None = None) -> list[str]:

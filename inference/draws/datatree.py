@@ -21,7 +21,6 @@ from xarray.backends import H5NetCDFStore
 from alliance.data_prep.errors import InputError
 from alliance.models.design.design import Design
 from alliance.models.gaussian.gaussian_draws import GaussianDraws, TherapistDraws
-from alliance.models.joint.joint import JointDesign
 
 Array = NDArray[np.float64]
 
@@ -144,12 +143,14 @@ def _statistics(sampled: xr.DataTree) -> xr.Dataset:
 
 def joint_trees(
     sampled: xr.DataTree,
-    joint: JointDesign,
+    designs: Mapping[str, Design],
     beta: Array,
     scalars: Mapping[str, Array],
     effects: Array,
     shared: xr.Dataset,
     sampling_time: float,
+    *,
+    ordinal: int | None = None,
 ) -> tuple[dict[str, xr.DataTree], xr.DataTree]:
     """Draws of a joint model as trees of its outcomes, and one of what they share.
 
@@ -157,8 +158,8 @@ def joint_trees(
     ----------
     sampled : xarray.DataTree
         As nutpie returns it.
-    joint : JointDesign
-        K outcomes.
+    designs : mapping of str to Design
+        By outcome, K of them.
     beta : ndarray, shape (chain, draw, K, p)
     scalars : mapping of str to ndarray, shape (chain, draw, K)
         What each outcome has one number of: SDs, and the correlation of therapists' effects.
@@ -166,6 +167,8 @@ def joint_trees(
     shared : xarray.Dataset
     sampling_time : float
         Seconds of tuning and sampling.
+    ordinal : int, optional
+        Position of the outcome that is ordinal.
 
     Returns
     -------
@@ -176,10 +179,10 @@ def joint_trees(
     """
     draws, statistics = sampled["posterior"].dataset, _statistics(sampled)
     trees = {}
-    for k, (name, design) in enumerate(joint.designs.items()):
-        own = draws[["cutpoint"]] if k == joint.ordinal else draws[[]]
+    for k, (name, design) in enumerate(designs.items()):
+        own = draws[["cutpoint"]] if k == ordinal else draws[[]]
         for scalar, values in scalars.items():
-            if scalar != "residual_sd" or k != joint.ordinal:  # the latent residual's SD is 1
+            if scalar != "residual_sd" or k != ordinal:  # the latent residual's SD is 1
                 own[scalar] = (("chain", "draw"), values[:, :, k])
         own = own.assign_coords(
             coefficient=[design.coefficients[column] for column in design.present]

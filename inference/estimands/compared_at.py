@@ -145,7 +145,8 @@ def standard_alliance(posterior: Posterior, at: float | None = None) -> Array:
     ----------
     posterior : Posterior
     at : float, optional
-        In the alliance's own points; by default the mean over the analysed patients.
+        In the alliance's own points; by default the mean over the analysed patients, of an outcome
+        over time over the patients with any visit, so that all visits compare arms at one place.
 
     Returns
     -------
@@ -153,6 +154,8 @@ def standard_alliance(posterior: Posterior, at: float | None = None) -> Array:
     """
     design = posterior.design
     total = posterior.total
+    if at is None and posterior.over_time:
+        return np.zeros(total)
     if at is not None:
         centre, sd = design.scaling.moderator
         return np.full(total, (at - centre) / sd)

@@ -179,6 +179,7 @@ def require_single(posterior: Posterior) -> None:
     InputError
         A patient's outcomes are correlated there: one left out is spoken of by the others.
     """
+    posterior.refuse_over_time("Leave-one-out")
     if posterior.joint:
         raise InputError(
             "Leave-one-out is not available for a joint model: a patient's other outcomes speak "

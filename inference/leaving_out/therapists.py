@@ -292,6 +292,7 @@ def influence(
         If the run has no such outcome, it is one of a joint model, or (by therapist) the therapist
         effects cannot be integrated out, or there is only one therapist.
     """
+    posterior.refuse_over_time("Influence")
     if posterior.joint:
         raise InputError(
             "Influence is not available for a joint model: a patient's other outcomes speak of the "

@@ -35,7 +35,7 @@ from alliance.inference.sampling.engines import default_engine, fit_outcome
 from alliance.inference.sampling.profiles import DEFAULT_SEED, Engine, seed_sequence
 from alliance.models.design.design import Design, build_design
 from alliance.models.design.encoding import arm_pairs
-from alliance.models.spec import ModelSpec, specify
+from alliance.models.spec import ModelSpec, refuse_over_time, specify, visits_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +160,7 @@ def assurance_question(
         alliance with a model of its own, or no such contrast.
     """
     _ = study.measure  # refused without one
+    refuse_over_time(visits_in(study), "Assurance")
     specs = specify(study)
     if len(specs) != 1:
         raise InputError(

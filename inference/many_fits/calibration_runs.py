@@ -48,7 +48,7 @@ from alliance.models.joint.joint import (
     slope_scales,
 )
 from alliance.models.priors import Priors
-from alliance.models.spec import JOINT, specify
+from alliance.models.spec import JOINT, refuse_over_time, specify, visits_in
 
 Array = NDArray[np.float64]
 
@@ -305,6 +305,7 @@ def calibration_questions(
     InputError
         If the engine does not fit an outcome.
     """
+    refuse_over_time(visits_in(study), "Calibration")
     if data is None:
         generator = np.random.default_rng(seed_sequence(seed, "prior", "imagined patients"))
         data = imagined_patients(study, patients, therapists, generator, nested=nested)

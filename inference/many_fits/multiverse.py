@@ -27,7 +27,7 @@ from alliance.data_prep.trial.trial import Trial, check_estimable, trial_from_fr
 from alliance.inference.priors.prior_refits import ALL, scaled
 from alliance.models.design.design import Design, build_design
 from alliance.models.priors import Priors
-from alliance.models.spec import specify
+from alliance.models.spec import refuse_over_time, specify, visits_in
 
 FEWEST_PATIENTS = 5  # of a therapist; fewer say little of a mean, and nothing of a slope
 MOST_SDS = 2.5  # of the alliance from its mean; 1 in 80 of a normal distribution is beyond
@@ -159,6 +159,7 @@ def build_multiverse(
     for choice in vary:
         if choice not in CHOICES:
             raise InputError(f"There is no choice {choice!r}.", nearest(choice, CHOICES))
+    refuse_over_time(visits_in(study), "A multiverse")
     if study.model.joint:
         raise InputError("A joint model has no multiverse.", "Leave `joint` out.")
     if isinstance(data, pd.DataFrame):

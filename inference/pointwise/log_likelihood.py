@@ -275,6 +275,7 @@ def require_integrable(posterior: Posterior) -> None:
     ------
     InputError
     """
+    posterior.refuse_over_time("Leave-one-out")
     if posterior.joint:
         raise InputError(
             "The outcomes of a joint model are not left out one at a time: a patient's outcomes "

@@ -375,6 +375,7 @@ def scaling_tree(posterior: Posterior) -> tuple[xr.DataTree, tuple[tuple[str, st
     InputError
         As of `power_scaling`.
     """
+    posterior.refuse_over_time("Power-scaling")
     if posterior.joint:
         raise InputError(
             "Power-scaling is not available for a joint model: its outcomes share priors and "

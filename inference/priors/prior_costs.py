@@ -149,7 +149,7 @@ def expected_costs(source: Trial | Registry) -> ExpectedCosts:
     """
     study, tables, others, known = source.study, [], [], []
     for name, spec in specify(study).items():
-        if study.model.joint or not costs_are_closed(spec):
+        if study.model.joint or spec.visits is not None or not costs_are_closed(spec):
             others.append(name)
             continue
         design = (

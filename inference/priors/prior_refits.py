@@ -129,6 +129,7 @@ def prior_refits(
     IncompleteSamplingError
         If a chain is short, or a draw is not finite.
     """
+    posterior.refuse_over_time("A refit with other priors")
     if posterior.joint:
         raise InputError(
             "Refits with other priors are not available for a joint model.",

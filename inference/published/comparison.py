@@ -11,7 +11,9 @@ from alliance.inference.estimands.compared_at import mean_alliance
 from alliance.inference.published.findings import Finding, verdict
 from alliance.inference.published.maximum_likelihood import likelihood_refit
 from alliance.inference.published.refits import refit
-from alliance.inference.runs.fit import Fit
+from alliance.inference.published.visit_refits import refit_visits
+from alliance.inference.runs.fit import Fit, visits_of
+from alliance.models.spec import over_time
 
 KEY = ["outcome", "quantity", "level"]
 MODELS = ("ols_main", "ols", "ols_robust", "reml")
@@ -82,7 +84,7 @@ def compare(
         speaks of an average therapist, and the refits are linear models of the scores, whose
         contrasts are averages over therapists as well.
     """
-    summary = fit.summary(interval=interval, at=at, extrapolate=extrapolate)
+    summary = fit.summary(interval=interval, at=at, extrapolate=extrapolate, over_visits=False)
     table = summary[[*KEY, *POSTERIOR, "at"]].rename(columns=POSTERIOR)
     places = {name: mean_alliance(fit[name]) if at is None else at for name in fit.outcomes}
     refits = pd.concat(
@@ -92,6 +94,12 @@ def compare(
         ],
         ignore_index=True,
     )
+    if visited := over_time(fit.specs):
+        # The REML of one visit by itself gives way to that of all, which the posterior has
+        at_visits = [name for names in visited.values() for name in names]
+        alone = refits["outcome"].isin(at_visits) & (refits["model"] == "reml")
+        whole = [refit_visits(visits_of(fit, name), interval=interval, at=at) for name in visited]
+        refits = pd.concat([refits[~alone], *whole], ignore_index=True)
     models = list(MODELS if robust else [name for name in MODELS if name != "ols_robust"])
     models += OF_EVENTS if refits["model"].isin(OF_EVENTS).any() else ()
     for model in models:

@@ -40,6 +40,7 @@ THERAPIST_WORDS = {
 }
 BETWEEN_WORDS = ", both slopes by arm"
 ALLIANCE_WORDS = {"total": "total", "within_between": "within and between therapists"}
+TIED = ("baseline", "moderator", "interaction", "covariate")  # what a study may tie over visits
 MISSING_WORDS = {"complete_case": "patients left out", "impute": "imputed inside the model"}
 
 
@@ -163,6 +164,7 @@ def model_choices(fit: Fit) -> tuple[Choice, ...]:
             model.common_patients == plain.common_patients,
         ),
         _unseen_outcomes(fit),
+        *_visits(fit),
         by_outcome(
             "priors", lambda spec: _priors(spec.priors), lambda spec: spec.priors == Priors()
         ),
@@ -197,6 +199,22 @@ def residual_words(spec: ModelSpec, study: Study) -> str:
     if spec.residual_by_arm:
         return "one for each arm"
     return f"one of its own in {' and in '.join(spec.without_therapist)}"
+
+
+def _visits(fit: Fit) -> list[Choice]:
+    """How outcomes over time are modelled; nothing where there are none."""
+    words = {}
+    for spec in fit.specs.values():
+        if (visit := spec.visits) is not None:
+            sds = "an SD for each visit" if visit.sd_by_visit else "one SD"
+            tied = [kind for kind in TIED if kind not in visit.by_visit]
+            if not fit.study.covariates:
+                tied = [kind for kind in tied if kind != "covariate"]
+            told = [f"residuals {visit.correlation.replace('_', ' ')}, {sds}"]
+            told += [f"{' and '.join(tied)} slopes the same at all visits"] if tied else []
+            told += ["therapists deviate at each visit"] if visit.therapist_by_visit else []
+            words[visit.outcome] = "; ".join(told)
+    return [Choice("visits", _grouped(words), True)] if words else []
 
 
 def _grouped(words: dict[str, str]) -> str:
@@ -301,7 +319,7 @@ def runs_beside(
     for name in others:
         _require_comparable(first, runs[first], name, runs[name])
     summaries = {
-        name: fit.summary(interval=interval, at=at, extrapolate=extrapolate)
+        name: fit.summary(interval=interval, at=at, extrapolate=extrapolate, over_visits=False)
         for name, fit in runs.items()
     }
     table = pd.concat([summary[KEY] for summary in summaries.values()]).drop_duplicates()

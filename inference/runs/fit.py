@@ -21,7 +21,7 @@ from alliance.data_prep.cell_moments import NOBODY
 from alliance.data_prep.covariates import covariates_of, with_columns_told
 from alliance.data_prep.errors import InputError, nearest
 from alliance.data_prep.moments import Moments
-from alliance.data_prep.study.description import Study
+from alliance.data_prep.study.description import Study, with_visits
 from alliance.inference.draws.datatree import analysed_patients, draws_of, kept_moments
 from alliance.inference.estimands.compared_at import require_place, standard_alliance
 from alliance.inference.estimands.estimands import (
@@ -32,6 +32,14 @@ from alliance.inference.estimands.estimands import (
     summarise,
 )
 from alliance.inference.estimands.missing_outcomes import contrast_shifts, with_shifted_priors
+from alliance.inference.estimands.over_time import (
+    CORRELATION,
+    correlation_estimands,
+    over_visits,
+    times_of,
+    visit_positions,
+    with_visit,
+)
 from alliance.inference.posterior import Posterior, Source, refuse_rows
 from alliance.inference.sampling.profiles import Engine, SamplerProfile
 from alliance.models.design.design import Design, build_design
@@ -40,7 +48,8 @@ from alliance.models.families.families import find_family
 from alliance.models.families.family import Scale
 from alliance.models.joint.joint import outcome_priors
 from alliance.models.priors import Priors
-from alliance.models.spec import JOINT, ModelSpec
+from alliance.models.spec import JOINT, ModelSpec, over_time
+from alliance.models.visits.design import VisitsDesign, join_visits
 
 # Packages whose version can move a draw or a digit of a table.
 RECORDED_PACKAGES = (
@@ -114,21 +123,53 @@ class Fit:
                     self.specs[outcome],
                     patients,
                     self.manifest,
-                    self.shared is not None,
+                    self.shared is not None or self.specs[outcome].visits is not None,
                 ),
             )
         return self._posteriors[outcome]
 
-    def chosen(self, outcomes: Sequence[str] = ()) -> list[str]:
+    def chosen(self, outcomes: Sequence[str] = (), visit: str | None = None) -> list[str]:
         """Those of the fitted outcomes that are named, in their order; all if none is.
+
+        Parameters
+        ----------
+        outcomes : sequence of str
+            An outcome over time stands for all its visits.
+        visit : str, optional
+            Of outcomes over time that are not named at a visit: this one of their visits, or
+            ``last``; all by default, or with ``all``.
 
         Raises
         ------
         InputError
-            If one was not fitted.
+            If an outcome was not fitted, or no outcome over time has such a visit.
         """
-        named = [self[outcome].name for outcome in outcomes]
-        return [name for name in self.outcomes if not named or name in named]
+        named = [self[outcome].name for outcome in with_visits(self.study, outcomes)]
+        found = [name for name in self.outcomes if not named or name in named]
+        if visit is None:
+            return found
+        described = self.study.outcomes
+        labels = dict.fromkeys(own.visit for own in described.values() if own.visit is not None)
+        if visit not in labels and visit not in (ALL_VISITS, LAST_VISIT):
+            known = [*labels, *([ALL_VISITS, LAST_VISIT] if labels else [])]
+            raise InputError(
+                f"No outcome has a visit {visit!r}.",
+                nearest(visit, known) if known else "The study has no outcomes over time.",
+            )
+        if visit not in labels and visit == ALL_VISITS:
+            return found
+        last = {own.visit_of: name for name, own in described.items()}
+        return [
+            name
+            for name in found
+            if described[name].visit_of is None
+            or name in outcomes
+            or (
+                described[name].visit == visit
+                if visit in labels
+                else last[described[name].visit_of] == name
+            )
+        ]
 
     @cached_property
     def _posteriors(self) -> dict[str, Posterior]:
@@ -187,6 +228,10 @@ class Fit:
         if kept is not None:
             return design_of_moments(kept, self.specs[outcome], self.study.covariates)
         limits = self.study.outcomes[outcome].range
+        if self.specs[outcome].visits is not None:
+            encoding = Encoding.from_dict(self.manifest[ENCODINGS][outcome])
+            patients = self.patients(outcome)
+            return build_design(patients, self.specs[outcome], limits, encoding=encoding)
         joint = self.manifest.get(JOINT)
         scale = None if joint is None else tuple(joint["moderator_scale"])
         return build_design(self.patients(outcome), self.specs[outcome], limits, scale)
@@ -262,6 +307,7 @@ class Fit:
         per_sd: bool = False,
         at: float | None = None,
         extrapolate: bool = False,
+        over_visits: bool = True,
     ) -> pd.DataFrame:
         """The tidy table of all outcomes; see `inference.estimands.estimands.summarise`.
 
@@ -276,6 +322,8 @@ class Fit:
             mean over the analysed patients, as the column ``at`` says.
         extrapolate : bool
             Allow a value outside the range observed among the analysed patients.
+        over_visits : bool
+            With what outcomes over time have beside their visits, under their own names.
 
         Raises
         ------
@@ -283,15 +331,80 @@ class Fit:
             If `at` is not on the moderator's scale, or outside the observed range.
         """
         places: dict[str, Any] = {"at": at, "extrapolate": extrapolate}
-        tables = [
-            summarise(outcome, self.estimands(outcome, per_sd=per_sd, **places), interval=interval)
-            for outcome in self.outcomes
-        ]
+        draws = {name: self.estimands(name, per_sd=per_sd, **places) for name in self.outcomes}
+        tables = [summarise(name, own, interval=interval) for name, own in draws.items()]
+        if visited := over_time(self.specs):
+            tables = [
+                with_visit(table, visit.visit if (visit := spec.visits) else "")
+                for table, spec in zip(tables, self.specs.values(), strict=True)
+            ]
+            for name, visits in visited.items() if over_visits else ():
+                tables += self._over_time(name, visits, draws, interval)
         if self.shared is not None:
             tables.append(
                 summarise(JOINT, shared_estimands(draws_of(self.shared)), interval=interval)
             )
         return pd.concat(tables, ignore_index=True)
+
+    def _over_time(
+        self,
+        outcome: str,
+        visits: Sequence[str],
+        draws: Mapping[str, xr.DataArray],
+        interval: float,
+    ) -> list[pd.DataFrame]:
+        """Rows of the tidy table that no visit has by itself."""
+        combined = over_visits([draws[name] for name in visits], times_of(self.specs, visits))
+        found = [
+            with_visit(
+                summarise(outcome, combined, interval=interval), combined["visit"].values.tolist()
+            )
+        ]
+        if any(CORRELATION in draws_of(self.trees[name]) for name in visits):
+            labels = [str(self.study.outcomes[name].visit) for name in visits]
+            own = correlation_estimands([draws_of(self.trees[name]) for name in visits], labels)
+            found.append(with_visit(summarise(outcome, own, interval=interval), ""))
+        return found
+
+
+def visits_facts(design: VisitsDesign) -> dict[str, Any]:
+    """What a run keeps of an outcome over time beside its visits' own patients.
+
+    Parameters
+    ----------
+    design : VisitsDesign
+
+    Returns
+    -------
+    dict
+        As `inference.estimands.over_time.visit_positions` reads it.
+    """
+    everybody = range(design.patients)
+    return {
+        "visits": list(design.designs),
+        "patients": design.patients,
+        "without": {
+            name: sorted(set(everybody).difference(own.tolist()))
+            for name, own in design.positions.items()
+        },
+    }
+
+
+def visits_of(fit: Fit, outcome: str) -> VisitsDesign:
+    """The design of an outcome over time, from the patients that a run keeps.
+
+    Parameters
+    ----------
+    fit : Fit
+    outcome : str
+        The outcome over time.
+
+    Returns
+    -------
+    VisitsDesign
+    """
+    positions = visit_positions(fit.manifest, outcome)
+    return join_visits({name: fit.design(name) for name in positions}, positions, fit.specs)
 
 
 def installed_versions() -> dict[str, str]:
@@ -300,6 +413,8 @@ def installed_versions() -> dict[str, str]:
     return {"python": platform.python_version(), **packages}
 
 
+ENCODINGS = "encodings"  # entry of a run's manifest: by outcome, `models.design.encoding.Encoding`
+ALL_VISITS, LAST_VISIT = "all", "last"  # in the place of a visit's label
 FACTS = "design"  # attribute that holds what is no array
 ENCODING = "encoding"
 LABELS = "labels"  # entry of the manifest: of levels, as the data file has them, by covariate

@@ -22,12 +22,21 @@ from alliance.data_prep.errors import InputError, visible
 from alliance.data_prep.trial.trial import Trial, check_estimable
 from alliance.inference.draws.datatree import add_moments, add_patients, engine_facts
 from alliance.inference.estimands.missing_outcomes import MISSING_OUTCOMES, missing_outcome_counts
-from alliance.inference.runs.fit import LABELS, Fit, installed_versions, moments_dataset
+from alliance.inference.estimands.over_time import OVER_TIME
+from alliance.inference.runs.fit import (
+    ENCODINGS,
+    LABELS,
+    Fit,
+    installed_versions,
+    moments_dataset,
+    visits_facts,
+)
 from alliance.inference.sampling.caches import prepare_caches
 from alliance.inference.sampling.engines import fit_outcome, require_engine
 from alliance.inference.sampling.profiles import Engine, SamplerProfile
 from alliance.models.design.design import Design, build_design, moments_design
-from alliance.models.spec import JOINT, ModelSpec, specify
+from alliance.models.spec import JOINT, ModelSpec, over_time, specify
+from alliance.models.visits.design import build_visits
 
 if TYPE_CHECKING:
     from alliance.data_prep.registry.registry import Registry
@@ -78,7 +87,6 @@ def this_environment() -> dict[str, str]:
     }
 
 
-ENCODINGS = "encodings"  # entry of a run's manifest: by outcome, `models.design.encoding.Encoding`
 LARGEST_SEED = 2**63 - 1
 
 
@@ -129,7 +137,17 @@ def fit_trial(
         require_engine([], engine, joint=True)
         trees, shared, timings, own[JOINT] = _together(trial, specs, settings)
     else:
-        trees, timings = _each(trial, specs, settings)
+        visited = over_time(specs)
+        apart = {name: spec for name, spec in specs.items() if spec.visits is None}
+        trees, timings = _each(trial, apart, settings) if apart else ({}, {})
+        own[ENCODINGS] = {}
+        for outcome, visits in visited.items():
+            found, seconds, facts = _over_time(trial, {n: specs[n] for n in visits}, settings)
+            trees |= found
+            timings |= seconds
+            own[ENCODINGS] |= facts.pop(ENCODINGS)
+            own.setdefault(OVER_TIME, {})[outcome] = facts
+        trees = {name: trees[name] for name in specs}
     own[MISSING_OUTCOMES] = missing_outcome_counts(trial)
     manifest = _manifest(trial, specs, settings, trees, timings) | own
     manifest["left_out"] = list(left_out)
@@ -272,6 +290,33 @@ def _sampled(
         )
         timings[outcome] = asdict(seconds)
     return trees, timings
+
+
+def _over_time(
+    trial: Trial, specs: Mapping[str, ModelSpec], settings: _Settings
+) -> tuple[dict[str, xr.DataTree], dict[str, dict[str, float]], dict[str, Any]]:
+    """Draws of an outcome at all its visits, the seconds, and facts for the manifest."""
+    prepare_caches()
+    from alliance.inference.sampling.visits import sample_over_time  # loads PyMC
+
+    if settings.engine == "instant":
+        raise InputError(
+            "The instant engine does not carry outcomes over time.", "Fit them with NUTS."
+        )
+    design = build_visits(trial.data, specs)
+    trees, seconds = sample_over_time(
+        design,
+        next(iter(specs.values())).priors,
+        settings.profile,
+        settings.seed,
+        cores=settings.cores,
+        progress=settings.report(design.outcome),
+    )
+    for outcome, tree in trees.items():
+        add_patients(tree, trial.analysed(outcome))
+    encodings = {name: own.encoding.to_dict() for name, own in design.designs.items()}
+    facts = visits_facts(design) | {ENCODINGS: encodings}
+    return trees, {design.outcome: asdict(seconds)}, facts
 
 
 def _together(

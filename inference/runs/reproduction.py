@@ -22,14 +22,17 @@ from alliance.data_prep.trial.trial import Trial, check_estimable
 from alliance.inference.draws.datatree import add_patients, draws_of
 from alliance.inference.estimands.estimands import shared_estimands, with_moments
 from alliance.inference.estimands.missing_outcomes import MISSING_OUTCOMES, missing_outcome_counts
-from alliance.inference.runs.fit import Fit
+from alliance.inference.estimands.over_time import OVER_TIME
+from alliance.inference.runs.fit import ENCODINGS, Fit, visits_facts, visits_of
 from alliance.inference.runs.fitting import LARGEST_SEED, this_environment, this_machine
 from alliance.inference.sampling.engines import fit_outcome
 from alliance.inference.sampling.joint import joint_positions, sample_joint
 from alliance.inference.sampling.profiles import SamplerProfile
+from alliance.inference.sampling.visits import sample_over_time
 from alliance.models.design.design import Design, build_design, centre_and_sd
 from alliance.models.joint.joint import join_designs
-from alliance.models.spec import JOINT, specify
+from alliance.models.spec import JOINT, over_time, specify
+from alliance.models.visits.design import build_visits
 
 # The largest of some 100 quantities, taken as independent, exceeds 4 standard errors by chance in
 # 0.6% of comparisons (2 * (1 - Phi(4)) = 6.3e-5 for each).
@@ -209,7 +212,27 @@ def _refit(
             progress=report(JOINT),
         )
     else:
-        for name, design in _designs(fit, patients, None).items():
+        visited = over_time(fit.specs)
+        if visited:
+            changed[ENCODINGS] = dict(fit.manifest[ENCODINGS])
+        for outcome, names in visited.items():
+            own = {name: fit.specs[name] for name in names}
+            whole = visits_of(fit, outcome) if trial is None else build_visits(trial.data, own)
+            found, _ = sample_over_time(
+                whole,
+                fit.specs[names[0]].priors,
+                profile,
+                seed,
+                cores=cores,
+                progress=report(outcome),
+            )
+            trees |= found
+            told = changed.get(OVER_TIME, fit.manifest[OVER_TIME])
+            changed[OVER_TIME] = dict(told) | {outcome: visits_facts(whole)}
+            for name, design in whole.designs.items():
+                changed[ENCODINGS][name] = design.encoding.to_dict()
+        apart = {name: own for name, own in patients.items() if fit.specs[name].visits is None}
+        for name, design in _designs(fit, apart, None).items():
             priors = fit.specs[name].priors
             trees[name], _ = fit_outcome(
                 design,
@@ -222,6 +245,7 @@ def _refit(
             )
     for name, tree in trees.items():
         add_patients(tree, patients[name])
+    trees = {name: trees[name] for name in fit.outcomes}
     return replace(fit, trees=trees, shared=shared, manifest=fit.manifest | changed)
 
 
@@ -229,8 +253,8 @@ def _designs(
     fit: Fit, patients: Mapping[str, xr.Dataset], scale: tuple[float, float] | None
 ) -> dict[str, Design]:
     return {
-        name: build_design(patients[name], spec, fit.study.outcomes[name].range, scale)
-        for name, spec in fit.specs.items()
+        name: build_design(own, fit.specs[name], fit.study.outcomes[name].range, scale)
+        for name, own in patients.items()
     }
 
 

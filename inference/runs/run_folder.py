@@ -45,6 +45,7 @@ from alliance.inference.draws.datatree import (
     netcdf_bytes,
 )
 from alliance.inference.estimands.compared_at import compared_at
+from alliance.inference.estimands.over_time import by_outcome_and_visit
 from alliance.inference.runs.fit import Fit, installed_versions
 from alliance.inference.runs.whole_files import MANIFEST, PAGE, REPORT, written_as
 from alliance.models.spec import JOINT, ModelSpec
@@ -205,7 +206,7 @@ def _write(
     (folder / STUDY).write_text(study_text(fit.study), encoding="utf-8")
     if published is not None:
         shutil.copyfile(published, folder / PUBLISHED)
-    own = {FLOW: fit.flow, SUMMARY: fit.summary()}
+    own = {FLOW: fit.flow, SUMMARY: by_outcome_and_visit(fit.summary(), fit.study)}
     for name, table in (own | dict(tables)).items():
         if fit.study.simulated:
             table = table.assign(**{SIMULATED: "SIMULATED"})

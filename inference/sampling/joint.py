@@ -174,12 +174,13 @@ def sample_joint(
     effects = _therapist_effects(draws, joint, beta, residual, loading, seed)
     trees, shared = joint_trees(
         raw,
-        joint,
+        joint.designs,
         beta,
         _own(draws, joint, residual, loading),
         effects,
         _shared(draws, joint, residual, loading),
         sampled - compiled,
+        ordinal=joint.ordinal,
     )
     finished = time.perf_counter()
     return trees, shared, Timings(compiled - started, sampled - compiled, finished - sampled)

@@ -369,6 +369,7 @@ def build_design(
     spec: ModelSpec,
     limits: tuple[float, float] | None = None,
     moderator_scale: tuple[float, float] | None = None,
+    encoding: Encoding | None = None,
 ) -> Design:
     """Encoding, design matrix and outcome of the patients that `Trial.analysed` gives.
 
@@ -383,6 +384,9 @@ def build_design(
     moderator_scale : tuple of float, optional
         Mean and SD that the moderator is standardised with, where several outcomes share them;
         those of the analysed patients by default.
+    encoding : Encoding, optional
+        Made from more patients than these, whose standardisation theirs is: see
+        `models.visits.design`. By default from these.
 
     Returns
     -------
@@ -404,11 +408,14 @@ def build_design(
     columns = np.asarray(analysed["covariates"].values, dtype=float)
     covariates = covariates_of(analysed)
     references, absent = seen_levels(covariates, columns.sum(axis=0).tolist(), len(scores))
+    if encoding is not None:
+        centre, sd = encoding.scaling.outcome
+        y, scale = (scores - centre) / sd, Scale(centre, sd, 0, 0.0, 1.0)
     arms = tuple(map(str, analysed.coords["arm"].values))
     without = arms_without_moderator(arms, spec.moderator)
     if len(without) == len(arms):
         moderator, moderator_scale = np.full(len(scores), np.nan), (0.0, 1.0)
-    encoding = Encoding(
+    encoding = encoding or Encoding(
         arms=arms,
         interaction=spec.interaction,
         has_baseline=baseline is not None,

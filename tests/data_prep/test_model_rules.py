@@ -11,6 +11,7 @@ from small_trial import a_frame, a_study
 from alliance.data_prep.errors import DataError, InputError
 from alliance.data_prep.study.description import Study, narrowed, read_study, study_text
 from alliance.data_prep.study.rules import BINARY, MOST_CATEGORIES, WHOLE_SCORES
+from alliance.data_prep.study.visits import VISIT_SETTINGS
 from alliance.data_prep.trial.trial import trial_from_frame
 from alliance.models.families.families import FAMILIES
 
@@ -156,9 +157,10 @@ def test_options_replace_the_settings_of_the_file_and_survive_writing(tmp_path: 
     }
     moderator = {"label": "Alliance", "column": "wai", "range": [16, 112], "reliability": 0.77}
     study = a_study(moderator=moderator)
-    assert options.keys() == study.model.model_dump().keys()
+    # Those of visits, which this study does not have: `test_visit_tables`
+    assert options.keys() == study.model.model_dump().keys() - VISIT_SETTINGS.keys()
     changed = narrowed(study, **options)
-    assert changed.model.model_dump() == options
+    assert changed.model.model_dump() == options | VISIT_SETTINGS
     assert changed.outcomes == study.outcomes
     assert narrowed(changed) == changed  # no option keeps what there is
     assert narrowed(changed, **study.model.model_dump()) == study

@@ -1,4 +1,4 @@
-"""Questions to a run: `predict`, `effects`, `decide`, `therapists`."""
+"""Questions to a run: `predict`, `effects`, `decide`, `therapists`, `missing`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 
 from alliance.cli import screen
 from alliance.cli.options import (
+    ArmShift,
     ExtrapolateAtOption,
     FigureOption,
     FormatOption,
@@ -19,6 +20,8 @@ from alliance.cli.options import (
     OutcomeOption,
     OwnSeedOption,
     RunArgument,
+    VisitOption,
+    arm_shift,
     covariates,
     numbers,
     together,
@@ -39,6 +42,7 @@ WHOM = {"trial": "patients of the trial", "rows": "points of the grid"}
 def predict(
     run: RunArgument,
     outcome: OutcomeOption = None,
+    visit: VisitOption = "last",
     arm: Annotated[
         list[str] | None,
         typer.Option(
@@ -148,7 +152,7 @@ def predict(
     }
     wanted = Thresholds(**points)
     fitted = load_run(run)
-    chosen = fitted.chosen(outcome or [])
+    chosen = fitted.chosen(outcome or [], visit)
     known = {} if not covariate else _levels(fitted, chosen[0])
     whom: dict[str, Any] = {
         "alliance": None if alliance is None else list(together(alliance)),
@@ -293,6 +297,7 @@ ExtrapolateOption = Annotated[
 def effects(
     run: RunArgument,
     outcome: OutcomeOption = None,
+    visit: VisitOption = "last",
     contrast: ContrastsOption = None,
     alliance: AllianceOption = None,
     threshold: ThresholdOption = None,
@@ -329,7 +334,7 @@ def effects(
     from alliance.inference.scores.thresholds import read_thresholds
 
     fit = load_run(run)
-    asked = {name: fit.study.outcomes[name] for name in fit.chosen(outcome or [])}
+    asked = {name: fit.study.outcomes[name] for name in fit.chosen(outcome or [], visit)}
     measured = read_thresholds(asked, threshold=threshold or [], rope=rope or [], source=source)
     answers = [
         effects_along(
@@ -359,6 +364,7 @@ def effects(
 def decide(
     run: RunArgument,
     outcome: OutcomeOption = None,
+    visit: VisitOption = "last",
     contrast: ContrastsOption = None,
     alliance: AllianceOption = None,
     threshold: ThresholdOption = None,
@@ -388,7 +394,7 @@ def decide(
     from alliance.inference.scores.thresholds import read_thresholds
 
     fit = load_run(run)
-    asked = {name: fit.study.outcomes[name] for name in fit.chosen(outcome or [])}
+    asked = {name: fit.study.outcomes[name] for name in fit.chosen(outcome or [], visit)}
     measured = read_thresholds(
         asked, threshold=threshold or [], rope=rope or [], reach=reach or [], source=source
     )
@@ -494,3 +500,81 @@ def therapists(
         screen.show(fit.study, [sheets.therapists(fit, answer)])
         legend = [*sheets.therapists_legend(fit, answer), ""]
         screen.show(fit.study, [sheets.spreads(fit, answer)], legend)
+
+
+def missing(
+    run: RunArgument,
+    outcome: OutcomeOption = None,
+    assume: Annotated[
+        Literal["mar", "j2r", "cir", "cr"],
+        typer.Option(
+            help="mar: missing at random; j2r: those who left jump to the reference arm's course; "
+            "cir: copy its increments; cr: copy all of it."
+        ),
+    ] = "mar",
+    reference: Annotated[
+        str | None,
+        typer.Option(help="The arm that they follow, by its code or its label. The first one."),
+    ] = None,
+    delta: Annotated[
+        list[ArmShift] | None,
+        typer.Option(
+            parser=arm_shift,
+            metavar="ARM=SHIFT",
+            help="Added to every unseen score of an arm; may be repeated.",
+        ),
+    ] = None,
+    tip: Annotated[
+        bool, typer.Option("--tip", help="Chances over shifts of both arms, and where one is lost.")
+    ] = False,
+    probability: Annotated[
+        float, typer.Option(help="With --tip: the chance of a benefit that is to be kept.")
+    ] = 0.975,
+    interval: IntervalOption = 0.95,
+    figure: FigureOption = None,
+    table_format: FormatOption = "table",
+) -> None:
+    """Means and contrasts under assumptions about scores that were not seen."""
+    from alliance.inference.answers.assumed_courses import course_table, courses, tipping_table
+
+    fit = load_run(run)
+    shifts: dict[str, float] = {}
+    for arm, points in delta or []:
+        if arm in shifts:
+            raise InputError(f"The arm {arm!r} is given two shifts.", "Keep one.")
+        shifts[arm] = points
+    every = dict.fromkeys(own.visit_of or name for name, own in fit.study.outcomes.items())
+    found = [
+        courses([fit[at] for at in fit.chosen([name])], assume, reference=reference, delta=shifts)
+        for name in outcome or list(every)
+    ]
+    tables = [
+        tipping_table(each, probability=probability)
+        if tip
+        else course_table(each, interval=interval)
+        for each in found
+    ]
+    if figure is not None:
+        from alliance.diagnostics.figures.course_figure import course_figure
+
+        if len(found) > 1 or tip:
+            raise InputError(
+                "The figure shows the course of one outcome.",
+                "Choose it with `outcome`, without `tip`.",
+            )
+        screen.save(course_figure(fit, found[0], tables[0], interval=interval), figure)
+    if table_format != "table":
+        screen.frame(tables, table_format, study=fit.study)
+        return
+    from alliance.diagnostics.sheets import assumed as sheets
+
+    for each, table in zip(found, tables, strict=True):
+        if tip:
+            screen.show(
+                fit.study,
+                [sheets.tipping(fit, each, table)],
+                sheets.tipping_legend(table, probability),
+            )
+        else:
+            sheet = sheets.assumed(fit, each, table, interval=interval)
+            screen.show(fit.study, [sheet], sheets.assumed_legend(each))

@@ -150,7 +150,10 @@ def print_summary(
         The alliance that was named for the contrasts of arms.
     """
     if table_format != "table":
-        screen.frame(table, table_format, study=fit.study)
+        from alliance.inference.estimands.over_time import by_outcome_and_visit
+
+        told = by_outcome_and_visit(table, fit.study)
+        screen.frame(told, table_format, study=fit.study)
         return
     from alliance.diagnostics.sheets import results
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -216,6 +216,12 @@ def _patients(
     from alliance.diagnostics.checks.loo_checks import loo_check, loo_table
     from alliance.inference.pointwise.replicates import explained_variance
 
+    over_time = {own: fit.chosen([own]) for own in _over_time(fit, outcomes)}
+    if over_time:
+        _patients_with_visits(fit, over_time, pointwise, figure, table_format)
+        outcomes = [name for name in outcomes if fit.study.outcomes[name].visit_of is None]
+        if not outcomes:
+            return
     checks = [loo_check(fit[outcome]) for outcome in outcomes]
     explained = [explained_variance(fit[outcome]) for outcome in outcomes]
     if figure is not None:
@@ -236,6 +242,39 @@ def _patients(
     for check in checks:
         screen.tripped(check.results)
     screen.tell(sheets.left_out_legend("patient"))
+
+
+def _over_time(fit: Fit, outcomes: Sequence[str]) -> list[str]:
+    """Outcomes over time of which visits are asked about."""
+    found = [fit.study.outcomes[name].visit_of for name in outcomes]
+    return list(dict.fromkeys(own for own in found if own is not None))
+
+
+def _patients_with_visits(
+    fit: Fit,
+    outcomes: Mapping[str, Sequence[str]],
+    pointwise: bool,
+    figure: Path | None,
+    table_format: TableFormat,
+) -> None:
+    """Leave out one patient at a time with all visits, and print it."""
+    from alliance.inference.leaving_out.visits import leave_visits_out
+
+    if figure is not None:
+        raise InputError(
+            "There is no figure of outcomes over time left out.", "Leave `figure` out."
+        )
+    found = [leave_visits_out([fit[name] for name in visits]) for visits in outcomes.values()]
+    if pointwise:
+        _print_units(fit, found, table_format)
+        return
+    if table_format != "table":
+        screen.frame([each.table for each in found], table_format, study=fit.study)
+        return
+    from alliance.diagnostics.sheets import checks as sheets
+
+    told = "A patient is left out with all visits."
+    screen.show(fit.study, [sheets.left_out(fit, found)], [told])
 
 
 def _print_units(fit: Fit, answers: Sequence[LeaveOneOut], table_format: TableFormat) -> None:

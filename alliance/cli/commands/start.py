@@ -355,7 +355,8 @@ def _sample_and_save(
     from alliance.inference.runs.run_folder import save_fit
     from alliance.models.spec import JOINT
 
-    names = [JOINT] if trial.study.model.joint else list(trial.study.outcomes)
+    each = [own.visit_of or name for name, own in trial.study.outcomes.items()]
+    names = [JOINT] if trial.study.model.joint else list(dict.fromkeys(each))
     with screen.sampling_progress(names) as progress:
         settings: dict[str, Any] = {
             "engine": engine,

@@ -1,0 +1,1 @@
+"""Outcomes over time: several visits of each patient, therapist effects integrated out."""

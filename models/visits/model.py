@@ -1,0 +1,123 @@
+"""The model of visits in PyMC: its covariances alone, all else is integrated out.
+
+Residual SDs are half-normal, unstructured correlations LKJ, the one parameter or the parameters of
+other structures of the density that LKJ gives two visits; therapists' SDs and their correlation
+have the priors that they have with one follow-up (`models.gaussian.exact_gaussian`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+from numpy.typing import NDArray
+
+from alliance.models.gaussian.exact_gaussian import therapist_factor
+from alliance.models.priors import Priors
+from alliance.models.visits.covariance import CovarianceShape, prior_powers
+from alliance.models.visits.likelihood import VisitModel
+from alliance.models.visits.operation import VisitsLikelihood, likelihood_data
+
+CORRELATION = "residual_correlation_parameter"
+VISIT_SD = "therapist_visit_sd"
+
+
+def visits_data(model: VisitModel, shape: CovarianceShape, priors: Priors) -> dict[str, Any]:
+    """The arrays that a compiled model is given.
+
+    Parameters
+    ----------
+    model : VisitModel
+    shape : CovarianceShape
+    priors : Priors
+
+    Returns
+    -------
+    dict of str to ndarray
+        Those of `models.visits.operation.likelihood_data`; ``prior_scale`` (5,), of residual SDs,
+        therapist SD and therapist slope SD, the shape of their correlation, and the scale of the
+        therapists' deviations at visits; ``correlation_power`` (m,); and ``gaps`` (V, V) where the
+        structure needs them.
+    """
+    scales = [
+        priors.residual_sd,
+        priors.therapist_sd,
+        priors.therapist_slope_sd,
+        priors.therapist_correlation,
+        priors.therapist_sd,
+    ]
+    found: dict[str, NDArray[Any]] = likelihood_data(model) | {
+        "prior_scale": np.array(scales),
+        "correlation_power": prior_powers(
+            shape.structure, shape.visits, priors.residual_correlation
+        ),
+    }
+    if shape.gaps is not None:
+        found["gaps"] = shape.gaps
+    return {name: np.ascontiguousarray(values) for name, values in found.items()}
+
+
+def visits_model(model: VisitModel, shape: CovarianceShape, priors: Priors) -> pm.Model:
+    """Model of the covariances of scores over time.
+
+    Parameters
+    ----------
+    model : VisitModel
+        On the standardised scale.
+    shape : CovarianceShape
+    priors : Priors
+
+    Returns
+    -------
+    pymc.Model
+        Free variables ``residual_sd`` (covariance, residual_visit),
+        ``residual_correlation_parameter`` (covariance, parameter) unless the structure has
+        none, and of therapists ``therapist_sd``, ``therapist_slope_sd``,
+        ``therapist_correlation`` and ``therapist_visit_sd`` as far as their effects have them. The
+        likelihood is the potential ``log_likelihood_sum``. One compilation serves all data of a
+        structure, a number of visits and a kind of therapist effects.
+    """
+    coords = {
+        "covariance": range(shape.groups),
+        "residual_visit": range(shape.sds),
+        "parameter": range(shape.correlations),
+    }
+    with pm.Model(coords=coords) as built:
+        arrays = visits_data(model, shape, priors)
+        data = {name: pm.Data(name, values) for name, values in arrays.items()}
+        scale = data["prior_scale"]
+        sd = pm.HalfNormal("residual_sd", scale[0], dims=("covariance", "residual_visit"))
+        parameters = pt.zeros((shape.groups, 0))
+        if shape.correlations:
+            parameters = _correlations(shape, data["correlation_power"])
+        residual = shape.residual(sd, parameters, pt, data.get("gaps"))
+        loading = _loading(shape, scale)
+        value, *_ = VisitsLikelihood()(
+            residual, loading, *(data[name] for name in likelihood_data(model))
+        )
+        pm.Potential("log_likelihood_sum", value)
+    return built
+
+
+def _correlations(shape: CovarianceShape, power: pt.TensorVariable) -> pt.TensorVariable:
+    low, high = shape.limits
+    parameters = pm.Uniform(CORRELATION, low, high, dims=("covariance", "parameter"))
+    density = power * (pt.log(parameters - low) + pt.log(high - parameters))
+    pm.Potential("residual_correlation_prior", density.sum())
+    return parameters
+
+
+def _loading(shape: CovarianceShape, scale: pt.TensorVariable) -> pt.TensorVariable:
+    """Lower factor (Q, Q) of the covariance of a therapist's effects."""
+    size = shape.correlated + shape.independent
+    if not size:
+        return pt.zeros((0, 0))
+    elements = therapist_factor(("intercept", "slope")[: shape.correlated], scale[1:5])
+    rows = [[*row, *[0.0] * (size - len(row))] for row in elements]
+    if shape.independent:
+        own = pm.HalfNormal(VISIT_SD, scale[4])
+        for place in range(shape.correlated, size):
+            rows.append([own if column == place else 0.0 for column in range(size)])
+    return pt.stack([pt.stack([pt.as_tensor_variable(each) for each in row]) for row in rows])

@@ -1,0 +1,224 @@
+"""A fitted study with visits: its table, its folder, and its numbers against REML."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from visit_trials import LONG, VISITS, WIDE, patients, rows_of_visits
+
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.study.description import narrowed, read_study
+from alliance.data_prep.trial.trial import trial_from_frame
+from alliance.inference.draws.datatree import draws_of
+from alliance.inference.estimands.over_time import (
+    by_outcome_and_visit,
+    residual_covariances,
+    visit_weights,
+)
+from alliance.inference.leaving_out.leave_one_out import leave_one_out
+from alliance.inference.leaving_out.visits import leave_visits_out, visits_log_likelihood
+from alliance.inference.many_fits.calibration_runs import calibration_questions
+from alliance.inference.many_fits.multiverse import build_multiverse
+from alliance.inference.priors.power_scaling import power_scaling
+from alliance.inference.published.comparison import compare
+from alliance.inference.published.restricted_visits import fit_visits
+from alliance.inference.runs.fit import Fit
+from alliance.inference.runs.fitting import fit_trial
+from alliance.inference.runs.reproduction import reproduce
+from alliance.inference.runs.run_folder import load_fit, save_fit
+from alliance.inference.sampling.profiles import find_profile
+from alliance.models.visits.covariance import CovarianceShape
+from alliance.models.visits.likelihood import VisitModel
+from alliance.models.visits.moments import terms_at, visit_moments, visit_terms
+
+CI = find_profile("ci")
+FLAT = """
+[priors]
+intercept = 100
+baseline_slope = 100
+arm = 100
+moderator_slope = 100
+interaction = 100
+residual_sd = 10
+residual_correlation = 1
+"""
+
+
+def fitted(folder: Path, text: str, frame: pd.DataFrame, **settings: object) -> Fit:
+    path = folder / "study.toml"
+    path.write_text(text, encoding="utf-8")
+    return fit_trial(trial_from_frame(narrowed(read_study(path), **settings), frame), CI, seed=1)
+
+
+@pytest.fixture(scope="module")
+def fit(tmp_path_factory: pytest.TempPathFactory) -> Fit:
+    """Near-flat priors and no therapists, so that REML is near."""
+    return fitted(tmp_path_factory.mktemp("visits"), WIDE + FLAT, patients(80), therapist="none")
+
+
+def rows(fit: Fit, quantity: str, visit: str) -> pd.DataFrame:
+    table = by_outcome_and_visit(fit.summary(), fit.study)
+    return table[(table["quantity"] == quantity) & (table["visit"] == visit)]
+
+
+@pytest.mark.mcmc
+class TestFit:
+    def test_is_near_reml(self, fit: Fit) -> None:
+        """Within .12 SDs (2,000 draws: .022 each): a coding of its own, on the file's scale."""
+        frame = patients(80)
+        alliance = frame["wai"] - frame["wai"].mean()
+        arm = (frame["arm"] == "B") - 0.5
+        X = np.column_stack([np.ones(80), frame["pain0"], arm, alliance, alliance * arm])
+        Y = frame[list(VISITS)].to_numpy()
+        terms = visit_terms((True,) * 5, 3)
+        model = VisitModel(visit_moments(X, Y), terms, terms_at([]), np.zeros(15))
+        reml = fit_visits(model, CovarianceShape("unstructured", 3))
+        se = np.sqrt(np.diag(reml.covariance))
+        for column, quantity in ((2, "arm_contrast"), (4, "interaction")):
+            for t, visit in enumerate(("w8", "m6", "m12")):
+                row = rows(fit, quantity, visit).iloc[0]
+                place = 3 * column + t
+                assert abs(row["mean"] - reml.beta[place]) < 0.12 * se[place]
+                assert 0.95 < row["sd"] / se[place] < 1.12
+        for t, name in enumerate(fit.outcomes):
+            table = fit.summary()
+            own = table[(table["outcome"] == name) & (table["quantity"] == "residual_sd")]
+            assert abs(own["mean"].iloc[0] / np.sqrt(reml.residual[0, t, t]) - 1) < 0.1
+
+    def test_average_change_and_area_are_of_the_same_draws(self, fit: Fit) -> None:
+        """At 8, 26 and 52 weeks: trapezoids of 18 and 26 weeks."""
+        for quantity in ("arm_contrast", "interaction"):
+            means = [rows(fit, quantity, visit)["mean"].iloc[0] for visit in ("w8", "m6", "m12")]
+            expected = {
+                "average": sum(means) / 3,
+                "last-first": means[2] - means[0],
+                "area": 18 * (means[0] + means[1]) / 2 + 26 * (means[1] + means[2]) / 2,
+            }
+            for visit, value in expected.items():
+                row = rows(fit, quantity, visit).iloc[0]
+                assert row["mean"] == pytest.approx(value, abs=1e-9)
+                assert row["outcome"] == "pain"
+
+    def test_every_row_says_its_visit(self, fit: Fit) -> None:
+        table = by_outcome_and_visit(fit.summary(), fit.study)
+        assert list(table.columns).index("visit") == list(table.columns).index("level") + 1
+        assert set(table["visit"]) == {"w8", "m6", "m12", "average", "last-first", "area", ""}
+        correlations = table[table["quantity"] == "residual_correlation"]
+        assert correlations["level"].tolist() == ["w8,m6", "w8,m12", "m6,m12"]
+        assert (table["at"].dropna() == table["at"].dropna().iloc[0]).all()  # one alliance for all
+
+    def test_a_run_reads_back(self, fit: Fit, tmp_path: Path) -> None:
+        save_fit(fit, tmp_path / "run")
+        again = load_fit(tmp_path / "run")
+        assert again.summary().equals(fit.summary())
+        written = pd.read_csv(tmp_path / "run" / "summary.csv")
+        assert set(written["outcome"]) == {"pain"}
+
+    def test_a_visit_is_chosen_by_its_label(self, fit: Fit) -> None:
+        assert fit.chosen(["pain"], "last") == ["pain_m12"]
+        assert fit.chosen([], "m6") == ["pain_m6"]
+        assert fit.chosen([], "all") == fit.chosen(["pain"]) == list(fit.outcomes)
+        assert fit.chosen(["pain_w8"], "last") == ["pain_w8"]
+        with pytest.raises(InputError, match="No outcome has a visit 'm7'"):
+            fit.chosen([], "m7")
+
+    def test_what_is_not_built_is_refused_in_words(self, fit: Fit, tmp_path: Path) -> None:
+        one = fit["pain_m6"]
+        refused = {
+            "Leave-one-out": lambda: leave_one_out(one),
+            "Power-scaling": lambda: power_scaling(one),
+            "A multiverse": lambda: build_multiverse(fit.study, patients(80)),
+            "Calibration": lambda: calibration_questions(
+                fit.study, None, patients=80, therapists=8, seed=1, engine=None
+            ),
+        }
+        for what, ask in refused.items():
+            with pytest.raises(InputError, match=f"{what} is not available for outcomes over time"):
+                ask()
+
+
+@pytest.mark.mcmc
+def test_reml_of_compare_is_that_of_all_visits(fit: Fit) -> None:
+    """Not of each visit by itself, which loses those who left."""
+    table = compare(fit)
+    frame = patients(80)
+    alliance = frame["wai"] - frame["wai"].mean()
+    arm = (frame["arm"] == "B") - 0.5
+    X = np.column_stack([np.ones(80), frame["pain0"], arm, alliance, alliance * arm])
+    terms = visit_terms((True,) * 5, 3)
+    moments = visit_moments(X, frame[list(VISITS)].to_numpy())
+    reml = fit_visits(
+        VisitModel(moments, terms, terms_at([]), np.zeros(15)),
+        CovarianceShape("unstructured", 3),
+    )
+    for t, name in enumerate(fit.outcomes):
+        own = table[(table["outcome"] == name) & (table["quantity"] == "interaction")].iloc[0]
+        assert own["reml_estimate"] == pytest.approx(reml.beta[12 + t], abs=1e-4)
+        assert own["reml_se"] == pytest.approx(np.sqrt(reml.covariance[12 + t, 12 + t]), abs=1e-4)
+        contrast = np.eye(15)[[12 + t]]
+        assert own["reml_df"] == pytest.approx(reml.degrees_of_freedom(contrast)[0], rel=1e-3)
+
+
+@pytest.mark.mcmc
+def test_a_run_is_reproduced_bit_for_bit(fit: Fit, tmp_path: Path) -> None:
+    """From the patients that its folder keeps."""
+    save_fit(fit, tmp_path / "run")
+    found = reproduce(load_fit(tmp_path / "run"))
+    assert set(found.identical) == set(fit.outcomes)
+    assert found.reproduced
+
+
+@pytest.mark.mcmc
+def test_long_and_wide_tables_give_the_same_draws(tmp_path: Path) -> None:
+    """Bit for bit, therapists and deviations at visits included."""
+    frame = patients(60)
+    settings = {"therapist_by_visit": True, "visit_correlation": "compound_symmetry"}
+    wide = fitted(tmp_path, WIDE, frame, **settings)
+    long = fitted(tmp_path, LONG, rows_of_visits(frame), **settings)
+    for name in wide.outcomes:
+        assert draws_of(wide.trees[name]).equals(draws_of(long.trees[name]))
+    effects = draws_of(wide.trees["pain_w8"])["therapist_effect"]
+    other = draws_of(wide.trees["pain_m6"])["therapist_effect"]
+    slope = {"effect": "slope"}
+    assert effects.sel(slope).equals(other.sel(slope))  # slopes are those of all visits
+    assert not effects.sel(effect="intercept").equals(other.sel(effect="intercept"))
+
+
+def test_the_area_is_that_of_trapezoids() -> None:
+    """A line from 2 to 6 over four weeks, at 0, 1 and 4 weeks, has an area of 16."""
+    weights = visit_weights([0.0, 1.0, 4.0])
+    assert weights["area"] @ np.array([2.0, 3.0, 6.0]) == pytest.approx(16)
+    assert "area" not in visit_weights([0.0, None, 4.0])
+
+
+@pytest.mark.mcmc
+def test_a_patient_is_left_out_with_all_visits(fit: Fit) -> None:
+    """The log likelihood of a draw is the dense normal one; elpd is what is left of its mean."""
+    posteriors = [fit[name] for name in fit.chosen(["pain"])]
+    found = visits_log_likelihood(posteriors)
+    frame = patients(80)
+    scores = frame[list(VISITS)].to_numpy()
+    expected = np.full(scores.shape, np.nan)
+    sd = posteriors[0].design.scaling.outcome[1]
+    for visit, own in enumerate(posteriors):
+        design = own.design
+        seen = ~np.isnan(scores[:, visit])
+        predicted = design.X @ own.beta[7] * sd + design.scaling.outcome[0]
+        expected[seen, visit] = predicted
+    covariance = residual_covariances([own.draws for own in posteriors])[7] * sd**2
+    for patient in (0, 11, 37):
+        places = np.flatnonzero(~np.isnan(scores[patient]))
+        density = stats.multivariate_normal(
+            expected[patient, places], covariance[np.ix_(places, places)]
+        ).logpdf(scores[patient, places])
+        assert found.values[0, 7, patient] == pytest.approx(density, abs=1e-9)
+    left_out = leave_visits_out(posteriors)
+    assert left_out.outcome == "pain"
+    assert len(left_out.units) == 80
+    assert 5 < left_out.p_loo < 40  # 15 coefficients and 6 numbers of the covariance
+    with pytest.raises(InputError, match="all visits"):
+        leave_visits_out(posteriors[:1])
