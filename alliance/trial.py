@@ -148,7 +148,7 @@ class Study:
             entitled(told, told.title),
             f"outcomes: {', '.join(self.outcomes)}",
             f"arms: {', '.join(f'{code} ({label})' for code, label in told.arms.items())}",
-            f"{told.moderator.name}: {told.moderator.label}",
+            *([] if told.moderator is None else [f"{told.moderator.name}: {told.moderator.label}"]),
             f"therapist effects: {told.model.therapist}; likelihood: {told.model.likelihood}",
         ]
         return "\n".join(lines)

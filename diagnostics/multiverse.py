@@ -14,6 +14,7 @@ import pandas as pd
 
 from alliance.data_prep.errors import InputError, nearest
 from alliance.data_prep.levels import AVERAGE
+from alliance.data_prep.study.description import Study
 from alliance.diagnostics.gate.fit_gate import by_name
 from alliance.diagnostics.gate.gate import check_convergence
 from alliance.diagnostics.verdicts import Verdict
@@ -133,18 +134,23 @@ def multiverse_summary(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).astype({"above": "Int64", "below": "Int64"})
 
 
-def compared_places(places: pd.Series, name: str, at: float | None) -> str:
+def compared_places(places: pd.Series, study: Study, at: float | None) -> str:
     """A sentence on where the analyses compare the arms.
 
     Parameters
     ----------
     places : pandas.Series
         The column ``at`` of the analyses.
-    name : str
-        What messages call the moderator.
+    study : Study
     at : float or None
         The alliance that was named.
     """
+    if study.moderator is None:
+        return (
+            "Where the link is curved, arms are compared on the average of the analysed patients, "
+            "under an average therapist."
+        )
+    name = study.moderator.name
     if at is not None:
         return (
             f"Arms are compared at {name} {at:g}; where the link is curved, averaged over the "
@@ -340,7 +346,7 @@ def _require_place(multiverse: Multiverse, at: float | None, extrapolate: bool) 
     """Refuse an alliance that is not on the scale, or that an analysis did not observe."""
     if at is None:
         return
-    moderator = multiverse.study.moderator
+    moderator = multiverse.study.measure
     require_on_scale([at], moderator.range, moderator.label)
     for each in multiverse.analyses:
         design = each.design

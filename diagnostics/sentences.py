@@ -246,7 +246,7 @@ def sentences_of(
     rows = table[table["outcome"] == outcome].to_dict("records")
     by_name = {(row["quantity"], row["level"]): row for row in rows}
     direction, codes = fit[outcome].direction, tuple(fit.study.arms)
-    name, sd = fit.study.moderator.name, fit.design(outcome).scaling.moderator[1]
+    name, sd = words.of_moderator(fit.study, "{name}"), fit.design(outcome).scaling.moderator[1]
     by, unit = round_step(sd), unit_of(fit.study.outcomes[outcome])
     step = "1 point" if by == 1 else f"{figures(by)} points"
     for level in (AVERAGE, WITHIN):
@@ -302,7 +302,7 @@ def plain_words(fit: Fit, outcome: str, table: pd.DataFrame, interval: float) ->
     rows = table[table["outcome"] == outcome].to_dict("records")
     by_name = {(row["quantity"], row["level"]): row for row in rows}
     told = []
-    name, direction = fit.study.moderator.name, fit[outcome].direction
+    name, direction = words.of_moderator(fit.study, "{name}"), fit[outcome].direction
     for level in (AVERAGE, WITHIN):
         if (row := by_name.get(("moderator_slope", level))) is not None:
             found = found_of(row, direction, interval)

@@ -279,7 +279,13 @@ def _levels(study: Described) -> dict[str, tuple[str, str]]:
     }
     told |= {name: (words[named[pair]], shorts[name]) for pair, name in contrasts.items()}
     # An arm whose code is one of these stands in quotes where slopes are named
-    return told | {name: (LEVELS[name], name) for name in RESERVED}
+    told |= {name: (LEVELS[name], name) for name in RESERVED}
+    if isinstance(study, Study) and unrated_arms(study):
+        (*others, last) = study.rated_arms
+        if not others:
+            return told | {AVERAGE: (study.arms[last], last)}
+        told[AVERAGE] = (f"average {over_arms(study)}", f"average of {', '.join(others)}, {last}")
+    return told
 
 
 def quantity_and_level(study: Described, quantity: str, name: str) -> str:
@@ -331,7 +337,36 @@ def unit(study: Study, quantity: str, *, outcome: str = "", per_sd: bool = False
     told = UNITS.get(quantity, "points")
     if outcome in study.outcomes:
         told = told.replace("points", points(study.outcomes[outcome]))
-    return told.format(unit="SD" if per_sd else "point", moderator=study.moderator.name)
+    if "{moderator}" not in told:
+        return told
+    return told.format(unit="SD" if per_sd else "point", moderator=study.measure.name)
+
+
+def of_moderator(study: Study, told: str) -> str:
+    """What there is to tell of the moderator; nothing of a study without one.
+
+    Parameters
+    ----------
+    study : Study
+    told : str
+        With ``{name}`` and ``{label}`` in the place of the moderator's.
+    """
+    if study.moderator is None:
+        return ""
+    return told.format(name=study.moderator.name, label=study.moderator.label)
+
+
+def unrated_arms(study: Study) -> list[str]:
+    """Arms by code whose patients cannot have the moderator, in a study that has one."""
+    rated = study.rated_arms
+    return [code for code in study.arms if code not in rated] if rated else []
+
+
+def over_arms(study: Study) -> str:
+    """Which arms an average slope is taken over, to follow "averaged" or "average"."""
+    if not unrated_arms(study):
+        return "over arms"
+    return f"over arms with {study.measure.name} ({', '.join(study.rated_arms)})"
 
 
 def points(outcome: Outcome) -> str:
@@ -443,7 +478,7 @@ def headed(fit: Fit, outcome: str) -> str:
     if outcome == JOINT:
         return (
             f"{label(fit.study, outcome)} ({told}; slopes in SDs of benefit for one SD of the "
-            f"{fit.study.moderator.name}, correlations of the scores as they are)"
+            f"{fit.study.measure.name}, correlations of the scores as they are)"
         )
     name, visits = label(fit.study, outcome), _visits_of(fit.study, outcome)
     if visits:

@@ -22,9 +22,8 @@ from alliance.inference.draws.datatree import flat, patient_moderator
 from alliance.inference.draws.summaries import column_blocks
 from alliance.inference.sampling.profiles import Engine, SamplerProfile, seed_sequence
 from alliance.models.design.design import Design, build_design
-from alliance.models.design.encoding import sum_to_zero_basis
 from alliance.models.priors import Priors
-from alliance.models.spec import ModelSpec, refuse_over_time
+from alliance.models.spec import ModelSpec, ModeratorSpec, refuse_over_time
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -308,7 +307,15 @@ class Posterior:
 
     @property
     def observed_alliance(self) -> tuple[float, float]:
-        """Lowest and highest alliance that an analysed patient was rated with."""
+        """Lowest and highest alliance that an analysed patient was rated with.
+
+        Raises
+        ------
+        InputError
+            If the study has no moderator.
+        """
+        if self.source is not None:
+            _ = self.study.measure  # refused without one
         ratings = self.rows.moderator
         return float(np.nanmin(ratings)), float(np.nanmax(ratings))
 
@@ -319,11 +326,28 @@ class Posterior:
 
     @cached_property
     def linear_design(self) -> Design:
-        """Design of the outcome's linear models: Gaussian, of the patients with a rating."""
+        """Design of the outcome's linear models: Gaussian, of the patients who lack no rating."""
+        patients = self.patients.isel(patient=self.lacking_no_rating)
+        return build_design(patients, self._source.spec.linear)
+
+    @property
+    def lacking_no_rating(self) -> Index:
+        """Positions of the analysed patients who have a rating, or whose arm has none."""
+        rated = np.isfinite(self.rows.moderator)
+        return np.flatnonzero(rated | ~self.design.can_have_moderator)
+
+    @property
+    def rated_design(self) -> Design:
+        """As `linear_design`, of the patients with a rating alone, and of their arms.
+
+        Without arm by moderator interaction where one arm alone has the moderator.
+        """
+        moderated = list(self.design.encoding.moderated)
         rated = np.flatnonzero(np.isfinite(self.rows.moderator))
-        spec = self._source.spec
-        linear = ModelSpec(self.name, spec.therapist, spec.interaction, spec.priors)
-        return build_design(self.patients.isel(patient=rated), linear)
+        own = self.patients.isel(patient=rated, arm=moderated)
+        place = np.searchsorted(moderated, own["arm_index"].values)
+        own = own.assign(arm_index=("patient", place))
+        return build_design(own, replace(self._source.spec.linear, moderator=ModeratorSpec()))
 
     @property
     def rowless(self) -> bool:
@@ -341,7 +365,6 @@ def rows_of_design(design: Design) -> Rows:
     """A design's patients on their own scales."""
     encoding, scaling = design.encoding, design.scaling
     (mean, sd), before = scaling.moderator, scaling.baseline
-    arms = design.X[:, design.arm_columns] - sum_to_zero_basis(len(design.arms))[:, None]
     own = [design.X[:, place] for place in encoding.places("covariate")]
     covariates = [
         centre + unit * values
@@ -350,8 +373,8 @@ def rows_of_design(design: Design) -> Rows:
     ratings = mean + sd * design.X[:, encoding.places("moderator")[0]]
     (baseline,) = (design.X[:, place] for place in encoding.places("baseline"))
     return Rows(
-        arm_index=np.square(arms).sum(axis=2).argmin(axis=0),
-        moderator=np.where(design.moderator_missing, np.nan, ratings),
+        arm_index=design.arm_index,
+        moderator=np.where(design.moderator_missing | ~design.can_have_moderator, np.nan, ratings),
         baseline=before[0] + before[1] * baseline if design.has_baseline else None,
         covariates=np.column_stack([np.empty((len(design.X), 0)), *covariates]),
     )

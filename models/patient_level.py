@@ -207,6 +207,8 @@ def patient_level_model(design: Design, priors: Priors) -> pm.Model:
 
 
 def _is_used(design: Design, name: str) -> bool:
+    if name == "moderator":
+        return design.has_moderator
     return name != "intercept" or design.family.has_intercept
 
 

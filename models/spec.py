@@ -36,6 +36,9 @@ class ModeratorSpec:
         above. None takes the rating as it is.
     between_interaction : bool
         Whether the slope between therapists differs between arms, as the one within them does.
+    arms : tuple of str or None
+        Codes of the arms whose patients can have the alliance, in display order; empty in a plain
+        trial. None where all can.
     """
 
     structure: AllianceStructure = "total"
@@ -43,6 +46,7 @@ class ModeratorSpec:
     reliability: float | None = None
     ceiling: float | None = None
     between_interaction: bool = False
+    arms: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.between_interaction and self.structure != "within_between":
@@ -140,6 +144,14 @@ class ModelSpec:
         ]
 
     @property
+    def linear(self) -> ModelSpec:
+        """The linear model of the same terms: Gaussian, with the alliance as rated."""
+        moderator = ModeratorSpec(arms=self.moderator.arms)
+        return ModelSpec(
+            self.outcome, self.therapist, self.interaction, self.priors, moderator=moderator
+        )
+
+    @property
     def exact(self) -> bool:
         """Whether the therapist effects integrate out in closed form: `models.gaussian`.
 
@@ -158,10 +170,15 @@ class ModelSpec:
         visits = values.get("visits")
         parts = {
             "priors": _priors_from(values["priors"]),
-            "moderator": ModeratorSpec(**values["moderator"]),
+            "moderator": _moderator(values["moderator"]),
             "visits": visits and VisitSpec(**{**visits, "by_visit": tuple(visits["by_visit"])}),
         }
         return cls(**{**values, **parts})
+
+
+def _moderator(values: Mapping[str, Any]) -> ModeratorSpec:
+    arms = values.get("arms")  # JSON knows no tuples, and an older run no arms
+    return ModeratorSpec(**{**values, "arms": None if arms is None else tuple(arms)})
 
 
 def specify(study: Study) -> dict[str, ModelSpec]:
@@ -183,7 +200,7 @@ def specify(study: Study) -> dict[str, ModelSpec]:
         If a prior named in the study is not known, or a setting lacks what it needs.
     """
     priors, model = Priors.with_overrides(study.priors), study.model
-    if model.reliability and study.moderator.reliability is None:
+    if model.reliability and study.measure.reliability is None:
         raise InputError(
             "The model asks for the alliance's reliability, and [moderator] states none.",
             "Add the entry reliability, from 0 to 1, to [moderator], or set reliability = false.",
@@ -191,9 +208,10 @@ def specify(study: Study) -> dict[str, ModelSpec]:
     moderator = ModeratorSpec(
         structure=model.alliance,
         missing=model.missing_alliance,
-        reliability=study.moderator.reliability if model.reliability else None,
-        ceiling=study.moderator.range[1] if model.ceiling else None,
+        reliability=study.measure.reliability if model.reliability else None,
+        ceiling=study.measure.range[1] if model.ceiling else None,
         between_interaction=model.between_interaction,
+        arms=None if study.rated_arms == tuple(study.arms) else study.rated_arms,
     )
     specs = {
         name: ModelSpec(

@@ -490,7 +490,7 @@ def with_model_options(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def called(**given: Any) -> None:
         typed = {name: given.pop(name) for name in options}
-        settings = {name: value for name, value in typed.items() if value is not None}
+        settings = {name: value for name, value in typed.items() if value not in (None, [])}
         command(**given, **{place: settings})
 
     replaced = [
@@ -515,6 +515,8 @@ def _model_parameters(only: tuple[str, ...]) -> dict[str, inspect.Parameter]:
         written = name.replace("_", "-")
         names = f"--{written}/--no-{written}" if field.annotation is bool else f"--{written}"
         told = field.description or ""
+        if get_origin(field.annotation) is tuple:
+            told += "; may be repeated"
         option = typer.Option(
             names,
             help=f"{told[:1].upper()}{told[1:]}.",
@@ -524,6 +526,11 @@ def _model_parameters(only: tuple[str, ...]) -> dict[str, inspect.Parameter]:
             name,
             inspect.Parameter.KEYWORD_ONLY,
             default=None,
-            annotation=Annotated[field.annotation | None, option],  # type: ignore[operator]  # a type at run time
+            annotation=Annotated[_typed_as(field.annotation), option],
         )
     return found
+
+
+def _typed_as(annotation: Any) -> Any:
+    """The type of an option: a list where the setting is one, to be given several times."""
+    return list[str] | None if get_origin(annotation) is tuple else annotation | None

@@ -15,7 +15,7 @@ from alliance.data_prep.initial.columns import columns_of
 from alliance.data_prep.initial.draft import Ask, Question, decide_alone
 from alliance.data_prep.initial.guesses import draft_study
 from alliance.data_prep.initial.keeping_out import NAME, keep_out
-from alliance.data_prep.initial.text import draft_text, published_text
+from alliance.data_prep.initial.text import MARKS, draft_text, published_text
 from alliance.data_prep.initial.title_rows import below_titles
 from alliance.data_prep.initial.wide import as_wide, long_keys
 from alliance.data_prep.partial_files import current_umask, write_partial
@@ -189,7 +189,7 @@ def _titles(data: Path) -> list[str]:
 
 def _require_free(files: Mapping[Path, str], data: Path, *, overwrite: bool) -> None:
     """Refuse to replace the data, and what is there already."""
-    for path in files:
+    for path, text in files.items():
         if path.exists() and split_sheet(data)[0].exists() and path.samefile(split_sheet(data)[0]):
             raise InputError(f"{path} is the data file.", "Name another file: `out`.")
         if path.is_dir():
@@ -198,6 +198,21 @@ def _require_free(files: Mapping[Path, str], data: Path, *, overwrite: bool) -> 
             raise InputError(
                 f"{path} exists already.", "Name another file (`out`), or give `overwrite`."
             )
+        if os.path.lexists(path) and not _is_ours(path, text):
+            raise InputError(
+                f"{path} exists, and is no draft that `alliance init` wrote: it is not replaced.",
+                "Name another file (`out`), or move that one away.",
+            )
+
+
+def _is_ours(path: Path, text: str) -> bool:
+    """Whether what is there is an earlier draft of this text, or, of a table, the same."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    mark = next((mark for mark in MARKS if text.startswith(mark)), text)
+    with path.open("rb") as file:
+        same = file.read(len(mark.encode())) == mark.encode()
+        return same and (mark is not text or not file.read(1))
 
 
 def _kept_out(folder: Path, data: Path, described: Path) -> list[Path]:

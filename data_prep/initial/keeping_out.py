@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
+
+from alliance.data_prep.partial_files import current_umask, write_partial
 
 NAME = ".gitignore"
 HEADING = "# Patients' data, and runs, which hold them: never in a repository"
@@ -33,7 +36,11 @@ def keep_out(folder: Path, files: Sequence[str]) -> bool:
         return False
     start = before if not before or before.endswith("\n") else f"{before}\n"
     head = [] if HEADING in there else [*([""] if start else []), HEADING]
-    path.write_text(start + "\n".join([*head, *lines]) + "\n", encoding="utf-8")
+    target = path.resolve()  # of a link, what it leads to
+    mode = target.stat().st_mode & 0o777 if path.is_file() else 0o666 & ~current_umask()
+    partial = write_partial(target, (start + "\n".join([*head, *lines]) + "\n").encode())
+    partial.chmod(mode)
+    os.replace(partial, target)
     return True
 
 

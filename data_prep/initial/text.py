@@ -19,6 +19,13 @@ COMMENTS_FROM = 40  # column in which a guess's reason stands, where there is ro
 LINE_LENGTH = 100
 
 
+# How the files begin, by which they are known again.
+MARKS = (
+    "# A first draft, made by `alliance init` from",
+    "# What was published of this trial, to be set beside the model's answers",
+)
+
+
 def draft_text(draft: Draft) -> str:
     """TOML of a first study, of which every guess is marked with its reason.
 
@@ -35,7 +42,7 @@ def draft_text(draft: Draft) -> str:
 
 
 def _study_lines(draft: Draft) -> Iterator[str]:
-    yield f"# A first draft, made by `alliance init` from {_plain(draft.source)}."
+    yield f"{MARKS[0]} {_plain(draft.source)}."
     yield "# Behind a # stands why a line was guessed: read them all, and correct what is wrong."
     for sentence in draft.undecided:
         yield f"# NOT DECIDED: {_plain(sentence)}"
@@ -183,7 +190,7 @@ def published_text(outcomes: Sequence[str], arms: Sequence[str]) -> str:
         Names of outcomes, and codes of arms in display order.
     """
     lines = [
-        "# What was published of this trial, to be set beside the model's answers by",
+        f"{MARKS[1]} by",
         "# `alliance compare`. Take the # from the lines of a finding and fill it in; a finding is",
         "# left out as long as it is a comment. The keys: docs/study-file.md.",
     ]

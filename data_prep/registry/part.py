@@ -35,6 +35,7 @@ from alliance.data_prep.trial.estimability import (
     PERFECT,
     SPARE_PATIENTS,
     absent_parts,
+    arm_coefficients,
     computed,
     constant,
     following,
@@ -43,7 +44,12 @@ from alliance.data_prep.trial.estimability import (
     no_value,
     too_few,
 )
-from alliance.data_prep.trial.flow import analysed_patients, complete_patients, flow_counts
+from alliance.data_prep.trial.flow import (
+    analysed_patients,
+    complete_patients,
+    flow_counts,
+    lacking_moderator,
+)
 from alliance.data_prep.trial.seen import Places, Seen, seen_in
 from alliance.data_prep.trial.validation import UNKNOWN_ARM, CovariateCells, no_arm_known
 
@@ -88,8 +94,8 @@ class Facts:
         By outcome, how many rows have a follow-up, and a baseline.
     lacking : dict of str to int
         Rows, and those without arm, therapist, moderator.
-    arms : ndarray of int, shape (arms,)
-        Rows in each arm.
+    arms, rated : ndarray of int, shape (arms,)
+        Rows in each arm, and those of them with the moderator.
     """
 
     known: CellMoments
@@ -100,6 +106,7 @@ class Facts:
     given: dict[str, dict[str, int]]
     lacking: dict[str, int]
     arms: NDArray[np.int64]
+    rated: NDArray[np.int64]
 
     def __add__(self, other: Facts) -> Facts:
         return Facts(
@@ -116,6 +123,7 @@ class Facts:
             given={name: _added(own, other.given[name]) for name, own in self.given.items()},
             lacking=_added(self.lacking, other.lacking),
             arms=self.arms + other.arms,
+            rated=self.rated + other.rated,
         )
 
 
@@ -268,8 +276,9 @@ def facts_of(
         "row": len(arm),
         "arm": int((arm < 0).sum()),
         "therapist": int((therapist < 0).sum()),
-        study.moderator.name: int(np.isnan(data["moderator"].values).sum()),
     }
+    if study.moderator is not None:
+        lacking[study.moderator.name] = int(lacking_moderator(data).sum())
     moments: dict[str, CellMoments] = {}
     ends: dict[str, dict[Column, Ends]] = {}
     flow, given, gaps = {}, {}, {}
@@ -277,7 +286,10 @@ def facts_of(
         rows = analysed_patients(data, name)
         if kept is not None:
             rows = rows.isel(patient=np.flatnonzero(kept[name][complete_patients(data, name)]))
-        columns: dict[Column, np.ndarray] = {"moderator": rows["moderator"].values}
+        rated = np.isfinite(rows["moderator"].values)
+        columns: dict[Column, np.ndarray] = {}
+        if study.moderator is not None:  # zero where patients cannot have it, as in the design
+            columns["moderator"] = np.where(rated, rows["moderator"].values, 0.0)
         if "baseline" in rows:
             columns["baseline"] = rows["baseline"].values
         covariates = rows["covariates"].values.T
@@ -289,7 +301,9 @@ def facts_of(
         )
         own = rows["arm_index"].values
         ends[name] = {
-            column: _ends(values[k], own, len(study.arms)) for k, column in enumerate(columns)
+            column: _ends(values[k][kept], own[kept], len(study.arms))
+            for k, column in enumerate(columns)
+            for kept in [rated if column == "moderator" else slice(None)]
         }
         counts = flow_counts(data, name)
         flow[name] = {key: int(value) for key, value in counts.items() if key != "outcome"}
@@ -308,17 +322,19 @@ def facts_of(
         given=given,
         lacking=lacking,
         arms=np.bincount(arm[arm >= 0], minlength=len(study.arms)),
+        rated=np.bincount(
+            arm[(arm >= 0) & np.isfinite(data["moderator"].values)], minlength=len(study.arms)
+        ),
     )
 
 
 def _gaps(study: Study, name: str, partition: Partition, arms: int) -> dict[str, NDArray[np.int64]]:
     """Rows in each arm that lack a column of the outcome's analysis; see `estimability`."""
     outcome, moderator, data = study.outcomes[name], study.moderator, partition.data
-    lacks = {
-        study.columns.therapist: data["therapist_index"].values < 0,
-        moderator.column or moderator.items[0]: np.isnan(data["moderator"].values),
-        outcome.followup: np.isnan(data[f"{name}_followup"].values),
-    }
+    lacks = {study.columns.therapist: data["therapist_index"].values < 0}
+    if moderator is not None:
+        lacks[moderator.column or moderator.items[0]] = lacking_moderator(data)
+    lacks[outcome.followup] = np.isnan(data[f"{name}_followup"].values)
     if outcome.baseline is not None:
         lacks[outcome.baseline] = np.isnan(data[f"{name}_baseline"].values)
     for column, values in zip(partition.columns, data["covariates"].values.T, strict=True):
@@ -455,8 +471,8 @@ def analysis_problems(
         study,
         source,
         facts.arms,
+        facts.rated,
         therapists=facts.lacking["therapist"] < rows,
-        rated=facts.lacking[study.moderator.name] < rows,
     )
     if problems:
         return problems
@@ -476,9 +492,8 @@ def _outcome_problems(
         moments.arm_index, weights=moments.count, minlength=len(study.arms)
     ).astype(np.int64)
     columns = _columns(study, moments, covariates, name)
-    arms = len(study.arms)
-    # The intercept, the other arms and their slopes; the outcome is among the columns.
-    coefficients = 1 + (arms - 1) + (arms - 1 if study.model.interaction else 0) + len(columns) - 1
+    others = [column for column in columns if column not in ("outcome", "moderator")]
+    coefficients = arm_coefficients(study) + len(others)
 
     def what_is_lacking(study: Study, arm: int) -> _Fault:
         missing = {column: int(count[arm]) for column, count in facts.gaps[name].items()}
@@ -501,7 +516,8 @@ def _columns(
     """Columns of an outcome's model, the outcome first: labels, and columns of the file."""
     moderator, outcome = study.moderator, study.outcomes[name]
     found: dict[Column, tuple[str, str]] = {"outcome": ("follow-up", outcome.followup)}
-    found["moderator"] = (moderator.name, moderator.column or moderator.items[0])
+    if moderator is not None:
+        found["moderator"] = (moderator.name, moderator.column or moderator.items[0])
     if outcome.baseline is not None:
         found["baseline"] = ("baseline", outcome.baseline)
     own = [column for each in covariates for column in each.columns]
@@ -526,7 +542,7 @@ def _constant(
     return [
         no_slope(*columns["moderator"], low, "", code)
         for code, (low, high) in zip(study.arms, ends["moderator"], strict=True)
-        if low == high
+        if low == high and code in study.rated_arms
     ]
 
 
@@ -540,15 +556,21 @@ def _dependent(
     arms, width = len(study.arms), len(columns) + 1
     # What each column of the model is of a one and these columns, in each arm: (columns, arms, own)
     made = [np.tile(np.eye(width)[k + 1], (arms, 1)) for k in range(len(columns))]
-    moderator = columns.index("moderator")
+    rated = np.isin(list(study.arms), study.rated_arms)
+    if "moderator" in columns and not rated.all():
+        k = columns.index("moderator")
+        of_rated = rated[moments.arm_index]
+        middle = moments.sums[of_rated][:, places[k]].sum() / moments.count[of_rated].sum()
+        made[k] = np.outer(rated, np.eye(width)[k + 1] - middle * np.eye(width)[0])
     for arm, code in list(enumerate(study.arms))[1:]:
         here = np.arange(arms) == arm
         labels.insert(-1, (f"arm {code!r}", study.columns.arm))
         made.insert(-1, np.outer(here, np.eye(width)[0]))
-        if study.model.interaction:
-            label, source = labels[moderator]
+        if study.model.interaction and code in study.rated_arms[1:]:
+            k = columns.index("moderator")
+            label, source = labels[k]
             labels.insert(-1, (f"{label} in arm {code!r}", source))
-            made.insert(-1, np.outer(here, np.eye(width)[moderator + 1]))
+            made.insert(-1, here[:, None] * made[k])
     weights = np.array(made, dtype=float)
     cells = np.empty((len(moments.count), width, width))
     cells[:, 0, 0] = moments.count

@@ -269,7 +269,8 @@ def read_typed(study: Study, path: Path, continuous: Mapping[str, bool]) -> Type
     totals: tuple[Problem, ...] = ()
     ids = IdHashes()
     if checked.typed is not None:
-        ids = hashes_of_codes(checked.typed[PATIENT].tolist())
+        if PATIENT in checked.typed:
+            ids = hashes_of_codes(checked.typed[PATIENT].tolist())
         moderator = np.full(len(checked.typed), np.nan)
         try:
             if not checked.problems:
@@ -298,13 +299,15 @@ def read_typed(study: Study, path: Path, continuous: Mapping[str, bool]) -> Type
 def _quick(study: Study, path: Path, continuous: Mapping[str, bool]) -> TypedFile | None:
     """Typed columns by part, or None where a cell must be looked at by itself."""
     parts = study_parts(study)
-    if study.moderator.items or declared(study, study.columns.patient):
+    patient = study.columns.patient
+    scored = study.moderator is not None and study.moderator.items
+    if scored or (patient is not None and declared(study, patient)):
         return None
     table = arrow_table(path, study_columns(study), [study.columns.therapist, study.columns.arm])
     if table is None:
         return None
     found: dict[str, Column] = {}
-    ids = None
+    ids = IdHashes() if patient is None else None
     for part in parts:
         cells = table.column(part.column)
         if part.name == PATIENT:
@@ -318,6 +321,10 @@ def _quick(study: Study, path: Path, continuous: Mapping[str, bool]) -> TypedFil
         return None
     arms = found[ARM]
     assert isinstance(arms, Codes)
+    rated = found.setdefault(MODERATOR, np.full(table.num_rows, np.nan))
+    can = np.append(np.isin(arms.labels, study.rated_arms), True)[arms.index]
+    if (~can & np.isfinite(np.asarray(rated))).any():
+        return None  # a rating where there can be none
     return TypedFile(
         name=path.name,
         sha256=file_sha256(path),
@@ -445,7 +452,7 @@ def rows_of_ids(study: Study, path: Path, suspects: IdHashes) -> list[tuple[str,
         As of `IdHashes.suspects`.
     """
     frame = without_declared(read_table(path, may_be_empty=True).frame, study)
-    codes = parse_codes(frame[study.columns.patient])
+    codes = parse_codes(frame[str(study.columns.patient)])
     known = np.array([code is not None for code in codes], dtype=bool)
     texts, rows = codes[known].tolist(), frame.index.to_numpy()[known]
     own = hashes_of_codes(texts)

@@ -56,9 +56,14 @@ from alliance.data_prep.tables.cells import (
 from alliance.data_prep.tables.readers import READERS, Table, read_table, split_sheet
 from alliance.data_prep.tables.roles import covariate_column, study_columns
 from alliance.data_prep.trial.estimability import TherapistsInArms, crossing_of
-from alliance.data_prep.trial.flow import counted, empty_level_notes
+from alliance.data_prep.trial.flow import counted, empty_level_notes, moderator_notes
 from alliance.data_prep.trial.seen import category_notes, code_notes, scoring_notes
-from alliance.data_prep.trial.trial import Trial, patient_spelling_note, trial_from_frame
+from alliance.data_prep.trial.trial import (
+    Trial,
+    id_notes,
+    patient_spelling_note,
+    trial_from_frame,
+)
 from alliance.data_prep.trial.validation import check_columns, check_part, patient_again
 
 ENDINGS = tuple(READERS)
@@ -283,7 +288,7 @@ def _met_twice(
         return [], []
     found = run([_dask().delayed(rows_of_ids, pure=False)(study, path, suspects) for path in files])
     named = [(path.name, rows) for path, rows in zip(files, found, strict=True)]
-    return patients_again(named, study.columns.patient)
+    return patients_again(named, str(study.columns.patient))
 
 
 def patients_again(
@@ -362,6 +367,21 @@ def require_moments(study: Study) -> None:
         )
 
 
+def require_moderator_everywhere(study: Study) -> None:
+    """Refuse shares of a study with arms without a moderator: a share holds one of every patient.
+
+    Raises
+    ------
+    InputError
+    """
+    if len(study.rated_arms) < len(study.arms):
+        raise InputError(
+            "Shares are made of studies in which every arm has the moderator, and in this one "
+            f"{'no arm has' if not study.rated_arms else 'some arms have none by moderator_arms'}.",
+            "Read the files together, as a folder or a pattern of files.",
+        )
+
+
 def _dask() -> Any:
     return extra_package("dask", "many", "Reading a table in many files")
 
@@ -386,7 +406,8 @@ def _registry(
     for name, found in facts.moments.items():
         has_baseline = study.outcomes[name].baseline is not None
         baseline = ["baseline"] if has_baseline else []
-        wanted: list[Column] = ["moderator", *baseline, *columns, "outcome"]
+        moderator = [] if study.moderator is None else ["moderator"]
+        wanted: list[Column] = [*moderator, *baseline, *columns, "outcome"]
         own = _sorted(found, order)
         centre = [0.0 if name not in own.columns else own.centre[own.columns.index(name)]
                   for name in wanted]  # fmt: skip
@@ -424,11 +445,13 @@ def _registry(
             *whole.notes,
             *category_notes(study, whole.seen),
             *told,
+            *moderator_notes(study),
             *scoring_notes(study, whole.seen, files=True),
             *empty,
             *notes,
             *code_notes(study, whole.seen, files=True),
             *spelled,
+            *id_notes(study),
         ),
         source=source,
         files=tuple(each.name for each in whole.sources),
@@ -537,14 +560,17 @@ def _problems(study: Study, files: Sequence[tuple[str, pd.DataFrame]]) -> list[P
         for name in study.covariates
     }
     checked = [check_part(frame, study, name, found) for name, frame in files]
+    problems = [problem for each in checked for problem in each.problems]
     column = study.columns.patient
+    if column is None:
+        return problems
     ids = [
         (name, [(code, int(row)) for code, row in zip(parse_codes(frame[column]), frame.index,
                                                       strict=True) if code is not None])
         for name, frame in files
     ]  # fmt: skip
     again, _ = patients_again(ids, column)
-    return [*(problem for each in checked for problem in each.problems), *again]
+    return [*problems, *again]
 
 
 def therapists_of(study: Study, path: Path) -> tuple[list[str], Source]:

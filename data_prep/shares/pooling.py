@@ -20,6 +20,7 @@ from alliance.data_prep.registry.registry import (
     patients_again,
     registry_files,
     registry_of,
+    require_moderator_everywhere,
     require_moments,
 )
 from alliance.data_prep.shares.share_files import ENDING, LEFT_OUT, Share, read_share
@@ -55,6 +56,7 @@ def load_pooled(study: Study, paths: Sequence[Path]) -> Registry:
         With the problems of files.
     """
     require_moments(study)
+    require_moderator_everywhere(study)
     shares = [read_share(path) for path in paths if is_share(path)]
     for share in shares:
         _require_same(study, share)
@@ -85,7 +87,7 @@ def load_pooled(study: Study, paths: Sequence[Path]) -> Registry:
         if not any(len(some) for some in (*suspects.exact, *suspects.alike)):
             return [], []
         rows = [(file.name, rows_of_ids(study, file, suspects)) for file in files]
-        return patients_again(rows, study.columns.patient)
+        return patients_again(rows, str(study.columns.patient))
 
     source = ", ".join(str(path) for path in paths)
     order = _order([part for _, part in everything]) if shares else None
@@ -120,7 +122,7 @@ def _of_share(study: Study, share: Share) -> Part:
 
     chosen = list(study.outcomes)
     lacking = dict(facts.lacking)
-    lacking[study.moderator.name] = lacking.pop(share.study.moderator.name)
+    lacking[study.measure.name] = lacking.pop(share.study.measure.name)
     narrowed = Facts(
         known=named(facts.known),
         moments={name: named(facts.moments[name]) for name in chosen},
@@ -130,6 +132,7 @@ def _of_share(study: Study, share: Share) -> Part:
         given={name: facts.given[name] for name in chosen},
         lacking=lacking,
         arms=facts.arms,
+        rated=facts.rated,
     )
     return replace(part, facts=narrowed)
 
@@ -147,7 +150,7 @@ def _gaps(study: Study, share: Share, outcome: str) -> dict[str, NDArray[np.int6
 
 
 def _columns_of(study: Study, outcome: str) -> list[str]:
-    own, moderator = study.outcomes[outcome], study.moderator
+    own, moderator = study.outcomes[outcome], study.measure
     found = [study.columns.therapist, moderator.column or moderator.items[0], own.followup]
     return [*found, *([] if own.baseline is None else [own.baseline]), *study.covariates]
 
@@ -182,7 +185,7 @@ def _require_same(study: Study, share: Share) -> None:
         )
     told = {
         "the arms": (list(theirs.arms), list(study.arms)),
-        "the range of the moderator": (theirs.moderator.range, study.moderator.range),
+        "the range of the moderator": (theirs.measure.range, study.measure.range),
         "the covariates": (theirs.covariates, study.covariates),
         "common_patients": (theirs.model.common_patients, study.model.common_patients),
     }

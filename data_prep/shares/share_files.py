@@ -34,7 +34,11 @@ from alliance.data_prep.registry.part import (
     read_part,
 )
 from alliance.data_prep.registry.partition import IdHashes, Partition, read_typed
-from alliance.data_prep.registry.registry import is_registry, require_moments
+from alliance.data_prep.registry.registry import (
+    is_registry,
+    require_moderator_everywhere,
+    require_moments,
+)
 from alliance.data_prep.shares.disclosure import (
     LEAST,
     Recovered,
@@ -245,6 +249,7 @@ def make_share(
         With the problems of the file.
     """
     require_moments(study)
+    require_moderator_everywhere(study)
     if is_registry(data):
         raise InputError(
             f"{str(data)!r} stands for many files, and a share is made of one.",
@@ -467,6 +472,14 @@ def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
+def _rated(study: Study, content: _File) -> NDArray[np.int64]:
+    """Rows of each arm that have the moderator, from those that lack it."""
+    column = study.measure.column or study.measure.items[0]
+    own = next(iter(content.gaps.values()), {})
+    lacking = _counts(f"gaps.{column}", own.get(column, [0] * len(study.arms)), len(study.arms))
+    return np.array(content.arms, dtype=np.int64) - lacking
+
+
 def _opened(name: str, content: _File) -> Share:
     """The share with everything that is computed from it, checked."""
     try:
@@ -482,7 +495,7 @@ def _opened(name: str, content: _File) -> Share:
         raise _DamagedError("moments: not those of the outcomes of its study")
     if set(content.covariates) != set(study.covariates):
         raise _DamagedError("covariates: not those of its study")
-    if {"row", "arm", "therapist", study.moderator.name} != set(content.lacking):
+    if {"row", "arm", "therapist", study.measure.name} != set(content.lacking):
         raise _DamagedError("lacking: not the counts of a share")
     moments = {
         outcome: _cells(f"moments.{outcome}", own, content.therapists, arms)
@@ -505,6 +518,7 @@ def _opened(name: str, content: _File) -> Share:
         given=content.given,
         lacking=content.lacking,
         arms=np.array(content.arms, dtype=np.int64),
+        rated=_rated(study, content),
     )
     return Share(name, content.site, content, study, facts)
 

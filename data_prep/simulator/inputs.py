@@ -451,7 +451,10 @@ def imagined_patients(
         groups = [(np.ones(patients, dtype=bool), np.arange(therapists))]
     for rows, own in groups:
         therapist[rows] = own[generator.permutation(int(rows.sum())) % len(own)]
-    moderator = _scores(study.moderator.range, patients, generator)
+    moderator = np.full(patients, np.nan)
+    if study.moderator is not None:
+        moderator = _scores(study.moderator.range, patients, generator)
+        moderator[~np.isin(np.array(list(study.arms))[arm], study.rated_arms)] = np.nan
     if study.model.missing_alliance == "impute":
         moderator[generator.random(patients) < MISSING_SHARE] = np.nan
     covariates = generator.standard_normal((patients, len(study.covariates)))

@@ -309,12 +309,12 @@ def simulate_trial(
     therapist_ids = _identifiers("T", therapists, digits=2)
     frame = pd.DataFrame(
         {
-            study.columns.patient: _identifiers("P", patients, digits=3),
+            str(study.columns.patient): _identifiers("P", patients, digits=3),
             study.columns.therapist: np.array(therapist_ids, dtype=object)[therapist],
             study.columns.arm: np.array(ARMS, dtype=object)[arm],
             "age": age,
             "sex": sex,
-            str(study.moderator.column): np.where(rated, alliance, np.nan),
+            str(study.measure.column): np.where(rated, alliance, np.nan),
             **baselines,
             **{name: np.where(seen_again, score, np.nan) for name, score in followups.items()},
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self, get_args
+from typing import Annotated, Any, Self, get_args, get_origin
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -28,11 +28,13 @@ from alliance.data_prep.study.parts import (
 )
 from alliance.data_prep.study.prior_evidence import PriorEvidence, evidence_apart
 from alliance.data_prep.study.rules import (
+    FEWEST_TO_DIFFER,
     SHORT_KEYS,
     Fault,
     model_faults,
     short_keys_apart,
     study_faults,
+    without_slopes,
 )
 from alliance.data_prep.study.toml_files import (
     did_you_mean,
@@ -77,8 +79,8 @@ class Study(Table):
         Columns of patients, therapists and arms.
     arms : dict of str to str
         Label of each code in the arm column; at least two, in display order.
-    moderator : Moderator
-        The alliance, or the measure that takes its place.
+    moderator : Moderator or None
+        The alliance, or the measure that takes its place; None in a plain trial.
     covariates : tuple of str
         Columns to adjust for.
     covariate_kinds : dict of str to {"categorical", "continuous"}
@@ -119,7 +121,7 @@ class Study(Table):
         description="a code and a label for each arm, two arms at least",
         examples=["General exercise"],
     )
-    moderator: Moderator = Field(description="the alliance")
+    moderator: Moderator | None = Field(default=None, description="the alliance")
     covariates: tuple[Text, ...] = Field(
         default=(), description="the columns to adjust for", examples=[["age"]]
     )
@@ -154,11 +156,36 @@ class Study(Table):
         default={}, description="priors that are taken from the prior pack"
     )
 
+    @property
+    def measure(self) -> Moderator:
+        """The moderator, of a study that has one.
+
+        Raises
+        ------
+        InputError
+            If it has none.
+        """
+        if self.moderator is None:
+            raise InputError(
+                "The study has no [moderator], and this asks about one.",
+                "Ask for contrasts of the arms: `alliance summary` and `alliance predict` have "
+                "them.",
+            )
+        return self.moderator
+
+    @property
+    def rated_arms(self) -> tuple[str, ...]:
+        """Codes of the arms whose patients can have the moderator; none without a moderator."""
+        if self.moderator is None:
+            return ()
+        named = self.model.moderator_arms
+        return tuple(code for code in self.arms if not named or code in named)
+
     @model_validator(mode="before")
     @classmethod
-    def _short_keys_apart(cls, content: Any) -> Any:
+    def _as_meant(cls, content: Any) -> Any:
         if isinstance(content, dict):
-            content = dict(content)
+            content = without_slopes(content)
             raise_between([*short_keys_apart(content), *visits_apart(content)])
         return content
 
@@ -201,7 +228,11 @@ def narrowed(
     for name in outcomes:
         if name not in study.outcomes:
             raise InputError(f"The study has no outcome {name!r}.", nearest(name, study.outcomes))
-    changes = {key: value for key, value in settings.items() if value is not None}
+    changes: dict[str, Any] = {key: value for key, value in settings.items() if value is not None}
+    if named := changes.get("moderator_arms"):
+        changes["moderator_arms"] = _arm_codes(study, named)
+        if len(changes["moderator_arms"]) < FEWEST_TO_DIFFER:
+            changes.setdefault("interaction", False)
     for key, value in changes.items():
         _require_setting(key, value)
     kept = {
@@ -249,13 +280,22 @@ def _by_codes(
     return found
 
 
+def _arm_codes(study: Study, named: object) -> tuple[str, ...]:
+    """Arms, named by code or label, under their codes; unknown ones stay, for the rules to tell."""
+    arms = [named] if isinstance(named, str) else list(named)  # type: ignore[call-overload]
+    return tuple(dict.fromkeys(find_arm(study.arms, arm) or arm for arm in arms))
+
+
 def _require_setting(key: str, value: object) -> None:
     """Refuse what is no key of ``[model]``, and a value that the key cannot have."""
     if key not in ModelSettings.model_fields:
         raise InputError(
             f"There is no model setting {key!r}.", nearest(key, list(ModelSettings.model_fields))
         )
-    choices = get_args(ModelSettings.model_fields[key].annotation) or (True, False)
+    annotation = ModelSettings.model_fields[key].annotation
+    if get_origin(annotation) is tuple:  # a list, whose entries the rules look at
+        return
+    choices = get_args(annotation) or (True, False)
     if not any(type(value) is type(choice) and value == choice for choice in choices):
         raise InputError(
             f"The {key} setting {value!r} does not exist.",
@@ -344,7 +384,7 @@ def study_text(study: Study) -> str:
         file still means the same when a default changes.
     """
     content = study.model_dump()
-    if not content["moderator"]["items"]:
+    if content["moderator"] and not content["moderator"]["items"]:
         del content["moderator"]["max_missing"]
     return toml_text(_plain(content))
 

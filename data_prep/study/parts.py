@@ -75,11 +75,15 @@ class Columns(Table):
 
     Attributes
     ----------
-    patient, therapist, arm : str
-        Column names as in the header of the table.
+    patient : str or None
+        Column name as in the header of the table; None where rows are patients.
+    therapist, arm : str
+        Column names.
     """
 
-    patient: Text = Field(description="the column that identifies patients", examples=["patient"])
+    patient: Text | None = Field(
+        default=None, description="the column that identifies patients", examples=["patient"]
+    )
     therapist: Text = Field(
         description="the column that identifies therapists", examples=["therapist"]
     )
@@ -309,6 +313,9 @@ class ModelSettings(Table):
         Whether these coefficients differ between visits.
     therapist_by_visit : bool
         Whether a therapist has a deviation at each visit beside the effects at all visits.
+    moderator_arms : tuple of str
+        Codes of the arms whose patients can have the moderator, where some cannot: a waiting list
+        has no alliance. Empty where all can.
     """
 
     therapist: Literal["none", "intercept", "intercept+slope"] = Field(
@@ -401,6 +408,11 @@ class ModelSettings(Table):
         default=False,
         description="whether therapists deviate at each visit by itself",
         examples=[False],
+    )
+    moderator_arms: tuple[Text, ...] = Field(
+        default=(),
+        description="the arms whose patients have an alliance, where a waiting list has none",
+        examples=[["CBT"]],
     )
 
 

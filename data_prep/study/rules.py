@@ -48,6 +48,8 @@ BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 MISSING_CODE = "NA"
 
 
+FEWEST_TO_DIFFER = 2  # arms with a slope, for slopes that differ between arms
+
 # Name under which codes of missing values hold in every column but that of the patients.
 EVERY_COLUMN = "*"
 
@@ -176,7 +178,7 @@ def study_faults(study: Mapping[str, Any]) -> list[Fault]:
     """
     return [
         *_arm_faults(subtable(study, "arms")),
-        *moderator_faults(subtable(study, "moderator")),
+        *(moderator_faults(subtable(study, "moderator")) if has_moderator(study) else []),
         *_role_faults(study),
         *_outcome_faults(study),
         *_missing_value_faults(study),
@@ -211,6 +213,49 @@ def _roles(study: Mapping[str, Any]) -> list[tuple[str, str]]:
     roles += [(item, "moderator.items") for item in _texts(moderator, "items")]
     roles += [(covariate, "covariates") for covariate in _texts(study, "covariates")]
     return roles
+
+
+def has_moderator(study: Mapping[str, Any]) -> bool:
+    """Whether a study file has the table ``[moderator]``; one without is a plain trial."""
+    return study.get("moderator") is not None
+
+
+def rated_arms(study: Mapping[str, Any]) -> list[str]:
+    """Arms whose patients can have the moderator, as far as the file tells.
+
+    Parameters
+    ----------
+    study : Mapping
+        The file as read, complete or not, or a `Study` as plain values.
+    """
+    if not has_moderator(study):
+        return []
+    named = _texts(subtable(study, "model"), "moderator_arms")
+    return [arm for arm in subtable(study, "arms") if not named or arm in named]
+
+
+def without_slopes(study: Mapping[str, Any]) -> dict[str, Any]:
+    """The file with the defaults of settings that a moderator in no arm, or in one, makes.
+
+    Slopes vary between therapists only where there are slopes, and differ between arms only where
+    two arms have one; what the file says in words stays, and is refused by `model_faults`.
+
+    Parameters
+    ----------
+    study : Mapping
+        The file as read, complete or not.
+    """
+    found, model = dict(study), study.get("model", {})
+    if not isinstance(model, Mapping):
+        return found
+    meant: dict[str, Any] = {}
+    if not has_moderator(study):
+        meant["therapist"] = "intercept"
+    if len(rated_arms(study)) < FEWEST_TO_DIFFER:
+        meant["interaction"] = False
+    if meant:
+        found["model"] = meant | dict(model)
+    return found
 
 
 # Short ways to write what the tables `covariate_kinds` and `missing_values` hold.
@@ -567,7 +612,11 @@ def model_faults(study: Mapping[str, Any]) -> list[Fault]:
     """
     model, outcomes = subtable(study, "model"), subtable(study, "outcomes")
     faults = []
-    if model.get("reliability") is True and subtable(study, "moderator").get("reliability") is None:
+    if (
+        model.get("reliability") is True
+        and has_moderator(study)
+        and subtable(study, "moderator").get("reliability") is None
+    ):
         faults.append(
             Fault(
                 "model.reliability",
@@ -594,6 +643,7 @@ def model_faults(study: Mapping[str, Any]) -> list[Fault]:
                 'Set alliance = "within_between", or between_interaction = false, under [model].',
             )
         )
+    faults += _slope_faults(study)
     if model.get("joint") is True and len(outcomes) == 1:
         faults.append(
             Fault(
@@ -627,6 +677,75 @@ def model_faults(study: Mapping[str, Any]) -> list[Fault]:
     for name in outcomes:
         faults += _delta_faults(name, subtable(outcomes, name), subtable(study, "arms"))
         faults += _yardstick_faults(name, subtable(outcomes, name))
+    return faults
+
+
+# Settings that give the moderator a model of its own, or make more of it than it was rated.
+OWN_MODEL = {
+    "alliance": "within_between",
+    "missing_alliance": "impute",
+    "reliability": True,
+    "ceiling": True,
+}
+
+
+def _slope_faults(study: Mapping[str, Any]) -> list[Fault]:
+    """Settings that need a moderator, or one in more arms than have it."""
+    model, arms = subtable(study, "model"), subtable(study, "arms")
+    named, rated = model.get("moderator_arms"), rated_arms(study)
+    faults: list[Fault] = []
+
+    def say(key: str, problem: str, remedy: str) -> None:
+        faults.append(Fault(f"model.{key}", problem, remedy))
+
+    if not has_moderator(study):
+        needing = OWN_MODEL | {
+            "therapist": "intercept+slope",
+            "interaction": True,
+            "between_interaction": True,
+            "joint": True,
+        }
+        for key, value in needing.items():
+            if model.get(key) == value and type(model.get(key)) is type(value):
+                shown = str(value).lower() if value is True else f'"{value}"'
+                say(
+                    key,
+                    f"is {shown}, and the study has no [moderator], whose slope it is about.",
+                    f"Leave {key!r} out under [model], or describe the measure in [moderator].",
+                )
+        if named:
+            say("moderator_arms", "the study has no [moderator].", "Leave it out, or describe one.")
+        return faults
+    for arm in _texts(model, "moderator_arms"):
+        if arms and arm not in arms:
+            say("moderator_arms", f"there is no arm {arm!r}.", nearest(arm, arms))
+    faults += [
+        Fault("model.moderator_arms", f"{arm!r} is listed twice.", "List each arm once.")
+        for arm in _repeated(_texts(model, "moderator_arms"))
+    ]
+    if named == []:  # as a file has it; no list at all is an empty tuple
+        say(
+            "moderator_arms",
+            "names no arm.",
+            "Leave it out if all arms have the measure, or [moderator] if none has.",
+        )
+    if not rated or len(rated) == len(arms):
+        return faults
+    if model.get("interaction") is True and len(rated) < FEWEST_TO_DIFFER:
+        say(
+            "interaction",
+            f"is true, and {rated[0]!r} is the only arm with a slope: no slopes differ.",
+            "Leave 'interaction' out under [model], or name more arms in moderator_arms.",
+        )
+    for key, value in OWN_MODEL.items():
+        if model.get(key) == value and type(model.get(key)) is type(value):
+            shown = str(value).lower() if value is True else f'"{value}"'
+            say(
+                key,
+                f"is {shown}: that is a model of everybody's ratings, and moderator_arms names "
+                "some arms only.",
+                f"Leave {key!r} or 'moderator_arms' out under [model].",
+            )
     return faults
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from alliance.data_prep.study.description import Study
-from alliance.data_prep.study.parts import CovariateKind
+from alliance.data_prep.study.parts import CovariateKind, Moderator
 from alliance.data_prep.study.rules import BINARY, CONTINUOUS, OWN_FAMILIES, WHOLE_SCORES
 from alliance.data_prep.study.visits import long_column
 
@@ -86,20 +86,15 @@ class Part:
 
 def study_parts(study: Study) -> tuple[Part, ...]:
     """List every part of the study and the column that plays it."""
-    moderator = study.moderator
-    parts = [
-        Part(PATIENT, study.columns.patient, "code"),
+    parts = []
+    if study.columns.patient is not None:
+        parts.append(Part(PATIENT, study.columns.patient, "code"))
+    parts += [
         Part(THERAPIST, study.columns.therapist, "code"),
         Part(ARM, study.columns.arm, "code"),
     ]
-    if moderator.column is not None:
-        setting = "`range` in [moderator]"
-        parts.append(Part(MODERATOR, moderator.column, "number", moderator.range, setting))
-    for item in moderator.items:
-        setting, limits = "`item_range` in [moderator]", moderator.item_range
-        on_whole_scale = all(end.is_integer() for end in limits or ())
-        whole = WHOLE_ANSWERS if on_whole_scale else None
-        parts.append(Part(item_column(item), item, "number", limits, setting, whole))
+    if study.moderator is not None:
+        parts += _moderator_parts(study.moderator)
     for covariate in study.covariates:
         declared = study.covariate_kinds.get(covariate)
         reference = study.reference.get(covariate)
@@ -119,6 +114,18 @@ def study_parts(study: Study) -> tuple[Part, ...]:
         whole = _whole_scores(study, name)
         parts.append(Part(followup, outcome.followup, "number", outcome.range, setting, whole))
     return tuple(parts)
+
+
+def _moderator_parts(moderator: Moderator) -> list[Part]:
+    if moderator.column is not None:
+        setting = "`range` in [moderator]"
+        return [Part(MODERATOR, moderator.column, "number", moderator.range, setting)]
+    setting, limits = "`item_range` in [moderator]", moderator.item_range
+    on_whole_scale = all(end.is_integer() for end in limits or ())
+    whole = WHOLE_ANSWERS if on_whole_scale else None
+    return [
+        Part(item_column(item), item, "number", limits, setting, whole) for item in moderator.items
+    ]
 
 
 def study_columns(study: Study) -> tuple[str, ...]:

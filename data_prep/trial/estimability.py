@@ -14,8 +14,16 @@ import xarray as xr
 
 from alliance.data_prep.covariates import covariates_of, seen_levels
 from alliance.data_prep.errors import Problem
+from alliance.data_prep.levels import quoted
 from alliance.data_prep.study.description import Study
-from alliance.data_prep.trial.flow import MISSING, analysed_patients, counted, rated_patients
+from alliance.data_prep.study.parts import Moderator
+from alliance.data_prep.trial.flow import (
+    MISSING,
+    analysed_patients,
+    counted,
+    lacking_moderator,
+    rated_patients,
+)
 
 TherapistsInArms = Literal["crossed", "partly crossed", "nested"]
 
@@ -137,27 +145,29 @@ def trial_problems(study: Study, source: str, data: xr.Dataset) -> list[Problem]
         Empty if nothing stands against an analysis.
     """
     arm = data["arm_index"].to_numpy()
+    known, arms = arm != MISSING, data.sizes["arm"]
+    rated = known & ~np.isnan(data["moderator"].to_numpy())
     return absent_parts(
         study,
         source,
-        np.bincount(arm[arm != MISSING], minlength=data.sizes["arm"]),
+        np.bincount(arm[known], minlength=arms),
+        np.bincount(arm[rated], minlength=arms),
         therapists=bool(data.sizes["therapist"]),
-        rated=not np.isnan(data["moderator"].to_numpy()).all(),
     )
 
 
 def absent_parts(
-    study: Study, source: str, patients: np.ndarray, *, therapists: bool, rated: bool
+    study: Study, source: str, patients: np.ndarray, rated: np.ndarray, *, therapists: bool
 ) -> list[Problem]:
-    """Find arms without patients, and say if there are no therapists, or no moderator.
+    """Find arms without patients or moderator, and say if there are no therapists.
 
     Parameters
     ----------
     study : Study
     source : str
-    patients : numpy.ndarray of int, shape (arms,)
-        In each arm of the study.
-    therapists, rated : bool
+    patients, rated : numpy.ndarray of int, shape (arms,)
+        In each arm of the study; the second of those with the moderator.
+    therapists : bool
         Whether there are any.
     """
     problems: list[Problem] = []
@@ -179,11 +189,41 @@ def absent_parts(
     if not therapists:
         rule = "no row has a therapist"
         say(study.columns.therapist, rule, "Fill in the therapists, or name another column.")
-    if not rated:
-        rule = f"no row has a value of the {study.moderator.name}"
-        column = study.moderator.column or study.moderator.items[0]
-        say(column, rule, "Fill in the column, or name another one in [moderator].")
+    if study.moderator is not None:
+        problems += _without_moderator(study, study.moderator, source, patients, rated)
     return problems
+
+
+def _without_moderator(
+    study: Study, moderator: Moderator, source: str, patients: np.ndarray, rated: np.ndarray
+) -> list[Problem]:
+    """Arms of which the study expects the moderator, and nobody has it."""
+    column = moderator.column or moderator.items[0]
+    counts = dict(zip(study.arms, zip(patients.tolist(), rated.tolist(), strict=True), strict=True))
+    without = {arm: counts[arm][0] for arm in study.rated_arms if not counts[arm][1]}
+    without = {arm: count for arm, count in without.items() if count}
+    left = [arm for arm in study.rated_arms if arm not in without]
+    if not left:
+        rule = f"no row has a value of the {moderator.name}"
+        remedy = (
+            "Fill in the column, or name another one in [moderator]; leave [moderator] out for a "
+            "plain comparison of the arms."
+        )
+        return [Problem(source, None, column, None, rule, remedy)]
+    named = ", ".join(quoted(arm) for arm in left)
+    return [
+        Problem(
+            source,
+            None,
+            column,
+            None,
+            f"none of the {counted(count, 'patient')} of the arm {arm!r} has a value of the "
+            f"{moderator.name}",
+            f"If patients of this arm cannot have one, as on a waiting list, write moderator_arms "
+            f"= [{named}] under [model]; otherwise fill in the column.",
+        )
+        for arm, count in without.items()
+    ]
 
 
 def outcome_problems(study: Study, source: str, name: str, data: xr.Dataset) -> list[Problem]:
@@ -296,15 +336,21 @@ def _therapist_fault(by_arm: np.ndarray, which: str) -> str | None:
 
 def _with_moderator(study: Study) -> str:
     """Words that follow "analysed patients" where some of them lack the moderator."""
-    imputed = study.model.missing_alliance == "impute"
-    return f" with {study.moderator.name}" if imputed else ""
+    imputed = study.moderator is not None and study.model.missing_alliance == "impute"
+    return f" with {study.measure.name}" if imputed else ""
 
 
 def coefficient_count(study: Study, rows: xr.Dataset) -> int:
     """Count the coefficients of an outcome's linear model, its intercept included."""
-    arms, covariates = rows.sizes["arm"], len(_covariates(rows))
-    interactions = arms - 1 if study.model.interaction else 0
-    return 1 + int("baseline" in rows) + (arms - 1) + 1 + interactions + covariates
+    covariates = len(_covariates(rows)) + int("baseline" in rows)
+    return covariates + arm_coefficients(study)
+
+
+def arm_coefficients(study: Study) -> int:
+    """Count the coefficients of intercept, arms, moderator and interactions."""
+    rated = len(study.rated_arms)
+    slopes = rated if study.model.interaction else int(rated > 0)
+    return len(study.arms) + slopes
 
 
 def _too_few(study: Study, name: str, data: xr.Dataset, rows: xr.Dataset) -> list[_Fault]:
@@ -399,9 +445,10 @@ def lacking(study: Study, total: int, missing: Mapping[str, int]) -> _Fault:
 def _gaps(study: Study, name: str, data: xr.Dataset) -> dict[str, np.ndarray]:
     """Whether each patient lacks a column that the outcome's analysis needs, by column."""
     outcome, moderator = study.outcomes[name], study.moderator
-    gaps = {
-        study.columns.therapist: data["therapist_index"].to_numpy() == MISSING,
-        moderator.column or moderator.items[0]: np.isnan(data["moderator"].to_numpy()),
+    gaps = {study.columns.therapist: data["therapist_index"].to_numpy() == MISSING}
+    if moderator is not None:
+        gaps[moderator.column or moderator.items[0]] = lacking_moderator(data)
+    gaps |= {
         outcome.followup: np.isnan(data[f"{name}_followup"].to_numpy()),
     }
     if outcome.baseline is not None:
@@ -414,9 +461,10 @@ def _gaps(study: Study, name: str, data: xr.Dataset) -> dict[str, np.ndarray]:
 
 def _columns(study: Study, name: str, rows: xr.Dataset) -> list[_Column]:
     """Columns of an outcome's linear model that are read off the data."""
-    moderator, outcome = study.moderator, study.outcomes[name]
-    source = moderator.column or moderator.items[0]
-    columns = [_Column(moderator.name, source, rows["moderator"].to_numpy())]
+    outcome, columns = study.outcomes[name], []
+    if (moderator := study.moderator) is not None:
+        source = moderator.column or moderator.items[0]
+        columns.append(_Column(moderator.name, source, rows["moderator"].to_numpy()))
     if outcome.baseline is not None:
         columns.append(_Column("baseline", outcome.baseline, rows["baseline"].to_numpy()))
     return [*columns, *_covariates(rows)]
@@ -446,12 +494,15 @@ def _constant(study: Study, name: str, rows: xr.Dataset) -> list[_Fault]:
     columns, which = _columns(study, name, rows), _with_moderator(study)
     found: list[_Fault] = []
     for column in (_Column("follow-up", followup, rows["outcome"].to_numpy()), *columns):
-        if _flat(column.values):
-            found.append(constant(column.label, column.source, column.values[0], which))
+        values = column.values[~np.isnan(column.values)]  # of the moderator, of arms that have it
+        if _flat(values):
+            found.append(constant(column.label, column.source, values[0], which))
     if found or not study.model.interaction:
         return found
     moderator, arm = columns[0], rows["arm_index"].to_numpy()
     for position, code in enumerate(study.arms):
+        if code not in study.rated_arms:
+            continue
         values = moderator.values[arm == position]
         if _flat(values):
             found.append(no_slope(moderator.label, moderator.source, values[0], which, code))
@@ -475,13 +526,18 @@ def no_slope(label: str, source: str, value: float, which: str, code: str) -> _F
 
 def _all_columns(study: Study, name: str, rows: xr.Dataset) -> list[_Column]:
     """Columns of an outcome's linear model, its intercept excepted."""
-    columns = _columns(study, name, rows)
-    arm, moderator = rows["arm_index"].to_numpy(), columns[0]
-    centred = _unit(moderator.values) - _unit(moderator.values).mean()
+    columns, arm = _columns(study, name, rows), rows["arm_index"].to_numpy()
+    if study.moderator is not None:
+        moderator = columns[0]
+        there = ~np.isnan(moderator.values)
+        centred = np.zeros(len(there))  # as in the model, where patients cannot have it
+        centred[there] = _unit(moderator.values[there])
+        centred[there] -= centred[there].mean()
+        columns[0] = _Column(moderator.label, moderator.source, centred)
     for position, code in list(enumerate(study.arms))[1:]:
         in_arm = arm == position
         columns.append(_Column(f"arm {code!r}", study.columns.arm, in_arm.astype(float)))
-        if study.model.interaction:
+        if study.model.interaction and code in study.rated_arms[1:]:
             label = f"{moderator.label} in arm {code!r}"
             columns.append(_Column(label, moderator.source, np.where(in_arm, centred, 0.0)))
     return columns

@@ -19,8 +19,9 @@ from alliance.data_prep.trial.items import ROUNDING
 MISSING = -1  # index of a patient whose arm or therapist is not known
 
 # Attributes of a trial's data that say what happens to patients without the moderator, and whether
-# an outcome's patients must have the other outcomes too.
+# an outcome's patients must have the other outcomes too; and codes of the arms that have one.
 MISSING_ALLIANCE, COMMON_PATIENTS = "missing_alliance", "common_patients"
+RATED_ARMS = "moderator_arms"
 # Endings of the variables of an outcome
 FOLLOWUP, BASELINE, EXPOSURE = "_followup", "_baseline", "_exposure"
 
@@ -33,7 +34,30 @@ def deciding_settings(study: Study) -> dict[str, Any]:
     study : Study
     """
     model = study.model
-    return {MISSING_ALLIANCE: model.missing_alliance, COMMON_PATIENTS: model.common_patients}
+    return {
+        MISSING_ALLIANCE: model.missing_alliance,
+        COMMON_PATIENTS: model.common_patients,
+        RATED_ARMS: study.rated_arms,
+    }
+
+
+def lacking_moderator(data: xr.Dataset) -> np.ndarray:
+    """Tell which patients lack the moderator, though those of their arm can have one.
+
+    Parameters
+    ----------
+    data : xarray.Dataset
+        Data of a `Trial`.
+
+    Returns
+    -------
+    numpy.ndarray of bool, shape (patients,)
+        Of a patient whose arm is not known, whether there is none.
+    """
+    codes = data["arm"].to_numpy()
+    rated = np.isin(codes, data.attrs.get(RATED_ARMS, codes))
+    can = np.append(rated, rated.any())[data["arm_index"].to_numpy()]  # MISSING is the last
+    return np.asarray(can & np.isnan(data["moderator"].to_numpy()))
 
 
 def exclusions(data: xr.Dataset, outcome: str) -> dict[str, np.ndarray]:
@@ -48,14 +72,15 @@ def exclusions(data: xr.Dataset, outcome: str) -> dict[str, np.ndarray]:
     Returns
     -------
     dict of str to numpy.ndarray of bool, shape (patients,)
-        Keys as the columns of `Trial.flow`. Nobody lacks an alliance that is imputed. With
+        Keys as the columns of `Trial.flow`. Nobody lacks an alliance that is imputed, or that
+        patients of the arm cannot have. With
         `common_patients` the last is ``without_other_outcome``: follow-up or baseline of another.
     """
     imputed = data.attrs[MISSING_ALLIANCE] == "impute"
     lacking = {
         "without_arm": data["arm_index"].to_numpy() == MISSING,
         "without_therapist": data["therapist_index"].to_numpy() == MISSING,
-        "without_alliance": np.isnan(data["moderator"].to_numpy()) & np.bool(not imputed),
+        "without_alliance": lacking_moderator(data) & np.bool(not imputed),
         "without_covariate": np.isnan(data["covariates"].to_numpy()).any(axis=1),
         "without_baseline": np.zeros(data.sizes["patient"], dtype=bool),
         "without_followup": np.isnan(data[f"{outcome}_followup"].to_numpy()),
@@ -93,7 +118,7 @@ def flow_counts(data: xr.Dataset, outcome: str) -> dict[str, str | int]:
         counts[reason] = int((left & lacking).sum())
         left &= ~lacking
     counts["analysed"] = int(left.sum())
-    counts["alliance_imputed"] = int((left & np.isnan(data["moderator"].to_numpy())).sum())
+    counts["alliance_imputed"] = int((left & lacking_moderator(data)).sum())
     return counts
 
 
@@ -133,12 +158,16 @@ def analysed_patients(data: xr.Dataset, outcome: str) -> xr.Dataset:
     rows = data[kept].rename(names).isel(patient=np.flatnonzero(complete))
     # Selecting variables drops the coordinates that none of them has as a dim.
     rows = rows.assign_coords(data.coords)
-    return read_only(rows.drop_attrs(deep=False).assign_attrs(outcome=outcome))
+    rows = rows.drop_attrs(deep=False).assign_attrs(outcome=outcome)
+    rated = data.attrs.get(RATED_ARMS)
+    if rated is not None and len(rated) < data.sizes["arm"]:
+        rows = rows.assign_attrs({RATED_ARMS: rated})
+    return read_only(rows)
 
 
 def rated_patients(rows: xr.Dataset) -> xr.Dataset:
-    """Take the analysed patients whose moderator is known: all of them unless it is imputed."""
-    return rows.isel(patient=np.flatnonzero(~np.isnan(rows["moderator"].to_numpy())))
+    """Take the analysed patients who lack no moderator: all of them unless it is imputed."""
+    return rows.isel(patient=np.flatnonzero(~lacking_moderator(rows)))
 
 
 def unseen_counts(data: xr.Dataset, outcome: str) -> pd.DataFrame:
@@ -189,7 +218,7 @@ def missing_notes(data: xr.Dataset, study: Study) -> list[str]:
         One note for each thing that some rows lack; of an imputed moderator, how many patients it
         is imputed for.
     """
-    unrated = np.isnan(data["moderator"].to_numpy())
+    unrated = lacking_moderator(data)
     lacking = {
         "arm": data["arm_index"].to_numpy() == MISSING,
         "therapist": data["therapist_index"].to_numpy() == MISSING,
@@ -197,7 +226,7 @@ def missing_notes(data: xr.Dataset, study: Study) -> list[str]:
     imputed = 0
     if study.model.missing_alliance == "impute":
         imputed = int((unrated & _analysed(data, study)).sum())
-    else:
+    elif study.moderator is not None:
         lacking[study.moderator.name] = unrated
     rows = data.sizes["patient"]
     notes = [
@@ -205,11 +234,35 @@ def missing_notes(data: xr.Dataset, study: Study) -> list[str]:
         for what, mask in lacking.items()
         if mask.any()
     ]
+    notes += moderator_notes(study)
     if imputed:
         verb = "is" if imputed == 1 else "are"
         patients = counted(imputed, "patient")
-        notes.append(f"{patients} without {study.moderator.name} {verb} imputed.")
+        notes.append(f"{patients} without {study.measure.name} {verb} imputed.")
     return notes
+
+
+def moderator_notes(study: Study) -> list[str]:
+    """Say so if the study has no moderator, or arms have none.
+
+    Parameters
+    ----------
+    study : Study
+    """
+    if study.moderator is None:
+        return ["The study has no [moderator]: contrasts of the arms alone, and no slopes."]
+    name, rated = study.moderator.name, study.rated_arms
+    without = [code for code in study.arms if code not in rated]
+    if not without:
+        return []
+    note = (
+        f"By moderator_arms patients of {', '.join(without)} have no {name}: slopes are those of "
+        f"{', '.join(rated)}, and other arms are compared with these at one value of the {name}, "
+        "its mean by default."
+    )
+    if len(rated) == 1:
+        note += " With one slope there is no difference of slopes."
+    return [note]
 
 
 def ceiling_notes(data: xr.Dataset, study: Study) -> list[str]:
@@ -226,12 +279,14 @@ def ceiling_notes(data: xr.Dataset, study: Study) -> list[str]:
     list of str
         One note, or none.
     """
-    low, high = study.moderator.range
+    if not study.model.ceiling:
+        return []
+    low, high = study.measure.range
     at_top = data["moderator"].to_numpy() >= high - ROUNDING * (high - low)
-    if not study.model.ceiling or (at_top & _analysed(data, study)).any():
+    if (at_top & _analysed(data, study)).any():
         return []
     return [
-        f"No analysed patient has the highest possible {study.moderator.name} ({high:g}), so that "
+        f"No analysed patient has the highest possible {study.measure.name} ({high:g}), so that "
         "ceiling = true has nothing to act on."
     ]
 

@@ -192,7 +192,7 @@ def seen_in(
             for value in numbers[name].tails:
                 places[name, spelled(value)] = placed(column == value)
     unscored, items = Places(0, ()), None
-    if study.moderator.items:
+    if study.moderator is not None and study.moderator.items:
         answers = np.array([columns[item_column(item)] for item in study.moderator.items])
         unanswered = np.isnan(answers).sum(axis=0)
         partly = (unanswered > study.moderator.max_missing) & (unanswered < len(answers))
@@ -213,7 +213,7 @@ def _asked_about(study: Study) -> dict[str, str]:
     """Parts whose codes and numbers may mean a missing value, and their columns in the file."""
     parts = {THERAPIST: study.columns.therapist}
     parts |= {covariate_column(name): name for name in study.covariates}
-    if study.moderator.column is not None:
+    if study.moderator is not None and study.moderator.column is not None:
         parts[MODERATOR] = study.moderator.column
     for name, outcome in study.outcomes.items():
         if outcome.baseline is not None and outcome.baseline not in parts.values():
@@ -260,7 +260,7 @@ def scoring_notes(study: Study, seen: Seen, *, files: bool) -> list[str]:
     """
     if not seen.unscored.count:
         return []
-    settings = study.moderator
+    settings = study.measure
     where = seen.unscored.told(files=files)
     return [
         f"{counted(seen.unscored.count, 'patient')} left more than {settings.max_missing} of the "
@@ -284,7 +284,7 @@ def code_notes(study: Study, seen: Seen, *, files: bool) -> list[str]:
     """
     notes: list[str] = []
     if seen.items is not None and seen.items.n:
-        notes += direction_notes(study.moderator, seen.items.products.sum(axis=0), seen.items.n)
+        notes += direction_notes(study.measure, seen.items.products.sum(axis=0), seen.items.n)
     for part, column in _asked_about(study).items():
         own = seen.codes.get(part, {})
         numbers = seen.numbers.get(part)

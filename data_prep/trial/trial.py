@@ -331,6 +331,7 @@ def _build(
             *therapist_notes,
             *code_notes(study, seen, files=False),
             *patient_spelling_notes(typed),
+            *id_notes(study),
         ),
         source=source,
         sha256=_hash(typed) if sha256 is None else sha256,
@@ -370,12 +371,27 @@ def patient_spelling_notes(typed: pd.DataFrame) -> list[str]:
     typed : pandas.DataFrame
         As from `data_prep.trial.validation.validate`.
     """
-    groups = spelled_apart(typed[PATIENT].tolist())
+    groups = spelled_apart(typed[PATIENT].tolist()) if PATIENT in typed else []
     if not groups:
         return []
     row = dict(zip(typed[PATIENT].tolist(), typed.index.tolist(), strict=True))
     pairs = [" and ".join(map(str, sorted(row[code] for code in group))) for group in groups]
     return [patient_spelling_note([f"rows {pair}" for pair in pairs])]
+
+
+def id_notes(study: Study) -> list[str]:
+    """Say so if the study names no column of patients' ids.
+
+    Parameters
+    ----------
+    study : Study
+    """
+    if study.columns.patient is not None:
+        return []
+    return [
+        "The study names no column of patients' ids (patient under [columns]): every row counts as "
+        "one patient, and whether a patient stands in the file twice cannot be checked."
+    ]
 
 
 def patient_spelling_note(places: Sequence[str]) -> str:
@@ -398,16 +414,27 @@ def scored_moderator(typed: pd.DataFrame, study: Study, source: str) -> np.ndarr
     source : str
         Name of the file.
 
+    Returns
+    -------
+    numpy.ndarray of float, shape (patients,)
+        NaN where missing: for everybody, of a study without a moderator.
+
     Raises
     ------
     DataError
-        If a total lies outside the moderator's range.
+        If a total lies outside the moderator's range, or a patient has a rating in an arm that has
+        none.
     """
     settings = study.moderator
+    if settings is None:
+        return np.full(len(typed), np.nan)
     if not settings.items or settings.item_range is None:
+        _refuse_ratings(typed[MODERATOR], typed[ARM], study, source, str(settings.column))
         return typed[MODERATOR].to_numpy(dtype=float)
     names = {item_column(item): item for item in settings.items}
     items = typed[list(names)].rename(columns=names)
+    for item in settings.items:
+        _refuse_ratings(items[item], typed[ARM], study, source, item)
     total = score_items(
         items,
         reverse=settings.reverse,
@@ -429,6 +456,30 @@ def scored_moderator(typed: pd.DataFrame, study: Study, source: str) -> np.ndarr
             [Problem(source, first, settings.name, f"{outside.iloc[0]:g}", rule, remedy)]
         )
     return total.to_numpy()
+
+
+def _refuse_ratings(
+    values: pd.Series, arms: pd.Series, study: Study, source: str, column: str
+) -> None:
+    """Refuse values of the moderator in arms that have none, naming their rows."""
+    there = values.notna() & arms.notna() & ~arms.isin(study.rated_arms)
+    if not there.any():
+        return
+    named = ", ".join(repr(arm) for arm in study.rated_arms)
+    raise DataError(
+        [
+            Problem(
+                source,
+                int(row),
+                column,
+                f"{values[row]:g}",
+                f"the arm {arms[row]!r} has no {study.measure.name} by moderator_arms "
+                f"([{named}] under [model]), and this row has one",
+                "Empty the cell, correct the arm, or add the arm to moderator_arms.",
+            )
+            for row in values.index[there]
+        ]
+    )
 
 
 def _dataset(
@@ -478,7 +529,9 @@ def _dataset(
 def _hash(typed: pd.DataFrame) -> str:
     """Hash of the values that the study uses, patient ids excepted."""
     digest = hashlib.sha256()
-    for name in typed.columns[1:]:
+    for name in typed.columns:
+        if name == PATIENT:
+            continue
         values = typed[name]
         digest.update(f"{name}\x1e".encode())
         if pd.api.types.is_float_dtype(values.dtype):

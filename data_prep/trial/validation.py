@@ -137,10 +137,11 @@ def validate(frame: pd.DataFrame, study: Study, source: str) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame, shape (patients, parts)
-        Columns `PATIENT`, `THERAPIST`, `ARM` (str or None; arms spelled as in the study),
-        `MODERATOR` or one `item_column` for each item, a `followup_column` and, where there is
-        one, a `baseline_column` for each outcome (float), a `covariate_column` for each covariate
-        (float where continuous, str or None where categorical). Index "row".
+        Columns `PATIENT` (where the study has one), `THERAPIST`, `ARM` (str or None; arms spelled
+        as in the study), `MODERATOR` or one `item_column` for each item, where it has one, a
+        `followup_column` and, where there is one, a `baseline_column` for each outcome (float), a
+        `covariate_column` for each covariate (float where continuous, str or None where
+        categorical). Index "row".
 
     Raises
     ------
@@ -320,11 +321,12 @@ class _Check:
 
     def _schema(self) -> pa.DataFrameSchema:
         columns: dict[str, pa.Column] = {
-            PATIENT: pa.Column(unique=self.whole, report_duplicates="exclude_first"),
             THERAPIST: pa.Column(nullable=True),
             ARM: pa.Column(nullable=True, checks=pa.Check(self._is_known_arm, name="known arm")),
         }
         for part in self.parts:
+            if part.name == PATIENT:
+                columns[PATIENT] = pa.Column(unique=self.whole, report_duplicates="exclude_first")
             if part.kind in ("number", "event"):
                 columns[part.name] = pa.Column(float, nullable=True, checks=_number_checks(part))
         return pa.DataFrameSchema(columns)

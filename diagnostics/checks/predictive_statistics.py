@@ -98,7 +98,7 @@ def statistics_of(design: Design, limits: tuple[float, float]) -> tuple[Statisti
     ]
     if design.family.name in UNSUITED:
         found = [each for each in found if each.name not in UNSUITED[design.family.name]]
-    if "interaction[1]" not in design.coefficients:
+    if not design.encoding.interaction and len(design.encoding.moderated) > 1:
         found.append(
             Statistic(
                 "arm_slopes",
@@ -118,7 +118,7 @@ def statistics_of(design: Design, limits: tuple[float, float]) -> tuple[Statisti
                 _mean_variance,
             )
         )
-    if "slope" not in design.effects:
+    if "slope" not in design.effects and design.has_moderator:
         found.append(
             Statistic(
                 "therapist_slopes",
@@ -244,7 +244,13 @@ def _slope_variance(block: Replicates, scores: Array, groups: Any) -> Array:
     Weights are the groups' sums of squares of the alliance, so that groups whose slopes are hardly
     known count little.
     """
-    residual, alliance, count = block.residual(scores), block.moderator, groups.sum(axis=0)
+    residual, alliance = block.residual(scores), block.moderator
+    can_have = block.design.can_have_moderator
+    if not can_have.all():
+        groups = groups[can_have]
+        groups = groups[:, np.flatnonzero(groups.sum(axis=0) >= FEWEST_IN_GROUP)]
+        residual, alliance = residual[:, can_have], alliance[:, can_have]
+    count = groups.sum(axis=0)
     total = alliance @ groups
     squares = np.square(alliance) @ groups - total**2 / count
     products = (alliance * residual) @ groups - total * (residual @ groups) / count

@@ -55,7 +55,7 @@ def prediction_figure(fit: Fit, answers: Sequence[Predictions]) -> Figure:
     for answer in answers:
         _require_one_patient(fit, answer)
     arms = max(answer.table["arm"].nunique() for answer in answers)
-    along = _differs(answers[0].table["moderator"])
+    along = _several_values(answers[0])
     width = max(6.6, PANEL_INCHES * arms + 0.6) if along else 7.6
     height = CURVE_INCHES if along else AROUND_INCHES + ROW_INCHES * arms
     page = Page(fit, width, [height] * len(answers), _caption(fit, answers))
@@ -75,18 +75,24 @@ def _require_one_patient(fit: Fit, answer: Predictions) -> None:
         for name in head
         if name not in ("outcome", "patient", *ALONG) and _differs(table[name])
     ]
-    if not differing and table.duplicated(list(ALONG)).any():
+    if not differing and table.duplicated([name for name in ALONG if name in table]).any():
         differing = ["patient"]
     if differing:
         raise InputError(
-            f"The figure shows one patient in every arm along the {fit.study.moderator.name}, and "
-            f"the rows asked about differ in {', '.join(differing)}.",
+            "The figure shows one patient in every arm"
+            f"{words.of_moderator(fit.study, ' along the {name}')}, and the rows asked about "
+            f"differ in {', '.join(differing)}.",
             "Give one value of each, or leave the figure out: the table has all rows.",
         )
 
 
 def _differs(values: pd.Series) -> bool:
     return bool((values != values.iloc[0]).any())
+
+
+def _several_values(answer: Predictions) -> bool:
+    """Whether the patient is asked about at several values of the alliance."""
+    return "moderator" in answer.table and _differs(answer.table["moderator"])
 
 
 def _curves(part: SubFigure, fit: Fit, answer: Predictions) -> None:
@@ -103,7 +109,7 @@ def _curves(part: SubFigure, fit: Fit, answer: Predictions) -> None:
         values = rows["moderator"]
         hatch_extrapolated(panel, values.min(), values.max(), observed)
         panel.set_title(f"{fit.study.arms[arm]} (n = {(own == arm).sum()})", fontsize=9)
-    moderator, described = fit.study.moderator, fit.study.outcomes[answer.outcome]
+    moderator, described = fit.study.measure, fit.study.outcomes[answer.outcome]
     part.supxlabel(
         f"{moderator.label}, points of {moderator.range[0]:g} to {moderator.range[1]:g}",
         fontsize=8.5,
@@ -229,15 +235,15 @@ def _scale(fit: Fit, answer: Predictions) -> str:
 def _caption(fit: Fit, answers: Sequence[Predictions]) -> str:
     first = answers[0].table.iloc[0]
     therapist = str(first["therapist"])
-    level, moderator = words.level_of(answers[0].interval), fit.study.moderator
+    level = words.level_of(answers[0].interval)
     parts = [
         f"Predictions for one patient in every arm, with {words.therapist(therapist)}; {level} "
         "equal-tailed intervals, for each value by itself. n: analysed patients."
     ]
-    if not _differs(answers[0].table["moderator"]):
+    if fit.study.moderator is not None and not _several_values(answers[0]):
         unseen = unseen_columns(fit.design(answers[0].outcome), answers[0].table)
         marked = " (extrapolated: no ratings)" * ("moderator" in unseen)
-        parts.append(f"{moderator.label}: {first['moderator']:.4g}{marked}.")
+        parts.append(f"{fit.study.moderator.label}: {first['moderator']:.4g}{marked}.")
     parts += [_fixed(fit, answer, len(answers) > 1) for answer in answers]
     return " ".join(part for part in parts if part)
 
@@ -517,7 +523,7 @@ def _named(panel: Axes, answer: Effects) -> None:
 
 
 def _along(panel: Axes, fit: Fit, answer: Effects) -> None:
-    moderator = fit.study.moderator
+    moderator = fit.study.measure
     low, high = moderator.range
     panel.set_xlabel(f"{moderator.label}, points of {low:g} to {high:g}", fontsize=8.5)
     points = answer.curves.moderator
@@ -532,7 +538,7 @@ def _curve_headed(fit: Fit, answer: Effects) -> str:
 def _over(fit: Fit, answer: Effects) -> str:
     return (
         f"Averaged over the n analysed patients, imagined in every arm, with "
-        f"{words.therapist(answer.therapist)}. Ticks: observed {fit.study.moderator.name}."
+        f"{words.therapist(answer.therapist)}. Ticks: observed {fit.study.measure.name}."
     )
 
 
@@ -545,6 +551,6 @@ def _effect_caption(fit: Fit, answer: Effects) -> str:
     told = source if threshold is not None and answer.thresholds.source else ""
     return (
         f"Lower panels: probability that the {lower}. {_over(fit, answer)} Whether a contrast "
-        f"changes along the {fit.study.moderator.name} is told by the difference of slopes, not "
+        f"changes along the {fit.study.measure.name} is told by the difference of slopes, not "
         f"by where a band excludes zero. {words.arms(fit.study)}.{told}"
     )

@@ -64,7 +64,7 @@ def multiverse_figure(
     below = ROW_INCHES * rows + 0.2
     width = LABEL_INCHES + max(LEAST_INCHES, EACH_INCHES * columns)
     together = pd.concat([curve["at"] for curve in curves])
-    places = compared_places(together, multiverse.study.moderator.name, at)
+    places = compared_places(together, multiverse.study, at)
     caption = f"{_caption(interval)} {places}"
     page = Page(multiverse, width, [CURVE_INCHES + below] * len(strips), caption)
     with mpl.rc_context(STYLE):

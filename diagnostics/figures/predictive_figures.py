@@ -445,11 +445,12 @@ def _legend(panel: Axes) -> Axes:
 def _caption(checks: Sequence[PriorCheck]) -> str:
     first = checks[0]
     drawn = len(first.predictive.scores)
-    moderator = first.study.moderator
+    moderator = words.of_moderator(first.study, "the {name}, ")
+    at = words.of_moderator(first.study, " at the mean of the {name} ratings")
     return (
         f"{drawn} trials simulated from the priors for the patients at hand, before their outcomes "
         f"are looked at (but for the mean and SD that the priors are stated in). Dashed: the ends "
-        f"of the outcome's range. Right: 95% prior intervals of what the {moderator.name}, the "
+        f"of the outcome's range. Right: 95% prior intervals of what {moderator}the "
         "baseline and covariates do from their lowest to their highest observed value, and of arm "
-        f"contrasts at the mean of the {moderator.name} ratings. Arrows: beyond the panel."
+        f"contrasts{at}. Arrows: beyond the panel."
     )

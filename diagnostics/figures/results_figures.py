@@ -190,7 +190,8 @@ def _sources(fit: Fit, table: pd.DataFrame) -> list[str]:
 
 def _row_label(fit: Fit, row: dict[Any, Any]) -> str:
     """A row's name, over several lines where it is long: the panel keeps its room."""
-    name, told = fit.study.moderator.name, words.level(fit.study, row["level"])
+    name = words.of_moderator(fit.study, "{name}")
+    told: str = words.level(fit.study, row["level"])
     if row["quantity"] == "moderator_slope":
         told = f"{name} slope"
     elif row["quantity"] == "interaction":
@@ -199,10 +200,12 @@ def _row_label(fit: Fit, row: dict[Any, Any]) -> str:
 
 
 def _caption(fit: Fit, interval: float, at: float | None) -> str:
+    slopes = words.of_moderator(
+        fit.study, "Slopes and interactions for one SD of the {name}; contrasts"
+    )
     return (
         f"Estimates and {words.level_of(interval)} intervals (published: as printed). "
-        f"Slopes and interactions for one SD of the {fit.study.moderator.name}; "
-        f"contrasts, later arm minus earlier. {' '.join(comparison_places(fit, at))}"
+        f"{slopes or 'Contrasts'}, later arm minus earlier. {' '.join(comparison_places(fit, at))}"
     )
 
 
@@ -293,7 +296,7 @@ def contrast_figure(
         raise InputError(
             "The table has no arm contrasts to draw.", "Give the summary of all quantities."
         )
-    page = Page(fit, WIDTH, [_height(fit)], _contrast_caption(fit, interval, at))
+    page = Page(fit, WIDTH, [_height(fit, shown)], _contrast_caption(fit, interval, at))
     with mpl.rc_context(STYLE):
         first = _forests(
             page.strips[0], fit, shown, interval, "second arm better", "first arm better"
@@ -326,15 +329,16 @@ def answers_figure(
     slopes = standardised_contrasts(fit, table, "interaction")
     if slopes.empty:
         return contrast_figure(fit, table, interval=interval, at=at)
-    name = fit.study.moderator.name
+    name = fit.study.measure.name
     below = f"Below: differences of slopes, for one SD of {name}."
     told = f"{_contrast_caption(fit, interval, at)} {below}"
-    page = Page(fit, WIDTH, [_height(fit)] * 2, told)
+    contrasts = standardised_contrasts(fit, table)
+    page = Page(fit, WIDTH, [_height(fit, contrasts), _height(fit, slopes)], told)
     with mpl.rc_context(STYLE):
         first = _forests(
             page.strips[0],
             fit,
-            standardised_contrasts(fit, table),
+            contrasts,
             interval,
             "second arm better",
             "first arm better",
@@ -353,8 +357,8 @@ def answers_figure(
     return page.figure
 
 
-def _height(fit: Fit) -> float:
-    pairs = len(arm_pairs(len(fit.study.arms)))
+def _height(fit: Fit, shown: pd.DataFrame) -> float:
+    pairs = shown["level"].nunique()
     each = CONTRAST_AROUND_INCHES + CONTRAST_ROW_INCHES * len(fit.outcomes)
     return each * pairs + AXIS_INCHES
 
@@ -372,7 +376,10 @@ def _forests(
     """A panel for each pair of arms, all on one axis; the first panel, for the legend."""
     codes = tuple(fit.study.arms)
     names = contrast_names(codes)
-    pairs = {names[k, j]: (codes[k], codes[j]) for k, j in arm_pairs(len(codes))}
+    there = set(shown["level"])  # no slopes differ but of arms that have one
+    pairs = {
+        names[k, j]: (codes[k], codes[j]) for k, j in arm_pairs(len(codes)) if names[k, j] in there
+    }
     share = words.level_of(interval)
     reach = 1.08 * max(0.1, np.abs(shown[["lower", "upper"]].to_numpy()).max())
     panels = strip.subplots(

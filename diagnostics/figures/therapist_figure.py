@@ -79,14 +79,15 @@ def _outcome(part: SubFigure, fit: Fit, answer: Therapists, shown: Sequence[str]
     panels = part.subplots(1, len(shown), squeeze=False, sharey=True)[0]
     share = words.level_of(answer.interval)
     side = "above" if described.better == "higher" else "below"
-    at = effects["moderator"].iloc[0]
-    ratings = fit.patients(answer.outcome)["moderator"].values
-    beyond = " (extrapolated)" * (not np.nanmin(ratings) <= at <= np.nanmax(ratings))
+    name, place = words.of_moderator(fit.study, "{name}"), ""
+    if name:
+        at = effects["moderator"].iloc[0]
+        ratings = fit.patients(answer.outcome)["moderator"].values
+        beyond = " (extrapolated)" * (not np.nanmin(ratings) <= at <= np.nanmax(ratings))
+        place = f" at {name} {at:.4g}{beyond}"
     labels = {
-        "therapist_effect": f"effect at {fit.study.moderator.name} {at:.4g}{beyond}, "
-        f"{words.axis(described)}\n(better {side} 0)",
-        "therapist_slope": f"slope: {words.points(described)} for one point of "
-        f"{fit.study.moderator.name}\n"
+        "therapist_effect": f"effect{place}, {words.axis(described)}\n(better {side} 0)",
+        "therapist_slope": f"slope: {words.points(described)} for one point of {name}\n"
         f"({described.better} scores are better)",
     }
     for panel, quantity in zip(panels, shown, strict=True):
@@ -133,7 +134,7 @@ def _caterpillar(panel: Axes, rows: pd.DataFrame, share: str) -> None:
 
 
 def _caption(fit: Fit, answers: Sequence[Therapists]) -> str:
-    name = fit.study.moderator.name
+    name = words.of_moderator(fit.study, "{name}")
     slopes = bool(len(_rows(answers[0], "therapist_slope")))
     told = f" Slope: change of the expected score with the {name}, with this therapist." * slopes
     return (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pandas as pd
 
@@ -230,11 +230,13 @@ def sensitivity(material: Material) -> Section:
     material : Material
     """
     parts: list[Part] = []
-    for title, write in (
+    written: list[tuple[str, Callable[[Material], list[Part]]]] = [
         ("Priors and likelihood", _scaled),
         ("Single patients and therapists", _influence),
-        ("An improvement that was not seen", _unseen),
-    ):
+    ]
+    if material.fit.study.moderator is not None:
+        written.append(("An improvement that was not seen", _unseen))
+    for title, write in written:
         parts.append(Heading(title))
         try:
             parts += write(material)
@@ -282,7 +284,8 @@ def _influence(material: Material) -> list[Part]:
     table = joined(
         "influence",
         "The three patients and the three therapists that move a result most, by outcome; "
-        f"posterior means in points, slopes for one point of {fit.study.moderator.name}.",
+        "posterior means in points"
+        f"{words.of_moderator(fit.study, ', slopes for one point of {name}')}.",
         [
             (
                 words.label(fit.study, answer.outcome),
@@ -306,7 +309,7 @@ def _influence(material: Material) -> list[Part]:
 
 def _unseen(material: Material) -> list[Part]:
     fit, found = material.fit, list(material.unseen.values())
-    name = fit.study.moderator.name
+    name = fit.study.measure.name
     if not found:
         return [Paragraph("Not asked of counts, which have no linear model to be a share of.")]
     return [

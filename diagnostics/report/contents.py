@@ -25,6 +25,7 @@ from alliance.diagnostics.report.results import (
 )
 from alliance.inference.runs.whole_files import write_whole
 
+ALONG_MODERATOR = "effects"
 # By the name that each has in the page, with the title it has where it cannot be written.
 SECTIONS: dict[str, tuple[str, Callable[[Material], Section]]] = {
     "question": ("Question and answers", question),
@@ -32,7 +33,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Material], Section]]] = {
     "results": ("Results for each outcome", results),
     "comparison": ("Comparison with published and refitted models", comparison),
     "paper": (PRINTED, printed),
-    "effects": ("Effects along the moderator", effects),
+    ALONG_MODERATOR: ("Effects along the moderator", effects),
     "therapists": ("Therapists", therapists),
     "predictions": ("Predictions by arm", predictions),
     "limitations": ("Limitations", limitations),
@@ -48,12 +49,17 @@ SECTIONS: dict[str, tuple[str, Callable[[Material], Section]]] = {
 def write_sections(material: Material) -> list[Section]:
     """Every section, the checklist last; one that a run does not allow says why.
 
+    A plain trial has nothing along the moderator.
+
     Parameters
     ----------
     material : Material
     """
     built = []
+    plain = material.fit.study.moderator is None
     for name, (title, write) in SECTIONS.items():
+        if plain and name == ALONG_MODERATOR:
+            continue
         try:
             built.append(write(material))
         except InputError as error:

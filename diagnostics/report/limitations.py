@@ -102,6 +102,8 @@ def _about_data(material: Material) -> Iterator[str]:
 def _about_moderator(material: Material) -> Iterator[str]:
     fit = material.fit
     moderator = fit.study.moderator
+    if moderator is None:
+        return
     yield (
         f"The {moderator.name} was not allotted by chance: its slope, and the differences of "
         "slopes between arms, are associations and may be due to what patients or therapists "
@@ -118,6 +120,12 @@ def _about_moderator(material: Material) -> Iterator[str]:
             "improvement, may already have influenced it."
         )
     spec = next(iter(fit.specs.values()))
+    if without := words.unrated_arms(fit.study):
+        yield (
+            f"Patients of {', '.join(without)} have no {moderator.name}: a contrast of such an arm "
+            f"with another compares with patients who have a {moderator.name} that is named, and "
+            "no data tell what its patients would have had."
+        )
     yield from _about_alliance_model(material)
     if spec.moderator.reliability is None:
         yield (
@@ -143,7 +151,7 @@ def _about_moderator(material: Material) -> Iterator[str]:
 def _about_alliance_model(material: Material) -> Iterator[str]:
     """What is assumed of the moderator where it has a model of its own."""
     fit = material.fit
-    name, spec = fit.study.moderator.name, next(iter(fit.specs.values())).moderator
+    name, spec = fit.study.measure.name, next(iter(fit.specs.values())).moderator
     if not (spec.latent or spec.structure == "within_between"):
         return
     beside = [
@@ -209,11 +217,14 @@ def _about_model(material: Material) -> Iterator[str]:
             "A normal or t distribution knows no ends of a scale, and scores pile up there: "
             f"{', '.join(ends)}. Chances of scores near such an end are off."
         )
-    pairs = len(arm_pairs(len(fit.study.arms)))
-    looks = pairs * len(fit.outcomes) * (1 + next(iter(fit.specs.values())).interaction)
+    interaction = next(iter(fit.specs.values())).interaction
+    looks = len(arm_pairs(len(fit.study.arms)))
+    looks += len(arm_pairs(len(fit.study.rated_arms))) if interaction else 0
+    looks *= len(fit.outcomes)
+    what = words.of_moderator(fit.study, " and differences of slopes")
     pooled = "partly pooled in one model" if fit.shared is not None else "not pooled"
     yield (
-        f"{looks} contrasts and differences of slopes are reported for "
+        f"{looks} contrasts{what} are reported for "
         f"{words.counted(len(fit.outcomes), 'outcome')}; outcomes are {pooled}, and some intervals "
         "may exclude zero by chance."
     )
@@ -301,7 +312,8 @@ def citations(material: Material) -> Section:
     """
     fit = material.fit
     found = [Reference(fit.study.citation)] if fit.study.citation else []
-    found += [*ALWAYS, PRIOR_OF_SLOPE, UNSEEN, EXPLAINED]
+    of_slopes = [] if fit.study.moderator is None else [PRIOR_OF_SLOPE, UNSEEN]
+    found += [*ALWAYS, *of_slopes, EXPLAINED]
     if any(spec.effects for spec in fit.specs.values()):
         found += MIXED_MODELS
     if any(len(spec.effects) > 1 for spec in fit.specs.values()) or fit.shared is not None:
@@ -439,8 +451,8 @@ def _items(material: Material) -> list[Item]:
             "A",
             "Data variables",
             "data",
-            f"{words.counted(len(fit.outcomes), 'outcome')}, arms, {fit.study.moderator.name}, "
-            "therapists, with numbers of patients",
+            f"{words.counted(len(fit.outcomes), 'outcome')}, arms, "
+            f"{words.of_moderator(fit.study, '{name}, ')}therapists, with numbers of patients",
         ),
         Item(
             "1",

@@ -119,7 +119,6 @@ def predictor(spec: ModelSpec, *, baseline: bool, covariates: bool) -> Formula:
     baseline, covariates : bool
         Whether the outcome has a baseline, and the study covariates.
     """
-    plus = operator("+")
     terms = [identifier("α")]
     told = ["α the intercept"]
     if baseline:
@@ -135,8 +134,22 @@ def predictor(spec: ModelSpec, *, baseline: bool, covariates: bool) -> Formula:
     if spec.therapist_by_arm:
         terms.append(indexed("w", "therapist", "arm"))
         told.append("w the arms' effects that differ between therapists")
-    slope = [identifier("λ")]
-    told.append("λ the slope of the alliance averaged over arms")
+    if spec.moderator.arms != ():
+        _add_slopes(spec, terms, told)
+    if "intercept" in spec.effects:
+        terms.append(indexed("u", "therapist"))
+        told.append("u a therapist's effect")
+    formula = indexed("η", "patient") + operator("=") + operator("+").join(terms)
+    return Formula(display(formula), f"The linear predictor: {'; '.join(told)}.")
+
+
+def _add_slopes(spec: ModelSpec, terms: list[str], told: list[str]) -> None:
+    """The part of the predictor that the alliance enters, and what its letters stand for."""
+    plus, slope = operator("+"), [identifier("λ")]
+    over = "arms" if spec.moderator.arms is None else f"{', '.join(spec.moderator.arms)}"
+    told.append(f"λ the slope of the alliance averaged over {over}")
+    if spec.moderator.arms is not None:
+        told.append("in other arms the alliance, which they do not have, counts zero")
     if spec.interaction:
         slope.append(indexed("λ", "arm"))
         told.append("λ of an arm its departure from that, which sums to zero over arms")
@@ -164,11 +177,6 @@ def predictor(spec: ModelSpec, *, baseline: bool, covariates: bool) -> Formula:
             told.append("with an arm its departure from that, which sums to zero over arms")
     else:
         terms.append(times + operator("·") + "<mtext>alliance</mtext>")
-    if "intercept" in spec.effects:
-        terms.append(indexed("u", "therapist"))
-        told.append("u a therapist's effect")
-    formula = indexed("η", "patient") + operator("=") + plus.join(terms)
-    return Formula(display(formula), f"The linear predictor: {'; '.join(told)}.")
 
 
 def therapist_effects(spec: ModelSpec) -> Formula | None:
@@ -214,6 +222,13 @@ REASONS = {
 }
 
 
+# Scales of what a plain trial has not.
+OF_SLOPES = (
+    *("moderator_slope", "interaction", "therapist_slope_sd", "therapist_correlation"),
+    "moderator_therapist_sd",
+)
+
+
 def _over_time(fit: Fit) -> str:
     """What is said of outcomes over time; nothing where there are none."""
     if not over_time(fit.specs):
@@ -237,8 +252,9 @@ def model(material: Material) -> Section:
     fit = material.fit
     parts: list[Part] = [
         Paragraph(
-            "Outcome, moderator, baseline and covariates enter with mean 0 and SD 1 among the "
-            "analysed patients; results are given on their own scales. "
+            f"Outcome{words.of_moderator(fit.study, ', moderator')}, baseline and covariates enter "
+            "with mean 0 and SD 1 among the analysed patients; results are given on their own "
+            "scales. "
             + (
                 "All outcomes are modelled together: residuals and therapist effects correlate "
                 "between outcomes, and slopes are partly pooled."
@@ -299,6 +315,8 @@ def _scale_table(material: Material) -> Sheet:
     used = {name: asdict(spec.priors) for name, spec in fit.specs.items()}
     rows = []
     for name, reason in REASONS.items():
+        if fit.study.moderator is None and name in OF_SLOPES:
+            continue
         values = {scales[name] for scales in used.values()}
         told = ", ".join(figures(value) for value in sorted(values))
         stated = values != {default[name]}

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from alliance.data_prep.levels import AVERAGE, WITHIN
+from alliance.data_prep.study.description import Study
 from alliance.diagnostics import words
 from alliance.diagnostics.figures.answer_figures import (
     effect_figure,
@@ -62,7 +63,7 @@ def question(material: Material) -> Section:
     material : Material
     """
     fit = material.fit
-    study, name = fit.study, fit.study.moderator.name
+    study = fit.study
     outcomes = ", ".join(each.label for each in study.outcomes.values())
     parts: list[Part] = []
     if study.simulated:
@@ -74,19 +75,25 @@ def question(material: Material) -> Section:
             )
         )
     facts = [("Trial", study.title), ("Outcomes", outcomes), ("Arms", words.arms(study))]
-    low, high = study.moderator.range
-    facts.append(
-        (
-            "Moderator",
-            f"{study.moderator.label}, {figures(low)} to {figures(high)} points",
-        )
-    )
+    if study.moderator is not None:
+        low, high = study.moderator.range
+        told = f"{study.moderator.label}, {figures(low)} to {figures(high)} points"
+        if without := words.unrated_arms(study):
+            told += f"; patients of {', '.join(without)} have none"
+        facts.append(("Moderator", told))
     if study.citation:
         facts.append(("Publication", study.citation))
     parts += [
         Paragraph(
-            f"Do patients with a higher {name} have better outcomes, and does the {name} go with "
-            "another difference between the arms? Hierarchical Bayesian models answer with "
+            (
+                words.of_moderator(
+                    study,
+                    "Do patients with a higher {name} have better outcomes, and does the {name} go "
+                    "with another difference between the arms?",
+                )
+                or "How do outcomes differ between the arms?"
+            )
+            + " Hierarchical Bayesian models answer with "
             "probabilities, given the data and the priors that are stated below."
         ),
         *_answers(material),
@@ -101,7 +108,7 @@ def question(material: Material) -> Section:
 
 def _answers(material: Material) -> Iterator[Part]:
     """A sentence for each slope, contrast and interaction, and all of them in one figure."""
-    fit, name = material.fit, material.fit.study.moderator.name
+    fit = material.fit
     total, unknown = Counter[str](), Counter[str]()
     verdicts = {report.outcome: report.verdict for report in material.gate}
     for outcome in fit.outcomes:
@@ -126,8 +133,12 @@ def _answers(material: Material) -> Iterator[Part]:
     yield Paragraph(
         f"What the data can tell with a probability of {words.chance(CERTAIN)} or more: "
         f"{', '.join(told_apart) or 'nothing'}. What they cannot tell is not shown to be absent: "
-        "an interval that includes zero shows neither an effect nor that there is none. Slopes and "
-        f"their differences describe an association: the {name} was not allotted by chance."
+        "an interval that includes zero shows neither an effect nor that there is none."
+        + words.of_moderator(
+            fit.study,
+            " Slopes and their differences describe an association: the {name} was not allotted by "
+            "chance.",
+        )
     )
 
 
@@ -144,16 +155,31 @@ def _in_plain_words(material: Material) -> Iterator[Part]:
     if told:
         yield Heading("In plain words")
         yield Paragraph(
-            f"{fit.study.moderator.label} was rated by people who had one of these treatments: "
-            f"{', '.join(fit.study.arms.values())}. Nearly certain: 975 chances in 1,000 or "
-            "more, if the model is right. That people with a higher rating did better does not "
-            "show that the rating is the reason."
+            f"{_treatments(fit.study)} Nearly certain: 975 chances in 1,000 or more, if the model "
+            "is right."
+            + words.of_moderator(
+                fit.study,
+                " That people with a higher rating did better does not show that the rating is the "
+                "reason.",
+            )
         )
         yield Listing(told)
 
 
+def _treatments(study: Study) -> str:
+    """What the treatments were, and who rated what of them, in a sentence."""
+    everyone = ", ".join(study.arms.values())
+    rated = ", ".join(study.arms[code] for code in study.rated_arms)
+    if not rated:
+        return f"People had one of these treatments: {everyone}."
+    told = f"{study.measure.label} was rated by people who had one of these treatments: {rated}."
+    others = ", ".join(study.arms[code] for code in words.unrated_arms(study))
+    return f"{told} There was none to rate with: {others}." if others else told
+
+
 def _forest(material: Material) -> Picture:
     fit, told = material.fit, []
+    slopes = words.of_moderator(fit.study, ", and differences of their slopes")
     for quantity in ("arm_contrast", "interaction"):
         for row in standardised_contrasts(fit, material.summary, quantity).to_dict("records"):
             digits = max(2, interval_decimals(row["lower"], row["upper"]))
@@ -163,7 +189,7 @@ def _forest(material: Material) -> Picture:
     return Picture(
         "answers",
         answers_figure(fit, material.summary, interval=material.interval, at=material.at),
-        "Contrasts of the arms, and differences of their slopes, in SDs of each outcome",
+        f"Contrasts of the arms{slopes}, in SDs of each outcome",
         f"Forest plot. Posterior mean and {words.level_of(material.interval)} interval, positive "
         f"where the first arm is better. {'; '.join(told)}.",
     )
@@ -183,7 +209,7 @@ def _slopes_differ(material: Material) -> Iterator[Part]:
     if rows:
         yield Sheet(
             "glance_interactions",
-            f"Differences of slopes for one point of {fit.study.moderator.name}, with "
+            f"Differences of slopes for one point of {fit.study.measure.name}, with "
             f"{words.level_of(material.interval)} equal-tailed intervals",
             rows,
             numbers=material.summary[material.summary["quantity"] == "interaction"],
@@ -217,7 +243,8 @@ def _glance(material: Material) -> Sheet:
         f"Posterior means with {words.level_of(material.interval)} equal-tailed intervals, in "
         "points of each outcome",
         rows,
-        f"Slope: for one point of {fit.study.moderator.name}. {places_in_words(fit, material.at)} "
+        f"{words.of_moderator(fit.study, 'Slope: for one point of {name}. ')}"
+        f"{places_in_words(fit, material.at)} "
         "Gate: FAIL where draws may not be used, REVIEW where a check of draws or model asks for a "
         "look (section Gate and computation).",
         material.summary,
@@ -243,13 +270,13 @@ def data(material: Material) -> Section:
     fit = material.fit
     manifest, columns = fit.manifest, fit.study.columns
     source = manifest.get("data", {})
+    ids = "rows are patients" if columns.patient is None else f"patients in {columns.patient}"
     facts = [
         ("Data file", str(source.get("file", "not recorded"))),
         ("SHA-256 of the file", str(source.get("sha256", "not recorded"))),
         (
             "Columns",
-            f"patients in {columns.patient}, therapists in {columns.therapist}, arms in "
-            f"{columns.arm}",
+            f"{ids}, therapists in {columns.therapist}, arms in {columns.arm}",
         ),
         ("Therapists and arms", str(manifest.get("therapists_in_arms", "not recorded"))),
     ]
@@ -281,7 +308,7 @@ def _described(material: Material) -> Sheet:
             row = {"outcome": outcome, "arm": str(code), "patients": int(own.sum())}
             row["therapists"] = len(np.unique(therapist[own]))
             for name in ("moderator", "baseline", "outcome"):
-                if name in patients:
+                if name in patients and (name != "moderator" or fit.study.moderator is not None):
                     values = patients[name].values[own]
                     values = values[np.isfinite(values)]
                     enough = len(values) > 1
@@ -291,7 +318,7 @@ def _described(material: Material) -> Sheet:
             rows.append(row)
     numbers = pd.DataFrame(rows)
     heads = {
-        "moderator": fit.study.moderator.name.capitalize(),
+        "moderator": words.of_moderator(fit.study, "{name}").capitalize(),
         "baseline": "Baseline",
         "followup": "Follow-up",
     }
@@ -313,8 +340,8 @@ def _described(material: Material) -> Sheet:
         "arms",
         "Analysed patients by arm",
         shown,
-        "Numbers, and means (SDs) in points of each scale; of the "
-        f"{fit.study.moderator.name} among those who have a rating.",
+        "Numbers, and means (SDs) in points of each scale"
+        f"{words.of_moderator(fit.study, '; of the {name} among those who have a rating')}.",
         numbers,
         heads=2,
     )
@@ -343,7 +370,7 @@ def results(material: Material) -> Section:
     needed = sheets.numbers_needed(fit, material.summary, interval=material.interval)
     for table in tables:
         parts.append(Heading(words.label(fit.study, table.subject)))
-        if table.subject in fit.outcomes:
+        if table.subject in fit.outcomes and fit.study.moderator is not None:
             parts.append(Paragraph(_told_of_fit(material, table.subject)))
         parts.append(table)
         if table.subject in fit.manifest.get(OVER_TIME, {}):
@@ -392,9 +419,11 @@ def _limits_told(material: Material) -> str:
 def _told_of_fit(material: Material, outcome: str) -> str:
     """The slope of the moderator in a sentence."""
     study = material.fit.study
-    name = study.moderator.name
+    name = study.measure.name
     row = material.row(outcome, "moderator_slope", AVERAGE)
     where = "averaged over the arms"
+    if words.unrated_arms(study):
+        where = f"averaged {words.over_arms(study)}"
     if row is None:
         row, where = material.row(outcome, "moderator_slope", WITHIN), "within therapists"
     if row is None:
@@ -516,7 +545,7 @@ def effects(material: Material) -> Section:
     material : Material
     """
     fit, share = material.fit, words.level_of(material.interval)
-    name = fit.study.moderator.name
+    name = fit.study.measure.name
     answers = list(material.effects.values())
     legend = effect_sheets.effects_legend(fit, answers)
     parts: list[Part] = [
@@ -582,7 +611,8 @@ def predictions(material: Material) -> Section:
     table = joined(
         "predictions",
         "Predicted scores, in points of each outcome, of an imagined patient at the means of "
-        f"{fit.study.moderator.name}, baseline and covariates, with a new therapist. {share} "
+        f"{words.of_moderator(fit.study, '{name}, ')}baseline and covariates, with a new "
+        f"therapist. {share} "
         "equal-tailed intervals.",
         [
             (words.label(fit.study, answer.outcome), prediction_sheets.predictions(fit, answer))
@@ -633,8 +663,12 @@ def therapists(material: Material) -> Section:
         ),
         joined(
             "therapist_shares",
-            f"{share} intervals: equal-tailed from the posterior; confidence intervals where they "
-            f"come from the ratings of {fit.study.moderator.name} alone.",
+            f"{share} intervals: equal-tailed from the posterior"
+            + words.of_moderator(
+                fit.study,
+                "; confidence intervals where they come from the ratings of {name} alone",
+            )
+            + ".",
             [
                 (words.label(fit.study, outcome), therapist_sheets.spreads(fit, answer))
                 for outcome, answer in answers.items()
@@ -657,6 +691,6 @@ def therapists(material: Material) -> Section:
         "the tables below.",
     )
     # Of a therapist with one patient the mean rating is that patient's
-    mean = f"Mean {fit.study.moderator.name}"
+    mean = words.of_moderator(fit.study, "Mean {name}")
     tables = [therapist_sheets.therapists(fit, answer).without([mean]) for answer in ranked]
     return Section("therapists", "Therapists", [*parts, picture, *tables])

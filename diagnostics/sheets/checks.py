@@ -440,8 +440,9 @@ def prior_legend(checks: Sequence[PriorCheck]) -> list[str]:
     whom = "" if drawn[1] == first.patients else f" for {drawn[1]} of the patients, at random"
     return [
         f"{drawn[0]} trials simulated from the priors{whom}; in points of the outcome, effects "
-        "over all observed values of a variable, therapist slope SD for one SD of the "
-        f"{first.study.moderator.name}, therapist arm SD for a contrast.",
+        "over all observed values of a variable, "
+        + words.of_moderator(first.study, "therapist slope SD for one SD of the {name}, ")
+        + "therapist arm SD for a contrast.",
         "Too large: share of draws beyond what the scale allows (in brackets what is plausible). "
         "Large enough: share of draws at least as large as what should stay possible.",
     ]
@@ -493,8 +494,9 @@ def prior_costs(table: pd.DataFrame, study: Study, *, interval: float) -> Sheet:
         rows,
         "Pulled by: how much nearer to zero than it is an effect is expected to be estimated. "
         f"Holds: how often the {words.level_of(interval)} interval would hold a true effect of so "
-        "many SDs of the outcome (slopes and interactions: for one SD of "
-        f"{study.moderator.name}).",
+        "many SDs of the outcome"
+        + words.of_moderator(study, " (slopes and interactions: for one SD of {name})")
+        + ".",
         table,
         heads=3,
         fewest=7,

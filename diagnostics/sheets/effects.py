@@ -51,7 +51,7 @@ def contrasts_along(fit: Fit, answer: Effects, numbers: pd.DataFrame | None = No
     own = table[table["quantity"] == "arm_contrast"]
     sheet = _sectioned(fit, answer, own, "Contrast", words.headed(fit, answer.outcome), cells)
     told = words.points(fit.study.outcomes[answer.outcome])
-    note = f"Contrasts in {told}, at values of the {fit.study.moderator.name}."
+    note = f"Contrasts in {told}, at values of the {fit.study.measure.name}."
     return replace(sheet, note=note, numbers=own if numbers is None else numbers)
 
 
@@ -94,7 +94,7 @@ def slopes_compared(fit: Fit, answer: Effects) -> Sheet:
         rows.append(
             {
                 "Contrast": words.level(fit.study, row["level"]),
-                f"For one point of {fit.study.moderator.name}": number(row["mean"], digits),
+                f"For one point of {fit.study.measure.name}": number(row["mean"], digits),
                 f"{share} interval": words.interval(row["lower"], row["upper"], digits),
                 "P(> 0)": words.chance(row["prob_positive"]),
             }
@@ -120,7 +120,7 @@ def crossings(fit: Fit, answer: Effects) -> Sheet:
     table = effects_table(answer, every=False)
     told = table[table["quantity"].isin(["crossing", "crossing_chance", "share_beyond"])]
     found = {(row["quantity"], row["level"]): row for row in told.to_dict("records")}
-    share, name = words.level_of(answer.interval), fit.study.moderator.name
+    share, name = words.level_of(answer.interval), fit.study.measure.name
     rows = []
     for each in answer.crossings:
         at, beyond = (found[quantity, each.level] for quantity in ("crossing", "share_beyond"))
@@ -154,7 +154,7 @@ def crossing_lines(fit: Fit, answer: Effects) -> list[str]:
     answer : Effects
         With an interaction.
     """
-    name, rule = fit.study.moderator.name, answer.chosen
+    name, rule = fit.study.measure.name, answer.chosen
     low, high = answer.observed
     share = words.level_of(answer.interval)
     if rule is None:
@@ -202,14 +202,15 @@ def _sectioned(
 ) -> Sheet:
     """Rows by arm or contrast, each named in its first row, with their values of the alliance."""
     rows: list[dict[str, str]] = []
-    breaks = []
+    breaks, moderator = [], fit.study.moderator
     for _, section in table.groupby(["quantity", "level"], sort=False):
         shared = shared_decimals(section["sd"])
         for row in section.to_dict("records"):
+            place = {} if moderator is None else {moderator.name.capitalize(): _value(row)}
             rows.append(
                 {
                     first: words.level(fit.study, row["level"]),
-                    fit.study.moderator.name.capitalize(): _value(row),
+                    **place,
                     **cells(row, shared if digits is None else digits(row)),
                 }
             )
@@ -219,7 +220,7 @@ def _sectioned(
         title,
         rows,
         numbers=table,
-        heads=2,
+        heads=1 if moderator is None else 2,
         fewest=4,
         breaks=breaks,
         once=1,
@@ -275,7 +276,7 @@ def _region(fit: Fit, answer: Effects, which: Any, region: Region) -> str:
         f"{value:g}" if value in ends else f"{value:.3g}" for value in (region.start, region.end)
     )
     arm = words.level(fit.study, answer.curves.arms[better])
-    return f"{fit.study.moderator.name} {start} to {end}{mark}, {arm} better"
+    return f"{fit.study.measure.name} {start} to {end}{mark}, {arm} better"
 
 
 SLOPES_DECIDE = (
@@ -293,13 +294,11 @@ def effects_about(fit: Fit, answer: Effects) -> list[str]:
     fit : Fit
     answer : Effects
     """
-    name, spec = fit.study.moderator.name, fit.specs[answer.outcome].moderator
+    name, spec = fit.study.measure.name, fit.specs[answer.outcome].moderator
     average = f" whose patients have the average {name}" * (answer.therapist == "average")
     return words.among(
         [
-            SLOPES_DECIDE.format(name=name)
-            if answer.slopes
-            else "The model has no interaction: the slopes of all arms are the same.",
+            *_slopes_about(fit, answer),
             f"Patients along the {name} differ within one therapist{average}."
             if spec.structure == "within_between"
             else "",
@@ -308,6 +307,22 @@ def effects_about(fit: Fit, answer: Effects) -> list[str]:
             else "",
         ]
     )
+
+
+def _slopes_about(fit: Fit, answer: Effects) -> list[str]:
+    """What tells whether a contrast changes along the alliance."""
+    name, without = fit.study.measure.name, words.unrated_arms(fit.study)
+    told = []
+    if answer.slopes:
+        told.append(SLOPES_DECIDE.format(name=name))
+    elif not without:
+        told.append("The model has no interaction: the slopes of all arms are the same.")
+    if without:
+        arms = ", ".join(without)
+        told.append(
+            f"Against {arms} a contrast changes with the {name} by the slope of the other arm."
+        )
+    return told
 
 
 def effects_legend(fit: Fit, answers: Sequence[Effects]) -> list[str]:
@@ -333,7 +348,8 @@ def effects_legend(fit: Fit, answers: Sequence[Effects]) -> list[str]:
             else "",
             f"Source of thresholds and regions: {source}." if source else "",
             f"Averaged over the analysed patients, all imagined with that value of "
-            f"{fit.study.moderator.label}, with {words.therapist(first.therapist)}.",
+            f"{fit.study.measure.label}, with {words.therapist(first.therapist)}.",
+            *_without_words(fit),
             "Equal-tailed intervals hold for each value by itself, and the whole curve lies within "
             f"them less often than {words.level_of(first.interval)}; bands hold for all values "
             f"from {start:g} to {end:g} at once.",
@@ -343,6 +359,18 @@ def effects_legend(fit: Fit, answers: Sequence[Effects]) -> list[str]:
             f"Arms: {words.arms(fit.study)}.",
         ]
     )
+
+
+def _without_words(fit: Fit, elsewhere: str = "") -> list[str]:
+    """Say of which arms the scores do not change along the alliance."""
+    without = words.unrated_arms(fit.study)
+    if not without:
+        return []
+    name = fit.study.measure.name
+    return [
+        f"Patients of {', '.join(without)} have no {name}: it does not enter their scores there"
+        f"{elsewhere}."
+    ]
 
 
 def _contrast_words(*, by: bool, unit: str = "") -> str:
@@ -424,7 +452,7 @@ def _shares(fit: Fit, answer: Decisions, part: pd.DataFrame, share: str) -> Shee
 
 def _lifts(fit: Fit, answer: Decisions, part: pd.DataFrame, share: str) -> Sheet:
     chances = _chances_of(part)
-    name, points = fit.study.moderator.name, part.iloc[0]["lift"]
+    name, points = fit.study.measure.name, part.iloc[0]["lift"]
     own = part["quantity"] == "lift"
     rows: list[dict[str, str]] = []
     breaks = []
@@ -465,20 +493,23 @@ def decisions_legend(fit: Fit, answers: Sequence[Decisions]) -> list[str]:
     tables = pd.concat([answer.table for answer in answers])
     quantities = set(tables["quantity"])
     sources = tables["source"].dropna().to_list()
-    name = fit.study.moderator.name
+    name = words.of_moderator(fit.study, "{name}")
+    where = f" at their own {name} ({OWN}) or all at one value;" if name else ""
+    with_one = " who has one" if words.unrated_arms(fit.study) else ""
     return words.among(
         [
             _contrast_words(by=bool(tables["threshold"].notna().any())),
             f"Source of thresholds and regions: {sources[0]}." if sources else "",
-            f"Averaged over the analysed patients, imagined in each arm, at their own {name} "
-            f"({OWN}) or all at one value; an average therapist's patients.",
+            f"Averaged over the analysed patients, imagined in each arm,{where} an average "
+            "therapist's patients.",
+            *_without_words(fit, elsewhere=", and elsewhere they have the mean of the others"),
             "Shares: of the patients of a therapist drawn anew; the interval holds what differs "
             "between therapists, and not the chance of small numbers."
             if any(quantity.startswith("share") for quantity in quantities)
             else "",
             *(answer.counted.steps for answer in answers),
             "Lift: P(better) is the chance that the change is for the better; as treated: every "
-            "patient in the arm of the trial."
+            f"patient{with_one} in the arm of the trial."
             if "lift" in quantities
             else "",
             f"therapist means too: their therapists' mean {name} is lifted with the patients' own."
@@ -498,7 +529,7 @@ def decisions_notes(fit: Fit, answers: Iterable[Decisions]) -> Iterator[str]:
     fit : Fit
     answers : iterable of Decisions
     """
-    name = fit.study.moderator.name
+    name = words.of_moderator(fit.study, "{name}")
     lifted = False
     for answer in answers:
         if answer.table["threshold"].notna().any() and not answer.improvement:

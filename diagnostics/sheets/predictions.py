@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from alliance.data_prep.levels import AVERAGE
 from alliance.diagnostics import words
 from alliance.diagnostics.sheet import Sheet
 from alliance.inference.answers.averages import Averages
@@ -128,9 +129,10 @@ def _asked_sheet(
     differing: bool = True,
 ) -> Sheet:
     """Rows of asked patients: what tells them apart, then the answer."""
-    name = fit.study.moderator.name
     heads = {"patient": "Patient"} if of_file else {}
-    heads |= {first: first.capitalize(), "moderator": name.capitalize()}
+    heads |= {first: first.capitalize()}
+    if fit.study.moderator is not None:
+        heads["moderator"] = fit.study.moderator.name.capitalize()
     if differing:  # what never differs is said below the table
         for column in table.columns[: table.columns.get_loc("extrapolated")]:
             if column not in ("outcome", "patient", *heads) and _differs(table[column]):
@@ -243,6 +245,7 @@ def prediction_legend(fit: Fit, answer: Predictions, *, contrasts: bool = False)
             if contrasts
             else "",
             answer.counted.steps,
+            _not_entering(fit),
             f"The family fitted ({family}) knows no ends of the scale, and some intervals of "
             "single scores pass them."
             if past
@@ -250,6 +253,14 @@ def prediction_legend(fit: Fit, answer: Predictions, *, contrasts: bool = False)
             *_marked(fit, answer.outcome, table),
         ]
     )
+
+
+def _not_entering(fit: Fit) -> str:
+    """Say of which arms the alliance plays no part."""
+    without = words.unrated_arms(fit.study)
+    if not without:
+        return ""
+    return f"In {', '.join(without)} the {fit.study.measure.name} plays no part: it has none."
 
 
 def average_legend(fit: Fit, answer: Averages, whom: str) -> list[str]:
@@ -265,12 +276,16 @@ def average_legend(fit: Fit, answer: Averages, whom: str) -> list[str]:
     first = answer.table.iloc[0]
     therapist = str(first["therapist"])
     own = first["moderator"] != first["moderator"]  # NaN: nobody's alliance was set
+    each_own = words.of_moderator(fit.study, "Every patient has the {name} of their own")
+    if without := words.unrated_arms(fit.study):
+        each_own += f"; those of {', '.join(without)}, who have none, the mean of the others"
     return words.among(
         [
             f"Averages over {first['patients']} {whom}, each imagined in every arm. "
             f"Therapists: {AVERAGED.get(therapist, therapist)}.",
             f"{words.level_of(answer.interval)} equal-tailed intervals.",
-            f"Every patient has the {fit.study.moderator.name} of their own." if own else "",
+            f"{each_own}." if own and each_own else "",
+            _not_entering(fit),
             _counted_over(fit, answer),
             answer.counted.steps,
             *_marked(fit, answer.outcome, answer.table),
@@ -282,7 +297,7 @@ def _marked(fit: Fit, outcome: str, table: pd.DataFrame) -> list[str]:
     """What the marks mean; averages do not show whose baseline or covariate it is."""
     if not table["extrapolated"].any():
         return []
-    names = {"moderator": fit.study.moderator.label}
+    names = {"moderator": words.of_moderator(fit.study, "{label}")}
     told = [
         f"{names.get(name, name)} ({low:g} to {high:g})"
         for name, (low, high) in _unseen(fit, outcome, table).items()
@@ -299,7 +314,7 @@ def therapists(fit: Fit, answer: Therapists) -> Sheet:
     fit : Fit
     answer : Therapists
     """
-    table, name = answer.table, fit.study.moderator.name
+    table, name = answer.table, words.of_moderator(fit.study, "{name}")
     share = words.level_of(answer.interval)
     effects, slopes, means = (
         _by_level(table, quantity)
@@ -329,7 +344,7 @@ def therapists(fit: Fit, answer: Therapists) -> Sheet:
         f"{words.headed(fit, answer.outcome)}: therapists",
         rows,
         f"Effects in {words.points(fit.study.outcomes[answer.outcome])} against an average "
-        f"therapist; slopes for one point of {name}.",
+        f"therapist{words.of_moderator(fit.study, '; slopes for one point of {name}')}.",
         table[table["quantity"].isin(("therapist_effect", "therapist_slope"))],
         subject=answer.outcome,
     )
@@ -352,8 +367,14 @@ def spreads(fit: Fit, answer: Therapists) -> Sheet:
                 digits = max(3, digits)
             rows.append(
                 {
-                    "How much therapists differ": text.format(moderator=fit.study.moderator.name),
-                    "Arm": "" if len(found) == 1 else words.level(fit.study, level),
+                    "How much therapists differ": text.format(
+                        moderator=words.of_moderator(fit.study, "{name}")
+                    ),
+                    "Arm": ""
+                    if len(found) == 1
+                    else words.LEVELS[level]  # over all arms, with an alliance or without
+                    if level == AVERAGE
+                    else words.level(fit.study, level),
                     "Estimate": number(row["mean"], digits),
                     f"{words.level_of(answer.interval)} interval": words.interval(
                         row["lower"], row["upper"], digits
@@ -379,15 +400,16 @@ def therapists_legend(fit: Fit, answer: Therapists) -> list[str]:
     fit : Fit
     answer : Therapists
     """
-    name, table = fit.study.moderator.name, answer.table
+    name, table = words.of_moderator(fit.study, "{name}"), answer.table
     effects = table[table["quantity"] == "therapist_effect"]
     sources = set(table.loc[table["quantity"] == "alliance_share", "source"])
     told = []
     if len(effects):
+        at = f" with {name} {effects['moderator'].iloc[0]:.4g}" if name else ""
         told.append(
             f"Effect: expected score with this therapist minus that with an average one, for a "
-            f"patient at the means with {name} {effects['moderator'].iloc[0]:.4g}; best first, "
-            f"rank 1 is best ({fit.study.outcomes[answer.outcome].better} is better). Effects of "
+            f"patient at the means{at}; best first, rank 1 is best "
+            f"({fit.study.outcomes[answer.outcome].better} is better). Effects of "
             "therapists with few patients are drawn towards the average. Intervals of many "
             "therapists overlap by chance alone: read ranks with theirs; this is no list of merit."
         )

@@ -104,11 +104,21 @@ def summary_legend(fit: Fit, *, per_sd: bool = False, at: float | None = None) -
     at : float, optional
         The alliance that was named.
     """
-    unit = words.SLOPE.format(unit="SD" if per_sd else "point", moderator=fit.study.moderator.label)
+    likewise = " Intercept, therapist SD and ICC likewise."
+    slopes = []
+    if fit.study.moderator is not None:
+        label = fit.study.moderator.label
+        unit = words.SLOPE.format(unit="SD" if per_sd else "point", moderator=label)
+        slopes.append(f"Moderator slopes and interactions: {unit}.")
+    if without := words.unrated_arms(fit.study):
+        slopes.append(
+            f"Patients of {', '.join(without)} have no {fit.study.measure.name}: slopes are those "
+            f"of {', '.join(fit.study.rated_arms)}."
+        )
     return [
         *evidence_lines(fit),
-        f"Moderator slopes and interactions: {unit}.",
-        f"{places_in_words(fit, at)} Intercept, therapist SD and ICC likewise.",
+        *slopes,
+        f"{places_in_words(fit, at)}{words.of_moderator(fit.study, likewise)}",
         "Posterior means and equal-tailed intervals. P(> 0): posterior probability that the "
         "quantity is above zero; for an outcome on which lower scores are better, above zero is "
         "worse. ESS: the smaller of the effective numbers of draws in the bulk and in the tails.",
@@ -211,7 +221,8 @@ def priors(fit: Fit, table: pd.DataFrame) -> Sheet:
         "priors",
         f"{words.headed(fit, outcomes[0])}: priors" if one else "Priors",
         list(rows.values()),
-        f"In points of each outcome; slopes for one point of {fit.study.moderator.name}.",
+        "In points of each outcome"
+        f"{words.of_moderator(fit.study, '; slopes for one point of {name}')}.",
         table,
         heads=2,
         subject=outcomes[0] if one else "",
@@ -279,7 +290,9 @@ def comparison(fit: Fit, table: pd.DataFrame, *, interval: float) -> list[Sheet]
                 f"{words.headed(fit, str(outcome))}: {what}",
                 cells,
                 f"Estimates with {share} intervals{' (published: as printed)' * published} in "
-                f"{counted}; slopes and interactions for one point of {fit.study.moderator.name}.",
+                f"{counted}"
+                + words.of_moderator(fit.study, "; slopes and interactions for one point of {name}")
+                + ".",
                 table[table["outcome"] == outcome],
                 heads=2,
                 fewest=5,
@@ -329,8 +342,10 @@ def comparison_legend(fit: Fit, table: pd.DataFrame, *, at: float | None = None)
     linear = any(spec.family not in OWN_FAMILIES for spec in fit.specs.values())
     return [
         (
-            "OLS: ordinary least squares with all interactions of the arms; OLS, main effects: "
-            "without them; REML: the linear mixed model with the posterior's therapist effects."
+            "OLS: ordinary least squares"
+            + " with all interactions of the arms; OLS, main effects: without them"
+            * (len(fit.study.rated_arms) > 1)
+            + "; REML: the linear mixed model with the posterior's therapist effects."
         )
         * linear
         + " Published numbers are turned to later arm minus earlier arm." * published,
@@ -416,9 +431,12 @@ def flow(study: Study, table: pd.DataFrame) -> Sheet:
     """
     counts = table.set_index("outcome")
     names = [name for name in words.FLOW if name in counts]
+    if study.moderator is None:
+        names = [name for name in names if "{moderator}" not in words.FLOW[name]]
+    moderator = words.of_moderator(study, "{name}")
     rows = [
         {
-            "Patients": words.FLOW[name].format(moderator=study.moderator.name),
+            "Patients": words.FLOW[name].format(moderator=moderator),
             **{words.label(study, str(k)): str(counts.loc[k, name]) for k in counts.index},
         }
         for name in names

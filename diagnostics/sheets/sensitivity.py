@@ -195,8 +195,9 @@ def influence_legend(fit: Fit) -> list[str]:
     ----------
     fit : Fit
     """
+    quantities = words.of_moderator(fit.study, "a slope, interaction or ") or "an "
     return [
-        "Change of the posterior mean of a slope, interaction or arm contrast, the one that moves "
+        f"Change of the posterior mean of {quantities}arm contrast, the one that moves "
         "most, in posterior SDs; patients by position among those analysed. Where Pareto k is high "
         f"the shift is only roughly known. {places_in_words(fit)}"
     ]
@@ -210,7 +211,7 @@ def unseen(fit: Fit, answer: UnseenImprovement) -> Sheet:
     fit : Fit
     answer : UnseenImprovement
     """
-    name, table = fit.study.moderator.name, answer.table
+    name, table = fit.study.measure.name, answer.table
     rows: list[Row] = []
     for row in table.to_dict("records"):
         many = f"{row['times']:g} x {row['benchmark']}" if row["times"] else row["benchmark"]
@@ -241,7 +242,7 @@ def tipping(fit: Fit, found: Sequence[UnseenImprovement]) -> Sheet:
     fit : Fit
     found : sequence of UnseenImprovement
     """
-    name = fit.study.moderator.name
+    name = fit.study.measure.name
     table = pd.concat([each.tipping_table for each in found], ignore_index=True)
     rows = [
         {
@@ -274,7 +275,8 @@ def unseen_legend(fit: Fit) -> list[str]:
     fit : Fit
     """
     return [
-        f"Slope for one point of {fit.study.moderator.label}, averaged over arms, if an "
+        f"Slope for one point of {fit.study.measure.label}, averaged {words.over_arms(fit.study)}, "
+        "if an "
         "improvement before its rating explains such shares of what baseline, arm and covariates "
         "leave of it, and of what then remains of the outcome (Cinelli & Hazlett 2020, "
         "doi:10.1111/rssb.12348). P(same sign): of a slope on the side where it is seen. Linear "

@@ -106,6 +106,24 @@ def crossing(level: str, points: Array, contrast: Array, ratings: Array) -> Cros
     return Crossing(level, found, np.minimum(positive, 1 - positive))
 
 
+def known_alliance(posterior: Posterior) -> Array:
+    """The alliance that is known of each analysed patient who can have one, in its own points.
+
+    The rating, or the posterior mean where it is latent.
+
+    Parameters
+    ----------
+    posterior : Posterior
+
+    Returns
+    -------
+    ndarray, shape (n,)
+    """
+    mean, sd = posterior.design.scaling.moderator
+    known = mean + sd * posterior.alliance().mean(axis=0)
+    return np.asarray(known[posterior.design.can_have_moderator])
+
+
 def chosen_arms(posterior: Posterior, points: Array, curves: Array, direction: int) -> ChosenArms:
     """Hold the arm that is best at each patient's alliance against one arm for all.
 
@@ -125,10 +143,9 @@ def chosen_arms(posterior: Posterior, points: Array, curves: Array, direction: i
         Of an average therapist's patients, each at the alliance that is known of them: the rating,
         or the posterior mean where it is latent.
     """
-    mean, sd = posterior.design.scaling.moderator
-    alliance = mean + sd * posterior.alliance().mean(axis=0)
-    patients = posterior.rows.at_moderator(mean)
-    patients = replace(patients, moderator=alliance)
+    alliance = known_alliance(posterior)
+    can = np.flatnonzero(posterior.design.can_have_moderator)
+    patients = replace(posterior.rows.chosen(can), moderator=alliance)
     arms = tuple(range(curves.shape[1]))
     asked = Question(posterior, patients, arms)
     by_arm = asked.averaged(expected)["expected"]

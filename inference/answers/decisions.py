@@ -59,15 +59,17 @@ class RaisedAlliance:
         Where raised values stop: the highest observed alliance, or the end of the scale (the
         lowest, where the alliance is lowered).
     patients : int
+        Of the arms whose patients can have one.
     capped : float
         Patients who do not get all of the points; a mean over draws where the alliance is latent.
     extrapolated : float
         Patients raised beyond the highest observed alliance (lowered beyond the lowest).
-    change : ndarray, shape (d, K + 1)
-        Mean change of the expected score in each arm, then of all patients as treated; an average
+    change : ndarray, shape (d, M + 1)
+        Mean change of the expected score in each arm that has one, then of the patients as
+        treated; an average
         therapist's patients. Where the alliance is taken apart each patient's own alliance is
         raised, and the therapists' means stay.
-    with_means : ndarray, shape (d, K + 1), or None
+    with_means : ndarray, shape (d, M + 1), or None
         The same if the therapists' true means rise with their patients' alliance; None unless the
         alliance is taken apart.
     """
@@ -163,12 +165,15 @@ def decisions(
             "Name a threshold, a region of equivalence, a score to reach or a lift.",
         )
     thresholds.require(posterior.name, posterior.outcome)
-    patients, observed = posterior.rows, posterior.observed_alliance
+    patients = posterior.rows
     require_askable(posterior, values, extrapolate=extrapolate)
-    ratings = patients.moderator[np.isfinite(patients.moderator)]
+    places = np.asarray(values, dtype=float)
+    if posterior.design.has_moderator and not len(values):
+        ratings = patients.moderator[np.isfinite(patients.moderator)]
+        places = np.quantile(ratings, QUARTILES)
     asked = _Asked(
         posterior,
-        np.unique(values if len(values) else np.quantile(ratings, QUARTILES)),
+        np.unique(places),
         find_contrasts(posterior.design.arms, contrasts, posterior.study.arms),
         thresholds,
         interval,
@@ -190,7 +195,10 @@ def decisions(
     named = table[["threshold", "rope_low", "reach"]].notna().any(axis=1)
     table["source"] = table["source"].astype(object).where(~named, thresholds.source)
     too_far = table["lift"].notna() & bool(raised is not None and raised.extrapolated)
-    table["extrapolated"] = beyond(table["moderator"].to_numpy(float), observed) | too_far
+    table["extrapolated"] = too_far
+    if posterior.design.has_moderator:
+        at = table["moderator"].to_numpy(float)
+        table["extrapolated"] |= beyond(at, posterior.observed_alliance)
     shares = table["quantity"].str.startswith("share").any()
     counted = chances_in_words(posterior) if shares else NOTHING_COUNTED
     return Decisions(posterior.name, table, len(patients), improvement, raised, counted)
@@ -245,7 +253,9 @@ class _Asked:
 
     def raised(self, raised: RaisedAlliance) -> list[dict[str, Any]]:
         """What a raised alliance changes, by arm and as treated."""
-        names = [*code_names(self.posterior.design.arms, [AS_TREATED]), AS_TREATED]
+        encoding = self.posterior.design.encoding
+        own = code_names(encoding.arms, [AS_TREATED])
+        names = [*(own[k] for k in encoding.moderated), AS_TREATED]
         parts = {"lift": raised.change, "lift_with_therapist_means": raised.with_means}
         return [
             {"quantity": quantity, "level": level, "lift": raised.points} | self._judged(draws)
@@ -271,6 +281,8 @@ class _Asked:
             therapists=(therapist,),
         )
         yield np.nan, asked.averaged(quantity)[name]
+        if not len(self.values):
+            return
         along = asked.along(self.values, quantity)[name]
         for k, value in enumerate(self.values):
             yield value, along[..., k]
@@ -298,24 +310,26 @@ def raised_alliance(
     InputError
         If the points are zero or not a difference of two values of the scale.
     """
-    design, patients, observed = posterior.design, posterior.rows, posterior.observed_alliance
-    scale_range = posterior.study.moderator.range
+    design, observed = posterior.design, posterior.observed_alliance
+    can = design.can_have_moderator
+    patients = posterior.rows if can.all() else posterior.rows.chosen(np.flatnonzero(can))
+    scale_range = posterior.study.measure.range
     width = scale_range[1] - scale_range[0]
     if not 0 < abs(points) <= width:
         raise InputError(
-            f"A lift of {points:g} points makes no sense for {posterior.study.moderator.label}, "
+            f"A lift of {points:g} points makes no sense for {posterior.study.measure.label}, "
             f"which runs from {scale_range[0]:g} to {scale_range[1]:g}.",
             f"Give `raise_alliance` a number of points up to {width:g}, and not zero.",
         )
     limit = (scale_range if extrapolate else observed)[1 if points > 0 else 0]
     mean, sd = design.scaling.moderator
-    before = posterior.alliance()
+    before = posterior.alliance()[:, can]
     after = _moved(before, points / sd, (limit - mean) / sd)
     slack = ROUNDING * width / sd
     short = np.abs(after - before) < abs(points) / sd - slack
     low, high = ((end - mean) / sd for end in observed)
     outside = after > high + slack if points > 0 else after < low - slack
-    arms = tuple(range(len(design.arms)))
+    arms = design.encoding.moderated
 
     def expected_at(alliance: Array, therapist: TherapistPart | None = None) -> Array:
         asked = Question(posterior, patients, arms, alliance, (therapist,))

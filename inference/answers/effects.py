@@ -20,7 +20,13 @@ from numpy.typing import NDArray
 
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.levels import contrast_names, find_contrast, slope_names
-from alliance.inference.answers.crossing import ChosenArms, Crossing, chosen_arms, crossing
+from alliance.inference.answers.crossing import (
+    ChosenArms,
+    Crossing,
+    chosen_arms,
+    crossing,
+    known_alliance,
+)
 from alliance.inference.draws.summaries import described, tails
 from alliance.inference.estimands.estimands import estimand_draws
 from alliance.inference.posterior import Posterior
@@ -348,9 +354,9 @@ def effects_along(
     design, patients = posterior.design, posterior.rows
     wanted = Thresholds() if thresholds is None else thresholds
     wanted.require(posterior.name, posterior.outcome)
+    observed = posterior.observed_alliance
     chosen = find_contrasts(design.arms, contrasts, posterior.study.arms)
     ratings = patients.moderator[np.isfinite(patients.moderator)]
-    observed = posterior.observed_alliance
     require_askable(posterior, values, extrapolate=extrapolate)
     shown = np.unique(values) if len(values) else np.unique(np.quantile(ratings, SHOWN_SHARES))
     points = value_grid(observed, grid, shown)
@@ -393,8 +399,7 @@ def _places_changed(
     """Where arms change places within the observed range, and what a rule by it gains."""
     seen = ~beyond(curves.moderator, posterior.observed_alliance)
     points, scores = curves.moderator[seen], curves.expected[:, :, seen]
-    mean, sd = posterior.design.scaling.moderator
-    alliance = np.clip(mean + sd * posterior.alliance().mean(axis=0), points[0], points[-1])
+    alliance = np.clip(known_alliance(posterior), points[0], points[-1])
     found = (crossing(each.level, points, each.of(scores), alliance) for each in contrasts)
     return tuple(found), chosen_arms(posterior, points, scores, curves.direction)
 
@@ -492,7 +497,9 @@ def require_askable(posterior: Posterior, values: Sequence[float], *, extrapolat
     InputError
         Names the value and the range.
     """
-    moderator = posterior.study.moderator
+    if not len(values) and not posterior.design.has_moderator:
+        return
+    moderator = posterior.study.measure
     low, high = moderator.range
     if posterior.design.moderator.ceiling is not None:
         high = np.inf  # ratings at the ceiling may stand for more
@@ -510,9 +517,11 @@ def _slopes(posterior: Posterior, contrasts: Sequence[Contrast]) -> dict[str, Ar
     by_level = dict(
         zip(rows["level"].values, rows.transpose("estimand", "chain", "draw").values, strict=True)
     )
+    moderated = posterior.design.encoding.moderated
     return {
         which.level: (by_level[names[which.first]] - by_level[names[which.second]]).ravel()
         for which in contrasts
+        if {which.first, which.second} <= set(moderated)
     }
 
 

@@ -69,8 +69,9 @@ class Predictions:
     interval : float
         Probability of the equal-tailed intervals.
     table : pandas.DataFrame
-        One row for each patient in each arm asked about: ``outcome, patient, arm, moderator``,
-        ``baseline`` (where the outcome has one), the covariates, ``therapist, extrapolated``;
+        One row for each patient in each arm asked about: ``outcome, patient, arm``,
+        ``moderator`` (of a study that has one), ``baseline`` (where the outcome has one), the
+        covariates, ``therapist, extrapolated``;
         ``expected`` with ``expected_sd, expected_lower, expected_upper`` (the expected score);
         ``outcome_sd, outcome_lower, outcome_upper`` (a single patient's outcome); for each
         threshold its value and its chance, as ``at_least, prob_at_least``.
@@ -165,7 +166,6 @@ def predict(
     tails(interval)
     design = posterior.design
     asked = patient_grid(posterior) if patients is None else patients
-    _require_fitting(asked, posterior.name)
     wanted = Thresholds() if thresholds is None else thresholds
     wanted.require(posterior.name, posterior.outcome)
     require_exposure(posterior, exposure)
@@ -175,6 +175,7 @@ def predict(
     chosen = None
     if arms or contrasts or not asked.own_arm:
         chosen = chosen_arms(posterior, arms, compared=contrasts)
+    _require_fitting(asked, design, chosen)
     question = Question(posterior, asked.rows, chosen, therapists=(part,), exposure=exposure)
     steps, times = score_steps(posterior), question.places
     names = names_among(design.arms, chosen or ())
@@ -354,7 +355,7 @@ def unseen_columns(design: Design, table: pd.DataFrame) -> dict[str, tuple[float
     seen = design.encoding.observed
     if seen is None:
         return {}
-    ranges = {"moderator": seen.moderator}
+    ranges = {} if seen.moderator is None else {"moderator": seen.moderator}
     if seen.baseline is not None:
         ranges["baseline"] = seen.baseline
     for k, head in enumerate(covariate_heads(design)):
@@ -391,7 +392,9 @@ def _row_head(design: Design, facts: xr.Dataset) -> pd.DataFrame:
     """The columns that say what a row is."""
     baseline = ["baseline"] if "baseline" in facts else []
     columns = {"outcome": np.full(facts.sizes["row"], design.outcome)}
-    columns |= {name: facts[name].values for name in ("patient", "arm", "moderator", *baseline)}
+    moderator = ["moderator"] if design.has_moderator else []
+    whose = ("patient", "arm", *moderator, *baseline)
+    columns |= {name: facts[name].values for name in whose}
     for k, name in enumerate(covariate_heads(design)):
         if k not in design.encoding.absent:
             columns[name] = facts["covariates"].values[:, k]
@@ -411,13 +414,19 @@ def _contrast_table(
     return pd.concat([whose, found], axis=1)
 
 
-def _require_fitting(patients: AskedPatients, outcome: str) -> None:
-    if patients.outcome != outcome:
+def _require_fitting(
+    patients: AskedPatients, design: Design, chosen: tuple[int, ...] | None
+) -> None:
+    if patients.outcome != design.outcome:
         raise InputError(
-            f"The patients were described for {patients.outcome}, not for {outcome}.",
+            f"The patients were described for {patients.outcome}, not for {design.outcome}.",
             "Describe them again: baselines and observed ranges differ between outcomes.",
         )
-    missing = np.flatnonzero(np.isnan(patients.rows.moderator))
+    moderated = design.encoding.moderated
+    needed = np.isin(patients.rows.arm_index, moderated)
+    if chosen is not None:
+        needed = np.full(len(patients), bool(set(chosen) & set(moderated)))
+    missing = np.flatnonzero(needed & np.isnan(patients.rows.moderator))
     if len(missing):
         raise InputError(
             f"The alliance of {len(missing)} patients is missing (first: patient "

@@ -133,9 +133,22 @@ def therapists(
             rows.append(_summary("therapist_slope", design.therapists, slope, interval, counts))
         rows.append(_share_rows(posterior, asked, interval))
         kept = _dataset(posterior, effect, rank)
-    table = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame()
-    table["moderator"] = asked.rows.moderator[0]
+    table = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=list(COLUMNS))
+    table["moderator"] = asked.rows.moderator[0] if design.has_moderator else np.nan
     table["source"] = "posterior"
+    if design.has_moderator:
+        own = _alliance_rows(posterior, ratings, interval)
+        table = pd.concat([table, own], ignore_index=True) if rows else own
+    table["outcome"] = posterior.name
+    table["one_patient"] = table["quantity"].isin(OF_EACH) & (table["patients"] == 1)
+    if hide_single:
+        table = table[~table["one_patient"]].reset_index(drop=True)
+    return Therapists(posterior.name, interval, table.reindex(columns=list(COLUMNS)), ranks, kept)
+
+
+def _alliance_rows(posterior: Posterior, ratings: Array, interval: float) -> pd.DataFrame:
+    """How far therapists differ in the alliance of their patients."""
+    design = posterior.design
     estimates = alliance_differences(posterior, ratings, interval=interval)
     rated = np.bincount(
         design.therapist_index[np.isfinite(ratings)], minlength=len(design.therapists)
@@ -143,12 +156,7 @@ def therapists(
     own = pd.DataFrame([asdict(estimate) for estimate in estimates])
     number = dict(zip(design.therapists, rated.tolist(), strict=True))
     own["patients"] = [number.get(level, int(rated.sum())) for level in own["level"]]
-    table = pd.concat([table, own], ignore_index=True)
-    table["outcome"] = posterior.name
-    table["one_patient"] = table["quantity"].isin(OF_EACH) & (table["patients"] == 1)
-    if hide_single:
-        table = table[~table["one_patient"]].reset_index(drop=True)
-    return Therapists(posterior.name, interval, table.reindex(columns=list(COLUMNS)), ranks, kept)
+    return own
 
 
 def _with_each(posterior: Posterior, asked: AskedPatients, quantity: Quantity) -> Array:
@@ -170,7 +178,10 @@ def _effects(posterior: Posterior, asked: AskedPatients) -> Array:
 
 
 def _slopes(posterior: Posterior, asked: AskedPatients) -> Array:
-    """Change of the expected score for one point of the alliance, averaged over arms: (d, J)."""
+    """Change of the expected score for one point of the alliance, averaged over arms: (d, J).
+
+    Over the arms whose patients can have one.
+    """
     design, scale = posterior.design, posterior.design.scale
 
     def change(posterior: Posterior, eta: Array, _rows: Rows) -> dict[str, Array]:
@@ -179,7 +190,8 @@ def _slopes(posterior: Posterior, asked: AskedPatients) -> Array:
 
     own = posterior.flat("therapist_effect")[..., design.effects.index("slope")]
     slopes = arm_slopes(posterior)[:, None] + own[..., None]
-    found = (_with_each(posterior, asked, change) * slopes).mean(axis=2)
+    moderated = list(design.encoding.moderated)
+    found = (_with_each(posterior, asked, change) * slopes)[..., moderated].mean(axis=2)
     return np.asarray(found / design.scaling.moderator[1])
 
 

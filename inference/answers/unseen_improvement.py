@@ -462,6 +462,7 @@ def unseen_improvement(posterior: Posterior) -> UnseenImprovement:
         regression, the ratings' noise is all that baseline, arm and covariates leave of them, or
         the residual variance of a Student-t outcome is infinite in most draws.
     """
+    _ = posterior.study.measure  # refused without one
     if posterior.rowless:
         raise refuse_rows()
     if not can_be_asked(posterior):
@@ -470,7 +471,7 @@ def unseen_improvement(posterior: Posterior) -> UnseenImprovement:
             "the scores, and counts have none.",
             "Ask about other outcomes: `outcome`.",
         )
-    design = posterior.linear_design
+    design = posterior.rated_design
     (moderator,) = design.encoding.places("moderator")
     interactions = design.encoding.places("interaction")
     kept = [k for k in design.present if k not in interactions]

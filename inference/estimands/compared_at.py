@@ -13,7 +13,7 @@ outcome's own scale.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -94,24 +94,27 @@ def response_estimands(
     names = contrast_names(arms)
     levels = [(names[k, j], k, j) for k, j in arm_pairs(len(arms))]
     slopes = response["slope"] * arm_slopes(posterior) / moderator_unit
+    moderated = list(design.encoding.moderated)
     overall = response["slope"].mean(axis=1)
-    interaction = "interaction[1]" in design.coefficients
+    interaction = design.encoding.interaction
     found = {("intercept", ""): response["expected"].mean(axis=1)}
     if design.has_baseline:
         found["baseline_slope", ""] = (
             overall * posterior.coefficient("baseline") / design.scaling.baseline[1]
         )
-    found["moderator_slope", AVERAGE] = slopes.mean(axis=1)
+    if moderated:
+        found["moderator_slope", AVERAGE] = slopes[:, moderated].mean(axis=1)
     if interaction:
         own = slope_names(arms)
-        found |= {("moderator_slope", name): slopes[:, k] for k, name in enumerate(own)}
+        found |= {("moderator_slope", own[k]): slopes[:, k] for k in moderated}
     for level, later, earlier in levels:
         found["arm_contrast", level] = (
             response["expected"][:, later] - response["expected"][:, earlier]
         )
     if interaction:
         for level, later, earlier in levels:
-            found["interaction", level] = slopes[:, later] - slopes[:, earlier]
+            if {later, earlier} <= set(moderated):
+                found["interaction", level] = slopes[:, later] - slopes[:, earlier]
     columns = design.encoding.places("covariate")
     for k, name, unit in design.encoding.seen_columns:
         slope = posterior.beta[:, columns[k]]
@@ -160,7 +163,8 @@ def standard_alliance(posterior: Posterior, at: float | None = None) -> Array:
         place = [design.coefficients.index(name) for name in ("intercept", "moderator")]
         mean = np.atleast_1d(design.given.XtX[place[0], place[1]] / design.given.count.sum())
     else:
-        mean = posterior.alliance() @ design.count / design.count.sum()
+        counted = design.count * design.can_have_moderator
+        mean = posterior.alliance() @ counted / max(counted.sum(), 1.0)
     mean = np.where(np.abs(mean) < ROUNDING, 0.0, mean)
     return np.asarray(np.broadcast_to(mean, total))
 
@@ -198,7 +202,7 @@ def require_place(posterior: Posterior, at: float | None, *, extrapolate: bool) 
     """
     if at is None:
         return
-    moderator = posterior.study.moderator
+    moderator = posterior.study.measure  # refused without one
     require_on_scale([at], moderator.range, moderator.label)
     if not posterior.rowless:
         require_observed(
@@ -215,8 +219,13 @@ def place_in_words(posterior: Posterior, at: float | None = None) -> str:
     at : float, optional
         The named value.
     """
-    design, name = posterior.design, posterior.study.moderator.name
+    design = posterior.design
     straight = design.family.link == "identity"
+    if not design.has_moderator:
+        if straight:
+            return "are the same for all patients (the study has no moderator)"
+        return "averaged over the analysed patients, under an average therapist"
+    name = posterior.study.measure.name
     if at is not None:
         value = f"{name} {at:g}"
         if not posterior.rowless:
@@ -227,12 +236,27 @@ def place_in_words(posterior: Posterior, at: float | None = None) -> str:
             return f"at {value}, as named"
         return f"averaged over the analysed patients, each with {value}, under an average therapist"
     mean = f"{mean_alliance(posterior):.4g}"
+    without = _arms_without(posterior)
     if straight:
-        return f"at {name} {mean}, the mean of the analysed patients{_latent(design, name)}"
+        of_whom = f" of the arms that have one ({_arms_with(posterior)})" if without else ""
+        return (
+            f"at {name} {mean}, the mean of the analysed patients{of_whom}{_latent(design, name)}"
+        )
+    others = f"; those of {without}, who have none, with this mean" if without else ""
     return (
         f"averaged over the analysed patients, each with their own {name} (mean "
-        f"{mean}{_latent(design, name)}), under an average therapist"
+        f"{mean}{_latent(design, name)}{others}), under an average therapist"
     )
+
+
+def _arms_with(posterior: Posterior) -> str:
+    """Arms whose patients can have the alliance."""
+    return ", ".join(posterior.study.rated_arms)
+
+
+def _arms_without(posterior: Posterior) -> str:
+    """Arms whose patients cannot have the alliance; nothing where all can."""
+    return ", ".join(arm for arm in posterior.study.arms if arm not in posterior.study.rated_arms)
 
 
 def _latent(design: Design, name: str) -> str:
@@ -275,7 +299,12 @@ def comparison_places(fit: Run, at: float | None = None) -> list[str]:
     at : float, optional
         The named value.
     """
-    name = fit[fit.outcomes[0]].study.moderator.name
+    study = fit[fit.outcomes[0]].study
+    if study.moderator is None:
+        told = [places_in_words(fit, at)]
+        curved = [each for each in _curved(fit) if fit[each].design.family.name not in OWN_FAMILIES]
+        return [*told, _about_curved(curved)] if curved else told
+    name = study.moderator.name
     same = "same alliance" if name == "alliance" else f"same value of {name}"
     events = [each for each in fit.outcomes if fit[each].design.family.name in OWN_FAMILIES]
     models = "OLS and REML" if not events else "ML"
@@ -290,12 +319,16 @@ def comparison_places(fit: Run, at: float | None = None) -> list[str]:
     if at is not None:
         told.append("Published contrasts are those of the printed analysis, wherever that was.")
     if curved := [each for each in _curved(fit) if each not in events]:
-        told.append(
-            f"{', '.join(curved)}: the link is curved. The posterior speaks of an average "
-            "therapist, OLS and REML of the mean over therapists, as a rule some percent nearer "
-            "zero."
-        )
+        told.append(_about_curved(curved))
     return told
+
+
+def _about_curved(outcomes: Sequence[str]) -> str:
+    return (
+        f"{', '.join(outcomes)}: the link is curved. The posterior speaks of an average "
+        "therapist, OLS and REML of the mean over therapists, as a rule some percent nearer "
+        "zero."
+    )
 
 
 def _curved(fit: Run) -> list[str]:
@@ -317,7 +350,7 @@ def compared_at(fit: Run) -> dict[str, dict[str, float | str]]:
     -------
     dict of outcome to dict
         ``mean`` alliance of the analysed patients, and ``contrasts``: ``"at the mean"``, or
-        ``"averaged over the patients"`` where the link is curved.
+        ``"averaged over the patients"`` where the link is curved. Empty without a moderator.
     """
     straight = {name: fit[name].design.family.link == "identity" for name in fit.outcomes}
     return {
@@ -326,4 +359,5 @@ def compared_at(fit: Run) -> dict[str, dict[str, float | str]]:
             "contrasts": "at the mean" if straight[name] else "averaged over the patients",
         }
         for name in fit.outcomes
+        if fit[name].design.has_moderator
     }

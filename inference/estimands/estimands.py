@@ -113,10 +113,11 @@ def linear_estimands(design: Design, *, per_sd: bool = False) -> LinearEstimands
     -------
     LinearEstimands
         ``intercept`` (mean outcome at the mean baseline and covariates, arms weighted equally),
-        ``baseline_slope``, ``moderator_slope`` (``average`` over arms, and each arm),
-        ``arm_contrast`` and ``interaction`` (all pairs, later arm minus earlier),
-        ``covariate_slope``. Intercept and contrasts are those at a standardised moderator of
-        zero, and move ``along`` it: see `inference.estimands.compared_at`.
+        ``baseline_slope``, ``moderator_slope`` (``average`` over the arms with the moderator, and
+        each of them), ``arm_contrast`` and ``interaction`` (all pairs, later arm minus earlier;
+        the latter of arms with the moderator), ``covariate_slope``. Intercept and contrasts are
+        those at a standardised moderator of zero, and move ``along`` it: see
+        `inference.estimands.compared_at`.
     """
     scaling, arms = design.scaling, design.arms
     outcome_mean, outcome_sd = design.outcome_unit
@@ -145,24 +146,32 @@ def linear_estimands(design: Design, *, per_sd: bool = False) -> LinearEstimands
         return {f"{kind}[{k + 1}]": float(weight) for k, weight in enumerate(weights)}
 
     moderator_unit = 1.0 if per_sd else scaling.moderator[1]
+    moderated, weights_of_slopes = design.encoding.moderated, design.encoding.slope_weights
+    slope_columns = [design.coefficients[k] for k in design.moderator_columns]
+
+    def slope(weights: Array) -> dict[str, float]:
+        return dict(zip(slope_columns, weights.tolist(), strict=True))
+
     interaction = design.encoding.interaction
     pairs = arm_pairs(len(arms))
-    add("intercept", "", {"intercept": 1.0}, 1.0, {"moderator": 1.0})
+    slopes_between = [pair for pair in pairs if set(pair) <= set(moderated)]
+    add("intercept", "", {"intercept": 1.0}, 1.0, {"moderator": len(moderated) / len(arms)})
     if design.has_baseline:
         add("baseline_slope", "", {"baseline": 1.0}, scaling.baseline[1])
     names = contrast_names(arms)
-    add("moderator_slope", AVERAGE, {"moderator": 1.0}, moderator_unit)
+    if moderated:
+        add("moderator_slope", AVERAGE, {"moderator": 1.0}, moderator_unit)
     if interaction:
-        for k, name in enumerate(slope_names(arms)):
-            slope = {"moderator": 1.0} | on_basis("interaction", basis[k])
-            add("moderator_slope", name, slope, moderator_unit)
+        own = slope_names(arms)
+        for k in moderated:
+            add("moderator_slope", own[k], slope(weights_of_slopes[k]), moderator_unit)
     for later, earlier in pairs:
         weights = basis[later] - basis[earlier]
-        along = on_basis("interaction", weights) if interaction else None
+        along = slope(weights_of_slopes[later] - weights_of_slopes[earlier])
         add("arm_contrast", names[later, earlier], on_basis("arm", weights), 1.0, along)
     if interaction:
-        for later, earlier in pairs:
-            difference = on_basis("interaction", basis[later] - basis[earlier])
+        for later, earlier in slopes_between:
+            difference = slope(weights_of_slopes[later] - weights_of_slopes[earlier])
             add("interaction", names[later, earlier], difference, moderator_unit)
     columns = design.encoding.places("covariate")
     for k, name, unit in design.encoding.seen_columns:
@@ -442,6 +451,8 @@ def estimand_draws(
     place = own_points(design, alliance) if at is None else at
     belong = BELONG if straight else () if at is None else {quantity for quantity, _ in found}
     belong = {*belong, *CONDITIONAL.values()} if design.family.ratio else belong
+    if not design.has_moderator:  # nothing belongs to an alliance
+        belong = ()
     return _estimands(found, draws, dict.fromkeys(belong, place))
 
 

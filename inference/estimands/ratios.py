@@ -92,10 +92,12 @@ def ratio_estimands(
     for level, later, earlier in pairs:
         found[CONDITIONAL[kind], level] = np.exp(predictor[:, later] - predictor[:, earlier])
     slopes = design.scale.link_unit * arm_slopes(posterior) / moderator_unit
-    found[OF_MODERATOR[kind], AVERAGE] = np.exp(slopes.mean(axis=1))
+    moderated, own = list(design.encoding.moderated), slope_names(design.arms)
+    if moderated:
+        found[OF_MODERATOR[kind], AVERAGE] = np.exp(slopes[:, moderated].mean(axis=1))
     if design.encoding.interaction:
-        for k, level in enumerate(slope_names(design.arms)):
-            found[OF_MODERATOR[kind], level] = np.exp(slopes[:, k])
+        for k in moderated:
+            found[OF_MODERATOR[kind], own[k]] = np.exp(slopes[:, k])
     return found
 
 
@@ -109,7 +111,9 @@ def _arm_predictors(posterior: Posterior, alliance: Array) -> Array:
     design = posterior.design
     basis = sum_to_zero_basis(len(design.arms)).T
     parts = posterior.beta[:, design.encoding.places("arm")] @ basis
-    if design.encoding.interaction:
+    if design.encoding.without_moderator:
+        parts = parts + alliance[:, None] * arm_slopes(posterior)
+    elif design.encoding.interaction:  # the average slope is that of every arm
         slopes = posterior.beta[:, design.encoding.places("interaction")] @ basis
         parts = parts + alliance[:, None] * slopes
     return link_scale(design, parts)
@@ -140,19 +144,24 @@ def ratio_priors(design: Design, priors: Priors, alliance: float) -> list[tuple[
         return []
     basis, names, unit = sum_to_zero_basis(len(arms)), contrast_names(arms), design.scale.link_unit
     interaction = priors.interaction if design.encoding.interaction else 0.0
+    weights = design.encoding.slope_weights
+    spread = np.full(weights.shape[1], interaction)
+    spread[0] = priors.moderator_slope
     rows: list[tuple[Any, ...]] = []
     for later, earlier in arm_pairs(len(arms)):
         apart = np.linalg.norm(basis[later] - basis[earlier])
-        scale = unit * apart * np.hypot(priors.arm, alliance * interaction)
+        along = np.linalg.norm((weights[later] - weights[earlier]) * spread)
+        scale = unit * np.hypot(apart * priors.arm, alliance * along)
         rows.append((CONDITIONAL[kind], names[later, earlier], "log-normal", 0.0, float(scale)))
     per = unit / design.scaling.moderator[1]
-    rows.append(
-        (OF_MODERATOR[kind], AVERAGE, "log-normal", 0.0, float(per * priors.moderator_slope))
-    )
+    if design.has_moderator:
+        average = float(per * priors.moderator_slope)
+        rows.append((OF_MODERATOR[kind], AVERAGE, "log-normal", 0.0, average))
     if design.encoding.interaction:
-        for k, level in enumerate(slope_names(arms)):
-            own = np.hypot(priors.moderator_slope, interaction * np.linalg.norm(basis[k]))
-            rows.append((OF_MODERATOR[kind], level, "log-normal", 0.0, float(per * own)))
+        levels = slope_names(arms)
+        for k in design.encoding.moderated:
+            own = np.linalg.norm(weights[k] * spread)
+            rows.append((OF_MODERATOR[kind], levels[k], "log-normal", 0.0, float(per * own)))
     return rows
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from alliance.inference.leaving_out.leave_therapist_out import without_patients
 from numpy.typing import NDArray
 
 from alliance.inference.draws.datatree import draws_of, sampled_tree
 from alliance.inference.leaving_out.leave_one_out import flat_draws, log_mean_exp
+from alliance.inference.leaving_out.therapists import without_patients
 from alliance.inference.pointwise.log_likelihood import therapist_log_likelihood
 from alliance.inference.posterior import Posterior
 from alliance.inference.sampling.compilation import compile_model

@@ -34,7 +34,7 @@ from alliance.inference.runs.fit import installed_versions
 from alliance.inference.sampling.engines import default_engine, fit_outcome
 from alliance.inference.sampling.profiles import DEFAULT_SEED, Engine, seed_sequence
 from alliance.models.design.design import Design, build_design
-from alliance.models.design.encoding import arm_pairs, sum_to_zero_basis
+from alliance.models.design.encoding import arm_pairs
 from alliance.models.spec import ModelSpec, refuse_over_time, specify, visits_in
 
 
@@ -160,6 +160,7 @@ def assurance_question(
         alliance with a model of its own, or no such contrast.
     """
     refuse_over_time(visits_in(study), "Assurance")
+    _ = study.measure  # refused without one
     specs = specify(study)
     if len(specs) != 1:
         raise InputError(
@@ -167,6 +168,13 @@ def assurance_question(
             "Choose one with `outcome`.",
         )
     (spec,) = specs.values()
+    rated = study.rated_arms
+    if len(rated) == 1:
+        raise InputError(
+            f"{rated[0]!r} is the only arm with a slope of the {study.measure.name}, so that no "
+            "slopes differ.",
+            "Trials are planned for a difference of slopes: name two arms in moderator_arms.",
+        )
     if not spec.interaction:
         raise InputError("The model has no interaction.", "Leave `interaction=False` out.")
     if spec.family in OWN_FAMILIES:
@@ -184,7 +192,7 @@ def assurance_question(
             'Leave these settings out, or set likelihood = "published".',
         )
     codes = tuple(study.arms)
-    pairs = arm_pairs(len(codes))
+    pairs = [pair for pair in arm_pairs(len(codes)) if {codes[k] for k in pair} <= set(rated)]
     if contrast is None and len(pairs) > 1:
         names = contrast_names(codes)
         raise InputError(
@@ -230,7 +238,7 @@ def planned_trial(
     beta = np.zeros(len(design.coefficients))
     beta[design.encoding.places("baseline")] = assumed.baseline_slope
     beta[design.encoding.places("moderator")] = assumed.alliance_slope
-    beta[design.encoding.places("interaction")] = sum_to_zero_basis(arms).T @ slopes
+    beta[design.encoding.places("interaction")] = design.encoding.slope_weights[:, 1:].T @ slopes
     own = generator.standard_normal((2, therapists))[:, design.therapist_index]
     alliance = design.X[:, design.coefficients.index("moderator")]
     y = design.X @ beta

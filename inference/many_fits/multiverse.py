@@ -84,10 +84,11 @@ def _without_extreme_alliance(rows: xr.Dataset) -> NDArray[np.bool_]:
     return ~(away > MOST_SDS)  # missing ratings stay
 
 
+EXTREME = f"alliance within {MOST_SDS:g} SDs"
 EXCLUSIONS: dict[str, Callable[[xr.Dataset], NDArray[np.bool_]]] = {
     ALL_PATIENTS: lambda rows: np.ones(rows.sizes["patient"], dtype=bool),
     f"therapists of {FEWEST_PATIENTS} or more": _without_small_therapists,
-    f"alliance within {MOST_SDS:g} SDs": _without_extreme_alliance,
+    EXTREME: _without_extreme_alliance,
 }
 
 
@@ -230,13 +231,19 @@ def _options(study: Study, outcome: str, vary: Sequence[str]) -> dict[str, list]
         therapists.pop("none")
     covariates = ["adjusted", "unadjusted"] if study.covariates else ["adjusted"]
     missing = dict.fromkeys([own.moderator.missing, "complete_case", "impute"])
+    exclusions = list(EXCLUSIONS)
+    if own.moderator.arms is not None:  # a model of the ratings is one of everybody's
+        missing.pop("impute")
+    if study.moderator is None:
+        therapists.pop("intercept+slope")
+        exclusions.remove(EXTREME)
     options: dict[str, list] = {
         "likelihood": list(families),
         "therapist": list(therapists),
         "covariates": covariates,
         "missing_alliance": list(missing),
         "prior_scale": [1.0, *(scale for scale in PRIOR_SCALES if scale != 1)],
-        "patients": list(EXCLUSIONS),
+        "patients": exclusions,
     }
     return {name: found if name in wanted else found[:1] for name, found in options.items()}
 

@@ -165,6 +165,8 @@ def patient_grid(
         baseline lies outside the scale, or a value outside the observed range.
     """
     design = posterior.design
+    if alliance is not None:
+        _ = posterior.study.measure  # refused without one
     ratings = _listed("alliance", alliance, mean_alliance(posterior))
     before = _listed("baseline", baseline, design.scaling.baseline[0])
     if baseline is not None:
@@ -188,12 +190,14 @@ def patient_grid(
         baseline=np.array([parts[0] for parts in combined]) if design.has_baseline else None,
         covariates=np.array([np.concatenate([*parts[1:-1], []]) for parts in combined]),
     )
-    outside = require_observed(
-        moderator,
-        posterior.observed_alliance,
-        posterior.study.moderator.label,
-        extrapolate=extrapolate or alliance is None,
-    )
+    outside = np.zeros(len(rows), dtype=bool)
+    if design.has_moderator:
+        outside = require_observed(
+            moderator,
+            posterior.observed_alliance,
+            posterior.study.measure.label,
+            extrapolate=extrapolate or alliance is None,
+        )
     return AskedPatients(
         outcome=posterior.name,
         names=tuple(str(number) for number in range(1, len(combined) + 1)),
@@ -276,7 +280,7 @@ def with_alliance(
     values = _listed("alliance", alliance, 0.0)
     observed = posterior.observed_alliance
     outside = require_observed(
-        values, observed, posterior.study.moderator.label, extrapolate=extrapolate
+        values, observed, posterior.study.measure.label, extrapolate=extrapolate
     )
     rows, count = patients.rows, len(values)
     other = others_outside(posterior, rows, extrapolate=True)

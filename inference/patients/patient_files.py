@@ -184,8 +184,9 @@ def patients_from_frame(
     arm_index = reader.arms() if own_arm else np.zeros(len(named), dtype=np.int64)
     moderator = np.full(len(named), mean_alliance(posterior))
     outside = np.zeros(len(named), dtype=bool)
-    if not alliance_named:
-        moderator = reader.moderator()
+    if design.has_moderator and not alliance_named:
+        can_have = np.isin(arm_index, design.encoding.moderated) | (not own_arm)
+        moderator = reader.moderator(can_have)
         observed = posterior.observed_alliance
         outside = beyond(moderator, observed)
         if not extrapolate:
@@ -226,7 +227,8 @@ class _Reader:
 
     def require_columns(self, alliance_named: bool) -> None:
         study = self.posterior.study
-        needed = [] if alliance_named else self._moderator_columns()
+        asked = study.moderator is not None and not alliance_named
+        needed = self._moderator_columns() if asked else []
         baseline = self.posterior.outcome.baseline
         needed += [] if baseline is None else [baseline]
         needed += study.covariates
@@ -249,7 +251,7 @@ class _Reader:
     def names(self) -> tuple[str, ...]:
         column = self.posterior.study.columns.patient
         rows = [str(row) for row in self.frame.index]
-        if column not in self.frame:
+        if column is None or column not in self.frame:
             return tuple(rows)
         codes = parse_codes(self.frame[column])
         return tuple(row if code is None else code for code, row in zip(codes, rows, strict=True))
@@ -278,13 +280,16 @@ class _Reader:
         self._missing(column, np.array([code is None for code in codes]))
         return tuple(str(code) for code in codes)
 
-    def moderator(self) -> Array:
-        settings = self.posterior.study.moderator
+    def moderator(self, can_have: NDArray[np.bool_]) -> Array:
+        settings = self.posterior.study.measure
         columns = self._moderator_columns()
         if not settings.items or settings.item_range is None or columns == [settings.name]:
-            return self._numbers(columns[0], settings.range)
+            return self._numbers(columns[0], settings.range, needed=can_have)
         items = pd.DataFrame(
-            {item: self._numbers(item, settings.item_range, gaps=True) for item in settings.items},
+            {
+                item: self._numbers(item, settings.item_range, needed=np.bool(False))
+                for item in settings.items
+            },
             index=self.frame.index,
         )
         if self.problems:  # answers off their scale cannot be scored
@@ -295,7 +300,7 @@ class _Reader:
             item_range=settings.item_range,
             max_missing=settings.max_missing,
         ).to_numpy(dtype=float)
-        self._missing(settings.items[0], np.isnan(total))
+        self._missing(settings.items[0], np.isnan(total) & can_have)
         return total
 
     def baseline(self) -> Array:
@@ -346,18 +351,23 @@ class _Reader:
         return self._moderator_columns()[0]
 
     def _moderator_columns(self) -> list[str]:
-        settings = self.posterior.study.moderator
+        settings = self.posterior.study.measure
         if settings.column is not None:
             return [settings.column]
         if settings.name in self.frame and not set(settings.items) <= set(self.frame.columns):
             return [settings.name]  # the total itself
         return list(settings.items)
 
-    def _numbers(self, column: str, limits: tuple[float, float], *, gaps: bool = False) -> Array:
+    def _numbers(
+        self,
+        column: str,
+        limits: tuple[float, float],
+        *,
+        needed: NDArray[np.bool_] | np.bool = np.True_,
+    ) -> Array:
         values, wrong = parse_numbers(self.frame[column])
         self._wrong(column, wrong, number_fault)
-        if not gaps:
-            self._missing(column, np.isnan(values) & ~wrong)
+        self._missing(column, np.isnan(values) & ~wrong & needed)
         low, high = limits
         off = (values < low) | (values > high)
         fault = (f"must be from {low:g} to {high:g}", "Correct the value.")

@@ -523,6 +523,9 @@ class _Asked:
 def _alliance_of(asked: _Asked) -> list[PriorEffect]:
     """Slopes: averaged over arms, between therapists, in each arm, and their differences."""
     design, posterior = asked.whole, asked.posterior
+    if not design.has_moderator:
+        return []
+    moderated = list(design.encoding.moderated)
     mean, sd = design.scaling.moderator
     low, high = asked.ends(design.encoding.places("moderator")[0])
     ends = (mean + sd * low, mean + sd * high)
@@ -531,7 +534,7 @@ def _alliance_of(asked: _Asked) -> list[PriorEffect]:
     change = along["expected"][..., 1] - along["expected"][..., 0]  # (d, K)
     standard = along["predictor"][..., 3] - along["predictor"][..., 2]
     slope, own = ("moderator_slope",), ("moderator_slope", "interaction")
-    both = change.mean(axis=1), standard.mean(axis=1)
+    both = change[:, moderated].mean(axis=1), standard[:, moderated].mean(axis=1)
     found = [PriorEffect("moderator_slope", AVERAGE, slope, *ends, *both)]
     if "moderator_slope_between" in posterior.draws:
         between = posterior.flat("moderator_slope_between")
@@ -551,8 +554,11 @@ def _alliance_of(asked: _Asked) -> list[PriorEffect]:
     found += [
         PriorEffect("moderator_slope", name, own, *ends, change[:, k], standard[:, k])
         for k, name in enumerate(slope_names(design.arms))
+        if k in moderated
     ]
     for k, j in arm_pairs(len(design.arms)):
+        if not {k, j} <= set(moderated):
+            continue
         apart = change[:, k] - change[:, j], standard[:, k] - standard[:, j]
         found.append(PriorEffect("interaction", names[k, j], ("interaction",), *ends, *apart))
     return found

@@ -193,7 +193,7 @@ def used_scales(design: Design) -> tuple[str, ...]:
         "intercept": "intercept" in parts,
         "baseline_slope": "baseline" in parts,
         "arm": "arm" in parts,
-        "moderator_slope": True,
+        "moderator_slope": "moderator" in parts,
         "interaction": "interaction" in parts,
         "covariate_slope": "covariate" in parts,
         "therapist_sd": "intercept" in design.effects,

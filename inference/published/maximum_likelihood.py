@@ -66,8 +66,7 @@ def likelihood_refit(
         interaction) and ``ml_main`` (without it). Without estimates, and with a note, where there
         is no maximum.
     """
-    rated = np.flatnonzero(np.isfinite(posterior.rows.moderator))
-    patients = posterior.patients.isel(patient=rated)
+    patients = posterior.patients.isel(patient=posterior.lacking_no_rating)
     tables = []
     for model, interaction in MODELS.items():
         if interaction and not spec.interaction:
@@ -77,7 +76,7 @@ def likelihood_refit(
             interaction=interaction,
             therapist="none",
             therapist_by_arm=False,
-            moderator=ModeratorSpec(),
+            moderator=ModeratorSpec(arms=spec.moderator.arms),
         )
         design = build_design(patients, own, posterior.outcome.range)
         tables.append(_table(design, model, interval, at))

@@ -117,20 +117,33 @@ def _pydantic_fault(error: Mapping[str, Any]) -> str:
     return f"{place}: {error['msg'].removeprefix('Value error, ')}."
 
 
+# Quantities that are about the moderator.
+OF_SLOPES = (
+    *("moderator_slope", "interaction", "therapist_slope_sd"),
+    *OF_MODERATOR.values(),
+)
+
+
 def valid_levels(study: Study, quantity: str) -> tuple[str, ...]:
     """Return the levels that a quantity of the tidy table has in a study; ("",) where it has none.
 
+    Slopes are those of the arms with the moderator, and differences of slopes those of two of them.
     For `covariate_slope` these are the covariates' names; one of its categories may follow in
     square brackets, as in "sex[M]".
     """
     codes = tuple(study.arms)
+    rated = [k for k, code in enumerate(codes) if code in study.rated_arms]
     if quantity in OF_MODERATOR.values():
-        return (AVERAGE, *slope_names(codes))
+        own = slope_names(codes)
+        return (AVERAGE, *(own[k] for k in rated))
     if quantity == "moderator_slope":
-        return (*RESERVED, *slope_names(codes))
+        own = slope_names(codes)
+        return (*RESERVED, *(own[k] for k in rated))
     if quantity in ("arm_contrast", "interaction", *DIFFERENCES.values(), *RATIOS):
         names = contrast_names(codes)
-        return tuple(names[j, k] for k, j in combinations(range(len(codes)), 2))
+        compared = set(rated) if quantity == "interaction" else set(range(len(codes)))
+        every = combinations(range(len(codes)), 2)
+        return tuple(names[j, k] for k, j in every if {k, j} <= compared)
     return study.covariates if quantity == "covariate_slope" else ("",)
 
 
@@ -151,6 +164,9 @@ def _name_faults(
             f"n: the study has no arm {sorted(unknown)[0]!r}. Its arms: "
             f"{', '.join(repr(code) for code in study.arms)}."
         )
+    if study.moderator is None and finding.quantity in OF_SLOPES:
+        told = "quantity: the study has no [moderator], and with it no {}. Leave the finding out."
+        return [*faults, told.format(finding.quantity)]
     levels = valid_levels(study, finding.quantity)
     known = finding.level in levels
     if finding.quantity == "covariate_slope":

@@ -169,18 +169,21 @@ def refit(
     Returns
     -------
     pandas.DataFrame
-        Columns as in `COLUMNS`; models ``ols`` (with the arm by moderator interaction),
-        ``ols_main`` (without it), ``ols_robust`` (``ols`` with cluster-robust standard errors, see
-        `inference.published.refits`) if asked for and, where therapist effects are part of
-        the model, ``reml`` (see `inference.published.restricted_likelihood`). All intervals are
-        from Student's t with the degrees of freedom ``df``: n - p for OLS, Bell and McCaffrey's for
-        the robust standard errors, Satterthwaite's for REML.
+        Columns as in `COLUMNS`; models ``ols`` (with the arm by moderator interaction) and, where
+        two arms have the moderator, ``ols_main`` (without it), ``ols_robust`` (``ols`` with
+        cluster-robust standard errors, see `inference.published.refits`) if asked for and, where
+        therapist effects are part of the model, ``reml`` (see
+        `inference.published.restricted_likelihood`). All intervals are from Student's t with the
+        degrees of freedom ``df``: n - p for OLS, Bell and McCaffrey's for the robust standard
+        errors, Satterthwaite's for REML.
     """
     centre, sd = design.scaling.moderator
     alliance = 0.0 if at is None else (at - centre) / sd
     interactions = design.encoding.places("interaction")
     main = [k for k in design.present if k not in interactions]
-    fits = {"ols": (design.present, ols), "ols_main": (main, ols)}
+    fits = {"ols": (design.present, ols)}
+    if len(design.encoding.moderated) > 1:  # else no slopes can differ
+        fits["ols_main"] = (main, ols)
     if robust:
         fits["ols_robust"] = (design.present, ols_robust)
     if design.effects:

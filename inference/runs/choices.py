@@ -75,7 +75,7 @@ def model_choices(fit: Fit) -> tuple[Choice, ...]:
     Returns
     -------
     tuple of Choice
-        Always the same aspects in the same order.
+        Always the same aspects in the same order, but for those of the alliance in a plain trial.
 
     Raises
     ------
@@ -90,9 +90,11 @@ def model_choices(fit: Fit) -> tuple[Choice, ...]:
         words = {outcome: tell(spec) for outcome, spec in fit.specs.items()}
         return Choice(aspect, _grouped(words), all(map(default, fit.specs.values())))
 
+    rated = fit.study.rated_arms
+    some_arms = len(rated) < len(fit.study.arms)
     native = model.likelihood != plain.likelihood
     family = _grouped({name: _family(fit[name]) for name in fit.specs})
-    return (
+    found = (
         Choice(
             "likelihood",
             f"each outcome's own family, {family}" if native else f"{family}, as published",
@@ -101,7 +103,7 @@ def model_choices(fit: Fit) -> tuple[Choice, ...]:
         by_outcome(
             "therapist effects",
             lambda spec: THERAPIST_WORDS[spec.therapist],
-            lambda spec: spec.therapist == plain.therapist,
+            lambda spec: spec.therapist == (plain.therapist if rated else "intercept"),
         ),
         by_outcome(
             "arm effects",
@@ -117,13 +119,20 @@ def model_choices(fit: Fit) -> tuple[Choice, ...]:
             lambda spec: (
                 ALLIANCE_WORDS[spec.moderator.structure]
                 + BETWEEN_WORDS * spec.moderator.between_interaction
+                + f", of patients of {', '.join(rated)} alone" * some_arms
             ),
-            lambda spec: spec.moderator.structure == plain.alliance,
+            lambda spec: spec.moderator.structure == plain.alliance and not some_arms,
         ),
         by_outcome(
             "alliance slope",
-            lambda spec: "differs between arms" if spec.interaction else "the same in all arms",
-            lambda spec: spec.interaction == plain.interaction,
+            lambda spec: (
+                "differs between arms"
+                if spec.interaction
+                else "of one arm"
+                if len(rated) == 1
+                else "the same in all arms"
+            ),
+            lambda spec: spec.interaction == (len(rated) > 1),
         ),
         by_outcome(
             "missing alliance",
@@ -151,6 +160,7 @@ def model_choices(fit: Fit) -> tuple[Choice, ...]:
             "priors", lambda spec: _priors(spec.priors), lambda spec: spec.priors == Priors()
         ),
     )
+    return tuple(each for each in found if rated or "alliance" not in each.aspect)
 
 
 def _visits(fit: Fit) -> list[Choice]:

@@ -236,12 +236,11 @@ class Fit:
         return build_design(self.patients(outcome), self.specs[outcome], limits, scale)
 
     def linear_design(self, outcome: str) -> Design:
-        """Design of the outcome's linear models: Gaussian, of the patients with a rating."""
+        """Design of the outcome's linear models: Gaussian, of the patients who lack no rating."""
         kept, spec = kept_moments(self.trees[outcome]), self.specs[outcome]
         if kept is None:
             return self[outcome].linear_design
-        linear = ModelSpec(outcome, spec.therapist, spec.interaction, spec.priors)
-        return design_of_moments(kept, linear, self.study.covariates)
+        return design_of_moments(kept, spec.linear, self.study.covariates)
 
     def estimands(
         self,

@@ -32,7 +32,6 @@ from alliance.inference.draws.summaries import by_columns, column_blocks, normal
 from alliance.inference.posterior import Posterior, Rows
 from alliance.inference.scores.therapist_parts import TherapistPart, mean_slopes, new_therapists
 from alliance.models.design.design import Design
-from alliance.models.design.encoding import sum_to_zero_basis
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -135,13 +134,13 @@ def expected_scores(posterior: Posterior, eta: Array) -> Array:
 
 
 def arm_slopes(posterior: Posterior) -> Array:
-    """Moderator slope of each arm on the predictor's scale, shape (d, K)."""
-    arms = len(posterior.design.arms)
-    slope = np.repeat(posterior.coefficient("moderator")[:, None], arms, axis=1)
+    """Moderator slope of each arm on the predictor's scale, (d, K); zero where it has none."""
+    weights = posterior.design.encoding.slope_weights
+    slope = posterior.coefficient("moderator")[:, None] * weights[:, 0]
     if posterior.design.encoding.interaction:
         parts = posterior.beta[:, posterior.design.encoding.places("interaction")]
-        slope = slope + parts @ sum_to_zero_basis(arms).T
-    return slope
+        slope = slope + parts @ weights[:, 1:].T
+    return np.asarray(slope)
 
 
 # From the outcome, its predictor (d, r) on the link's scale and r rows, to draws (d, r) by name.
@@ -309,7 +308,8 @@ class Question:
         if self.alliance is not None or not shared:
             return self
         rows = self.patients
-        columns: list[Array] = [rows.moderator[:, None], rows.covariates]
+        # An alliance that nobody can have is no difference; NaN would be one.
+        columns: list[Array] = [np.nan_to_num(rows.moderator)[:, None], rows.covariates]
         columns += [] if rows.baseline is None else [rows.baseline[:, None]]
         columns += [rows.arm_index[:, None].astype(float)] if self.arms is None else []
         _, first, place = np.unique(
@@ -374,9 +374,13 @@ class Question:
 
 
 def own_alliance(posterior: Posterior) -> Array | None:
-    """The trial's patients' alliance for a `Question`: None where it is what their rows say."""
-    alliance = posterior.alliance()
-    return None if len(alliance) == 1 else alliance
+    """The trial's patients' alliance for a `Question`: None where it is what their rows say.
+
+    Patients of arms without one have the mean of the others, where they are imagined elsewhere.
+    """
+    alliance, without = posterior.alliance(), posterior.design.encoding.without_moderator
+    rows_tell = len(alliance) == 1 and not (without and posterior.design.has_moderator)
+    return None if rows_tell else alliance
 
 
 def _by_nodes(average: Callable[[Array], dict[str, Array]], points: Array) -> dict[str, Array]:

@@ -129,6 +129,24 @@ class Design:
             return bool(self.effects) or self.moderator.structure == "within_between"
         return self.family.name == "gaussian" and bool(self.effects)
 
+    @cached_property
+    def arm_index(self) -> NDArray[np.int64]:
+        """Position of each row's arm, shape (n,)."""
+        away = self.X[:, self.arm_columns] - sum_to_zero_basis(len(self.arms))[:, None]
+        return np.asarray(np.square(away).sum(axis=2).argmin(axis=0))
+
+    @property
+    def has_moderator(self) -> bool:
+        """Whether patients of any arm can have the moderator."""
+        return bool(self.encoding.moderated)
+
+    @property
+    def can_have_moderator(self) -> NDArray[np.bool_]:
+        """Which rows are of an arm whose patients can have the moderator, shape (n,)."""
+        if not self.encoding.without_moderator:
+            return np.ones(len(self.X), dtype=bool)
+        return np.isin(self.arm_index, self.encoding.moderated)
+
     @property
     def effect_columns(self) -> list[int]:
         """Columns of X whose coefficients vary between therapists."""
@@ -147,8 +165,8 @@ class Design:
 
     @property
     def present(self) -> list[int]:
-        """Columns of X that the data speak of: not an absent baseline or level, nor an intercept
-        that the family holds elsewhere.
+        """Columns of X that the data speak of: not an absent moderator, baseline or level, nor an
+        intercept that the family holds elsewhere.
         """
         without_intercept = not self.family.has_intercept
         return [
@@ -156,6 +174,7 @@ class Design:
             for k, term in enumerate(self.encoding.terms)
             if not (
                 (term.kind == "baseline" and not self.has_baseline)
+                or (term.kind == "moderator" and not self.has_moderator)
                 or (term.kind == "covariate" and term.number in self.encoding.absent)
                 or (term.kind == "intercept" and without_intercept)
             )
@@ -341,8 +360,12 @@ def build_design(
     if encoding is not None:
         centre, sd = encoding.scaling.outcome
         y, scale = (scores - centre) / sd, Scale(centre, sd, 0, 0.0, 1.0)
+    arms = tuple(map(str, analysed.coords["arm"].values))
+    without = arms_without_moderator(arms, spec.moderator)
+    if len(without) == len(arms):
+        moderator, moderator_scale = np.full(len(scores), np.nan), (0.0, 1.0)
     encoding = encoding or Encoding(
-        arms=tuple(map(str, analysed.coords["arm"].values)),
+        arms=arms,
         interaction=spec.interaction,
         has_baseline=baseline is not None,
         covariates=covariates,
@@ -358,10 +381,11 @@ def build_design(
             ),
         ),
         observed=Observed(
-            _range(moderator),
+            None if len(without) == len(arms) else _range(moderator),
             None if baseline is None else _range(baseline),
             tuple(map(_range, columns.T)),
         ),
+        without_moderator=without,
     )
     arm_index = analysed["arm_index"].values
     arm_effects = [encoding.coefficients[k] for k in encoding.places("arm")]
@@ -376,11 +400,25 @@ def build_design(
         family=family,
         scale=scale,
         moderator=spec.moderator,
-        moderator_missing=np.isnan(moderator),
+        moderator_missing=np.isnan(moderator) & ~np.isin(arm_index, list(without)),
         count=np.ones_like(y),
         fixed=fixed_parameters(family, spec.priors),
         offset=None if exposure is None else np.log(exposure),
     )
+
+
+def arms_without_moderator(arms: Sequence[str], moderator: ModeratorSpec) -> frozenset[int]:
+    """Positions of the arms whose patients cannot have the moderator.
+
+    Parameters
+    ----------
+    arms : sequence of str
+        Codes in display order.
+    moderator : ModeratorSpec
+    """
+    if moderator.arms is None:
+        return frozenset()
+    return frozenset(k for k, arm in enumerate(arms) if arm not in moderator.arms)
 
 
 PERFECT = 1e-4  # SD of what is left of an outcome, in its own SDs; as in `estimability`
@@ -395,8 +433,8 @@ def moments_design(
     Parameters
     ----------
     found : CellMoments
-        Columns ``moderator``, ``baseline`` (or none), those of the covariates, ``outcome``; on
-        their own scales.
+        Columns ``moderator`` and ``baseline`` (where there are any), those of the covariates,
+        ``outcome``; on their own scales. The moderator is zero where patients cannot have it.
     spec : ModelSpec
         Exact: Gaussian, with the moderator as rated.
     arms : sequence of str
@@ -413,7 +451,15 @@ def moments_design(
     InputError
         If a column follows from others.
     """
+    without = arms_without_moderator(arms, spec.moderator)
+    rated = ~np.isin(found.arm_index, list(without))
+    if without and rated.any():
+        found = _about_rated(found, rated)
     sds = np.sqrt(np.einsum("cqq->q", found.products) / (found.n - 1))
+    if without and rated.any():
+        k = found.columns.index("moderator")
+        squares = found.products[rated, k, k].sum()
+        sds[k] = np.sqrt(squares / (found.count[rated].sum() - 1))
     scales = dict(zip(found.columns, zip(found.centre.tolist(), sds.tolist(), strict=True),
                       strict=True))  # fmt: skip
     columns = [column for each in covariates for column in each.columns]
@@ -430,19 +476,20 @@ def moments_design(
         absent=absent,
         scaling=Scaling(
             scales["outcome"],
-            scales["moderator"],
+            scales.get("moderator", (0.0, 1.0)),
             scales.get("baseline", (0.0, 1.0)),
             tuple(scales[column] for column in columns),
         ),
+        without_moderator=without,
     )
     size = len(encoding.terms) + 1
     cross_products = np.zeros((len(found.therapists), size, size))
     count = np.zeros(len(found.therapists), dtype=np.int64)
     divisors = np.array([scales[column][1] for column in found.columns])
-    for arm, weights in enumerate(sum_to_zero_basis(len(arms))):
+    for arm in range(len(arms)):
         cells = np.flatnonzero(found.arm_index == arm)
         own = _with_ones(found, cells, divisors)
-        A = _columns(encoding, ("intercept", *found.columns), weights)
+        A = _columns(encoding, ("intercept", *found.columns), arm)
         cross_products[found.therapist_index[cells]] += A.T @ own @ A
         count[found.therapist_index[cells]] += found.count[cells]
     arm_effects = [encoding.coefficients[k] for k in encoding.places("arm")]
@@ -466,6 +513,13 @@ def moments_design(
     return design
 
 
+def _about_rated(found: CellMoments, rated: NDArray[np.bool_]) -> CellMoments:
+    """The moments with the moderator's centre at the mean of the cells that have it."""
+    centre, k = found.centre.copy(), found.columns.index("moderator")
+    centre[k] += found.sums[rated, k].sum() / found.count[rated].sum()
+    return found.moved(found.columns, centre)
+
+
 def _with_ones(found: CellMoments, cells: NDArray[np.int64], sds: Array) -> Array:
     """Products (c, q + 1, q + 1) of a column of ones and the standardised columns."""
     whole = np.empty((len(cells), len(sds) + 1, len(sds) + 1))
@@ -475,19 +529,21 @@ def _with_ones(found: CellMoments, cells: NDArray[np.int64], sds: Array) -> Arra
     return whole
 
 
-def _columns(encoding: Encoding, own: Sequence[Column], weights: Array) -> Array:
+def _columns(encoding: Encoding, own: Sequence[Column], arm: int) -> Array:
     """What each column of X, and the outcome, is of a patient's columns in one arm."""
+    basis, slopes = sum_to_zero_basis(len(encoding.arms))[arm], encoding.slope_weights[arm]
     A = np.zeros((len(own), len(encoding.terms) + 1))
     for k, term in enumerate(encoding.terms):
         source: Column = term.kind
         weight = 1.0
-        if term.kind in ("arm", "interaction"):
-            source = "intercept" if term.kind == "arm" else "moderator"
-            weight = weights[term.number - 1]
+        if term.kind == "arm":
+            source, weight = "intercept", basis[term.number - 1]
+        elif term.kind in ("moderator", "interaction"):
+            source, weight = "moderator", slopes[term.number]
         elif term.kind == "covariate":
             source = encoding.columns[term.number]
             weight = float(term.number not in encoding.absent)
-        if source in own:  # an absent baseline is not
+        if source in own:  # an absent moderator or baseline is not
             A[own.index(source), k] = weight
     A[own.index("outcome"), -1] = 1.0
     return A

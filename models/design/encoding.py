@@ -55,7 +55,7 @@ class Scaling:
     ----------
     outcome, moderator, baseline : tuple of float
         Mean and SD (divisor n - 1) among the analysed patients who have it, in the variable's own
-        unit. An absent baseline has (0, 1).
+        unit. An absent moderator or baseline has (0, 1).
     covariates : tuple of tuple of float
         The same for each column of a covariate; (0, 1) where it is absent.
     """
@@ -72,14 +72,13 @@ class Observed:
 
     Attributes
     ----------
-    moderator : tuple of float
-    baseline : tuple of float or None
+    moderator, baseline : tuple of float or None
         None where there is none.
     covariates : tuple of tuple of float
         Of each column.
     """
 
-    moderator: Range
+    moderator: Range | None
     baseline: Range | None
     covariates: tuple[Range, ...]
 
@@ -126,6 +125,8 @@ class Encoding:
     scaling : Scaling
     observed : Observed or None
         None where only cross-products are known.
+    without_moderator : frozenset of int
+        Positions of the arms whose patients cannot have the moderator: its columns are zero there.
     labels : mapping of str to mapping of str to str
         By category, of its levels, where the data file labels them.
     """
@@ -138,6 +139,7 @@ class Encoding:
     absent: frozenset[int]
     scaling: Scaling
     observed: Observed | None = None
+    without_moderator: frozenset[int] = frozenset()
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @cached_property
@@ -151,15 +153,35 @@ class Encoding:
         return column_names(self.columns)
 
     @cached_property
+    def moderated(self) -> tuple[int, ...]:
+        """Positions of the arms whose patients can have the moderator; none in a plain trial."""
+        return tuple(k for k in range(len(self.arms)) if k not in self.without_moderator)
+
+    @cached_property
+    def slope_weights(self) -> Array:
+        """What each arm's slope is of the columns ``moderator, interaction[k]..``.
+
+        Shape (K, 1 + M - 1) of K arms, M of them with the moderator, or (K, 1) without an
+        interaction: one and the arm's row of the sum-to-zero basis of these M arms; zeros of an arm
+        without the moderator.
+        """
+        here, size = list(self.moderated), len(self.moderated)
+        weights = np.zeros((len(self.arms), max(size, 1) if self.interaction else 1))
+        weights[here, 0] = 1.0
+        if self.interaction and size > 1:
+            weights[here, 1:] = sum_to_zero_basis(size)
+        return weights
+
+    @cached_property
     def terms(self) -> tuple[Term, ...]:
         """Columns of the design matrix in their order."""
-        arms = range(1, len(self.arms))
+        arms, slopes = range(1, len(self.arms)), self.slope_weights.shape[1]
         return (
             Term("intercept"),
             Term("baseline"),
             *(Term("arm", k) for k in arms),
             Term("moderator"),
-            *(Term("interaction", k) for k in arms if self.interaction),
+            *(Term("interaction", k) for k in range(1, slopes)),
             *(Term("covariate", k) for k in range(len(self.columns))),
         )
 
@@ -205,17 +227,20 @@ class Encoding:
         Returns
         -------
         ndarray, shape (n, p)
-            Standardised, columns as in `coefficients`; NaN where a value is missing.
+            Standardised, columns as in `coefficients`; NaN where a value is missing, but for the
+            moderator in arms that have none.
         """
         scaling, n = self.scaling, len(arm_index)
         arm = sum_to_zero_basis(len(self.arms))[arm_index]
         rated = _standardised(moderator, scaling.moderator)
+        weights = self.slope_weights[arm_index]
+        if self.without_moderator:
+            rated = np.where(weights[:, 0] > 0, rated, 0.0)
         before = np.zeros(n)
         if baseline is not None and self.has_baseline:
             before = _standardised(baseline, scaling.baseline)
         columns = [np.ones(n), before, *arm.T, rated]
-        if self.interaction:
-            columns += [*(arm * rated[:, None]).T]
+        columns += [*(weights[:, 1:] * rated[:, None]).T]
         for k, (values, scale) in enumerate(zip(covariates.T, scaling.covariates, strict=True)):
             columns.append(np.zeros(n) if k in self.absent else _standardised(values, scale))
         return np.column_stack(columns)
@@ -334,6 +359,7 @@ class Encoding:
             "absent": sorted(self.absent),
             "scaling": _listed(asdict(self.scaling)),
             "observed": None if self.observed is None else _listed(asdict(self.observed)),
+            "without_moderator": sorted(self.without_moderator),
         }
 
     @classmethod
@@ -357,6 +383,7 @@ class Encoding:
             absent=frozenset(kept["absent"]),
             scaling=Scaling(**_tupled(kept["scaling"])),
             observed=None if seen is None else Observed(**_tupled(seen)),
+            without_moderator=frozenset(kept.get("without_moderator", ())),
         )
 
 

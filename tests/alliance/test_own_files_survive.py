@@ -95,6 +95,9 @@ COMMANDS: dict[str, tuple[tuple[Any, ...], dict[str, str]]] = {
     "diagnose": (("{run}",), {"--junit": "new.xml"}),
     "report": (("{run}",), {"--out": "new.html", "--tables": "new"}),
     "prior": (INPUTS, FIGURE),
+    "paper": (("ferreira2013",), FIGURE),
+    "init": (("{trial}/trial.csv", "--yes"), {"--out": "new.toml"}),
+    "share": ((*INPUTS, "--allow-small-cells"), {"--out": "new.share"}),
     "calibrate": (PLAN, {"--store": "new.sqlite", **FIGURE}),
     "assurance": (
         (*PLAN, "--contrast", "MCE-GE", "--interaction", 0),

@@ -237,6 +237,14 @@ def test_files_that_are_there_are_kept(tmp_path: Path) -> None:
     assert (tmp_path / "study.toml").read_text(encoding="utf-8") == "mine"
     with pytest.raises(InputError, match="is the data file"):
         begin(path, path, {}, overwrite=True)
+    with pytest.raises(InputError, match="is no draft"):
+        begin(path, tmp_path / "study.toml", {}, overwrite=True)
+    assert (tmp_path / "study.toml").read_text(encoding="utf-8") == "mine"
+    new = tmp_path / "new.toml"
+    for overwrite in (False, True):  # a draft is, though it was worked on
+        begin(path, new, {}, published=True, overwrite=overwrite)
+        assert "# mine" not in new.read_text(encoding="utf-8")
+        new.write_text(new.read_text(encoding="utf-8") + "# mine\n", encoding="utf-8")
     with pytest.raises(InputError, match="Did you mean 'therapist'"):
         begin(path, tmp_path / "other.toml", {"therapist": "therapst"})
 
@@ -358,3 +366,16 @@ def test_an_outcome_of_two_values_is_an_event() -> None:
     }
     assert "smoking_pre" in study["covariates"]
     assert "NOT KNOWN: write the value where the event happened" in draft_text(drafted(frame))
+
+
+def test_a_table_that_is_made_replaces_no_other(tmp_path: Path) -> None:
+    """It bears no mark: only the same is written again."""
+    path, study = FILES["long"](tmp_path), tmp_path / "study.toml"
+    begin(path, study, {})
+    begin(path, study, {}, overwrite=True)
+    table = next(tmp_path.glob("*-wide.csv"))
+    table.write_text(table.read_text(encoding="utf-8") + "my,own,row\n", encoding="utf-8")
+    before = table.read_bytes()
+    with pytest.raises(InputError, match=r"-wide\.csv exists, and is no draft"):
+        begin(path, study, {}, overwrite=True)
+    assert table.read_bytes() == before

@@ -151,6 +151,7 @@ def test_options_replace_the_settings_of_the_file_and_survive_writing(tmp_path: 
         "therapist_by_arm": True,
         "joint": True,
         "common_patients": True,
+        "moderator_arms": tuple(a_study().arms),  # all of them: the model of the ratings stays
     }
     moderator = {"label": "Alliance", "column": "wai", "range": [16, 112], "reliability": 0.77}
     study = a_study(moderator=moderator)

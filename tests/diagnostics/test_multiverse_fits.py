@@ -168,8 +168,8 @@ def test_each_analysis_says_where_it_compares_the_arms(
         assert own.loc[own["quantity"] == "interaction", "at"].isna().all()
     summed = multiverse_summary(table)
     lowest = summed.loc[summed["quantity"] == "arm_contrast", "at_lowest"]
-    assert f"(alliance {lowest.min():.4g}" in compared_places(lowest, "alliance", None)
-    assert "each with alliance 90" in compared_places(lowest, "alliance", 90)
+    assert f"(alliance {lowest.min():.4g}" in compared_places(lowest, built.study, None)
+    assert "each with alliance 90" in compared_places(lowest, built.study, 90)
     assert multiverse_facts(built, PROFILE, 1) != multiverse_facts(built, PROFILE, 1, at=90)
 
 

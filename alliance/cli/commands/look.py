@@ -240,7 +240,7 @@ def print_comparison(
 
 def _print_patients(fit: Fit) -> None:
     """Print how many patients of each outcome are analysed and left out, and for want of what."""
-    alliance = fit.study.moderator.name
+    alliance = "" if fit.study.moderator is None else fit.study.moderator.name
     told = {
         str(row["outcome"]): patients_in_words(row, alliance) for row in fit.flow.to_dict("records")
     }
@@ -268,7 +268,7 @@ def patients_in_words(row: Mapping[Any, Any], alliance: str) -> str:
     row : mapping
         A row of `data_prep.trial.trial.Trial.flow`.
     alliance : str
-        What messages call the moderator.
+        What messages call the moderator; empty where there is none.
 
     Examples
     --------
@@ -278,10 +278,9 @@ def patients_in_words(row: Mapping[Any, Any], alliance: str) -> str:
     from alliance.diagnostics.words import plain
 
     analysed, imputed = int(row["analysed"]), int(row.get("alliance_imputed", 0))
-    told = (
-        f"{analysed} of {int(row['rows_read'])} analysed: {analysed - imputed} complete cases, "
-        f"{imputed} with imputed {alliance}"
-    )
+    told = f"{analysed} of {int(row['rows_read'])} analysed"
+    if alliance:
+        told += f": {analysed - imputed} complete cases, {imputed} with imputed {alliance}"
     lacking = {
         str(name).removeprefix(REASON): row[name] for name in row if str(name).startswith(REASON)
     }

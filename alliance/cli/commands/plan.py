@@ -372,7 +372,7 @@ def _print(summary: pd.DataFrame, built: Multiverse, interval: float, at: float 
     from alliance.diagnostics.sheets import many_fits as sheets
 
     places = summary[["at_lowest", "at_highest"]].melt()["value"]
-    compared = compared_places(places, built.study.moderator.name, at)
+    compared = compared_places(places, built.study, at)
     legend = [*sheets.multiverse_legend(interval), compared]
     screen.show(built.study, sheets.multiverse(summary, built, interval), legend)
 
