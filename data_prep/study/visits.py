@@ -38,6 +38,7 @@ NOT_WITH_VISITS = {
     "reliability": (False, "reliability = false"),
     "ceiling": (False, "ceiling = false"),
     "therapist_by_arm": (False, "therapist_by_arm = false"),
+    "moderator_arms": ((), "no moderator_arms"),
 }
 
 
@@ -217,7 +218,7 @@ def visit_faults(study: Mapping[str, Any]) -> list[Fault]:
             f"Set {words} under [model].",
         )
         for key, (plain, words) in NOT_WITH_VISITS.items()
-        if model.get(key, plain) != plain
+        if (model.get(key, plain) or plain) != plain
     ]
     if model.get("therapist_by_visit") is True and model.get("therapist") == "none":
         faults.append(

@@ -82,21 +82,22 @@ def test_therapists_and_visits_are_those_of_the_model_written_out(structure: str
 
     with pm.Model() as written_out:
         beta = pm.Normal("beta", 0, scale)
-        sd = pm.HalfNormal("sd", priors.residual_sd, shape=V)
         if structure == "unstructured":
-            correlation = pm.LKJCorr("correlation", n=V, eta=2)
+            chol, _, sds = pm.LKJCholeskyCov(
+                "chol", n=V, eta=2, sd_dist=pm.HalfNormal.dist(priors.residual_sd, shape=V)
+            )
+            covariance = chol @ chol.T
         else:
+            sds = pm.HalfNormal("sds", priors.residual_sd, shape=V)
             share = pm.Beta("share", 2, 2)
             r = -1 / (V - 1) + (1 + 1 / (V - 1)) * share
             correlation = r * np.ones((V, V)) + (1 - r) * np.eye(V)
-        covariance = sd[:, None] * correlation * sd[None, :]
-        own = pm.LKJCorr("own", n=2, eta=2)
-        sds = pm.HalfNormal("therapist_sds", 0.3, shape=2)
-        factor = pt.stack(
-            [
-                pt.stack([sds[0], 0.0]),
-                pt.stack([sds[1] * own[0, 1], sds[1] * pt.sqrt(1 - own[0, 1] ** 2)]),
-            ]
+            covariance = sds[:, None] * correlation * sds[None, :]
+        pm.Deterministic("sd", sds)
+        own = 2 * pm.Beta("own", 2, 2) - 1  # LKJ(2) of two
+        spread = pm.HalfNormal("therapist_sds", 0.3, shape=2)
+        factor = pt.stacklists(
+            [[spread[0], 0.0], [spread[1] * own, spread[1] * pt.sqrt(1 - own**2)]]
         )
         standard = pm.Normal("standard", 0, 1, shape=(J, 2))
         u = pm.Deterministic("u", standard @ factor.T)
