@@ -247,6 +247,13 @@ class Outcome(Table):
     visit: Text | None = Field(default=None, description="which visit this is", examples=["w8"])
     visit_time: Number | None = Field(default=None, description="when the visit is", examples=[8])
 
+    @model_validator(mode="before")
+    @classmethod
+    def _events_have_a_range(cls, content: Any) -> Any:
+        if isinstance(content, dict) and content.get("family") == "binary":
+            return {"range": list(EVENT_RANGE)} | content
+        return content
+
 
 class LongTable(Table):
     """A table with one row for each patient and visit.
@@ -268,13 +275,6 @@ class LongTable(Table):
     times: tuple[Number, ...] = Field(
         default=(), description="when the visits are", examples=[[8, 26]]
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _events_have_a_range(cls, content: Any) -> Any:
-        if isinstance(content, dict) and content.get("family") == "binary":
-            return {"range": list(EVENT_RANGE)} | content
-        return content
 
 
 class ModelSettings(Table):

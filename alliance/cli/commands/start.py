@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from alliance.cli import asking, screen
+from alliance.cli import screen
 from alliance.cli.options import (
     DEFAULT_SEED,
     MANY,
@@ -134,6 +134,8 @@ def init(
         )
         if name is not None
     }  # fmt: skip
+    from alliance.cli import asking
+
     answering = not yes and asking.can_ask()
     if not yes and not answering:
         screen.note("There is no terminal to ask on: what is guessed is taken, as with --yes.")
