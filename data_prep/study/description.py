@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from alliance.data_prep.errors import InputError, nearest
 from alliance.data_prep.files import AnyPath, as_path, file_bytes
 from alliance.data_prep.levels import find_arm
+from alliance.data_prep.study.model_rules import model_faults
 from alliance.data_prep.study.parts import (
     Columns,
     CovariateKind,
@@ -31,7 +32,6 @@ from alliance.data_prep.study.rules import (
     FEWEST_TO_DIFFER,
     SHORT_KEYS,
     Fault,
-    model_faults,
     short_keys_apart,
     study_faults,
     without_slopes,
