@@ -328,6 +328,7 @@ def simulate(
     therapists: int = 12,
     seed: int = DEFAULT_SEED,
     nested: bool = False,
+    without_therapist: str | Sequence[str] = (),
 ) -> Trial:
     """Simulate a trial like the published one of 2013, with true values that one knows.
 
@@ -337,6 +338,8 @@ def simulate(
     seed : int
     nested : bool
         Each therapist treats in one arm only.
+    without_therapist : str or sequence of str
+        Codes of arms whose patients have no therapist.
 
     Returns
     -------
@@ -351,7 +354,13 @@ def simulate(
     """
     from alliance.data_prep.simulator.simulation import simulate_trial
 
-    made = simulate_trial(seed=seed, patients=patients, therapists=therapists, crossed=not nested)
+    made = simulate_trial(
+        seed=seed,
+        patients=patients,
+        therapists=therapists,
+        crossed=not nested,
+        without_therapist=listed(without_therapist),
+    )
     # The findings that a simulated trial is held against are those of the study it imitates.
     path = description.bundled_studies()["ferreira2013"]
     return replace(Study(made.study, path, made.study).read(made.frame), simulated=made)

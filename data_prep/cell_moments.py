@@ -20,6 +20,9 @@ from alliance.data_prep.covariates import CovariateColumn
 type Column = str | CovariateColumn
 """``moderator``, ``baseline``, ``outcome``, or a column of a covariate."""
 
+NOBODY = ""
+"""In the place of a therapist's id: patients of arms without therapists. No id is empty."""
+
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
@@ -32,7 +35,7 @@ class CellMoments:
     ----------
     columns : tuple of Column
     therapists : tuple of str
-        Ids, each once.
+        Ids, each once; `NOBODY` where patients have none.
     therapist_index, arm_index : ndarray of int, shape (c,)
         Of each cell, in ascending order.
     count : ndarray of int, shape (c,)

@@ -542,6 +542,39 @@ def therapist(name: str) -> str:
     return articles.get(name, f"therapist {name}")
 
 
+def with_therapist(study: Study, whose: str) -> str:
+    """With whom patients are imagined, after a blank; nothing where no therapist is recorded.
+
+    Parameters
+    ----------
+    study : Study
+    whose : str
+        As of `therapist`, or the words themselves.
+    """
+    without = study.arms_without_therapist
+    if len(without) == len(study.arms):
+        return ""
+    none = f" (without any in {' and '.join(study.arms[arm] for arm in without)})" * bool(without)
+    return f" with {whose}{none}"
+
+
+def treating(study: Study, *, nested: bool) -> str:
+    """In which arms the therapists of a planned trial treat.
+
+    Parameters
+    ----------
+    study : Study
+    nested : bool
+        Each in one arm only.
+    """
+    without = [study.arms[arm] for arm in study.arms_without_therapist]
+    if len(without) == len(study.arms):
+        return "no therapists"
+    if nested:
+        return "therapists in one arm each"
+    return f"therapists in all arms{f' but {" and ".join(without)}' * bool(without)}"
+
+
 def by(points: float) -> str:
     """The heading of a chance: of being better by so many points.
 

@@ -155,7 +155,8 @@ class Posterior:
     def family_parameters(self) -> dict[str, Array]:
         """The family's own parameters, flat over chains: (d, 1), ordinal cutpoints (d, K - 1).
 
-        Those that the priors fix, and no draws hold, are there too.
+        Those that the priors fix, and no draws hold, are there too. Residual SDs of several groups
+        of arms are (d, G): see `parameters_in`.
         """
         found = {}
         for parameter in self.design.family.parameters:
@@ -165,6 +166,24 @@ class Posterior:
                 value = self.design.fixed[parameter.name]
                 found[parameter.name] = np.full((self.total, 1), value)
         return found
+
+    def parameters_in(self, arm_index: Index) -> dict[str, Array]:
+        """The family's own parameters of patients in these arms.
+
+        Parameters
+        ----------
+        arm_index : ndarray of int, shape (r,)
+
+        Returns
+        -------
+        dict of str to ndarray
+            As `family_parameters`, with residual SDs that differ between arms as (d, r).
+        """
+        nesting = self.design.nesting
+        if nesting.number == 1:
+            return self.family_parameters
+        own = self.family_parameters["residual_sd"][:, nesting.group_of(arm_index)]
+        return self.family_parameters | {"residual_sd": own}
 
     def alliance(self) -> Array:
         """The analysed patients' standardised alliance: (1, n), or (d, n) where it is latent."""
@@ -347,7 +366,11 @@ class Posterior:
         own = self.patients.isel(patient=rated, arm=moderated)
         place = np.searchsorted(moderated, own["arm_index"].values)
         own = own.assign(arm_index=("patient", place))
-        return build_design(own, replace(self._source.spec.linear, moderator=ModeratorSpec()))
+        linear = self._source.spec.linear
+        kept = set(map(str, own["arm"].values))
+        without = tuple(arm for arm in linear.without_therapist if arm in kept)
+        linear = replace(linear, moderator=ModeratorSpec(), without_therapist=without)
+        return build_design(own, linear)
 
     @property
     def rowless(self) -> bool:

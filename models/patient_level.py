@@ -20,7 +20,10 @@ from alliance.models.design.ratings import kinds_of_rating, latent_patients, nee
 from alliance.models.families.family import EDGE, FAR, GAMMA, Family, Operations, Parameter, Scale
 from alliance.models.gaussian.exact_gaussian import moderator_coords, therapist_factor
 from alliance.models.latent_ratings import between_part, latent_moderator, moderated_columns
+from alliance.models.nesting import RESIDUAL_GROUP
 from alliance.models.priors import Priors
+
+RESIDUAL_GROUP_OF = "patient_residual_group"  # data of the model: each row's group
 
 
 def _ends(cutpoints: pt.TensorVariable, category: Any) -> tuple[Any, Any]:
@@ -49,7 +52,9 @@ SYMBOLS = Operations(
 )
 
 
-def family_parameters(family: Family, scale: Scale, priors: Priors) -> dict[str, Any]:
+def family_parameters(
+    family: Family, scale: Scale, priors: Priors, groups: str | None = None
+) -> dict[str, Any]:
     """Declare a family's own parameters, inside a model.
 
     Parameters
@@ -57,18 +62,23 @@ def family_parameters(family: Family, scale: Scale, priors: Priors) -> dict[str,
     family : Family
     scale : Scale
     priors : Priors
+    groups : str, optional
+        Dimension of residual SDs, where there are several.
 
     Returns
     -------
     dict of str to tensor
     """
-    return {parameter.name: _declare(parameter, scale, priors) for parameter in family.parameters}
+    return {
+        parameter.name: _declare(parameter, scale, priors, groups)
+        for parameter in family.parameters
+    }
 
 
-def _declare(parameter: Parameter, scale: Scale, priors: Priors) -> Any:
+def _declare(parameter: Parameter, scale: Scale, priors: Priors, groups: str | None) -> Any:
     setting = None if parameter.scale is None else getattr(priors, parameter.scale)
     if parameter.prior == "half_normal":
-        return pm.HalfNormal(parameter.name, setting)
+        return pm.HalfNormal(parameter.name, setting, dims=groups)
     if parameter.prior == "gamma":
         if not setting:
             return pm.Gamma(parameter.name, **GAMMA)
@@ -99,7 +109,7 @@ def given_data(design: Design) -> dict[str, NDArray]:
         ``outcome`` (n,); of a model of the ratings ``moderator`` (n,), and of any other all that
         differs between patients: ``X`` (n, p) and, with therapist effects, ``therapist_index``
         (n,). ``count`` (n,), where the therapist effects are not integrated out; ``offset`` (n,)
-        of patients with exposures.
+        of patients with exposures. ``patient_residual_group`` (n,), where there are several.
     """
     data = {"outcome": design.y.astype(int) if design.family.discrete else design.y}
     if needs_model(design):
@@ -108,6 +118,8 @@ def given_data(design: Design) -> dict[str, NDArray]:
         data["X"] = design.X
         if design.effects:
             data["therapist_index"] = design.therapist_index
+    if design.nesting.number > 1:
+        data[RESIDUAL_GROUP_OF] = design.residual_group
     if not design.integrated:
         data["count"] = design.count
     if design.offset is not None:
@@ -131,6 +143,7 @@ def held_constants(design: Design, priors: Priors) -> str:
         design.therapists,
         design.family.name,
         design.moderator,
+        design.nesting,
         (scale.top, scale.link_location, scale.link_unit),
         priors,
         *(["offset"] if design.offset is not None else []),
@@ -183,6 +196,7 @@ def patient_level_model(design: Design, priors: Priors) -> pm.Model:
         "threshold": list(range(1, design.scale.top + 1)),
         "category": list(range(design.scale.top + 1)),
         **moderator_coords(design),
+        **design.nesting.coords(design.arms),
     }
     with pm.Model(coords=coords) as model:
         beta = pm.Normal("beta", 0, design.prior_sd(priors)[used], dims="coefficient")
@@ -198,7 +212,13 @@ def patient_level_model(design: Design, priors: Priors) -> pm.Model:
         eta = design.scale.link_location + design.scale.link_unit * predictor
         if design.offset is not None:
             eta = eta + pm.Data("offset", design.offset)
-        auxiliary = family_parameters(design.family, design.scale, priors)
+        several = design.nesting.number > 1
+        auxiliary = family_parameters(
+            design.family, design.scale, priors, RESIDUAL_GROUP if several else None
+        )
+        if several:
+            group = pm.Data(RESIDUAL_GROUP_OF, design.residual_group)
+            auxiliary["residual_sd"] = auxiliary["residual_sd"][group]
         y = pm.Data("outcome", design.y.astype(int) if design.family.discrete else design.y)
         count = pm.Data("count", design.count)
         pointwise = design.family.log_likelihood(SYMBOLS, y, eta, auxiliary, design.scale)
@@ -231,5 +251,7 @@ def _therapist_part(design: Design, priors: Priors, X: pt.TensorVariable) -> pt.
     therapist = design.therapist_index
     if not needs_model(design):
         therapist = pm.Data("therapist_index", therapist)
+    if design.nesting.without:  # the last is of patients who have none
+        effect = pt.concatenate([effect, pt.zeros((1, len(design.effects)))])
     rows = effect[therapist]
     return sum(rows[:, k] * X[:, column] for k, column in enumerate(design.effect_columns))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
@@ -11,8 +11,11 @@ from alliance.data_prep.levels import JOINT
 from alliance.data_prep.study.description import ModelSettings, Outcome, Study
 from alliance.data_prep.study.rules import OWN_FAMILIES
 from alliance.models.families.families import ORDINAL, ORDINAL_PROBIT
+from alliance.models.nesting import Nesting
 from alliance.models.prior_pack import evidence
 from alliance.models.priors import InformedPriors, Priors, SlopeEvidence
+
+WITH_RESIDUAL_SD = ("gaussian", "student_t")  # families that arms may have their own of
 
 TherapistEffects = Literal["none", "intercept", "intercept+slope"]
 AllianceStructure = Literal["total", "within_between"]
@@ -110,6 +113,10 @@ class ModelSpec:
     moderator : ModeratorSpec
     therapist_by_arm : bool
         Whether arm effects vary between therapists.
+    without_therapist : tuple of str
+        Codes of the arms that have no therapists; see `models.nesting`.
+    residual_by_arm : bool
+        Whether each arm has a residual SD of its own.
     visits : VisitSpec or None
         Of an outcome that is modelled together with itself at other visits.
     """
@@ -121,6 +128,8 @@ class ModelSpec:
     family: str = "gaussian"
     moderator: ModeratorSpec = field(default_factory=ModeratorSpec)
     therapist_by_arm: bool = False
+    without_therapist: tuple[str, ...] = ()
+    residual_by_arm: bool = False
     visits: VisitSpec | None = None
 
     def __post_init__(self) -> None:
@@ -136,6 +145,13 @@ class ModelSpec:
                 'Set therapist = "intercept" or "intercept+slope", or therapist_by_arm = false.',
             )
 
+        if self.residual_by_arm and self.family not in WITH_RESIDUAL_SD:
+            raise InputError(
+                f"{self.outcome}: the family {self.family!r} has no residual SD that could differ "
+                "between arms.",
+                'Set residual_by_arm = false, or likelihood = "published", under [model].',
+            )
+
     @property
     def effects(self) -> tuple[str, ...]:
         """Correlated effects that vary between therapists, in the order of their covariance."""
@@ -143,12 +159,26 @@ class ModelSpec:
             self.therapist
         ]
 
+    def nesting(self, arms: Sequence[str]) -> Nesting:
+        """Which of these arms have therapists, and which share a residual SD.
+
+        A family without a residual SD has no residual groups.
+        """
+        found = Nesting.of(arms, self.without_therapist, residual_by_arm=self.residual_by_arm)
+        return found if self.family in WITH_RESIDUAL_SD else Nesting(found.without)
+
     @property
     def linear(self) -> ModelSpec:
         """The linear model of the same terms: Gaussian, with the alliance as rated."""
         moderator = ModeratorSpec(arms=self.moderator.arms)
         return ModelSpec(
-            self.outcome, self.therapist, self.interaction, self.priors, moderator=moderator
+            self.outcome,
+            self.therapist,
+            self.interaction,
+            self.priors,
+            moderator=moderator,
+            without_therapist=self.without_therapist,
+            residual_by_arm=self.residual_by_arm,
         )
 
     @property
@@ -171,6 +201,7 @@ class ModelSpec:
         parts = {
             "priors": _priors_from(values["priors"]),
             "moderator": _moderator(values["moderator"]),
+            "without_therapist": tuple(values.get("without_therapist", ())),
             "visits": visits and VisitSpec(**{**visits, "by_visit": tuple(visits["by_visit"])}),
         }
         return cls(**{**values, **parts})
@@ -216,12 +247,14 @@ def specify(study: Study) -> dict[str, ModelSpec]:
     specs = {
         name: ModelSpec(
             outcome=name,
-            therapist=model.therapist,
+            therapist="none" if study.columns.therapist is None else model.therapist,
             interaction=model.interaction,
             priors=_informed(priors, study, name),
             family=_family(outcome.family, model.likelihood, model.joint),
             moderator=moderator,
             therapist_by_arm=model.therapist_by_arm,
+            without_therapist=study.arms_without_therapist,
+            residual_by_arm=model.residual_by_arm,
             visits=_at_visit(outcome, model),
         )
         for name, outcome in study.outcomes.items()
@@ -229,8 +262,52 @@ def specify(study: Study) -> dict[str, ModelSpec]:
     if model.joint:
         _require_joinable(specs)
     _require_variance(specs)
+    _require_residuals(specs)
+    _require_plain_visits(study, specs)
     _require_normal(specs, joint=model.joint)
     return specs
+
+
+def _require_plain_visits(study: Study, specs: Mapping[str, ModelSpec]) -> None:
+    """Refuse, for outcomes over time, arms that have what others have not.
+
+    Raises
+    ------
+    InputError
+    """
+    if not any(spec.visits is not None for spec in specs.values()):
+        return
+    model = study.model
+    apart = {
+        "without_therapist": bool(model.without_therapist),
+        "moderator_arms": bool(model.moderator_arms),
+        "residual_by_arm": model.residual_by_arm,
+    }
+    if named := [key for key, asked in apart.items() if asked]:
+        raise InputError(
+            f"Outcomes over time do not go with {named[0]}: their visits have one model in all "
+            "arms.",
+            f"Leave {named[0]} out under [model], or describe one visit as an outcome by itself.",
+        )
+
+
+def _require_residuals(specs: Mapping[str, ModelSpec]) -> None:
+    """Refuse residual SDs by arm where the alliance has a model of its own.
+
+    Raises
+    ------
+    InputError
+    """
+    remedy = "Set residual_by_arm = false under [model]."
+    for outcome, spec in specs.items():
+        if not spec.residual_by_arm:
+            continue
+        if spec.moderator.latent or spec.moderator.structure != "total":
+            raise InputError(
+                f"{outcome}: residual SDs by arm do not go with a model of the alliance itself "
+                '(alliance = "within_between", missing_alliance = "impute", reliability, ceiling).',
+                remedy,
+            )
 
 
 def _at_visit(outcome: Outcome, model: ModelSettings) -> VisitSpec | None:
@@ -418,6 +495,8 @@ def _require_joinable(specs: Mapping[str, ModelSpec]) -> None:
         "reliability = true": spec.moderator.reliability is not None,
         "ceiling = true": spec.moderator.ceiling is not None,
         "therapist_by_arm = true": spec.therapist_by_arm,
+        "residual_by_arm = true": spec.residual_by_arm,
+        "arms without therapists": bool(spec.without_therapist),
     }
     if asked := [name for name, wanted in unjoined.items() if wanted]:
         raise InputError(

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from alliance.data_prep.cell_moments import CellMoments, Column, cell_moments, merged
+from alliance.data_prep.cell_moments import NOBODY, CellMoments, Column, cell_moments, merged
 from alliance.data_prep.covariates import (
     CONTINUOUS_SHARE,
     Covariate,
@@ -43,12 +43,14 @@ from alliance.data_prep.trial.estimability import (
     no_slope,
     no_value,
     too_few,
+    unexpected_therapist,
 )
 from alliance.data_prep.trial.flow import (
     analysed_patients,
     complete_patients,
     flow_counts,
     lacking_moderator,
+    lacks_therapist,
 )
 from alliance.data_prep.trial.seen import Places, Seen, seen_in
 from alliance.data_prep.trial.validation import UNKNOWN_ARM, CovariateCells, no_arm_known
@@ -270,12 +272,14 @@ def facts_of(
         partition, kept = choose(partition)
     data = partition.data
     arm, therapist = data["arm_index"].values, data["therapist_index"].values
-    ids = partition.therapists
-    known = np.flatnonzero((arm >= 0) & (therapist >= 0))
+    ids = [*partition.therapists, NOBODY]
+    lacks = lacks_therapist(data)
+    own_therapist = np.where(therapist < 0, len(ids) - 1, therapist)
+    known = np.flatnonzero((arm >= 0) & ~lacks)
     lacking = {
         "row": len(arm),
         "arm": int((arm < 0).sum()),
-        "therapist": int((therapist < 0).sum()),
+        "therapist": int(lacks.sum()),
     }
     if study.moderator is not None:
         lacking[study.moderator.name] = int(lacking_moderator(data).sum())
@@ -296,9 +300,9 @@ def facts_of(
         columns |= dict(zip(partition.columns, covariates, strict=True))
         columns["outcome"] = rows["outcome"].values
         values = np.array(list(columns.values()), dtype=float)
-        moments[name] = cell_moments(
-            list(columns), values, ids, rows["therapist_index"].values, rows["arm_index"].values
-        )
+        index = rows["therapist_index"].values
+        index = np.where(index < 0, len(ids) - 1, index)
+        moments[name] = cell_moments(list(columns), values, ids, index, rows["arm_index"].values)
         own = rows["arm_index"].values
         ends[name] = {
             column: _ends(values[k][kept], own[kept], len(study.arms))
@@ -314,7 +318,7 @@ def facts_of(
             if f"{name}_{which}" in data
         }
     return Facts(
-        known=cell_moments([], np.empty((0, len(known))), ids, therapist[known], arm[known]),
+        known=cell_moments([], np.empty((0, len(known))), ids, own_therapist[known], arm[known]),
         moments=moments,
         ends=ends,
         flow=flow,
@@ -331,7 +335,8 @@ def facts_of(
 def _gaps(study: Study, name: str, partition: Partition, arms: int) -> dict[str, NDArray[np.int64]]:
     """Rows in each arm that lack a column of the outcome's analysis; see `estimability`."""
     outcome, moderator, data = study.outcomes[name], study.moderator, partition.data
-    lacks = {study.columns.therapist: data["therapist_index"].values < 0}
+    therapist = study.columns.therapist
+    lacks = {} if therapist is None else {therapist: lacks_therapist(data)}
     if moderator is not None:
         lacks[moderator.column or moderator.items[0]] = lacking_moderator(data)
     lacks[outcome.followup] = np.isnan(data[f"{name}_followup"].values)
@@ -472,13 +477,25 @@ def analysis_problems(
         source,
         facts.arms,
         facts.rated,
-        therapists=facts.lacking["therapist"] < rows,
+        therapists=facts.lacking["therapist"] < rows or study.columns.therapist is None,
     )
+    problems += _unexpected_therapists(study, facts.known, source)
     if problems:
         return problems
     for name in study.outcomes:
         problems += _outcome_problems(study, facts, covariates, name, source)
     return problems
+
+
+def _unexpected_therapists(study: Study, known: CellMoments, source: str) -> list[Problem]:
+    """Therapists of patients in arms that are said to have none."""
+    codes = list(study.arms)
+    cells = zip(known.therapist_index.tolist(), known.arm_index.tolist(), strict=True)
+    return [
+        unexpected_therapist(study, source, None, known.therapists[j], codes[arm])
+        for j, arm in cells
+        if codes[arm] in study.model.without_therapist and known.therapists[j] != NOBODY
+    ]
 
 
 def _outcome_problems(
@@ -497,7 +514,7 @@ def _outcome_problems(
 
     def what_is_lacking(study: Study, arm: int) -> _Fault:
         missing = {column: int(count[arm]) for column, count in facts.gaps[name].items()}
-        return lacking(study, int(facts.arms[arm]), missing)
+        return lacking(study, list(study.arms)[arm], int(facts.arms[arm]), missing)
 
     found = (
         too_few(study, patients, coefficients, "", what_is_lacking)
@@ -587,11 +604,15 @@ def _dependent(
         return found
     left, used = _explained(centred / scale)
     therapist = ""
-    if left >= PERFECT and study.model.therapist != "none":
-        sums = np.zeros((len(moments.therapists), len(labels)))
+    if left >= PERFECT and study.model.therapist != "none" and study.columns.therapist:
+        # Of patients without a therapist the mean of their arm is taken off, which is in the model
+        clusters = moments.therapist_index.copy()
+        alone = np.array(moments.therapists)[clusters] == NOBODY
+        clusters[alone] = len(moments.therapists) + moments.arm_index[alone]
+        sums = np.zeros((len(moments.therapists) + arms, len(labels)))
         own = np.einsum("cks,cs->ck", weights.transpose(1, 0, 2)[moments.arm_index], cells[:, 0])
-        np.add.at(sums, moments.therapist_index, own)
-        patients = np.bincount(moments.therapist_index, weights=moments.count, minlength=len(sums))
+        np.add.at(sums, clusters, own)
+        patients = np.bincount(clusters, weights=moments.count, minlength=len(sums))
         present = patients > 0
         if moments.n - present.sum() - (len(labels) - 1) >= SPARE_PATIENTS:
             means = sums[present].T @ (sums[present] / patients[present, None])

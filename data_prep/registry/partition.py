@@ -303,7 +303,9 @@ def _quick(study: Study, path: Path, continuous: Mapping[str, bool]) -> TypedFil
     scored = study.moderator is not None and study.moderator.items
     if scored or (patient is not None and declared(study, patient)):
         return None
-    table = arrow_table(path, study_columns(study), [study.columns.therapist, study.columns.arm])
+    columns = study.columns
+    codes = [column for column in (columns.therapist, columns.arm) if column is not None]
+    table = arrow_table(path, study_columns(study), codes)
     if table is None:
         return None
     found: dict[str, Column] = {}
@@ -514,10 +516,11 @@ def partition_of(study: Study, columns: Mapping[str, Column]) -> Partition:
     columns : mapping of str to Column
         By part.
     """
-    therapist, arm = columns[THERAPIST], columns[ARM]
-    assert isinstance(therapist, Codes)
+    arm = columns[ARM]
     assert isinstance(arm, Codes)
     rows = len(arm.index)
+    therapist = columns.get(THERAPIST, Codes(np.full(rows, -1, dtype=np.int64), []))
+    assert isinstance(therapist, Codes)
     variables: dict[str, tuple[tuple[str, ...], np.ndarray]] = {
         "arm_index": (("patient",), arm.index),
         "therapist_index": (("patient",), therapist.index),

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from alliance.data_prep.cell_moments import CellMoments, Column
+from alliance.data_prep.cell_moments import NOBODY, CellMoments, Column
 from alliance.data_prep.covariates import (
     Covariate,
     level_labels,
@@ -115,8 +115,9 @@ class Registry:
     def therapist_patients(self, outcome: str) -> tuple[np.ndarray, np.ndarray]:
         """As `data_prep.trial.trial.Trial.therapist_patients`; all of them have a moderator."""
         found = self.moments[outcome]
-        patients = np.zeros((len(found.therapists), len(self.study.arms)), dtype=np.int64)
-        patients[found.therapist_index, found.arm_index] = found.count
+        patients = _by_therapist(found, len(self.study.arms))[
+            [name != NOBODY for name in found.therapists]
+        ]
         return patients, patients
 
 
@@ -423,9 +424,9 @@ def _registry(
         )
     ]
     known = facts.known
-    patients = np.zeros((len(known.therapists), len(study.arms)), dtype=np.int64)
-    patients[known.therapist_index, known.arm_index] = known.count
-    kind, notes = crossing_of(patients, list(study.arms))
+    patients = _by_therapist(known, len(study.arms))
+    nobody = np.array([name == NOBODY for name in known.therapists], dtype=bool)
+    kind, notes = crossing_of(study, patients[~nobody], patients[nobody].sum(axis=0))
     lacking = dict(facts.lacking)
     rows = lacking.pop("row", 0)
     told = [
@@ -458,6 +459,13 @@ def _registry(
         sha256=digest,
         labels=level_labels(covariates, whole.seen.labels),
     )
+
+
+def _by_therapist(found: CellMoments, arms: int) -> np.ndarray:
+    """Patients of each therapist in each arm."""
+    patients = np.zeros((len(found.therapists), arms), dtype=np.int64)
+    patients[found.therapist_index, found.arm_index] = found.count
+    return patients
 
 
 def _sorted(found: CellMoments, given: Mapping[str, tuple[int, int]] | None) -> CellMoments:
@@ -523,6 +531,12 @@ def sample_therapists(
     DataError
         With the problems of the chosen therapists' rows.
     """
+    if study.arms_without_therapist:
+        raise InputError(
+            "A sample of therapists has no patients of arms without therapists: "
+            f"{', '.join(study.arms_without_therapist)}.",
+            "Leave `sample_therapists` out: all files are then read as cross-products.",
+        )
     _require_row_of_patient(study)
     data = as_path(data)
     files = registry_files(data)
@@ -575,7 +589,7 @@ def _problems(study: Study, files: Sequence[tuple[str, pd.DataFrame]]) -> list[P
 
 def therapists_of(study: Study, path: Path) -> tuple[list[str], Source]:
     """Ids of the therapists in a file, and the file."""
-    column = study.columns.therapist
+    column = str(study.columns.therapist)
     table = None
     if path.suffix.lower() == ".parquet":
         table = arrow_table(path, study_columns(study), [column])
@@ -589,7 +603,7 @@ def therapists_of(study: Study, path: Path) -> tuple[list[str], Source]:
 
 def rows_of(study: Study, path: Path, chosen: frozenset[str]) -> pd.DataFrame:
     """Rows of these therapists in a file, in the columns of the study, under their numbers."""
-    column = study.columns.therapist
+    column = str(study.columns.therapist)
     table = None
     if path.suffix.lower() == ".parquet":
         table = arrow_table(path, study_columns(study), [column])

@@ -23,7 +23,13 @@ from alliance.data_prep.registry.registry import (
     require_moderator_everywhere,
     require_moments,
 )
-from alliance.data_prep.shares.share_files import ENDING, LEFT_OUT, Share, read_share
+from alliance.data_prep.shares.share_files import (
+    ENDING,
+    LEFT_OUT,
+    Share,
+    read_share,
+    require_therapists,
+)
 from alliance.data_prep.study.description import Study
 from alliance.data_prep.tables.cells import natural_key
 
@@ -58,6 +64,8 @@ def load_pooled(study: Study, paths: Sequence[Path]) -> Registry:
     require_moments(study)
     require_moderator_everywhere(study)
     shares = [read_share(path) for path in paths if is_share(path)]
+    if shares:
+        require_therapists(study)
     for share in shares:
         _require_same(study, share)
     _require_apart(shares)
@@ -151,7 +159,7 @@ def _gaps(study: Study, share: Share, outcome: str) -> dict[str, NDArray[np.int6
 
 def _columns_of(study: Study, outcome: str) -> list[str]:
     own, moderator = study.outcomes[outcome], study.measure
-    found = [study.columns.therapist, moderator.column or moderator.items[0], own.followup]
+    found = [str(study.columns.therapist), moderator.column or moderator.items[0], own.followup]
     return [*found, *([] if own.baseline is None else [own.baseline]), *study.covariates]
 
 

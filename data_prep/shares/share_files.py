@@ -219,6 +219,21 @@ class Share:
 # Made ---------------------------------------------------------------------------------------------
 
 
+def require_therapists(study: Study) -> None:
+    """Refuse shares of trials in which some patients have no therapist.
+
+    Raises
+    ------
+    InputError
+    """
+    if without := study.arms_without_therapist:
+        raise InputError(
+            "Shares hold cross-products of therapists' patients, and these arms have no "
+            f"therapists: {', '.join(without)}.",
+            "Fit the files of rows together: `alliance fit` takes a pattern or a folder.",
+        )
+
+
 def make_share(
     study: Study,
     data: Path,
@@ -250,6 +265,7 @@ def make_share(
     """
     require_moments(study)
     require_moderator_everywhere(study)
+    require_therapists(study)
     if is_registry(data):
         raise InputError(
             f"{str(data)!r} stands for many files, and a share is made of one.",

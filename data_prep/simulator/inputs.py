@@ -415,7 +415,8 @@ def imagined_patients(
     Parameters
     ----------
     study : Study
-        Whose arms, ranges, covariates and setting for a missing alliance are used.
+        Whose arms, those without therapists, ranges, covariates and setting for a missing alliance
+        are used.
     patients, therapists : int
     generator : numpy.random.Generator
     nested : bool
@@ -431,24 +432,27 @@ def imagined_patients(
     InputError
         If there are too few patients or therapists for the arms.
     """
-    arms = len(study.arms)
+    arms, without = len(study.arms), study.arms_without_therapist
+    have = [k for k, code in enumerate(study.arms) if code not in without]
     if patients < FEWEST_PER_ARM * arms:
         raise InputError(
             f"{patients} patients are too few for {arms} arms.",
             f"Ask for {FEWEST_PER_ARM * arms} or more.",
         )
-    fewest = arms if nested else 1
-    if not fewest <= therapists <= patients // 2:
+    fewest, most = len(have) if nested else 1, patients * len(have) // arms // 2
+    if have and not fewest <= therapists <= most:
         raise InputError(
             f"{therapists} therapists do not suit {patients} patients in {arms} arms"
-            f"{', each treating in one' if nested else ''}.",
-            f"Ask for {fewest} to {patients // 2}.",
+            f"{', each treating in one' if nested else ''}"
+            f"{', of which some have none' if without else ''}.",
+            f"Ask for {fewest} to {most}.",
         )
     arm = generator.permutation(np.arange(patients) % arms)
-    therapist = np.empty(patients, dtype=np.int64)
-    groups = [(arm == k, np.arange(therapists)[k::arms]) for k in range(arms)]
-    if not nested:
-        groups = [(np.ones(patients, dtype=bool), np.arange(therapists))]
+    therapist = np.full(patients, -1, dtype=np.int64)
+    therapists = therapists if have else 0
+    groups = [(arm == k, np.arange(therapists)[place :: len(have)]) for place, k in enumerate(have)]
+    if not nested and have:
+        groups = [(np.isin(arm, have), np.arange(therapists))]
     for rows, own in groups:
         therapist[rows] = own[generator.permutation(int(rows.sum())) % len(own)]
     moderator = np.full(patients, np.nan)

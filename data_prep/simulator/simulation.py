@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,13 @@ from alliance.data_prep.simulator.inputs import (
     true_values,
     truth_record,
 )
-from alliance.data_prep.study.description import Study, bundled_studies, read_study, study_text
+from alliance.data_prep.study.description import (
+    Study,
+    bundled_studies,
+    narrowed,
+    read_study,
+    study_text,
+)
 
 __all__ = [
     "OutcomeTruth",
@@ -229,6 +235,7 @@ def simulate_trial(
     therapists: int = 12,
     inputs: SimulationInputs | None = None,
     crossed: bool = True,
+    without_therapist: Sequence[str] = (),
     respect_ranges: bool = True,
     truth: Truth | None = None,
 ) -> Simulated:
@@ -248,6 +255,8 @@ def simulate_trial(
         By default the bundled ones.
     crossed : bool
         Whether each therapist treats in all arms; otherwise in one arm only.
+    without_therapist : sequence of str
+        Codes of arms whose patients have no therapist; the study says so too.
     respect_ranges : bool
         False gives continuous outcomes and baselines with exactly Gaussian residuals, and a study
         whose ranges are wide enough for them. The alliance keeps its ceiling.
@@ -267,12 +276,15 @@ def simulate_trial(
     _check_settings(seed, patients, therapists, crossed)
     inputs = read_inputs() if inputs is None else inputs
     study = read_study(bundled_studies()["ferreira2013"])
+    if without_therapist:
+        study = narrowed(study, without_therapist=tuple(without_therapist))
     parameters = checked_parameters(study, inputs, truth)
     children = np.random.SeedSequence(seed).spawn(len(STREAMS))
     random = dict(zip(STREAMS, map(np.random.default_rng, children), strict=True))
 
     arm = allocate_arms(random["arm"], patients, inputs)
     therapist = allocate_therapists(random["therapist"], arm, therapists, crossed, inputs)
+    treated = np.array([code not in study.model.without_therapist for code in ARMS])[arm]
     age, sex = draw_patients(random["patient"], patients, inputs)
     alliance = draw_alliance(random["alliance"], therapist, therapists, inputs)
     population = inputs.alliance.population()
@@ -297,8 +309,10 @@ def simulate_trial(
             expected += true.baseline_slope * (baseline - centre)
             baselines[outcome.baseline] = baseline
         on_intercept, on_slope = effects[name]
-        slope = np.array([true.moderator_slope[code] for code in ARMS])[arm] + on_slope[therapist]
-        expected += slope * (alliance - population["mean"]) + on_intercept[therapist]
+        slope = np.array([true.moderator_slope[code] for code in ARMS])[arm]
+        slope = slope + np.where(treated, on_slope[therapist], 0.0)
+        own = np.where(treated, on_intercept[therapist], 0.0)
+        expected += slope * (alliance - population["mean"]) + own
         expected += true.covariate_slope * (age - inputs.patient.age_mean.value)
         followup = expected + true.residual_sd * noise[:, position]
         followups[outcome.followup] = record_scores(followup, given.resolution.value, limits)
@@ -310,7 +324,11 @@ def simulate_trial(
     frame = pd.DataFrame(
         {
             str(study.columns.patient): _identifiers("P", patients, digits=3),
-            study.columns.therapist: np.array(therapist_ids, dtype=object)[therapist],
+            str(study.columns.therapist): np.where(
+                treated,
+                np.array(therapist_ids, dtype=object)[therapist],
+                np.array(None, dtype=object),
+            ),
             study.columns.arm: np.array(ARMS, dtype=object)[arm],
             "age": age,
             "sex": sex,
@@ -326,6 +344,7 @@ def simulate_trial(
             "patients": patients,
             "therapists": therapists,
             "crossed": crossed,
+            **({"without_therapist": list(without_therapist)} if without_therapist else {}),
             "respect_ranges": respect_ranges,
         },
         "alliance": population,

@@ -181,6 +181,15 @@ class Study(Table):
         named = self.model.moderator_arms
         return tuple(code for code in self.arms if not named or code in named)
 
+    @property
+    def arms_without_therapist(self) -> tuple[str, ...]:
+        """Codes of the arms whose patients have no therapist, in display order: all of them where
+        the study names no column of therapists.
+        """
+        named = self.model.without_therapist
+        none = self.columns.therapist is None
+        return tuple(code for code in self.arms if none or code in named)
+
     @model_validator(mode="before")
     @classmethod
     def _as_meant(cls, content: Any) -> Any:
@@ -233,6 +242,8 @@ def narrowed(
         changes["moderator_arms"] = _arm_codes(study, named)
         if len(changes["moderator_arms"]) < FEWEST_TO_DIFFER:
             changes.setdefault("interaction", False)
+    if named := changes.get("without_therapist"):
+        changes["without_therapist"] = _arm_codes(study, named)
     for key, value in changes.items():
         _require_setting(key, value)
     kept = {

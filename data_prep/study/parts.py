@@ -77,15 +77,18 @@ class Columns(Table):
     ----------
     patient : str or None
         Column name as in the header of the table; None where rows are patients.
-    therapist, arm : str
-        Column names.
+    therapist : str or None
+        None where nobody recorded who treated whom.
+    arm : str
     """
 
     patient: Text | None = Field(
         default=None, description="the column that identifies patients", examples=["patient"]
     )
-    therapist: Text = Field(
-        description="the column that identifies therapists", examples=["therapist"]
+    therapist: Text | None = Field(
+        default=None,
+        description="the column that identifies therapists",
+        examples=["therapist"],
     )
     arm: Text = Field(description="the column that holds the codes of the arms", examples=["arm"])
 
@@ -244,6 +247,13 @@ class Outcome(Table):
     visit: Text | None = Field(default=None, description="which visit this is", examples=["w8"])
     visit_time: Number | None = Field(default=None, description="when the visit is", examples=[8])
 
+    @model_validator(mode="before")
+    @classmethod
+    def _events_have_a_range(cls, content: Any) -> Any:
+        if isinstance(content, dict) and content.get("family") == "binary":
+            return {"range": list(EVENT_RANGE)} | content
+        return content
+
 
 class LongTable(Table):
     """A table with one row for each patient and visit.
@@ -265,13 +275,6 @@ class LongTable(Table):
     times: tuple[Number, ...] = Field(
         default=(), description="when the visits are", examples=[[8, 26]]
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _events_have_a_range(cls, content: Any) -> Any:
-        if isinstance(content, dict) and content.get("family") == "binary":
-            return {"range": list(EVENT_RANGE)} | content
-        return content
 
 
 class ModelSettings(Table):
@@ -300,10 +303,17 @@ class ModelSettings(Table):
         Whether the top of the moderator's range is a ceiling: true values may lie above it.
     therapist_by_arm : bool
         Whether arm effects vary between therapists.
+    without_therapist : tuple of str
+        Codes of the arms whose patients have no therapist: a waiting list, usual care.
+    residual_by_arm : bool
+        Whether each arm has a residual SD of its own. An arm without therapists has in any case.
     joint : bool
         Whether all outcomes are modelled together.
     common_patients : bool
         Whether every outcome is analysed on the patients who have all outcomes, and so on the same.
+    moderator_arms : tuple of str
+        Codes of the arms whose patients can have the moderator, where some cannot: a waiting list
+        has no alliance. Empty where all can.
     visit_correlation : str
         Structure of the correlations of a patient's residuals over visits: see
         `models.visits.covariance`.
@@ -313,9 +323,6 @@ class ModelSettings(Table):
         Whether these coefficients differ between visits.
     therapist_by_visit : bool
         Whether a therapist has a deviation at each visit beside the effects at all visits.
-    moderator_arms : tuple of str
-        Codes of the arms whose patients can have the moderator, where some cannot: a waiting list
-        has no alliance. Empty where all can.
     """
 
     therapist: Literal["none", "intercept", "intercept+slope"] = Field(
@@ -362,6 +369,16 @@ class ModelSettings(Table):
     therapist_by_arm: Annotated[bool, Field(strict=True)] = Field(
         default=False, description="whether arm effects vary between therapists", examples=[False]
     )
+    without_therapist: tuple[Text, ...] = Field(
+        default=(),
+        description="codes of the arms whose patients have no therapist",
+        examples=[["TAU"]],
+    )
+    residual_by_arm: Annotated[bool, Field(strict=True)] = Field(
+        default=False,
+        description="whether each arm has a residual SD of its own",
+        examples=[False],
+    )
     joint: Annotated[bool, Field(strict=True)] = Field(
         default=False,
         description="whether all outcomes are modelled together (Gaussian)",
@@ -371,6 +388,11 @@ class ModelSettings(Table):
         default=False,
         description="whether every outcome is analysed on the patients who have all outcomes",
         examples=[False],
+    )
+    moderator_arms: tuple[Text, ...] = Field(
+        default=(),
+        description="the arms whose patients have an alliance, where a waiting list has none",
+        examples=[["CBT"]],
     )
     visit_correlation: Literal[
         "unstructured", "compound_symmetry", "ar1", "toeplitz", "diagonal"
@@ -408,11 +430,6 @@ class ModelSettings(Table):
         default=False,
         description="whether therapists deviate at each visit by itself",
         examples=[False],
-    )
-    moderator_arms: tuple[Text, ...] = Field(
-        default=(),
-        description="the arms whose patients have an alliance, where a waiting list has none",
-        examples=[["CBT"]],
     )
 
 

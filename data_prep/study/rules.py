@@ -635,6 +635,7 @@ def model_faults(study: Mapping[str, Any]) -> list[Fault]:
                 "under [model].",
             )
         )
+    faults += _without_therapist_faults(study)
     if model.get("between_interaction") is True and model.get("alliance") != "within_between":
         faults.append(
             Fault(
@@ -746,6 +747,61 @@ def _slope_faults(study: Mapping[str, Any]) -> list[Fault]:
                 "some arms only.",
                 f"Leave {key!r} or 'moderator_arms' out under [model].",
             )
+    return faults
+
+
+def _without_therapist_faults(study: Mapping[str, Any]) -> list[Fault]:
+    """Faults of ``model.without_therapist``, the columns and the other settings."""
+    model, arms, place = (
+        subtable(study, "model"),
+        subtable(study, "arms"),
+        "model.without_therapist",
+    )
+    named = _texts(model, "without_therapist")
+    faults = [
+        Fault(place, f"there is no arm {code!r}.", nearest(code, arms))
+        for code in named
+        if arms and code not in arms
+    ]
+    faults += [
+        Fault(place, f"{code!r} is listed twice.", "List each arm once.")
+        for code in _repeated(named)
+    ]
+    nobody = "columns" in study and subtable(study, "columns").get("therapist") is None
+    if arms and set(arms) <= set(named) and not nobody:
+        faults.append(
+            Fault(
+                place,
+                "names every arm, so that no therapist is left.",
+                "Leave the arms with therapists out of it; where there are none at all, leave out "
+                "`therapist` under [columns].",
+            )
+        )
+    if not (named or nobody):
+        return faults
+    whose = "the study names no column of therapists" if nobody else "an arm has no therapists"
+    remedy = "Set {} under [model]" + (", or name the column under [columns]." if nobody else ".")
+    asked = {
+        'alliance = "total"': model.get("alliance") == "within_between",
+        "therapist_by_arm = false": model.get("therapist_by_arm") is True,
+        "joint = false": model.get("joint") is True,
+        'missing_alliance = "complete_case"': model.get("missing_alliance") == "impute",
+        "reliability = false": model.get("reliability") is True,
+        "ceiling = false": model.get("ceiling") is True,
+    }
+    why = {
+        'alliance = "total"': "slopes within and between therapists need a therapist for everybody",
+        "therapist_by_arm = false": "arm effects vary between therapists only where all arms have "
+        "them",
+        "joint = false": "a joint model needs a therapist for everybody",
+    }
+    latent = "a model of the alliance itself needs a therapist for everybody"
+    faults += [
+        Fault(f"model.{key.split(' ')[0]}", f"{why.get(key, latent)}, and {whose}.",
+              remedy.format(key))
+        for key, wanted in asked.items()
+        if wanted
+    ]  # fmt: skip
     return faults
 
 

@@ -89,8 +89,9 @@ def study_parts(study: Study) -> tuple[Part, ...]:
     parts = []
     if study.columns.patient is not None:
         parts.append(Part(PATIENT, study.columns.patient, "code"))
+    if study.columns.therapist is not None:
+        parts.append(Part(THERAPIST, study.columns.therapist, "code"))
     parts += [
-        Part(THERAPIST, study.columns.therapist, "code"),
         Part(ARM, study.columns.arm, "code"),
     ]
     if study.moderator is not None:

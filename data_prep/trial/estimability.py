@@ -22,53 +22,79 @@ from alliance.data_prep.trial.flow import (
     analysed_patients,
     counted,
     lacking_moderator,
+    lacks_therapist,
     rated_patients,
 )
 
-TherapistsInArms = Literal["crossed", "partly crossed", "nested"]
+TherapistsInArms = Literal["crossed", "partly crossed", "nested", "none"]
+UNRECORDED = (
+    "The study names no column of therapists: patients count as independent of one another. If "
+    "therapists treated several of them, intervals are too narrow."
+)
 
 
-def therapists_in_arms(data: xr.Dataset) -> tuple[TherapistsInArms, list[str]]:
+def therapists_in_arms(study: Study, data: xr.Dataset) -> tuple[TherapistsInArms, list[str]]:
     """Tell from the patients whose arm and therapist are known how the two are combined.
 
     Parameters
     ----------
+    study : Study
     data : xarray.Dataset
         Data of a `Trial`.
 
     Returns
     -------
-    kind : {"crossed", "partly crossed", "nested"}
-        Crossed: every therapist has patients in all arms. Nested: each in exactly one.
+    kind : {"crossed", "partly crossed", "nested", "none"}
+        Crossed: every therapist has patients in all arms that have therapists. Nested: each in
+        exactly one.
     notes : list of str
-        The kind in words, therapists with one patient (counted), arms with one therapist.
+        The kind in words, therapists with one patient (counted), arms with one therapist, and with
+        none.
     """
     arm, therapist = data["arm_index"].to_numpy(), data["therapist_index"].to_numpy()
     known = (arm != MISSING) & (therapist != MISSING)
     arms = data.sizes["arm"]
     cells = therapist[known] * arms + arm[known]
     patients = np.bincount(cells, minlength=data.sizes["therapist"] * arms).reshape(-1, arms)
-    return crossing_of(patients, [str(code) for code in data["arm"].to_numpy()])
+    alone = np.bincount(arm[(arm != MISSING) & (therapist == MISSING)], minlength=arms)
+    return crossing_of(study, patients, alone)
 
 
-def crossing_of(patients: np.ndarray, codes: Sequence[str]) -> tuple[TherapistsInArms, list[str]]:
+def crossing_of(
+    study: Study, patients: np.ndarray, alone: np.ndarray
+) -> tuple[TherapistsInArms, list[str]]:
     """Tell from the numbers of patients how therapists and arms are combined.
 
     Parameters
     ----------
+    study : Study
     patients : numpy.ndarray of int, shape (therapists, arms)
-    codes : sequence of str
-        Of the arms.
+    alone : numpy.ndarray of int, shape (arms,)
+        Patients without a therapist.
 
     Returns
     -------
-    kind : {"crossed", "partly crossed", "nested"}
+    kind : {"crossed", "partly crossed", "nested", "none"}
     notes : list of str
         As of `therapists_in_arms`.
     """
+    if study.columns.therapist is None:
+        return "none", [UNRECORDED]
+    without = study.arms_without_therapist
+    have = [k for k, code in enumerate(study.arms) if code not in without]
+    codes = [list(study.arms)[k] for k in have]
+    patients = patients[:, have]
     patients = patients[patients.sum(axis=1) > 0]
     kind, note = _kind(arms_of_each=(patients > 0).sum(axis=1), arms=patients.shape[1])
+    if len(have) == 1:
+        kind, note = "nested", f"{counted(len(patients), 'therapist')}, all in arm {codes[0]!r}."
     notes = [note]
+    notes += [
+        f"Arm {code!r} has no therapists: its {counted(int(alone[k]), 'patient')} count as "
+        "independent of one another, with a residual SD of their own."
+        for k, code in enumerate(study.arms)
+        if code in without
+    ]
     single = int((patients.sum(axis=1) == 1).sum())
     if single:
         notes.append(f"{counted(single, 'therapist')} treated one patient only.")
@@ -152,7 +178,7 @@ def trial_problems(study: Study, source: str, data: xr.Dataset) -> list[Problem]
         source,
         np.bincount(arm[known], minlength=arms),
         np.bincount(arm[rated], minlength=arms),
-        therapists=bool(data.sizes["therapist"]),
+        therapists=bool(data.sizes["therapist"]) or study.columns.therapist is None,
     )
 
 
@@ -186,9 +212,12 @@ def absent_parts(
         for code in absent:
             rule = f"no row has the arm {code!r}"
             say(study.columns.arm, rule, "Remove the arm from [arms], or correct the column.")
-    if not therapists:
-        rule = "no row has a therapist"
-        say(study.columns.therapist, rule, "Fill in the therapists, or name another column.")
+    if not therapists and study.columns.therapist is not None:
+        remedy = (
+            "Fill in the therapists, or name another column; if none were recorded, leave out "
+            "`therapist` under [columns]."
+        )
+        say(study.columns.therapist, "no row has a therapist", remedy)
     if study.moderator is not None:
         problems += _without_moderator(study, study.moderator, source, patients, rated)
     return problems
@@ -224,6 +253,43 @@ def _without_moderator(
         )
         for arm, count in without.items()
     ]
+
+
+def unexpected_therapists(
+    study: Study, source: str, data: xr.Dataset, rows: np.ndarray
+) -> list[Problem]:
+    """Find patients who have a therapist in an arm that is said to have none.
+
+    Parameters
+    ----------
+    study : Study
+    source : str
+    data : xarray.Dataset
+        Data of a `Trial`.
+    rows : numpy.ndarray, shape (patients,)
+        Numbers of their rows.
+    """
+    if study.columns.therapist is None or not study.model.without_therapist:
+        return []
+    arm, therapist = data["arm_index"].to_numpy(), data["therapist_index"].to_numpy()
+    codes, names = list(study.arms), data["therapist"].to_numpy()
+    without = [k for k, code in enumerate(codes) if code in study.model.without_therapist]
+    return [
+        unexpected_therapist(study, source, int(rows[k]), str(names[therapist[k]]), codes[arm[k]])
+        for k in np.flatnonzero(np.isin(arm, without) & (therapist != MISSING))
+    ]
+
+
+def unexpected_therapist(
+    study: Study, source: str, row: int | None, therapist: str, code: str
+) -> Problem:
+    """What to say of a therapist in an arm that is said to have none."""
+    rule = f"the arm {code!r} is said to have no therapists"
+    remedy = (
+        f"Empty the cell, correct the arm, or take {code!r} out of without_therapist under "
+        "[model] of the study file."
+    )
+    return Problem(source, row, study.columns.therapist, therapist, rule, remedy)
 
 
 def outcome_problems(study: Study, source: str, name: str, data: xr.Dataset) -> list[Problem]:
@@ -319,7 +385,9 @@ def therapist_problems(
 def patients_of_therapists(rows: xr.Dataset) -> np.ndarray:
     """Count patients, whose therapist and arm are known: int, shape (therapists, arms)."""
     found = np.zeros((rows.sizes["therapist"], rows.sizes["arm"]), dtype=np.int64)
-    np.add.at(found, (rows["therapist_index"].to_numpy(), rows["arm_index"].to_numpy()), 1)
+    therapist, arm = rows["therapist_index"].to_numpy(), rows["arm_index"].to_numpy()
+    known = therapist != MISSING
+    np.add.at(found, (therapist[known], arm[known]), 1)
     return found
 
 
@@ -362,7 +430,7 @@ def _too_few(study: Study, name: str, data: xr.Dataset, rows: xr.Dataset) -> lis
         missing = {
             column: int((own & lacks).sum()) for column, lacks in _gaps(study, name, data).items()
         }
-        return lacking(study, int(own.sum()), missing)
+        return lacking(study, list(study.arms)[arm], int(own.sum()), missing)
 
     coefficients = coefficient_count(study, rows)
     return too_few(study, patients, coefficients, _with_moderator(study), what_is_lacking)
@@ -416,12 +484,14 @@ def too_few(
     return found
 
 
-def lacking(study: Study, total: int, missing: Mapping[str, int]) -> _Fault:
+def lacking(study: Study, code: str, total: int, missing: Mapping[str, int]) -> _Fault:
     """What most patients of an arm lack: its column, the words for it, and what to do.
 
     Parameters
     ----------
     study : Study
+    code : str
+        Of the arm.
     total : int
         Rows of the arm.
     missing : mapping of str to int
@@ -434,9 +504,15 @@ def lacking(study: Study, total: int, missing: Mapping[str, int]) -> _Fault:
     count = missing[column]
     why = f": {count} of its {total} rows have no value in the column {column!r}"
     if column == study.columns.therapist:
+        if count < total:
+            return column, why, "Fill in the therapists: the models need one for each patient."
+        why = f": none of its {total} patients has a therapist"
+        known = set(study.model.without_therapist) | {code}
+        listed = ", ".join(f'"{each}"' for each in study.arms if each in known)
         remedy = (
-            "Fill in the therapists: the models need one for each patient, so that an arm without "
-            "therapists cannot be analysed beside arms with them."
+            "If its patients were treated without therapists (a waiting list, usual care), write "
+            f"`without_therapist = [{listed}]` under [model] of the study file; if not, fill in "
+            "the therapists."
         )
         return column, why, remedy
     return column, why, "Fill in what is missing, or name another column."
@@ -445,7 +521,9 @@ def lacking(study: Study, total: int, missing: Mapping[str, int]) -> _Fault:
 def _gaps(study: Study, name: str, data: xr.Dataset) -> dict[str, np.ndarray]:
     """Whether each patient lacks a column that the outcome's analysis needs, by column."""
     outcome, moderator = study.outcomes[name], study.moderator
-    gaps = {study.columns.therapist: data["therapist_index"].to_numpy() == MISSING}
+    gaps = (
+        {} if study.columns.therapist is None else {study.columns.therapist: lacks_therapist(data)}
+    )
     if moderator is not None:
         gaps[moderator.column or moderator.items[0]] = lacking_moderator(data)
     gaps |= {
@@ -581,8 +659,10 @@ def _computed(study: Study, name: str, rows: xr.Dataset) -> list[_Fault]:
     X = np.column_stack([_standard(column.values) for column in columns])
     left, weights = _explained(X, _standard(y))
     from_therapist = ""
-    if left >= PERFECT and study.model.therapist != "none":
-        therapist = rows["therapist_index"].to_numpy()
+    if left >= PERFECT and study.model.therapist != "none" and study.columns.therapist:
+        therapist = rows["therapist_index"].to_numpy().copy()
+        alone = therapist == MISSING  # the mean of their arm is taken off, which is in the model
+        therapist[alone] = rows.sizes["therapist"] + rows["arm_index"].to_numpy()[alone]
         spare = len(y) - len(np.unique(therapist)) - X.shape[1]
         if spare >= SPARE_PATIENTS:
             within, weights = _explained(

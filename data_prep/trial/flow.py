@@ -22,6 +22,7 @@ MISSING = -1  # index of a patient whose arm or therapist is not known
 # an outcome's patients must have the other outcomes too; and codes of the arms that have one.
 MISSING_ALLIANCE, COMMON_PATIENTS = "missing_alliance", "common_patients"
 RATED_ARMS = "moderator_arms"
+WITHOUT_THERAPIST = "without_therapist"  # attribute: positions of the arms that have none
 # Endings of the variables of an outcome
 FOLLOWUP, BASELINE, EXPOSURE = "_followup", "_baseline", "_exposure"
 
@@ -34,11 +35,13 @@ def deciding_settings(study: Study) -> dict[str, Any]:
     study : Study
     """
     model = study.model
-    return {
+    without = [k for k, code in enumerate(study.arms) if code in study.arms_without_therapist]
+    found = {
         MISSING_ALLIANCE: model.missing_alliance,
         COMMON_PATIENTS: model.common_patients,
         RATED_ARMS: study.rated_arms,
     }
+    return found | ({WITHOUT_THERAPIST: without} if without else {})
 
 
 def lacking_moderator(data: xr.Dataset) -> np.ndarray:
@@ -60,6 +63,18 @@ def lacking_moderator(data: xr.Dataset) -> np.ndarray:
     return np.asarray(can & np.isnan(data["moderator"].to_numpy()))
 
 
+def lacks_therapist(data: xr.Dataset) -> np.ndarray:
+    """Tell whose therapist is missing: not those of arms that have none. Bool, shape (patients,).
+
+    Parameters
+    ----------
+    data : xarray.Dataset
+        Data of a `Trial`.
+    """
+    needed = ~np.isin(data["arm_index"].to_numpy(), data.attrs.get(WITHOUT_THERAPIST, []))
+    return np.asarray(needed & (data["therapist_index"].to_numpy() == MISSING))
+
+
 def exclusions(data: xr.Dataset, outcome: str) -> dict[str, np.ndarray]:
     """Tell what each patient lacks, in the order in which patients are excluded for it.
 
@@ -79,7 +94,7 @@ def exclusions(data: xr.Dataset, outcome: str) -> dict[str, np.ndarray]:
     imputed = data.attrs[MISSING_ALLIANCE] == "impute"
     lacking = {
         "without_arm": data["arm_index"].to_numpy() == MISSING,
-        "without_therapist": data["therapist_index"].to_numpy() == MISSING,
+        "without_therapist": lacks_therapist(data),
         "without_alliance": lacking_moderator(data) & np.bool(not imputed),
         "without_covariate": np.isnan(data["covariates"].to_numpy()).any(axis=1),
         "without_baseline": np.zeros(data.sizes["patient"], dtype=bool),
@@ -221,7 +236,7 @@ def missing_notes(data: xr.Dataset, study: Study) -> list[str]:
     unrated = lacking_moderator(data)
     lacking = {
         "arm": data["arm_index"].to_numpy() == MISSING,
-        "therapist": data["therapist_index"].to_numpy() == MISSING,
+        "therapist": lacks_therapist(data),
     }
     imputed = 0
     if study.model.missing_alliance == "impute":

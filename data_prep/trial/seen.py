@@ -211,7 +211,8 @@ def seen_in(
 
 def _asked_about(study: Study) -> dict[str, str]:
     """Parts whose codes and numbers may mean a missing value, and their columns in the file."""
-    parts = {THERAPIST: study.columns.therapist}
+    therapist = study.columns.therapist
+    parts = {} if therapist is None else {THERAPIST: therapist}
     parts |= {covariate_column(name): name for name in study.covariates}
     if study.moderator is not None and study.moderator.column is not None:
         parts[MODERATOR] = study.moderator.column

@@ -48,6 +48,7 @@ from alliance.data_prep.trial.estimability import (
     therapist_problems,
     therapists_in_arms,
     trial_problems,
+    unexpected_therapists,
 )
 from alliance.data_prep.trial.events import event_notes, separation_notes
 from alliance.data_prep.trial.flow import (
@@ -90,8 +91,9 @@ class Trial:
         alliance_imputed. A patient is counted under the first of these that is missing. Where the
         moderator is imputed nobody is without_alliance, and alliance_imputed says how many of
         those analysed lack it.
-    therapists_in_arms : {"crossed", "partly crossed", "nested"}
-        Whether every therapist treated patients in every arm, some did, or each in one arm only.
+    therapists_in_arms : {"crossed", "partly crossed", "nested", "none"}
+        Whether every therapist treated patients in every arm that has therapists, some did, or each
+        in one arm only; none where no therapist is recorded.
     notes : tuple of str
         What the user should know though it is no error.
     source : str
@@ -284,6 +286,8 @@ def check_estimable(trial: HasTherapists, therapist: str) -> None:
         raise InputError(
             f"The therapist setting {therapist!r} does not exist.", nearest(therapist, settings)
         )
+    if trial.study.columns.therapist is None:  # there are no therapist effects then
+        return
     problems = [
         problem
         for name in trial.study.outcomes
@@ -305,13 +309,14 @@ def _build(
     labels = frame.attrs.get(LABELLED, {})
     data = _dataset(typed, moderator, study, labels)
     problems = trial_problems(study, source, data)
+    problems += unexpected_therapists(study, source, data, typed.index.to_numpy())
     if not problems:
         for name in study.outcomes:
             problems += outcome_problems(study, source, name, data)
         problems += visit_problems(study, source, data)
     if problems:
         raise DataError(problems)
-    kind, therapist_notes = therapists_in_arms(data)
+    kind, therapist_notes = therapists_in_arms(study, data)
     columns = typed_columns(study, typed, moderator)
     seen = seen_in(study, columns, typed.index.to_numpy(dtype=np.int64), source, labels)
     return Trial(
@@ -488,7 +493,8 @@ def _dataset(
     study: Study,
     labels: Mapping[str, Mapping[str, str]],
 ) -> xr.Dataset:
-    therapists = sorted(typed[THERAPIST].dropna().unique(), key=natural_key)
+    own = typed[THERAPIST] if THERAPIST in typed else pd.Series(None, typed.index, dtype=object)
+    therapists = sorted(own.dropna().unique(), key=natural_key)
     values = {name: typed[covariate_column(name)].to_numpy() for name in study.covariates}
     covariates = [
         coded(name, own, reference_level(study.reference.get(name), set(own), labels.get(name, {})))
@@ -500,7 +506,7 @@ def _dataset(
         "arm_index": (("patient",), pd.Index(arms).get_indexer(pd.Index(typed[ARM]))),
         "therapist_index": (
             ("patient",),
-            pd.Index(therapists).get_indexer(pd.Index(typed[THERAPIST])),
+            pd.Index(therapists, dtype=object).get_indexer(pd.Index(own, dtype=object)),
         ),
         "moderator": (("patient",), moderator.copy()),
         "covariates": (

@@ -321,12 +321,13 @@ class _Check:
 
     def _schema(self) -> pa.DataFrameSchema:
         columns: dict[str, pa.Column] = {
-            THERAPIST: pa.Column(nullable=True),
             ARM: pa.Column(nullable=True, checks=pa.Check(self._is_known_arm, name="known arm")),
         }
         for part in self.parts:
             if part.name == PATIENT:
                 columns[PATIENT] = pa.Column(unique=self.whole, report_duplicates="exclude_first")
+            if part.name == THERAPIST:
+                columns[part.name] = pa.Column(nullable=True)
             if part.kind in ("number", "event"):
                 columns[part.name] = pa.Column(float, nullable=True, checks=_number_checks(part))
         return pa.DataFrameSchema(columns)

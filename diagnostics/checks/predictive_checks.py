@@ -34,11 +34,11 @@ STEPS = (2, 500)  # of a range that a count of them can stand for
 
 NOT_EQUAL = (
     "If the kurtosis of the residuals is REVIEW too, see to that first: single far scores make the "
-    "arms' SDs differ. Else: no model here lets the residual SD differ between arms. What that "
-    "means: the arms' mean scores are estimated without bias, but intervals of contrasts and "
-    "slopes are too narrow for the arm that scatters most and too wide for the others, and chances "
-    "of reaching a score are wrong for all. Report the arms' residual SDs, and set the contrasts "
-    "beside linear models with standard errors that allow for it (HC3)."
+    "arms' SDs differ. Else fit again with `residual_by_arm=True`, which gives every arm a "
+    "residual SD of its own, where the family is Gaussian or Student t. What it means to leave it: "
+    "the arms' mean scores are estimated without bias, but intervals of contrasts and slopes are "
+    "too narrow for the arm that scatters most and too wide for the others, and chances of "
+    "reaching a score are wrong for all."
 )
 
 

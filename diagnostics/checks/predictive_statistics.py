@@ -108,7 +108,7 @@ def statistics_of(design: Design, limits: tuple[float, float]) -> tuple[Statisti
                 lambda block, y: _slope_variance(block, y, arm_groups(block.design)),
             )
         )
-    if not design.effects:
+    if not design.effects and design.therapists:
         found.append(
             Statistic(
                 "therapist_means",
@@ -118,7 +118,7 @@ def statistics_of(design: Design, limits: tuple[float, float]) -> tuple[Statisti
                 _mean_variance,
             )
         )
-    if "slope" not in design.effects and design.has_moderator:
+    if "slope" not in design.effects and design.has_moderator and design.therapists:
         found.append(
             Statistic(
                 "therapist_slopes",
@@ -172,7 +172,9 @@ def arm_groups(design: Design) -> Any:
 
 def therapist_groups(design: Design) -> Any:
     """One column for each therapist with enough patients: a sparse array, shape (n, J)."""
-    return _groups(design.therapist_index)
+    own, known = design.therapist_index, len(design.therapists)
+    # Patients without a therapist are no group: each stands alone, and so with too few
+    return _groups(np.where(own < known, own, known + np.arange(len(own))))
 
 
 def members(index: NDArray[Any], groups: int) -> Any:
@@ -333,9 +335,9 @@ class Pictures:
         arm = _arm_index(design.X[:, basis], len(design.arms))
         groups = {"": np.ones(len(observed), dtype=bool)}
         groups |= {code: arm == k for k, code in enumerate(design.arms)}
-        count = np.bincount(design.therapist_index, minlength=len(design.therapists))
+        count = design.patients_of_therapists
         present = np.flatnonzero(count >= FEWEST_IN_GROUP)
-        treated = members(design.therapist_index, len(count))[:, present]
+        treated = members(design.therapist_index, design.units)[:, present]
         counted = {name: _counts(observed[None, who], edges)[0] for name, who in groups.items()}
         return cls(
             edges=edges,

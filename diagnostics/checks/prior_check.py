@@ -175,7 +175,8 @@ def main_sources(design: Design, priors: Priors, names: Sequence[str]) -> list[t
     effects = {"intercept": "therapist_sd", "slope": "therapist_slope_sd"}
     for effect, column in zip(design.effects, design.effect_columns, strict=True):
         kind = effects.get(effect, "therapist_arm_sd")
-        square = float((design.X[:, column] ** 2).mean()) * getattr(priors, kind) ** 2
+        has = design.nesting.has_therapist(design.arm_index)
+        square = float((design.X[has, column] ** 2).mean()) * getattr(priors, kind) ** 2
         variance[kind] = variance.get(kind, 0.0) + square
     if any(parameter.scale == "residual_sd" for parameter in design.family.parameters):
         variance["residual_sd"] = priors.residual_sd**2

@@ -64,7 +64,7 @@ def check_sensitivity(
         )
     found = [influence(posterior, "patient", left_out=left_out)]
     design = posterior.design
-    if design.family.name == "gaussian" and len(set(design.therapist_index.tolist())) > 1:
+    if design.family.name == "gaussian" and (design.patients_of_therapists > 0).sum() > 1:
         found.append(influence(posterior, "therapist"))
     return (
         prior_sensitivity_result(power_scaling(posterior)),

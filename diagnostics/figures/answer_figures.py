@@ -24,6 +24,7 @@ from alliance.diagnostics.sheet import fitting
 from alliance.inference.answers.effects import Effects
 from alliance.inference.answers.predictions import Predictions, covariate_heads, unseen_columns
 from alliance.inference.draws.summaries import described
+from alliance.inference.patients.asked_patients import NO_THERAPIST
 from alliance.inference.runs.fit import Fit
 
 PANEL_INCHES, CURVE_INCHES = 3.1, 3.4  # width and height of a panel along the alliance
@@ -69,6 +70,12 @@ def prediction_figure(fit: Fit, answers: Sequence[Predictions]) -> Figure:
 
 def _require_one_patient(fit: Fit, answer: Predictions) -> None:
     table = answer.table
+    # In arms without therapists there is none, whoever treats the patient elsewhere
+    treated = table["therapist"].ne(NO_THERAPIST)
+    if treated.any():
+        table = table.assign(
+            therapist=table["therapist"].where(treated, table["therapist"][treated].iloc[0])
+        )
     head = table.columns[: table.columns.get_loc("extrapolated")]
     differing = [
         name

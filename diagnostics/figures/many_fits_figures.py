@@ -296,5 +296,5 @@ def _assurance_caption(question: AssuranceQuestion, table: pd.DataFrame) -> str:
         f"{criterion.probability:g} or more; bars are two standard errors. Assumed: alliance slope "
         f"{assumed.alliance_slope:g}, baseline slope {assumed.baseline_slope:g}, therapist SD "
         f"{assumed.therapist_sd:g}, SD of slopes {assumed.therapist_slope_sd:g}, arms of equal "
-        f"size, therapists {'in one arm each' if question.nested else 'in all arms'}."
+        f"size, {words.treating(question.study, nested=question.nested)}."
     )

@@ -20,6 +20,7 @@ import arviz_base
 import arviz_stats as azs
 import numpy as np
 
+from alliance.data_prep.study.description import Study
 from alliance.diagnostics import words
 from alliance.diagnostics.gate.fit_gate import worst_verdict
 from alliance.diagnostics.report.material import Material
@@ -189,16 +190,34 @@ def _about_alliance_model(material: Material) -> Iterator[str]:
         )
 
 
+def _about_nesting(study: Study) -> Iterator[str]:
+    """What a trial says of therapists that it did not record, or that some arms do not have."""
+    without = [study.arms[arm] for arm in study.arms_without_therapist]
+    if study.columns.therapist is None:
+        yield (
+            "No therapist is recorded, and patients count as independent. If therapists treated "
+            "several of them, intervals of contrasts and slopes are too narrow: by about the root "
+            "of 1 + (patients of a therapist - 1) x ICC where each treats in one arm."
+        )
+    elif without:
+        yield (
+            f"{' and '.join(without)}: no therapists. Contrasts with these arms compare the "
+            "treatment together with its therapists with neither; how therapists differ is known "
+            "of the other arms only."
+        )
+
+
 def _about_model(material: Material) -> Iterator[str]:
     fit = material.fit
     design = fit.design(fit.outcomes[0])
-    therapists = int(np.unique(design.therapist_index).size)  # with analysed patients
-    if therapists < FEW_THERAPISTS:
+    therapists = int((design.patients_of_therapists > 0).sum())
+    if therapists and therapists < FEW_THERAPISTS:
         yield (
             f"{words.counted(therapists, 'therapist')} "
             f"{'is' if therapists == 1 else 'are'} few to learn how therapists differ: the "
             "posterior of their SDs leans on its prior."
         )
+    yield from _about_nesting(fit.study)
     first = fit.specs[design.outcome]
     if costs_are_closed(first) and (slopes := slope_coverage(design, first)) is not None:
         yield slopes.words

@@ -14,7 +14,7 @@ from alliance.diagnostics.sheets.results import PRIORS_LEGEND, evidence_lines, p
 from alliance.inference.digits import figures
 from alliance.inference.estimands.compared_at import places_in_words
 from alliance.inference.priors.prior_costs import costs_of_fit
-from alliance.inference.runs.choices import model_choices
+from alliance.inference.runs.choices import model_choices, residual_words
 from alliance.inference.runs.fit import Fit
 from alliance.models.families.families import ORDINAL, ORDINAL_PROBIT
 from alliance.models.priors import Priors
@@ -48,29 +48,33 @@ def display(content: str) -> str:
     return f'<math display="block"><mrow>{content}</mrow></math>'
 
 
-def likelihood(family: str) -> Formula:
+def likelihood(family: str, own_residuals: str = "") -> Formula:
     """How an outcome is distributed around its linear predictor.
 
     Parameters
     ----------
     family : str
         A key of `models.families.families.FAMILIES`.
+    own_residuals : str
+        Which arms have a residual SD of their own, where some have.
     """
+    sigma = indexed("σ", "arm") if own_residuals else identifier("σ")
+    own = f" Of σ there are several: {own_residuals}." if own_residuals else ""
     outcome, predictor = indexed("y", "patient"), indexed("η", "patient")
     is_drawn = operator("~")
     if family == "gaussian":
         return Formula(
-            display(outcome + is_drawn + called("Normal", predictor, identifier("σ"))),
-            "The outcome is normal around the linear predictor, with the residual SD σ.",
+            display(outcome + is_drawn + called("Normal", predictor, sigma)),
+            f"The outcome is normal around the linear predictor, with the residual SD σ.{own}",
         )
     if family == "student_t":
-        drawn = called("Student-t", identifier("ν"), predictor, identifier("σ"))
+        drawn = called("Student-t", identifier("ν"), predictor, sigma)
         return Formula(
             display(outcome + is_drawn + drawn),
             "The outcome has a Student-t distribution around the linear predictor, with scale σ "
             "and ν degrees of freedom, so that single far-off scores weigh less. Its SD is "
             "σ √(ν / (ν − 2)), infinite for ν of 2 or less; residual SD and shares of variance are "
-            "of that SD.",
+            f"of that SD.{own}",
         )
     if family == "binary":
         share = called("logistic", predictor)
@@ -139,6 +143,11 @@ def predictor(spec: ModelSpec, *, baseline: bool, covariates: bool) -> Formula:
     if "intercept" in spec.effects:
         terms.append(indexed("u", "therapist"))
         told.append("u a therapist's effect")
+    if spec.effects and spec.without_therapist:
+        told.append(
+            f"patients in {' and '.join(spec.without_therapist)} have no therapist, and no such "
+            "term"
+        )
     formula = indexed("η", "patient") + operator("=") + operator("+").join(terms)
     return Formula(display(formula), f"The linear predictor: {'; '.join(told)}.")
 
@@ -222,13 +231,6 @@ REASONS = {
 }
 
 
-# Scales of what a plain trial has not.
-OF_SLOPES = (
-    *("moderator_slope", "interaction", "therapist_slope_sd", "therapist_correlation"),
-    "moderator_therapist_sd",
-)
-
-
 def _over_time(fit: Fit) -> str:
     """What is said of outcomes over time; nothing where there are none."""
     if not over_time(fit.specs):
@@ -240,6 +242,13 @@ def _over_time(fit: Fit) -> str:
         "effects are the same at all visits unless the choices say otherwise. A patient with some "
         "visits counts with these: missing at random given the model."
     )
+
+
+# Scales of what a plain trial has not.
+OF_SLOPES = (
+    *("moderator_slope", "interaction", "therapist_slope_sd", "therapist_correlation"),
+    "moderator_therapist_sd",
+)
 
 
 def model(material: Material) -> Section:
@@ -265,7 +274,9 @@ def model(material: Material) -> Section:
     ]
     for title, spec, baseline in _kinds(material):
         parts.append(Heading(f"Formula: {title}"))
-        parts.append(likelihood(spec.family))
+        nesting = spec.nesting(list(fit.study.arms))
+        own = residual_words(spec, fit.study) if nesting.number > 1 else ""
+        parts.append(likelihood(spec.family, own))
         covariates = bool(fit.study.covariates)
         parts.append(predictor(spec, baseline=baseline, covariates=covariates))
         effects = therapist_effects(spec)

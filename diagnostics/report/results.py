@@ -271,12 +271,14 @@ def data(material: Material) -> Section:
     manifest, columns = fit.manifest, fit.study.columns
     source = manifest.get("data", {})
     ids = "rows are patients" if columns.patient is None else f"patients in {columns.patient}"
+    therapist = columns.therapist
+    treated = "no column of therapists" if therapist is None else f"therapists in {therapist}"
     facts = [
         ("Data file", str(source.get("file", "not recorded"))),
         ("SHA-256 of the file", str(source.get("sha256", "not recorded"))),
         (
             "Columns",
-            f"{ids}, therapists in {columns.therapist}, arms in {columns.arm}",
+            f"{ids}, {treated}, arms in {columns.arm}",
         ),
         ("Therapists and arms", str(manifest.get("therapists_in_arms", "not recorded"))),
     ]
@@ -306,7 +308,7 @@ def _described(material: Material) -> Sheet:
         for k, code in enumerate(patients["arm"].values):
             own = arm == k
             row = {"outcome": outcome, "arm": str(code), "patients": int(own.sum())}
-            row["therapists"] = len(np.unique(therapist[own]))
+            row["therapists"] = len(np.unique(therapist[own & (therapist >= 0)]))
             for name in ("moderator", "baseline", "outcome"):
                 if name in patients and (name != "moderator" or fit.study.moderator is not None):
                     values = patients[name].values[own]
@@ -611,9 +613,8 @@ def predictions(material: Material) -> Section:
     table = joined(
         "predictions",
         "Predicted scores, in points of each outcome, of an imagined patient at the means of "
-        f"{words.of_moderator(fit.study, '{name}, ')}baseline and covariates, with a new "
-        f"therapist. {share} "
-        "equal-tailed intervals.",
+        f"{words.of_moderator(fit.study, '{name}, ')}baseline and covariates"
+        f"{words.with_therapist(fit.study, 'a new therapist')}. {share} equal-tailed intervals.",
         [
             (words.label(fit.study, answer.outcome), prediction_sheets.predictions(fit, answer))
             for answer in answers
@@ -625,10 +626,10 @@ def predictions(material: Material) -> Section:
         "Predictions by arm",
         [
             Paragraph(
-                "What the model expects of a further patient like the average one of the trial, "
-                "treated by a therapist who was not in it. The interval of single scores is wide "
-                "because patients differ; it is not an interval of the effect. Gaussian models may "
-                "predict scores beyond the ends of a scale."
+                "What the model expects of a further patient like the average one of the trial"
+                f"{words.with_therapist(fit.study, 'a therapist who was not in it')}. The interval "
+                "of single scores is wide because patients differ; it is not an interval of the "
+                "effect. Gaussian models may predict scores beyond the ends of a scale."
             ),
             Picture(
                 "predictions",

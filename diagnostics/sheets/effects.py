@@ -348,7 +348,8 @@ def effects_legend(fit: Fit, answers: Sequence[Effects]) -> list[str]:
             else "",
             f"Source of thresholds and regions: {source}." if source else "",
             f"Averaged over the analysed patients, all imagined with that value of "
-            f"{fit.study.measure.label}, with {words.therapist(first.therapist)}.",
+            f"{fit.study.measure.label}"
+            f"{words.with_therapist(fit.study, words.therapist(first.therapist))}.",
             *_without_words(fit),
             "Equal-tailed intervals hold for each value by itself, and the whole curve lies within "
             f"them less often than {words.level_of(first.interval)}; bands hold for all values "
@@ -496,15 +497,18 @@ def decisions_legend(fit: Fit, answers: Sequence[Decisions]) -> list[str]:
     name = words.of_moderator(fit.study, "{name}")
     where = f" at their own {name} ({OWN}) or all at one value;" if name else ""
     with_one = " who has one" if words.unrated_arms(fit.study) else ""
+    without = fit.study.arms_without_therapist
+    known = len(without) < len(fit.study.arms)
+    imagined = f"Averaged over the analysed patients, imagined in each arm,{where}"
     return words.among(
         [
             _contrast_words(by=bool(tables["threshold"].notna().any())),
             f"Source of thresholds and regions: {sources[0]}." if sources else "",
-            f"Averaged over the analysed patients, imagined in each arm,{where} an average "
-            "therapist's patients.",
+            f"{imagined} an average therapist's patients."
+            if known
+            else f"{imagined.rstrip(',;')}.",
             *_without_words(fit, elsewhere=", and elsewhere they have the mean of the others"),
-            "Shares: of the patients of a therapist drawn anew; the interval holds what differs "
-            "between therapists, and not the chance of small numbers."
+            _shares_words(known=known, some=len(without) > 0)
             if any(quantity.startswith("share") for quantity in quantities)
             else "",
             *(answer.counted.steps for answer in answers),
@@ -558,3 +562,15 @@ def decisions_notes(fit: Fit, answers: Iterable[Decisions]) -> Iterator[str]:
             f"differed between patients with a higher and a lower {name}. The trial did not allot "
             "it."
         )
+
+
+def _shares_words(*, known: bool, some: bool) -> str:
+    """Of whom shares are, where therapists are recorded, and some arms may have none."""
+    if not known:
+        return "Shares: the interval does not hold the chance of small numbers."
+    return (
+        "Shares: of the patients of a therapist drawn anew"
+        + " (in arms that have therapists)" * some
+        + "; the interval holds what differs between therapists, and not the chance of small "
+        "numbers."
+    )

@@ -15,6 +15,7 @@ from alliance.inference.answers.averages import Averages
 from alliance.inference.answers.predictions import Predictions, unseen_columns
 from alliance.inference.answers.therapists import Therapists
 from alliance.inference.digits import decimals, interval_decimals, number, short
+from alliance.inference.patients.asked_patients import NO_THERAPIST
 from alliance.inference.ranges import beyond
 from alliance.inference.runs.fit import Fit
 
@@ -218,7 +219,7 @@ def prediction_legend(fit: Fit, answer: Predictions, *, contrasts: bool = False)
         Whether arms are compared too.
     """
     table, described = answer.table, fit.study.outcomes[answer.outcome]
-    whose = table["therapist"].unique()
+    whose = [name for name in table["therapist"].unique() if name != NO_THERAPIST]
     therapist = (
         words.therapist(whose[0])
         if len(whose) == 1
@@ -235,8 +236,9 @@ def prediction_legend(fit: Fit, answer: Predictions, *, contrasts: bool = False)
     family = words.plain(fit.specs[answer.outcome].family)
     return words.among(
         [
-            f"Expected score: the mean score of such patients with {therapist}. Single scores: "
-            f"those of single patients. {words.level_of(answer.interval)} equal-tailed intervals.",
+            "Expected score: the mean score of such patients"
+            f"{words.with_therapist(fit.study, therapist)}. Single scores: those of single "
+            f"patients. {words.level_of(answer.interval)} equal-tailed intervals.",
             f"The same in all rows: {', '.join(fixed)}." if fixed else "",
             _counted_over(fit, answer),
             "Arms are compared for the same patient: the same therapist effects and the same "
@@ -275,6 +277,10 @@ def average_legend(fit: Fit, answer: Averages, whom: str) -> list[str]:
     """
     first = answer.table.iloc[0]
     therapist = str(first["therapist"])
+    without = [fit.study.arms[arm] for arm in fit.study.arms_without_therapist]
+    known, none = len(without) < len(fit.study.arms), ""
+    if without:
+        none = f"; none in {' and '.join(without)}"
     own = first["moderator"] != first["moderator"]  # NaN: nobody's alliance was set
     each_own = words.of_moderator(fit.study, "Every patient has the {name} of their own")
     if without := words.unrated_arms(fit.study):
@@ -282,7 +288,9 @@ def average_legend(fit: Fit, answer: Averages, whom: str) -> list[str]:
     return words.among(
         [
             f"Averages over {first['patients']} {whom}, each imagined in every arm. "
-            f"Therapists: {AVERAGED.get(therapist, therapist)}.",
+            f"Therapists: {AVERAGED.get(therapist, therapist)}{none}."
+            if known
+            else "",
             f"{words.level_of(answer.interval)} equal-tailed intervals.",
             f"{each_own}." if own and each_own else "",
             _not_entering(fit),

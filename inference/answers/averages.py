@@ -288,7 +288,7 @@ def alliance_differences(
     design = posterior.design
     if "moderator_therapist_sd" in posterior.draws:
         return _from_model(posterior, interval)
-    rated = np.isfinite(ratings)
+    rated = np.isfinite(ratings) & (design.therapist_index < len(design.therapists))
     return from_ratings(
         ratings[rated],
         design.therapist_index[rated],

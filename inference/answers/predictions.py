@@ -23,6 +23,7 @@ from alliance.data_prep.levels import code_names, names_among
 from alliance.inference.draws.datatree import predictions_tree
 from alliance.inference.draws.summaries import described, tails
 from alliance.inference.patients.asked_patients import (
+    NO_THERAPIST,
     AskedPatients,
     choose_therapist,
     chosen_arms,
@@ -186,9 +187,10 @@ def predict(
         eta = block.eta
         expected = expected_scores(posterior, eta)
         shape = (posterior.total, len(block.rows) // times)
-        residual = residual_draws(design, posterior.family_parameters, shape, generator)
+        auxiliary = posterior.parameters_in(block.rows.arm_index)
+        residual = residual_draws(design, auxiliary, shape, generator)
         residual = np.repeat(residual, times, axis=1)
-        scores = scores_at(design, posterior.family_parameters, eta, residual)
+        scores = scores_at(design, auxiliary, eta, residual)
         columns = described(expected, interval, "expected") | described(scores, interval, "outcome")
         del columns["outcome"]  # the mean of single outcomes is the expected score
         for name, chance in wanted.chances(posterior, eta, block.rows, steps).items():
@@ -376,7 +378,11 @@ def _row_facts(
         "patient": np.repeat(np.array(patients.names, dtype=str), times),
         "arm": np.array(design.arms, dtype=str)[rows.arm_index],
         "moderator": rows.moderator,
-        "therapist": np.repeat(np.array(therapists, dtype=str), times),
+        "therapist": np.where(
+            design.nesting.has_therapist(rows.arm_index),
+            np.repeat(np.array(therapists, dtype=object), times),
+            NO_THERAPIST,
+        ).astype(str),
         "extrapolated": np.repeat(patients.extrapolated, times),
     }
     if design.has_baseline and rows.baseline is not None:

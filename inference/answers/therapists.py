@@ -17,6 +17,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from alliance.data_prep.errors import InputError
 from alliance.data_prep.levels import AVERAGE, slope_names
 from alliance.inference.answers.averages import alliance_differences
 from alliance.inference.draws.summaries import described, normal_nodes, tails
@@ -112,14 +113,16 @@ def therapists(
     Raises
     ------
     InputError
-        If the outcome does not exist, or the alliance lies outside the observed range.
+        If the outcome does not exist, no therapist is recorded, or the alliance lies outside the
+        observed range.
     """
     tails(interval)
     design = posterior.design
     values = None if alliance is None else [alliance]
     asked = patient_grid(posterior, alliance=values, extrapolate=extrapolate)
     ratings = posterior.rows.moderator
-    counts = np.bincount(design.therapist_index, minlength=len(design.therapists))
+    require_any_therapist(posterior)
+    counts = design.patients_of_therapists
     rows: list[pd.DataFrame] = []
     ranks, kept = None, None
     if design.effects or "moderator_slope_between" in posterior.draws:
@@ -150,28 +153,44 @@ def _alliance_rows(posterior: Posterior, ratings: Array, interval: float) -> pd.
     """How far therapists differ in the alliance of their patients."""
     design = posterior.design
     estimates = alliance_differences(posterior, ratings, interval=interval)
-    rated = np.bincount(
-        design.therapist_index[np.isfinite(ratings)], minlength=len(design.therapists)
-    )
+    known = len(design.therapists)
+    rated = np.bincount(design.therapist_index[np.isfinite(ratings)], minlength=known)[:known]
     own = pd.DataFrame([asdict(estimate) for estimate in estimates])
     number = dict(zip(design.therapists, rated.tolist(), strict=True))
     own["patients"] = [number.get(level, int(rated.sum())) for level in own["level"]]
     return own
 
 
+def require_any_therapist(posterior: Posterior) -> None:
+    """Refuse a trial that does not record therapists.
+
+    Raises
+    ------
+    InputError
+    """
+    if not posterior.design.therapists:
+        raise InputError(
+            f"{posterior.name}: the study names no column of therapists, so that nothing is known "
+            "of any.",
+            'Name the column under [columns], as in therapist = "therapist", and fit again.',
+        )
+
+
 def _with_each(posterior: Posterior, asked: AskedPatients, quantity: Quantity) -> Array:
-    """A quantity of the patient asked about in every arm, with each therapist: (d, J, K)."""
+    """A quantity of the patient asked about with each therapist, in every arm that has therapists:
+    (d, J, K).
+    """
     names = posterior.design.therapists
     part = therapist_part(posterior, TherapistChoice.known(*names), len(names))
     patient = asked.rows.chosen(np.zeros(len(names), dtype=np.int64))
-    every = tuple(range(len(posterior.design.arms)))
+    every = posterior.design.nesting.arms_with(len(posterior.design.arms))
     (found,) = Question(posterior, patient, every, therapists=(part,)).each(quantity).values()
     return found
 
 
 def _effects(posterior: Posterior, asked: AskedPatients) -> Array:
     """Difference of expected scores to an average therapist, averaged over arms: (d, J)."""
-    every = tuple(range(len(posterior.design.arms)))
+    every = posterior.design.nesting.arms_with(len(posterior.design.arms))
     average = Question(posterior, asked.rows, every).each(expected)["expected"]
     found = _with_each(posterior, asked, expected)
     return np.asarray(found.mean(axis=2) - average.mean(axis=2))
@@ -189,9 +208,10 @@ def _slopes(posterior: Posterior, asked: AskedPatients) -> Array:
         return {"change": scale.unit * scale.link_unit * slope}
 
     own = posterior.flat("therapist_effect")[..., design.effects.index("slope")]
-    slopes = arm_slopes(posterior)[:, None] + own[..., None]
-    moderated = list(design.encoding.moderated)
-    found = (_with_each(posterior, asked, change) * slopes)[..., moderated].mean(axis=2)
+    every = list(design.nesting.arms_with(len(design.arms)))
+    slopes = arm_slopes(posterior)[:, None, every] + own[..., None]
+    rated = [place for place, arm in enumerate(every) if arm in design.encoding.moderated]
+    found = (_with_each(posterior, asked, change) * slopes)[..., rated].mean(axis=2)
     return np.asarray(found / design.scaling.moderator[1])
 
 
@@ -211,13 +231,16 @@ def _effect_rows(
 
 def _share_rows(posterior: Posterior, asked: AskedPatients, interval: float) -> pd.DataFrame:
     design = posterior.design
-    every = asked.rows.repeated(len(design.arms), np.arange(len(design.arms)))
+    arms = list(design.nesting.arms_with(len(design.arms)))
+    every = asked.rows.repeated(len(arms), np.array(arms, dtype=np.int64))
     parts = variance_parts(posterior, every)
     levels, values = [AVERAGE], parts.averaged()[:, None]
-    if design.family.link != "identity":  # else one number for all arms
-        levels = [*slope_names(design.arms), AVERAGE]
+    if design.family.link != "identity" or design.nesting.with_therapists > 1:
+        # Else one number for all arms
+        levels = [*(slope_names(design.arms)[k] for k in arms), AVERAGE]
         values = np.column_stack([parts.share, values])
-    return _summary("therapist_share", levels, values, interval, [len(design.y)] * len(levels))
+    patients = int(design.patients_of_therapists.sum())
+    return _summary("therapist_share", levels, values, interval, [patients] * len(levels))
 
 
 def _summary(
@@ -295,12 +318,13 @@ def variance_parts(posterior: Posterior, rows: Rows) -> VarianceParts:
     VarianceParts
     """
     design = posterior.design
-    family, scale, auxiliary = design.family, design.scale, posterior.family_parameters
+    family, scale = design.family, design.scale
+    auxiliary = posterior.parameters_in(rows.arm_index)
     predictor = linear_predictor(posterior, rows)
     if family.link == "identity":
         # Exact in closed form
         eta = link_scale(design, predictor)
-        within = family.variance(eta, auxiliary, scale)
+        within = np.broadcast_to(family.variance(eta, auxiliary, scale), eta.shape)
         between = scale.unit**2 * therapist_variance(posterior, rows)
         return VarianceParts(between, scale.unit**2 * within)
     centre = family.expected(link_scale(design, predictor), auxiliary, scale)

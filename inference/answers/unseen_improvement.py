@@ -39,7 +39,7 @@ from alliance.data_prep.errors import InputError
 from alliance.data_prep.levels import AVERAGE
 from alliance.data_prep.study.rules import COUNT
 from alliance.inference.draws.summaries import tails
-from alliance.inference.estimands.estimands import estimand_draws
+from alliance.inference.estimands.estimands import estimand_draws, residual_levels
 from alliance.inference.posterior import Posterior, refuse_rows
 from alliance.models.design.design import Design
 
@@ -485,10 +485,9 @@ def unseen_improvement(posterior: Posterior) -> UnseenImprovement:
     unit = design.scaling.outcome[1] / design.scaling.moderator[1]
     found = least_squares_slope(X, design.y, alliance)
     estimands = estimand_draws(posterior)
-    slope, spread = (
-        estimands.isel(estimand=_place(estimands, *label)).transpose("chain", "draw").values.ravel()
-        for label in (SLOPE, ("residual_sd", ""))
-    )
+    place = _place(estimands, *SLOPE)
+    slope = estimands.isel(estimand=place).transpose("chain", "draw").values.ravel()
+    spread = _residual_sd(posterior.design, estimands)
     finite = np.isfinite(spread)
     if finite.mean() < FEWEST_FINITE:
         raise InputError(
@@ -525,11 +524,25 @@ def _place(estimands: xr.DataArray, quantity: str, level: str) -> int:
     return int(np.flatnonzero(same)[0])
 
 
+def _residual_sd(design: Design, estimands: xr.DataArray) -> Array:
+    """Residual SD (d,): where arms have their own, the root of their patients' mean variance."""
+    sds = [
+        estimands.isel(estimand=_place(estimands, "residual_sd", level))
+        for level in residual_levels(design)
+    ]
+    values = np.stack([each.transpose("chain", "draw").values.ravel() for each in sds])
+    if len(values) == 1:
+        return np.asarray(values[0])
+    patients = np.bincount(design.arm_index, minlength=len(design.arms))
+    return np.asarray(np.sqrt(patients @ values**2 / patients.sum()))
+
+
 def _therapist_share(estimands: xr.DataArray) -> float:
     """Posterior mean of the therapists' share of variance; 0 without therapist effects."""
     if "therapist_icc" not in estimands["quantity"].values:
         return 0.0
-    return float(estimands.isel(estimand=_place(estimands, "therapist_icc", "")).mean())
+    shares = np.flatnonzero(estimands["quantity"].values == "therapist_icc")
+    return float(estimands.isel(estimand=shares).mean())
 
 
 def _remaining_sd(design: Design, X: Array, alliance: int, share: float) -> float:
@@ -539,8 +552,9 @@ def _remaining_sd(design: Design, X: Array, alliance: int, share: float) -> floa
     intercept does: rows less ``1 - sqrt((1 - share) / (1 - share + n_j share))`` of their
     therapist's mean have uncorrelated residuals.
     """
-    count = np.bincount(design.therapist_index, minlength=len(design.therapists))
+    count = np.bincount(design.therapist_index, minlength=design.units)
     part = 1 - np.sqrt((1 - share) / (1 - share + count * share))
+    part[len(design.therapists) :] = 0.0  # of patients without a therapist nothing
     means = np.zeros((len(count), X.shape[1]))
     np.add.at(means, design.therapist_index, X)
     means /= np.maximum(count, 1)[:, None]

@@ -65,7 +65,11 @@ def sampled_tree(sampled: xr.DataTree, design: Design, sampling_time: float) -> 
 
 
 def instant_tree(
-    beta: Array, coefficients: Sequence[str], scalars: Mapping[str, Array], log_density: Array
+    beta: Array,
+    coefficients: Sequence[str],
+    scalars: Mapping[str, Array],
+    log_density: Array,
+    groups: Mapping[str, Sequence[str]],
 ) -> xr.DataTree:
     """Draws that were not sampled by nutpie, under the same names.
 
@@ -74,8 +78,11 @@ def instant_tree(
     beta : ndarray, shape (chain, draw, p)
     coefficients : sequence of p str
     scalars : mapping of str to ndarray, shape (chain, draw)
+        The residual SD of several groups (chain, draw, group).
     log_density : ndarray, shape (chain, draw)
         Of the scalars, the coefficients integrated out.
+    groups : mapping of str to sequence of str
+        Name and labels of the dimension of the groups, if there are any.
 
     Returns
     -------
@@ -85,8 +92,8 @@ def instant_tree(
     dims = ("chain", "draw")
     numbered = {dim: np.arange(size) for dim, size in zip(dims, log_density.shape, strict=True)}
     draws = xr.Dataset(
-        {name: (dims, values) for name, values in scalars.items()},
-        coords={**numbered, "coefficient": list(coefficients)},
+        {name: ((*dims, *groups)[: values.ndim], values) for name, values in scalars.items()},
+        coords={**numbered, **groups, "coefficient": list(coefficients)},
     )
     draws["beta"] = ((*dims, "coefficient"), beta)
     draws.attrs = {**_attributes(0.0), "inference_library": "alliance"}

@@ -60,9 +60,9 @@ def average_response(posterior: Posterior, at: float | None = None) -> dict[str,
     return {name: values[..., 0] for name, values in found.items()}
 
 
-def _response(posterior: Posterior, eta: Array, _rows: Rows) -> dict[str, Array]:
+def _response(posterior: Posterior, eta: Array, rows: Rows) -> dict[str, Array]:
     family, scale = posterior.design.family, posterior.design.scale
-    parameters = posterior.family_parameters
+    parameters = posterior.parameters_in(rows.arm_index)
     return {
         "expected": expected_scores(posterior, eta),
         "slope": scale.unit * scale.link_unit * family.slope(eta, parameters, scale),
@@ -161,7 +161,8 @@ def standard_alliance(posterior: Posterior, at: float | None = None) -> Array:
         return np.full(total, (at - centre) / sd)
     if design.given is not None:
         place = [design.coefficients.index(name) for name in ("intercept", "moderator")]
-        mean = np.atleast_1d(design.given.XtX[place[0], place[1]] / design.given.count.sum())
+        moments = design.moments
+        mean = np.atleast_1d(moments.XtX[place[0], place[1]] / moments.count.sum())
     else:
         counted = design.count * design.can_have_moderator
         mean = posterior.alliance() @ counted / max(counted.sum(), 1.0)

@@ -187,11 +187,37 @@ def linear_estimands(design: Design, *, per_sd: bool = False) -> LinearEstimands
     )
 
 
+def residual_levels(design: Design) -> dict[str, tuple[int, ...]]:
+    """Levels of residual SDs, with the positions of their arms: each arm, or one for all.
+
+    Parameters
+    ----------
+    design : Design
+    """
+    arms = range(len(design.arms))
+    if design.nesting.number == 1:
+        return {"": tuple(arms)}
+    return {name: (k,) for k, name in enumerate(slope_names(design.arms))}
+
+
+def icc_levels(design: Design) -> dict[str, tuple[int, ...]]:
+    """Levels of the therapists' share, with the positions of their arms.
+
+    One for all arms that have therapists; each of them where their residual SDs differ.
+    """
+    have = design.nesting.arms_with(len(design.arms))
+    if design.nesting.with_therapists == 1:
+        return {"": have}
+    names = slope_names(design.arms)
+    return {names[k]: (k,) for k in have}
+
+
 def spread_estimands(
     draws: xr.Dataset,
     slope: Array,
-    variance: Array,
+    variances: Array,
     moderator_unit: float,
+    design: Design,
     alliance: Array | float = 0.0,
 ) -> dict[tuple[str, str], Array]:
     """Standard deviations and the therapists' share of variance, on the outcome's own scale.
@@ -203,19 +229,22 @@ def spread_estimands(
     slope : ndarray, shape (d,)
         Change of the expected score for one SD on the predictor's scale: the outcome's SD where
         the link is the identity. Spreads between therapists are to first order in their effects.
-    variance : ndarray, shape (d,)
-        Variance of a score given its patient and an average therapist. That of a Student-t
-        outcome is ``scale^2 nu / (nu - 2)``; with two degrees of freedom or fewer it is infinite,
-        so that the SD is infinite too and the therapists' share is zero.
+    variances : ndarray, shape (d, K)
+        Variance of a score given its patient and an average therapist, in each arm. That of a
+        Student-t outcome is ``scale^2 nu / (nu - 2)``; with two degrees of freedom or fewer it is
+        infinite, so that the SD is infinite too and the therapists' share is zero.
     moderator_unit : float
         SD of the moderator for the slope's SD per point, 1 for that per SD.
+    design : Design
+        Says in which arms variances differ, and which have therapists.
     alliance : ndarray, shape (d,), or float
         Standardised, at which arms and therapists are compared.
 
     Returns
     -------
     dict of (quantity, level) to ndarray, shape (d,)
-        ``therapist_sd`` and ``therapist_icc`` at this alliance, ``therapist_slope_sd``,
+        ``therapist_sd`` and ``therapist_icc`` (of arms with therapists) at this alliance,
+        ``therapist_slope_sd``,
         ``therapist_arm_sd`` (of arm effects between therapists), ``residual_sd``,
         ``degrees_of_freedom``, ``overdispersion``; those that the model has.
     """
@@ -229,8 +258,10 @@ def spread_estimands(
             )
         if "therapist_arm_sd" in draws:
             found["therapist_arm_sd", ""] = slope * flat(draws, "therapist_arm_sd")
-        found["therapist_icc", ""] = between**2 / (between**2 + variance)
-    found["residual_sd", ""] = np.sqrt(variance)
+        for level, arms in icc_levels(design).items():
+            found["therapist_icc", level] = between**2 / (between**2 + variances[:, arms[0]])
+    for level, arms in residual_levels(design).items():
+        found["residual_sd", level] = np.sqrt(variances[:, arms[0]])
     for name in ("degrees_of_freedom", "overdispersion"):
         if name in draws:
             found[name, ""] = flat(draws, name)
@@ -280,11 +311,11 @@ def alliance_estimands(
     noise = posterior.flat("moderator_residual_sd")[:, None] ** 2
     if design.moderator.reliability is not None:
         noise = noise + 1 - design.moderator.reliability
-    rated = design.moments.count
+    known = len(design.therapists)
+    rated = design.moments.count[:known]
     if design.given is None:
-        rated = np.bincount(
-            design.therapist_index[~design.moderator_missing], minlength=len(design.therapists)
-        )
+        seen = design.therapist_index[~design.moderator_missing]
+        rated = np.bincount(seen, minlength=known)[:known]
     seen = rated[rated > 0]
     found = {
         ("moderator_slope", WITHIN): within,
@@ -367,14 +398,15 @@ def prior_table(
     if design.family.name == "count":
         rows.append(("overdispersion", "", "half-normal", 0.0, priors.overdispersion))
     residual = outcome_sd * priors.residual_sd
-    if design.family.name == "gaussian":
-        rows.append(("residual_sd", "", "half-normal", 0.0, residual))
-    elif design.family.name == "student_t":
-        nu = priors.degrees_of_freedom
-        if nu > 2:
-            spread = residual * np.sqrt(nu / (nu - 2))
-            rows.append(("residual_sd", "", "half-normal", 0.0, spread))
-        rows.append(("residual_scale", "", "half-normal", 0.0, residual))
+    for level in residual_levels(design):
+        if design.family.name == "gaussian":
+            rows.append(("residual_sd", level, "half-normal", 0.0, residual))
+        elif design.family.name == "student_t":
+            nu = priors.degrees_of_freedom
+            if nu > 2:
+                spread = residual * np.sqrt(nu / (nu - 2))
+                rows.append(("residual_sd", level, "half-normal", 0.0, spread))
+            rows.append(("residual_scale", level, "half-normal", 0.0, residual))
     table = pd.DataFrame(rows, columns=["quantity", "level", "distribution", "location", "scale"])
     table.insert(0, "outcome", design.outcome)
     return table
@@ -436,18 +468,26 @@ def estimand_draws(
         linear = linear_estimands(design, per_sd=per_sd)
         found = dict(zip(linear.labels, linear.drawn(beta, alliance), strict=True))
         slope = np.full(len(beta), design.scaling.outcome[1])
-        auxiliary = posterior.family_parameters
-        own = design.family.variance(np.zeros((len(beta), 1)), auxiliary, design.scale)
-        variance = (slope * np.sqrt(own[:, 0])) ** 2
+        every = np.arange(len(design.arms))
+        auxiliary = posterior.parameters_in(every)
+        own = design.family.variance(np.zeros((len(beta), len(every))), auxiliary, design.scale)
+        variance = (slope[:, None] * np.sqrt(own)) ** 2
     else:
         response = average_response(posterior, at)
         found = response_estimands(posterior, response, moderator_unit)
+        have = list(design.nesting.arms_with(len(design.arms))) or slice(None)
         found |= ratio_estimands(posterior, response["expected"], alliance, moderator_unit)
         slope, variance = response["slope"].mean(axis=1), response["variance"].mean(axis=1)
+        if design.nesting.without:  # therapists' spreads are those of the arms that have them
+            slope = response["slope"][:, have].mean(axis=1)
+            variance = response["variance"][:, have].mean(axis=1)
+        variance = np.repeat(variance[:, None], len(design.arms), axis=1)
     found |= alliance_estimands(posterior, slope, moderator_unit)
-    found |= spread_estimands(draws, slope, variance, moderator_unit, alliance)
+    found |= spread_estimands(draws, slope, variance, moderator_unit, design, alliance)
     if design.family.name == "student_t":
-        found["residual_scale", ""] = slope * posterior.flat("residual_sd")
+        scales = posterior.parameters_in(np.arange(len(design.arms)))["residual_sd"]
+        for level, arms in residual_levels(design).items():
+            found["residual_scale", level] = slope * scales[:, min(arms[0], scales.shape[1] - 1)]
     place = own_points(design, alliance) if at is None else at
     belong = BELONG if straight else () if at is None else {quantity for quantity, _ in found}
     belong = {*belong, *CONDITIONAL.values()} if design.family.ratio else belong

@@ -331,7 +331,7 @@ def loo_pit(posterior: Posterior, left_out: LeaveOneOut | None = None) -> LooPit
     upper, start = np.zeros(len(scores)), 0
     for _, _, part in posterior.blocks(len(scores)):
         eta = own_link(design, own_predictor(part))
-        auxiliary = part.family_parameters
+        auxiliary = part.parameters_in(part.design.arm_index)
         weights = np.exp(found.log_weights[start : start + len(eta)])
         upper += (weights * chance_at_most(design, auxiliary, eta, scores)).sum(axis=0)
         start += len(eta)

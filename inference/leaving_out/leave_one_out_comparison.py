@@ -20,6 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import special
 
+from alliance.data_prep.cell_moments import NOBODY
 from alliance.data_prep.errors import InputError
 from alliance.inference.leaving_out.leave_one_out import (
     By,
@@ -199,7 +200,7 @@ def require_same_patients(one: Posterior, other: Posterior, which: str) -> None:
 def _compared(posterior: Posterior) -> dict[str, NDArray[np.generic]]:
     patients = posterior.patients
     found = {name: patients[name].values for name in SAME if name != "therapist"}
-    labels = patients["therapist"].values.astype(str)
+    labels = np.append(patients["therapist"].values.astype(str), NOBODY)  # index -1
     return found | {"therapist": labels[patients["therapist_index"].values]}
 
 
@@ -232,7 +233,7 @@ def of_whole_scores(posterior: Posterior, found: LeaveOneOut) -> LeaveOneOut:
     parts = []
     for _, _, part in posterior.blocks(len(scores)):
         eta = own_link(design, own_predictor(part))
-        auxiliary = part.family_parameters
+        auxiliary = part.parameters_in(part.design.arm_index)
         # Counted from the tail that the interval lies in, where no digit is lost
         upper = eta < (scores - design.scale.offset) / design.scale.unit
         chance = np.where(

@@ -90,8 +90,14 @@ def leave_therapist_out(
     require_single(posterior)
     require_integrable(posterior)
     design = posterior.design
-    count = np.bincount(design.therapist_index, minlength=len(design.therapists))
+    count = design.patients_of_therapists
     present = np.flatnonzero(count)
+    if not design.therapists:
+        raise InputError(
+            f"{posterior.name}: the study names no column of therapists, so that none can be left "
+            "out.",
+            'Leave out patients instead (`by="patient"`).',
+        )
     if len(present) < 2:
         raise InputError(
             f"{posterior.name}: all analysed patients have one therapist, who cannot be left out.",

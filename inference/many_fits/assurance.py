@@ -159,8 +159,8 @@ def assurance_question(
         If there are several outcomes, no interaction, another family than the Gaussian, an
         alliance with a model of its own, or no such contrast.
     """
-    refuse_over_time(visits_in(study), "Assurance")
     _ = study.measure  # refused without one
+    refuse_over_time(visits_in(study), "Assurance")
     specs = specify(study)
     if len(specs) != 1:
         raise InputError(
@@ -239,7 +239,8 @@ def planned_trial(
     beta[design.encoding.places("baseline")] = assumed.baseline_slope
     beta[design.encoding.places("moderator")] = assumed.alliance_slope
     beta[design.encoding.places("interaction")] = design.encoding.slope_weights[:, 1:].T @ slopes
-    own = generator.standard_normal((2, therapists))[:, design.therapist_index]
+    effects = generator.standard_normal((2, therapists))[:, : len(design.therapists)]
+    own = np.append(effects, np.zeros((2, 1)), axis=1)[:, design.therapist_index]  # last: nobody
     alliance = design.X[:, design.coefficients.index("moderator")]
     y = design.X @ beta
     y = y + assumed.therapist_sd * own[0] + assumed.therapist_slope_sd * own[1] * alliance

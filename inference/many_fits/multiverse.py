@@ -75,7 +75,8 @@ CHOICES = tuple(field.name for field in fields(Universe) if field.name != "outco
 
 def _without_small_therapists(rows: xr.Dataset) -> NDArray[np.bool_]:
     therapist = rows["therapist_index"].values
-    return np.asarray(np.bincount(therapist)[therapist] >= FEWEST_PATIENTS)
+    alone = therapist < 0  # patients of arms without therapists stay
+    return np.asarray(alone | (np.bincount(therapist + 1)[therapist + 1] >= FEWEST_PATIENTS))
 
 
 def _without_extreme_alliance(rows: xr.Dataset) -> NDArray[np.bool_]:
@@ -229,14 +230,18 @@ def _options(study: Study, outcome: str, vary: Sequence[str]) -> dict[str, list]
     therapists = dict.fromkeys([own.therapist, "none", "intercept", "intercept+slope"])
     if own.therapist_by_arm:
         therapists.pop("none")
+    if study.columns.therapist is None:
+        therapists = {"none": None}
     covariates = ["adjusted", "unadjusted"] if study.covariates else ["adjusted"]
     missing = dict.fromkeys([own.moderator.missing, "complete_case", "impute"])
     exclusions = list(EXCLUSIONS)
     if own.moderator.arms is not None:  # a model of the ratings is one of everybody's
-        missing.pop("impute")
+        missing.pop("impute", None)
     if study.moderator is None:
         therapists.pop("intercept+slope")
         exclusions.remove(EXTREME)
+    if own.without_therapist or own.residual_by_arm:  # which imputation does not go with
+        missing.pop("impute", None)
     options: dict[str, list] = {
         "likelihood": list(families),
         "therapist": list(therapists),

@@ -14,6 +14,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from alliance.data_prep.cell_moments import NOBODY
 from alliance.data_prep.errors import InputError, nearest
 from alliance.data_prep.levels import find_arm, quoted
 from alliance.inference.estimands.compared_at import mean_alliance
@@ -241,7 +242,7 @@ def trial_patients(
         names=tuple(str(number) for number in range(1, len(own) + 1)),
         rows=own,
         own_arm=True,
-        therapists=tuple(design.therapists[k] for k in design.therapist_index),
+        therapists=design.labels,
         extrapolated=np.zeros(len(own), dtype=bool),
         alliance_named=False,
         of_trial=True,
@@ -436,6 +437,10 @@ def choose_therapist(
     return TherapistChoice.known(therapist)
 
 
+NO_THERAPIST = "none"
+"""What a table calls the therapist of a patient in an arm without therapists."""
+
+
 def therapist_labels(choice: TherapistChoice, patients: int) -> list[str]:
     """What a table calls each patient's therapist.
 
@@ -449,11 +454,13 @@ def therapist_labels(choice: TherapistChoice, patients: int) -> list[str]:
     -------
     list of str
         ``average``, ``new``, ``new (id)`` where patients of the same id share one, or an id, in
-        quotes if it is one of these words.
+        quotes if it is one of these words. Patients who come without a therapist are imagined with
+        an average or a new one.
     """
     if choice.kind == "average" or not choice.labels:
         return [choice.kind] * patients
     labels = choice.labels * patients if len(choice.labels) == 1 else choice.labels
     if choice.kind == "new":
-        return [f"new ({label})" for label in labels]
-    return [quoted(label) if label in WORDS else label for label in labels]
+        return [f"new ({label})" if label != NOBODY else "new" for label in labels]
+    named = [quoted(label) if label in (*WORDS, NO_THERAPIST) else label for label in labels]
+    return [label if label != NOBODY else "average" for label in named]

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from alliance.data_prep.cell_moments import NOBODY
 from alliance.data_prep.errors import DataError, InputError, Problem, nearest
 from alliance.data_prep.files import AnyPath, as_path
 from alliance.data_prep.tables.cells import (
@@ -34,6 +35,7 @@ from alliance.inference.ranges import beyond, other_ranges
 from alliance.models.design.design import Design
 
 Array = NDArray[np.float64]
+Index = NDArray[np.int64]
 
 MISSING = ("a prediction needs a value in every cell", "Fill the cell, or leave the patient out.")
 
@@ -203,7 +205,7 @@ def patients_from_frame(
             outside |= unseen
             if not extrapolate:
                 reader.not_observed(name, unseen, seen)
-    therapists = reader.codes(posterior.study.columns.therapist)
+    therapists = reader.therapists(arm_index if own_arm else None)
     reader.finish()
     return AskedPatients(
         outcome=posterior.name,
@@ -273,12 +275,20 @@ class _Reader:
         )
         return np.maximum(found, 0)
 
-    def codes(self, column: str) -> tuple[str, ...] | None:
-        if column not in self.frame:
+    def therapists(self, arm_index: Index | None) -> tuple[str, ...] | None:
+        """Their therapists; `NOBODY` in arms without, and where arms are not told and some lack
+        them.
+        """
+        column, nesting = self.posterior.study.columns.therapist, self.posterior.design.nesting
+        if column is None or column not in self.frame:
             return None
         codes = parse_codes(self.frame[column])
-        self._missing(column, np.array([code is None for code in codes]))
-        return tuple(str(code) for code in codes)
+        absent = np.array([code is None for code in codes], dtype=bool)
+        if arm_index is not None:
+            self._missing(column, absent & nesting.has_therapist(arm_index))
+        elif not nesting.without:
+            self._missing(column, absent)
+        return tuple(NOBODY if code is None else str(code) for code in codes)
 
     def moderator(self, can_have: NDArray[np.bool_]) -> Array:
         settings = self.posterior.study.measure

@@ -17,6 +17,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from alliance.data_prep.cell_moments import NOBODY
 from alliance.data_prep.errors import InputError
 from alliance.inference.draws.datatree import gaussian_draws
 from alliance.inference.draws.summaries import normal_nodes
@@ -207,7 +208,7 @@ def patient_log_likelihood(posterior: Posterior) -> xr.DataArray:
         found[chain, some] = _pointwise(
             design,
             own_predictor(part),
-            part.family_parameters,
+            part.parameters_in(design.arm_index),
         )
     return _labelled(found, posterior.draws, "patient", np.arange(len(design.y)))
 
@@ -235,11 +236,21 @@ def therapist_log_likelihood(posterior: Posterior) -> xr.DataArray:
         If the run has no such outcome, the outcome is one of a joint model, or too many effects
         vary between therapists.
     """
+    found = everybodys_log_likelihood(posterior)
+    return found.isel(therapist=slice(len(posterior.design.therapists)))
+
+
+def everybodys_log_likelihood(posterior: Posterior) -> xr.DataArray:
+    """As `therapist_log_likelihood`, with patients of arms without therapists together as the last.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    """
     require_integrable(posterior)
     design = posterior.design
-    therapists = len(design.therapists)
-    found = np.empty((*posterior.shape, therapists))
-    count = np.bincount(design.therapist_index, minlength=therapists)
+    found = np.empty((*posterior.shape, design.units))
+    count = np.bincount(design.therapist_index, minlength=design.units)
     numbers = None if design.family.name == "gaussian" else QUADRATURE_NUMBERS
     for chain, some, part in posterior.blocks(len(design.y), numbers):
         if design.exact:
@@ -253,7 +264,8 @@ def therapist_log_likelihood(posterior: Posterior) -> xr.DataArray:
             found[chain, some] = _integrated(part)
     if not design.family.discrete:
         found -= np.log(design.scale.unit) * count
-    return _labelled(found, posterior.draws, "therapist", np.array(design.therapists))
+    labels = (*design.therapists, NOBODY)[: design.units]
+    return _labelled(found, posterior.draws, "therapist", np.array(labels))
 
 
 def require_integrable(posterior: Posterior) -> None:
@@ -333,8 +345,7 @@ def own_predictor(posterior: Posterior) -> Array:
 def own_therapists(posterior: Posterior) -> TherapistPart | None:
     """The patients' own therapists, with the effects of every draw."""
     design = posterior.design
-    labels = tuple(design.therapists[k] for k in design.therapist_index)
-    return therapist_part(posterior, TherapistChoice("known", labels), len(design.y))
+    return therapist_part(posterior, TherapistChoice("known", design.labels), len(design.y))
 
 
 def _pointwise(design: Design, predictor: Array, auxiliary: dict[str, Array]) -> Array:
@@ -352,24 +363,25 @@ def _integrated(posterior: Posterior) -> Array:
         part = replace(part, effect=np.zeros_like(part.effect))
     moderator = posterior.alliance()
     centre = predictor_at(posterior, posterior.rows, moderator, part)
-    auxiliary = posterior.family_parameters
     within = moderator if part is None else moderator - part.own_mean()
+    has = design.nesting.has_therapist(design.arm_index)
     Z = [
-        within if name == "slope" else design.X[None, :, column]
+        (within if name == "slope" else design.X[None, :, column]) * has
         for name, column in zip(design.effects, design.effect_columns, strict=True)
     ]
     factor = therapist_factor(posterior)
-    therapists = (design.therapist_index, len(design.therapists))
+    therapists = (design.therapist_index, design.units)
     if design.family.name == "gaussian":
-        return gaussian_integrated(
-            design.y - centre, Z, factor, auxiliary["residual_sd"], *therapists
-        )
+        residual_sd = posterior.family_parameters["residual_sd"]
+        return gaussian_integrated(design.y - centre, Z, factor, residual_sd, *therapists)
 
-    def of_rows(some: slice | NDArray[np.int64]) -> Callable[[Array], Array]:
+    def of_rows(some: NDArray[np.int64]) -> Callable[[Array], Array]:
+        own = posterior.parameters_in(design.arm_index[some])
+
         def log_density(predictor: Array) -> Array:
             eta = own_link(design, predictor, some)
             return np.asarray(
-                design.family.log_likelihood(ARRAYS, design.y[some], eta, auxiliary, design.scale)
+                design.family.log_likelihood(ARRAYS, design.y[some], eta, own, design.scale)
             )
 
         return log_density

@@ -34,6 +34,7 @@ from alliance.inference.scores.therapist_parts import (
     TherapistPart,
     mean_slopes,
     therapist_part,
+    times_effects,
 )
 from alliance.models.design.design import Design
 from alliance.models.families.family import Auxiliary
@@ -157,7 +158,7 @@ def _block(posterior: Posterior, generator: np.random.Generator) -> Replicates:
     design = posterior.design
     scale, family = design.scale, design.family
     rows, moderator = posterior.rows, posterior.alliance()
-    auxiliary = posterior.family_parameters
+    auxiliary = posterior.parameters_in(rows.arm_index)
     average = (
         predictor_at(posterior, rows, moderator)
         if design.moderator.latent
@@ -170,9 +171,11 @@ def _block(posterior: Posterior, generator: np.random.Generator) -> Replicates:
             mean = np.take(means, design.therapist_index, axis=1)
             total += mean * mean_slopes(posterior, design.X)
             own = moderator - mean
-        for k, column in enumerate(design.effect_columns[: effect.shape[2]]):
-            times = own if design.effects[k] == "slope" else design.X[:, column]
-            total += np.take(effect[:, :, k], design.therapist_index, axis=1) * times
+        # Of patients without a therapist any will do: what they multiply it by is zero
+        therapist = np.minimum(design.therapist_index, len(design.therapists) - 1)
+        every = times_effects(design, design.X, rows.arm_index, own)
+        for k, times in enumerate(every[: effect.shape[2]]):
+            total += np.take(effect[:, :, k], therapist, axis=1) * times
         return own_link(design, total)
 
     def expected(eta: Array) -> Array:
@@ -207,7 +210,10 @@ def _part(
     posterior: Posterior, choice: TherapistChoice, generator: np.random.Generator
 ) -> TherapistPart:
     """Draws of as many therapists as the trial has."""
-    part = therapist_part(posterior, choice, len(posterior.design.therapists), generator)
+    therapists = len(posterior.design.therapists)
+    if not therapists:  # none is recorded
+        return TherapistPart(np.zeros((posterior.total, 0, 0)), None, np.empty(0, dtype=np.int64))
+    part = therapist_part(posterior, choice, therapists, generator)
     assert part is not None  # only an average therapist has none
     return part
 
@@ -274,7 +280,7 @@ def explained_variance(posterior: Posterior, *, interval: float = 0.95) -> Expla
     design, rows = posterior.design, posterior.rows
     found: dict[str, list[Array]] = {"patient and therapist": [], "patient": []}
     for _, _, part in posterior.blocks(max(1, design.scale.top) * len(design.y)):
-        auxiliary = part.family_parameters
+        auxiliary = part.parameters_in(rows.arm_index)
         moderator, own = part.alliance(), own_therapists(part)
         expected, residual = {}, {}
         for name in found:

@@ -35,8 +35,8 @@ from alliance.data_prep.errors import InputError
 from alliance.inference.draws.datatree import flat, power_scaling_tree
 from alliance.inference.estimands.estimands import SCALE_QUANTITIES, reported_draws, with_moments
 from alliance.inference.pointwise.log_likelihood import (
+    everybodys_log_likelihood,
     patient_log_likelihood,
-    therapist_log_likelihood,
 )
 from alliance.inference.posterior import Posterior
 from alliance.models.design.design import Design
@@ -125,6 +125,7 @@ def _add_family(
             continue
         values = flat(draws, parameter.name)
         if parameter.prior == "half_normal":
+            # Summed over residual groups, where there are several
             add(
                 parameter.name,
                 stats.halfnorm.logpdf(values, 0, getattr(priors, str(parameter.scale))),
@@ -388,7 +389,7 @@ def scaling_tree(posterior: Posterior) -> tuple[xr.DataTree, tuple[tuple[str, st
     bare = estimands.drop_vars(["quantity", "level", "at"], errors="ignore")
     quantities = xr.Dataset({f"quantity_{k}": bare.isel(estimand=k) for k in range(len(labels))})
     integrated = design.family.name == "gaussian"
-    likelihood = (therapist_log_likelihood if integrated else patient_log_likelihood)(posterior)
+    likelihood = (everybodys_log_likelihood if integrated else patient_log_likelihood)(posterior)
     unit = "therapist" if integrated else "patient"
     terms = {"outcome": likelihood.sum(unit)}
     if needs_model(design):

@@ -107,7 +107,7 @@ def slope_coverage(design: Design, spec: ModelSpec) -> SlopeCoverage | None:
         None where there are enough therapists, slopes do not vary in the model, or their prior is
         not the default one.
     """
-    therapists = int((design.moments.count > 0).sum())
+    therapists = int((design.moments.count[: len(design.therapists)] > 0).sum())
     usual = spec.priors.therapist_slope_sd == Priors().therapist_slope_sd
     if therapists >= ENOUGH_THERAPISTS or "slope" not in spec.effects or not usual:
         return None
@@ -208,7 +208,7 @@ def assumed_spreads(design: Design, priors: Priors) -> GaussianDraws:
     residual = max(float(residual), LEAST_RESIDUAL)
     return _spreads(
         design,
-        residual,
+        np.full(design.nesting.number, residual),
         {
             name: HALF_NORMAL_MEDIAN * getattr(priors, name)
             for name in ("therapist_sd", "therapist_slope_sd", "therapist_arm_sd")
@@ -225,10 +225,11 @@ def fitted_spreads(posterior: Posterior) -> GaussianDraws:
     """
     draws = posterior.draws
     means = {str(name): float(draws[name].mean()) for name in draws if str(name).endswith("_sd")}
-    return _spreads(posterior.design, means["residual_sd"], means)
+    residual = posterior.flat("residual_sd").mean(axis=0)
+    return _spreads(posterior.design, np.atleast_1d(residual), means)
 
 
-def _spreads(design: Design, residual: float, between: dict[str, float]) -> GaussianDraws:
+def _spreads(design: Design, residual: Array, between: dict[str, float]) -> GaussianDraws:
     own = {
         "therapist_sd": "intercept" in design.effects,
         "therapist_slope_sd": "slope" in design.effects,
@@ -237,7 +238,7 @@ def _spreads(design: Design, residual: float, between: dict[str, float]) -> Gaus
     named = {name: np.array([between[name]]) for name, there in own.items() if there}
     return GaussianDraws(
         beta=np.empty((1, 0)),
-        residual_sd=np.array([residual]),
+        residual_sd=residual if len(residual) == 1 else residual[None],
         therapist_correlation=np.zeros(1) if own["therapist_slope_sd"] else None,
         **named,
     )

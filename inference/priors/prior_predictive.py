@@ -44,6 +44,7 @@ from alliance.models.design.ratings import (
 )
 from alliance.models.families.family import EDGE, GAMMA, Parameter
 from alliance.models.joint.joint import slope_scales
+from alliance.models.nesting import RESIDUAL_GROUP
 from alliance.models.priors import Priors
 
 Array = NDArray[np.float64]
@@ -160,6 +161,7 @@ def prior_draws(
     }
     labels: dict[str, object] = {"chain": [0], "draw": np.arange(draws), "coefficient": present}
     labels |= {"therapist": list(design.therapists), "effect": list(design.effects)}
+    labels |= design.nesting.coords(design.arms)
     if "moderator_latent" in found:
         labels["latent_patient"] = _latent_patients(design)
     if needs_model(design):
@@ -188,7 +190,7 @@ def _some_patients(design: Design, generator: np.random.Generator) -> Design:
     seen, index = np.unique(design.therapist_index[rows], return_inverse=True)
     return replace(
         design,
-        therapists=tuple(design.therapists[j] for j in seen),
+        therapists=tuple(design.therapists[j] for j in seen if j < len(design.therapists)),
         therapist_index=index.ravel(),
         offset=None if design.offset is None else design.offset[rows],
         **{name: getattr(design, name)[rows] for name in ("X", "y", "moderator_missing", "count")},
@@ -221,6 +223,9 @@ def family_draws(
     dict of str to (dims, values)
     """
     setting = 0.0 if parameter.scale is None else float(getattr(priors, parameter.scale))
+    if parameter.prior == "half_normal" and design.nesting.number > 1:
+        groups = np.abs(generator.normal(0, setting, (draws, design.nesting.number)))
+        return {parameter.name: ((RESIDUAL_GROUP,), groups)}
     if parameter.prior == "half_normal":
         return {parameter.name: ((), _half_normal(setting, draws, generator))}
     if parameter.prior == "gamma":
@@ -348,6 +353,7 @@ def prior_predictor(posterior: Posterior) -> Array:
     design, draws = posterior.design, posterior.draws
     beta = draws["beta"].values[0]
     predictor = beta @ design.X[:, design.present].T
+    has = design.nesting.has_therapist(design.arm_index) if design.nesting.without else 1.0
     Z = np.repeat(design.X[None, :, design.effect_columns], len(beta), axis=0)
     if "moderator_latent" in draws:
         latent = draws["latent_patient"].values
@@ -357,7 +363,7 @@ def prior_predictor(posterior: Posterior) -> Array:
         if "slope" in design.effects:
             Z[:, latent, design.effects.index("slope")] = true
     if design.effects or "moderator_slope_between" in draws:
-        own = TherapistChoice.known(*(design.therapists[j] for j in design.therapist_index))
+        own = TherapistChoice.known(*design.labels)
         part = therapist_part(posterior, own, len(design.y))
         if part is not None:
             if part.mean is not None:
@@ -366,7 +372,7 @@ def prior_predictor(posterior: Posterior) -> Array:
                 if "slope" in design.effects:
                     Z[..., design.effects.index("slope")] -= mean
             for k in range(len(design.effects)):
-                predictor += part.effect[:, part.index, k] * Z[..., k]
+                predictor += part.effect[:, part.index, k] * Z[..., k] * has
     return np.asarray(predictor)
 
 
@@ -401,9 +407,9 @@ def prior_scores(
         On the outcome's own scale.
     """
     predictor = prior_predictor(Posterior(design, draws))
-    auxiliary = Posterior(design, draws).family_parameters
-    scores = np.empty_like(predictor)
+    of_draws, scores = Posterior(design, draws), np.empty_like(predictor)
     for some in column_blocks(predictor.shape, max(1, design.scale.top)):
+        auxiliary = of_draws.parameters_in(design.arm_index[some])
         eta = own_link(design, predictor[:, some], some)
         scores[:, some] = design.family.random(generator, eta, auxiliary, design.scale)
     return design.scale.offset + design.scale.unit * scores

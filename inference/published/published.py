@@ -144,7 +144,14 @@ def valid_levels(study: Study, quantity: str) -> tuple[str, ...]:
         compared = set(rated) if quantity == "interaction" else set(range(len(codes)))
         every = combinations(range(len(codes)), 2)
         return tuple(names[j, k] for k, j in every if {k, j} <= compared)
+    if quantity in ("residual_sd", "therapist_icc") and _own_residuals(study):
+        return ("", *slope_names(codes))
     return study.covariates if quantity == "covariate_slope" else ("",)
+
+
+def _own_residuals(study: Study) -> bool:
+    """Whether some arms have a residual SD of their own."""
+    return study.model.residual_by_arm or bool(study.model.without_therapist)
 
 
 def _name_faults(

@@ -18,7 +18,9 @@ product X_j'A_j is R'^-1 (I - T_j'T_j)^(-1/2) T_j': p x p matrices of each clust
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,7 +36,9 @@ from alliance.inference.estimands.estimands import (
     spread_estimands,
 )
 from alliance.inference.published.restricted_likelihood import RestrictedLikelihood
+from alliance.inference.published.unequal_residuals import UnequalLikelihood
 from alliance.models.design.design import Design
+from alliance.models.nesting import RESIDUAL_GROUP, Nesting
 
 Array = NDArray[np.float64]
 
@@ -181,24 +185,29 @@ def refit(
     alliance = 0.0 if at is None else (at - centre) / sd
     interactions = design.encoding.places("interaction")
     main = [k for k in design.present if k not in interactions]
-    fits = {"ols": (design.present, ols)}
+    fits: dict[str, tuple[list[int], Callable[[Sequence[Moments]], LinearFit]]] = {
+        "ols": (design.present, lambda groups: ols(_whole(groups)))
+    }
     if len(design.encoding.moderated) > 1:  # else no slopes can differ
-        fits["ols_main"] = (main, ols)
-    if robust:
-        fits["ols_robust"] = (design.present, ols_robust)
+        fits["ols_main"] = (main, lambda groups: ols(_whole(groups)))
+    if robust and design.therapists:
+        fits["ols_robust"] = (design.present, lambda _: _robust(design))
     if design.effects:
         varying = [design.present.index(column) for column in design.effect_columns]
-        fits["reml"] = (design.present, lambda moments: reml(moments, varying))
+        known = len(design.therapists)
+        fits["reml"] = (design.present, lambda groups: reml(groups, varying, known))
     tables = []
     for name, (columns, fit_to) in fits.items():
-        beta, moments = _about_least_squares(design, columns)
-        fit = fit_to(moments)
+        beta, groups = _about_least_squares(design, columns)
+        fit = fit_to(groups)
         tables.append(_table(design, name, columns, beta, fit, interval, alliance))
     return pd.concat(tables, ignore_index=True)
 
 
-def _about_least_squares(design: Design, columns: Sequence[int]) -> tuple[Array, Moments]:
-    """Least squares of some columns, and the moments of these columns and the residuals.
+def _about_least_squares(
+    design: Design, columns: Sequence[int]
+) -> tuple[Array, tuple[Moments, ...]]:
+    """Least squares of some columns, and the moments of these columns and the residuals, by group.
 
     No digits are lost to the part of the outcome that the columns explain.
     """
@@ -206,15 +215,49 @@ def _about_least_squares(design: Design, columns: Sequence[int]) -> tuple[Array,
         X = design.X[:, columns]
         beta = np.linalg.lstsq(X, design.y)[0]
         residuals = design.y - X @ beta
-        count = len(design.therapists)
-        return beta, therapist_moments(X, residuals, design.therapist_index, count)
+        places = [np.arange(len(X))]
+        if design.nesting.number > 1:
+            groups = range(design.nesting.number)
+            places = [np.flatnonzero(design.residual_group == group) for group in groups]
+        return beta, tuple(
+            therapist_moments(X[own], residuals[own], design.therapist_index[own], design.units)
+            for own in places
+        )
     kept = np.array([*columns, len(design.coefficients)])
-    whole = design.given.cross_products[:, kept[:, None], kept]
-    products = whole.sum(axis=0)
+    products = design.moments.cross_products[:, kept[:, None], kept].sum(axis=0)
     beta = np.linalg.solve(products[:-1, :-1], products[:-1, -1])
     A = np.eye(len(kept))
     A[:-1, -1] = -beta
-    return beta, Moments(A.T @ whole @ A, design.given.count.copy())
+    return beta, tuple(
+        Moments(A.T @ each.cross_products[:, kept[:, None], kept] @ A, each.count.copy())
+        for each in design.group_moments
+    )
+
+
+def _whole(groups: Sequence[Moments]) -> Moments:
+    """Moments of all groups together."""
+    return groups[0] if len(groups) == 1 else reduce(Moments.merge, groups)
+
+
+def _robust(design: Design) -> LinearFit:
+    """`ols_robust`, in which every patient without a therapist is a cluster of his own."""
+    known = len(design.therapists)
+    alone = np.flatnonzero(design.therapist_index == known)
+    if design.given is not None:
+        _, groups = _about_least_squares(design, design.present)
+        moments = _whole(groups)
+        if design.nesting.without:
+            why = (
+                "OLS, robust, has no standard errors: patients without therapists are known by "
+                "their cross-products alone"
+            )
+            return _missing(moments, why)
+        return ols_robust(moments)
+    X = design.X[:, design.present]
+    residuals = design.y - X @ np.linalg.lstsq(X, design.y)[0]
+    clusters = design.therapist_index.copy()
+    clusters[alone] = known + np.arange(len(alone))
+    return ols_robust(therapist_moments(X, residuals, clusters, known + len(alone)))
 
 
 def ols(moments: Moments) -> LinearFit:
@@ -251,15 +294,17 @@ def ols_robust(moments: Moments) -> LinearFit:
     return LinearFit(beta, robust.covariance, None, robust.degrees_of_freedom)
 
 
-def reml(moments: Moments, columns: Sequence[int]) -> LinearFit:
+def reml(groups: Sequence[Moments], columns: Sequence[int], therapists: int) -> LinearFit:
     """Linear mixed model by restricted maximum likelihood.
 
     Parameters
     ----------
-    moments : Moments
-        As for `ols`.
+    groups : sequence of Moments
+        As for `ols`, of each residual group.
     columns : sequence of int
         Columns of X whose coefficients vary between therapists.
+    therapists : int
+        The moments' units after these are patients without therapists.
 
     Returns
     -------
@@ -268,13 +313,19 @@ def reml(moments: Moments, columns: Sequence[int]) -> LinearFit:
         most software for mixed models (Laird & Ware 1982, doi:10.2307/2529876). With missing
         coefficients and a note where the data leave nothing to estimate.
     """
-    if why := _nothing_to_estimate(moments, columns):
+    moments = _whole(groups)
+    if why := _nothing_to_estimate(moments, columns, therapists):
         return _missing(moments, why)
-    fit = RestrictedLikelihood(moments, columns).maximise()
+    ratios = np.ones(1)
+    if len(groups) > 1:
+        fit, ratios = UnequalLikelihood(groups, columns, therapists).maximise()
+    else:
+        fit = RestrictedLikelihood(moments, columns, therapists).maximise()
     residual_sd = float(np.sqrt(fit.residual_variance))
     sds = np.sqrt(np.diag(fit.effect_covariance).clip(min=0))
     names = ("therapist_sd", "therapist_slope_sd")
-    spreads = dict(zip(names, sds, strict=False)) | {"residual_sd": residual_sd}
+    spreads: dict[str, Any] = dict(zip(names, sds, strict=False))
+    spreads["residual_sd"] = residual_sd * ratios if len(ratios) > 1 else residual_sd
     if len(sds) > 1 and sds[:2].all():
         spreads["therapist_correlation"] = float(fit.effect_covariance[0, 1] / sds[0] / sds[1])
     scales = _single_draw(**spreads)
@@ -296,14 +347,14 @@ def _missing(moments: Moments, why: str) -> LinearFit:
     )
 
 
-def _therapists(moments: Moments) -> int:
-    """Therapists with patients."""
-    return int((moments.count > 0).sum())
+def _therapists(moments: Moments, known: int | None = None) -> int:
+    """Therapists with patients, among the first so many units."""
+    return int((moments.count[:known] > 0).sum())
 
 
-def _nothing_to_estimate(moments: Moments, columns: Sequence[int]) -> str:
+def _nothing_to_estimate(moments: Moments, columns: Sequence[int], therapists: int) -> str:
     """Why there are no REML estimates; nothing where there are."""
-    if _therapists(moments) < 2:
+    if _therapists(moments, therapists) < 2:
         return "REML has no estimate: there is one therapist"
     if moments.n <= len(moments.XtX) + len(columns):
         return "REML has no estimate: too few patients for the coefficients"
@@ -331,8 +382,13 @@ def _boundary(covariance: Array, residual_sd: float) -> str:
     return ""
 
 
-def _single_draw(**values: float) -> xr.Dataset:
-    return xr.Dataset({name: (("chain", "draw"), [[value]]) for name, value in values.items()})
+def _single_draw(**values: Any) -> xr.Dataset:
+    return xr.Dataset(
+        {
+            name: (("chain", "draw", RESIDUAL_GROUP)[: 2 + np.ndim(value)], np.array([[value]]))
+            for name, value in values.items()
+        }
+    )
 
 
 def _table(
@@ -368,9 +424,14 @@ def _table(
     )
     if fit.scales is not None:
         outcome_sd, moderator_sd = design.scaling.outcome[1], design.scaling.moderator[1]
-        variance = (outcome_sd * fit.scales["residual_sd"].values.ravel()) ** 2
+        variance = (outcome_sd * fit.scales["residual_sd"].values.reshape(1, -1)) ** 2
+        if variance.shape[1] == 1:  # one for all arms
+            one = replace(design, nesting=Nesting(design.nesting.without))
+            variances = np.repeat(variance, len(design.arms), axis=1)
+        else:
+            one, variances = design, variance[:, list(design.nesting.groups)]
         scales = spread_estimands(
-            fit.scales, np.array([outcome_sd]), variance, moderator_sd, alliance
+            fit.scales, np.array([outcome_sd]), variances, moderator_sd, one, alliance
         )
         rows = [
             {"quantity": name, "level": level, "estimate": float(value[0])}

@@ -63,6 +63,8 @@ class RestrictedFit:
         Derivatives of `covariance` in the k free parameters of the variances.
     information : ndarray, shape (k, k)
         Second derivatives of half the criterion in them.
+    root : ndarray, shape (q, rank)
+        F, with FF' the effects' covariance over the residual variance.
     """
 
     beta: Array
@@ -74,6 +76,12 @@ class RestrictedFit:
     identified: bool
     slopes: Array
     information: Array
+    root: Array
+
+    @property
+    def relative(self) -> Array:
+        """The effects' covariance over the residual variance, shape (q, q)."""
+        return np.asarray(self.root @ self.root.T)
 
     def degrees_of_freedom(self, contrasts: Array) -> Array:
         """Satterthwaite's degrees of freedom of linear combinations of the coefficients.
@@ -123,12 +131,17 @@ class RestrictedLikelihood:
         residuals of ordinary least squares in the place of y change nothing but beta.
     columns : sequence of int
         Columns of X whose coefficients vary between clusters.
+    clusters : int, optional
+        The first so many have such effects, and those after them none; by default all have.
     """
 
-    def __init__(self, moments: Moments, columns: Sequence[int]) -> None:
+    def __init__(
+        self, moments: Moments, columns: Sequence[int], clusters: int | None = None
+    ) -> None:
         self.n, self.p, self.q = moments.n, len(moments.XtX), len(columns)
-        self._ZtZ = moments.ZtZ(columns)
-        self._ZtW = np.concatenate([moments.ZtX(columns), moments.Zty(columns)[..., None]], axis=2)
+        self._ZtZ = moments.ZtZ(columns)[:clusters]
+        ZtW = np.concatenate([moments.ZtX(columns), moments.Zty(columns)[..., None]], axis=2)
+        self._ZtW = ZtW[:clusters]
         self._WtW = moments.cross_products.sum(axis=0)
         # Effects of one unit each: their columns have a mean square of one.
         squares = np.einsum("jqq->q", self._ZtZ)
@@ -184,6 +197,36 @@ class RestrictedLikelihood:
 
     def _criterion(self, S: Array) -> float:
         return self.at(S).criterion
+
+    def maximise_from(self, S: Array) -> RestrictedFit:
+        """The estimates that one search from this covariance ends at.
+
+        Parameters
+        ----------
+        S : ndarray, shape (q, q)
+            Of the effects, over the residual variance.
+        """
+        with threadpool_limits(limits=1, user_api="blas"):
+            return self._fit(self._newton(self._least_rank(self._search(S))))
+
+    def held_criterion(self, F: Array, variance: float) -> float:
+        """The criterion at a residual variance that need not be the best, up to a constant.
+
+        Parameters
+        ----------
+        F : ndarray, shape (q, r)
+            Factor of the effects' covariance over the residual variance.
+        variance : float
+        """
+        point, spare = self.at(F @ F.T), self.n - self.p
+        best = point.residual_variance
+        return point.criterion + spare * (np.log(variance / best) + best / variance - 1)
+
+    def gradient_at(self, F: Array, log_variance: float) -> Array:
+        """Derivatives of half of `held_criterion` in F, in units of its rows, and in the logarithm
+        of the residual variance.
+        """
+        return self._gradient(F, log_variance)
 
     def _starts(self) -> list[Array]:
         """Covariances over the whole range, among them singular ones."""
@@ -330,6 +373,7 @@ class RestrictedLikelihood:
             identified=bool(values[0] > FLAT * values[-1] and (rises > FLAT * self.n).all()),
             slopes=np.array(slopes),
             information=information,
+            root=F,
         )
 
 

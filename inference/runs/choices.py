@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from alliance.data_prep.errors import InputError
+from alliance.data_prep.study.description import Study
 from alliance.data_prep.study.parts import ModelSettings
 from alliance.inference.estimands.estimands import infinite_variance
 from alliance.inference.estimands.missing_outcomes import SHIFTED, stated_shifts, unseen_patients
@@ -102,8 +103,11 @@ def model_choices(fit: Fit) -> tuple[Choice, ...]:
         ),
         by_outcome(
             "therapist effects",
-            lambda spec: THERAPIST_WORDS[spec.therapist],
-            lambda spec: spec.therapist == (plain.therapist if rated else "intercept"),
+            lambda spec: _therapists(spec, fit.study),
+            lambda spec: (
+                spec.therapist == (plain.therapist if rated else "intercept")
+                and not spec.without_therapist
+            ),
         ),
         by_outcome(
             "arm effects",
@@ -113,6 +117,11 @@ def model_choices(fit: Fit) -> tuple[Choice, ...]:
                 else "the same for all therapists"
             ),
             lambda spec: spec.therapist_by_arm == plain.therapist_by_arm,
+        ),
+        by_outcome(
+            "residual SD",
+            lambda spec: residual_words(spec, fit.study),
+            lambda spec: spec.nesting(list(fit.study.arms)).number == 1,
         ),
         by_outcome(
             "alliance",
@@ -161,6 +170,35 @@ def model_choices(fit: Fit) -> tuple[Choice, ...]:
         ),
     )
     return tuple(each for each in found if rated or "alliance" not in each.aspect)
+
+
+def _therapists(spec: ModelSpec, study: Study) -> str:
+    """What varies between therapists, and which arms have none."""
+    if study.columns.therapist is None:
+        return (
+            "none, as no therapist is recorded: patients count as independent, as in an ordinary "
+            "regression, which ignores therapists too"
+        )
+    own = THERAPIST_WORDS[spec.therapist]
+    if not spec.without_therapist:
+        return own
+    return f"{own}, in the arms that have therapists (not {', '.join(spec.without_therapist)})"
+
+
+def residual_words(spec: ModelSpec, study: Study) -> str:
+    """Which arms have a residual SD of their own.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+    study : Study
+    """
+    nesting = spec.nesting(list(study.arms))
+    if nesting.number == 1:
+        return "one for all arms"
+    if spec.residual_by_arm:
+        return "one for each arm"
+    return f"one of its own in {' and in '.join(spec.without_therapist)}"
 
 
 def _visits(fit: Fit) -> list[Choice]:

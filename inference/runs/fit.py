@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from alliance.data_prep.cell_moments import NOBODY
 from alliance.data_prep.covariates import covariates_of, with_columns_told
 from alliance.data_prep.errors import InputError, nearest
 from alliance.data_prep.moments import Moments
@@ -430,20 +431,32 @@ def moments_dataset(design: Design) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        ``cross_products`` (therapist, column, column_), ``count`` (therapist); names and scales as
-        JSON in an attribute.
+        ``cross_products`` (therapist, column, column_), ``count`` (therapist); where there are
+        several residual groups with their dimension first. Patients without a therapist are under
+        an empty id, the last. Names and scales as JSON in an attribute.
     """
+    groups = design.nesting.coords(design.arms)
+    products = np.array([each.cross_products for each in design.group_moments])
+    count = np.array([each.count for each in design.group_moments])
+    if not groups:
+        products, count = products[0], count[0]
+    nobody = [NOBODY] if design.nesting.without else []
     columns = [*design.coefficients, "outcome"]
     facts = {ENCODING: design.encoding.to_dict()}
     return xr.Dataset(
         {
             "cross_products": (
-                ("therapist", "column", "column_"),
-                np.array(design.moments.cross_products),
+                (*groups, "therapist", "column", "column_"),
+                products,
             ),
-            "count": (("therapist",), np.array(design.moments.count)),
+            "count": ((*groups, "therapist"), count),
         },
-        coords={"therapist": list(design.therapists), "column": columns, "column_": columns},
+        coords={
+            "therapist": [*design.therapists, *nobody],
+            "column": columns,
+            "column_": columns,
+            **groups,
+        },
         attrs={FACTS: json.dumps(facts)},
     )
 
@@ -463,22 +476,25 @@ def design_of_moments(kept: xr.Dataset, spec: ModelSpec, covariates: Sequence[st
     encoding = Encoding.from_dict(told)
     size = len(encoding.terms)
     arms = [encoding.coefficients[k] for k in encoding.places("arm")]
+    nesting = spec.nesting(encoding.arms)
+    shape = (nesting.number, kept.sizes["therapist"])
+    products = np.array(kept["cross_products"].values).reshape(*shape, size + 1, size + 1)
+    count = np.array(kept["count"].values, dtype=np.int64).reshape(shape)
     return Design(
         outcome=spec.outcome,
         encoding=encoding,
         X=np.empty((0, size)),
         y=np.empty(0),
         therapist_index=np.empty(0, dtype=np.int64),
-        therapists=tuple(str(name) for name in kept["therapist"].values),
+        therapists=tuple(str(name) for name in kept["therapist"].values if str(name) != NOBODY),
         effects=(*spec.effects, *(arms if spec.therapist_by_arm else ())),
         family=find_family(spec.family),
         scale=Scale(*encoding.scaling.outcome, 0, 0.0, 1.0),
         moderator=spec.moderator,
         moderator_missing=np.empty(0, dtype=bool),
         count=np.empty(0),
-        given=Moments(
-            np.array(kept["cross_products"].values), np.array(kept["count"].values, dtype=np.int64)
-        ),
+        given=tuple(map(Moments, products, count)),
+        nesting=nesting,
     )
 
 

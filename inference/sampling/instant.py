@@ -60,6 +60,7 @@ FLATTEST = 0.05  # least curvature: an SD that the data say nothing of varies by
 
 # Where the mode is looked for: SDs of the standardised outcome, and correlations up to .9999
 MOST_SD = 5.0
+RESIDUAL = "residual_sd"  # followed by the number of its group, where there are several
 LIMITS = {"residual_sd": (-9.0, 2.0), "therapist_correlation": (-5.0, 5.0)}
 FOLDED = ("therapist_sd", "therapist_slope_sd", "therapist_arm_sd")
 NOWHERE = -1e10  # log density where no digit is left: the search turns back
@@ -105,12 +106,16 @@ class _Target:
         return [k for k, name in enumerate(self.names) if name in FOLDED]
 
     def values(self, at: Array) -> dict[str, Array]:
-        """Parameters from points."""
+        """Parameters from points; residual SDs of several groups as (d, G)."""
         change = {"residual_sd": np.exp, "therapist_correlation": np.tanh}
-        return {
-            name: change.get(name, np.abs)(column)
+        found = {
+            name: change.get(_parameter(name), np.abs)(column)
             for name, column in zip(self.names, at.T, strict=True)
         }
+        if RESIDUAL in found:
+            return found
+        groups = [found.pop(name) for name in self.names if _parameter(name) == RESIDUAL]
+        return {RESIDUAL: np.stack(groups, axis=-1), **found}
 
     def spreads(self, at: Array) -> GaussianDraws:
         return GaussianDraws(beta=np.empty((len(at), 0)), **self.values(at))
@@ -143,7 +148,7 @@ class _Target:
                 density = density - 2 * self.priors.therapist_correlation * log_cosh
                 continue
             value = column if name in FOLDED else np.exp(column)
-            density = density - 0.5 * (value / getattr(self.priors, name)) ** 2
+            density = density - 0.5 * (value / getattr(self.priors, _parameter(name))) ** 2
             if name not in FOLDED:
                 density = density + column  # the Jacobian
         return np.where(np.isfinite(density), density, -np.inf)
@@ -300,7 +305,7 @@ def _drawn(
     )
     scalars = {name: values[chosen] for name, values in target.values(flat).items()}
     names = [design.coefficients[column] for column in design.present]
-    tree = instant_tree(beta, names, scalars, density[chosen])
+    tree = instant_tree(beta, names, scalars, density[chosen], design.nesting.coords(design.arms))
     statistics = tree["sample_stats"].attrs
     statistics["pareto_k"] = pareto_k
     statistics["effective_draws"] = float(1 / (np.exp(log_weights) ** 2).sum())
@@ -339,8 +344,14 @@ def require_instant(design: Design) -> None:
     )
 
 
+def _parameter(name: str) -> str:
+    """The prior's name of one of the target's parameters."""
+    return name.split(" ")[0]
+
+
 def _scale_names(design: Design) -> tuple[str, ...]:
-    names = ["residual_sd"]
+    groups = design.nesting.number
+    names = [RESIDUAL] if groups == 1 else [f"{RESIDUAL} {k}" for k in range(groups)]
     if "intercept" in design.effects:
         names.append("therapist_sd")
     if "slope" in design.effects:
@@ -353,8 +364,9 @@ def _scale_names(design: Design) -> tuple[str, ...]:
 def _fitted(target: _Target, generator: np.random.Generator) -> _Mixture:
     """Proposal: the mode and its curvature first, then moments under the weights of two pilots."""
     change = {"residual_sd": np.log, "therapist_correlation": np.arctanh}
-    start = np.array([change.get(name, np.abs)(START[name]) for name in target.names])
-    bounds = [LIMITS.get(name, (-MOST_SD, MOST_SD)) for name in target.names]
+    kinds = [_parameter(name) for name in target.names]
+    start = np.array([change.get(name, np.abs)(START[name]) for name in kinds])
+    bounds = [LIMITS.get(name, (-MOST_SD, MOST_SD)) for name in kinds]
     mode = optimize.minimize(_loss(target), start, jac=True, method="L-BFGS-B", bounds=bounds).x
     mode[target.folded] = np.abs(mode[target.folded])
     proposal = _Mixture(mode, _factor(_curvature(target, mode)), target.folded)

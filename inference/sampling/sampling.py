@@ -61,7 +61,9 @@ def compiled_model(design: Design, priors: Priors) -> Any:
     """
     if not design.exact:
         return _written_out(design.aggregated(), priors)
-    shape: tuple[Any, ...] = (design.coefficients, design.effects)
+    nesting = design.nesting
+    groups = (nesting.number, nesting.with_therapists)
+    shape: tuple[Any, ...] = (design.coefficients, design.effects, groups)
     if priors.slope is not None:
         shape += ("evidence",)
     if taken_apart(design):

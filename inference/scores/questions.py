@@ -30,7 +30,12 @@ from scipy.fft import dct
 
 from alliance.inference.draws.summaries import by_columns, column_blocks, normal_nodes
 from alliance.inference.posterior import Posterior, Rows
-from alliance.inference.scores.therapist_parts import TherapistPart, mean_slopes, new_therapists
+from alliance.inference.scores.therapist_parts import (
+    TherapistPart,
+    mean_slopes,
+    new_therapists,
+    times_effects,
+)
 from alliance.models.design.design import Design
 
 Array = NDArray[np.float64]
@@ -61,8 +66,8 @@ def linear_predictor(
     if therapists is None:
         return predictor
     mean = therapists.own_mean()
-    for k, column in enumerate(design.effect_columns):
-        times = X[:, column] - mean if design.effects[k] == "slope" else X[:, column]
+    alliance = X[:, design.coefficients.index("moderator")] - mean
+    for k, times in enumerate(times_effects(design, X, rows.arm_index, alliance)):
         predictor += therapists.effect[:, therapists.index, k] * times
     if therapists.mean is not None:
         predictor += mean * mean_slopes(posterior, X)

@@ -427,7 +427,7 @@ def heaped_ends(posterior: Posterior) -> tuple[HeapedEnd, ...]:
         return ()
     every = max(1, posterior.total // MOST_DRAWS)
     thinned = posterior.part(posterior.draws.isel(draw=slice(None, None, every)))
-    labels = tuple(design.therapists[k] for k in design.therapist_index)
+    labels = design.labels
     known = not design.effects or "therapist_effect" in thinned.draws
     choice = TherapistChoice("known" if known else "new", labels)
     generator = None if known else posterior.generator("predictions")
@@ -441,7 +441,8 @@ def heaped_ends(posterior: Posterior) -> tuple[HeapedEnd, ...]:
         observed = scores <= end + slack if lowest else scores >= end - slack
         chance = steps.chance_at_most if lowest else steps.chance_at_least
         bound = np.full(len(scores), end)
-        each = chance(design, thinned.family_parameters, eta, bound)
+        auxiliary = thinned.parameters_in(posterior.rows.arm_index)
+        each = chance(design, auxiliary, eta, bound)
         share = each.mean(axis=1)
         variance = share.var() + (each * (1 - each)).sum(axis=1).mean() / len(scores) ** 2
         excess = float(observed.mean() - share.mean())

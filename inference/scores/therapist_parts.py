@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from alliance.data_prep.cell_moments import NOBODY
 from alliance.data_prep.errors import InputError, nearest
 from alliance.data_prep.levels import quoted
 from alliance.inference.draws.datatree import require_effect_draws
@@ -35,7 +36,9 @@ class TherapistChoice:
         trial, with the effects saved in the run.
     labels : tuple of str
         Therapists by name: one for each row, or a single one for all rows. Rows of one label
-        share one new therapist's draw; without labels all rows do. Known ones need their ids.
+        share one new therapist's draw; without labels all rows do. Known ones need their ids;
+        `NOBODY`, for a patient who has none, is an average one. In arms without therapists nobody
+        has any, whatever is said here.
     """
 
     kind: Literal["average", "new", "known"]
@@ -125,7 +128,8 @@ def therapist_part(
     index = np.broadcast_to(index, rows)
     if choice.kind == "known":
         require_therapists(posterior.design, names)
-        known = [posterior.design.therapists.index(name) for name in names]
+        everybody = (*posterior.design.therapists, NOBODY)
+        known = [everybody.index(name) for name in names]
         return _known(posterior, known, index)
     if generator is None:
         raise ValueError("new therapists are drawn: give a generator")
@@ -141,11 +145,11 @@ def require_therapists(design: Design, ids: Sequence[str]) -> None:
         Names the first wrong one and the ids there are.
     """
     for name in ids:
-        if name not in design.therapists:
-            raise InputError(
-                f"There is no therapist {name!r} in the run.",
-                f"{nearest(name, design.therapists)} Or say new or average.",
-            )
+        if name not in design.therapists and not (name == NOBODY and design.nesting.without):
+            remedy = "The study names no column of therapists: leave the therapist out."
+            if design.therapists:
+                remedy = f"{nearest(name, design.therapists)} Or say new or average."
+            raise InputError(f"There is no therapist {name!r} in the run.", remedy)
 
 
 def therapist_id(design: Design, named: str) -> str:
@@ -162,7 +166,10 @@ def _known(posterior: Posterior, known: Sequence[int], index: Index) -> Therapis
     effect = np.zeros((total, len(known), 0))
     require_effect_draws(draws)
     if posterior.design.effects:
-        effect = posterior.flat("therapist_effect")[:, list(known)]
+        effect = posterior.flat("therapist_effect")
+        if len(posterior.design.therapists) in known:  # nobody: as an average therapist
+            effect = np.concatenate([effect, np.zeros_like(effect[:, :1])], axis=1)
+        effect = effect[:, list(known)]
     mean = None
     if "moderator_slope_between" in draws:
         mean = posterior.flat("moderator_therapist_mean")[:, list(known)]
@@ -219,6 +226,28 @@ def mean_slopes(posterior: Posterior, X: Array) -> Array:
     return np.asarray(
         np.hstack(between) @ X[:, between_columns(design)].T - within @ X[:, factors].T
     )
+
+
+def times_effects(design: Design, X: Array, arm_index: Index, moderator: Array) -> list[Array]:
+    """What rows multiply each effect of a therapist by, (r,), (1, r) or (d, r): zero in arms that
+    have no therapists.
+
+    Parameters
+    ----------
+    design : Design
+    X : ndarray, shape (r, p)
+    arm_index : ndarray of int, shape (r,)
+    moderator : ndarray, shape (r,), (1, r) or (d, r)
+        What slopes are multiplied by: the alliance, or its distance to the therapist's mean.
+    """
+    own = [
+        moderator if name == "slope" else X[:, column]
+        for name, column in zip(design.effects, design.effect_columns, strict=True)
+    ]
+    if not design.nesting.without:
+        return own
+    has = design.nesting.has_therapist(arm_index)
+    return [times * has for times in own]
 
 
 def therapist_factor(posterior: Posterior) -> Array:
@@ -294,24 +323,22 @@ def new_therapists(
     X = rows.matrix(design)
     own = X[None, :, design.coefficients.index("moderator")] if moderator is None else moderator
     if "moderator_slope_between" not in posterior.draws:
-        yield 1.0, 0.0, np.sqrt(_variance(design, factor, X, own))
+        yield 1.0, 0.0, np.sqrt(_variance(design, factor, X, own, rows.arm_index))
         return
     slopes, (centre, spread) = mean_slopes(posterior, X), _new_means(posterior)
     if "slope" not in design.effects:
-        variance = _variance(design, factor, X, own) + np.square(slopes * spread)
+        variance = _variance(design, factor, X, own, rows.arm_index) + np.square(slopes * spread)
         yield 1.0, slopes * centre, np.sqrt(variance)
         return
     for node, weight in normal_nodes(MEAN_NODES):
         mean = centre + node * spread
-        yield weight, slopes * mean, np.sqrt(_variance(design, factor, X, own - mean))
+        spread_there = np.sqrt(_variance(design, factor, X, own - mean, rows.arm_index))
+        yield weight, slopes * mean, spread_there
 
 
-def _variance(design: Design, factor: Array, X: Array, moderator: Array) -> Array:
+def _variance(design: Design, factor: Array, X: Array, moderator: Array, arm_index: Index) -> Array:
     """``z' S z`` (d, r) of the therapists' effects, at an alliance (1, r) or (d, r)."""
-    z = [
-        moderator if name == "slope" else X[None, :, column]
-        for name, column in zip(design.effects, design.effect_columns, strict=True)
-    ]
+    z = times_effects(design, X, arm_index, moderator)
     variance = np.zeros((len(factor), len(X)))
     for b in range(len(z)):
         spread = sum(factor[:, a, b, None] * z[a] for a in range(b, len(z)))

@@ -174,9 +174,8 @@ class Thresholds:
             if bound is not None:
                 chance = steps.chance_at_least if side > 0 else steps.chance_at_most
                 every = np.broadcast_to(np.asarray(bound, dtype=float), len(rows))
-                found[f"prob_{name}"] = chance(
-                    posterior.design, posterior.family_parameters, eta, every
-                )
+                auxiliary = posterior.parameters_in(rows.arm_index)
+                found[f"prob_{name}"] = chance(posterior.design, auxiliary, eta, every)
         return found
 
     def judge(self, differences: Array, direction: int) -> dict[str, Any]:

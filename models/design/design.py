@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, reduce
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from alliance.data_prep.cell_moments import CellMoments, Column
+from alliance.data_prep.cell_moments import NOBODY, CellMoments, Column
 from alliance.data_prep.covariates import Covariate, covariates_of, seen_levels
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.moments import Moments, therapist_moments
@@ -28,6 +28,7 @@ from alliance.models.design.encoding import (
 )
 from alliance.models.families.families import find_family
 from alliance.models.families.family import Family, Scale
+from alliance.models.nesting import NESTED_ALIKE, Nesting
 from alliance.models.priors import Priors
 from alliance.models.spec import ModelSpec, ModeratorSpec
 
@@ -53,7 +54,8 @@ class Design:
     y : ndarray, shape (n,)
         The family's own variable: standardised scores, or whole numbers from zero.
     therapist_index : ndarray of int, shape (n,)
-        Position in `therapists`.
+        Position in `therapists`; the number of therapists, one beyond the last position, for
+        patients of arms without therapists.
     therapists : tuple of str
         Ids.
     effects : tuple of str
@@ -67,8 +69,10 @@ class Design:
         Patients whom a row stands for; one, unless identical rows were brought together.
     fixed : mapping of str to float
         The family's own parameters that the priors fix at a value, so that no draws hold them.
-    given : Moments, optional
-        Of patients whose rows are not there; n is then zero. See `models.design.design`.
+    given : tuple of Moments, optional
+        Of patients whose rows are not there, by residual group; n is then zero.
+    nesting : Nesting
+        Which arms have therapists, and which share a residual SD.
     offset : ndarray, shape (n,), optional
         What each patient's own exposure adds to the predictor on the link's scale: its logarithm.
     """
@@ -86,7 +90,8 @@ class Design:
     moderator_missing: NDArray[np.bool_]
     count: Array
     fixed: Mapping[str, float] = field(default_factory=dict)
-    given: Moments | None = None
+    given: tuple[Moments, ...] | None = None
+    nesting: Nesting = NESTED_ALIKE
     offset: Array | None = None
 
     @property
@@ -128,12 +133,6 @@ class Design:
         if self.exact:
             return bool(self.effects) or self.moderator.structure == "within_between"
         return self.family.name == "gaussian" and bool(self.effects)
-
-    @cached_property
-    def arm_index(self) -> NDArray[np.int64]:
-        """Position of each row's arm, shape (n,)."""
-        away = self.X[:, self.arm_columns] - sum_to_zero_basis(len(self.arms))[:, None]
-        return np.asarray(np.square(away).sum(axis=2).argmin(axis=0))
 
     @property
     def has_moderator(self) -> bool:
@@ -181,11 +180,58 @@ class Design:
         ]
 
     @cached_property
+    def arm_index(self) -> NDArray[np.int64]:
+        """Position of each patient's arm, shape (n,)."""
+        arms = self.X[:, self.arm_columns] - sum_to_zero_basis(len(self.arms))[:, None]
+        return np.asarray(np.square(arms).sum(axis=2).argmin(axis=0), dtype=np.int64)
+
+    @cached_property
+    def residual_group(self) -> NDArray[np.int64]:
+        """Residual group of each patient, shape (n,); see `models.nesting`."""
+        if not self.nesting.groups:
+            return np.zeros(len(self.y), dtype=np.int64)
+        return self.nesting.group_of(self.arm_index)
+
+    @property
+    def units(self) -> int:
+        """Therapists, and one more for patients who have none, where an arm has none."""
+        return len(self.therapists) + bool(self.nesting.without)
+
+    @property
+    def patients_of_therapists(self) -> NDArray[np.int64]:
+        """Rows of each therapist, shape (J,); not of patients who have none."""
+        count = np.bincount(self.therapist_index, minlength=len(self.therapists))
+        return count[: len(self.therapists)]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Each patient's therapist, by id; `NOBODY` of those who have none."""
+        known = (*self.therapists, NOBODY)
+        return tuple(known[k] for k in self.therapist_index)
+
+    @cached_property
     def moments(self) -> Moments:
-        """Cross-products within therapists, all that the exact Gaussian model needs."""
+        """Cross-products within therapists, all that the exact Gaussian model needs.
+
+        Patients without therapists have the last place, after all therapists: they enter sums
+        over everybody, and have no therapist effect.
+        """
+        if self.given is not None:
+            return self.given[0] if len(self.given) == 1 else reduce(Moments.merge, self.given)
+        return therapist_moments(self.X, self.y, self.therapist_index, self.units)
+
+    @cached_property
+    def group_moments(self) -> tuple[Moments, ...]:
+        """The moments of each residual group; they add up to `moments`."""
+        if self.nesting.number == 1:
+            return (self.moments,)
         if self.given is not None:
             return self.given
-        return therapist_moments(self.X, self.y, self.therapist_index, len(self.therapists))
+        groups = [self.residual_group == group for group in range(self.nesting.number)]
+        return tuple(
+            therapist_moments(self.X[own], self.y[own], self.therapist_index[own], self.units)
+            for own in groups
+        )
 
     @property
     def outcome_unit(self) -> tuple[float, float]:
@@ -224,10 +270,15 @@ class Design:
         slope : float
             On the standardised scale.
         """
-        own = self.moments
         change = np.eye(len(self.coefficients) + 1)
         change[self.coefficients.index("moderator"), -1] = -slope
-        return replace(self, given=Moments(change.T @ own.cross_products @ change, own.count))
+        return replace(
+            self,
+            given=tuple(
+                Moments(change.T @ own.cross_products @ change, own.count)
+                for own in self.group_moments
+            ),
+        )
 
     def unmoderated(self) -> Array:
         """X with zeros in the moderator's own columns and those of its interactions."""
@@ -388,14 +439,16 @@ def build_design(
         without_moderator=without,
     )
     arm_index = analysed["arm_index"].values
+    therapists = tuple(map(str, analysed.coords["therapist"].values))
+    own = analysed["therapist_index"].values.astype(np.int64)
     arm_effects = [encoding.coefficients[k] for k in encoding.places("arm")]
     return Design(
         outcome=spec.outcome,
         encoding=encoding,
         X=np.nan_to_num(encoding.matrix(arm_index, moderator, baseline, columns), nan=0.0),
         y=y,
-        therapist_index=analysed["therapist_index"].values.astype(np.int64),
-        therapists=tuple(map(str, analysed.coords["therapist"].values)),
+        therapist_index=np.where(own < 0, len(therapists), own),
+        therapists=therapists,
         effects=(*spec.effects, *(arm_effects if spec.therapist_by_arm else ())),
         family=family,
         scale=scale,
@@ -403,6 +456,7 @@ def build_design(
         moderator_missing=np.isnan(moderator) & ~np.isin(arm_index, list(without)),
         count=np.ones_like(y),
         fixed=fixed_parameters(family, spec.priors),
+        nesting=spec.nesting(encoding.arms),
         offset=None if exposure is None else np.log(exposure),
     )
 
@@ -482,16 +536,21 @@ def moments_design(
         ),
         without_moderator=without,
     )
-    size = len(encoding.terms) + 1
-    cross_products = np.zeros((len(found.therapists), size, size))
-    count = np.zeros(len(found.therapists), dtype=np.int64)
+    size, nesting = len(encoding.terms) + 1, spec.nesting(encoding.arms)
+    therapists = tuple(name for name in found.therapists if name != NOBODY)
+    places = {name: k for k, name in enumerate((*therapists, NOBODY))}
+    place = np.array([places[name] for name in found.therapists], dtype=np.int64)
+    shape = (nesting.number, len(therapists) + bool(nesting.without))
+    cross_products = np.zeros((*shape, size, size))
+    count = np.zeros(shape, dtype=np.int64)
     divisors = np.array([scales[column][1] for column in found.columns])
     for arm in range(len(arms)):
         cells = np.flatnonzero(found.arm_index == arm)
         own = _with_ones(found, cells, divisors)
         A = _columns(encoding, ("intercept", *found.columns), arm)
-        cross_products[found.therapist_index[cells]] += A.T @ own @ A
-        count[found.therapist_index[cells]] += found.count[cells]
+        units, group = place[found.therapist_index[cells]], nesting.group_of(np.array([arm]))[0]
+        cross_products[group, units] += A.T @ own @ A
+        count[group, units] += found.count[cells]
     arm_effects = [encoding.coefficients[k] for k in encoding.places("arm")]
     design = Design(
         outcome=spec.outcome,
@@ -499,14 +558,15 @@ def moments_design(
         X=np.empty((0, len(encoding.terms))),
         y=np.empty(0),
         therapist_index=np.empty(0, dtype=np.int64),
-        therapists=found.therapists,
+        therapists=therapists,
         effects=(*spec.effects, *(arm_effects if spec.therapist_by_arm else ())),
         family=find_family(spec.family),
         scale=Scale(*scales["outcome"], 0, 0.0, 1.0),
         moderator=spec.moderator,
         moderator_missing=np.empty(0, dtype=bool),
         count=np.empty(0),
-        given=Moments(cross_products, count),
+        given=tuple(map(Moments, cross_products, count)),
+        nesting=nesting,
     )
     _require_full_rank(design)
     _require_something_left(design)

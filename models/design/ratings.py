@@ -142,7 +142,8 @@ def _patients_by_arm(design: Design) -> tuple[Array, Array]:
     arms = design.arm_columns
     if design.given is not None:
         intercept = design.coefficients.index("intercept")
-        return design.given.count.astype(float), design.given.cross_products[:, intercept, arms]
+        moments = design.moments
+        return moments.count.astype(float), moments.cross_products[:, intercept, arms]
     belongs = design.therapist_index == np.arange(len(design.therapists))[:, None]
     weighted = belongs * design.count
     return weighted.sum(axis=1), weighted @ design.X[:, arms]

@@ -22,6 +22,7 @@ from alliance.models.design.ratings import (
 )
 from alliance.models.gaussian.generalised_squares import GeneralisedSquares, packed
 from alliance.models.gaussian.marginal import alliance_terms, covariance_factor, with_independent
+from alliance.models.nesting import RESIDUAL_GROUP
 from alliance.models.priors import Priors, slope_parts
 
 Array = NDArray[np.float64]
@@ -35,14 +36,16 @@ def model_data(design: Design, priors: Priors) -> dict[str, Array]:
     Parameters
     ----------
     design : Design
-        J therapists, p coefficients, q therapist effects; W = [X, y].
+        J therapists, p coefficients, q therapist effects, G residual groups; W = [X, y].
     priors : Priors
 
     Returns
     -------
     dict
         ``cross_products`` (p + 1, p + 1), W'W over all patients; ``therapist_cross_products``
-        (q, J, p + 1), Z_j'W_j (only where something is integrated out). Where the alliance is taken
+        (q, J, p + 1), Z_j'W_j (only where something is integrated out). Where there are several
+        residual groups both have one more dimension, the groups, first; of the latter only those
+        with therapists. Where the alliance is taken
         apart, ``therapist_cross_products`` (J, p + 1, p + 1), all of W_j'W_j, and what
         `rating_data` gives, instead. With evidence on the slope ``slope_parts`` (2, 3), see
         `models.priors.slope_parts`. ``prior_scale`` (p + 8,), the coefficients' scales and then
@@ -51,6 +54,8 @@ def model_data(design: Design, priors: Priors) -> dict[str, Array]:
         interaction between them.
     """
     within = design.moments.cross_products
+    groups = [each.cross_products for each in design.group_moments]
+    known = len(design.therapists)
     data = {
         "prior_scale": np.append(
             design.prior_sd(priors),
@@ -69,10 +74,16 @@ def model_data(design: Design, priors: Priors) -> dict[str, Array]:
     if taken_apart(design):
         data |= {"therapist_cross_products": within, **rating_data(design)}
     else:
-        data["cross_products"] = within.sum(axis=0)
+        columns = design.effect_columns
+        totals = [each.sum(axis=0) for each in groups]
+        varying = [
+            each[:known, columns].transpose(1, 0, 2)
+            for each in groups[: design.nesting.with_therapists]
+        ]
+        several = len(groups) > 1
+        data["cross_products"] = np.stack(totals) if several else totals[0]
         if design.effects:
-            columns = design.effect_columns
-            data["therapist_cross_products"] = within[:, columns].transpose(1, 0, 2)
+            data["therapist_cross_products"] = np.stack(varying) if several else varying[0]
     if priors.slope is not None:
         data["slope_parts"] = np.array(slope_parts(priors))
     return {name: np.ascontiguousarray(values) for name, values in data.items()}
@@ -138,7 +149,8 @@ def exact_gaussian_model(design: Design, priors: Priors) -> pm.Model:
     Returns
     -------
     pymc.Model
-        Free variables ``beta`` (coefficient), ``residual_sd``, with therapist effects
+        Free variables ``beta`` (coefficient), ``residual_sd`` (residual_group, where there are
+        several), with therapist effects
         ``therapist_sd``, ``therapist_slope_sd``, ``therapist_correlation``, ``therapist_arm_sd``,
         and with the alliance taken apart those of `models.latent_ratings`, all on the
         standardised scale. The likelihood is the potential ``log_likelihood_sum``. Every array
@@ -159,7 +171,10 @@ def exact_gaussian_model(design: Design, priors: Priors) -> pm.Model:
         beta = pm.Normal("beta", 0, scale[:size], dims="coefficient")
         if "slope_parts" in data:
             _with_evidence(beta[design.coefficients.index("moderator")], data["slope_parts"])
-        residual_sd = pm.HalfNormal("residual_sd", scale[size])
+        several = design.nesting.number > 1
+        groups = {"dims": RESIDUAL_GROUP} if several else {}
+        residual_sds = pm.HalfNormal("residual_sd", scale[size], **groups)
+        residual_sd = residual_sds[0] if several else residual_sds  # the unit of all that follows
         L = therapist_factor(design.effects, scale[size + 1 : size + 5])
         within = data.get("therapist_cross_products")
         if apart:
@@ -170,12 +185,20 @@ def exact_gaussian_model(design: Design, priors: Priors) -> pm.Model:
             within = moved[:, design.effect_columns].transpose(1, 0, 2)
         else:
             cross_products = data["cross_products"]
-        patients = cross_products[0, 0]  # the intercept's column of ones, squared
-        log_density = -patients * (0.5 * np.log(2 * np.pi) + pt.log(residual_sd))
+        # The intercept's column of ones, squared
+        patients = cross_products[:, 0, 0] if several else cross_products[0, 0]
+        log_density = -patients * (0.5 * np.log(2 * np.pi) + pt.log(residual_sds))
+        if several:
+            log_density = log_density.sum()
+            shares = (residual_sd / residual_sds) ** 2
+            cross_products = (shares[:, None, None] * cross_products).sum(axis=0)
+            if within is not None:
+                own = shares[: design.nesting.with_therapists, None, None, None]
+                within = (own * within).sum(axis=0)
         if design.effects:
             elements, places = packed(L)
             squares, log_determinant, *_ = GeneralisedSquares(
-                design.effect_columns, places, latent=apart
+                design.effect_columns, places, latent=apart or several
             )(beta, matrix_of(elements) / residual_sd, cross_products, within)
             log_density = log_density - 0.5 * log_determinant
         else:
@@ -192,7 +215,7 @@ def _with_evidence(slope: pt.TensorVariable, parts: pt.TensorVariable) -> None:
 
 
 def _coords(design: Design) -> dict[str, list[str]]:
-    coords = {"coefficient": list(design.coefficients)}
+    coords = {"coefficient": list(design.coefficients), **design.nesting.coords(design.arms)}
     if taken_apart(design):
         coords |= moderator_coords(design) | {"therapist": list(design.therapists)}
     return coords

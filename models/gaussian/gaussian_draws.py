@@ -49,7 +49,7 @@ class GaussianDraws:
     Attributes
     ----------
     beta : ndarray, shape (d, p)
-    residual_sd : ndarray, shape (d,)
+    residual_sd : ndarray, shape (d,), or (d, G) where there are G > 1 residual groups
     therapist_sd, therapist_slope_sd, therapist_correlation, therapist_arm_sd : (d,), or None
         None where the model has no such effect.
     moderator_slope_between : ndarray, shape (d,), or None
@@ -68,6 +68,16 @@ class GaussianDraws:
     moderator_slope_between: Array | None = None
     moderator_interaction_between: Array | None = None
     moderator_therapist_mean: Array | None = None
+
+    @property
+    def unit(self) -> Array:
+        """Residual SD of the first group, shape (d,): what others are relative to."""
+        return self.residual_sd if self.residual_sd.ndim == 1 else self.residual_sd[:, 0]
+
+    @property
+    def shares(self) -> Array:
+        """Residual variance of the first group over that of each, shape (d, G)."""
+        return np.asarray((self.unit[:, None] / self.residual_sd) ** 2)
 
     @property
     def between_slopes(self) -> Array:
@@ -105,6 +115,9 @@ class GaussianDraws:
 def _products(design: Design, draws: GaussianDraws) -> Array:
     """Cross-products within therapists, (J, P, P), or (d, J, P, P) where draws change them."""
     products = design.moments.cross_products
+    if draws.residual_sd.ndim > 1:  # each group's in units of the first one's residual SD
+        groups = np.stack([each.cross_products for each in design.group_moments])
+        return np.einsum("dg,gjpq->djpq", draws.shares, groups)
     if not taken_apart(design):
         return products
     slopes = [slope[:, None, None, None] for slope in draws.between_slopes.T]
@@ -118,7 +131,7 @@ def _integrate(
     """The therapists' part of the likelihood, and the lower factor of their effects."""
     columns = design.effect_columns
     q = range(len(columns))
-    rows = products[..., columns, :]
+    rows = products[..., : len(design.therapists), columns, :]
     if products.ndim == 3:
         Ztr = [rows[:, a, -1] - draws.beta @ rows[:, a, :-1].T for a in q]
     else:
@@ -127,7 +140,7 @@ def _integrate(
     terms = therapist_terms(
         ZtZ=[[rows[..., a, column] for column in columns] for a in q],
         Ztr=Ztr,
-        G=scaled(L, draws.residual_sd[:, None]),
+        G=scaled(L, draws.unit[:, None]),
     )
     return terms, L
 
@@ -136,9 +149,9 @@ def _blocks(design: Design, draws: GaussianDraws) -> list[slice]:
     """Blocks of draws whose arrays stay near so many numbers."""
     therapists, total = len(design.therapists), len(draws.residual_sd)
     numbers = max(1, len(design.effects))
-    if taken_apart(design):
+    if taken_apart(design) or draws.residual_sd.ndim > 1:
         numbers = 4 * (len(design.coefficients) + 1) ** 2  # the products, and what they are made of
-    step = max(1, BLOCK_NUMBERS // (therapists * numbers))
+    step = max(1, BLOCK_NUMBERS // (max(1, therapists) * numbers))
     return [slice(start, start + step) for start in range(0, total, step)]
 
 
@@ -154,11 +167,12 @@ def therapist_log_likelihood(design: Design, draws: GaussianDraws) -> Array:
 
     Returns
     -------
-    ndarray, shape (d, J)
-        Sums over therapists to the exact log likelihood; zero for a therapist without patients.
+    ndarray, shape (d, J), or (d, J + 1)
+        Sums over therapists to the exact log likelihood; zero for a therapist without patients. The
+        last is of patients without therapists, where an arm has none.
         Where the alliance is taken apart, given each draw's true means of the therapists.
     """
-    if not taken_apart(design):
+    if not taken_apart(design) and draws.residual_sd.ndim == 1:
         return _log_likelihood(design, draws)
     blocks = _blocks(design, draws)
     return np.concatenate([_log_likelihood(design, draws.block(some)) for some in blocks])
@@ -175,12 +189,16 @@ def _log_likelihood(design: Design, draws: GaussianDraws) -> Array:
         linear = np.einsum("dp,djp->dj", beta, Xty)
         quadratic = np.einsum("djp,dp->dj", np.einsum("djpq,dq->djp", XtX, beta), beta)
     squares = yty - 2 * linear + quadratic
-    variance = draws.residual_sd[:, None] ** 2
+    variance = draws.unit[:, None] ** 2
     log_density = -0.5 * moments.count * np.log(2 * np.pi * variance)
+    if draws.residual_sd.ndim > 1:
+        counts = np.stack([each.count for each in design.group_moments])
+        log_density = log_density + 0.5 * np.log(draws.shares) @ counts
     if design.effects:
         terms, _ = _integrate(design, draws, products)
-        squares = squares - terms.explained
-        log_density = log_density - 0.5 * terms.log_determinant
+        known = slice(len(design.therapists))
+        squares[:, known] -= terms.explained
+        log_density[:, known] -= 0.5 * terms.log_determinant
     return np.asarray(log_density - 0.5 * squares / variance)
 
 
@@ -225,7 +243,7 @@ def draw_therapist_effects(
         for some in _blocks(design, draws):
             part = draws.block(some)
             terms, L = _integrate(design, part, _products(design, part))
-            effects[some] = effects_given(terms, L, part.residual_sd[:, None], generator)
+            effects[some] = effects_given(terms, L, part.unit[:, None], generator)
     return TherapistDraws(effects, draws.moderator_therapist_mean)
 
 
@@ -308,7 +326,10 @@ def collapse(design: Design, spreads: GaussianDraws, prior_sd: Array) -> Collaps
     Collapsed
     """
     size = max(1, len(design.effects))
-    block = max(1, CACHE_NUMBERS // (len(design.therapists) * size**2))
+    numbers = len(design.therapists) * size**2
+    if design.nesting.with_therapists > 1:
+        numbers *= len(design.coefficients) + 1
+    block = max(1, CACHE_NUMBERS // max(1, numbers))
     starts = range(0, len(spreads.residual_sd), block)
 
     def part(start: int) -> Collapsed:
@@ -327,22 +348,33 @@ def collapse(design: Design, spreads: GaussianDraws, prior_sd: Array) -> Collaps
 
 def _collapse(design: Design, spreads: GaussianDraws, prior_sd: Array) -> Collapsed:
     kept = [*design.present, len(design.coefficients)]  # and the outcome
-    within = design.moments.cross_products[:, :, kept]
-    variance = spreads.residual_sd[:, None, None] ** 2
-    products = np.broadcast_to(within[:, kept].sum(axis=0), (len(variance), len(kept), len(kept)))
+    groups = [each.cross_products[:, :, kept] for each in design.group_moments]
+    counts = np.array([each.n for each in design.group_moments])
+    variance = spreads.unit[:, None, None] ** 2
     log_determinant = np.zeros(len(variance))
+    if len(groups) == 1:
+        shape = (len(variance), len(kept), len(kept))
+        products = np.broadcast_to(groups[0][:, kept].sum(axis=0), shape)
+    else:
+        totals = np.stack([each[:, kept].sum(axis=0) for each in groups])
+        products = np.einsum("dg,gpq->dpq", spreads.shares, totals)
+        log_determinant = -np.log(spreads.shares) @ counts
     if columns := design.effect_columns:
-        ZtW = within[:, columns]
+        own = groups[: design.nesting.with_therapists]
+        varying = [each[: len(design.therapists), columns] for each in own]
+        ZtW = varying[0]
+        if len(varying) > 1:
+            ZtW = np.einsum("dg,gjqp->djqp", spreads.shares[:, : len(own)], np.stack(varying))
         terms, G = _therapists(design, spreads)
         products = products - _explained(terms, G, ZtW)
-        log_determinant = terms.log_determinant.sum(axis=-1)
+        log_determinant = log_determinant + terms.log_determinant.sum(axis=-1)
     products = products / variance
     p = len(kept) - 1
     scale = prior_sd[design.present]
     factor, lost = _cholesky(products[:, :p, :p] + np.diag(scale**-2.0))
     half = np.linalg.solve(factor, products[:, :p, p:])
     mean = np.linalg.solve(factor.mT, half)[..., 0]
-    n = design.moments.n
+    n = int(counts.sum())
     log_likelihood = -0.5 * (
         n * (LOG_2_PI + np.log(variance[:, 0, 0]))
         + log_determinant
@@ -373,20 +405,27 @@ def _cholesky(matrices: Array) -> tuple[Array, NDArray[np.bool_]]:
 
 def _therapists(design: Design, spreads: GaussianDraws) -> tuple[TherapistTerms, list[list[Array]]]:
     """Factors of every therapist's matrix M_j, and the effects' factor over the residual SD."""
-    columns = design.effect_columns
-    ZtZ = design.moments.ZtZ(columns)
+    columns, known = design.effect_columns, len(design.therapists)
+    own = design.group_moments[: design.nesting.with_therapists]
+    ZtZ = own[0].ZtZ(columns)[:known]
+    if len(own) > 1:
+        parts = np.stack([each.ZtZ(columns)[:known] for each in own])
+        ZtZ = np.einsum("dg,gjab->djab", spreads.shares[:, : len(own)], parts)
     span = range(len(columns))
-    G = scaled(spreads.factor(len(design.effects)), spreads.residual_sd[:, None])
-    nothing = np.zeros(len(design.therapists))
+    G = scaled(spreads.factor(len(design.effects)), spreads.unit[:, None])
+    nothing = np.zeros(known)
     terms = therapist_terms(
-        ZtZ=[[ZtZ[:, a, b] for b in span] for a in span], Ztr=[nothing for _ in span], G=G
+        ZtZ=[[ZtZ[..., a, b] for b in span] for a in span], Ztr=[nothing for _ in span], G=G
     )
     return terms, G
 
 
 def _explained(terms: TherapistTerms, G: Elements, ZtW: Array) -> Array:
-    """Sum over therapists of ``W_j'Z_j G M_j^-1 G' Z_j'W_j``, shape (d, p + 1, p + 1)."""
-    size, width = ZtW.shape[1:]
+    """Sum over therapists of ``W_j'Z_j G M_j^-1 G' Z_j'W_j``, shape (d, p + 1, p + 1).
+
+    Z_j'W_j is one for all draws, (J, q, p + 1), or one for each, (d, J, q, p + 1).
+    """
+    size, width = ZtW.shape[-2:]
     span = range(size)
     # Rows of U^-1 G', from which G M^-1 G' is put together: M = U D U'
     solved = []
@@ -396,6 +435,14 @@ def _explained(terms: TherapistTerms, G: Elements, ZtW: Array) -> Array:
             own = 0.0 if is_zero(G[a][c]) or c > a else G[a][c]
             row.append(own - sum(terms.factor[c][e] * row[e] for e in range(c)))
         solved.append(row)
+    if ZtW.ndim == 4:
+        found = np.zeros((len(ZtW), width, width))
+        for c in span:
+            there = [a for a in span if not is_zero(solved[a][c])]
+            parts = [solved[a][c][..., None] * ZtW[:, :, a] for a in there]
+            own = np.sum(parts, axis=0)
+            found += own.mT @ (own / terms.pivots[c][..., None])
+        return found
     found = np.zeros((len(terms.log_determinant), width * width))
     for a in span:
         for b in range(a + 1):

@@ -173,7 +173,7 @@ def join_visits(
             gaps=relative_gaps(times) if uneven else None,
         ),
         effects=terms_at(effects + deviations),
-        moments=visit_moments(X, Y, None, therapist, len(first.therapists), varying),
+        moments=visit_moments(X, Y, None, therapist, first.units, varying),
         positions={
             name: np.searchsorted(patients, positions[name]).astype(np.int64) for name in names
         },

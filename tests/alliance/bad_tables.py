@@ -18,8 +18,8 @@ from spoiled_files import (
 )
 
 
-def _latin_1(content: str) -> bytes:
-    return content.replace("T2", "Müller").encode("latin-1")
+def _no_text(content: str) -> bytes:
+    return content.replace("T2", "M\x81ller").encode("latin-1")  # no letter of Windows-1252
 
 
 def _repeated_header(content: str) -> str:
@@ -44,8 +44,8 @@ UNREADABLE = [
     ),
     Case(
         "wrong delimiter",
-        rows(lambda table: None, delimiter=";"),
-        ("trial.csv", "separated by semicolons", "not by commas", "Save it separated by commas"),
+        rows(lambda table: None, delimiter="|"),
+        ("trial.csv", "separated by vertical bars", "not by commas", "Save it separated by commas"),
     ),
     Case(
         "tabs in a .csv",
@@ -53,9 +53,9 @@ UNREADABLE = [
         ("trial.csv", "separated by tabs", "ends in .tsv"),
     ),
     Case(
-        "Latin-1 bytes",
-        text(_latin_1),
-        ("trial.csv, row 5", "0xFC is not UTF-8", "'ü' in Latin-1", "Save it as UTF-8"),
+        "bytes of no encoding",
+        text(_no_text),
+        ("trial.csv, row 5", "0x81 is not UTF-8", "Save it as UTF-8"),
     ),
     Case(
         "UTF-16",

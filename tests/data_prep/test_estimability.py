@@ -267,5 +267,6 @@ def test_an_arm_without_therapists_is_told_by_that_column_with_the_count() -> No
     column, rule, remedy = problem_of(frame, only("function"))
     assert column == "therapist"
     assert "the arm 'SMT' has 0 analysed patients" in rule
-    assert "12 of its 12 rows have no value in the column 'therapist'" in rule
+    assert "none of its 12 patients has a therapist" in rule
+    assert 'without_therapist = ["SMT"]' in remedy
     assert "take the arm out" not in remedy

@@ -149,6 +149,8 @@ def test_options_replace_the_settings_of_the_file_and_survive_writing(tmp_path: 
         "reliability": True,
         "ceiling": True,
         "therapist_by_arm": True,
+        "without_therapist": (),  # a list: test_partially_nested has it with arms
+        "residual_by_arm": True,
         "joint": True,
         "common_patients": True,
         "moderator_arms": tuple(a_study().arms),  # all of them: the model of the ratings stays

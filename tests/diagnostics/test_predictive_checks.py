@@ -232,7 +232,7 @@ LARGE = {
 EXPECTED = {
     "floor and ceiling": ("predictive_distribution", 'family = "ordinal" in the study file'),
     "t3 residuals": ("predictive_distribution", 'family = "student_t"'),
-    "unequal residual SDs": ("predictive_arms", "no model here lets the residual SD differ"),
+    "unequal residual SDs": ("predictive_arms", "residual_by_arm=True"),
     "left-out interaction": ("predictive_interaction", "`interaction=True`"),
     "left-out therapist effect": ("predictive_therapists", '`therapist="intercept"`'),
     "left-out therapist slopes": ("predictive_therapists", '`therapist="intercept+slope"`'),

@@ -20,6 +20,7 @@ DEFAULTS = {
     "likelihood": "Gaussian, as published",
     "therapist effects": "intercept and slope",
     "arm effects": "the same for all therapists",
+    "residual SD": "one for all arms",
     "alliance": "total",
     "alliance slope": "differs between arms",
     "missing alliance": "patients left out",
@@ -68,6 +69,12 @@ SETTINGS: dict[str, tuple[Any, str, str]] = {
     "reliability": (True, "alliance ratings", "true score plus noise, reliability 0.77"),
     "ceiling": (True, "alliance ratings", "cut off at the ceiling 112"),
     "therapist_by_arm": (True, "arm effects", "vary between therapists"),
+    "without_therapist": (
+        ("GE",),
+        "therapist effects",
+        "intercept and slope, in the arms that have therapists (not GE)",
+    ),
+    "residual_by_arm": (True, "residual SD", "one for each arm"),
     "joint": (True, "outcomes", "all in one model"),
     "common_patients": (True, "patients", "those with all outcomes"),
 }
@@ -79,7 +86,9 @@ def test_every_setting_is_seen_where_it_departs(setting: str, made_fit: Fit) -> 
     value, aspect, words = SETTINGS[setting]
     needed = {"alliance": "within_between"} if setting == "between_interaction" else {}
     changed = fitted(made_fit, **needed, **{setting: value})
-    assert departures(changed) == {aspect: words}
+    # An arm without therapists has a residual SD of its own
+    also = {"residual SD": "one of its own in GE"} if setting == "without_therapist" else {}
+    assert departures(changed) == {aspect: words, **also}
     assert [choice.aspect for choice in model_choices(changed)] == list(DEFAULTS)
     back = fitted(changed, **{key: getattr(ModelSettings(), key) for key in (*needed, setting)})
     assert departures(back) == {}

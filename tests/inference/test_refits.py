@@ -398,7 +398,7 @@ class TestWithoutRows:
             X=design.X[:0],
             y=design.y[:0],
             therapist_index=design.therapist_index[:0],
-            given=design.moments,
+            given=(design.moments,),
         )
         pd.testing.assert_frame_equal(
             refit(rowless, robust=True), refit(design, robust=True), rtol=1e-6

@@ -58,7 +58,7 @@ def test_the_posterior_is_that_of_the_rows(made: Simulated, rowless: Fit) -> Non
     assert fit.priors().round(9).equals(rowless.priors().round(9))
     design = rowless.design("pain")
     own = build_design(trial_from_frame(made.study, made.frame).analysed("pain"), fit.specs["pain"])
-    given = replace(own, given=design.moments)
+    given = replace(own, given=(design.moments,))
     for engine in ("instant",):
         trees = [
             fit_outcome(each, fit.specs["pain"].priors, CI, 5, engine=engine)[0]
@@ -78,7 +78,7 @@ def test_nuts_needs_no_rows_either(made: Simulated, folder: Path) -> None:
     short = SamplerProfile("ci", 2, 50, 50)
     trees = [
         fit_outcome(each, spec.priors, short, 5)[0]
-        for each in (design, replace(own, given=design.moments))
+        for each in (design, replace(own, given=(design.moments,)))
     ]
     assert draws_of(trees[0]).equals(draws_of(trees[1]))
     table = fit_registry(registry, short, 5).summary()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from alliance.cli import asking, screen
+from alliance.cli import screen
 from alliance.cli.options import (
     DEFAULT_SEED,
     MANY,
@@ -134,6 +134,8 @@ def init(
         )
         if name is not None
     }  # fmt: skip
+    from alliance.cli import asking
+
     answering = not yes and asking.can_ask()
     if not yes and not answering:
         screen.note("There is no terminal to ask on: what is guessed is taken, as with --yes.")
@@ -183,6 +185,10 @@ def simulate(
     therapists: Annotated[int, typer.Option(help="Therapists.")] = 12,
     seed: SeedOption = DEFAULT_SEED,
     nested: NestedOption = False,
+    without_therapist: Annotated[
+        list[str] | None,
+        typer.Option(help="Code of an arm whose patients have no therapist; may be repeated."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:
     """Simulate a trial like the published one, with its study.toml and true values beside it.
@@ -193,7 +199,11 @@ def simulate(
 
     screen.say("SIMULATED DATA: a made-up trial like the published one; no patient gave them.")
     simulated = simulate_trial(
-        seed=seed, patients=patients, therapists=therapists, crossed=not nested
+        seed=seed,
+        patients=patients,
+        therapists=therapists,
+        crossed=not nested,
+        without_therapist=without_therapist or (),
     )
     for path in write_simulated(simulated, out, overwrite=overwrite):
         screen.say(f"Written: {path}")
