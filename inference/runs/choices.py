@@ -203,7 +203,7 @@ def residual_words(spec: ModelSpec, study: Study) -> str:
 
 def _visits(fit: Fit) -> list[Choice]:
     """How outcomes over time are modelled; nothing where there are none."""
-    words = {}
+    words, plain, departs = {}, ModelSettings(), False
     for spec in fit.specs.values():
         if (visit := spec.visits) is not None:
             sds = "an SD for each visit" if visit.sd_by_visit else "one SD"
@@ -214,7 +214,14 @@ def _visits(fit: Fit) -> list[Choice]:
             told += [f"{' and '.join(tied)} slopes the same at all visits"] if tied else []
             told += ["therapists deviate at each visit"] if visit.therapist_by_visit else []
             words[visit.outcome] = "; ".join(told)
-    return [Choice("visits", _grouped(words), True)] if words else []
+            usual = {"intercept", "arm", *(kind for kind in TIED if kind != "covariate")}
+            departs |= (
+                visit.correlation != plain.visit_correlation
+                or visit.sd_by_visit != (plain.visit_sd == "by_visit")
+                or set(visit.by_visit) != usual
+                or visit.therapist_by_visit
+            )
+    return [Choice("visits", _grouped(words), not departs)] if words else []
 
 
 def _grouped(words: dict[str, str]) -> str:

@@ -36,6 +36,7 @@ EXEMPT = {
     "cd alliance",
     "uv run pytest",
     "uv run pre-commit install",
+    "bash .ci/lowest",
     "bash .ci/run",
     "uv run python benchmarks/against_bambi.py --out benchmarks/results/against_bambi.json",
     "uv run python benchmarks/scale.py --out benchmarks/results/scale.json",

@@ -77,10 +77,23 @@ SETTINGS: dict[str, tuple[Any, str, str]] = {
     "residual_by_arm": (True, "residual SD", "one for each arm"),
     "joint": (True, "outcomes", "all in one model"),
     "common_patients": (True, "patients", "those with all outcomes"),
+    "moderator_arms": (("MCE", "SMT"), "alliance", "total, of patients of MCE, SMT alone"),
+}
+# Of outcomes over time alone
+OVER_TIME: dict[str, Any] = {
+    "visit_correlation": "ar1",
+    "visit_sd": "common",
+    "baseline_by_visit": False,
+    "moderator_by_visit": False,
+    "interaction_by_visit": False,
+    "covariates_by_visit": True,
+    "therapist_by_visit": True,
 }
 
 
-@pytest.mark.parametrize("setting", ModelSettings.model_fields)
+@pytest.mark.parametrize(
+    "setting", [key for key in ModelSettings.model_fields if key not in OVER_TIME]
+)
 def test_every_setting_is_seen_where_it_departs(setting: str, made_fit: Fit) -> None:
     """Each in one place alone; a setting that is added without words here fails."""
     value, aspect, words = SETTINGS[setting]
@@ -156,3 +169,18 @@ def test_shifts_of_unseen_outcomes_are_told_with_their_patients(made_fit: Fit) -
 
 def test_a_choice_is_a_sentence_without_its_verb() -> None:
     assert str(Choice("alliance", "total", True)) == "alliance: total"
+
+
+@pytest.mark.parametrize("setting", OVER_TIME)
+def test_every_setting_of_visits_is_seen_where_it_departs(setting: str, made_fit: Fit) -> None:
+    """Outcomes at two visits stand for one over time; draws are not looked at."""
+    outcomes = {
+        name: outcome.model_copy(update={"visit_of": "score", "visit": name, "family": "gaussian"})
+        for name, outcome in made_fit.study.outcomes.items()
+    }
+    over_time = replace(made_fit, study=made_fit.study.model_copy(update={"outcomes": outcomes}))
+    plain = fitted(over_time)
+    assert "visits" not in departures(plain)
+    [usual] = [each.words for each in model_choices(plain) if each.aspect == "visits"]
+    told = departures(fitted(over_time, **{setting: OVER_TIME[setting]}))["visits"]
+    assert told != usual or setting == "covariates_by_visit"  # the study has no covariates
