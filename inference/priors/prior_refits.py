@@ -30,7 +30,10 @@ Told = Callable[[int, int], None]
 
 FACTORS = (0.5, 2.0)
 ALL = "all"
-SHAPES = ("therapist_correlation", "degrees_of_freedom", "category_concentration")
+SHAPES = (
+    *("therapist_correlation", "residual_correlation"),
+    *("degrees_of_freedom", "category_concentration"),
+)
 SCALES = tuple(field.name for field in fields(Priors) if field.name not in SHAPES)
 
 
