@@ -254,8 +254,10 @@ def long_table_problem(raw: pd.DataFrame, study: Study, source: str) -> Problem 
     study : Study
     source : str
     """
+    if study.columns.patient is None or study.visits is not None:
+        return None
     patient = pd.Series(parse_codes(raw[study.columns.patient]), dtype=object).dropna()
-    if study.visits is not None or not patient.duplicated().any():
+    if not patient.duplicated().any():
         return None
     found = visit_column(raw, study)
     if found is None:
