@@ -23,7 +23,6 @@ from alliance.diagnostics.figures.figure_page import (
 from alliance.diagnostics.sheet import fitting
 from alliance.inference.answers.effects import Effects
 from alliance.inference.answers.predictions import Predictions, covariate_heads, unseen_columns
-from alliance.inference.draws.summaries import described
 from alliance.inference.patients.asked_patients import NO_THERAPIST
 from alliance.inference.runs.fit import Fit
 
@@ -424,8 +423,8 @@ def _contrast(panel: Axes, answer: Effects, level: str) -> None:
 def _changed(panel: Axes, answer: Effects, level: str) -> None:
     """On the line of no difference, where the better arm changes if it does."""
     for each in answer.crossings:
-        if each.level == level and each.chance > 0:
-            own = described(each.draws[np.isfinite(each.draws)], answer.interval)
+        own = each.place(answer.interval)
+        if each.level == level and own["mean"] == own["mean"]:
             told = f"where the better arm changes if it does, {words.level_of(answer.interval)}"
             ends = [own["lower"], own["upper"]]
             panel.plot(ends, [0, 0], color=CROSSING, linewidth=3.2, alpha=0.6, label=told)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from alliance.inference.draws.summaries import described
 from alliance.inference.posterior import Posterior
 from alliance.inference.scores.questions import Question, expected
 
@@ -48,6 +49,18 @@ class Crossing:
     def chance(self) -> float:
         """Probability that the better arm changes within the observed range."""
         return float(np.isfinite(self.draws).mean())
+
+    def place(self, interval: float) -> dict[str, float]:
+        """Mean, SD and interval of the draws that have a crossing; missing where two have none.
+
+        Parameters
+        ----------
+        interval : float
+        """
+        own = self.draws[np.isfinite(self.draws)]
+        if len(own) < 2:
+            return dict.fromkeys(("mean", "sd", "lower", "upper"), np.nan)
+        return described(own, interval)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

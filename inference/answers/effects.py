@@ -604,8 +604,7 @@ def _crossing_rows(effects: Effects) -> list[dict[str, Any]]:
     """Rows about where arms change places; empty numbers where no draw has such a place."""
     rows: list[dict[str, Any]] = []
     for each in effects.crossings:
-        own = each.draws[np.isfinite(each.draws)]
-        found = described(own, effects.interval) if len(own) else {}
+        found = each.place(effects.interval)
         rows.append({"quantity": "crossing", "level": each.level} | found)
         rows.append({"quantity": "crossing_chance", "level": each.level, "mean": each.chance})
         share = described(each.share_beyond, effects.interval)

@@ -81,6 +81,6 @@ def test_settings_that_can_move_a_draw_are_recorded_and_told(
     monkeypatch.setenv("NUMBA_ENABLE_AVX", "0")
     monkeypatch.setenv("NUMBA_CACHE_DIR", "/tmp/y")
     assert this_environment() == {"NUMBA_ENABLE_AVX": "0", "PYTENSOR_FLAGS.optimizer": "None"}
-    told = " ".join(_reasons(load_fit(tmp_path / "run"), None, 3, 3))
+    told = " ".join(_reasons(load_fit(tmp_path / "run"), 3, 3))
     assert "The run was made with PYTENSOR_FLAGS.optimizer not set; here it is None." in told
     assert "The run was made with NUMBA_ENABLE_AVX not set; here it is 0." in told
