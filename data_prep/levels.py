@@ -17,6 +17,7 @@ from itertools import combinations, permutations
 from alliance.data_prep.errors import InputError, nearest
 
 JOINT = "joint"  # what a joint model's shared quantities are reported under, beside the outcomes
+OVER_TIME = "visits"  # entry of a run's manifest, by outcome over time
 AVERAGE, WITHIN, BETWEEN = "average", "within", "between"
 RESERVED = (AVERAGE, WITHIN, BETWEEN)  # levels of the moderator's slope that are no arms
 

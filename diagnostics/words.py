@@ -15,6 +15,7 @@ from alliance.data_prep.levels import (
     AVERAGE,
     BETWEEN,
     JOINT,
+    OVER_TIME,
     RESERVED,
     WITHIN,
     contrast_names,
@@ -25,8 +26,6 @@ from alliance.data_prep.study.description import Outcome, Study
 from alliance.data_prep.study.rules import BINARY, COUNT, OWN_FAMILIES
 from alliance.diagnostics.sheet import Cell, fitting
 from alliance.inference.digits import figures, number
-from alliance.inference.estimands.over_time import OVER_TIME
-from alliance.inference.runs.fit import Fit
 
 if TYPE_CHECKING:
     from alliance.inference.runs.fit import Fit

@@ -192,19 +192,32 @@ class ModelSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """The specification as plain values, for a run's manifest."""
-        return asdict(self)
+        found: dict[str, Any] = _plain(asdict(self))
+        return found
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelSpec:
         """The specification that `to_dict` wrote."""
-        visits = values.get("visits")
         parts = {
             "priors": _priors_from(values["priors"]),
             "moderator": _moderator(values["moderator"]),
             "without_therapist": tuple(values.get("without_therapist", ())),
-            "visits": visits and VisitSpec(**{**visits, "by_visit": tuple(visits["by_visit"])}),
+            "visits": _visits(values.get("visits")),
         }
         return cls(**{**values, **parts})
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, as JSON has them."""
+    if isinstance(value, dict):
+        return {key: _plain(own) for key, own in value.items()}
+    return [_plain(own) for own in value] if isinstance(value, list | tuple) else value
+
+
+def _visits(values: Mapping[str, Any] | None) -> VisitSpec | None:
+    if values is None:
+        return None
+    return VisitSpec(**{**values, "by_visit": tuple(values["by_visit"])})
 
 
 def _moderator(values: Mapping[str, Any]) -> ModeratorSpec:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from alliance.data_prep.levels import AVERAGE, WITHIN
+from alliance.data_prep.levels import AVERAGE, OVER_TIME, WITHIN
 from alliance.data_prep.study.description import Study
 from alliance.diagnostics import words
 from alliance.diagnostics.figures.answer_figures import (
@@ -51,7 +51,6 @@ from alliance.inference.answers.effects import effects_table
 from alliance.inference.digits import decimals, figures, interval_decimals, number
 from alliance.inference.estimands.compared_at import places_in_words
 from alliance.inference.estimands.estimands import limit_error
-from alliance.inference.estimands.over_time import OVER_TIME
 from alliance.models.spec import JOINT
 
 

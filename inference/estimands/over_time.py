@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from alliance.data_prep.levels import OVER_TIME
 from alliance.data_prep.study.description import Study
 from alliance.inference.draws.datatree import flat
 from alliance.models.spec import ModelSpec
@@ -20,7 +21,6 @@ OVER_VISITS = "average"
 LAST_FIRST = "last-first"
 AREA = "area"
 CORRELATION = "residual_correlation"
-OVER_TIME = "visits"  # entry of a run's manifest, by outcome over time: see `visit_positions`
 
 # Quantities that are reported over visits too: differences, which visits share the scale of.
 COMBINED = ("arm_contrast", "moderator_slope", "interaction")

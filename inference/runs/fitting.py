@@ -19,10 +19,10 @@ import llvmlite.binding
 import xarray as xr
 
 from alliance.data_prep.errors import InputError, visible
+from alliance.data_prep.levels import OVER_TIME
 from alliance.data_prep.trial.trial import Trial, check_estimable
 from alliance.inference.draws.datatree import add_moments, add_patients, engine_facts
 from alliance.inference.estimands.missing_outcomes import MISSING_OUTCOMES, missing_outcome_counts
-from alliance.inference.estimands.over_time import OVER_TIME
 from alliance.inference.runs.fit import (
     ENCODINGS,
     LABELS,

@@ -18,11 +18,11 @@ import pandas as pd
 import xarray as xr
 
 from alliance.data_prep.errors import InputError
+from alliance.data_prep.levels import OVER_TIME
 from alliance.data_prep.trial.trial import Trial, check_estimable
 from alliance.inference.draws.datatree import add_patients, draws_of
 from alliance.inference.estimands.estimands import shared_estimands, with_moments
 from alliance.inference.estimands.missing_outcomes import MISSING_OUTCOMES, missing_outcome_counts
-from alliance.inference.estimands.over_time import OVER_TIME
 from alliance.inference.runs.fit import ENCODINGS, Fit, visits_facts, visits_of
 from alliance.inference.runs.fitting import LARGEST_SEED, this_environment, this_machine
 from alliance.inference.sampling.engines import fit_outcome

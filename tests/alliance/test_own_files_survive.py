@@ -96,7 +96,7 @@ COMMANDS: dict[str, tuple[tuple[Any, ...], dict[str, str]]] = {
     "report": (("{run}",), {"--out": "new.html", "--tables": "new"}),
     "prior": (INPUTS, FIGURE),
     "paper": (("ferreira2013",), FIGURE),
-    "missing": (("{run}", "--tip"), FIGURE),
+    "missing": (("{run}", "--outcome", "gpe"), FIGURE),
     "init": (("{trial}/trial.csv", "--yes"), {"--out": "new.toml"}),
     "share": ((*INPUTS, "--allow-small-cells"), {"--out": "new.share"}),
     "calibrate": (PLAN, {"--store": "new.sqlite", **FIGURE}),

@@ -131,6 +131,10 @@ def calls(files: Path, out: Path, run: al.Run, convert: Convert) -> dict[str, Ca
         "multiverse": lambda: refused(
             lambda: al.multiverse(study, trial, outcome="pain", vary="therapist", store=store)
         ),
+        "paper": lambda: al.paper(published).table.to_csv(),
+        "share": lambda: written(
+            "a.share", lambda path: al.share(study, trial, path, allow_small_cells=True)
+        ),
         "Study.read": lambda: al.study(study).read(trial).checked.sha256,
         "Trial.save": lambda: written("simulated.csv", whole.save),
         "Run.check": lambda: written("gate.xml", lambda path: run.check(junit=path)),
