@@ -272,7 +272,7 @@ def facts_of(
         partition, kept = choose(partition)
     data = partition.data
     arm, therapist = data["arm_index"].values, data["therapist_index"].values
-    ids = [*partition.therapists, NOBODY]
+    ids = [*partition.therapists, *([NOBODY] if study.arms_without_therapist else [])]
     lacks = lacks_therapist(data)
     own_therapist = np.where(therapist < 0, len(ids) - 1, therapist)
     known = np.flatnonzero((arm >= 0) & ~lacks)
