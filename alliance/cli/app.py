@@ -30,7 +30,10 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "Look at a run": ("look", ("summary", "compare", "diagnose", "report")),
     "Without the patients' rows": ("without_rows", ("share", "paper")),
     "Answer a question": ("answer", ("predict", "effects", "decide", "therapists", "missing")),
-    "Check the model": ("model_checks", ("ppc", "loo", "sensitivity", "prior", "reproduce")),
+    "Check the model": (
+        "model_checks",
+        ("ppc", "loo", "sensitivity", "prior", "reproduce", "verify"),
+    ),
     "Plan a trial or an analysis": ("plan", ("calibrate", "assurance", "multiverse")),
 }
 MODULES = {name: module for module, names in GROUPS.values() for name in names}

@@ -1,4 +1,4 @@
-"""Is the model to be trusted: `ppc`, `prior`, `loo`, `sensitivity`, `reproduce`."""
+"""Is the model to be trusted: `ppc`, `prior`, `loo`, `sensitivity`, `reproduce`, `verify`."""
 
 from __future__ import annotations
 
@@ -546,3 +546,36 @@ def _conclude(found: Reproduction, limit: float | None, *, strict: bool) -> None
     )
     screen.error(f"Not reproduced: the draws differ. {within} {why}")
     raise typer.Exit(FAILED)
+
+
+def verify(
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="FOLDER",
+            help="Where the published trials' files are; cases that need one are named without.",
+        ),
+    ] = None,
+    table_format: FormatOption = "table",
+) -> None:
+    """Check this installation against formulas and numbers that others printed.
+
+    Exit code 3 if a case fails.
+    """
+    from alliance.diagnostics.verify import verify as verified
+
+    if data is not None and not data.is_dir():
+        raise InputError(f"{str(data)!r} is not a folder.", "Name the folder with the files.")
+    found = verified(data, lambda about: screen.say(f"Checking {about}."))
+    if table_format == "table":
+        screen.show(found, [found.sheet])
+    else:
+        screen.frame(found.table, table_format)
+    for file in found.missing:
+        screen.note(f"Not checked for want of data: {file} (name its folder with --data).")
+    failed = [case.name for case in found.cases if not case.passed]
+    if failed:
+        screen.error(f"This installation does not compute what it should: {'; '.join(failed)}.")
+        raise typer.Exit(FAILED)
+    screen.say(f"All {len(found.cases)} cases pass.")
