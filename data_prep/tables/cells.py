@@ -507,31 +507,38 @@ def numbers_of(values: np.ndarray, counts: np.ndarray | None = None) -> Numbers:
     counts : numpy.ndarray of int, optional
         How often each occurs; once by default.
     """
-    own = np.isin(values, SENTINELS)
+    # Codes have two decimals at most, and most measured numbers more
+    with np.errstate(invalid="ignore"):
+        own = np.abs(100 * values - np.rint(100 * values)) < 1e-6
+    own[own] = pd.Series(values[own]).isin(SENTINELS).to_numpy()
     rest = ~own & np.isfinite(values)
     times = np.ones(len(values), dtype=np.int64) if counts is None else counts
-    ends = _distinct_ends(values[rest], times[rest])
     most = ENOUGH + TAIL
-    return Numbers(
-        dict(ends[:most]), dict(ends[-most:]), dict(_distinct_ends(values[own], times[own]))
-    )
+    lowest = _lowest(values[rest], times[rest], most)
+    highest = [(-value, count) for value, count in _lowest(-values[rest], times[rest], most)]
+    codes = _lowest(values[own], times[own], len(SENTINELS))
+    return Numbers(dict(lowest), dict(highest[::-1]), dict(codes))
 
 
 MANY, NEAR_ENDS = 20_000, 500
 
 
-def _distinct_ends(values: Array, times: NDArray[np.int64]) -> list[tuple[float, int]]:
-    """Distinct numbers with their counts, ascending; of many those near the ends may do."""
-    if len(values) > MANY:
-        cuts = np.partition(values, [NEAR_ENDS, -NEAR_ENDS])[[NEAR_ENDS, -NEAR_ENDS]]
-        near = (values <= cuts[0]) | (values >= cuts[1])
-        ends = _distinct_ends(values[near], times[near]) if near.sum() <= MANY else []
-        below = sum(value <= cuts[0] for value, _ in ends)
-        if min(below, len(ends) - below) >= ENOUGH + TAIL:
-            return ends
-    place, distinct = pd.factorize(values)
-    total = np.bincount(place, weights=times, minlength=len(distinct)).astype(np.int64)
-    return sorted(zip(distinct.tolist(), total.tolist(), strict=True))
+def _lowest(values: Array, times: NDArray[np.int64], most: int) -> list[tuple[float, int]]:
+    """The lowest distinct numbers, so many of them, ascending, with their counts.
+
+    Of many numbers those at the end are looked at, and then the next ones: an end of the scale, at
+    which scores pile up, is one number.
+    """
+    found: list[tuple[float, int]] = []
+    while len(values) and len(found) < most:
+        near = np.ones(len(values), dtype=bool)
+        if len(values) > MANY:
+            near = values <= np.partition(values, NEAR_ENDS)[NEAR_ENDS]
+        place, distinct = pd.factorize(values[near])
+        total = np.bincount(place, weights=times[near], minlength=len(distinct)).astype(np.int64)
+        found += sorted(zip(distinct.tolist(), total.tolist(), strict=True))
+        values, times = values[~near], times[~near]
+    return found[:most]
 
 
 def marker_codes(counts: Iterable[tuple[str, int]], *, words: bool) -> list[str]:

@@ -71,8 +71,11 @@ def lacks_therapist(data: xr.Dataset) -> np.ndarray:
     data : xarray.Dataset
         Data of a `Trial`.
     """
-    needed = ~np.isin(data["arm_index"].to_numpy(), data.attrs.get(WITHOUT_THERAPIST, []))
-    return np.asarray(needed & (data["therapist_index"].to_numpy() == MISSING))
+    none = data["therapist_index"].to_numpy() == MISSING
+    without = data.attrs.get(WITHOUT_THERAPIST, [])
+    if not without:  # of millions of patients, too
+        return np.asarray(none)
+    return np.asarray(none & ~np.isin(data["arm_index"].to_numpy(), without))
 
 
 def exclusions(data: xr.Dataset, outcome: str) -> dict[str, np.ndarray]:
