@@ -10,10 +10,10 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    ModelWrapValidatorHandler,
     PrivateAttr,
     model_validator,
 )
+from pydantic.functional_validators import ModelWrapValidatorHandler
 
 from alliance.inference.estimands.ratio_names import DIFFERENCES, RATIOS
 
