@@ -19,7 +19,6 @@ from alliance.data_prep.initial.draft import (
     ends_of,
 )
 from alliance.data_prep.initial.measures import (
-    EVENTS,
     FEWEST_ITEMS,
     Measures,
     before_treatment,
@@ -376,7 +375,7 @@ class _Drafting:
         others: tuple[str, ...],
     ) -> None:
         column = self.columns[name]
-        event = _event(column) if EVENTS and len(column.levels) == 2 else None
+        event = _event(column) if len(column.levels) == 2 else None
         if event is not None and baseline is not None:  # a logistic model has none of its own
             self._adjust(baseline.value, f"{baseline.why}; of an outcome of two values")
             baseline = None

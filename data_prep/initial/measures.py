@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import get_args
 
 import numpy as np
 
@@ -11,13 +10,9 @@ from alliance.data_prep.initial import names
 from alliance.data_prep.initial.columns import Column
 from alliance.data_prep.initial.names import Timed, baseline_alone, rank, timed
 from alliance.data_prep.initial.scales import FEW_STEPS
-from alliance.data_prep.study.parts import Outcome
 
 FEWEST_ITEMS = 4
 SURE_MARKS = ("before", "alone", "after", "later", "unit")
-
-# Whether studies of this version know outcomes of two values.
-EVENTS = "binary" in get_args(Outcome.model_fields["family"].annotation)
 
 type Measures = dict[str, dict[str, Timed]]
 
@@ -38,7 +33,7 @@ def measures(columns: Mapping[str, Column]) -> Measures:
     found: Measures = {}
     for name, column in columns.items():
         score = scored(name)
-        event = EVENTS and len(column.levels) == 2 and score
+        event = len(column.levels) == 2 and score
         described = rank(name, names.COVARIATE) is not None and not score
         if not (column.numeric or event) or described:
             continue

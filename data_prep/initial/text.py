@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 
 from alliance.data_prep.initial.draft import Draft, OutcomeGuess
 from alliance.data_prep.levels import contrast_names, quoted
-from alliance.data_prep.study.parts import ModelSettings
 from alliance.data_prep.study.rules import BARE_KEY
 from alliance.data_prep.tables.cells import number_of
 
@@ -149,7 +148,7 @@ def _model_lines(draft: Draft) -> Iterator[str]:
         ("without_therapist", draft.without_therapist, "no patient of the arm has a therapist"),
         ("moderator_arms", draft.moderator_arms, "no patient of the other arms has the measure"),
     ):
-        if arms and key in ModelSettings.model_fields:
+        if arms:
             lines.append(_line(key, f"[{', '.join(map(quoted, arms))}]", why))
     if lines:
         yield from ("", "[model]", *lines)

@@ -211,7 +211,12 @@ def visit_faults(study: Mapping[str, Any]) -> list[Fault]:
             for key, plain in VISIT_SETTINGS.items()
             if model.get(key, plain) != plain
         ]
-    faults = [
+    faults = []
+    if subtable(study, "visits") and subtable(study, "columns").get("patient") is None:
+        problem = "a table with a row for each visit must say whose visits they are."
+        remedy = "Name the column of the patients' ids under [columns]."
+        faults.append(Fault("columns.patient", problem, remedy))
+    faults += [
         Fault(
             f"model.{key}",
             "is not available for outcomes over time.",

@@ -12,24 +12,13 @@ from typer.testing import CliRunner
 
 from alliance.cli import asking
 from alliance.cli.app import app
-from alliance.data_prep.study.parts import Columns, ModelSettings
 from alliance.inference.published.published import read_published
-
-DESIGNS = {
-    "without_therapist": lambda: Columns.model_fields["therapist"].is_required(),
-    "without_ids": lambda: Columns.model_fields["patient"].is_required(),
-    "waiting_list": lambda: (
-        not {"without_therapist", "moderator_arms"} <= set(ModelSettings.model_fields)
-    ),
-}
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_check_takes_the_study_at_once(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if (lacking := DESIGNS.get(name)) is not None and lacking():
-        pytest.skip(f"this version has no studies {name.replace('_', ' ')}")
     monkeypatch.chdir(tmp_path)
     data = FILES[name](tmp_path)
     answer = alliance("init", data.name, "--yes")

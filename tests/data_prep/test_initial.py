@@ -17,7 +17,6 @@ from alliance.data_prep.initial.columns import columns_of
 from alliance.data_prep.initial.draft import Draft, Question
 from alliance.data_prep.initial.guesses import draft_study
 from alliance.data_prep.initial.keeping_out import keep_out
-from alliance.data_prep.initial.measures import EVENTS
 from alliance.data_prep.initial.names import timed
 from alliance.data_prep.initial.scales import rounded_up
 from alliance.data_prep.initial.text import draft_text
@@ -345,8 +344,6 @@ def test_other_real_trials_get_their_parts(shared_data: Path, tmp_path: Path) ->
 
 def test_an_outcome_of_two_values_is_an_event() -> None:
     """With its baseline among the covariates, as a logistic model takes it."""
-    if not EVENTS:
-        pytest.skip("this version has no outcomes of two values")
     random = np.random.default_rng(4)
     frame = trial().drop(columns=["pre", "post"]).assign(
         remission=random.choice(["yes", "no"], PATIENTS),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +125,16 @@ def test_what_is_wrong_with_visits_is_told_by_rows(
 def test_what_a_study_may_not_say(tmp_path: Path, old: str, new: str, words: str) -> None:
     with pytest.raises(InputError, match=words):
         study(tmp_path, WIDE.replace(old, new, 1))
+
+
+def test_a_row_for_each_visit_needs_the_patients_ids_and_a_column_for_each_does_not(
+    tmp_path: Path,
+) -> None:
+    """Rows of one patient could not be told from those of several."""
+    without = re.sub(r"^patient = .*\n", "", LONG, flags=re.M)
+    with pytest.raises(InputError, match=r"columns\.patient.*whose visits they are"):
+        study(tmp_path, without)
+    assert study(tmp_path, re.sub(r"^patient = .*\n", "", WIDE, flags=re.M)).columns.patient is None
 
 
 def test_options_replace_the_settings_of_visits_and_survive_writing(tmp_path: Path) -> None:
