@@ -106,6 +106,27 @@ def rating_data(design: Design) -> dict[str, Array]:
     return {"rating_products": rating_products(design), "caseload": caseload(design)}
 
 
+def therapist_scalars(effects: tuple[str, ...], prior_scale: pt.TensorLike) -> tuple[Any, Any, Any]:
+    """Priors of therapist SD, slope SD and their correlation, inside a model.
+
+    Parameters
+    ----------
+    effects : tuple of str
+        ``intercept``, and ``slope`` or not; without it the last two are the number 0.
+    prior_scale : tensor, shape (3,) or longer
+        As of `therapist_factor`.
+    """
+    sd = pm.HalfNormal("therapist_sd", prior_scale[0])
+    if "slope" not in effects:
+        return sd, 0.0, 0.0
+    slope_sd = pm.HalfNormal("therapist_slope_sd", prior_scale[1])
+    # A 2 x 2 LKJ(shape) correlation r has density proportional to (1 - r^2)^(shape - 1).
+    correlation = pm.Uniform("therapist_correlation", -1, 1)
+    density = (prior_scale[2] - 1) * pt.log1p(-(correlation**2))
+    pm.Potential("therapist_correlation_lkj", density)
+    return sd, slope_sd, correlation
+
+
 def therapist_factor(effects: tuple[str, ...], prior_scale: pt.TensorLike) -> list[list[Any]]:
     """Priors of the therapist effects, inside a model; the Cholesky factor of their covariance.
 
@@ -124,14 +145,10 @@ def therapist_factor(effects: tuple[str, ...], prior_scale: pt.TensorLike) -> li
     """
     if not effects:
         return []
-    factor: list[list[Any]] = [[pm.HalfNormal("therapist_sd", prior_scale[0])]]
+    sd, slope_sd, correlation = therapist_scalars(effects, prior_scale)
+    factor: list[list[Any]] = [[sd]]
     if "slope" in effects:
-        slope_sd = pm.HalfNormal("therapist_slope_sd", prior_scale[1])
-        # A 2 x 2 LKJ(shape) correlation r has density proportional to (1 - r^2)^(shape - 1).
-        correlation = pm.Uniform("therapist_correlation", -1, 1)
-        density = (prior_scale[2] - 1) * pt.log1p(-(correlation**2))
-        pm.Potential("therapist_correlation_lkj", density)
-        factor = covariance_factor(factor[0][0], slope_sd, correlation, pt.sqrt)
+        factor = covariance_factor(sd, slope_sd, correlation, pt.sqrt)
     arms = len(effects) - len(factor)
     if arms:
         factor = with_independent(factor, pm.HalfNormal("therapist_arm_sd", prior_scale[3]), arms)
