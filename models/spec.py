@@ -276,32 +276,8 @@ def specify(study: Study) -> dict[str, ModelSpec]:
         _require_joinable(specs)
     _require_variance(specs)
     _require_residuals(specs)
-    _require_plain_visits(study, specs)
     _require_normal(specs, joint=model.joint)
     return specs
-
-
-def _require_plain_visits(study: Study, specs: Mapping[str, ModelSpec]) -> None:
-    """Refuse, for outcomes over time, arms that have what others have not.
-
-    Raises
-    ------
-    InputError
-    """
-    if not any(spec.visits is not None for spec in specs.values()):
-        return
-    model = study.model
-    apart = {
-        "without_therapist": bool(model.without_therapist),
-        "moderator_arms": bool(model.moderator_arms),
-        "residual_by_arm": model.residual_by_arm,
-    }
-    if named := [key for key, asked in apart.items() if asked]:
-        raise InputError(
-            f"Outcomes over time do not go with {named[0]}: their visits have one model in all "
-            "arms.",
-            f"Leave {named[0]} out under [model], or describe one visit as an outcome by itself.",
-        )
 
 
 def _require_residuals(specs: Mapping[str, ModelSpec]) -> None:

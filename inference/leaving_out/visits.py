@@ -52,17 +52,20 @@ def visits_log_likelihood(posteriors: Sequence[Posterior]) -> xr.DataArray:
         )
     total = 1 + max(int(own.max()) for own in positions.values())
     residuals = np.full((first.total, total, len(posteriors)), np.nan)
+    group = np.zeros(total, dtype=np.int64)
     for visit, own in enumerate(posteriors):
+        group[positions[own.name]] = own.design.residual_group
         residuals[:, positions[own.name], visit] = own.design.y - own_predictor(own)
     covariance = residual_covariances([own.draws for own in posteriors])
     unit = np.log(first.design.scaling.outcome[1])
     found = np.empty((first.total, total))
-    seen = ~np.isnan(residuals[0])
-    kinds, which = np.unique(seen, axis=0, return_inverse=True)
+    kinds, which = np.unique(
+        np.column_stack([group, ~np.isnan(residuals[0])]), axis=0, return_inverse=True
+    )
     for number, kind in enumerate(kinds):
-        places = np.flatnonzero(kind)
+        places = np.flatnonzero(kind[1:])
         rows = np.flatnonzero(which.ravel() == number)
-        factor = np.linalg.cholesky(covariance[:, places[:, None], places])
+        factor = np.linalg.cholesky(covariance[:, kind[0], places[:, None], places])
         apart = residuals[:, rows[:, None], places]
         white = np.linalg.solve(factor, np.swapaxes(apart, -1, -2))
         log_sds = np.log(np.diagonal(factor, axis1=-2, axis2=-1)).sum(axis=-1)

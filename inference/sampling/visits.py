@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from alliance.inference.draws.datatree import Timings, joint_trees
 from alliance.inference.sampling.compilation import compile_model
 from alliance.inference.sampling.profiles import SamplerProfile, seed_sequence
 from alliance.inference.sampling.sampling import Progress, nuts_seed, require_complete, run_chains
+from alliance.models.nesting import RESIDUAL_GROUP
 from alliance.models.priors import Priors
 from alliance.models.visits.covariance import CovarianceShape
 from alliance.models.visits.design import VisitsDesign
@@ -101,13 +103,15 @@ def sample_visits(
     require_complete(draws, outcome, profile)
     residual, loading = drawn_covariances(draws, shape)
     beta, effects = [], []
-    for chain in range(len(residual)):
-        sequence = seed_sequence(seed, "therapist_effects", outcome, chain)
-        found = draw_effects(
-            model, residual[chain], loading[chain], np.random.default_rng(sequence)
-        )
-        beta.append(found[0])
-        effects.append(found[1])
+    # One BLAS thread: sums split over threads change their bits with the machine
+    with threadpool_limits(limits=1, user_api="blas"):
+        for chain in range(len(residual)):
+            sequence = seed_sequence(seed, "therapist_effects", outcome, chain)
+            found = draw_effects(
+                model, residual[chain], loading[chain], np.random.default_rng(sequence)
+            )
+            beta.append(found[0])
+            effects.append(found[1])
     finished = time.perf_counter()
     timings = Timings(compiled - started, sampled - compiled, finished - sampled)
     return VisitDraws(np.stack(beta), residual, loading, np.stack(effects), raw, timings)
@@ -135,7 +139,8 @@ def sample_over_time(
     -------
     dict of str to xarray.DataTree
         By the name of the outcome at a visit; draws as of an outcome by itself, all visits of one
-        draw together, and ``residual_correlation`` with later visits (``later_visit``).
+        draw together, and ``residual_correlation`` with later visits (``later_visit``), by
+        ``residual_group`` where there are several.
     Timings
     """
     found = sample_visits(
@@ -148,8 +153,12 @@ def sample_over_time(
         cores=cores,
         progress=progress,
     )
-    residual = found.residual[:, :, 0]
-    sds = np.sqrt(np.diagonal(residual, axis1=-2, axis2=-1))
+    sds = np.sqrt(np.diagonal(found.residual, axis1=-2, axis2=-1))  # (chain, draw, A, V)
+    correlation = found.residual / (sds[..., :, None] * sds[..., None, :])
+    apart = found.residual.shape[2] > 1
+    by_group = (RESIDUAL_GROUP,) if apart else ()
+    sds = np.swapaxes(sds, -1, -2) if apart else sds[:, :, 0]
+    correlation = correlation if apart else correlation[:, :, 0]
     trees, _ = joint_trees(
         found.raw,
         design.designs,
@@ -159,13 +168,12 @@ def sample_over_time(
         xr.Dataset(),
         found.timings.sampling,
     )
-    correlation = residual / (sds[..., :, None] * sds[..., None, :])
     labels = [own.removeprefix(f"{design.outcome}_") for own in design.designs]
     for t, tree in enumerate(trees.values()):
         if t + 1 < len(labels) and design.shape.correlations:
             own = tree["posterior"].to_dataset().assign_coords(later_visit=labels[t + 1 :])
             values = correlation[..., t, t + 1 :]
-            own[RESIDUAL_CORRELATION] = (("chain", "draw", "later_visit"), values)
+            own[RESIDUAL_CORRELATION] = (("chain", "draw", *by_group, "later_visit"), values)
             tree["posterior"] = xr.DataTree(own)
     return trees, found.timings
 
@@ -204,7 +212,7 @@ def _compiled_visits(model: VisitModel, shape: CovarianceShape, priors: Priors) 
         shape.groups,
         shape.correlated,
         shape.independent,
-        shape.gaps is None,
+        shape.limits,
     )
     if kind not in _compiled:
         _compiled[kind] = compile_model(visits_model(model, shape, priors))

@@ -13,6 +13,7 @@ from visit_trials import LONG, VISITS, WIDE, patients, rows_of_visits
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.study.description import narrowed, read_study
 from alliance.data_prep.trial.trial import trial_from_frame
+from alliance.inference.answers.assumed_courses import courses
 from alliance.inference.draws.datatree import draws_of
 from alliance.inference.estimands.over_time import (
     by_outcome_and_visit,
@@ -26,11 +27,12 @@ from alliance.inference.many_fits.multiverse import build_multiverse
 from alliance.inference.priors.power_scaling import power_scaling
 from alliance.inference.published.comparison import compare
 from alliance.inference.published.restricted_visits import fit_visits
-from alliance.inference.runs.fit import Fit
+from alliance.inference.runs.fit import Fit, visits_of
 from alliance.inference.runs.fitting import fit_trial
 from alliance.inference.runs.reproduction import reproduce
 from alliance.inference.runs.run_folder import load_fit, save_fit
 from alliance.inference.sampling.profiles import find_profile
+from alliance.models.priors import Priors
 from alliance.models.visits.covariance import CovarianceShape
 from alliance.models.visits.likelihood import VisitModel
 from alliance.models.visits.moments import terms_at, visit_moments, visit_terms
@@ -173,6 +175,65 @@ def test_a_run_is_reproduced_bit_for_bit(fit: Fit, tmp_path: Path) -> None:
 
 
 @pytest.mark.mcmc
+@pytest.mark.parametrize("settings", [{"residual_by_arm": True}, {"without_therapist": ["A"]}])
+def test_arms_may_have_their_own_residuals(settings: dict[str, object], tmp_path: Path) -> None:
+    """Near-flat priors, no spread of therapists: SDs, correlations and contrasts are REML's.
+
+    Within .15 SDs (2,000 draws: .022 each, and the priors); SDs of an arm of 60 to their tenth,
+    correlations within .08 of REML's, whose SE is .1.
+    """
+    frame = patients(120)
+    frame.loc[frame["arm"] == "B", list(VISITS)] += np.random.default_rng(4).normal(
+        0, 9, ((frame["arm"] == "B").sum(), 3)
+    )
+    own = fitted(tmp_path, WIDE + FLAT, frame, **settings)
+    table, whole = own.summary(), visits_of(own, "pain")
+    reml = compare(own).set_index(["outcome", "quantity", "level"])
+    assert whole.shape.groups == 2
+    estimates = fit_visits(whole.model(Priors()), whole.shape)
+    correlations = table[table["quantity"] == "residual_correlation"].set_index("level")["mean"]
+    for name in own.outcomes:
+        rows = table[table["outcome"] == name].set_index(["quantity", "level"])
+        for quantity, level in (("arm_contrast", "B-A"), ("interaction", "B-A")):
+            row, other = rows.loc[quantity, level], reml.loc[name, quantity, level]
+            assert abs(row["mean"] - other["reml_estimate"]) < 0.15 * other["reml_se"]
+            assert 0.93 < row["sd"] / other["reml_se"] < 1.12
+        for arm in "AB":
+            residual = reml.loc[name, "residual_sd", arm]["reml_estimate"]
+            assert rows.loc["residual_sd", arm]["mean"] == pytest.approx(residual, rel=0.1)
+    for arm, group in zip("AB", whole.first.nesting.groups, strict=True):
+        covariance = estimates.residual[group]
+        sds = np.sqrt(np.diag(covariance))
+        for s, t in ((0, 1), (0, 2), (1, 2)):
+            level = f"{('w8', 'm6', 'm12')[s]},{('w8', 'm6', 'm12')[t]},{arm}"
+            expected = covariance[s, t] / sds[s] / sds[t]
+            assert correlations[level] == pytest.approx(expected, abs=0.08)
+    residuals = residual_covariances([own[name].draws for name in own.outcomes])
+    assert residuals.shape[1:] == (2, 3, 3)
+    assert leave_visits_out([own[name] for name in own.outcomes]).elpd < 0
+    if "without_therapist" in settings:  # an arm without therapists has no effect of any
+        assert whole.moments.pair_therapist.max() < 4
+        has = whole.first.arm_index == 1
+        some = whole.moments.pair_products[:, 0, 0].sum()
+        assert some == pytest.approx(has.sum(), abs=3)  # patients without a first visit
+
+
+@pytest.mark.mcmc
+def test_an_arm_may_have_no_alliance(tmp_path: Path) -> None:
+    """Its contrast, at the mean of the rated, and the other arm's slope are REML's."""
+    frame = patients(120)
+    frame.loc[frame["arm"] == "A", "wai"] = np.nan
+    own = fitted(tmp_path, WIDE + FLAT, frame, therapist="none", moderator_arms=["B"])
+    table = compare(own).set_index(["outcome", "quantity", "level"])
+    for name in own.outcomes:
+        for label in (("arm_contrast", "B-A"), ("moderator_slope", "B")):
+            row = table.loc[(name, *label)]
+            assert abs(row["mean"] - row["reml_estimate"]) < 0.15 * row["reml_se"]
+    found = courses([own[name] for name in own.outcomes], "j2r", reference="A")
+    assert np.isfinite(found.found.means).all()
+
+
+@pytest.mark.mcmc
 def test_long_and_wide_tables_give_the_same_draws(tmp_path: Path) -> None:
     """Bit for bit, therapists and deviations at visits included."""
     frame = patients(60)
@@ -209,7 +270,7 @@ def test_a_patient_is_left_out_with_all_visits(fit: Fit) -> None:
         seen = ~np.isnan(scores[:, visit])
         predicted = design.X @ own.beta[7] * sd + design.scaling.outcome[0]
         expected[seen, visit] = predicted
-    covariance = residual_covariances([own.draws for own in posteriors])[7] * sd**2
+    covariance = residual_covariances([own.draws for own in posteriors])[7, 0] * sd**2
     for patient in (0, 11, 37):
         places = np.flatnonzero(~np.isnan(scores[patient]))
         density = stats.multivariate_normal(

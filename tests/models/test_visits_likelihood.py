@@ -17,8 +17,8 @@ from alliance.models.visits.covariance import (
     relative_gaps,
 )
 from alliance.models.visits.likelihood import VisitModel, draw_effects, gradients, integrate
-from alliance.models.visits.moments import terms_at, visit_moments, visit_terms
 from alliance.models.visits.loops import density_in_covariances
+from alliance.models.visits.moments import terms_at, visit_moments, visit_terms
 from alliance.models.visits.operation import VisitsLikelihood, distances, likelihood_data
 
 V, P_COLUMNS = 4, 4  # visits; columns: intercept, moderator, arm, covariate
