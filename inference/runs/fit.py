@@ -362,7 +362,8 @@ class Fit:
         ]
         if any(CORRELATION in draws_of(self.trees[name]) for name in visits):
             labels = [str(self.study.outcomes[name].visit) for name in visits]
-            arms, nesting = list(self.study.arms), self.specs[visits[0]].nesting(self.study.arms)
+            arms = list(self.study.arms)
+            nesting = self.specs[visits[0]].nesting(arms)
             own = correlation_estimands(
                 [draws_of(self.trees[name]) for name in visits],
                 labels,

@@ -173,9 +173,9 @@ def _over_groups(moments: VisitMoments, omega: Array) -> tuple[Array, Array]:
 def _at(products: Array, terms: Terms) -> Array:
     """Products (d, P, P) of the terms, from those of columns at pairs of visits."""
 
-    def packed(places: Array) -> Array:
+    def packed(places: NDArray[np.int64]) -> NDArray[np.int64]:
         high, low = np.maximum(places[:, None], places), np.minimum(places[:, None], places)
-        return high * (high + 1) // 2 + low
+        return np.asarray(high * (high + 1) // 2 + low)
 
     return np.asarray(products[:, packed(terms.visit), packed(terms.column)])
 

@@ -117,7 +117,8 @@ def omegas(
     return total, omega
 
 
-@numba.njit
+# A function is optimised again with each that calls it: this large one is none of its own
+@numba.njit(inline="always")
 def density_in_covariances(
     residual: Array,
     loading: Array,

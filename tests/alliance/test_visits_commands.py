@@ -63,11 +63,52 @@ def test_patients_are_left_out_with_all_visits(folder: Path) -> None:
     assert (row["outcome"], row["units"]) == ("pain", "80")
 
 
+def test_therapists_are_left_out_with_all_patients_and_visits(folder: Path) -> None:
+    (row,) = csv_rows(
+        alliance("loo", folder / "run", "--by", "therapist", "--format", "csv").stdout
+    )
+    assert (row["outcome"], row["by"], row["units"]) == ("pain", "therapist", "4")
+
+
+def test_what_the_results_hang_on(folder: Path) -> None:
+    """Single persons, who shift each visit, and other priors: a table for each visit."""
+    asked = ("sensitivity", folder / "run", "--kind")
+    shown = alliance(*asked, "influence", width=100)
+    assert shown.code == 0, shown.stderr
+    rows = csv_rows(alliance(*asked, "influence", "--format", "csv").stdout)
+    assert {(row["outcome"], row["by"]) for row in rows} == {
+        (f"pain_{visit}", by) for visit in ("w8", "m6", "m12") for by in ("patient", "therapist")
+    }
+    refits = csv_rows(alliance(*asked, "refits", "--outcome", "pain_m12", "--format", "csv").stdout)
+    assert {(row["outcome"], row["prior"], row["factor"]) for row in refits} == {
+        ("pain_m12", "all", "0.5"),
+        ("pain_m12", "all", "2.0"),
+    }
+    scaled = csv_rows(alliance("sensitivity", folder / "run", "--format", "csv").stdout)
+    assert {row["outcome"] for row in scaled} == {f"pain_{visit}" for visit in ("w8", "m6", "m12")}
+    by_prior = {row["quantity"]: row["strongest_prior"] for row in scaled}
+    assert by_prior["therapist_slope_sd"] == "therapist_slope_sd"
+    spreads = [float(row["sd_ratio"]) for row in refits if row["quantity"] == "therapist_slope_sd"]
+    assert spreads[0] < spreads[1]  # its prior rules it with four therapists
+
+
+def test_reml_is_compared_at_a_visit_by_either_standard_error(folder: Path) -> None:
+    asked = ("compare", folder / "run", "--visit", "m12", "--format", "csv")
+    plain, adjusted = (
+        csv_rows(alliance(*asked, *more).stdout) for more in ((), ("--df", "kenward-roger"))
+    )
+    for one, other in zip(plain, adjusted, strict=True):
+        assert one["outcome"] == other["outcome"] == "pain_m12"
+        assert one["reml_estimate"] == other["reml_estimate"]
+        if one["quantity"] == "arm_contrast":
+            assert float(one["reml_se"]) < float(other["reml_se"])
+    told = alliance(*asked[:-2], "--df", "kenward-roger", width=100).stdout
+    assert "Kenward and Roger's standard errors" in " ".join(told.split())
+
+
 @pytest.mark.parametrize(
     "asked",
     [
-        ("sensitivity", "run"),
-        ("loo", "run", "--by", "therapist"),
         ("multiverse", "wide.toml", "wide.csv"),
         ("calibrate", "wide.toml"),
         ("fit", "wide.toml", "wide.csv", "--out", "other", "--engine", "instant"),

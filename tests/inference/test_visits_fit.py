@@ -18,13 +18,22 @@ from alliance.inference.draws.datatree import draws_of
 from alliance.inference.estimands.over_time import (
     by_outcome_and_visit,
     residual_covariances,
+    visit_positions,
     visit_weights,
 )
 from alliance.inference.leaving_out.leave_one_out import leave_one_out
-from alliance.inference.leaving_out.visits import leave_visits_out, visits_log_likelihood
+from alliance.inference.leaving_out.visits import (
+    leave_visits_out,
+    therapists_log_likelihood,
+    visits_log_likelihood,
+)
 from alliance.inference.many_fits.calibration_runs import calibration_questions
 from alliance.inference.many_fits.multiverse import build_multiverse
-from alliance.inference.priors.power_scaling import power_scaling
+from alliance.inference.priors.power_scaling import (
+    _structure_parameters,
+    log_priors_over_time,
+    power_scaling,
+)
 from alliance.inference.published.comparison import compare
 from alliance.inference.published.restricted_visits import fit_visits
 from alliance.inference.runs.fit import Fit, visits_of
@@ -32,8 +41,9 @@ from alliance.inference.runs.fitting import fit_trial
 from alliance.inference.runs.reproduction import reproduce
 from alliance.inference.runs.run_folder import load_fit, save_fit
 from alliance.inference.sampling.profiles import find_profile
+from alliance.inference.scores.therapist_parts import therapist_factor
 from alliance.models.priors import Priors
-from alliance.models.visits.covariance import CovarianceShape
+from alliance.models.visits.covariance import CovarianceShape, relative_gaps
 from alliance.models.visits.likelihood import VisitModel
 from alliance.models.visits.moments import terms_at, visit_moments, visit_terms
 
@@ -186,7 +196,8 @@ def test_arms_may_have_their_own_residuals(settings: dict[str, object], tmp_path
     frame.loc[frame["arm"] == "B", list(VISITS)] += np.random.default_rng(4).normal(
         0, 9, ((frame["arm"] == "B").sum(), 3)
     )
-    own = fitted(tmp_path, WIDE + FLAT, frame, **settings)
+    text = (WIDE + FLAT).replace("range = [0, 100]", "range = [-100, 200]")
+    own = fitted(tmp_path, text, frame, **settings)
     table, whole = own.summary(), visits_of(own, "pain")
     reml = compare(own).set_index(["outcome", "quantity", "level"])
     assert whole.shape.groups == 2
@@ -228,7 +239,7 @@ def test_an_arm_may_have_no_alliance(tmp_path: Path) -> None:
     for name in own.outcomes:
         for label in (("arm_contrast", "B-A"), ("moderator_slope", "B")):
             row = table.loc[(name, *label)]
-            assert abs(row["mean"] - row["reml_estimate"]) < 0.15 * row["reml_se"]
+            assert abs(row["posterior_mean"] - row["reml_estimate"]) < 0.15 * row["reml_se"]
     found = courses([own[name] for name in own.outcomes], "j2r", reference="A")
     assert np.isfinite(found.found.means).all()
 
@@ -283,3 +294,62 @@ def test_a_patient_is_left_out_with_all_visits(fit: Fit) -> None:
     assert 5 < left_out.p_loo < 40  # 15 coefficients and 6 numbers of the covariance
     with pytest.raises(InputError, match="all visits"):
         leave_visits_out(posteriors[:1])
+
+
+@pytest.mark.mcmc
+@pytest.mark.parametrize("settings", [{}, {"without_therapist": ["A"]}])
+def test_a_therapist_s_density_is_the_dense_normal_one(
+    settings: dict[str, object], tmp_path: Path
+) -> None:
+    """Of all scores of a therapist's patients, at one draw, with effects as covariance; to 1e-8."""
+    own = fitted(tmp_path, WIDE, patients(60), **settings)
+    posteriors = [own[name] for name in own.outcomes]
+    found = therapists_log_likelihood(posteriors).isel(chain=0, draw=5)
+    design = posteriors[0].design
+    covariance = residual_covariances([each.draws for each in posteriors])[5]
+    L = therapist_factor(posteriors[0])[5]
+    unit = design.scaling.outcome[1]
+    positions = visit_positions(own.manifest, "pain")
+    for place, therapist in enumerate(design.therapists):
+        rows = []  # patient, visit, residual, effects' columns, residual group
+        for visit, each in enumerate(posteriors):
+            apart = each.design.y - each.design.X @ each.beta[5]
+            for k in np.flatnonzero(each.design.therapist_index == place):
+                z = each.design.X[k, each.design.effect_columns]
+                group = each.design.residual_group[k]
+                rows.append((positions[each.name][k], visit, apart[k], z, group))
+        if not rows:
+            continue
+        whole = np.array([[a[3] @ L @ L.T @ b[3] for b in rows] for a in rows])
+        for i, a in enumerate(rows):
+            for j, b in enumerate(rows):
+                if a[0] == b[0]:
+                    whole[i, j] += covariance[a[4], a[1], b[1]]
+        residuals = np.array([row[2] for row in rows])
+        expected = stats.multivariate_normal(np.zeros(len(rows)), whole).logpdf(residuals)
+        expected -= len(rows) * np.log(unit)
+        assert float(found.sel(therapist=therapist)) == pytest.approx(expected, abs=1e-8)
+    priors = log_priors_over_time(posteriors, visits_of(own, "pain")).isel(chain=0, draw=5)
+    arm = [each.coefficient("arm[1]")[5] for each in posteriors]
+    scale = design.prior_sd(posteriors[0].priors)[design.coefficients.index("arm[1]")]
+    assert float(priors["arm"]) == pytest.approx(stats.norm.logpdf(arm, 0, scale).sum())
+    sds = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
+    correlations = covariance / (sds[:, :, None] * sds[:, None, :])
+    lkj = np.log(np.linalg.det(correlations)).sum()  # to the power 2 - 1
+    assert float(priors["residual_correlation"]) == pytest.approx(lkj)
+    half = stats.halfnorm.logpdf(sds, 0, posteriors[0].priors.residual_sd).sum()
+    assert float(priors["residual_sd"]) == pytest.approx(half)
+
+
+@pytest.mark.parametrize("structure", ["toeplitz", "ar1", "compound_symmetry"])
+@pytest.mark.parametrize("times", [None, (0.0, 1.0, 4.0, 5.0)])
+def test_parameters_of_a_structure_are_read_off_its_correlations(
+    structure: str, times: tuple[float, ...] | None
+) -> None:
+    gaps = relative_gaps(times) if structure == "ar1" else None
+    shape = CovarianceShape(structure, 4, gaps=gaps)
+    low, high = shape.limits
+    rng = np.random.default_rng(5)
+    parameters = rng.uniform(low, high, (7, shape.correlations))
+    R = shape.residual(np.ones((7, 4)), parameters)
+    assert np.allclose(_structure_parameters(R, shape), parameters)
