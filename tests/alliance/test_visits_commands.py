@@ -110,7 +110,7 @@ def test_reml_is_compared_at_a_visit_by_either_standard_error(folder: Path) -> N
     "asked",
     [
         ("multiverse", "wide.toml", "wide.csv"),
-        ("calibrate", "wide.toml"),
+        ("assurance", "wide.toml"),
         ("fit", "wide.toml", "wide.csv", "--out", "other", "--engine", "instant"),
     ],
 )

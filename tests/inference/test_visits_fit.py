@@ -27,7 +27,6 @@ from alliance.inference.leaving_out.visits import (
     therapists_log_likelihood,
     visits_log_likelihood,
 )
-from alliance.inference.many_fits.calibration_runs import calibration_questions
 from alliance.inference.many_fits.multiverse import build_multiverse
 from alliance.inference.priors.power_scaling import (
     _structure_parameters,
@@ -144,9 +143,6 @@ class TestFit:
             "Leave-one-out": lambda: leave_one_out(one),
             "Power-scaling": lambda: power_scaling(one),
             "A multiverse": lambda: build_multiverse(fit.study, patients(80)),
-            "Calibration": lambda: calibration_questions(
-                fit.study, None, patients=80, therapists=8, seed=1, engine=None
-            ),
         }
         for what, ask in refused.items():
             with pytest.raises(InputError, match=f"{what} is not available for outcomes over time"):
