@@ -10,6 +10,8 @@ from visit_trials import LONG, WIDE, patients, rows_of_visits
 
 pytestmark = pytest.mark.mcmc
 
+PLANNED = ("--patients", "80", "--therapists", "8", "--interaction", "0.2")
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -110,7 +112,7 @@ def test_reml_is_compared_at_a_visit_by_either_standard_error(folder: Path) -> N
     "asked",
     [
         ("multiverse", "wide.toml", "wide.csv"),
-        ("assurance", "wide.toml"),
+        ("assurance", "wide.toml", *PLANNED),
         ("fit", "wide.toml", "wide.csv", "--out", "other", "--engine", "instant"),
     ],
 )
