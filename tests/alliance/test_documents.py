@@ -85,7 +85,11 @@ class Block:
 def blocks() -> list[Block]:
     """All blocks of all documents, in their order."""
     documents = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "benchmarks" / "README.md"]
-    documents += sorted((ROOT / "docs").rglob("*.md"))
+    documents += [
+        path
+        for path in sorted((ROOT / "docs").rglob("*.md"))
+        if not path.relative_to(ROOT / "docs").parts[0].startswith("_")  # what a build made
+    ]
     return [
         Block(str(document.relative_to(ROOT)), number, language, text)
         for document in documents
