@@ -38,7 +38,8 @@ def one_each() -> pd.DataFrame:
     frame = patients()
     for place, column in enumerate(("pain8", "pain26", "pain52")):
         frame.loc[frame["id"] % 3 != place, column] = float("nan")
-    frame.loc[frame["id"] % 3 == 2, "pain52"] = 30.0
+    last = frame["id"] % 3 == 2
+    frame.loc[last, "pain52"] = 30.0 + frame.loc[last, "id"] % 7
     return frame
 
 
@@ -52,9 +53,11 @@ MANY = "visits = { " + ", ".join(f'v{k} = "p{k}"' for k in range(12)) + " }"
 FEW = patients(40).iloc[:10].assign(**{f"p{k}": range(10) for k in range(12)})
 
 CASES = {
-    "a visit twice": Bad(LONG, twice, ("w8", "twice", "patient 1")),
-    "a patient's column changes": Bad(LONG, changing, ("'wai'", "patient 1", "differs")),
-    "an unknown visit": Bad(LONG, unknown, ("'w9'", "row 5", "'visit'")),
+    "a visit twice": Bad(LONG, twice, ("110", "'m6' twice", "Row 2", "correct the visit")),
+    "a patient's column changes": Bad(
+        LONG, changing, ("3 │ wai │ 6.9", "differs from row 2", "same value")
+    ),
+    "an unknown visit": Bad(LONG, unknown, ("5 │ visit │ w9", "Valid names: 'w8'")),
     "a visit nobody has": Bad(
         LONG.replace('"m12"]', '"m12", "m24"]').replace("26, 52]", "26, 52, 104]"),
         long,
@@ -73,7 +76,7 @@ CASES = {
     "more visits than patients": Bad(
         WIDE.replace(WIDE[WIDE.index("visits =") : WIDE.index("range = [0, 100]")], f"{MANY}\n"),
         lambda: FEW,
-        ("12 visits", "10 patients"),
+        ("12 visits and 10 analysed patients", "fewer visits"),
     ),
 }
 
