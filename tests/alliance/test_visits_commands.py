@@ -94,6 +94,18 @@ def test_what_the_results_hang_on(folder: Path) -> None:
     assert spreads[0] < spreads[1]  # its prior rules it with four therapists
 
 
+def test_a_multiverse_has_every_visit(folder: Path) -> None:
+    asked = ("multiverse", folder / "wide.toml", folder / "wide.csv", "--vary", "therapist")
+    kept = ("--store", folder / "store.sqlite", "--format", "csv")
+    answer = alliance(*asked, *kept, "--profile", "ci")
+    assert answer.code == 0, answer.stderr
+    rows = csv_rows(answer.stdout)
+    assert {row["outcome"] for row in rows} == {f"pain_{visit}" for visit in ("w8", "m6", "m12")}
+    assert {row["therapist"] for row in rows} == {"none", "intercept", "intercept+slope"}
+    assert {row["analysed"] for row in rows} == {"80"}
+    assert len({row["at"] for row in rows if row["quantity"] == "arm_contrast"}) == 1
+
+
 def test_reml_is_compared_at_a_visit_by_either_standard_error(folder: Path) -> None:
     asked = ("compare", folder / "run", "--visit", "m12", "--format", "csv")
     plain, adjusted = (
@@ -111,7 +123,6 @@ def test_reml_is_compared_at_a_visit_by_either_standard_error(folder: Path) -> N
 @pytest.mark.parametrize(
     "asked",
     [
-        ("multiverse", "wide.toml", "wide.csv"),
         ("assurance", "wide.toml", *PLANNED),
         ("fit", "wide.toml", "wide.csv", "--out", "other", "--engine", "instant"),
     ],
