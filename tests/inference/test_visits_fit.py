@@ -13,6 +13,7 @@ from visit_trials import LONG, VISITS, WIDE, patients, rows_of_visits
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.study.description import narrowed, read_study
 from alliance.data_prep.trial.trial import trial_from_frame
+from alliance.diagnostics import words
 from alliance.inference.answers.assumed_courses import courses
 from alliance.inference.draws.datatree import draws_of
 from alliance.inference.estimands.over_time import (
@@ -216,6 +217,7 @@ def test_arms_may_have_their_own_residuals(settings: dict[str, object], tmp_path
             level = f"{('w8', 'm6', 'm12')[s]},{('w8', 'm6', 'm12')[t]},{arm}"
             expected = covariance[s, t] / sds[s] / sds[t]
             assert correlations[level] == pytest.approx(expected, abs=0.08)
+    assert words.level(own.study, "w8,m12,B") == "w8,m12, Exercise"
     residuals = residual_covariances([own[name].draws for name in own.outcomes])
     assert residuals.shape[1:] == (2, 3, 3)
     assert leave_visits_out([own[name] for name in own.outcomes]).elpd < 0
