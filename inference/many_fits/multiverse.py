@@ -227,10 +227,10 @@ def _analyses(
             if trial is None:
                 continue
             specs = specify(trial.study)
-            spec, whole = replace(specs[names[0]], family=likelihood), None
+            spec, visits = replace(specs[names[0]], family=likelihood), None
             if spec.visits is not None:
-                whole = build_visits(trial.data, specs)
-                design = whole.first
+                visits = build_visits(trial.data, specs)
+                design = visits.first
             else:
                 limits = study.outcomes[outcome].range
                 design = build_design(trial.analysed(outcome), spec, limits)
@@ -243,7 +243,7 @@ def _analyses(
                 replace(universe, prior_scale=scale),
                 design,
                 scaled(spec.priors, ALL, scale),
-                whole,
+                visits,
             )
 
 
