@@ -45,6 +45,7 @@ def example(seed=1, n=37, therapists=6, arms=1, by_visit_effects=False, effects=
     return model, X, Y, group, therapist
 
 
+@pytest.mark.mcmc  # numba compiles the loops, which takes longer than all other tests here
 @pytest.mark.parametrize(("one_sd", "effects", "deviations"), [(False, 2, True), (True, 1, False)])
 @pytest.mark.parametrize(
     ("structure", "times"), [*((own, None) for own in STRUCTURES), ("ar1", (1.0, 2.0, 4.0, 9.0))]
