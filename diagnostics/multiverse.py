@@ -32,8 +32,7 @@ from alliance.inference.many_fits.task_runner import TaskStore, Workers, run_tas
 from alliance.inference.posterior import Posterior
 from alliance.inference.ranges import require_observed, require_on_scale
 from alliance.inference.runs.fit import installed_versions
-from alliance.inference.sampling.caches import prepare_caches
-from alliance.inference.sampling.engines import default_engine, fit_outcome
+from alliance.inference.sampling.engines import default_engine, fit_outcome, fit_over_time
 from alliance.inference.sampling.profiles import Engine, SamplerProfile
 
 USABLE = ("PASS", "REVIEW")
@@ -224,11 +223,10 @@ def judged_analysis(
         )
         trees = {analysis.universe.outcome: tree}
     else:
-        chosen = "nuts"
-        prepare_caches()
-        from alliance.inference.sampling.visits import sample_over_time  # loads PyMC
-
-        trees, _ = sample_over_time(analysis.whole, analysis.priors, profile, seed, cores=1)
+        chosen = engine or "instant"
+        trees, _ = fit_over_time(
+            analysis.whole, analysis.priors, profile, seed, engine=chosen, cores=1
+        )
     reports, rows, place = [], [], at
     if analysis.whole is not None and at is None and analysis.design.has_moderator:
         place = analysis.design.scaling.moderator[0]  # the mean of patients with any visit

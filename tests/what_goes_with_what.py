@@ -26,6 +26,7 @@ from alliance.data_prep.trial.trial import check_estimable, trial_from_frame
 from alliance.inference.sampling.instant import require_instant
 from alliance.models.design.design import build_design
 from alliance.models.spec import specify
+from alliance.models.visits.design import build_visits
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "what-goes-with-what.md"
 PLACE = re.compile(r"/\S*/(?=[\w-]+\.(toml|csv))")  # folders that are others every time
@@ -175,7 +176,10 @@ def modelled(combination: Combination) -> None:
 def instantly(combination: Combination) -> None:
     described = described_study(combination)
     trial, specs = trial_from_frame(described, table(combination)), specify(described)
-    if described.model.joint or any(spec.visits is not None for spec in specs.values()):
+    if any(spec.visits is not None for spec in specs.values()):
+        build_visits(trial.data, specs)  # Gaussian, the alliance as rated: the engine fits it
+        return
+    if described.model.joint:
         raise InputError("The instant engine has no model of several outcomes.", "Use nuts.")
     for name, spec in specs.items():
         require_instant(build_design(trial.analysed(name), spec, described.outcomes[name].range))

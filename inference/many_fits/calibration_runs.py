@@ -323,10 +323,11 @@ def calibration_questions(
         return {JOINT: JointQuestion(joined, next(iter(specs.values())).priors, PROFILE, seed)}
     questions: dict[str, Question] = {}
     for outcome, visits in over_time(specs).items():
-        require_engine([], engine or "nuts", joint=True)
         own = {name: specs[name] for name in visits}
         whole, priors = build_visits(data, own), specs[visits[0]].priors
-        questions[outcome] = VisitsQuestion(whole, own, priors, PROFILE, seed, leaving)
+        questions[outcome] = VisitsQuestion(
+            whole, own, priors, PROFILE, seed, leaving, engine or "instant"
+        )
     for name, spec in specs.items():
         if spec.visits is not None:
             continue
@@ -398,7 +399,7 @@ def ranked(questions: Mapping[str, Question], name: str, number: int) -> dict[st
 
 
 def _engine(question: Question | None) -> Engine:
-    return question.engine if isinstance(question, CalibrationQuestion) else "nuts"
+    return "nuts" if question is None or isinstance(question, JointQuestion) else question.engine
 
 
 def calibration_facts(questions: Mapping[str, Question]) -> dict[str, Any]:

@@ -15,13 +15,13 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import special
 
-from alliance.inference.draws.datatree import divergences, draws_of
+from alliance.inference.draws.datatree import divergences, draws_of, engine_facts
 from alliance.inference.estimands.estimands import estimand_draws
 from alliance.inference.estimands.over_time import CORRELATION, correlation_estimands
 from alliance.inference.many_fits.calibration import rank_numbers
 from alliance.inference.posterior import Posterior
-from alliance.inference.sampling.caches import prepare_caches
-from alliance.inference.sampling.profiles import DEFAULT_SEED, SamplerProfile, seed_sequence
+from alliance.inference.sampling.engines import fit_over_time
+from alliance.inference.sampling.profiles import DEFAULT_SEED, Engine, SamplerProfile, seed_sequence
 from alliance.models.design.design import Design
 from alliance.models.nesting import RESIDUAL_GROUP
 from alliance.models.priors import Priors
@@ -49,6 +49,7 @@ class VisitsQuestion:
     seed : int
     leaving : float
         Share of the patients who leave before the last visit, beside those who are not there.
+    engine : {"nuts", "instant"}
     """
 
     design: VisitsDesign
@@ -57,6 +58,7 @@ class VisitsQuestion:
     profile: SamplerProfile
     seed: int = DEFAULT_SEED
     leaving: float = 0.0
+    engine: Engine = "nuts"
 
 
 def ranked_visits_trial(question: VisitsQuestion, number: int) -> dict[str, dict[str, Any]]:
@@ -75,15 +77,14 @@ def ranked_visits_trial(question: VisitsQuestion, number: int) -> dict[str, dict
         and under that of the outcome over time the residuals' correlations, unless the structure
         has none.
     """
-    prepare_caches()
-    from alliance.inference.sampling.visits import sample_over_time  # loads PyMC
-
     outcome = question.design.outcome
     label = f"{outcome}: trial"
     simulator = np.random.default_rng(seed_sequence(question.seed, "prior", label, number))
     trial, truths = simulated_visits_trial(question, simulator)
     own = int(seed_sequence(question.seed, "sampling", label, number).generate_state(1)[0])
-    trees, _ = sample_over_time(trial, question.priors, question.profile, own, cores=1)
+    trees, _ = fit_over_time(
+        trial, question.priors, question.profile, own, engine=question.engine, cores=1
+    )
     generator = np.random.default_rng(own)
     found = {}
     for name, design in trial.designs.items():
@@ -103,8 +104,11 @@ def ranked_visits_trial(question: VisitsQuestion, number: int) -> dict[str, dict
             generator,
         )
     diverged = any(divergences(tree) > 0 for tree in trees.values())
+    fallback = question.engine == "instant" and any(
+        engine_facts(tree)["engine"] == "nuts" for tree in trees.values()
+    )
     return {
-        name: ranks | {"divergent": diverged, "fallback": False} for name, ranks in found.items()
+        name: ranks | {"divergent": diverged, "fallback": fallback} for name, ranks in found.items()
     }
 
 

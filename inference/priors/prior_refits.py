@@ -20,8 +20,7 @@ from alliance.data_prep.errors import InputError
 from alliance.inference.draws.datatree import draws_of
 from alliance.inference.estimands.estimands import reported_draws, with_moments
 from alliance.inference.posterior import Posterior
-from alliance.inference.sampling.caches import prepare_caches
-from alliance.inference.sampling.engines import fit_outcome
+from alliance.inference.sampling.engines import fit_outcome, fit_over_time
 from alliance.models.design.design import Design
 from alliance.models.design.ratings import needs_model
 from alliance.models.priors import Priors
@@ -183,13 +182,11 @@ def prior_refits_over_time(
     IncompleteSamplingError
         If a chain is short, or a draw is not finite.
     """
-    prepare_caches()
-    from alliance.inference.sampling.visits import sample_over_time  # loads PyMC
-
     first = posteriors[0]
 
     def refit(priors: Priors) -> list[xr.Dataset]:
-        trees, _ = sample_over_time(design, priors, first.profile, first.seed, cores=cores)
+        profile, seed = first.profile, first.seed
+        trees, _ = fit_over_time(design, priors, profile, seed, engine=first.engine, cores=cores)
         return [draws_of(trees[own.name]) for own in posteriors]
 
     return _refits(posteriors, first.design, refit, alone, tuple(factors), progress)

@@ -13,9 +13,10 @@ Pareto k says whether the weights can be trusted. Over `GOOD_K` they are not use
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Protocol
 
 import numpy as np
 import xarray as xr
@@ -196,7 +197,7 @@ class _Parts:
 
 
 @dataclass(frozen=True, slots=True)
-class _Mixture:
+class Mixture:
     """Two multivariate t distributions around one centre, one of them wide, folded at zero.
 
     Attributes
@@ -283,18 +284,18 @@ def _drawn(
         np.random.default_rng(seed_sequence(seed, "sampling", design.outcome, chain))
         for chain in range(profile.chains + 1)
     )
-    proposal = _fitted(target, pilot)
+    proposal = fitted_proposal(target, *_search_of(target), pilot)
     number = PER_DRAW * profile.draws
     at = np.stack([proposal.draw(number, stream) for stream in streams])
     flat = at.reshape(-1, at.shape[-1])
     whole = target.collapsed(flat)
     density = target.density(flat, whole)
-    log_weights, pareto_k = _smoothed(density - proposal.log_density(flat))
+    log_weights, pareto_k = smoothed(density - proposal.log_density(flat))
     if not pareto_k <= GOOD_K:
         raise UnreliableWeightsError(pareto_k)
     chosen = np.stack(
         [
-            chain * number + _resampled(weights, profile.draws, stream)
+            chain * number + resampled(weights, profile.draws, stream)
             for chain, (weights, stream) in enumerate(
                 zip(np.exp(log_weights).reshape(profile.chains, number), streams, strict=True)
             )
@@ -361,18 +362,57 @@ def _scale_names(design: Design) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _fitted(target: _Target, generator: np.random.Generator) -> _Mixture:
-    """Proposal: the mode and its curvature first, then moments under the weights of two pilots."""
+class Target(Protocol):
+    """A log density up to a constant at points (d, k), of some of whose coordinates only the size
+    matters.
+    """
+
+    @property
+    def folded(self) -> list[int]:
+        """These coordinates."""
+        ...
+
+    def __call__(self, at: Array) -> Array:
+        """Log density, shape (d,)."""
+        ...
+
+
+def _search_of(target: _Target) -> tuple[Array, list[tuple[float, float]]]:
+    """Where the search for the mode starts, and its bounds."""
     change = {"residual_sd": np.log, "therapist_correlation": np.arctanh}
     kinds = [_parameter(name) for name in target.names]
     start = np.array([change.get(name, np.abs)(START[name]) for name in kinds])
-    bounds = [LIMITS.get(name, (-MOST_SD, MOST_SD)) for name in kinds]
+    return start, [LIMITS.get(name, (-MOST_SD, MOST_SD)) for name in kinds]
+
+
+def fitted_proposal(
+    target: Target,
+    start: Array,
+    bounds: Sequence[tuple[float, float]],
+    generator: np.random.Generator,
+) -> Mixture:
+    """Proposal: the mode and its curvature first, then moments under the weights of two pilots.
+
+    Parameters
+    ----------
+    target : Target
+    start : ndarray, shape (k,)
+        Where the search for the mode starts.
+    bounds : sequence of (float, float)
+        Of the search.
+    generator : numpy.random.Generator
+
+    Raises
+    ------
+    UnreliableWeightsError
+        If all weight is on one point.
+    """
     mode = optimize.minimize(_loss(target), start, jac=True, method="L-BFGS-B", bounds=bounds).x
     mode[target.folded] = np.abs(mode[target.folded])
-    proposal = _Mixture(mode, _factor(_curvature(target, mode)), target.folded)
+    proposal = Mixture(mode, _factor(_curvature(target, mode)), target.folded)
     for _ in range(ROUNDS):
         at = proposal.draw(PILOT, generator)
-        log_weights, _ = _smoothed(target(at) - proposal.log_density(at))
+        log_weights, _ = smoothed(target(at) - proposal.log_density(at))
         weights = np.exp(log_weights)
         centre = weights @ at
         away = at - centre
@@ -380,7 +420,7 @@ def _fitted(target: _Target, generator: np.random.Generator) -> _Mixture:
         # All weight on one point, or nowhere: no proposal can be fitted to that
         if not np.linalg.cond(covariance) < WORST_CONDITION:
             raise UnreliableWeightsError(np.inf)
-        proposal = _Mixture(centre, np.linalg.cholesky(covariance), target.folded)
+        proposal = Mixture(centre, np.linalg.cholesky(covariance), target.folded)
     return proposal
 
 
@@ -419,13 +459,13 @@ def _factor(curvature: Array) -> Array:
     return np.asarray(np.linalg.cholesky((vectors / values) @ vectors.T))
 
 
-def _smoothed(log_ratios: Array) -> tuple[Array, float]:
+def smoothed(log_ratios: Array) -> tuple[Array, float]:
     """Normalised log weights, smoothed, and Pareto k."""
     log_weights, pareto_k = array_stats.psislw(-log_ratios)
     return np.asarray(log_weights - special.logsumexp(log_weights)), float(pareto_k)
 
 
-def _resampled(weights: Array, number: int, generator: np.random.Generator) -> NDArray[np.int64]:
+def resampled(weights: Array, number: int, generator: np.random.Generator) -> NDArray[np.int64]:
     """Systematic resampling, in random order: a proposal is taken twice only if it must be."""
     places = (generator.random() + np.arange(number)) / number
     cumulative = np.cumsum(weights)

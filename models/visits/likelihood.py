@@ -319,7 +319,7 @@ def draw_effects(
     moments, P, Q = model.moments, len(model.terms), len(model.effects)
     J = moments.therapists if Q else 0
     beta, drawn = np.empty((len(residual), P)), np.empty((len(residual), J, Q))
-    for some in _blocks(model, len(residual)):
+    for some in blocks(model, len(residual)):
         found = integrate(model, residual[some], loading[some])
         factor = np.linalg.cholesky(found.posterior_precision)
         standard = generator.standard_normal((len(factor), P, 1))
@@ -335,8 +335,8 @@ def draw_effects(
     return beta, drawn
 
 
-def _blocks(model: VisitModel, draws: int) -> Iterator[slice]:
-    """Parts of the draws whose arrays are not too large."""
+def blocks(model: VisitModel, draws: int) -> Iterator[slice]:
+    """Parts of so many draws whose arrays are not too large."""
     moments, P, Q = model.moments, len(model.terms), len(model.effects)
     numbers = (
         P**2 + len(moments.seen) * (moments.visits + 1) ** 2 + moments.therapists * Q * (P + Q)

@@ -124,7 +124,7 @@ def test_reml_is_compared_at_a_visit_by_either_standard_error(folder: Path) -> N
     "asked",
     [
         ("assurance", "wide.toml", *PLANNED),
-        ("fit", "wide.toml", "wide.csv", "--out", "other", "--engine", "instant"),
+        ("loo", "run", "run"),
     ],
 )
 def test_what_is_not_there_is_refused_in_words(folder: Path, asked: tuple[str, ...]) -> None:

@@ -39,11 +39,12 @@ from alliance.inference.runs.fit import Fit, visits_of
 from alliance.inference.runs.fitting import fit_trial
 from alliance.inference.runs.reproduction import reproduce
 from alliance.inference.runs.run_folder import load_fit, save_fit
-from alliance.inference.sampling.profiles import find_profile
+from alliance.inference.sampling.instant_visits import _Target
+from alliance.inference.sampling.profiles import Engine, find_profile
 from alliance.inference.scores.therapist_parts import therapist_factor
 from alliance.models.priors import Priors
 from alliance.models.visits.covariance import CovarianceShape, relative_gaps
-from alliance.models.visits.likelihood import VisitModel
+from alliance.models.visits.likelihood import VisitModel, integrate
 from alliance.models.visits.moments import terms_at, visit_moments, visit_terms
 
 CI = find_profile("ci")
@@ -59,19 +60,24 @@ residual_correlation = 1
 """
 
 
-def fitted(folder: Path, text: str, frame: pd.DataFrame, **settings: object) -> Fit:
+def fitted(
+    folder: Path, text: str, frame: pd.DataFrame, engine: Engine = "instant", **settings: object
+) -> Fit:
     if "without_therapist" in settings:
         frame = frame.astype({"therapist": "Int64"})
         frame.loc[frame["arm"] == "A", "therapist"] = pd.NA
     path = folder / "study.toml"
     path.write_text(text, encoding="utf-8")
-    return fit_trial(trial_from_frame(narrowed(read_study(path), **settings), frame), CI, seed=1)
+    trial = trial_from_frame(narrowed(read_study(path), **settings), frame)
+    return fit_trial(trial, CI, seed=1, engine=engine)
 
 
 @pytest.fixture(scope="module")
 def fit(tmp_path_factory: pytest.TempPathFactory) -> Fit:
     """Near-flat priors and no therapists, so that REML is near."""
-    return fitted(tmp_path_factory.mktemp("visits"), WIDE + FLAT, patients(80), therapist="none")
+    return fitted(
+        tmp_path_factory.mktemp("visits"), WIDE + FLAT, patients(80), "nuts", therapist="none"
+    )
 
 
 def rows(fit: Fit, quantity: str, visit: str) -> pd.DataFrame:
@@ -182,7 +188,7 @@ def test_a_run_is_reproduced_bit_for_bit(fit: Fit, tmp_path: Path) -> None:
     assert found.reproduced
 
 
-@pytest.mark.mcmc
+@pytest.mark.mcmc  # the search for REML takes longer than the fit
 @pytest.mark.parametrize("settings", [{"residual_by_arm": True}, {"without_therapist": ["A"]}])
 def test_arms_may_have_their_own_residuals(settings: dict[str, object], tmp_path: Path) -> None:
     """Near-flat priors, no spread of therapists: SDs, correlations and contrasts are REML's.
@@ -228,7 +234,6 @@ def test_arms_may_have_their_own_residuals(settings: dict[str, object], tmp_path
         assert some == pytest.approx(has.sum(), abs=3)  # patients without a first visit
 
 
-@pytest.mark.mcmc
 def test_an_arm_may_have_no_alliance(tmp_path: Path) -> None:
     """Its contrast, at the mean of the rated, and the other arm's slope are REML's."""
     frame = patients(120)
@@ -248,8 +253,8 @@ def test_long_and_wide_tables_give_the_same_draws(tmp_path: Path) -> None:
     """Bit for bit, therapists and deviations at visits included."""
     frame = patients(60)
     settings = {"therapist_by_visit": True, "visit_correlation": "compound_symmetry"}
-    wide = fitted(tmp_path, WIDE, frame, **settings)
-    long = fitted(tmp_path, LONG, rows_of_visits(frame), **settings)
+    wide = fitted(tmp_path, WIDE, frame, "nuts", **settings)
+    long = fitted(tmp_path, LONG, rows_of_visits(frame), "nuts", **settings)
     for name in wide.outcomes:
         assert draws_of(wide.trees[name]).equals(draws_of(long.trees[name]))
     effects = draws_of(wide.trees["pain_w8"])["therapist_effect"]
@@ -295,7 +300,6 @@ def test_a_patient_is_left_out_with_all_visits(fit: Fit) -> None:
         leave_visits_out(posteriors[:1])
 
 
-@pytest.mark.mcmc
 @pytest.mark.parametrize("settings", [{}, {"without_therapist": ["A"]}])
 def test_a_therapist_s_density_is_the_dense_normal_one(
     settings: dict[str, object], tmp_path: Path
@@ -352,3 +356,49 @@ def test_parameters_of_a_structure_are_read_off_its_correlations(
     parameters = rng.uniform(low, high, (7, shape.correlations))
     R = shape.residual(np.ones((7, 4)), parameters)
     assert np.allclose(_structure_parameters(R, shape), parameters)
+
+
+@pytest.mark.mcmc
+def test_the_instant_engine_draws_what_nuts_draws(fit: Fit, tmp_path: Path) -> None:
+    """Means within four Monte Carlo errors, SDs within 8%: 2,000 draws of each."""
+    own = fitted(tmp_path, WIDE + FLAT, patients(80), therapist="none")
+    assert own.engine == "instant"
+    assert all(facts["engine"] == "instant" for facts in own.manifest["engines"].values())
+    first, second = (each.summary().set_index(["outcome", "quantity", "level", "visit"])
+                     for each in (fit, own))  # fmt: skip
+    assert first.index.equals(second.index)
+    error = np.hypot(*(each["sd"] / np.sqrt(each["ess_bulk"]) for each in (first, second)))
+    assert (np.abs(first["mean"] - second["mean"]) < 4 * error).all()
+    assert np.allclose(first["sd"], second["sd"], rtol=0.08)
+
+
+@pytest.mark.parametrize("structure", ["toeplitz", "ar1", "compound_symmetry", "diagonal"])
+def test_every_structure_is_instant_with_therapists_at_visits(
+    structure: str, tmp_path: Path
+) -> None:
+    """The density is that of the operation and the priors, up to one constant, at 20 points."""
+    settings = {"visit_correlation": structure, "therapist_by_visit": True}
+    own = fitted(tmp_path, WIDE, patients(60), **settings)
+    facts = own.manifest["engines"]["pain_w8"]
+    assert facts["engine"] == "instant"
+    assert facts["pareto_k"] < 0.5
+    whole, priors = visits_of(own, "pain"), own["pain_w8"].priors
+    model, shape = whole.model(priors), whole.shape
+    target = _Target(model, shape, priors)
+    rng = np.random.default_rng(3)
+    at = target.start + rng.normal(0, 0.3, (20, len(target.start)))
+    residual, loading = target.covariances(at)
+    expected = integrate(model, residual, loading).log_likelihood
+    sd, stretched, spread, z, at_visit = target.parts(at)
+    expected += (stats.halfnorm.logpdf(np.exp(sd), 0, priors.residual_sd) + sd).sum(axis=1)
+    share = (1 + np.tanh(stretched)) / 2  # a beta density, and the Jacobian of the stretching
+    power = priors.residual_correlation
+    own_density = stats.beta.logpdf(share, power, power) + np.log(2 * share * (1 - share))
+    expected += own_density.sum(axis=1)
+    scales = [priors.therapist_sd, priors.therapist_slope_sd]
+    expected += stats.halfnorm.logpdf(np.abs(spread), 0, scales).sum(axis=1)
+    r = np.tanh(z[:, 0])
+    shape_r = priors.therapist_correlation
+    expected += stats.beta.logpdf((1 + r) / 2, shape_r, shape_r) + np.log(1 - r**2)
+    expected += stats.halfnorm.logpdf(np.abs(at_visit[:, 0]), 0, priors.therapist_sd)
+    assert np.ptp(target(at) - expected) < 1e-8
