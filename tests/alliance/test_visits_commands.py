@@ -8,8 +8,6 @@ import pytest
 from command_line import alliance, csv_rows
 from visit_trials import LONG, WIDE, patients, rows_of_visits
 
-pytestmark = pytest.mark.mcmc
-
 PLANNED = ("--patients", "80", "--therapists", "8", "--interaction", "0.2")
 
 
@@ -22,7 +20,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     patients(80).to_csv(folder / "wide.csv", index=False)
     rows_of_visits(patients(80)).to_csv(folder / "long.csv", index=False)
     answer = alliance(
-        "fit", folder / "long.toml", folder / "long.csv", "--out", folder / "run", "--profile", "ci"
+        "fit",
+        folder / "long.toml",
+        folder / "long.csv",
+        "--out",
+        folder / "run",
+        "--profile",
+        "ci",
+        "--engine",
+        "instant",
     )
     assert answer.code == 0, answer.stderr
     return folder
