@@ -33,6 +33,7 @@ class Case:
     scattered: float
     cold: bool
     limit: float
+    engine: str = "nuts"
 
     @property
     def name(self) -> str:
@@ -40,7 +41,8 @@ class Case:
         who = f"{self.therapists:,} therapists" if self.therapists else "no therapists"
         gaps = f", {self.scattered:.0%} missing anywhere" if self.scattered else ""
         caches = "cold" if self.cold else "warm"
-        return f"{self.patients:,} patients x {self.visits} visits, {who}{gaps}, {caches}"
+        size = f"{self.patients:,} patients x {self.visits} visits"
+        return f"{size}, {who}{gaps}, {self.engine}, {caches}"
 
 
 CASES = (
@@ -49,6 +51,7 @@ CASES = (
     Case(1_000, 10, 0, 0.0, False, 30.0),
     Case(1_000, 10, 0, 0.1, False, 30.0),
     Case(100_000, 4, 1_000, 0.0, False, 60.0),
+    Case(200, 4, 12, 0.0, True, 5.0, "instant"),
 )
 
 
@@ -92,7 +95,7 @@ def write_trial(case: Case, folder: Path) -> None:
     )
 
 
-def measure(folder: Path, started: float) -> dict[str, Any]:
+def measure(folder: Path, engine: Any, started: float) -> dict[str, Any]:
     """Seconds from the start of the process to the summary, in this process."""
     from alliance.data_prep.study.description import read_study
     from alliance.data_prep.trial.trial import load_trial
@@ -101,7 +104,7 @@ def measure(folder: Path, started: float) -> dict[str, Any]:
 
     trial = load_trial(read_study(folder / "study.toml"), folder / "trial.csv")
     loaded = time.time()
-    fit = fit_trial(trial, find_profile("standard"), SEED, cores=cores())
+    fit = fit_trial(trial, find_profile("standard"), SEED, engine=engine, cores=cores())
     fitted = time.time()
     fit.summary()
     (spent,) = fit.manifest["seconds"].values()
@@ -116,7 +119,7 @@ def measure(folder: Path, started: float) -> dict[str, Any]:
     }
 
 
-def timed(folder: Path, caches: Path | None) -> dict[str, Any]:
+def timed(folder: Path, engine: str, caches: Path | None) -> dict[str, Any]:
     """`measure` in a fresh process, with caches of its own or the user's."""
     environment = dict(os.environ)
     if caches is not None:
@@ -125,7 +128,7 @@ def timed(folder: Path, caches: Path | None) -> dict[str, Any]:
             "NUMBA_CACHE_DIR": str(caches / "numba"),
             "PYTENSOR_FLAGS": f"base_compiledir={caches / 'pytensor'}",
         }
-    arguments = [sys.executable, __file__, "--within", str(folder), str(time.time())]
+    arguments = [sys.executable, __file__, "--within", str(folder), engine, str(time.time())]
     done = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
@@ -143,9 +146,9 @@ def main() -> int:
             folder = Path(name)
             write_trial(case, folder)
             if not case.cold:
-                timed(folder, None)  # warms the caches
+                timed(folder, case.engine, None)  # warms the caches
             caches = folder / "caches" if case.cold else None
-            seconds = timed(folder, caches)
+            seconds = timed(folder, case.engine, caches)
         out.print(f"{case.name}: {seconds['total']:.1f} s")
         rows.append([case.name, *(f"{value:.1f}" for value in seconds.values())])
         targets.append(Target(case.name, seconds["total"], case.limit))
@@ -158,6 +161,6 @@ def main() -> int:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--within"]:
-        print(json.dumps(measure(Path(sys.argv[2]), float(sys.argv[3]))))
+        print(json.dumps(measure(Path(sys.argv[2]), sys.argv[3], float(sys.argv[4]))))
     else:
         raise SystemExit(main())
