@@ -100,6 +100,7 @@ def test_what_the_results_hang_on(folder: Path) -> None:
     assert spreads[0] < spreads[1]  # its prior rules it with four therapists
 
 
+@pytest.mark.mcmc  # nine fits, in worker processes
 def test_a_multiverse_has_every_visit(folder: Path) -> None:
     asked = ("multiverse", folder / "wide.toml", folder / "wide.csv", "--vary", "therapist")
     kept = ("--store", folder / "store.sqlite", "--format", "csv")
@@ -126,17 +127,8 @@ def test_reml_is_compared_at_a_visit_by_either_standard_error(folder: Path) -> N
     assert "Kenward and Roger's standard errors" in " ".join(told.split())
 
 
-@pytest.mark.parametrize(
-    "asked",
-    [
-        ("assurance", "wide.toml", *PLANNED),
-        ("loo", "run", "run"),
-    ],
-)
-def test_what_is_not_there_is_refused_in_words(folder: Path, asked: tuple[str, ...]) -> None:
-    here = {"run", "wide.toml", "wide.csv"}
-    placed = [folder / word if word in here else word for word in asked]
-    answer = alliance(*placed)
+def test_what_is_not_there_is_refused_in_words(folder: Path) -> None:
+    answer = alliance("assurance", folder / "wide.toml", *PLANNED)
     assert answer.code == 2
     assert "outcomes over time" in " ".join(answer.stderr.split())
 
