@@ -261,9 +261,13 @@ def save(drawn: Any, path: Path) -> None:
     drawn : matplotlib.figure.Figure
     path : Path
     """
+    from alliance.diagnostics.figures import drawing
+    from alliance.diagnostics.figures.figure_page import caption_of
     from alliance.diagnostics.figures.results_figures import save_figure
 
     missing = save_figure(drawn, path, overwrite=asked("overwrite"))
+    if not drawing.asked().caption:
+        say(f"Caption: {caption_of(drawn)}")
     if missing:
         note(f"No installed font has {' '.join(missing)}: drawn as boxes. Install one that has.")
     say(f"Written: {path}")
