@@ -158,8 +158,8 @@ def _fitting(sheet: Sheet) -> list[str]:
     table = pd.DataFrame(cells, columns=own.columns, dtype=object)
     room, columns = shutil.get_terminal_size((WIDTH, 24)).columns, table.shape[1]
     lines = table.to_string(index=False, max_rows=ROWS).splitlines()
-    while table.shape[1] > sheet.fewest and len(lines[0]) > room:
-        table = table.iloc[:, :-1]
+    while (name := own.gives_way) is not None and len(lines[0]) > room:
+        own, table = own.without([name]), table.drop(columns=name)
         lines = table.to_string(index=False, max_rows=ROWS).splitlines()
     hidden = [f"{len(table):,} rows"] if len(table) > ROWS else []
     hidden += [f"{columns - table.shape[1]} more columns"] if table.shape[1] < columns else []

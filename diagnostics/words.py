@@ -403,6 +403,28 @@ def axis(measure: Outcome | Moderator) -> str:
     return f"{points(measure)}{between} {low:g} to {high:g}"
 
 
+def past_the_scale(outcome: Outcome, family: str, expected: Iterable[float]) -> str:
+    """A warning where scores are expected that there are not; empty where there is none.
+
+    Parameters
+    ----------
+    outcome : Outcome
+    family : str
+        That was fitted.
+    expected : iterable of float
+        Expected scores.
+    """
+    low, high = outcome.range
+    passed = [value for value in expected if value < low or value > high]
+    if outcome.family in OWN_FAMILIES or not passed:
+        return ""
+    furthest = max(passed, key=lambda value: max(low - value, value - high))
+    return (
+        f"Scores run from {low:g} to {high:g}, and one of {furthest:.3g} is expected here: the "
+        f"family fitted ({plain(family)}) knows no ends of the scale. Do not use what lies there."
+    )
+
+
 def observed_axis(outcome: Outcome) -> str:
     """As `axis`, of scores as they were recorded: events over each patient's own exposure."""
     if outcome.family in OWN_FAMILIES:

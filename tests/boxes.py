@@ -17,10 +17,10 @@ def boxes(figure: Figure) -> list[tuple[str, Bbox]]:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     renderer = canvas.get_renderer()
-    found = []
+    hidden, found = _hidden(figure), []
     for text in figure.findobj(Text):
         told = text.get_text().strip()
-        if not told or not _seen(text):
+        if not told or not text.get_visible() or id(text) in hidden:
             continue
         # Of an annotation the words alone: its arrow may cross what it points at
         box = Text.get_window_extent(text, renderer)
@@ -29,25 +29,23 @@ def boxes(figure: Figure) -> list[tuple[str, Bbox]]:
     return found
 
 
-def _seen(text: Text) -> bool:
-    if not text.get_visible():
-        return False
-    panel = text.axes
-    if panel is None:
-        return True
-    if not panel.get_visible():
-        return False
-    for axis in (panel.xaxis, panel.yaxis):
-        low, high = sorted(axis.get_view_interval())
-        margin = 1e-9 * (high - low)
-        drawn = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
-        for tick in [*axis.majorTicks, *axis.minorTicks]:
-            if text in (tick.label1, tick.label2):
+def _hidden(figure: Figure) -> set[int]:
+    """Texts that matplotlib keeps and does not draw: ticks beyond the panel, axes that are off."""
+    found = set()
+    for panel in figure.axes:
+        if not panel.get_visible():
+            found |= {id(text) for text in panel.findobj(Text)}
+        for axis in (panel.xaxis, panel.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            margin = 1e-9 * (high - low)
+            drawn = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
+            for tick in [*axis.majorTicks, *axis.minorTicks]:
                 inside = low - margin <= tick.get_loc() <= high + margin
-                return panel.axison and inside and tick in drawn
-        if text is axis.label or text is axis.offsetText:
-            return panel.axison
-    return True
+                if not (panel.axison and inside and tick in drawn):
+                    found |= {id(tick.label1), id(tick.label2)}
+            if not panel.axison:
+                found |= {id(axis.label), id(axis.offsetText)}
+    return found
 
 
 def troubles(figure: Figure) -> list[str]:

@@ -534,10 +534,12 @@ def _best(panel: Axes, fit: Fit, answer: Effects) -> None:
 
 
 def _curve_rug(panel: Axes, answer: Effects) -> None:
-    """The observed ratings as ticks along the lower edge."""
+    """The observed ratings as ticks along the lower edge, as far as the curve runs."""
+    low, high = answer.curves.moderator[[0, -1]]
+    ratings = answer.ratings[(answer.ratings >= low) & (answer.ratings <= high)]
     panel.plot(
-        answer.ratings,
-        np.full(len(answer.ratings), 0.02),
+        ratings,
+        np.full(len(ratings), 0.02),
         transform=panel.get_xaxis_transform(),
         linestyle="none",
         marker="|",

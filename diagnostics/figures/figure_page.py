@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
+from unicodedata import bidirectional
 
 import matplotlib as mpl
 import numpy as np
@@ -44,9 +45,11 @@ MOST_ENTRIES = 4  # of a legend side by side
 HANDLE, BETWEEN = 2.8, 2.0  # of a legend: a mark before its text, and columns, in letters' sizes
 LABELS_SHARE = 0.4  # of the width, at most, for the names of rows
 MARGIN = 0.98  # of the width: viewers that set letters themselves set some a little wider
-GAP = 0.04  # inches between labels below a panel
+GAP = 0.05  # inches between labels along an axis
 LEAST_PANEL = 0.55  # of its height, that a panel keeps in a figure that is asked to be low
-ROUNDS = 6  # of making room: each gives what the texts of the one before asked for
+FROM_LEFT = "\N{LEFT-TO-RIGHT MARK}"
+HIGHER = 1.3  # where texts leave a panel no room at all
+ROUNDS = 8  # of making room: each gives what the texts of the one before asked for
 
 
 class Titled(Protocol):
@@ -185,6 +188,7 @@ class Page:
         self._size = drawing.scale
         self._title = figure_title(fit) if drawing.caption or fit.study.simulated else ""
         self._entries: tuple[list[Any], list[str]] = ([], [])
+        self._across: set[Axes] = set()
         self.caption = caption
         whole = [1.0, *self._heights, 1.0]
         self.figure = Figure(
@@ -202,6 +206,10 @@ class Page:
                 found.setdefault(label, handle)
         self._entries = list(found.values()), list(found)
 
+    def across(self, panel: Axes) -> None:
+        """Let a panel's left title begin at the page's edge, and be as wide as the page."""
+        self._across.add(panel)
+
     def finished(self) -> Figure:
         """The figure, with room for all of its texts.
 
@@ -217,10 +225,17 @@ class Page:
             for strip in self.strips:
                 self._narrow(strip)
             for _ in range(ROUNDS):
-                self._laid_out(above, below)
-                if not self._give_room():
+                if not self._laid_out(above, below):
+                    self._heights = [HIGHER * height for height in self._heights]
+                elif not self._give_room():
                     break
-            self._laid_out(above, below)
+            if not self._laid_out(above, below):
+                raise InputError(
+                    f"A figure {self.figure.get_figwidth() * MM_PER_INCH:.0f} mm wide has no room "
+                    "for its texts.",
+                    "Give a larger `width`, or leave it out.",
+                )
+            self._read_to_the_right()
             height = asked().height
             if height is not None:
                 self._in_height(height / MM_PER_INCH, above, below)
@@ -247,13 +262,15 @@ class Page:
         for panel in self._panels():
             for name, axis in (("x", panel.xaxis), ("y", panel.yaxis)):
                 labels = [tick.label1 for tick in axis.get_major_ticks()]
-                ticks |= {id(label) for label in labels}
                 if not labels:
                     continue
                 size = float(labels[0].get_fontsize()) * self._size
                 told = " ".join(label.get_text() for label in labels)
                 panel.tick_params(axis=name, labelsize=size)  # type: ignore[arg-type]
                 panel.tick_params(axis=name, labelfontfamily=families_of(told))  # type: ignore[arg-type]
+                # Among them those that matplotlib keeps for later
+                kept = [*axis.majorTicks, *axis.minorTicks]
+                ticks |= {id(label) for tick in kept for label in (tick.label1, tick.label2)}
         for text in self.figure.findobj(Text):
             if id(text) not in ticks:
                 text.set_fontsize(text.get_fontsize() * self._size)
@@ -313,13 +330,17 @@ class Page:
         )
         return needed
 
-    def _laid_out(self, above: float, below: float) -> None:
+    def _laid_out(self, above: float, below: float) -> bool:
+        """Lay the figure out; whether its panels have any room beside their texts."""
         heights = [above, *self._heights, below]
         self._grid.set_height_ratios(heights)
         self.figure.set_figheight(sum(heights))
         engine = self.figure.get_layout_engine()
         assert engine is not None  # it was made with one
-        engine.execute(self.figure)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            engine.execute(self.figure)
+        return not any("constrained_layout not applied" in str(each.message) for each in told)
 
     def _narrow(self, strip: SubFigure) -> None:
         """Give names of rows no more of the width than leaves some for what is drawn."""
@@ -335,6 +356,17 @@ class Page:
         for panel, labels, size in named:
             panel.yaxis.set_ticklabels([wrapped(label, room, size) for label in labels])
 
+    def _read_to_the_right(self) -> None:
+        """Keep the order of words in texts that begin with a script that is read to the left."""
+        for panel in self._panels():
+            for axis in (panel.xaxis, panel.yaxis):
+                labels = _fixed(axis)
+                if labels is not None and any(map(_to_the_left, labels)):
+                    axis.set_ticklabels([_from_the_left(label) for label in labels])
+        for text in self.figure.findobj(Text):
+            if _to_the_left(text.get_text()) and not text.get_text().startswith(FROM_LEFT):
+                text.set_text(_from_the_left(text.get_text()))
+
     def _give_room(self) -> bool:
         """Wrap what is wider than its panel, and make strips higher by what that needs."""
         changed = False
@@ -346,7 +378,9 @@ class Page:
                 own += 0.0 if text is None else _grown(text, 0.98 * width)
             for panel in strip.axes:
                 if panel.get_visible():
-                    row, more = _row(panel), _more(panel, self.figure.dpi)
+                    row = _row(panel)
+                    across = width if panel in self._across else None
+                    more = _more(panel, self.figure.dpi, across)
                     extra[row] = max(extra.get(row, 0.0), more)
             added = own + sum(extra.values())
             if added > 0.005:
@@ -391,6 +425,15 @@ def _in_columns(labels: list[str], room: float, size: float) -> tuple[int, list[
     return 1, [wrapped(label, room - (HANDLE + 1) * letters, size) for label in labels]
 
 
+def _to_the_left(text: str) -> bool:
+    return not text.isascii() and any(bidirectional(letter) in ("R", "AL") for letter in text)
+
+
+def _from_the_left(text: str) -> str:
+    """The text with a mark in each line: A minus B is not to be read as B minus A."""
+    return "\n".join(FROM_LEFT + line for line in text.split("\n"))
+
+
 def _row(panel: Axes) -> int:
     spec = panel.get_subplotspec()
     return 0 if spec is None else spec.rowspan.start
@@ -420,11 +463,20 @@ def _grown(text: Text, inches: float) -> float:
     return height_of(text.get_text(), size) - height_of(before, size)
 
 
-def _more(panel: Axes, dpi: float) -> float:
-    """Wrap a panel's texts to its size, and give the inches that it must be higher."""
+def _more(panel: Axes, dpi: float, across: float | None = None) -> float:
+    """Wrap a panel's texts to its size, and give the inches that it must be higher.
+
+    `across` is the width of a page as wide as which its left title is.
+    """
     width, height = panel.bbox.width / dpi, panel.bbox.height / dpi
-    titles = (panel.title, panel._left_title, panel._right_title)  # type: ignore[attr-defined]
+    left: Text = panel._left_title  # type: ignore[attr-defined]
+    titles = (panel.title, panel._right_title)  # type: ignore[attr-defined]
     more = max(_grown(title, width) for title in titles)
+    if across is None:
+        more = max(more, _grown(left, width))
+    else:
+        left.set_x((PAD_INCHES - panel.bbox.x0 / dpi) / width)
+        more = max(more, _grown(left, MARGIN * (across - 2 * PAD_INCHES)))
     more += _grown(panel.xaxis.label, width + 0.1)
     rewrap(panel.yaxis.label, height)
     if _crowded_columns(panel) > 1:
@@ -445,7 +497,7 @@ def _crowded_rows(panel: Axes) -> float:
     dots = panel.get_figure(root=True).dpi
     return crowded(
         [
-            (float(panel.transData.transform((1, place))[1]), height_of(told, size) * dots)
+            (float(panel.transData.transform((1, place))[1]), (height_of(told, size) + GAP) * dots)
             for place, told, size in _labels(panel, panel.yaxis)
         ]
     )

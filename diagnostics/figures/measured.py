@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from functools import lru_cache
 from itertools import pairwise
@@ -16,6 +17,7 @@ from alliance.diagnostics.figures.drawing import asked
 
 # What may end a line within a word that is too long for one
 BREAKS = "-/_.,;:"
+WORDS = re.compile(r"\S*n = \d\S*|\S+")  # a number of patients is one word
 
 
 @lru_cache
@@ -132,7 +134,7 @@ def wrapped(text: str, inches: float, size: float, weight: str = "normal") -> st
             lines.append(paragraph)
             continue
         line = ""
-        for word in paragraph.split():
+        for word in WORDS.findall(paragraph):
             longer = f"{line} {word}" if line else word
             if width_of(longer, size, weight) <= inches:
                 line = longer

@@ -248,7 +248,9 @@ def _therapists(part: SubFigure, fit: Fit, check: PredictiveCheck, shape: tuple[
     first.set_ylim(len(order) - 0.4, -0.6)
     if len(order) <= MOST_NAMED:
         names = [f"{pictures.therapists[j]} (n = {pictures.patients[j]:.0f})" for j in order]
-        first.set_yticks(range(len(order)), names, fontsize=8)
+        first.set_yticks(range(len(order)), names)
+        for panel in panels:
+            panel.tick_params(axis="y", labelsize=8)
     else:
         first.set_yticks([])
         first.set_ylabel(f"{len(order)} therapists, highest mean on top")

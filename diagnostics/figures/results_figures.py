@@ -48,6 +48,7 @@ PAIR_AROUND_INCHES = 0.62  # around the rows of a panel: its title, and what sta
 NARROW_INCHES = 5.0  # below it numbers stand in one column
 LABELS_SHARE = 0.3  # of the width, at most, for names of rows that have numbers on the other side
 SMALL, HEADING = 8.0, 8.0  # points, of numbers and of what stands above them
+LINE_HEIGHT, GAP_POINTS = 1.3, 6  # of a line in letters' sizes, and below a title
 
 
 def comparison_figure(
@@ -469,8 +470,12 @@ def _forests(
         _intervals(panel, rows, f"posterior mean and {share} interval")
         panel.set_xlim(-reach, reach)
         panel.tick_params(labelbottom=False)
-        panel.set_title(words.level(fit.study, level), loc="left", fontsize=9.5)
-        own.draw(numbers, page)
+        headed = panel is panels[0, 0]
+        # Above what stands over the numbers
+        points = own.lines * HEADING * LINE_HEIGHT + GAP_POINTS if headed else GAP_POINTS
+        panel.set_title(words.level(fit.study, level), loc="left", fontsize=9.5, pad=points)
+        page.across(panel)
+        own.draw(numbers, page, headed=headed)
     lowest: Axes = panels[-1, 0]
     lowest.tick_params(labelbottom=True)
     ends = f"{left}  \N{LEFTWARDS ARROW}      \N{RIGHTWARDS ARROW}  {right}"
@@ -533,7 +538,12 @@ class _Beside:
         """Texts of each column, among which the widest says how wide it is."""
         return [[head, *texts] for head, texts in self.columns.items()]
 
-    def draw(self, panel: Axes, page: Page) -> None:
+    @property
+    def lines(self) -> int:
+        """Lines of what stands above the columns."""
+        return max(head.count("\n") + 1 for head in self.columns)
+
+    def draw(self, panel: Axes, page: Page, *, headed: bool) -> None:
         """Write the columns, the last one at the right edge."""
         panel.set_axis_off()
         across, top = panel.get_yaxis_transform(), panel.transAxes
@@ -541,9 +551,10 @@ class _Beside:
         from_right = 0.0
         for head, texts in reversed(self.columns.items()):
             moved = ScaledTranslation(-from_right, 0, inches)
-            panel.text(
-                1.0, 1.0, head, transform=top + moved, ha="right", va="bottom", fontsize=HEADING
-            )
+            if headed:
+                panel.text(
+                    1.0, 1.0, head, transform=top + moved, ha="right", va="bottom", fontsize=HEADING
+                )
             for height, text in enumerate(texts):
                 panel.text(
                     1.0,

@@ -113,7 +113,9 @@ def _outcome(
     first.set_ylim(len(order) - 0.4, -0.6)  # the best on top
     if len(order) <= MOST_NAMED:
         names = [f"{name} (n = {effects['patients'][name]:.0f})" for name in order]
-        first.set_yticks(range(len(order)), names, fontsize=8)
+        first.set_yticks(range(len(order)), names)
+        for panel in panels:
+            panel.tick_params(axis="y", labelsize=8)
     else:
         first.set_yticks([])
         first.set_ylabel(f"{len(order)} therapists, best on top (names in the table)")

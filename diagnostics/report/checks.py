@@ -90,13 +90,26 @@ def _tables(material: Material) -> list[Sheet]:
 def _computation(material: Material) -> list[tuple[str, str]]:
     fit = material.fit
     manifest, profile = fit.manifest, fit.profile
+    many = f"profile {profile.name}: {profile.chains} chains of {profile.draws} draws"
+    how = {
+        "nuts": f"No-U-Turn sampler (nutpie), {many} after {profile.tune} of tuning each, target "
+        f"acceptance {profile.target_accept:g}, at most {profile.max_treedepth} doublings",
+        "instant": "Importance sampling of the SDs, weighed by Pareto smoothing, with coefficients "
+        f"and therapist effects drawn exactly given them (the engine instant), {many}",
+    }
+    told = manifest.get("engines", {})
+    engines = {name: told.get(name, {}).get("engine", fit.engine) for name in fit.trees}
+    used = [engine for engine in how if engine in engines.values()]
     facts = [
         (
-            "Sampler",
-            f"No-U-Turn sampler (nutpie), profile {profile.name}: {profile.chains} chains of "
-            f"{profile.draws} draws after {profile.tune} of tuning each, target acceptance "
-            f"{profile.target_accept:g}, at most {profile.max_treedepth} doublings",
-        ),
+            "Sampler"
+            if len(used) == 1
+            else f"Sampler of {', '.join(name for name in engines if engines[name] == engine)}",
+            how[engine],
+        )
+        for engine in used
+    ]
+    facts += [
         ("Seed", str(manifest.get("seed", "not recorded"))),
         ("Fitted at", str(manifest.get("created", "not recorded"))),
     ]

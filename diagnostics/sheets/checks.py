@@ -18,6 +18,7 @@ from alliance.diagnostics.checks.predictive_checks import (
 from alliance.diagnostics.checks.prior_check import PriorCheck
 from alliance.diagnostics.gate.gate import GateReport
 from alliance.diagnostics.sheet import Row, Sheet, alarmed, without_empty
+from alliance.diagnostics.verdicts import standing_of
 from alliance.inference.digits import decimals, interval_decimals, number
 from alliance.inference.leaving_out.leave_one_out import TARGETS, LeaveOneOut
 from alliance.inference.leaving_out.leave_one_out_comparison import LooComparison
@@ -84,10 +85,15 @@ def advice(found: Iterable[Any]) -> list[str]:
     found : iterable of CheckResult
     """
     told: dict[str, list[str]] = {}
-    for result in found:
+    results = list(found)
+    for result in results:
         if result.recommendation:
             told.setdefault(result.recommendation, []).append(words.plain(result.check))
-    return [f"What to do ({', '.join(checks)}): {text}" for text, checks in told.items()]
+    stands = "; ".join(standing_of(results))
+    return [
+        *([f"What stands: {stands}."] if stands else []),
+        *(f"What to do ({', '.join(checks)}): {text}" for text, checks in told.items()),
+    ]
 
 
 def overview_table(fit: Fit, reports: Sequence[GateReport]) -> pd.DataFrame:
