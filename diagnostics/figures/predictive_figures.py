@@ -15,7 +15,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from alliance.data_prep.study.rules import OWN_FAMILIES
+from alliance.data_prep.study.rules import COUNT, OWN_FAMILIES
 from alliance.diagnostics import words
 from alliance.diagnostics.checks.predictive_checks import INTERVAL, PredictiveCheck, Realised
 from alliance.diagnostics.checks.predictive_statistics import FEWEST_IN_GROUP, ROUNDING, distinct
@@ -428,6 +428,9 @@ def _events(panel: Axes, check: PriorCheck) -> None:
 def _forest(panel: Axes, check: PriorCheck) -> None:
     low, high = check.study.outcomes[check.outcome].range
     span, rows = high - low, _effects(check)
+    unbounded = check.study.outcomes[check.outcome].family == COUNT
+    if unbounded:  # there is no scale that effects could be as large as
+        span = max(max(abs(row.lower), abs(row.upper)) for row in rows)
     edge = REACH * span
     for position, row in enumerate(rows):
         marker, colour = MARKS[row.verdict]
@@ -437,7 +440,7 @@ def _forest(panel: Axes, check: PriorCheck) -> None:
         for end, tip, sign in ((row.lower, left, "<"), (row.upper, right, ">")):
             if end != tip:
                 panel.plot(tip, position, sign, color=colour, markersize=6, clip_on=False)
-    for value, line in ((span, "-"), (span / 2, ":")):
+    for value, line in () if unbounded else ((span, "-"), (span / 2, ":")):
         for end in (-value, value):
             panel.axvline(end, color="0.35", linewidth=0.9, linestyle=line)
     panel.axvline(0, color="0.8", linewidth=0.9, zorder=0)

@@ -172,6 +172,7 @@ def _compared(
                 va="center",
                 fontsize=SMALL,
                 color=colour,
+                in_layout=False,  # its room is that of `_beside`
             )
             drawn = True
         if not drawn:  # a source without a number here still has its place in the legend
@@ -553,7 +554,14 @@ class _Beside:
             moved = ScaledTranslation(-from_right, 0, inches)
             if headed:
                 panel.text(
-                    1.0, 1.0, head, transform=top + moved, ha="right", va="bottom", fontsize=HEADING
+                    1.0,
+                    1.0,
+                    head,
+                    transform=top + moved,
+                    ha="right",
+                    va="bottom",
+                    fontsize=HEADING,
+                    in_layout=False,  # its room is that of `_beside`, and of the title above
                 )
             for height, text in enumerate(texts):
                 panel.text(
@@ -564,6 +572,7 @@ class _Beside:
                     ha="right",
                     va="center",
                     fontsize=SMALL,
+                    in_layout=False,
                 )
             from_right += page.widest([head, *texts], SMALL) + BETWEEN_INCHES
 

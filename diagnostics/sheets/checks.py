@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from alliance.data_prep.study.description import Study
+from alliance.data_prep.study.rules import COUNT
 from alliance.diagnostics import words
 from alliance.diagnostics.checks.loo_checks import LooCheck
 from alliance.diagnostics.checks.predictive_checks import (
@@ -399,7 +400,7 @@ def prior(check: PriorCheck) -> Sheet:
     check : PriorCheck
     """
     study, described = check.study, check.study.outcomes[check.outcome]
-    rows = []
+    rows, bounded = [], described.family != COUNT
     for row in check.rows:
         digits = decimals(row.upper - row.lower, row.upper)
         rows.append(
@@ -410,8 +411,8 @@ def prior(check: PriorCheck) -> Sheet:
                 "95% of draws": words.interval(row.lower, row.upper, digits),
                 "Too large": _share(row.share_large, row.most_large, "up to"),
                 "Large enough": _share(row.share_small, row.least_small, "from"),
-                "Over half the scale": _share(row.share_over_half),
-                "Too large from": words.rough(row.large),
+                "Over half the scale": _share(row.share_over_half) if bounded else "",
+                "Too large from": words.rough(row.large) if bounded else "a factor of ten",
             }
         )
     return Sheet(
