@@ -261,8 +261,9 @@ def prediction_legend(fit: Fit, answer: Predictions, *, contrasts: bool = False)
             or (
                 f"The family fitted ({family}) knows no ends of the scale, and some intervals of "
                 "single scores pass them."
-            )
-            * past,
+                if past
+                else ""
+            ),
             *_marked(fit, answer.outcome, table),
         ]
     )
