@@ -115,7 +115,7 @@ def _curves(part: SubFigure, fit: Fit, answer: Predictions, columns: int) -> Non
     arms = list(answer.table["arm"].unique())
     lines = -(-len(arms) // columns)
     grid = part.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
-    panels = grid.ravel()[: len(arms)]
+    panels = list(grid.ravel()[: len(arms)])
     patients = fit.patients(answer.outcome)
     own = np.asarray(patients["arm"].values)[patients["arm_index"].values]
     ratings = patients["moderator"].values

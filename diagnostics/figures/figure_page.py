@@ -224,12 +224,14 @@ class Page:
             above, below = self._head(), self._foot()
             for strip in self.strips:
                 self._narrow(strip)
+            settled = False
             for _ in range(ROUNDS):
                 if not self._laid_out(above, below):
                     self._heights = [HIGHER * height for height in self._heights]
                 elif not self._give_room():
+                    settled = True
                     break
-            if not self._laid_out(above, below):
+            if not (settled or self._laid_out(above, below)):
                 raise InputError(
                     f"A figure {self.figure.get_figwidth() * MM_PER_INCH:.0f} mm wide has no room "
                     "for its texts.",
@@ -273,7 +275,7 @@ class Page:
                 ticks |= {id(label) for tick in kept for label in (tick.label1, tick.label2)}
         for text in self.figure.findobj(Text):
             if id(text) not in ticks:
-                text.set_fontsize(text.get_fontsize() * self._size)
+                text.set_fontsize(float(text.get_fontsize()) * self._size)
                 text.set_fontfamily(families_of(text.get_text()))
 
     def _head(self) -> float:
@@ -380,8 +382,9 @@ class Page:
                 if panel.get_visible():
                     row = _row(panel)
                     across = width if panel in self._across else None
-                    more = _more(panel, self.figure.dpi, across)
+                    more, moved = _more(panel, self.figure.dpi, across)
                     extra[row] = max(extra.get(row, 0.0), more)
+                    changed |= moved
             added = own + sum(extra.values())
             if added > 0.005:
                 self._heights[k] += added
@@ -463,8 +466,8 @@ def _grown(text: Text, inches: float) -> float:
     return height_of(text.get_text(), size) - height_of(before, size)
 
 
-def _more(panel: Axes, dpi: float, across: float | None = None) -> float:
-    """Wrap a panel's texts to its size, and give the inches that it must be higher.
+def _more(panel: Axes, dpi: float, across: float | None = None) -> tuple[float, bool]:
+    """Wrap a panel's texts to its size; inches that it must be higher, and whether it got narrower.
 
     `across` is the width of a page as wide as which its left title is.
     """
@@ -478,7 +481,7 @@ def _more(panel: Axes, dpi: float, across: float | None = None) -> float:
         left.set_x((PAD_INCHES - panel.bbox.x0 / dpi) / width)
         more = max(more, _grown(left, MARGIN * (across - 2 * PAD_INCHES)))
     more += _grown(panel.xaxis.label, width + 0.1)
-    rewrap(panel.yaxis.label, height)
+    moved = rewrap(panel.yaxis.label, height)
     if _crowded_columns(panel) > 1:
         fixed = _fixed(panel.xaxis)
         if fixed is None:
@@ -488,13 +491,14 @@ def _more(panel: Axes, dpi: float, across: float | None = None) -> float:
             panel.tick_params(axis="x", labelrotation=90)
             size = float(panel.xaxis.get_major_ticks()[0].label1.get_fontsize())
             more += max(width_of(label, size) for label in fixed)
+        moved = True
     rows = _crowded_rows(panel)
-    return more + (height * (rows - 1) if rows > 1 else 0.0)
+    return more + (height * (rows - 1) if rows > 1 else 0.0), moved
 
 
 def _crowded_rows(panel: Axes) -> float:
     """How much higher a panel must be for the names of its rows."""
-    dots = panel.get_figure(root=True).dpi
+    dots = _dpi(panel)
     return crowded(
         [
             (float(panel.transData.transform((1, place))[1]), (height_of(told, size) + GAP) * dots)
@@ -508,7 +512,7 @@ def _crowded_columns(panel: Axes) -> float:
     ticks = panel.xaxis.get_major_ticks()
     if ticks and ticks[0].label1.get_rotation():
         return 0.0
-    dots = panel.get_figure(root=True).dpi
+    dots = _dpi(panel)
     return crowded(
         [
             (
@@ -518,6 +522,12 @@ def _crowded_columns(panel: Axes) -> float:
             for place, told, size in _labels(panel, panel.xaxis)
         ]
     )
+
+
+def _dpi(panel: Axes) -> float:
+    figure = panel.get_figure(root=True)
+    assert figure is not None  # it is drawn in one
+    return float(figure.dpi)
 
 
 def _labels(panel: Axes, axis: Axis) -> list[tuple[float, str, float]]:
