@@ -48,6 +48,8 @@ MARGIN = 0.98  # of the width: viewers that set letters themselves set some a li
 GAP = 0.05  # inches between labels along an axis
 LEAST_PANEL = 0.55  # of its height, that a panel keeps in a figure that is asked to be low
 FROM_LEFT = "\N{LEFT-TO-RIGHT MARK}"
+LEFT_TITLE = 0.8  # of a panel's place, at most, until it is known how wide the panel is
+POINTS = 72  # to an inch
 HIGHER = 1.3  # where texts leave a panel no room at all
 ROUNDS = 8  # of making room: each gives what the texts of the one before asked for
 
@@ -188,7 +190,7 @@ class Page:
         self._size = drawing.scale
         self._title = figure_title(fit) if drawing.caption or fit.study.simulated else ""
         self._entries: tuple[list[Any], list[str]] = ([], [])
-        self._across: set[Axes] = set()
+        self._across: dict[Axes, Text] = {}
         self.caption = caption
         whole = [1.0, *self._heights, 1.0]
         self.figure = Figure(
@@ -206,9 +208,31 @@ class Page:
                 found.setdefault(label, handle)
         self._entries = list(found.values()), list(found)
 
-    def across(self, panel: Axes) -> None:
-        """Let a panel's left title begin at the page's edge, and be as wide as the page."""
-        self._across.add(panel)
+    def across(self, panel: Axes, title: str, size: float, above: float) -> None:
+        """Give a panel a title that begins at the page's edge and may be as wide as the page.
+
+        Parameters
+        ----------
+        panel : Axes
+        title : str
+        size : float
+            Of its letters, in points.
+        above : float
+            Points between panel and title.
+        """
+        # Its height is reserved by a title of blanks: one that is wider than its panel would take
+        # the width of other panels in matplotlib's layout
+        panel.set_title(" ", loc="left", fontsize=size, pad=above)
+        self._across[panel] = panel.annotate(
+            title,
+            xy=(PAD_INCHES * POINTS, 1.0),
+            xycoords=("subfigure points", "axes fraction"),
+            xytext=(0, above),
+            textcoords="offset points",
+            fontsize=size,
+            annotation_clip=False,
+            in_layout=False,
+        )
 
     def finished(self) -> Figure:
         """The figure, with room for all of its texts.
@@ -222,6 +246,10 @@ class Page:
             warnings.filterwarnings("ignore", r"Glyph \d+", UserWarning)  # said when it is saved
             self._letters()
             above, below = self._head(), self._foot()
+            for panel, title in self._across.items():
+                rewrap(title, MARGIN * (self.figure.get_figwidth() - 2 * PAD_INCHES))
+                lines = title.get_text().count("\n")
+                panel.set_title(" " + "\n " * lines, loc="left")
             for strip in self.strips:
                 self._narrow(strip)
             settled = False
@@ -346,6 +374,10 @@ class Page:
 
     def _narrow(self, strip: SubFigure) -> None:
         """Give names of rows no more of the width than leaves some for what is drawn."""
+        for panel in strip.axes:
+            # matplotlib makes room for the middle of a title: it must not lie beyond its panel
+            cell = self.figure.get_figwidth() / _columns(panel)
+            _grown(_titles(panel)[1], LEFT_TITLE * cell)
         named = [
             (panel, labels, shown[0][2])
             for panel in strip.axes
@@ -381,8 +413,7 @@ class Page:
             for panel in strip.axes:
                 if panel.get_visible():
                     row = _row(panel)
-                    across = width if panel in self._across else None
-                    more, moved = _more(panel, self.figure.dpi, across)
+                    more, moved = _more(panel, self.figure.dpi)
                     extra[row] = max(extra.get(row, 0.0), more)
                     changed |= moved
             added = own + sum(extra.values())
@@ -442,6 +473,11 @@ def _row(panel: Axes) -> int:
     return 0 if spec is None else spec.rowspan.start
 
 
+def _columns(panel: Axes) -> int:
+    spec = panel.get_subplotspec()
+    return 1 if spec is None else spec.get_gridspec().ncols
+
+
 def _column(panel: Axes) -> int:
     spec = panel.get_subplotspec()
     return 0 if spec is None else spec.colspan.start
@@ -466,20 +502,14 @@ def _grown(text: Text, inches: float) -> float:
     return height_of(text.get_text(), size) - height_of(before, size)
 
 
-def _more(panel: Axes, dpi: float, across: float | None = None) -> tuple[float, bool]:
-    """Wrap a panel's texts to its size; inches that it must be higher, and whether it got narrower.
+def _titles(panel: Axes) -> tuple[Text, Text, Text]:
+    return panel.title, panel._left_title, panel._right_title  # type: ignore[attr-defined]
 
-    `across` is the width of a page as wide as which its left title is.
-    """
+
+def _more(panel: Axes, dpi: float) -> tuple[float, bool]:
+    """Wrap a panel's texts to its size; inches it must be higher, and whether it got narrower."""
     width, height = panel.bbox.width / dpi, panel.bbox.height / dpi
-    left: Text = panel._left_title  # type: ignore[attr-defined]
-    titles = (panel.title, panel._right_title)  # type: ignore[attr-defined]
-    more = max(_grown(title, width) for title in titles)
-    if across is None:
-        more = max(more, _grown(left, width))
-    else:
-        left.set_x((PAD_INCHES - panel.bbox.x0 / dpi) / width)
-        more = max(more, _grown(left, MARGIN * (across - 2 * PAD_INCHES)))
+    more = max(_grown(title, width) for title in _titles(panel))
     more += _grown(panel.xaxis.label, width + 0.1)
     moved = rewrap(panel.yaxis.label, height)
     if _crowded_columns(panel) > 1:

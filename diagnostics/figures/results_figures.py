@@ -474,8 +474,7 @@ def _forests(
         headed = panel is panels[0, 0]
         # Above what stands over the numbers
         points = own.lines * HEADING * LINE_HEIGHT + GAP_POINTS if headed else GAP_POINTS
-        panel.set_title(words.level(fit.study, level), loc="left", fontsize=9.5, pad=points)
-        page.across(panel)
+        page.across(panel, words.level(fit.study, level), 9.5, points)
         own.draw(numbers, page, headed=headed)
     lowest: Axes = panels[-1, 0]
     lowest.tick_params(labelbottom=True)
