@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy import optimize, special
+from scipy import special
 
 from alliance.inference.draws.datatree import Timings, add_therapist_effects, instant_tree
 from alliance.inference.sampling.importance import (
@@ -33,10 +33,9 @@ from alliance.inference.sampling.importance import (
     Mixture,
     UnreliableIntegralError,
     UnreliableWeightsError,
-    curvature_at,
     factor_of,
-    negated,
     resampled,
+    slopes_at,
     smoothed,
 )
 from alliance.inference.sampling.profiles import SamplerProfile, seed_sequence
@@ -57,9 +56,12 @@ from alliance.models.priors import Priors
 Array = NDArray[np.float64]
 
 CLOSE_ENOUGH = 1e-4  # error of the log likelihood that the checked draws may have
-AIMED_AT = 2e-5  # the same of the pilot's, when nodes are chosen: kept draws reach further
+AIMED_AT = 5e-5  # the same of the pilot's, when nodes are chosen: kept draws reach further
 CHECKED = 64  # draws that the integral is checked on
+TRIED = np.array([1.0, 0.5, 0.2, 0.05, 0.0])  # of a Newton step: the best is taken
 SPARE_POINTS = 12  # modes beyond those that a surface needs
+WIDEST = {"therapist_correlation": 0.8}  # SD of a first proposal; else `WIDEST_LOG`, or a prior's
+WIDEST_LOG = 1.0
 SURFACE = 1.3  # SDs of the spreads among which surfaces are fitted
 FURTHEST = 3.0  # SDs of the spreads at which surfaces end: beyond, they are as at their edge
 RIDGE = 1e-3
@@ -67,7 +69,7 @@ TAILS = 12  # degrees of freedom of coefficients given the spreads
 WIDE_SHARE, WIDE = 0.2, 1.5  # of their proposals, with SDs 1 + 1.5 / sqrt(their number) as wide
 TRUSTED = 10  # effective pilots per coordinate that count as much as the modes' covariance
 REFITS = 2  # proposals that are fitted anew where weights are unreliable
-SEARCH = {"maxiter": 25, "ftol": 1e-5, "gtol": 1e-2}
+MOST_STEPS, LONGEST, NEAR = 12, 1.0, 0.3  # of Newton: number, units, and SDs: a pilot follows
 
 # Scales and what they are searched between; log but for folded and Fisher's
 FOLDED = ("therapist_sd", "therapist_slope_sd", "therapist_arm_sd", "overdispersion")
@@ -128,6 +130,17 @@ class _Spreads:
     def folded(self) -> list[int]:
         """Columns of the parameters with a sign."""
         return [k for k, name in enumerate(self.names) if name in FOLDED]
+
+    def widest(self) -> Array:
+        """SDs that a posterior hardly has, shape (k,): where it bends the wrong way at its mode."""
+        return np.array(
+            [
+                getattr(self.priors, name)
+                if name in FOLDED
+                else WIDEST.get(_parameter(name), WIDEST_LOG)
+                for name in self.names
+            ]
+        )
 
     def values(self, at: Array) -> dict[str, Array]:
         """By name; residual SDs of several groups (d, G)."""
@@ -284,22 +297,11 @@ class _Proposal:
 
     def refitted(self, points: _Points, log_weights: Array) -> _Proposal:
         """The proposal with moments of weighted points."""
-        weights = np.exp(log_weights)
-        effective = 1 / (weights**2).sum()
         spreads = self.spreads
         if spreads is not None:
-            centre, covariance = _moments(points.spreads, weights)
-            if not np.linalg.cond(covariance) < WORST_CONDITION:
-                raise UnreliableWeightsError(np.inf)
-            spreads = replace(
-                spreads, centre=centre, factor=np.linalg.cholesky(SCALE * covariance)
-            )
-        size = len(self.shift)
-        mean, covariance = _moments(points.standard, weights)
-        trust = effective / (effective + TRUSTED * max(size, 1))
-        old = self.stretch @ self.stretch.T
-        stretch = np.linalg.cholesky(trust * covariance + (1 - trust) * old)
-        return _Proposal(spreads, self.surfaces, trust * mean + (1 - trust) * self.shift, stretch)
+            spreads = _refitted(spreads, points.spreads, log_weights)
+        shift, stretch = _blended(points.standard, log_weights, self.shift, self.stretch, 1.0)
+        return _Proposal(spreads, self.surfaces, shift, stretch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,10 +324,34 @@ class _Points:
         return _Points(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
-def _moments(values: Array, weights: Array) -> tuple[Array, Array]:
-    centre = weights @ values
-    away = values - centre
-    return centre, (weights[:, None] * away).T @ away
+def _refitted(mixture: Mixture, at: Array, log_weights: Array) -> Mixture:
+    """A mixture with moments of weighted points."""
+    centre, factor = _blended(at, log_weights, mixture.centre, mixture.factor, SCALE)
+    return replace(mixture, centre=centre, factor=factor)
+
+
+def _blended(
+    at: Array, log_weights: Array, centre: Array, factor: Array, scale: float
+) -> tuple[Array, Array]:
+    """Centre and factor between those at hand and those of weighted points, as far as these count.
+
+    Raises
+    ------
+    UnreliableWeightsError
+        If all weight is on one point, or nowhere.
+    """
+    weights = np.exp(log_weights)
+    effective = 1 / (weights**2).sum()
+    if not np.isfinite(effective):
+        raise UnreliableWeightsError(np.inf)
+    trust = effective / (effective + TRUSTED * max(len(centre), 1))
+    mean = weights @ at
+    away = at - mean
+    covariance = trust * scale * (weights[:, None] * away).T @ away
+    covariance = covariance + (1 - trust) * factor @ factor.T
+    if not np.linalg.cond(covariance) < WORST_CONDITION:
+        raise UnreliableWeightsError(np.inf)
+    return trust * mean + (1 - trust) * centre, np.linalg.cholesky(covariance)
 
 
 class _Target:
@@ -489,41 +515,50 @@ def _fitted(target: _Target, generator: np.random.Generator) -> _Proposal:
     size = target.conditional.size
     if spreads.names:
         mode, factor = _search(target)
+        first = Mixture(mode, factor, spreads.folded)
         number = 2 * len(_terms(np.zeros((1, len(mode))))[0]) + SPARE_POINTS
-        at = mode + SURFACE * generator.standard_normal((number, len(mode))) @ factor.T
-        at[:, spreads.folded] = np.abs(at[:, spreads.folded])
-        mixture: Mixture | None = Mixture(mode, factor, spreads.folded)
+        at = first.draw(number, generator)
+        modes = target.modes(at)
+        density = modes.log_density + spreads.log_prior(at) - first.log_density(at)
+        mixture: Mixture | None = _refitted(first, at, density - special.logsumexp(density))
+        centre, factor = mixture.centre, mixture.factor
     else:
-        mode, factor, mixture = np.zeros(0), np.zeros((0, 0)), None
+        centre, factor, mixture = np.zeros(0), np.zeros((0, 0)), None
         at = np.zeros((1, 0))
-    modes = target.modes(at)
-    terms = 1 + len(mode) * (len(mode) + 3) // 2
-    if modes.found.sum() < terms:
+        modes = target.modes(at)
+    if modes.found.sum() < 1 + len(centre) * (len(centre) + 3) // 2:
         raise UnreliableWeightsError(np.inf)
-    surfaces = _surfaces(at, modes, mode, factor)
+    surfaces = _surfaces(at, modes, centre, factor)
     proposal = _Proposal(mixture, surfaces, np.zeros(size), np.eye(size))
-    target.choose_nodes(_inside(target, proposal, generator))
     points = proposal.draw(PILOT, generator)
     log_weights, _ = smoothed(target(points) - points.density)
+    chosen = resampled(np.exp(log_weights), CHECKED, generator)
+    target.choose_nodes(points.take(np.unique(chosen)))
     return proposal.refitted(points, log_weights)
 
 
-def _inside(target: _Target, proposal: _Proposal, generator: np.random.Generator) -> _Points:
-    """Points of a proposal that have a density."""
-    points = proposal.draw(CHECKED, generator)
-    prior = target.conditional.log_prior(points.others)
-    return points.take(np.flatnonzero(np.isfinite(prior)))
-
-
 def _search(target: _Target) -> tuple[Array, Array]:
-    """Mode of the spreads, and the factor of the covariance that its curvature stands for."""
+    """Mode of the spreads, and the factor of the covariance that its curvature stands for.
+
+    Newton's method, derivatives by differences: all points of a step are evaluated at once.
+    """
     spreads = target.spreads
     kinds = [_parameter(name) for name in spreads.names]
-    start = np.array([START[kind] for kind in kinds])
-    bounds = [LIMITS[kind] for kind in kinds]
-    target.modes(start[None])  # from where those of its neighbours are near
-    found = optimize.minimize(
-        negated(target.laplace), start, jac=True, method="L-BFGS-B", bounds=bounds, options=SEARCH
-    ).x
-    found[spreads.folded] = np.abs(found[spreads.folded])
-    return found, factor_of(curvature_at(target.laplace, found))
+    at = np.array([START[kind] for kind in kinds])
+    widest = spreads.widest()
+    low, high = np.array([LIMITS[kind] for kind in kinds]).T
+    target.modes(at[None])  # from where those of its neighbours are near
+    for _ in range(MOST_STEPS):
+        gradient, curvature = slopes_at(target.laplace, at)
+        if not np.isfinite(gradient).all():
+            raise UnreliableWeightsError(np.inf)
+        factor = widest[:, None] * factor_of(widest[:, None] * curvature * widest, 1.0)
+        step = factor @ (factor.T @ gradient)
+        size = np.linalg.norm(factor.T @ gradient)
+        step *= min(1.0, LONGEST / max(float(np.abs(step).max()), LONGEST))
+        tried = np.clip(at + TRIED[:, None] * step, low, high)
+        tried[:, spreads.folded] = np.abs(tried[:, spreads.folded])
+        at = tried[int(target.laplace(tried).argmax())]
+        if size < NEAR:
+            break
+    return at, factor

@@ -276,27 +276,24 @@ class _BetaBinomial:
             gammaln = special.gammaln
             out[...] = gammaln(y + moved) - gammaln(moved) + gammaln(n - y + rest) - gammaln(rest)
             return
-        left = n - y
-        paired_a, paired_b = np.floor(y / 2), np.floor(left / 2)
-        odd_a, odd_b = y - 2 * paired_a, left - 2 * paired_b
-        # What is left of an odd number of factors, or one
-        np.multiply(moved + (y - 1) / 2, odd_a, out=out)
-        out += 1 - odd_a
-        single = (rest + (left - 1) / 2) * odd_b
-        single += 1 - odd_b
-        out *= single
-        moved *= moved + (y - 1)
-        rest *= rest + (left - 1)
-        pairs_a, pairs_b = int(paired_a.max()), int(paired_b.max())
-        for pairs, most, product, number in (
-            (paired_a, pairs_a, moved, y),
-            (paired_b, pairs_b, rest, left),
-        ):
-            for k in range(most):
-                there = k < pairs
-                np.multiply(product, there, out=single)
-                single += np.where(there, k * (number - 1 - k), 1.0)
-                out *= single
+        work = np.empty_like(out[0])
+        for row, score in enumerate(y[:, 0, 0]):
+            a, b, product = moved[row], rest[row], out[row]
+            product[...] = 1.0
+            _rising(a, int(score), product, work)
+            _rising(b, int(n - score), product, work)
+
+
+def _rising(a: Array, number: int, product: Array, work: Array) -> None:
+    """Multiply by a (a + 1) ... (a + number - 1); `a` is overwritten."""
+    if number % 2:
+        np.add(a, (number - 1) / 2, out=work)
+        product *= work
+    np.add(a, number - 1, out=work)
+    a *= work  # (a + k)(a + number - 1 - k) is a (a + number - 1) and a constant
+    for k in range(number // 2):
+        np.add(a, k * (number - 1 - k), out=work)
+        product *= work
 
 
 KERNELS: dict[str, Any] = {

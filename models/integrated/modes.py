@@ -137,6 +137,25 @@ class Conditional:
             for column in patients.A.T
         ]
 
+    @cached_property
+    def categories(self) -> list[sparse.csr_array]:
+        """Sums within categories: of patients, of the columns of X, and of each effect's column
+        within each therapist.
+        """
+        y, count = self.y.astype(int), len(self.y)
+        top = self.patients.design.scale.top + 1
+        known = slice(self.known)
+        patients = self.patients
+        members = [
+            _one_hot(patients.rank, len(patients.seen)) * column[:, None]
+            for column in patients.A.T
+        ]
+        return [
+            _stacked(y, np.ones((count, 1)), top),
+            _stacked(y, self.X, top),
+            *(_stacked(y[known], own, top) for own in members),
+        ]
+
     def modes(self, spreads: FamilyDraws, start: Array, effects: list[Array] | None) -> Modes:
         """Modes given the spreads.
 
@@ -156,14 +175,20 @@ class Conditional:
         with np.errstate(all="ignore"):
             for _ in range(MOST_STEPS):
                 step, z_step, _, _ = self._step(at, z, L, spreads)
-                size = np.nan_to_num(step.decrement, nan=np.inf)
+                size = np.where(np.isfinite(step.decrement), step.decrement, np.inf)
                 scale = np.minimum(1.0, LONGEST / np.sqrt(np.maximum(size, 1e-300)))
-                scale = np.nan_to_num(scale)
                 if self.shares is not None:
                     scale = scale * self._room(at, step.change * scale[:, None])
-                at = at + np.nan_to_num(scale[:, None] * step.change)
-                z = [own + np.nan_to_num(scale * move) for own, move in zip(z, z_step, strict=True)]
-                if (size < CLOSE).all():
+                moving = np.isfinite(scale) & (size < np.inf)
+                at = at + np.where(moving, scale, 0.0)[:, None] * np.where(
+                    moving[:, None], step.change, 0.0
+                )
+                scale = np.where(moving, scale, 0.0)
+                z = [
+                    own + scale * np.where(moving, move, 0.0)
+                    for own, move in zip(z, z_step, strict=True)
+                ]
+                if ((size < CLOSE) | ~moving).all():
                     break
             step, _, log_determinant, value = self._step(at, z, L, spreads)
         sign, size = np.linalg.slogdet(step.information)
@@ -280,8 +305,7 @@ class _Ordered:
         both = by_up * by_low
         upper = by_up**2 - by_up * (1 - 2 * above)
         lower = by_low**2 - by_low * (1 - 2 * below)
-        n = len(y)
-        is_up = sparse.csr_array((np.ones(n), (y, np.arange(n))), shape=(count + 1, n))
+        is_up, by_column, *by_member = conditional.categories
         sums_up = (is_up @ by_up)[:count]
         sums_low = (is_up @ by_low)[1:]
         self.gradient = (sums_up + sums_low).T
@@ -294,13 +318,11 @@ class _Ordered:
         information[:, diagonal[1:], diagonal[:-1]] = beside
         self.information = information
         from_up, from_low = -(upper + both), -(lower + both)
-        self.by_coefficient = _by_ends(y, conditional.X, from_up, from_low, count)
-        patients, known = conditional.patients, conditional.known
-        self.by_effect = []
-        for column in patients.A.T:
-            member = _one_hot(patients.rank, len(patients.seen)) * column[:, None]
-            own = _by_ends(y[:known], member, from_up[:known], from_low[:known], count)
-            self.by_effect.append(own)
+        self.by_coefficient = _by_ends(by_column, from_up, from_low, count + 1)
+        known = conditional.known
+        self.by_effect = [
+            _by_ends(own, from_up[:known], from_low[:known], count + 1) for own in by_member
+        ]
 
 
 def _one_hot(rank: NDArray[np.int64], size: int) -> Array:
@@ -308,14 +330,13 @@ def _one_hot(rank: NDArray[np.int64], size: int) -> Array:
 
 
 def _by_ends(
-    y: NDArray[np.int64], columns: Array, from_up: Array, from_low: Array, count: int
+    cells: sparse.csr_array, from_up: Array, from_low: Array, categories: int
 ) -> Array:
-    """Sums of columns (n, c) over patients, by the cutpoint above and below them, (d, count, c)."""
-    c, d = columns.shape[1], from_up.shape[1]
-    cells = _stacked(y, columns, count + 1)
-    up = (cells @ from_up).reshape(count + 1, c, d)[:count]
-    low = (cells @ from_low).reshape(count + 1, c, d)[1:]
-    return np.asarray((up + low).transpose(2, 0, 1))
+    """Sums over patients, by the cutpoint above and the one below them, (d, K - 1, c)."""
+    up, low = (
+        (cells @ values).reshape(categories, -1, values.shape[1]) for values in (from_up, from_low)
+    )
+    return np.asarray((up[:-1] + low[1:]).transpose(2, 0, 1))
 
 
 def _stacked(group: NDArray[np.int64], columns: Array, groups: int) -> sparse.csr_array:
@@ -338,6 +359,12 @@ def _swap(element: Array) -> Array:
 
 def _positive(information: Array) -> Array:
     """The nearest of matrices that are positive definite enough to be inverted."""
+    try:
+        np.linalg.cholesky(information)
+    except np.linalg.LinAlgError:
+        pass
+    else:
+        return information
     safe = np.nan_to_num(information, posinf=1e12, neginf=-1e12)
     safe = (safe + safe.mT) / 2
     values, vectors = np.linalg.eigh(safe)
