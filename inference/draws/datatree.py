@@ -106,9 +106,22 @@ def instant_tree(
     return xr.DataTree.from_dict({"posterior": draws, "sample_stats": statistics})
 
 
-def mark_fallback(tree: xr.DataTree, pareto_k: float) -> None:
-    """Say in NUTS draws that the instant engine's weights had this Pareto k, and were not used."""
-    tree["sample_stats"].attrs["instant_pareto_k"] = pareto_k
+def mark_fallback(tree: xr.DataTree, **facts: float) -> None:
+    """Say in NUTS draws why those of the instant engine were not used.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+    **facts : float
+        ``pareto_k`` of its weights, or ``integration_error`` of its log likelihood.
+    """
+    for name, value in facts.items():
+        tree["sample_stats"].attrs[f"instant_{name}"] = value
+
+
+def fell_back(facts: Mapping[str, Any]) -> bool:
+    """Whether NUTS took over from the instant engine, by `engine_facts`."""
+    return any(name.startswith("instant_") for name in facts)
 
 
 def engine_facts(tree: xr.DataTree) -> dict[str, Any]:

@@ -390,40 +390,30 @@ class _Target:
         """Log density up to a constant, shape (d,)."""
         density = self.spreads.log_prior(points.spreads)
         density = density + self.conditional.log_prior(points.others)
-        return density + np.where(np.isfinite(density), self.likelihood(points, density), 0.0)
-
-    def likelihood(self, points: _Points, density: Array | None = None) -> Array:
-        """Log likelihood of points, zero where the prior is."""
-        where = np.arange(len(points.others))
-        if density is not None:
-            where = where[np.isfinite(density)]
-        found = np.zeros(len(points.others))
-        found[where] = log_marginal(self.patients, self.draws(points.take(where)), self.nodes)
-        return found
+        there = np.flatnonzero(np.isfinite(density))
+        density[there] += log_marginal(self.patients, self.draws(points.take(there)), self.nodes)
+        return np.asarray(density)
 
     def error(self, points: _Points) -> float:
         """Largest change of the log likelihood with the next number of nodes."""
         draws = self.draws(points)
-        more = LADDER[min(LADDER.index(self.nodes) + 1, len(LADDER) - 1)]
+        more = LADDER[LADDER.index(self.nodes) + 1]
         own, other = (log_marginal(self.patients, draws, m) for m in (self.nodes, more))
         return float(np.max(np.abs(own - other)))
 
+    def add_nodes(self) -> bool:
+        """Take the next number of nodes, and whether it and the one beyond are not too many."""
+        place = LADDER.index(self.nodes) + 1
+        if place + 1 >= len(LADDER) or LADDER[place + 1] ** self.patients.effects > MOST_NODES:
+            return False
+        self.nodes = LADDER[place]
+        return True
+
     def choose_nodes(self, points: _Points) -> None:
         """Take so many nodes that more would change nothing at these points."""
-        q = self.patients.effects
-        if not q:
-            return
-        draws = self.draws(points)
-        last = log_marginal(self.patients, draws, LADDER[0])
-        for fewer, more in zip(LADDER[:-1], LADDER[1:], strict=True):
-            if more**q > MOST_NODES:
-                break
-            found = log_marginal(self.patients, draws, more)
-            error, last = float(np.max(np.abs(found - last))), found
-            if error <= AIMED_AT:
-                self.nodes = fewer
-                return
-            self.nodes = more
+        if self.patients.effects:
+            while self.error(points) > AIMED_AT and self.add_nodes():
+                pass
 
 
 def instant_family(
@@ -443,29 +433,26 @@ def instant_family(
     )
     proposal = _fitted(target, pilot)
     number = PER_DRAW * profile.draws
-    for attempt in range(REFITS + 1):
-        points = _Points.together([proposal.draw(number, stream) for stream in streams])
-        density = target(points)
-        log_weights, pareto_k = smoothed(density - points.density)
+    points, density, log_weights, pareto_k = _weighed(target, proposal, number, streams)
+    for _ in range(REFITS):
         if pareto_k <= GOOD_K:
             break
-        if attempt == REFITS or not np.isfinite(pareto_k):
-            raise UnreliableWeightsError(pareto_k)
         proposal = proposal.refitted(points, log_weights)
-    chosen = np.stack(
-        [
-            chain * number + resampled(weights, profile.draws, stream)
-            for chain, (weights, stream) in enumerate(
-                zip(np.exp(log_weights).reshape(profile.chains, number), streams, strict=True)
-            )
-        ]
-    )
+        points, density, log_weights, pareto_k = _weighed(target, proposal, number, streams)
+    if not pareto_k <= GOOD_K:
+        raise UnreliableWeightsError(pareto_k)
+    chosen = _chosen(log_weights, profile, streams)
     error = 0.0
     if design.effects:
         sample = np.linspace(0, chosen.size - 1, CHECKED).round().astype(int)
-        error = target.error(points.take(chosen.ravel()[sample]))
-        if not error <= CLOSE_ENOUGH:
-            raise UnreliableIntegralError(error)
+        while not (error := target.error(points.take(chosen.ravel()[sample]))) <= CLOSE_ENOUGH:
+            if not target.add_nodes():
+                raise UnreliableIntegralError(error)
+            density = target(points)
+            log_weights, pareto_k = smoothed(density - points.density)
+            if not pareto_k <= GOOD_K:
+                raise UnreliableWeightsError(pareto_k)
+            chosen = _chosen(log_weights, profile, streams)
     kept = points.take(chosen.ravel())
     draws = target.draws(kept)
     scalars = {
@@ -497,6 +484,28 @@ def instant_family(
         add_therapist_effects(tree, effects, design, keep_draws=keep)
     finished = time.perf_counter()
     return tree, Timings(0.0, sampled - started, finished - sampled)
+
+
+def _weighed(
+    target: _Target, proposal: _Proposal, number: int, streams: list[np.random.Generator]
+) -> tuple[_Points, Array, Array, float]:
+    """So many points of each stream: their log densities, log weights, and Pareto k."""
+    points = _Points.together([proposal.draw(number, stream) for stream in streams])
+    density = target(points)
+    return points, density, *smoothed(density - points.density)
+
+
+def _chosen(
+    log_weights: Array, profile: SamplerProfile, streams: list[np.random.Generator]
+) -> NDArray[np.int64]:
+    """Positions of the points that are kept, (chain, draw): each chain's from its own."""
+    weights = np.exp(log_weights).reshape(profile.chains, -1)
+    return np.stack(
+        [
+            chain * weights.shape[1] + resampled(own, profile.draws, stream)
+            for chain, (own, stream) in enumerate(zip(weights, streams, strict=True))
+        ]
+    )
 
 
 def _effects(

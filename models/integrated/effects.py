@@ -13,15 +13,18 @@ from numpy.typing import NDArray
 
 from alliance.models.integrated.likelihood import (
     MODE_NUMBERS,
+    Centres,
     FamilyDraws,
     Patients,
+    expand,
     find_centres,
-    pointwise,
+    log_products,
 )
 
 Array = NDArray[np.float64]
 
 STEPS = 8
+BLOCK = 256  # draws at a time: what the processor's caches hold
 TAILS = 7  # degrees of freedom of the proposals
 WIDTH = 1.05  # of them to the curvature's
 
@@ -60,30 +63,62 @@ def draw_effects(patients: Patients, draws: FamilyDraws, generator: np.random.Ge
 
 def _drawn(patients: Patients, draws: FamilyDraws, generator: np.random.Generator) -> Array:
     """Effects in SDs of their prior, shape (q, J, d), of the therapists with patients."""
-    q, L = patients.effects, draws.factor(patients.effects)
+    q = patients.effects
     eta = patients.predictor(draws, patients.rows)
     centres = find_centres(patients, draws, eta)
-    shape = (q, len(patients.seen), len(draws))
-    current = np.stack(centres.mean)
-    density = np.full(shape[1:], -np.inf)  # of the target over the proposal's: any is accepted
-    for _ in range(STEPS):
-        tails = np.sqrt(TAILS / generator.chisquare(TAILS, shape[1:]))
-        away = WIDTH * tails * generator.standard_normal(shape)
-        proposed = np.stack(
-            [
-                centres.mean[a] + sum(centres.spread[a][b] * away[b] for b in range(a, q))
-                for a in range(q)
-            ]
-        )
-        own = [sum(L[a][b] * proposed[b] for b in range(a + 1)) for a in range(q)]
-        moved = sum(patients.A[:, a, None] * own[a][patients.rank] for a in range(q))
-        likelihood = pointwise(patients, draws, patients.rows, eta + moved)
-        distance = (away**2).sum(axis=0) / (TAILS * WIDTH**2)
-        ratio = patients.member @ likelihood - 0.5 * (proposed**2).sum(axis=0)
-        ratio = ratio + (TAILS + q) / 2 * np.log1p(distance)
-        ratio = np.where(np.isfinite(ratio), ratio, -np.inf)
-        accept = np.log(generator.random(shape[1:])) < ratio - density
+    shape = (len(patients.seen), STEPS, len(draws))
+    tails = np.sqrt(TAILS / generator.chisquare(TAILS, shape))
+    away = WIDTH * tails * generator.standard_normal((q, *shape))
+    proposed = np.stack(
+        [
+            centres.mean[a][:, None]
+            + sum(centres.spread[a][b][:, None] * away[b] for b in range(a, q))
+            for a in range(q)
+        ]
+    )
+    # How much more likely under the effects' distribution than under the proposal's
+    ratio = np.concatenate(
+        [
+            _likelihood(patients, draws, eta, centres, away, slice(start, start + BLOCK))
+            for start in range(0, len(draws), BLOCK)
+        ],
+        axis=-1,
+    )
+    ratio -= 0.5 * (proposed**2).sum(axis=0)
+    ratio += (TAILS + q) / 2 * np.log1p((away**2).sum(axis=0) / (TAILS * WIDTH**2))
+    ratio = np.where(np.isfinite(ratio), ratio, -np.inf)
+    height = np.log(generator.random(shape))
+    current, density = proposed[:, :, 0], ratio[:, 0]
+    for step in range(1, STEPS):
+        accept = height[:, step] < ratio[:, step] - density
         accept |= ~np.isfinite(density)
-        density = np.where(accept, ratio, density)
-        current = np.where(accept, proposed, current)
+        density = np.where(accept, ratio[:, step], density)
+        current = np.where(accept, proposed[:, :, step], current)
     return current
+
+
+def _likelihood(
+    patients: Patients,
+    draws: FamilyDraws,
+    eta: Array,
+    centres: Centres,
+    away: Array,
+    some: slice,
+) -> Array:
+    """Log likelihood of each therapist's patients, up to a constant, (J, STEPS, d)."""
+    away = away[..., some]
+    furthest = float(np.abs(away).max())
+    around = expand(patients, draws.take(some), eta[:, some], centres.block(some), furthest)
+    unit = around.kernel.unit() if around.kernel.additive else 1.0
+
+    def moves(rows: slice) -> Array:
+        own = away[:, patients.rank[rows]]
+        found = sum(
+            (each / unit)[rows, None] * x for each, x in zip(around.along, own, strict=True)
+        )
+        return np.asarray(found if around.kernel.additive else np.exp(found))
+
+    total = log_products(patients, around, moves, STEPS)
+    for b, linear in enumerate(around.linear):
+        total += away[b] * linear[:, None]
+    return total

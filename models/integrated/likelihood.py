@@ -12,7 +12,7 @@ Pierce 1994, doi:10.1093/biomet/81.3.624). How many nodes are enough is found by
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -111,6 +111,11 @@ class Centres:
     mean: list[Array]
     spread: list[list[Any]]
     log_volume: Array
+
+    def block(self, some: slice) -> Centres:
+        """A part of the draws."""
+        spread = [[e if isinstance(e, float) else e[:, some] for e in row] for row in self.spread]
+        return Centres([each[:, some] for each in self.mean], spread, self.log_volume[:, some])
 
 
 class Patients:
@@ -368,23 +373,50 @@ def therapist_marginals(
     parts = []
     for start in range(0, len(draws), step):
         some = slice(start, start + step)
-        own = Centres(
-            [each[:, some] for each in centres.mean],
-            [[e if isinstance(e, float) else e[:, some] for e in r] for r in centres.spread],
-            centres.log_volume[:, some],
-        )
+        own = centres.block(some)
         parts.append(_integrated(patients, draws.take(some), eta[:, some], own, nodes))
     return np.concatenate(parts, axis=1)
 
 
-def _integrated(
-    patients: Patients, draws: FamilyDraws, eta: Array, centres: Centres, nodes: int
-) -> Array:
-    q, rank = patients.effects, patients.rank
+@dataclass(frozen=True, slots=True)
+class Around:
+    """A block of draws, expanded around each therapist's centre.
+
+    Attributes
+    ----------
+    kernel : Kernel
+    expansion : Expansion
+    along : list of q ndarray, shape (n, d)
+        What one step along an axis of the centre's spread adds to each patient's predictor.
+    linear : list of q ndarray, shape (J, d)
+        The same, summed up by the patients' powers.
+    """
+
+    kernel: Kernel
+    expansion: Expansion
+    along: list[Array]
+    linear: list[Array]
+
+
+def expand(
+    patients: Patients, draws: FamilyDraws, eta: Array, centres: Centres, furthest: float
+) -> Around:
+    """Expand patients' log likelihoods around their therapists' centres.
+
+    Parameters
+    ----------
+    patients : Patients
+    draws : FamilyDraws
+    eta : ndarray, shape (n, d)
+        Predictors without the effects.
+    centres : Centres
+    furthest : float
+        SDs of the centres' spread that will be asked about.
+    """
+    q, rank, A = patients.effects, patients.rank, patients.A
     span = range(q)
     L, kernel = draws.factor(q), patients.kernel(draws)
-    x, points, log_weights = _rule(nodes, q)
-    # An effect is L (mean + C x); what a step along each axis adds to a patient's predictor
+    # An effect is L (mean + C x)
     effect = [sum(L[a][b] * centres.mean[b] for b in range(a + 1)) for a in span]
     axes = [
         [
@@ -393,20 +425,27 @@ def _integrated(
         ]
         for a in span
     ]
-    A = patients.A
     moved = eta + sum(A[:, a, None] * effect[a][rank] for a in span)
     along = [_by_patient(A, [axes[a][b] for a in span], rank) for b in span]
-    reach = abs(x).max() * sum(np.abs(each) for each in along)
+    reach = furthest * sum(np.abs(each) for each in along)
     expansion = kernel.expansion(moved, reach)
-    total = _log_products(patients, kernel, expansion, along, x)
-    # The parts that patients add up to: power d, and the constant
+    linear = []
     if expansion.power.any():
-        linear = [
-            sum((own @ expansion.power) * axes[a][b] for a, own in enumerate(patients.loaded))
-            for b in span
-        ]
-        for b in span:
-            total += points[b][:, None] * linear[b][:, None, :]
+        sums = [own @ expansion.power for own in patients.loaded]
+        linear = [sum(sums[a] * axes[a][b] for a in span) for b in span]
+    return Around(kernel, expansion, along, linear)
+
+
+def _integrated(
+    patients: Patients, draws: FamilyDraws, eta: Array, centres: Centres, nodes: int
+) -> Array:
+    q = patients.effects
+    span = range(q)
+    x, points, log_weights = _rule(nodes, q)
+    around = expand(patients, draws, eta, centres, float(np.abs(x).max()))
+    total = log_products(patients, around, _on_grid(around, x), points.shape[1])
+    for b, linear in enumerate(around.linear):
+        total += points[b][:, None] * linear[:, None, :]
     for a in span:
         value = centres.mean[a][:, None, :]
         for b in span:
@@ -415,7 +454,7 @@ def _integrated(
     total += log_weights[:, None]
     largest = total.max(axis=1)
     sums = np.exp(total - largest[:, None, :]).sum(axis=1)
-    constant = patients.member @ expansion.constant
+    constant = patients.member @ around.expansion.constant
     return largest + np.log(sums) + constant + centres.log_volume - 0.5 * q * LOG_2_PI
 
 
@@ -429,46 +468,62 @@ def _by_patient(A: Array, axis: list[Any], rank: Index) -> Array:
     )
 
 
-def _log_products(
-    patients: Patients, kernel: Kernel, expansion: Expansion, along: list[Array], x: Array
-) -> Array:
-    """Minus the sum of exponent log(factor) over each therapist's patients, (J, M, d)."""
-    q, m, d = len(along), len(x), along[0].shape[1]
-    count = m**q
-    # Along each axis, (n, m, d): products of exponentials, or sums
-    if kernel.additive:
-        unit = kernel.unit()
-        steps = [x[:, None] * (each / unit)[:, None, :] for each in along]
+def _on_grid(around: Around, x: Array) -> Callable[[slice], Array]:
+    """How far some patients' predictors move at every node of a grid, (rows, M, d)."""
+    m, d = len(x), around.along[0].shape[1]
+    # Along each axis, (n, m, d): sums, or products of exponentials
+    if around.kernel.additive:
+        unit = around.kernel.unit()
+        steps = [x[:, None] * (each / unit)[:, None, :] for each in around.along]
     else:
-        half = np.exp(x[m - m // 2 :, None] * np.stack(along)[:, :, None, :])
-        ones = np.ones((q, len(along[0]), m % 2, d))
+        half = np.exp(x[m - m // 2 :, None] * np.stack(around.along)[:, :, None, :])
+        ones = np.ones((len(half), half.shape[1], m % 2, d))
         steps = list(np.concatenate([1 / half[:, :, ::-1], ones, half], axis=2))
-    join = np.add if kernel.additive else np.multiply
-    therapists = len(patients.seen)
-    total = np.zeros((therapists, count, d))
-    products = np.ones((therapists, count, d))
+    join = np.add if around.kernel.additive else np.multiply
+
+    def moves(rows: slice) -> Array:
+        size = rows.stop - rows.start
+        found = steps[0][rows]
+        for each in steps[1:]:
+            found = join(found[:, :, None], each[rows][:, None]).reshape(size, -1, d)
+        return found if len(steps) > 1 else found.copy()
+
+    return moves
+
+
+def log_products(
+    patients: Patients, around: Around, moves: Callable[[slice], Array], count: int
+) -> Array:
+    """Minus the sum of exponent log(factor) over each therapist's patients.
+
+    Parameters
+    ----------
+    patients : Patients
+    around : Around
+        d draws.
+    moves : callable
+        From rows to what their predictors move by, or its exponential: (rows, count, d), new.
+    count : int
+
+    Returns
+    -------
+    ndarray, shape (J, count, d)
+    """
+    kernel, expansion = around.kernel, around.expansion
+    shape = (len(patients.seen), count, around.along[0].shape[1])
+    total, products, out = np.zeros(shape), np.ones(shape), np.empty(shape)
     together = max(1, int(SAFE / max(expansion.largest, 1.0)))
-    out = np.empty((therapists, count, d))
-    shared = not kernel.logs
     exponent = expansion.exponent
     for number, rows in enumerate(patients.slots):
         size = rows.stop - rows.start
-        nodes = steps[0][rows]
-        for each in steps[1:]:
-            nodes = join(nodes[:, :, None], each[rows][:, None]).reshape(size, -1, d)
-        if q == 1:
-            nodes = nodes.copy()
         factor = out[:size]
-        kernel.factor(expansion.arrays, rows, nodes, factor)
-        if not shared:
-            own = exponent[rows, None] if np.ndim(exponent) == 2 else exponent
-            factor *= own
+        kernel.factor(expansion.arrays, rows, moves(rows), factor)
+        if kernel.logs:
+            factor *= exponent[rows, None] if isinstance(exponent, np.ndarray) else exponent
             total[:size] -= factor
             continue
         products[:size] *= factor
         if (number + 1) % together == 0 or number + 1 == len(patients.slots):
             total -= np.log(products)
             products[...] = 1.0
-    if shared:
-        total *= exponent
-    return total
+    return total if kernel.logs else total * exponent

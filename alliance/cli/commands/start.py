@@ -325,6 +325,12 @@ def fit(
                 f"{name}: sampled by NUTS, because the instant engine's weights are unreliable "
                 f"(Pareto k {facts['instant_pareto_k']:.2f})."
             )
+        elif "instant_integration_error" in facts:
+            screen.note(
+                f"{name}: sampled by NUTS, because the instant engine's integrals over therapists' "
+                f"effects are unreliable (off by {facts['instant_integration_error']:.1g} in the "
+                "log likelihood)."
+            )
     print_gate(judged.fit, judged.reports, table_format)
     if judged.fit.rowless:
         screen.note(
