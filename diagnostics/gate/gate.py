@@ -83,7 +83,7 @@ def check_importance(
     if "nodes" in statistics.attrs:
         integral = (
             f" Therapists' effects are integrated with {statistics.attrs['nodes']} nodes an axis; "
-            f"more change the log likelihood by {statistics.attrs['integration_error']:.0e} at most."
+            f"more change the log likelihood by {statistics.attrs['integration_error']:.0e}."
         )
     verdict = max(
         threshold.verdict(effective),

@@ -189,7 +189,8 @@ def instant_outcome(
     Parameters
     ----------
     design : Design
-        Gaussian, the moderator observed and in one piece.
+        The moderator observed and in one piece; families other than the Gaussian:
+        `inference.sampling.instant_families`.
     priors : Priors
     profile : SamplerProfile
         Whose numbers of chains and draws are used.

@@ -16,7 +16,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -120,7 +119,7 @@ def spread_names(design: Design) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Spreads:
-    """Spreads at points (d, k): logarithms, sizes with a sign, and Fisher's z of the correlation."""
+    """Spreads at points (d, k): logarithms, sizes with a sign, Fisher's z of the correlation."""
 
     design: Design
     priors: Priors
@@ -529,8 +528,8 @@ def _fitted(target: _Target, generator: np.random.Generator) -> _Proposal:
         at = first.draw(number, generator)
         modes = target.modes(at)
         density = modes.log_density + spreads.log_prior(at) - first.log_density(at)
-        mixture: Mixture | None = _refitted(first, at, density - special.logsumexp(density))
-        centre, factor = mixture.centre, mixture.factor
+        centre, factor = _blended(at, density - special.logsumexp(density), mode, factor, SCALE)
+        mixture: Mixture | None = Mixture(centre, factor, spreads.folded)
     else:
         centre, factor, mixture = np.zeros(0), np.zeros((0, 0)), None
         at = np.zeros((1, 0))

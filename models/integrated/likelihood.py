@@ -1,7 +1,7 @@
 """The likelihood of patients whose therapists' effects are integrated out numerically.
 
-With L the lower factor of the effects' covariance, therapist j's effects are L z, z standard normal,
-and
+With L the lower factor of the effects' covariance, therapist j's effects are L z with z standard
+normal, and
 
     p(y_j | rest) = integral of  prod_i p(y_i | eta_i + A_i L z)  N(z; 0, I)  dz,
 
@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -129,22 +129,21 @@ class Patients:
 
     def __init__(self, design: Design) -> None:
         self.design = design
-        sizes = design.patients_of_therapists
+        sizes = design.patients_of_therapists * bool(design.effects)
         own = design.therapist_index < len(design.therapists)
-        known = np.flatnonzero(own if design.effects else np.zeros_like(own))
+        known = np.flatnonzero(own & bool(design.effects))
         self.alone = np.setdiff1d(np.arange(len(design.y)), known)
         # Therapists with most patients first; their first patients, then their second ones, ...
         self.seen = np.argsort(-sizes, kind="stable")[: int((sizes > 0).sum())]
         rank = np.empty(len(sizes) + 1, dtype=np.int64)
         rank[self.seen] = np.arange(len(self.seen))
         by_therapist = known[np.argsort(rank[design.therapist_index[known]], kind="stable")]
-        place = np.concatenate([np.arange(size) for size in sizes[self.seen]] or [np.zeros(0)])
+        place = np.concatenate([np.arange(size) for size in [0, *sizes[self.seen]]])
         order = np.argsort(place, kind="stable")
         self.rows = by_therapist[order]
         self.rank = rank[design.therapist_index[self.rows]]
-        ends = np.cumsum(np.bincount(place.astype(int)))
-        starts = np.concatenate([[0], ends[:-1]]).astype(int)
-        self.slots = [slice(a, int(b)) for a, b in zip(starts, ends, strict=True)]
+        ends = [0, *np.cumsum(np.bincount(place)).tolist()]
+        self.slots = [slice(a, b) for a, b in pairwise(ends)]
         unit = design.scale.link_unit
         self.A = unit * design.X[np.ix_(self.rows, design.effect_columns)]
 
@@ -301,10 +300,7 @@ def information(L: list[list[Any]], patients: Patients, weight: Array) -> list[l
         for b in range(a + 1):
             inner[a][b] = inner[b][a] = patients.squared[a][b] @ weight
     half = [[turned(L, [inner[c][b] for c in range(q)], a) for b in range(q)] for a in range(q)]
-    return [
-        [float(a == b) + turned(L, half[a], b) for b in range(a + 1)]
-        for a in range(q)
-    ]
+    return [[float(a == b) + turned(L, half[a], b) for b in range(a + 1)] for a in range(q)]
 
 
 def cholesky(M: list[list[Array]]) -> list[list[Array]]:
@@ -427,7 +423,7 @@ def expand(
     ]
     moved = eta + sum(A[:, a, None] * effect[a][rank] for a in span)
     along = [_by_patient(A, [axes[a][b] for a in span], rank) for b in span]
-    reach = furthest * sum(np.abs(each) for each in along)
+    reach = furthest * np.abs(along).sum(axis=0)
     expansion = kernel.expansion(moved, reach)
     linear = []
     if expansion.power.any():

@@ -147,8 +147,7 @@ class Conditional:
         known = slice(self.known)
         patients = self.patients
         members = [
-            _one_hot(patients.rank, len(patients.seen)) * column[:, None]
-            for column in patients.A.T
+            _one_hot(patients.rank, len(patients.seen)) * column[:, None] for column in patients.A.T
         ]
         return [
             _stacked(y, np.ones((count, 1)), top),
@@ -236,8 +235,9 @@ class Conditional:
         ]
         if self.shares is not None:
             ordered = _Ordered(self, own["cutpoint"].T, eta)
-            by_cut, first, second = ordered.gradient, *self.shares.chain(
-                at[:, p:], ordered.gradient
+            by_cut, first, second = (
+                ordered.gradient,
+                *self.shares.chain(at[:, p:], ordered.gradient),
             )
             prior, prior_information = self.shares.prior_slopes(at[:, p:])
             gradient = np.hstack([gradient, np.einsum("dka,dk->da", first, by_cut) + prior])
@@ -261,7 +261,9 @@ class Conditional:
             g = [turned(L, by_effect, a) - z[a] for a in span]
             R = cholesky(information(L, patients, weight))
             # (D, J) blocks of the information between coordinates and effects, then R^-1 of them
-            turned_across = [turned([[_wide(e) for e in row] for row in L], across, a) for a in span]
+            turned_across = [
+                turned([[_wide(e) for e in row] for row in L], across, a) for a in span
+            ]
             V = solve([[_swap(e) for e in row] for row in R], turned_across)
             w = solve(R, g)
             for a in span:
@@ -329,9 +331,7 @@ def _one_hot(rank: NDArray[np.int64], size: int) -> Array:
     return (rank[:, None] == np.arange(size)).astype(float)
 
 
-def _by_ends(
-    cells: sparse.csr_array, from_up: Array, from_low: Array, categories: int
-) -> Array:
+def _by_ends(cells: sparse.csr_array, from_up: Array, from_low: Array, categories: int) -> Array:
     """Sums over patients, by the cutpoint above and the one below them, (d, K - 1, c)."""
     up, low = (
         (cells @ values).reshape(categories, -1, values.shape[1]) for values in (from_up, from_low)

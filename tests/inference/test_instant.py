@@ -136,7 +136,7 @@ def test_resampling_takes_each_proposal_as_often_as_its_weight() -> None:
 @pytest.mark.parametrize(
     ("design", "told"),
     [
-        (family_design("student_t"), "family student_t"),
+        (family_design("student_t", "ceiling"), "latent"),
         (family_design("gaussian", "within_between"), "within and between"),
         (family_design("gaussian", "impute"), "latent"),
     ],
@@ -148,10 +148,10 @@ def test_other_models_are_refused(design: Design, told: str) -> None:
 
 def test_everything_is_refused_before_anything_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
     trial = small_trial()
-    native = trial.study.model.model_copy(update={"likelihood": "native"})
-    mixed = replace(trial, study=trial.study.model_copy(update={"model": native}))
+    apart = trial.study.model.model_copy(update={"alliance": "within_between"})
+    mixed = replace(trial, study=trial.study.model_copy(update={"model": apart}))
     monkeypatch.setattr(engines, "instant_outcome", None)
-    with pytest.raises(InputError, match=r"function \(family beta_binomial"):
+    with pytest.raises(InputError, match=r"function \(alliance within and between"):
         fit_trial(mixed, SHORT, seed=1, engine="instant")
     joint = trial.study.model.model_copy(update={"joint": True})
     together = replace(trial, study=trial.study.model_copy(update={"model": joint}))

@@ -255,8 +255,8 @@ def fit(
     engine: Annotated[
         EngineName,
         typer.Option(
-            help="nuts: PyMC's model, compiled. instant: Gaussian outcomes by importance sampling, "
-            "without compiling; NUTS takes over where its weights are unreliable.",
+            help="nuts: PyMC's model, compiled. instant: importance sampling, without compiling, "
+            "with the alliance as rated; NUTS takes over where that is unreliable.",
             rich_help_panel=SAMPLING,
         ),
     ] = "nuts",
