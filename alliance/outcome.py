@@ -503,7 +503,7 @@ class FittedOutcome:
 
     def leave_out(
         self,
-        by: Literal["patient", "therapist"] = "patient",
+        by: Literal["patient", "therapist", "clinic"] = "patient",
         *,
         refits: Literal["needed", "all", "none"] = "needed",
         against: Mapping[str, Run | AnyPath] | None = None,
@@ -514,11 +514,11 @@ class FittedOutcome:
 
         Parameters
         ----------
-        by : {"patient", "therapist"}
-            What is left out at a time: a patient, who keeps the therapist, or a therapist with all
-            patients.
+        by : {"patient", "therapist", "clinic"}
+            What is left out at a time: a patient, who keeps the therapist, a therapist with all
+            patients, or a clinic with all of both.
         refits : {"needed", "all", "none"}
-            By therapist: fit again without those whose Pareto k is too high, all, or none.
+            By therapist or clinic: fit again without those whose Pareto k is too high, all, or none.
         against : mapping of str to Run, str or path-like, optional
             Runs of the same patients with another model, by the names that the table gives them;
             this run is called ``this``.
@@ -638,7 +638,7 @@ def _left_out(
     from alliance.diagnostics.figures.loo_figures import elpd_figure, loo_figure, pareto_k_figure
     from alliance.diagnostics.sheets import checks as sheets
     from alliance.inference.leaving_out.leave_one_out_comparison import compare_loo
-    from alliance.inference.leaving_out.therapists import leave_therapist_out
+    from alliance.inference.leaving_out.therapists import LEAVE_OUT
     from alliance.inference.pointwise.replicates import explained_variance
 
     own = posteriors["this"]
@@ -652,8 +652,8 @@ def _left_out(
             lambda: elpd_figure(fit, [compared]),
             lambda: ([sheets.loo_comparison(fit, compared)], legend),
         )
-    if by == "therapist":
-        left_out = leave_therapist_out(own, **asked)
+    if by in LEAVE_OUT:
+        left_out = LEAVE_OUT[by](own, **asked)
         return Found(
             left_out,
             left_out.table,
@@ -706,14 +706,15 @@ def _refits(fit: Fit, own: Posterior, alone: bool, cores: int | None, told: Any)
 def _influence(fit: Fit, own: Posterior, every: bool, cores: int | None, told: Any) -> Found:
     from alliance.diagnostics.figures.sensitivity_figures import influence_figure
     from alliance.diagnostics.sheets import sensitivity as sheets
-    from alliance.inference.leaving_out.therapists import influence
+    from alliance.inference.leaving_out.therapists import influence, units_left_out
 
     asked: dict[str, Any] = {"refits": True, "cores": cores, "progress": told}
     found, notes = [influence(own, **asked)], []
-    try:
-        found.append(influence(own, "therapist", **asked))
-    except InputError as error:  # patients can be left out where therapists cannot
-        notes.append(str(error))
+    for by in units_left_out(own):
+        try:
+            found.append(influence(own, by, **asked))
+        except InputError as error:  # patients can be left out where therapists cannot
+            notes.append(str(error))
     first = None if every else 5
     tables = [each.full_table if every else each.table for each in found]
     return Found(

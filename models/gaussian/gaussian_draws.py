@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from alliance.models.design.design import Design
 from alliance.models.design.ratings import change_of_columns, moved_products, taken_apart
+from alliance.models.gaussian.clinic_draws import components, draw_effects, eliminate
 from alliance.models.gaussian.marginal import (
     LOG_2_PI,
     Elements,
@@ -52,6 +53,7 @@ class GaussianDraws:
     residual_sd : ndarray, shape (d,), or (d, G) where there are G > 1 residual groups
     therapist_sd, therapist_slope_sd, therapist_correlation, therapist_arm_sd : (d,), or None
         None where the model has no such effect.
+    clinic_sd, clinic_slope_sd, clinic_correlation : ndarray, shape (d,), or None
     moderator_slope_between : ndarray, shape (d,), or None
         Where the alliance is taken apart: see `models.design.ratings`.
     moderator_interaction_between : ndarray, shape (d, K - 1), or None
@@ -68,6 +70,9 @@ class GaussianDraws:
     moderator_slope_between: Array | None = None
     moderator_interaction_between: Array | None = None
     moderator_therapist_mean: Array | None = None
+    clinic_sd: Array | None = None
+    clinic_slope_sd: Array | None = None
+    clinic_correlation: Array | None = None
 
     @property
     def unit(self) -> Array:
@@ -102,6 +107,30 @@ class GaussianDraws:
             arms = effects - len(factor)
             factor = with_independent(factor, self.therapist_arm_sd[:, None], arms)
         return factor
+
+    def clinic_factor(self) -> list[list[Array]]:
+        """Elements (d,) of the lower Cholesky factor of the covariance of clinics' effects."""
+        if self.clinic_sd is None:
+            return []
+        if self.clinic_slope_sd is None:
+            return [[self.clinic_sd]]
+        correlation = np.zeros_like(self.clinic_slope_sd)  # where the model has none
+        if self.clinic_correlation is not None:
+            correlation = self.clinic_correlation
+        return covariance_factor(self.clinic_sd, self.clinic_slope_sd, correlation, np.sqrt)
+
+    def level_factors(self, effects: int) -> tuple[Array, Array]:
+        """Both lower factors over the residual SD, shapes (d, q, q) and (d, k, k)."""
+        unit = self.unit
+        whole = []
+        for elements in (self.factor(effects), self.clinic_factor()):
+            factor = np.zeros((len(unit), len(elements), len(elements)))
+            for a, row in enumerate(elements):
+                for b, element in enumerate(row):
+                    if not is_zero(element):
+                        factor[:, a, b] = np.ravel(element) / unit
+            whole.append(factor)
+        return whole[0], whole[1]
 
     def block(self, some: slice) -> GaussianDraws:
         """A part of the draws."""
@@ -149,6 +178,11 @@ def _blocks(design: Design, draws: GaussianDraws) -> list[slice]:
     """Blocks of draws whose arrays stay near so many numbers."""
     therapists, total = len(design.therapists), len(draws.residual_sd)
     numbers = max(1, len(design.effects))
+    if design.clinic_effects:
+        cells = len(design.therapists) + len(design.clinics)
+        width = len(design.effects) + len(design.clinic_effects) + len(design.coefficients) + 1
+        step = max(1, BLOCK_NUMBERS // (4 * cells * width * (1 + len(design.effects))))
+        return [slice(start, start + step) for start in range(0, total, step)]
     if taken_apart(design) or draws.residual_sd.ndim > 1:
         numbers = 4 * (len(design.coefficients) + 1) ** 2  # the products, and what they are made of
     step = max(1, BLOCK_NUMBERS // (max(1, therapists) * numbers))
@@ -202,6 +236,42 @@ def _log_likelihood(design: Design, draws: GaussianDraws) -> Array:
     return np.asarray(log_density - 0.5 * squares / variance)
 
 
+def linked_log_likelihood(design: Design, draws: GaussianDraws) -> Array:
+    """Log likelihood of linked clinics' patients together, therapists and clinics integrated out.
+
+    Parameters
+    ----------
+    design : Design
+        With clinics' effects.
+    draws : GaussianDraws
+        d draws.
+
+    Returns
+    -------
+    ndarray, shape (d, m)
+        Sums over the m components of `models.clinics.Cells` to the exact log likelihood.
+    """
+    blocks = _blocks(design, draws)
+    return np.concatenate([_linked(design, draws.block(some)) for some in blocks])
+
+
+def _linked(design: Design, draws: GaussianDraws) -> Array:
+    factors, total = draws.level_factors(len(design.effects)), len(draws.residual_sd)
+    residual = np.column_stack([-draws.beta, np.ones(total)])
+    shares = np.ones((total, 1)) if draws.residual_sd.ndim == 1 else draws.shares
+    variance, found = draws.unit**2, []
+    for part in components(design):
+        own = [each.cross_products[part.clinics].sum(axis=0) for each in design.clinic_moments]
+        count = np.array([each.count[part.clinics].sum() for each in design.clinic_moments])
+        products = np.einsum("dg,gpq->dpq", shares, np.stack(own))
+        squares = np.einsum("dp,dpq,dq->d", residual, products, residual, optimize=True)
+        levels = eliminate(design, part, shares, factors, residual)
+        determinant = levels.log_determinant - np.log(shares) @ count
+        determinant += count.sum() * np.log(2 * np.pi * variance)
+        found.append(-0.5 * (determinant + (squares - levels.explained[:, 0, 0]) / variance))
+    return np.stack(found, axis=1)
+
+
 @dataclass(frozen=True, slots=True)
 class TherapistDraws:
     """Therapists' effects on the standardised scale.
@@ -212,10 +282,13 @@ class TherapistDraws:
         In the order of the design's effects.
     moderator_mean : ndarray, shape (d, J), or None
         The therapists' true mean alliance; None unless it is taken apart.
+    clinic_effect : ndarray, shape (d, K, k), or None
+        Of clinics, in the order of the design's clinic effects.
     """
 
     effect: Array
     moderator_mean: Array | None
+    clinic_effect: Array | None = None
 
 
 def draw_therapist_effects(
@@ -239,12 +312,35 @@ def draw_therapist_effects(
     """
     total, therapists = len(draws.residual_sd), len(design.therapists)
     effects = np.empty((total, therapists, len(design.effects)))
+    if design.clinic_effects:
+        of_clinics = np.empty((total, len(design.clinics), len(design.clinic_effects)))
+        for some in _blocks(design, draws):
+            effects[some], of_clinics[some] = _level_effects(design, draws.block(some), generator)
+        return TherapistDraws(effects, None, of_clinics)
     if design.effects:
         for some in _blocks(design, draws):
             part = draws.block(some)
             terms, L = _integrate(design, part, _products(design, part))
             effects[some] = effects_given(terms, L, part.unit[:, None], generator)
     return TherapistDraws(effects, draws.moderator_therapist_mean)
+
+
+def _level_effects(
+    design: Design, draws: GaussianDraws, generator: np.random.Generator
+) -> tuple[Array, Array]:
+    """Draw effects of therapists, (d, J, q), and of clinics, (d, K, k), given the rest."""
+    factors, total = draws.level_factors(len(design.effects)), len(draws.residual_sd)
+    residual = np.column_stack([-draws.beta, np.ones(total)])
+    shares = np.ones((total, 1)) if draws.residual_sd.ndim == 1 else draws.shares
+    effect = np.empty((total, len(design.therapists), len(design.effects)))
+    of_clinic = np.empty((total, len(design.clinics), len(design.clinic_effects)))
+    for part in components(design):
+        found = eliminate(design, part, shares, factors, residual)
+        drawn = draw_effects(found, draws.unit, generator, len(part.clinics))
+        L, C = (factor * draws.unit[:, None, None] for factor in factors)
+        effect[:, part.therapists] = drawn[0] @ L.mT
+        of_clinic[:, part.clinics] = drawn[1] @ C.mT
+    return effect, of_clinic
 
 
 def effects_given(
@@ -325,8 +421,10 @@ def collapse(design: Design, spreads: GaussianDraws, prior_sd: Array) -> Collaps
     -------
     Collapsed
     """
-    size = max(1, len(design.effects))
-    numbers = len(design.therapists) * size**2
+    size = max(1, len(design.effects) + len(design.clinic_effects))
+    numbers = (len(design.therapists) + len(design.clinics)) * size**2
+    if design.clinic_effects:
+        numbers *= len(design.coefficients) + 1
     if design.nesting.with_therapists > 1:
         numbers *= len(design.coefficients) + 1
     block = max(1, CACHE_NUMBERS // max(1, numbers))
@@ -359,7 +457,14 @@ def _collapse(design: Design, spreads: GaussianDraws, prior_sd: Array) -> Collap
         totals = np.stack([each[:, kept].sum(axis=0) for each in groups])
         products = np.einsum("dg,gpq->dpq", spreads.shares, totals)
         log_determinant = -np.log(spreads.shares) @ counts
-    if columns := design.effect_columns:
+    if design.clinic_effects:
+        shares = np.ones((len(variance), 1)) if len(groups) == 1 else spreads.shares
+        factors = spreads.level_factors(len(design.effects))
+        for part in components(design):
+            found = eliminate(design, part, shares, factors, None)
+            products = products - found.explained[:, kept][:, :, kept]
+            log_determinant = log_determinant + found.log_determinant
+    elif columns := design.effect_columns:
         own = groups[: design.nesting.with_therapists]
         varying = [each[: len(design.therapists), columns] for each in own]
         ZtW = varying[0]
