@@ -464,6 +464,7 @@ class FittedOutcome:
             _read=lambda: (
                 [
                     sheets.therapists(fit, found) if found.ranks is not None else None,
+                    sheets.clinics(fit, found),
                     sheets.spreads(fit, found),
                 ],
                 sheets.therapists_legend(fit, found),
@@ -518,7 +519,8 @@ class FittedOutcome:
             What is left out at a time: a patient, who keeps the therapist, a therapist with all
             patients, or a clinic with all of both.
         refits : {"needed", "all", "none"}
-            By therapist or clinic: fit again without those whose Pareto k is too high, all, or none.
+            By therapist or clinic: fit again without those whose Pareto k is too high, all, or
+            none.
         against : mapping of str to Run, str or path-like, optional
             Runs of the same patients with another model, by the names that the table gives them;
             this run is called ``this``.

@@ -8,11 +8,15 @@ component says nothing of another. Where every therapist has one clinic each cli
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from alliance.data_prep.moments import Moments
+
+Array = NDArray[np.float64]
 CLINIC_TERM = "clinic_term"  # dimension of what varies between clinics; of therapists "effect"
 
 Index = NDArray[np.int64]
@@ -92,3 +96,65 @@ def linked(pairs: Index, therapists: int, clinics: int) -> Index:
     _, first, back = np.unique(order, return_index=True, return_inverse=True)
     number = np.argsort(np.argsort(first))[back.ravel()]
     return np.append(number[clinics:], number[:clinics])
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class LevelProducts:
+    """Cross-products of both levels, by residual group, in the order of `Cells`.
+
+    Attributes
+    ----------
+    total : ndarray, shape (G, p + 1, p + 1)
+        W'W over all patients, with W = [X, y].
+    therapist : ndarray, shape (G, q, J, p + 1)
+        Z_j'W_j of each therapist.
+    clinic : ndarray, shape (G, k, K, p + 1)
+        The same of each clinic.
+    pair : ndarray, shape (G, c, q, k)
+        Z_j'Z_k of the patients whom a therapist has in a clinic.
+    """
+
+    total: Array
+    therapist: Array
+    clinic: Array
+    pair: Array
+
+    @classmethod
+    def of(
+        cls,
+        cells: Cells,
+        therapists: Sequence[Moments],
+        clinics: Sequence[Moments],
+        columns: tuple[Sequence[int], Sequence[int]],
+        patients: tuple[Index, Index, Index, Array],
+    ) -> LevelProducts:
+        """The cross-products of a design.
+
+        Parameters
+        ----------
+        cells : Cells
+        therapists, clinics : sequence of Moments
+            Of each residual group.
+        columns : pair of sequences of int
+            Columns of X that vary between therapists, and between clinics.
+        patients : tuple of ndarray
+            Each patient's therapist, clinic and residual group, and X.
+        """
+        own, above = (list(each) for each in columns)
+        therapist, clinic, group, X = patients
+        known, number = len(cells.therapists), len(cells.clinics)
+        has = np.flatnonzero(therapist < known)
+        place = np.argsort(cells.therapists)[therapist[has]] * number
+        place += np.argsort(cells.clinics)[clinic[has]]
+        keys = cells.pairs[:, 0] * number + cells.pairs[:, 1]
+        pair = np.zeros((len(therapists), len(keys), len(own), len(above)))
+        products = X[has][:, own, None] * X[has][:, None, above]
+        np.add.at(pair, (group[has], np.searchsorted(keys, place)), products)
+        of_therapist = [each.cross_products[:known, own][cells.therapists] for each in therapists]
+        of_clinic = [each.cross_products[:, above][cells.clinics] for each in clinics]
+        return cls(
+            total=np.stack([each.cross_products.sum(axis=0) for each in therapists]),
+            therapist=np.stack(of_therapist).transpose(0, 2, 1, 3),
+            clinic=np.stack(of_clinic).transpose(0, 2, 1, 3),
+            pair=pair,
+        )

@@ -83,6 +83,10 @@ def visits(made: dict[str, Any]) -> None:
     del made["outcomes"]["other"]
 
 
+def clinics(made: dict[str, Any]) -> None:
+    made["columns"]["clinic"] = "site"
+
+
 def shifted(made: dict[str, Any]) -> None:
     made["outcomes"]["score"]["delta"] = {"A": -1.0}
 
@@ -97,6 +101,7 @@ SETTINGS: dict[str, Change] = {
     "therapist intercept+slope": setting("therapist", "intercept+slope"),
     "therapist_by_arm": setting("therapist_by_arm", True),
     "no therapist column": without("columns", "therapist"),
+    "clinics": clinics,
     "without_therapist": setting("without_therapist", ["C"]),
     "residual_by_arm": setting("residual_by_arm", True),
     "no [moderator]": lambda made: made.pop("moderator"),
@@ -122,6 +127,7 @@ def table(combination: Combination) -> pd.DataFrame:
         {
             "id": [f"P{k:03d}" for k in range(rows)],
             "who": [f"T{k}" for k in np.arange(rows) // 3 % 12],
+            "site": [f"S{k}" for k in np.arange(rows) // 3 % 12 // 3],
             "arm": arm,
             "wai": rating,
             "y": np.clip(np.round(5 + 0.2 * (rating - 12) + random.normal(0, 2, rows)), 0, 10),

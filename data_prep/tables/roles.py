@@ -92,7 +92,7 @@ def study_parts(study: Study) -> tuple[Part, ...]:
         parts.append(Part(PATIENT, study.columns.patient, "code"))
     if study.columns.therapist is not None:
         parts.append(Part(THERAPIST, study.columns.therapist, "code"))
-    if study.columns.clinic is not None:
+    if study.columns.clinic is not None and study.clinic_setting != "none":
         parts.append(Part(CLINIC, study.columns.clinic, "code"))
     parts += [
         Part(ARM, study.columns.arm, "code"),

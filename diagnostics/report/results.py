@@ -693,4 +693,6 @@ def therapists(material: Material) -> Section:
     # Of a therapist with one patient the mean rating is that patient's
     mean = words.of_moderator(fit.study, "Mean {name}")
     tables = [therapist_sheets.therapists(fit, answer).without([mean]) for answer in ranked]
+    of_clinics = (therapist_sheets.clinics(fit, answer) for answer in answers.values())
+    tables += [sheet for sheet in of_clinics if sheet is not None]
     return Section("therapists", "Therapists", [*parts, picture, *tables])

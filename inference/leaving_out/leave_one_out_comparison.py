@@ -29,7 +29,12 @@ from alliance.inference.leaving_out.leave_one_out import (
     log_mean_exp,
     spread_of_sum,
 )
-from alliance.inference.leaving_out.therapists import Refits, Told, leave_therapist_out
+from alliance.inference.leaving_out.therapists import (
+    Refits,
+    Told,
+    leave_clinic_out,
+    leave_therapist_out,
+)
 from alliance.inference.pointwise.log_likelihood import own_predictor
 from alliance.inference.posterior import Posterior
 from alliance.inference.scores.questions import own_link

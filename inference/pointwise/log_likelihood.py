@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import pairwise, product
+from itertools import product
 
 import numpy as np
 import xarray as xr
@@ -34,7 +34,7 @@ from alliance.models.design.design import Design
 from alliance.models.design.ratings import caseload, rating_products, taken_apart
 from alliance.models.families.family import ARRAYS
 from alliance.models.gaussian.gaussian_draws import GaussianDraws
-from alliance.models.gaussian.gaussian_draws import linked_log_likelihood as exact_of_linked
+from alliance.models.gaussian.gaussian_draws import marginal_log_likelihood as exact_of_levels
 from alliance.models.gaussian.gaussian_draws import therapist_log_likelihood as exact_log_likelihood
 from alliance.models.gaussian.marginal import AllianceTerms, alliance_terms, therapist_terms
 
@@ -270,8 +270,8 @@ def everybodys_log_likelihood(posterior: Posterior) -> xr.DataArray:
     return _labelled(found, posterior.draws, "therapist", np.array(labels))
 
 
-def linked_log_likelihood(posterior: Posterior) -> xr.DataArray:
-    """Log density of the outcomes of linked clinics' patients together at every draw.
+def marginal_log_likelihood(posterior: Posterior) -> xr.DataArray:
+    """Log density of all outcomes at every draw, therapists and clinics integrated out.
 
     Parameters
     ----------
@@ -281,25 +281,16 @@ def linked_log_likelihood(posterior: Posterior) -> xr.DataArray:
     Returns
     -------
     xarray.DataArray
-        Dims chain, draw, component: therapists' and clinics' effects integrated out.
+        Dims chain, draw, trial (one).
     """
     design = posterior.design
-    parts = []
-    for _, _, part in posterior.blocks(len(design.y)):
-        parts.append(exact_of_linked(design, gaussian_draws(part.draws, design)))
-    found = np.concatenate(parts).reshape(*posterior.shape, -1)
-    component = linked_component(design)
-    found -= np.log(design.scale.unit) * np.bincount(component, minlength=found.shape[-1])
-    return _labelled(found, posterior.draws, "component", np.arange(found.shape[-1]))
-
-
-def linked_component(design: Design) -> Index:
-    """Component of linked clinics that each patient belongs to, shape (n,)."""
-    cells = design.cells
-    of_clinic = np.empty(len(design.clinics), dtype=np.int64)
-    for number, (start, end) in enumerate(pairwise(cells.ends[:, 1])):
-        of_clinic[cells.clinics[start:end]] = number
-    return np.asarray(of_clinic[design.clinic_of])
+    parts = [
+        exact_of_levels(design, gaussian_draws(part.draws, design))
+        for _, _, part in posterior.blocks(len(design.y))
+    ]
+    found = np.concatenate(parts).reshape(*posterior.shape, 1)
+    found -= np.log(design.scale.unit) * len(design.y)
+    return _labelled(found, posterior.draws, "trial", np.array([posterior.name]))
 
 
 def clinic_log_likelihood(posterior: Posterior) -> xr.DataArray:

@@ -36,7 +36,7 @@ from alliance.inference.draws.datatree import flat, power_scaling_tree
 from alliance.inference.estimands.estimands import SCALE_QUANTITIES, reported_draws, with_moments
 from alliance.inference.pointwise.log_likelihood import (
     everybodys_log_likelihood,
-    linked_log_likelihood,
+    marginal_log_likelihood,
     patient_log_likelihood,
 )
 from alliance.inference.posterior import Posterior
@@ -393,7 +393,7 @@ def scaling_tree(posterior: Posterior) -> tuple[xr.DataTree, tuple[tuple[str, st
     if design.family.name != "gaussian":
         likelihood, unit = patient_log_likelihood(posterior), "patient"
     elif design.clinic_effects:
-        likelihood, unit = linked_log_likelihood(posterior), "component"
+        likelihood, unit = marginal_log_likelihood(posterior), "trial"
     else:
         likelihood, unit = everybodys_log_likelihood(posterior), "therapist"
     terms = {"outcome": likelihood.sum(unit)}

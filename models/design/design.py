@@ -19,7 +19,7 @@ from alliance.data_prep.covariates import Covariate, covariates_of, seen_levels
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.moments import Moments, therapist_moments
 from alliance.data_prep.study.rules import OWN_FAMILIES
-from alliance.models.clinics import Cells
+from alliance.models.clinics import Cells, LevelProducts
 from alliance.models.design.encoding import (
     Encoding,
     Kind,
@@ -283,6 +283,17 @@ class Design:
         return tuple(
             therapist_moments(self.X[own], self.y[own], self.clinic_of[own], len(self.clinics))
             for own in groups
+        )
+
+    @cached_property
+    def level_products(self) -> LevelProducts:
+        """Cross-products of therapists, clinics and their pairs, by residual group."""
+        return LevelProducts.of(
+            self.cells,
+            self.group_moments,
+            self.clinic_moments,
+            (self.effect_columns, self.clinic_columns),
+            (self.therapist_index, self.clinic_of, self.residual_group, self.X),
         )
 
     @property

@@ -22,7 +22,7 @@ from alliance.models.design.ratings import (
 )
 from alliance.models.gaussian.generalised_squares import GeneralisedSquares, packed
 from alliance.models.gaussian.marginal import alliance_terms, covariance_factor, with_independent
-from alliance.models.gaussian.two_levels import TwoLevels, level_products
+from alliance.models.gaussian.two_levels import TwoLevels
 from alliance.models.nesting import RESIDUAL_GROUP
 from alliance.models.priors import Priors, slope_parts
 
@@ -50,7 +50,7 @@ def model_data(design: Design, priors: Priors) -> dict[str, Array]:
         apart, ``therapist_cross_products`` (J, p + 1, p + 1), all of W_j'W_j, and what
         `rating_data` gives, instead. With evidence on the slope ``slope_parts`` (2, 3), see
         `models.priors.slope_parts`. With clinics' effects those of
-        `models.gaussian.two_levels.LevelProducts`. ``prior_scale`` (p + 8,), the coefficients'
+        `models.clinics.LevelProducts`. ``prior_scale`` (p + 8,), the coefficients'
         scales and then those of residual SD, therapist SD, therapist slope SD, the shape of their
         correlation, and the scales of therapist arm SD, of the therapists' mean moderator, and of
         slope and interaction between them; with clinics' effects (p + 11,), theirs last.
@@ -96,8 +96,8 @@ def _prior_scale(design: Design, priors: Priors) -> Array:
 
 
 def _level_data(design: Design, priors: Priors) -> dict[str, Array]:
-    """Data of a model with clinics: see `models.gaussian.two_levels.LevelProducts`."""
-    found, cells = level_products(design), design.cells
+    """Data of a model with clinics: see `models.clinics.LevelProducts`."""
+    found, cells = design.level_products, design.cells
     data = {
         "prior_scale": _prior_scale(design, priors),
         "cross_products": found.total,

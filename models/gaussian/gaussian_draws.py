@@ -24,15 +24,16 @@ from numpy.typing import NDArray
 
 from alliance.models.design.design import Design
 from alliance.models.design.ratings import change_of_columns, moved_products, taken_apart
-from alliance.models.gaussian.clinic_draws import components, draw_effects, eliminate
+from alliance.models.gaussian.clinic_draws import eliminated
 from alliance.models.gaussian.marginal import (
     LOG_2_PI,
     Elements,
     TherapistTerms,
     covariance_factor,
+    effects_given,
+    explained_products,
     is_zero,
     scaled,
-    solve_transposed,
     therapist_terms,
     with_independent,
 )
@@ -118,19 +119,6 @@ class GaussianDraws:
         if self.clinic_correlation is not None:
             correlation = self.clinic_correlation
         return covariance_factor(self.clinic_sd, self.clinic_slope_sd, correlation, np.sqrt)
-
-    def level_factors(self, effects: int) -> tuple[Array, Array]:
-        """Both lower factors over the residual SD, shapes (d, q, q) and (d, k, k)."""
-        unit = self.unit
-        whole = []
-        for elements in (self.factor(effects), self.clinic_factor()):
-            factor = np.zeros((len(unit), len(elements), len(elements)))
-            for a, row in enumerate(elements):
-                for b, element in enumerate(row):
-                    if not is_zero(element):
-                        factor[:, a, b] = np.ravel(element) / unit
-            whole.append(factor)
-        return whole[0], whole[1]
 
     def block(self, some: slice) -> GaussianDraws:
         """A part of the draws."""
@@ -236,8 +224,8 @@ def _log_likelihood(design: Design, draws: GaussianDraws) -> Array:
     return np.asarray(log_density - 0.5 * squares / variance)
 
 
-def linked_log_likelihood(design: Design, draws: GaussianDraws) -> Array:
-    """Log likelihood of linked clinics' patients together, therapists and clinics integrated out.
+def marginal_log_likelihood(design: Design, draws: GaussianDraws) -> Array:
+    """Log likelihood of all patients, effects of therapists and of clinics integrated out.
 
     Parameters
     ----------
@@ -248,28 +236,39 @@ def linked_log_likelihood(design: Design, draws: GaussianDraws) -> Array:
 
     Returns
     -------
-    ndarray, shape (d, m)
-        Sums over the m components of `models.clinics.Cells` to the exact log likelihood.
+    ndarray, shape (d,)
     """
     blocks = _blocks(design, draws)
-    return np.concatenate([_linked(design, draws.block(some)) for some in blocks])
+    return np.concatenate([_marginal(design, draws.block(some)) for some in blocks])
 
 
-def _linked(design: Design, draws: GaussianDraws) -> Array:
-    factors, total = draws.level_factors(len(design.effects)), len(draws.residual_sd)
+def _marginal(design: Design, draws: GaussianDraws) -> Array:
+    total = len(draws.residual_sd)
     residual = np.column_stack([-draws.beta, np.ones(total)])
-    shares = np.ones((total, 1)) if draws.residual_sd.ndim == 1 else draws.shares
-    variance, found = draws.unit**2, []
-    for part in components(design):
-        own = [each.cross_products[part.clinics].sum(axis=0) for each in design.clinic_moments]
-        count = np.array([each.count[part.clinics].sum() for each in design.clinic_moments])
-        products = np.einsum("dg,gpq->dpq", shares, np.stack(own))
-        squares = np.einsum("dp,dpq,dq->d", residual, products, residual, optimize=True)
-        levels = eliminate(design, part, shares, factors, residual)
-        determinant = levels.log_determinant - np.log(shares) @ count
-        determinant += count.sum() * np.log(2 * np.pi * variance)
-        found.append(-0.5 * (determinant + (squares - levels.explained[:, 0, 0]) / variance))
-    return np.stack(found, axis=1)
+    shares = _shares(draws)
+    totals = np.stack([each.cross_products.sum(axis=0) for each in design.group_moments])
+    count = np.array([each.n for each in design.group_moments])
+    products = np.einsum("dg,gpq->dpq", shares, totals)
+    squares = np.einsum("dp,dpq,dq->d", residual, products, residual, optimize=True)
+    determinant = count.sum() * np.log(2 * np.pi * draws.unit**2) - np.log(shares) @ count
+    for part in eliminated(design, _level_factors(design, draws), draws.unit, shares, residual):
+        determinant = determinant + part.log_determinant
+        squares = squares - part.explained
+    return -0.5 * (determinant + squares / draws.unit**2)
+
+
+def _shares(draws: GaussianDraws) -> Array:
+    """Residual variance of the first group over that of each, shape (d, G), of any G."""
+    if draws.residual_sd.ndim == 1:
+        return np.ones((len(draws.residual_sd), 1))
+    return draws.shares
+
+
+def _level_factors(design: Design, draws: GaussianDraws) -> tuple[Elements, Elements]:
+    """Lower factors of both covariances, elements (d, 1)."""
+    above = [[each if is_zero(each) else each[:, None] for each in row]
+             for row in draws.clinic_factor()]  # fmt: skip
+    return draws.factor(len(design.effects)), above
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,47 +328,15 @@ def _level_effects(
     design: Design, draws: GaussianDraws, generator: np.random.Generator
 ) -> tuple[Array, Array]:
     """Draw effects of therapists, (d, J, q), and of clinics, (d, K, k), given the rest."""
-    factors, total = draws.level_factors(len(design.effects)), len(draws.residual_sd)
+    total = len(draws.residual_sd)
     residual = np.column_stack([-draws.beta, np.ones(total)])
-    shares = np.ones((total, 1)) if draws.residual_sd.ndim == 1 else draws.shares
     effect = np.empty((total, len(design.therapists), len(design.effects)))
     of_clinic = np.empty((total, len(design.clinics), len(design.clinic_effects)))
-    for part in components(design):
-        found = eliminate(design, part, shares, factors, residual)
-        drawn = draw_effects(found, draws.unit, generator, len(part.clinics))
-        L, C = (factor * draws.unit[:, None, None] for factor in factors)
-        effect[:, part.therapists] = drawn[0] @ L.mT
-        of_clinic[:, part.clinics] = drawn[1] @ C.mT
+    factors = _level_factors(design, draws)
+    for part in eliminated(design, factors, draws.unit, _shares(draws), residual):
+        own, above = part.draw(generator)
+        effect[:, part.therapists], of_clinic[:, part.clinics] = own, above
     return effect, of_clinic
-
-
-def effects_given(
-    terms: TherapistTerms,
-    L: list[list[Array]],
-    residual_sd: Array,
-    generator: np.random.Generator,
-) -> Array:
-    """Draw therapists' effects from what the likelihood says of them, (d, J, q).
-
-    Parameters
-    ----------
-    terms : TherapistTerms
-        Of d draws.
-    L : nested list
-        Lower factor of the effects' covariance, elements (d, 1) or (d, J).
-    residual_sd : ndarray, shape (d, 1)
-    generator : numpy.random.Generator
-    """
-    size = len(terms.solved)
-    noise = generator.standard_normal((*np.shape(terms.solved[0]), size))
-    right = [
-        terms.solved[a] / (residual_sd * terms.pivots[a]) + noise[..., a] / np.sqrt(terms.pivots[a])
-        for a in range(size)
-    ]
-    standard = solve_transposed(terms.factor, right)
-    return np.stack(
-        [sum(L[a][b] * standard[b] for b in range(a + 1)) for a in range(size)], axis=-1
-    )
 
 
 CACHE_NUMBERS = 500_000  # of draws x therapists x effects^2: what the processor's caches hold
@@ -458,12 +425,10 @@ def _collapse(design: Design, spreads: GaussianDraws, prior_sd: Array) -> Collap
         products = np.einsum("dg,gpq->dpq", spreads.shares, totals)
         log_determinant = -np.log(spreads.shares) @ counts
     if design.clinic_effects:
-        shares = np.ones((len(variance), 1)) if len(groups) == 1 else spreads.shares
-        factors = spreads.level_factors(len(design.effects))
-        for part in components(design):
-            found = eliminate(design, part, shares, factors, None)
-            products = products - found.explained[:, kept][:, :, kept]
-            log_determinant = log_determinant + found.log_determinant
+        factors = _level_factors(design, spreads)
+        for part in eliminated(design, factors, spreads.unit, _shares(spreads), None):
+            products = products - part.explained[:, kept][:, :, kept]
+            log_determinant = log_determinant + part.log_determinant
     elif columns := design.effect_columns:
         own = groups[: design.nesting.with_therapists]
         varying = [each[: len(design.therapists), columns] for each in own]
@@ -471,7 +436,7 @@ def _collapse(design: Design, spreads: GaussianDraws, prior_sd: Array) -> Collap
         if len(varying) > 1:
             ZtW = np.einsum("dg,gjqp->djqp", spreads.shares[:, : len(own)], np.stack(varying))
         terms, G = _therapists(design, spreads)
-        products = products - _explained(terms, G, ZtW)
+        products = products - explained_products(terms, G, ZtW)
         log_determinant = log_determinant + terms.log_determinant.sum(axis=-1)
     products = products / variance
     p = len(kept) - 1
@@ -523,37 +488,3 @@ def _therapists(design: Design, spreads: GaussianDraws) -> tuple[TherapistTerms,
         ZtZ=[[ZtZ[..., a, b] for b in span] for a in span], Ztr=[nothing for _ in span], G=G
     )
     return terms, G
-
-
-def _explained(terms: TherapistTerms, G: Elements, ZtW: Array) -> Array:
-    """Sum over therapists of ``W_j'Z_j G M_j^-1 G' Z_j'W_j``, shape (d, p + 1, p + 1).
-
-    Z_j'W_j is one for all draws, (J, q, p + 1), or one for each, (d, J, q, p + 1).
-    """
-    size, width = ZtW.shape[-2:]
-    span = range(size)
-    # Rows of U^-1 G', from which G M^-1 G' is put together: M = U D U'
-    solved = []
-    for a in span:
-        row: list[Array] = []
-        for c in span:
-            own = 0.0 if is_zero(G[a][c]) or c > a else G[a][c]
-            row.append(own - sum(terms.factor[c][e] * row[e] for e in range(c)))
-        solved.append(row)
-    if ZtW.ndim == 4:
-        found = np.zeros((len(ZtW), width, width))
-        for c in span:
-            there = [a for a in span if not is_zero(solved[a][c])]
-            parts = [solved[a][c][..., None] * ZtW[:, :, a] for a in there]
-            own = np.sum(parts, axis=0)
-            found += own.mT @ (own / terms.pivots[c][..., None])
-        return found
-    found = np.zeros((len(terms.log_determinant), width * width))
-    for a in span:
-        for b in range(a + 1):
-            weight = sum(solved[a][c] * solved[b][c] / terms.pivots[c] for c in span)
-            outer = ZtW[:, a, :, None] * ZtW[:, b, None, :]
-            if a != b:
-                outer = outer + outer.mT
-            found += np.asarray(weight) @ outer.reshape(len(outer), -1)
-    return found.reshape(-1, width, width)

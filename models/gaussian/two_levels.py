@@ -5,9 +5,18 @@ block-diagonal factor of their covariance over the residual SD,
 
     M = I + G'Z'Z G,    |V| = sigma^2n |M|,    y'V^-1 y = (r'r - w'M^-1 w) / sigma^2,    w = G'Z'r.
 
-M is block diagonal in therapists, bordered by clinics: therapists are eliminated one by one, and
-what they leave of a component of linked clinics (`models.clinics`) is one small dense matrix. Where
-therapists have one clinic each it has as many rows as a clinic has effects.
+Therapists are eliminated one by one. With A_j = Z_j'Z_j, H_j = P M_j^-1 P' and X the products of a
+therapist's columns and his clinics', they leave of the clinics' own
+
+    B = Z_c'Z_c - sum_j X'H_j X,    t = Z_c'r - sum_j X'H_j Z_j'r,
+
+one small dense matrix for each component of linked clinics (`models.clinics`); where therapists
+have one clinic each it has as many rows as a clinic has effects. With D = C (I + C'B C)^-1 C' and
+R = (I - A H) X, what the gradients by the two factors need is
+
+    Z_j'V^-1 Z_j = A - A H A - R D R',    Z_c'V^-1 Z_c = B - B D B,
+
+summed over therapists, and over clinics.
 
 `models.gaussian.clinic_draws` computes the same for draws, with NumPy; the tests hold the two
 together, and both to the dense normal distribution.
@@ -18,7 +27,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,66 +38,10 @@ from pytensor.graph.basic import Apply, Variable
 from pytensor.graph.op import Op
 from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_default_op_cache_key
 
-from alliance.models.design.design import Design
 from alliance.models.gaussian.generalised_squares import Places
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class LevelProducts:
-    """Cross-products of both levels, by residual group, in the order of `models.clinics.Cells`.
-
-    Attributes
-    ----------
-    total : ndarray, shape (G, p + 1, p + 1)
-        W'W over all patients, with W = [X, y].
-    therapist : ndarray, shape (G, q, J, p + 1)
-        Z_j'W_j of each therapist.
-    clinic : ndarray, shape (G, k, K, p + 1)
-        The same of each clinic.
-    pair : ndarray, shape (G, c, q, k)
-        Z_j'Z_k of the patients whom a therapist has in a clinic.
-    """
-
-    total: Array
-    therapist: Array
-    clinic: Array
-    pair: Array
-
-
-def level_products(design: Design) -> LevelProducts:
-    """Cross-products of therapists, clinics and their pairs.
-
-    Parameters
-    ----------
-    design : Design
-        With clinics' effects.
-    """
-    cells, known = design.cells, len(design.therapists)
-    own, of_clinic = design.effect_columns, design.clinic_columns
-    groups = design.group_moments
-    therapist = [each.cross_products[:known, own][cells.therapists] for each in groups]
-    clinic = [each.cross_products[:, of_clinic][cells.clinics] for each in design.clinic_moments]
-    place_of_therapist, place_of_clinic = np.argsort(cells.therapists), np.argsort(cells.clinics)
-    has = np.flatnonzero(design.therapist_index < known)
-    number = {(j, k): place for place, (j, k) in enumerate(cells.pairs.tolist())}
-    pair = np.zeros((len(groups), len(cells.pairs), len(own), len(of_clinic)))
-    patients = zip(
-        place_of_therapist[design.therapist_index[has]].tolist(),
-        place_of_clinic[design.clinic_of[has]].tolist(),
-        strict=True,
-    )
-    place = np.array([number[each] for each in patients], dtype=np.int64)
-    products = design.X[has][:, own, None] * design.X[has][:, None, of_clinic]
-    np.add.at(pair, (design.residual_group[has], place), products)
-    return LevelProducts(
-        total=np.stack([each.cross_products.sum(axis=0) for each in groups]),
-        therapist=np.stack(therapist).transpose(0, 2, 1, 3),
-        clinic=np.stack(clinic).transpose(0, 2, 1, 3),
-        pair=pair,
-    )
 
 
 @register_jitable
@@ -101,21 +53,12 @@ def _factor(places: Any, elements: Any, size: int) -> Any:
 
 
 @register_jitable
-def _times(left: Any, right: Any) -> Any:
-    """Product of two small matrices: no library's threads, and none of its cost."""
-    found = np.zeros((left.shape[0], right.shape[1]))
-    for a in range(left.shape[0]):
-        for b in range(right.shape[1]):
-            for c in range(right.shape[0]):
-                found[a, b] += left[a, c] * right[c, b]
-    return found
-
-
-@register_jitable
-def _inverse(matrix: Any) -> Any:
-    """Inverse and log determinant of a positive definite matrix, by Cholesky factor."""
+def _inverse(matrix: Any, L: Any, half: Any, inverse: Any) -> float:
+    """Inverse of a positive definite matrix by its Cholesky factor; the log determinant."""
     size = matrix.shape[0]
-    L = np.zeros((size, size))
+    if size == 1:
+        inverse[0, 0] = 1 / matrix[0, 0]
+        return float(np.log(matrix[0, 0]))
     log_determinant = 0.0
     for a in range(size):
         for b in range(a + 1):
@@ -123,11 +66,10 @@ def _inverse(matrix: Any) -> Any:
             for c in range(b):
                 element -= L[a, c] * L[b, c]
             if a == b:
+                log_determinant += np.log(element)
                 L[a, a] = np.sqrt(element)
-                log_determinant += 2 * np.log(L[a, a])
             else:
                 L[a, b] = element / L[b, b]
-    half = np.zeros((size, size))  # L^-1
     for a in range(size):
         half[a, a] = 1 / L[a, a]
         for b in range(a):
@@ -135,7 +77,6 @@ def _inverse(matrix: Any) -> Any:
             for c in range(b, a):
                 total -= L[a, c] * half[c, b]
             half[a, b] = total / L[a, a]
-    inverse = np.zeros((size, size))
     for a in range(size):
         for b in range(a + 1):
             total = 0.0
@@ -143,7 +84,56 @@ def _inverse(matrix: Any) -> Any:
                 total += half[c, a] * half[c, b]
             inverse[a, b] = total
             inverse[b, a] = total
-    return inverse, log_determinant
+    return float(log_determinant)
+
+
+@register_jitable
+def _weighed(shares: Any, rows: Any, beta: Any, columns: Any, squares: Any, residuals: Any) -> None:
+    """Z'Z and Z'r of each unit, in units of the first group's residual SD."""
+    p = beta.shape[0]
+    for g in range(rows.shape[0]):
+        for a in range(rows.shape[1]):
+            for j in range(rows.shape[2]):
+                left = rows[g, a, j, p]
+                for b in range(p):
+                    left -= rows[g, a, j, b] * beta[b]
+                residuals[j, a] += shares[g] * left
+                for b in range(rows.shape[1]):
+                    squares[j, a, b] += shares[g] * rows[g, a, j, columns[b]]
+
+
+@register_jitable
+def _of_unit(
+    shares: Any, rows: Any, beta: Any, columns: Any, v: Any, by_beta: Any, by_shares: Any
+) -> None:
+    """Add what the units' own sums bring to the gradients by coefficients and shares."""
+    p = beta.shape[0]
+    for g in range(rows.shape[0]):
+        for a in range(rows.shape[1]):
+            for j in range(rows.shape[2]):
+                twice = 2 * shares[g] * v[j, a]
+                for b in range(p):
+                    by_beta[b] += twice * rows[g, a, j, b]
+                if rows.shape[0] > 1:
+                    squared = -2 * rows[g, a, j, p]
+                    for b in range(p):
+                        squared += 2 * rows[g, a, j, b] * beta[b]
+                    for b in range(rows.shape[1]):
+                        squared += rows[g, a, j, columns[b]] * v[j, b]
+                    by_shares[g] += v[j, a] * squared
+
+
+@register_jitable
+def _by_elements(places: Any, sums: Any, G: Any, elements: Any, weight: float) -> Any:
+    """Gradient by a factor's elements: a weight times the sums @ G, where elements stand."""
+    found = np.zeros_like(elements)
+    for i in range(places.shape[0]):
+        a, b, number = places[i, 0], places[i, 1], places[i, 2]
+        total = 0.0
+        for c in range(G.shape[0]):
+            total += sums[a, c] * G[c, b]
+        found[number] += weight * total
+    return found
 
 
 def _levels(
@@ -165,15 +155,12 @@ def _levels(
     """Sums and gradients: see `TwoLevels`. Written out in loops, for numba."""
     p, groups = beta.shape[0], shares.shape[0]
     q, J = therapist.shape[1], therapist.shape[2]
-    k, K = clinic.shape[1], clinic.shape[2]
+    k, K, linked = clinic.shape[1], clinic.shape[2], pair.shape[1]
     P = _factor(places, of_therapist, q)
     C = _factor(clinic_places, of_clinic, k)
     squares, log_determinant = 0.0, 0.0
-    beta_gradient = np.zeros(p)
-    P_squares, P_determinant = np.zeros((q, q)), np.zeros((q, q))
-    C_squares, C_determinant = np.zeros((k, k)), np.zeros((k, k))
+    by_beta = np.zeros(p)
     shares_squares, shares_determinant = np.zeros(groups), np.zeros(groups)
-
     for g in range(groups):
         own = 0.0
         for a in range(p + 1):
@@ -181,196 +168,231 @@ def _levels(
             for b in range(p):
                 left -= total[g, a, b] * beta[b]
             if a < p:
-                beta_gradient[a] -= 2 * shares[g] * left
+                by_beta[a] -= 2 * shares[g] * left
                 own -= beta[a] * left
             else:
                 own += left
         shares_squares[g] += own
         squares += shares[g] * own
 
-    # Z'Z and Z'r of all levels, in units of the first group's residual SD
     A, s = np.zeros((J, q, q)), np.zeros((J, q))
     B, t = np.zeros((K, k, k)), np.zeros((K, k))
-    X = np.zeros((pair.shape[1], q, k))
+    X = np.zeros((linked, q, k))
+    _weighed(shares, therapist, beta, columns, A, s)
+    _weighed(shares, clinic, beta, clinic_columns, B, t)
     for g in range(groups):
-        for j in range(J):
-            for a in range(q):
-                for b in range(q):
-                    A[j, a, b] += shares[g] * therapist[g, a, j, columns[b]]
-                left = therapist[g, a, j, p]
-                for b in range(p):
-                    left -= therapist[g, a, j, b] * beta[b]
-                s[j, a] += shares[g] * left
-        for j in range(K):
-            for a in range(k):
-                for b in range(k):
-                    B[j, a, b] += shares[g] * clinic[g, a, j, clinic_columns[b]]
-                left = clinic[g, a, j, p]
-                for b in range(p):
-                    left -= clinic[g, a, j, b] * beta[b]
-                t[j, a] += shares[g] * left
-        for i in range(pair.shape[1]):
+        for i in range(linked):
             for a in range(q):
                 for b in range(k):
                     X[i, a, b] += shares[g] * pair[g, i, a, b]
 
-    inverses = np.zeros((J, q, q))
+    H, kept = np.zeros((J, q, q)), np.zeros((linked, q, k))  # P M^-1 P', and H X
     v, vc = np.zeros((J, q)), np.zeros((K, k))
-    x, xc = np.zeros((J, q)), np.zeros((K, k))
-    left_over, left_of_clinic = s.copy(), t.copy()  # Z'(r - Zv), in the end
-    # Blocks of G M^-1 G', for the gradients by shares, and of Z'Z G M^-1
-    covariance, clinic_covariance = np.zeros((q, q)), np.zeros((k, k))
-    first_pair = 0
+    of_P, of_C = np.zeros((q, q)), np.zeros((k, k))  # sums of Z'V^-1 Z
+    on_P, on_C = np.zeros((q, q)), np.zeros((k, k))  # of Z'V^-1 r r'V^-1 Z
+    M, L, half = np.zeros((q, q)), np.zeros((q, q)), np.zeros((q, q))
+    inverse, AP = np.zeros((q, q)), np.zeros((q, q))
+    widest = 0
+    for m in range(ends.shape[0] - 1):
+        widest = max(widest, (ends[m + 1, 1] - ends[m, 1]) * k)
+    room = np.zeros((6, widest, widest))
+    w = np.zeros(widest)
+    R = np.zeros((max(linked, 1), q, k))
+
+    first = 0
     for m in range(ends.shape[0] - 1):
         j0, j1, k0, k1 = ends[m, 0], ends[m + 1, 0], ends[m, 1], ends[m + 1, 1]
         size = (k1 - k0) * k
-        border, w = np.zeros((size, size)), np.zeros(size)
-        for c in range(k1 - k0):
-            BC = _times(B[k0 + c], C)
-            for a in range(k):
-                for e in range(k):
-                    w[c * k + a] += C[e, a] * t[k0 + c, e]
-                    for b in range(k):
-                        border[c * k + a, c * k + b] += C[e, a] * BC[e, b]
-                border[c * k + a, c * k + a] += 1.0
-        last_pair = first_pair
-        while last_pair < pairs.shape[0] and pairs[last_pair, 0] < j1:
-            last_pair += 1
-        linked = last_pair - first_pair
-        N, T = np.zeros((linked, q, k)), np.zeros((linked, q, k))
-        i = first_pair
+        border = room[0, :size, :size]  # clinics' Z'Z less what therapists explain
+        for a in range(size):
+            w[a] = t[k0 + a // k, a % k]
+            for b in range(size):
+                same = a // k == b // k
+                border[a, b] = B[k0 + a // k, a % k, b % k] if same else 0.0
+        i = first
         for j in range(j0, j1):
-            M = _times(P.T, _times(A[j], P))
             for a in range(q):
-                M[a, a] += 1.0
-            inverses[j], own = _inverse(M)
-            log_determinant += own
-            wj = _times(P.T, s[j][:, None])[:, 0]
-            x[j] = _times(inverses[j], wj[:, None])[:, 0]
+                for b in range(q):
+                    AP[a, b] = 0.0
+                    for c in range(b, q):
+                        AP[a, b] += A[j, a, c] * P[c, b]
             for a in range(q):
-                squares -= wj[a] * x[j, a]
+                for b in range(q):
+                    M[a, b] = 1.0 if a == b else 0.0
+                    for c in range(a, q):
+                        M[a, b] += P[c, a] * AP[c, b]
+            log_determinant += _inverse(M, L, half, inverse)
+            for a in range(q):
+                for b in range(q):
+                    AP[a, b] = 0.0
+                    for c in range(a + 1):
+                        AP[a, b] += P[a, c] * inverse[c, b]
+            for a in range(q):
+                for b in range(q):
+                    for c in range(b + 1):
+                        H[j, a, b] += AP[a, c] * P[b, c]
+            for a in range(q):
+                for b in range(q):
+                    v[j, a] += H[j, a, b] * s[j, b]
+            for a in range(q):
+                squares -= s[j, a] * v[j, a]
             start = i
-            while i < last_pair and pairs[i, 0] == j:
-                N[i - first_pair] = _times(P.T, _times(X[i], C))
-                T[i - first_pair] = _times(inverses[j], N[i - first_pair])
+            while i < linked and pairs[i, 0] == j:
+                at = (pairs[i, 1] - k0) * k
+                for b in range(k):
+                    for a in range(q):
+                        for c in range(q):
+                            kept[i, a, b] += H[j, a, c] * X[i, c, b]
+                    for a in range(q):
+                        w[at + b] -= X[i, a, b] * v[j, a]
                 i += 1
             for one in range(start, i):
                 at = (pairs[one, 1] - k0) * k
-                for a in range(k):
-                    for e in range(q):
-                        w[at + a] -= N[one - first_pair, e, a] * x[j, e]
                 for other in range(start, i):
                     to = (pairs[other, 1] - k0) * k
                     for a in range(k):
                         for b in range(k):
-                            for e in range(q):
-                                border[at + a, to + b] -= (
-                                    N[one - first_pair, e, a] * T[other - first_pair, e, b]
-                                )
-        inverse, own = _inverse(border)
-        log_determinant += own
+                            for c in range(q):
+                                border[at + a, to + b] -= X[one, c, a] * kept[other, c, b]
+        last = i
+        # Of the clinics what H is of a therapist: C (I + C' border C)^-1 C'
+        covariance, inside, work = room[1, :size, :size], room[2, :size, :size], room[3]
         for a in range(size):
-            solved = 0.0
             for b in range(size):
-                solved += inverse[a, b] * w[b]
-            squares -= w[a] * solved
-            xc[k0 + a // k, a % k] = solved
-        for c in range(k0, k1):
-            vc[c] = _times(C, xc[c][:, None])[:, 0]
-            left_of_clinic[c] -= _times(B[c], vc[c][:, None])[:, 0]
-            at = (c - k0) * k
-            block = inverse[at : at + k, at : at + k]
-            C_determinant += 2 * _times(B[c], _times(C, block))
-            clinic_covariance = _times(C, _times(block, C.T))
-            for g in range(groups):
-                for a in range(k):
-                    for b in range(k):
-                        shares_determinant[g] += (
-                            clinic_covariance[a, b] * clinic[g, a, c, clinic_columns[b]]
-                        )
-        i = first_pair
+                work[a, b] = 0.0
+                for c in range(b % k, k):
+                    work[a, b] += border[a, (b // k) * k + c] * C[c, b % k]
+        for a in range(size):
+            for b in range(size):
+                inside[a, b] = 1.0 if a == b else 0.0
+                for c in range(a % k, k):
+                    inside[a, b] += C[c, a % k] * work[(a // k) * k + c, b]
+        solved = room[4, :size, :size]
+        if size:
+            log_determinant += _inverse(
+                inside, room[3, :size, :size], room[5, :size, :size], solved
+            )
+        for a in range(size):
+            for b in range(size):
+                inside[a, b] = 0.0
+                for c in range(a % k + 1):
+                    inside[a, b] += C[a % k, c] * solved[(a // k) * k + c, b]
+        for a in range(size):
+            for b in range(size):
+                covariance[a, b] = 0.0
+                for c in range(b % k + 1):
+                    covariance[a, b] += inside[a, (b // k) * k + c] * C[b % k, c]
+        for a in range(size):
+            own = 0.0
+            for b in range(size):
+                own += covariance[a, b] * w[b]
+            vc[k0 + a // k, a % k] = own
+            squares -= w[a] * own
+        for a in range(size):
+            left = w[a]
+            for b in range(size):
+                left -= border[a, b] * vc[k0 + b // k, b % k]
+                inside[a, b] = 0.0
+                for c in range(size):
+                    inside[a, b] += border[a, c] * covariance[c, b]
+            t[k0 + a // k, a % k] = left  # Z'V^-1 r
+        for c in range(k1 - k0):
+            for a in range(k):
+                for b in range(k):
+                    on_C[a, b] += t[k0 + c, a] * t[k0 + c, b]
+                    of_C[a, b] += border[c * k + a, c * k + b]
+                    for e in range(size):
+                        of_C[a, b] -= inside[c * k + a, e] * border[e, c * k + b]
+            if groups > 1:
+                for g in range(groups):
+                    for a in range(k):
+                        for b in range(k):
+                            shares_determinant[g] += (
+                                covariance[c * k + a, c * k + b]
+                                * clinic[g, a, k0 + c, clinic_columns[b]]
+                            )
+        i = first
         for j in range(j0, j1):
             start = i
-            while i < last_pair and pairs[i, 0] == j:
-                x[j] -= _times(T[i - first_pair], xc[pairs[i, 1]][:, None])[:, 0]
+            while i < last and pairs[i, 0] == j:
+                c0 = pairs[i, 1]
+                for a in range(q):
+                    for b in range(k):
+                        v[j, a] -= kept[i, a, b] * vc[c0, b]
+                        s[j, a] -= X[i, a, b] * vc[c0, b]
+                        R[i, a, b] = X[i, a, b]
+                        for c in range(q):
+                            R[i, a, b] -= A[j, a, c] * kept[i, c, b]
                 i += 1
-            v[j] = _times(P, x[j][:, None])[:, 0]
-            left_over[j] -= _times(A[j], v[j][:, None])[:, 0]
-            own_inverse = inverses[j].copy()
+            for a in range(q):
+                for c in range(q):
+                    AP[a, c] = 0.0
+                    for b in range(q):
+                        AP[a, c] += A[j, a, b] * H[j, b, c]
+                for b in range(q):
+                    s[j, a] -= A[j, a, b] * v[j, b]
+            for a in range(q):
+                for b in range(q):
+                    on_P[a, b] += s[j, a] * s[j, b]
+                    of_P[a, b] += A[j, a, b]
+                    for c in range(q):
+                        of_P[a, b] -= AP[a, c] * A[j, c, b]
             for one in range(start, i):
                 at = (pairs[one, 1] - k0) * k
-                across = np.zeros((q, k))  # the block of M^-1 of therapist and clinic
                 for other in range(start, i):
                     to = (pairs[other, 1] - k0) * k
-                    across -= _times(T[other - first_pair], inverse[to : to + k, at : at + k])
-                own_inverse -= _times(across, T[one - first_pair].T)
-                P_determinant += 2 * _times(X[one], _times(C, across.T))
-                C_determinant += 2 * _times(X[one].T, _times(P, across))
-                both = _times(P, _times(across, C.T))
-                left_over[j] -= _times(X[one], vc[pairs[one, 1]][:, None])[:, 0]
-                left_of_clinic[pairs[one, 1]] -= _times(X[one].T, v[j][:, None])[:, 0]
-                for g in range(groups):
+                    for c in range(k):
+                        for e in range(k):
+                            weight = covariance[at + c, to + e]
+                            for a in range(q):
+                                for b in range(q):
+                                    of_P[a, b] -= R[one, a, c] * weight * R[other, b, e]
+            if groups > 1:
+                for one in range(start, i):
+                    at = (pairs[one, 1] - k0) * k
+                    c0 = pairs[one, 1]
                     for a in range(q):
                         for b in range(k):
-                            element = pair[g, one, a, b]
-                            shares_determinant[g] += 2 * both[a, b] * element
-                            shares_squares[g] += 2 * v[j, a] * vc[pairs[one, 1], b] * element
-            P_determinant += 2 * _times(A[j], _times(P, own_inverse))
-            covariance = _times(P, _times(own_inverse, P.T))
-            for g in range(groups):
+                            across = 0.0  # of the covariance, of therapist and clinic
+                            for other in range(start, i):
+                                to = (pairs[other, 1] - k0) * k
+                                for e in range(k):
+                                    across -= kept[other, a, e] * covariance[to + e, at + b]
+                            for g in range(groups):
+                                element = 2 * pair[g, one, a, b]
+                                shares_determinant[g] += across * element
+                                shares_squares[g] += v[j, a] * vc[c0, b] * element
                 for a in range(q):
                     for b in range(q):
-                        shares_determinant[g] += covariance[a, b] * therapist[g, a, j, columns[b]]
-        first_pair = last_pair
+                        own = H[j, a, b]
+                        for one in range(start, i):
+                            at = (pairs[one, 1] - k0) * k
+                            for other in range(start, i):
+                                to = (pairs[other, 1] - k0) * k
+                                for c in range(k):
+                                    for e in range(k):
+                                        weight = covariance[at + c, to + e]
+                                        own += kept[one, a, c] * weight * kept[other, b, e]
+                        for g in range(groups):
+                            shares_determinant[g] += own * therapist[g, a, j, columns[b]]
+        first = last
 
-    for j in range(J):
-        for a in range(q):
-            for g in range(groups):
-                residual = therapist[g, a, j, p]
-                for b in range(p):
-                    residual -= therapist[g, a, j, b] * beta[b]
-                    beta_gradient[b] += 2 * shares[g] * v[j, a] * therapist[g, a, j, b]
-                squared = -2 * residual
-                for b in range(q):
-                    squared += therapist[g, a, j, columns[b]] * v[j, b]
-                shares_squares[g] += v[j, a] * squared
-            for b in range(q):
-                P_squares[a, b] -= 2 * left_over[j, a] * x[j, b]
-    for j in range(K):
-        for a in range(k):
-            for g in range(groups):
-                residual = clinic[g, a, j, p]
-                for b in range(p):
-                    residual -= clinic[g, a, j, b] * beta[b]
-                    beta_gradient[b] += 2 * shares[g] * vc[j, a] * clinic[g, a, j, b]
-                squared = -2 * residual
-                for b in range(k):
-                    squared += clinic[g, a, j, clinic_columns[b]] * vc[j, b]
-                shares_squares[g] += vc[j, a] * squared
-            for b in range(k):
-                C_squares[a, b] -= 2 * left_of_clinic[j, a] * xc[j, b]
-
-    by_therapist, of_determinant = np.zeros_like(of_therapist), np.zeros_like(of_therapist)
-    for i in range(places.shape[0]):
-        by_therapist[places[i, 2]] += P_squares[places[i, 0], places[i, 1]]
-        of_determinant[places[i, 2]] += P_determinant[places[i, 0], places[i, 1]]
-    by_clinic, clinic_determinant = np.zeros_like(of_clinic), np.zeros_like(of_clinic)
-    for i in range(clinic_places.shape[0]):
-        by_clinic[clinic_places[i, 2]] += C_squares[clinic_places[i, 0], clinic_places[i, 1]]
-        clinic_determinant[clinic_places[i, 2]] += C_determinant[
-            clinic_places[i, 0], clinic_places[i, 1]
-        ]
+    _of_unit(shares, therapist, beta, columns, v, by_beta, shares_squares)
+    _of_unit(shares, clinic, beta, clinic_columns, vc, by_beta, shares_squares)
     return (
         squares,
         log_determinant,
-        beta_gradient,
-        by_therapist,
-        of_determinant,
-        by_clinic,
-        clinic_determinant,
+        by_beta,
+        _by_elements(places, on_P, P, of_therapist, -2.0),
+        _by_elements(places, of_P, P, of_therapist, 2.0),
+        _by_elements(clinic_places, on_C, C, of_clinic, -2.0),
+        _by_elements(clinic_places, of_C, C, of_clinic, 2.0),
         shares_squares,
         shares_determinant,
     )
+
+
+HELPERS = (_levels, _factor, _inverse, _weighed, _of_unit, _by_elements)
 
 
 class TwoLevels(Op):
@@ -387,9 +409,9 @@ class TwoLevels(Op):
     -----
     Inputs are ``beta`` (p,), the elements of the therapists' factor and of the clinics' over the
     residual SD of the first residual group, ``shares`` (G,), that SD's variance over each group's,
-    the four arrays of `LevelProducts`, and ``pairs`` and ``ends`` of `models.clinics.Cells`. The
-    first two outputs are ``r'r - w'M^-1 w`` and ``log|M|``, which alone can be differentiated; the
-    others are their gradients by the first four inputs.
+    the four arrays of `models.clinics.LevelProducts`, and ``pairs`` and ``ends`` of
+    `models.clinics.Cells`. The first two outputs are ``r'r - w'M^-1 w`` and ``log|M|``, which alone
+    can be differentiated; the others are their gradients by the first four inputs.
     """
 
     __props__ = ("columns", "clinic_columns", "places", "clinic_places")
@@ -419,7 +441,8 @@ class TwoLevels(Op):
 
     def perform(self, node: Any, inputs: Sequence[Any], output_storage: Any) -> None:
         """Compute the outputs where nothing is compiled."""
-        found = _levels(*inputs, *self._fixed())
+        given: list[Any] = [*inputs, *self._fixed()]
+        found = _levels(*given)
         for storage, value in zip(output_storage, found, strict=True):
             storage[0] = np.asarray(value)
 
@@ -464,5 +487,5 @@ def _compiled_levels(op: TwoLevels, **_: Any) -> tuple[Any, int]:
         squares, determinant, b, t0, t1, c0, c1, s0, s1 = found
         return np.asarray(squares), np.asarray(determinant), b, t0, t1, c0, c1, s0, s1
 
-    text = "".join(inspect.getsource(own) for own in (_levels, _factor, _inverse, _times))
+    text = "".join(inspect.getsource(own) for own in HELPERS)
     return two_levels, int(hashlib.sha256(text.encode()).hexdigest()[:15], 16)

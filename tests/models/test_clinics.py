@@ -19,7 +19,7 @@ from alliance.models.gaussian.gaussian_draws import (
     GaussianDraws,
     collapse,
     draw_therapist_effects,
-    linked_log_likelihood,
+    marginal_log_likelihood,
 )
 from alliance.models.priors import Priors
 
@@ -65,13 +65,12 @@ def a_draw(design: Design, random: np.random.Generator, total: int = 1) -> Gauss
 
 def of_levels(design: Design, draw: GaussianDraws) -> dict[str, Array]:
     """Covariances of the effects, and the residual SDs, of a single draw."""
-    P, C = draw.level_factors(len(design.effects))
-    unit = draw.unit[0]
-    return {
-        "therapist": unit**2 * P[0] @ P[0].T,
-        "clinic": unit**2 * C[0] @ C[0].T,
-        "residual_sd": np.atleast_1d(draw.residual_sd[0]),
-    }
+    found = {"residual_sd": np.atleast_1d(draw.residual_sd[0])}
+    factors = {"therapist": draw.factor(len(design.effects)), "clinic": draw.clinic_factor()}
+    for level, rows in factors.items():
+        L = np.array([[np.ravel(element)[0] for element in row] for row in rows])
+        found[level] = np.tril(L) @ np.tril(L).T if len(rows) else np.zeros((0, 0))
+    return found
 
 
 def as_the_model_has_it(design: Design, draw: GaussianDraws) -> dict[str, Any]:
@@ -106,7 +105,7 @@ def test_the_likelihood_is_that_of_the_dense_normal_and_so_is_its_gradient(name:
         dense = stats.multivariate_normal.logpdf(design.y, design.X @ draw.beta[0], V)
         point = as_the_model_has_it(design, draw)
         np.testing.assert_allclose(compiled(point), dense, rtol=1e-11, atol=1e-8)
-        found = linked_log_likelihood(design, draw).sum()
+        found = marginal_log_likelihood(design, draw)[0]
         np.testing.assert_allclose(found, dense, rtol=1e-11, atol=1e-8)
     step, place = 1e-5, 0
     own = gradient(point)
@@ -188,5 +187,5 @@ def test_clinics_without_spread_leave_the_model_with_therapists_alone() -> None:
     own = of_levels(design, nothing) | {"clinic": np.zeros((1, 1))}
     V = covariance(design, own)
     dense = stats.multivariate_normal.logpdf(design.y, design.X @ draw.beta[0], V)
-    found = linked_log_likelihood(design, nothing).sum()
+    found = marginal_log_likelihood(design, nothing)[0]
     np.testing.assert_allclose(found, dense, rtol=1e-9)

@@ -139,7 +139,8 @@ def loo(
     refits: Annotated[
         Literal["needed", "all", "none"],
         typer.Option(
-            help="By therapist or clinic: fit again without those whose Pareto k is too high, all, or none."
+            help="By therapist or clinic: fit again without those whose Pareto k is too high, "
+            "all, or none."
         ),
     ] = "needed",
     pointwise: Annotated[
