@@ -135,6 +135,7 @@ FLOW = {
     "rows_read": "Rows in the data file",
     "without_arm": "Left out: no arm",
     "without_therapist": "Left out: no therapist",
+    "without_clinic": "Left out: no clinic",
     "without_alliance": "Left out: no {moderator}",
     "without_covariate": "Left out: no covariate",
     "without_baseline": "Left out: no baseline",

@@ -20,7 +20,7 @@ from alliance.data_prep.covariates import (
 )
 from alliance.data_prep.errors import DataError, InputError, Problem, nearest, visible
 from alliance.data_prep.files import AnyPath, as_path, first_of
-from alliance.data_prep.study.description import Study
+from alliance.data_prep.study.description import Study, narrowed
 from alliance.data_prep.study.parts import ModelSettings
 from alliance.data_prep.tables.cells import (
     LABELLED,
@@ -309,6 +309,7 @@ def _build(
     if study.visits is not None:
         frame = wide_table(frame, study, source)
     typed = validate(frame, study, source)
+    study = _with_arms_alone(study, typed)
     moderator = scored_moderator(typed, study, source)
     labels = frame.attrs.get(LABELLED, {})
     data = _dataset(typed, moderator, study, labels)
@@ -348,6 +349,18 @@ def _build(
         sha256=_hash(typed) if sha256 is None else sha256,
         labels=level_labels(covariates_of(data), labels),
     )
+
+
+def _with_arms_alone(study: Study, typed: pd.DataFrame) -> Study:
+    """Without therapist effects, an arm in which nobody has a therapist need not be declared."""
+    if study.model.therapist != "none" or THERAPIST not in typed:
+        return study
+    treated = typed[THERAPIST].notna().groupby(typed[ARM]).any()
+    alone = [code for code in study.arms if code in treated.index and not treated[code]]
+    named = study.model.without_therapist
+    if not treated.any() or set(alone) <= set(named):
+        return study
+    return narrowed(study, without_therapist=(*named, *alone))
 
 
 def outcome_notes(data: xr.Dataset, study: Study) -> list[str]:
