@@ -553,6 +553,11 @@ def therapist(name: str) -> str:
     return f"{articles.get(name, f'therapist {name}')}{where}"
 
 
+def assumed_clinics(study: Study, sd: float) -> str:
+    """What is assumed of clinics in planned trials; nothing where the study has none."""
+    return "" if study.clinic_setting == "none" else f"clinic SD {sd:g}, "
+
+
 def differing(study: Study) -> str:
     """What heads a table of how much therapists, and clinics, differ."""
     clinics = " and clinics" if study.clinic_setting != "none" else ""

@@ -28,6 +28,7 @@ from alliance.models.design.design import build_design
 from alliance.models.spec import specify
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "what-goes-with-what.md"
+BELOW = "## One setting, and what each command answers"  # of `what_commands_answer`
 PLACE = re.compile(r"/\S*/(?=[\w-]+\.(toml|csv))")  # folders that are others every time
 Change = Callable[[dict[str, Any]], None]
 Combination = tuple[str, ...]
@@ -249,5 +250,11 @@ def page() -> str:
     return "\n".join(lines)
 
 
+def first_part() -> str:
+    """The page as it stands, without what `what_commands_answer` writes below."""
+    return PAGE.read_text(encoding="utf-8").split(BELOW)[0].rstrip() + "\n"
+
+
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    _, below, rest = PAGE.read_text(encoding="utf-8").partition(BELOW)
+    PAGE.write_text(page() + (f"\n{below}{rest}" if below else ""), encoding="utf-8")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from alliance.data_prep.errors import InputError
+from alliance.inference.draws.datatree import gaussian_draws
 from alliance.inference.estimands.estimands import estimand_draws
 from alliance.inference.pointwise.log_likelihood import (
     clinic_log_likelihood,
@@ -206,6 +207,14 @@ def test_known_therapists_have_their_clinics_and_new_ones_new_clinics() -> None:
     np.testing.assert_allclose(difference, np.repeat(third, len(rows), axis=1), atol=1e-10)
     with pytest.raises(InputError, match="no clinic 'C99'"):
         therapist_part(posterior, TherapistChoice("average", clinics=("C99",)), 1)
+
+
+def test_draws_of_clinics_are_read_back() -> None:
+    design = design_with_clinics(clinic="intercept+slope")
+    posterior = fitted(design)
+    flat = gaussian_draws(posterior.draws, design)
+    for name in ("clinic_sd", "clinic_slope_sd", "clinic_correlation"):
+        np.testing.assert_array_equal(getattr(flat, name), posterior.flat(name))
 
 
 def test_the_effects_are_drawn_for_every_draw() -> None:
