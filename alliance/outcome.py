@@ -164,6 +164,7 @@ class FittedOutcome:
         covariate: Mapping[str, Any] | None = None,
         patients: Data | None = None,
         therapist: str | None = None,
+        clinic: str | None = None,
         arm: Names | None = None,
         contrasts: bool = False,
         exposure: float | None = None,
@@ -185,6 +186,9 @@ class FittedOutcome:
         therapist : str, optional
             new, average, or a therapist's id; with `average_over` also known and own. By default
             the table's therapists, otherwise new.
+        clinic : str, optional
+            new, average, or a clinic's id, where the model has clinics; not with `average_over`.
+            By default new for a new therapist, average for an average one, a known one's own.
         arm : str or sequence of str, optional
             Codes of the arms; all by default.
         contrasts : bool
@@ -206,6 +210,12 @@ class FittedOutcome:
         """
         fit = self.run.fit
         from alliance.inference.patients.patient_files import patients_asked_about
+
+        if clinic is not None and average_over is not None:
+            raise InputError(
+                "`clinic` is about single patients, and `average_over` about averages.",
+                "Leave one of the two out.",
+            )
 
         asked = patients_asked_about(
             self.posterior,
@@ -245,6 +255,7 @@ class FittedOutcome:
                     thresholds=thresholds,
                     contrasts=contrasts or thresholds.better_by is not None,
                     seed=seed,
+                    clinic=clinic,
                     **shared,
                 )
 

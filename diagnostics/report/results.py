@@ -279,6 +279,8 @@ def data(material: Material) -> Section:
     ids = "rows are patients" if columns.patient is None else f"patients in {columns.patient}"
     therapist = columns.therapist
     treated = "no column of therapists" if therapist is None else f"therapists in {therapist}"
+    if fit.study.clinic_setting != "none":
+        treated += f", clinics in {columns.clinic}"
     facts = [
         ("Data file", str(source.get("file", "not recorded"))),
         ("SHA-256 of the file", str(source.get("sha256", "not recorded"))),

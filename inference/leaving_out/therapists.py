@@ -185,7 +185,7 @@ def leave_clinic_out(
     for done, k in enumerate(np.flatnonzero(wanted)):
         if progress is not None:
             progress(done, total)
-        draws = _fitted_without(posterior, np.flatnonzero(design.clinic_of == present[k]), cores)
+        draws = fitted_without(posterior, np.flatnonzero(design.clinic_of == present[k]), cores)
         there = clinic_log_likelihood(posterior.part(draws)).isel(clinic=[present[k]])
         elpd[k] = log_mean_exp(flat_draws(there, "clinic"))[0]
     if progress is not None and total:
@@ -193,8 +193,16 @@ def leave_clinic_out(
     return replace(found, elpd_i=elpd, refitted=wanted)
 
 
-def _fitted_without(posterior: Posterior, gone: NDArray[np.int64], cores: int | None) -> xr.Dataset:
-    """Draws of the outcome's model without the patients at these positions."""
+def fitted_without(posterior: Posterior, gone: NDArray[np.int64], cores: int | None) -> xr.Dataset:
+    """Draws of the outcome's model without the patients at these positions.
+
+    Parameters
+    ----------
+    posterior : Posterior
+        Whose priors, sampling profile, engine and seed are used.
+    gone : ndarray of int
+    cores : int or None
+    """
     tree, _ = fit_outcome(
         without_patients(posterior.design, gone),
         posterior.priors,
@@ -424,7 +432,7 @@ def _refitted(
         else:
             place = design.therapists.index(found.units[unit])
             gone = np.flatnonzero(design.therapist_index == place)
-        fitted = _fitted_without(posterior, gone, cores)
+        fitted = fitted_without(posterior, gone, cores)
         draws, _ = _of_interest(estimand_draws(posterior.part(fitted)))
         without[unit], refitted[unit] = draws.mean(axis=0), True
     if progress is not None:

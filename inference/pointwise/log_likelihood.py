@@ -479,6 +479,12 @@ def _integrated(posterior: Posterior) -> Array:
         (within if name == "slope" else design.X[None, :, column]) * has
         for name, column in zip(design.effects, design.effect_columns, strict=True)
     ]
+    if not Z:  # clinics alone differ: patients of a therapist are independent given theirs
+        eta = own_link(design, centre)
+        own = posterior.parameters_in(design.arm_index)
+        each = design.family.log_likelihood(ARRAYS, design.y, eta, own, design.scale)
+        members = design.therapist_index[:, None] == np.arange(design.units)
+        return np.asarray(each) @ members
     factor = therapist_factor(posterior)
     therapists = (design.therapist_index, design.units)
     if design.family.name == "gaussian":
