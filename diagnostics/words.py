@@ -547,10 +547,11 @@ def therapist(name: str) -> str:
         named = {"average": "an average clinic", "new": "a new clinic"}
         where = f" in {named.get(clinic, f'clinic {clinic}')}"
     articles = {
-        "average": "an average therapist, whose effects are zero",
-        "new": "a new therapist, drawn for each draw of the posterior",
+        "average": ("an average therapist", ", whose effects are zero"),
+        "new": ("a new therapist", ", drawn for each draw of the posterior"),
     }
-    return f"{articles.get(name, f'therapist {name}')}{where}"
+    named, more = articles.get(name, (f"therapist {name}", ""))
+    return f"{named}{where}{more}"
 
 
 def assumed_clinics(study: Study, sd: float) -> str:
