@@ -544,8 +544,8 @@ def therapist(name: str) -> str:
     name, _, clinic = name.partition(", clinic ")
     where = ""
     if clinic:
-        named = {"average": "an average clinic", "new": "a new clinic"}
-        where = f" in {named.get(clinic, f'clinic {clinic}')}"
+        clinics = {"average": "an average clinic", "new": "a new clinic"}
+        where = f" in {clinics.get(clinic, f'clinic {clinic}')}"
     articles = {
         "average": ("an average therapist", ", whose effects are zero"),
         "new": ("a new therapist", ", drawn for each draw of the posterior"),
