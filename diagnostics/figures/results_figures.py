@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -274,6 +275,7 @@ CONTRAST_ROW_INCHES, CONTRAST_AROUND_INCHES = 0.34, 0.5
 AXIS_INCHES = 0.45  # for the numbers and the label below the lowest panel
 WIDTH = 8.8
 BESIDE_INCHES, BETWEEN_INCHES = 0.35, 0.14  # around columns of numbers, and between two
+LOGISTIC_SD = float(np.pi / np.sqrt(3))  # the unit of a binary outcome's predictor
 COLUMNS = ("outcome", "level", "label", "patients", "mean", "lower", "upper", "prob_better")
 
 
@@ -343,7 +345,7 @@ def contrast_figure(
     Returns
     -------
     matplotlib.figure.Figure
-        One panel for each contrast, all on one axis: SDs of the outcome, to the right where the
+        One panel for each contrast, all on one axis: see `standard_unit`; to the right where the
         first arm is better. The numbers stand beside the intervals.
 
     Raises
@@ -426,6 +428,52 @@ def answers_figure(
     return page.finished()
 
 
+@dataclass(frozen=True, slots=True)
+class StandardUnit:
+    """What one is on the axis of standardised contrasts.
+
+    Attributes
+    ----------
+    axis, short : str
+        Under the axis, and above the numbers.
+    told : str
+        In a sentence, how differences come to it.
+    """
+
+    axis: str
+    short: str
+    told: str
+
+
+def standard_unit(fit: Fit) -> StandardUnit:
+    """The unit of standardised contrasts, in words: of events and counts it is none of scores.
+
+    Parameters
+    ----------
+    fit : Fit
+    """
+    families = {fit.design(outcome).family.name for outcome in fit.outcomes}
+    of_scores = "divided by the SD of the outcome among its n analysed patients"
+    own = {
+        "binary": f"of events, as differences of log odds over {LOGISTIC_SD:.2f} (the SD of a "
+        "logistic variable), to first order",
+        "count": "of counts, as differences of log rates, to first order",
+    }
+    parts = [own[name] for name in own if name in families]
+    if families == {"binary"}:
+        axis = f"log odds over {LOGISTIC_SD:.2f}"
+        return StandardUnit(axis, axis, f"shown, {parts[0]}")
+    if families == {"count"}:
+        return StandardUnit("log rate (1 is a factor of e)", "log rate", f"shown, {parts[0]}")
+    if parts:
+        return StandardUnit(
+            "SDs of the outcome, or on the link's scale",
+            "SDs",
+            f"{of_scores}; {'; '.join(parts)}",
+        )
+    return StandardUnit("SDs of the outcome", "SDs", of_scores)
+
+
 def _height(fit: Fit, shown: pd.DataFrame) -> float:
     pairs = shown["level"].nunique()
     each = CONTRAST_AROUND_INCHES + CONTRAST_ROW_INCHES * len(fit.outcomes)
@@ -451,9 +499,9 @@ def _forests(
     share, narrow = words.level_of(interval), page.figure.get_figwidth() < NARROW_INCHES
     reach = 1.08 * max(0.1, np.abs(shown[["lower", "upper"]].to_numpy()).max())
     by_level = {level: shown[shown["level"] == level].to_dict("records") for level in levels}
-    beside = [
-        _Beside(rows, f"SDs ({share} interval)", chance, narrow) for rows in by_level.values()
-    ]
+    scale = standard_unit(fit)
+    head = f"{scale.short} ({share} interval)"
+    beside = [_Beside(rows, head, chance, narrow) for rows in by_level.values()]
     labels = [_named(row) for rows in by_level.values() for row in rows]
     told = [
         [text for texts in column for text in texts]
@@ -481,7 +529,7 @@ def _forests(
     ends = f"{left}  \N{LEFTWARDS ARROW}      \N{RIGHTWARDS ARROW}  {right}"
     if narrow:  # arrows over several lines point nowhere
         ends = f"left: {left}; right: {right}"
-    lowest.set_xlabel(f"{unit}SDs of the outcome\n{ends}")
+    lowest.set_xlabel(f"{unit}{scale.axis}\n{ends}")
     first: Axes = panels[0, 0]
     return first
 
@@ -589,8 +637,8 @@ def _contrast_caption(fit: Fit, interval: float, at: float | None) -> str:
     shifted = any(stated_shifts(fit.study, outcome) for outcome in fit.outcomes)
     stated = " Unseen outcomes are shifted as the study file states." if shifted else ""
     return (
-        f"{places_in_words(fit, at)} They are divided by the SD of the outcome among its n "
-        "analysed patients; signs are turned where a lower score is better. P(better): posterior "
+        f"{places_in_words(fit, at)} They are {standard_unit(fit).told}; signs are turned where a "
+        "lower score is better. P(better): posterior "
         "probability that the first arm is better than the second. "
         f"{words.level_of(interval)} equal-tailed intervals; an interval that "
         f"includes zero does not show that there is no effect.{stated} {words.arms(fit.study)}."

@@ -106,8 +106,7 @@ def _computation(material: Material) -> list[tuple[str, str]]:
     how = {
         "nuts": f"No-U-Turn sampler (nutpie), {many} after {profile.tune} of tuning each, target "
         f"acceptance {profile.target_accept:g}, at most {profile.max_treedepth} doublings",
-        "instant": "Importance sampling of the SDs, weighed by Pareto smoothing, with coefficients "
-        f"and therapist effects drawn exactly given them (the engine instant), {many}",
+        "instant": f"Importance sampling, weighed by Pareto smoothing (the engine instant), {many}",
     }
     told = manifest.get("engines", {})
     engines = {name: told.get(name, {}).get("engine", fit.engine) for name in fit.trees}

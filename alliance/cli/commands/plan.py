@@ -64,7 +64,7 @@ def calibrate(
     settings: AllSettings,
     engine: Annotated[
         EngineName | None,
-        typer.Option(help="instant by default for Gaussian outcomes as rated, nuts for others."),
+        typer.Option(help="instant by default with the alliance as rated, else nuts."),
     ] = None,
     store: StoreOption = Path("calibration.sqlite"),
     dask: DaskOption = None,
@@ -191,7 +191,7 @@ def assurance(
     threshold: Annotated[
         float, typer.Option(help="... to be beyond this, in the unit of --interaction.")
     ] = 0.0,
-    settings: Annotated[Settings, ModelOptions(("therapist", "therapist_by_arm"))],
+    settings: Annotated[Settings, ModelOptions(("therapist", "clinic", "therapist_by_arm"))],
     nested: NestedOption = False,
     alliance_slope: Annotated[
         float, typer.Option(help="Assumed: residual SDs for one SD of the alliance, average arm.")
@@ -204,6 +204,9 @@ def assurance(
     ] = 0.23,
     therapist_slope_sd: Annotated[
         float, typer.Option(help="Assumed: SD of the alliance slope between therapists.")
+    ] = 0.1,
+    clinic_sd: Annotated[
+        float, typer.Option(help="Assumed: SD between clinics, where the study has them.")
     ] = 0.1,
     trials: Annotated[int, typer.Option(min=1, help="Simulated trials of each size.")] = 200,
     engine: Annotated[EngineName | None, typer.Option(help="instant by default.")] = None,
@@ -239,6 +242,7 @@ def assurance(
             baseline_slope=baseline_slope,
             therapist_sd=therapist_sd,
             therapist_slope_sd=therapist_slope_sd,
+            clinic_sd=clinic_sd,
         ),
         Criterion(probability=probability, threshold=threshold),
         nested=nested,
