@@ -91,10 +91,12 @@ def therapist_means_figure(fit: Fit, checks: Sequence[PredictiveCheck]) -> Figur
     panels = 1 if all(check.pictures.new_means is None for check in checks) else 2
     width = 6.6 if panels == 1 else 9.2
     columns = columns_of(panels, width, LEAST_SIDE_INCHES)
+    rows = [len(check.pictures.therapists) for check in checks]
+    # Without names two panels below one another need no more room than two side by side
+    lines = [panels // columns if count <= MOST_NAMED else 1 for count in rows]
     heights = [
-        (panels // columns)
-        * (AROUND_INCHES + ROW_INCHES * min(MOST_NAMED, len(check.pictures.therapists)))
-        for check in checks
+        times * (AROUND_INCHES + ROW_INCHES * min(MOST_NAMED, count))
+        for times, count in zip(lines, rows, strict=True)
     ]
     told = (
         " New therapists treat the same patients, with effects drawn from the fitted distribution "

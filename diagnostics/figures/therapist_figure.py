@@ -52,10 +52,12 @@ def therapist_figure(fit: Fit, answers: Sequence[Therapists]) -> Figure:
         )
     shown = [name for name in QUANTITIES if len(_rows(drawn[0], name))]
     columns = columns_of(len(shown), WIDTH[len(shown)], LEAST_INCHES)
+    rows = [len(_rows(answer, QUANTITIES[0])) for answer in drawn]
+    # Without names two panels below one another need no more room than two side by side
+    lines = [len(shown) // columns if count <= MOST_NAMED else 1 for count in rows]
     heights = [
-        (len(shown) // columns)
-        * min(TALLEST_INCHES, AROUND_INCHES + ROW_INCHES * len(_rows(answer, QUANTITIES[0])))
-        for answer in drawn
+        times * min(TALLEST_INCHES, AROUND_INCHES + ROW_INCHES * count)
+        for times, count in zip(lines, rows, strict=True)
     ]
     page = Page(fit, WIDTH[len(shown)], heights, _caption(fit, drawn))
     with mpl.rc_context(STYLE):
