@@ -138,6 +138,36 @@ def _unseen(fit: Fit) -> Figure:
     return unseen_improvement_figure(fit, [unseen_improvement(fit[_first(fit)])])
 
 
+def _prior(fit: Fit) -> Figure:
+    from alliance.diagnostics.checks.prior_check import prior_check
+    from alliance.diagnostics.figures.predictive_figures import prior_figure
+
+    return prior_figure([prior_check(fit, name, draws=50) for name in fit.outcomes])
+
+
+def _left_out(fit: Fit) -> Figure:
+    from alliance.diagnostics.checks.loo_checks import loo_check
+    from alliance.diagnostics.figures.loo_figures import loo_figure
+
+    return loo_figure(fit, [loo_check(fit[_first(fit)])])
+
+
+def _influence(fit: Fit) -> Figure:
+    from alliance.diagnostics.checks.loo_checks import loo_check
+    from alliance.diagnostics.figures.sensitivity_figures import influence_figure
+    from alliance.inference.leaving_out.therapists import influence
+
+    own = fit[_first(fit)]
+    return influence_figure(fit, [[influence(own, left_out=loo_check(own).left_out)]])
+
+
+def _power_scaling(fit: Fit) -> Figure:
+    from alliance.diagnostics.figures.sensitivity_figures import power_scaling_figure
+    from alliance.inference.priors.power_scaling import power_scaling
+
+    return power_scaling_figure(fit, [power_scaling(fit[_first(fit)])])
+
+
 FIGURES: Mapping[str, Callable[[Fit], Figure]] = {
     "compare": _compared,
     "contrasts": _contrasts,
@@ -152,5 +182,9 @@ FIGURES: Mapping[str, Callable[[Fit], Figure]] = {
     "ppc therapists": _checks("therapists"),
     "ppc statistics": _checks("statistics"),
     "unseen": _unseen,
+    "prior": _prior,
+    "loo": _left_out,
+    "influence": _influence,
+    "power scaling": _power_scaling,
 }
 """Figures by name, each of one fit."""
