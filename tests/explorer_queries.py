@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from alliance.diagnostics.explorer.page import SCRIPTS
 from alliance.diagnostics.sheet import Sheet
@@ -181,3 +182,22 @@ def lacking(page: Mapping[str, Table], command: Mapping[str, Table]) -> set[str]
 def cells(tables: Mapping[str, Sequence[Mapping[str, str]]]) -> int:
     """How many cells some tables have."""
     return sum(len(row) for table in tables.values() for row in table)
+
+
+def address(fit: Fit, asked: Query) -> str:
+    """The address of a page that asks the query."""
+    parts: dict[str, Any] = {"outcome": asked.outcome, "alliance": asked.alliance}
+    if asked.therapist not in ("average", "new"):
+        place = fit[asked.outcome].design.therapists.index(asked.therapist)
+        parts["therapist"] = f"known {place + 1}"
+    elif asked.therapist == "new":
+        parts["therapist"] = "new"
+    named = {
+        "threshold": asked.by,
+        "at-least": asked.at_least,
+        "at-most": asked.at_most,
+        "baseline": asked.baseline,
+    }
+    parts |= {name: value for name, value in named.items() if value is not None}
+    parts |= {f"covariate.{name}": value for name, value in asked.covariates.items()}
+    return f"#{urlencode(parts)}"

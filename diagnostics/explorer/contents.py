@@ -92,7 +92,7 @@ def contents(
         raise InputError(
             f"The page would have {size / MEGABYTE:.0f} million characters: a browser hardly opens "
             "that.",
-            "Leave outcomes out with `outcomes`, or fit with the profile standard.",
+            "Choose some outcomes with `outcome`, or fit with the profile standard.",
         )
     names = contrast_names(tuple(study.arms))
     return {

@@ -18,7 +18,8 @@ from alliance.data_prep.partial_files import current_umask, write_partial
 from alliance.data_prep.tables.readers import READERS
 
 GENERATOR = "alliance report"  # in the page's head, and on every figure
-MANIFEST, REPORT = "manifest.json", "report.html"
+EXPLORER_GENERATOR = "alliance explore"
+MANIFEST, REPORT, EXPLORER = "manifest.json", "report.html", "explorer.html"
 _END_BYTES = 4000  # at both ends of a file, in which a mark stands
 # Endings of what commands read: a file of another's with one of them is not replaced at all.
 _READ = frozenset({*READERS, ".toml", ".json", ".sqlite", ".nc", ".py", ".ipynb", ".r"})
@@ -40,6 +41,7 @@ class Kind(NamedTuple):
 
 
 PAGE = Kind("report", f'<meta name="generator" content="{GENERATOR}')
+EXPLORER_PAGE = Kind("explorer", f'<meta name="generator" content="{EXPLORER_GENERATOR}')
 FIGURE = Kind("figure of alliance", "drawn by alliance: the next one of this name replaces it")
 JUNIT = Kind("JUnit file of alliance", 'name="alliance diagnose: ')
 
