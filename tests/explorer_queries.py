@@ -111,9 +111,9 @@ RUNNER = """
 const [, , sources, payload, states] = process.argv;
 const fs = require("fs");
 const read = (path) => fs.readFileSync(path, "utf8");
-const api = new Function(sources.split(":").map(read).join("\\n") + `
-  return { Outcome, effects, decisions, predictions, effectTables, decisionTable,
-    predictionTables, sentences, normal, fixed, general, number, quantiles, inverted, nearest };`)();
+const told = `return { Outcome, effects, decisions, predictions, effectTables, decisionTable,
+  predictionTables, sentences, normal, fixed, general, number, quantiles, inverted, nearest };`;
+const api = new Function(`${sources.split(":").map(read).join("\\n")}\\n${told}`)();
 const study = JSON.parse(read(payload)), kept = new Map();
 const outcome = (k) => {
   if (!kept.has(k)) kept.set(k, new api.Outcome(study.outcomes[k], study));
@@ -143,7 +143,8 @@ def run_scripts(place: Path, held: Mapping[str, Any], given: Any, code: str = AN
     (place / "given.json").write_text(json.dumps(given), encoding="utf-8")
     (place / "run.js").write_text(RUNNER + code, encoding="utf-8")
     sources = ":".join(map(str, SCRIPTS[:-2]))
-    command = [NODE, str(place / "run.js"), sources, *(str(place / f"{n}.json") for n in ("held", "given"))]  # fmt: skip
+    files = [str(place / name) for name in ("run.js", "held.json", "given.json")]
+    command = [NODE, files[0], sources, *files[1:]]
     told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     return json.loads(told.stdout)
 

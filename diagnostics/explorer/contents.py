@@ -104,9 +104,7 @@ def contents(
             "label": visible(moderator.label),
             "range": moderator.range,
         },
-        "arms": [
-            {"code": code, "label": visible(words.level(study, code))} for code in study.arms
-        ],
+        "arms": [{"code": code, "label": visible(words.level(study, code))} for code in study.arms],
         "contrasts": [
             {
                 "name": names[pair],
@@ -192,8 +190,7 @@ def _outcome(
         "tables": tables | _of_therapists(fit, name, interval, who, hide_single=hide_single),
         "intervals": {
             "slopes": [
-                _bar(words.level(fit.study, row["level"]), row)
-                for row in slopes.to_dict("records")
+                _bar(words.level(fit.study, row["level"]), row) for row in slopes.to_dict("records")
             ],
         },
         "sentences": {
@@ -265,9 +262,5 @@ def _sheet(sheet: Sheet) -> dict[str, Any]:
         "note": visible(sheet.note),
         "heads": sheet.heads,
         "columns": [visible(each) for each in sheet.columns],
-        "rows": [
-            {head: visible(str(cell)) for head, cell in row.items()} for row in sheet.rows
-        ],
+        "rows": [{head: visible(str(cell)) for head, cell in row.items()} for row in sheet.rows],
     }
-
-

@@ -143,8 +143,7 @@ def held(
         "arms": _columns(columns, average),
         "new": _columns(columns, added[0]),
         "known": [
-            _columns(columns, lines, size)
-            for lines, size in zip(added[1:], sizes[1:], strict=True)
+            _columns(columns, lines, size) for lines, size in zip(added[1:], sizes[1:], strict=True)
         ],
         "baseline": _baseline(posterior, columns, unit),
         "covariates": _covariates(posterior, columns, unit),
@@ -285,9 +284,7 @@ def _single(
         "chances": design.family.name in CHANCES,
     }
     if "residual_sd" in parameters:
-        spread = np.broadcast_to(
-            parameters["residual_sd"], (posterior.total, len(design.arms))
-        )
+        spread = np.broadcast_to(parameters["residual_sd"], (posterior.total, len(design.arms)))
         found["sd"] = [columns.add(scale.unit * each) for each in spread.T]
     if "cutpoint" in parameters:
         found["cutpoints"] = [columns.add(each) for each in parameters["cutpoint"].T]
@@ -352,9 +349,7 @@ def _bytes_of(values: Array, finest: float) -> int:
     return int(np.clip(np.ceil(np.log2(max(2.0, np.ptp(values) / finest)) / 8), 1, 4))
 
 
-def _series(
-    name: str, average: Callable[[Array], Array], low: Array, width: Array
-) -> Array:
+def _series(name: str, average: Callable[[Array], Array], low: Array, width: Array) -> Array:
     """Chebyshev coefficients (d, m) of a function on an interval of each draw's own."""
     checked = np.array(CHECKED)
     true = average(low[:, None] + width[:, None] * (checked + 1) / 2)

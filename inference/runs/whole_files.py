@@ -42,6 +42,7 @@ class Kind(NamedTuple):
 
 PAGE = Kind("report", f'<meta name="generator" content="{GENERATOR}')
 EXPLORER_PAGE = Kind("explorer", f'<meta name="generator" content="{EXPLORER_GENERATOR}')
+PAGES = {REPORT: PAGE, EXPLORER: EXPLORER_PAGE}  # what they are called within a run
 FIGURE = Kind("figure of alliance", "drawn by alliance: the next one of this name replaces it")
 JUNIT = Kind("JUnit file of alliance", 'name="alliance diagnose: ')
 
@@ -80,7 +81,7 @@ def require_output(
         and not path.is_symlink()
         and written_as(path, kind)
     )
-    page = kind is PAGE and path.name == REPORT and (own or not os.path.lexists(path))
+    page = PAGES.get(path.name) is kind and (own or not os.path.lexists(path))
     if not page and path.name in _run_files(path.absolute().parent):
         raise InputError(f"{str(path)!r} is part of a run, and is not replaced.", other)
     if not os.path.lexists(path):
@@ -116,7 +117,7 @@ def _run_files(folder: Path) -> frozenset[str]:
     files = manifest.get("files") if isinstance(manifest, dict) else None
     listed = files if isinstance(files, dict) else {}
     present = [entry.name for entry in folder.iterdir() if entry.suffix in (".nc", ".toml")]
-    return frozenset({MANIFEST, REPORT, "published.toml", *listed, *present})
+    return frozenset({MANIFEST, *PAGES, "published.toml", *listed, *present})
 
 
 def _is(given: Path | str, path: Path) -> bool:
