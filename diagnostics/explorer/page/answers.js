@@ -296,7 +296,8 @@ function sentences(outcome, state, found, predicted) {
   const digits = found.arms.map((each) => sharedDecimals([each.sd]));
   const scores = listed(found.arms.map((each, k) => `${number(each.mean, digits[k])} with `
     + `${arms[k].label} (${span(each.lower, each.upper, digits[k])})`));
-  const points = (by) => (by === 1 && told.unit[1] === "points" ? "1 point" : `${general(by)} points`);
+  const points = (by) => told.unit[1] !== "points" ? general(by)
+    : by === 1 ? "1 point" : `${general(by)} points`;
   const benefit = state.by === null
     ? `The probability that ${labels[0]} is better than ${labels[1]}${where} is `
       + `${chance(row.better)}. Name a difference that matters to see the probability of that: `
