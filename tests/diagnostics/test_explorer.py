@@ -14,6 +14,7 @@ from typing import Any
 
 import html5lib
 import numpy as np
+import pandas as pd
 import pytest
 from effect_fits import fit_of
 from explorer_queries import NODE, Query, cells, differences, lacking, printed, run_scripts
@@ -21,6 +22,7 @@ from made_draws import PATIENT_ID
 from prediction_examples import therapist_posterior
 from scipy import special
 
+import alliance as al
 from alliance.data_prep.errors import InputError
 from alliance.diagnostics import words
 from alliance.diagnostics.explorer.columns import Columns
@@ -102,6 +104,69 @@ def test_a_page_tells_what_commands_print(name: str, tmp_path: Path) -> None:
             assert all(
                 head in SINGLE or "single" in head.lower() or "P(" in head for head in without
             )
+
+
+WITH_COVARIATES = """
+title = "Covariates of both kinds"
+covariates = ["age", "centre"]
+categorical = ["centre"]
+[columns]
+therapist = "therapist"
+arm = "arm"
+[arms]
+A = "Usual care"
+B = "Exercise"
+[moderator]
+label = "Bond"
+name = "WAI bond"
+column = "wai"
+range = [0, 10]
+[outcomes.pain]
+label = "Pain"
+baseline = "pain0"
+followup = "pain8"
+range = [0, 100]
+better = "lower"
+"""
+
+
+@pytest.fixture(scope="module")
+def covariates(tmp_path_factory: pytest.TempPathFactory) -> Fit:
+    """A trial with an age and a centre of three, by the instant engine."""
+    random = np.random.default_rng(6)
+    count = 90
+    table = pd.DataFrame(
+        {
+            "therapist": random.integers(5, size=count),
+            "arm": np.resize(["A", "B"], count),
+            "wai": random.uniform(1, 9, count).round(1),
+            "age": random.integers(20, 70, count),
+            "centre": random.choice(["north", "south", "west"], count),
+            "pain0": random.uniform(30, 70, count).round(),
+        }
+    )
+    table["pain8"] = (table["pain0"] / 2 + random.normal(15, 8, count)).clip(0, 100).round()
+    study = tmp_path_factory.mktemp("covariates") / "study.toml"
+    study.write_text(WITH_COVARIATES, encoding="utf-8")
+    trial = al.study(study).read(table)
+    return al.fit(trial, engine="instant", profile="ci", draws=200, progress=False).fit
+
+
+@needs_node
+def test_a_patient_is_described_by_covariates_of_both_kinds(
+    covariates: Fit, tmp_path: Path
+) -> None:
+    own = {"baseline": 41.0, "at_most": 25.0, "by": 3.0}
+    asked = [
+        Query("pain", 6.5, "new", covariates={"age": 33.0}, **own),
+        Query("pain", 2.25, covariates={"centre": "west"}, **own),
+        Query("pain", 8.0, "2", covariates={"age": 75.0, "centre": "north"}, **own),
+    ]
+    told = run_scripts(tmp_path, contents(covariates), [each.state(covariates) for each in asked])
+    for query, page in zip(asked, told, strict=True):
+        assert differences(page, printed(covariates, query)) == []
+    (row, *_) = told[0]["patient"]
+    assert "Wai bond" in row  # as Python writes a heading
 
 
 @needs_node
