@@ -42,7 +42,7 @@ SINGLE = {"95% of single scores", "Single score: P(better)", "Single score: P(by
 
 
 GPE = {"outcome": "gpe"}
-IMPUTED = ModeratorSpec(missing="impute")
+LATENT = ModeratorSpec(reliability=0.7)
 CASES: dict[str, dict[str, Any]] = {
     "gaussian": {},
     "worse when higher": {"better": "lower"},
@@ -54,8 +54,8 @@ CASES: dict[str, dict[str, Any]] = {
     "slopes alike": {"interaction": False},
     "therapists by arm": {"therapist_by_arm": True},
     "within and between": {"moderator": ModeratorSpec("within_between")},
-    "imputed": {"moderator": IMPUTED},
-    "imputed, bounded": {"moderator": IMPUTED, "family": "beta_binomial"},
+    "mismeasured": {"moderator": LATENT},
+    "mismeasured, bounded": {"moderator": LATENT, "family": "beta_binomial"},
 }
 
 

@@ -91,7 +91,7 @@ function effects(outcome, { alliance, therapist, by }) {
   const along = curves(outcome, therapist, ends);
   const arms = outcome.averages(therapist, alliance), pairs = differences(arms, study);
   const row = (draws, { furthest }) => {
-    const own = point(draws, tails), all = Float64Array.from(furthest);
+    const own = point(draws, tails), all = new Float64Array(furthest);
     deviate(all, draws, own);
     const factor = Math.max(1, inverted(all, level));
     return { ...own, sd: spread(draws), ...band(own, factor), factor };
@@ -106,6 +106,18 @@ function effects(outcome, { alliance, therapist, by }) {
   };
 }
 
+/** Along the alliance: the chances that one arm is better than another, at all and by so much. */
+function chancesAlong(outcome, along, contrast, by) {
+  const key = `${contrast} ${by}`;
+  if (along.chances?.key !== key) {
+    const { first, second } = outcome.study.contrasts[contrast], { direction } = outcome.told;
+    const found = along.draws.map((arms) =>
+      judged(arms[first].map((x, k) => x - arms[second][k]), direction, by));
+    along.chances = { key, found };
+  }
+  return along.chances.found;
+}
+
 /** What draws of a difference say about a benefit. */
 function judged(draws, direction, by) {
   return {
@@ -118,7 +130,7 @@ function judged(draws, direction, by) {
 /** Effects at the patients' own alliance, and at one value, of an average therapist. */
 function decisions(outcome, { alliance, by }) {
   const { study, told: { direction } } = outcome, { tails } = study.interval;
-  const own = differences(outcome.ownAverages(), study);
+  const own = (outcome.own ??= differences(outcome.ownAverages(), study));
   const at = differences(outcome.averages("average", alliance), study);
   return study.contrasts.map((_, k) =>
     [own[k], at[k]].map((draws) => ({

@@ -1,6 +1,11 @@
 // Pictures: lines with their intervals and bands along the alliance, and bars of intervals.
 
-const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#b5508c", "#3d8fc4", "#8a6d00", "#6b6b6b"];
+// Told apart by colour-blind readers, on paper and on dark ground; dashes say the same again.
+const ON_PAPER = ["#0072b2", "#c44f00", "#00805d", "#a8437f", "#2f7fb3", "#806400", "#5f5f5f"];
+const ON_DARK = ["#56b4e9", "#f0a35e", "#4fd1a5", "#e59ac6", "#9fd0f5", "#d9bd4a", "#b9b9b9"];
+const dark = window.matchMedia("(prefers-color-scheme: dark)");
+let printing = false;
+const colourOf = (k) => (dark.matches && !printing ? ON_DARK : ON_PAPER)[k % 7];
 const DASHES = ["", "7 3", "2 3", "9 3 2 3", "12 4", "4 4", "1 4"];
 const NAMESPACE = "http://www.w3.org/2000/svg";
 
@@ -61,14 +66,14 @@ const minus = (text) => text.replace(/^-/, "\u2212");
  */
 function lineChart(svg, told) {
   const { grid, series, at, observed, names, line, limits, label } = told;
-  const height = 300 + 18 * (series.length > 1 ? Math.ceil(series.length / 2) : 0);
+  const columns = (svg.parentElement.clientWidth || 720) < 560 ? 1 : 2;
+  const lines = Math.ceil(series.length / columns), height = 300 + 18 * lines;
   const width = begun(svg, height, label);
   const numbers = limits ?? series.flatMap(({ mean, inner, outer }) =>
     [mean, ...(inner ?? []), ...(outer ?? [])].flat());
   let low = Math.min(...numbers, line ?? Infinity), high = Math.max(...numbers, line ?? -Infinity);
   if (!limits) [low, high] = [low - 0.04 * (high - low), high + 0.04 * (high - low)];
-  const top = series.length > 1 ? 14 + 18 * Math.ceil(series.length / (width < 560 ? 1 : 2)) : 14;
-  const frame = { left: 58, right: width - 14, top: top + 8, bottom: height - 46 };
+  const frame = { left: 58, right: width - 14, top: 18 * lines + 16, bottom: height - 46 };
   const x = scaled([grid[0], grid.at(-1)], [frame.left, frame.right]);
   const y = scaled([low, high], [frame.bottom, frame.top]);
   const xs = grid.map(x);
@@ -127,32 +132,32 @@ function lineChart(svg, told) {
     for (const [pair, opacity] of [[outer, 0.13], [inner, 0.2]]) {
       if (!pair || pair[0].some(Number.isNaN)) continue;
       svg.append(drawn("path", {
-        d: area(xs, pair[0].map(y), pair[1].map(y)), fill: COLOURS[colour % 7],
+        d: area(xs, pair[0].map(y), pair[1].map(y)), fill: colourOf(colour),
         "fill-opacity": opacity,
       }));
     }
   });
   series.forEach(({ mean: middle, colour }) => svg.append(drawn("path", {
-    d: path(xs, middle.map(y)), fill: "none", stroke: COLOURS[colour % 7], "stroke-width": 2.2,
+    d: path(xs, middle.map(y)), fill: "none", stroke: colourOf(colour), "stroke-width": 2.2,
     "stroke-dasharray": DASHES[colour % 7],
   })));
   svg.append(drawn("line", {
     x1: dot(x(at)), x2: dot(x(at)), y1: frame.top, y2: frame.bottom, stroke: "currentColor",
     "stroke-dasharray": "3 3", class: "at",
   }));
-  if (series.length > 1) legend(svg, series, frame, width);
+  legend(svg, series, frame, columns);
   return x;
 }
 
 /** What the lines are, above them. */
-function legend(svg, series, frame, width) {
-  const columns = width < 560 ? 1 : 2, room = (frame.right - frame.left) / columns;
+function legend(svg, series, frame, wanted) {
+  const columns = series.length > 1 ? wanted : 1, room = (frame.right - frame.left) / columns;
   series.forEach(({ label, colour }, k) => {
     const left = frame.left + (k % columns) * room, down = 14 + 18 * Math.floor(k / columns);
     const letters = Math.floor((room - 40) / 6.2);
     svg.append(
       drawn("line", {
-        x1: left, x2: left + 28, y1: down - 4, y2: down - 4, stroke: COLOURS[colour % 7],
+        x1: left, x2: left + 28, y1: down - 4, y2: down - 4, stroke: colourOf(colour),
         "stroke-width": 2.2, "stroke-dasharray": DASHES[colour % 7],
       }),
       drawn("text", { x: left + 34, y: down },
@@ -186,10 +191,10 @@ function barChart(svg, rows, { name, label }) {
     svg.append(
       drawn("text", { x: left - 10, y: down + 4, "text-anchor": "end" }, told),
       drawn("line", {
-        x1: dot(x(lower)), x2: dot(x(upper)), y1: down, y2: down, stroke: COLOURS[0],
+        x1: dot(x(lower)), x2: dot(x(upper)), y1: down, y2: down, stroke: colourOf(0),
         "stroke-width": 2.2,
       }),
-      drawn("circle", { cx: dot(x(middle)), cy: down, r: 4, fill: COLOURS[0] }),
+      drawn("circle", { cx: dot(x(middle)), cy: down, r: 4, fill: colourOf(0) }),
     );
   });
   svg.append(drawn("text", {

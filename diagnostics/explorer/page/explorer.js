@@ -3,6 +3,7 @@
 const study = JSON.parse(document.getElementById("held").textContent);
 const by = (name) => document.getElementById(name);
 const outcomes = study.outcomes.map((told) => new Outcome(told, study));
+const VIEWS = ["effect", "arms", "benefit", "best", "slopes", "therapists", "patient"];
 const LATER = 250; // milliseconds after which an address is written and a sentence read out
 let state, waiting = null, settling = null;
 
@@ -311,6 +312,13 @@ function listen() {
     answer(false);
   });
   window.addEventListener("resize", () => answer(false));
+  dark.addEventListener("change", () => answer(false));
+  for (const [name, value] of [["beforeprint", true], ["afterprint", false]]) {
+    window.addEventListener(name, () => {
+      printing = value;
+      answer(false);
+    });
+  }
   for (const name of ["effect", "arms", "benefit", "best"]) draggable(by(`picture-${name}`));
   for (const button of document.querySelectorAll("button[data-picture]")) {
     button.addEventListener("click", () => savePicture(button.dataset.picture));
@@ -410,39 +418,52 @@ function askedWords() {
   return `${told.headed}: ${parts.filter(Boolean).join("; ")}.`;
 }
 
-/** Tables and pictures of what is asked; those of a stretched curve when the hand rests. */
+/** Whether a view is on the screen, or all are to be made. */
+const inSight = (name) => {
+  const { top, bottom } = by(`view-${name}`).getBoundingClientRect();
+  return bottom > 0 && top < window.innerHeight;
+};
+
+/** Tables and pictures of what is asked; while a hand moves, of the views on the screen alone. */
 function answer(dragging) {
   const outcome = now(), { told } = outcome;
   clearTimeout(settling);
-  if (dragging && outcome.beyond(state.alliance)) {
-    by("asked").textContent = askedWords();
-    settling = setTimeout(() => answer(false), LATER / 2);
-    return;
-  }
-  const found = effects(outcome, state), { along } = found;
-  const predicted = predictions(outcome, state);
-  const tables = effectTables(outcome, state, found);
-  const patient = predictionTables(outcome, state, predicted);
-  const said = sentences(outcome, state, found, predicted), lines = commands();
   by("asked").textContent = askedWords();
-  showTable("effect", tables.contrasts, { heads: 2, chosen: state.contrast });
-  showTable("arms", tables.arms, { heads: 2 });
-  showTable("best", tables.arms.map((row) => ({
-    ...Object.fromEntries(Object.entries(row).slice(0, 2)), "P(best)": row["P(best)"],
-  })), { heads: 2 });
-  showTable("benefit", decisionTable(outcome, state, decisions(outcome, state)),
-    { heads: 2, caption: told.recorded ? "With an average therapist." : "" });
-  showTable("patient", patient.arms, { heads: 2 });
-  showTable("patient-2", patient.contrasts, { heads: 2, chosen: state.contrast });
+  if (dragging) {
+    settling = setTimeout(() => answer(false), LATER / 2);
+    if (outcome.beyond(state.alliance)) return; // its curve is stretched: made when the hand rests
+  }
+  const seen = Object.fromEntries(VIEWS.map((name) => [name, !dragging || inSight(name)]));
+  const found = effects(outcome, state);
+  const predicted = seen.patient ? predictions(outcome, state) : null;
+  const tables = effectTables(outcome, state, found), lines = commands();
+  const said = sentences(outcome, state, found, predicted);
+  if (seen.effect) showTable("effect", tables.contrasts, { heads: 2, chosen: state.contrast });
+  if (seen.arms) showTable("arms", tables.arms, { heads: 2 });
+  if (seen.best) {
+    showTable("best", tables.arms.map((row) => ({
+      ...Object.fromEntries(Object.entries(row).slice(0, 2)), "P(best)": row["P(best)"],
+    })), { heads: 2 });
+  }
+  if (seen.benefit) {
+    showTable("benefit", decisionTable(outcome, state, decisions(outcome, state)),
+      { heads: 2, caption: told.recorded ? "With an average therapist." : "" });
+  }
+  if (predicted) {
+    const patient = predictionTables(outcome, state, predicted);
+    showTable("patient", patient.arms, { heads: 2 });
+    showTable("patient-2", patient.contrasts, { heads: 2, chosen: state.contrast });
+  }
   for (const name of ["slopes", "therapists"]) showKept(name);
   said.slopes = told.sentences.slopes.join(" ")
     || "The model has no interaction: the slopes of all arms are the same.";
   said.therapists = told.sentences.therapists.join(" ");
-  for (const [name, text] of Object.entries(said)) by(`sentence-${name}`).textContent = text;
-  for (const [name, text] of Object.entries(lines)) {
-    by(`command-${name}`).replaceChildren(...(text ? ["The same: ", made("code", {}, text)] : []));
+  for (const name of VIEWS.filter((each) => seen[each])) {
+    by(`sentence-${name}`).textContent = said[name];
+    by(`command-${name}`).replaceChildren(
+      ...(lines[name] ? ["On the command line: ", made("code", {}, lines[name])] : []));
   }
-  draw(outcome, along, found, said);
+  draw(outcome, found, said, seen);
 }
 
 /** Tables that no control changes but the outcome. */
@@ -463,64 +484,74 @@ function showKept(name) {
   by(`lines-${name}`).replaceChildren(...told.map((text) => made("p", {}, text)));
 }
 
-function draw(outcome, along, found, said) {
-  const { told } = outcome, { grid } = along, { observed } = told.moderator;
+function draw(outcome, found, said, seen) {
+  const { told } = outcome, { along } = found, { grid } = along, { observed } = told.moderator;
   const shared = { grid, observed, at: state.alliance };
   const chosen = study.contrasts[state.contrast], pair = along.contrasts[state.contrast];
-  const factor = found.contrasts[state.contrast].factor;
+  const { factor } = found.contrasts[state.contrast];
   const limitsOf = ({ points }) => [points.map((p) => p.lower), points.map((p) => p.upper)];
   const bandOf = ({ points }, times) => {
     const each = points.map((p) => band(p, times));
     return [each.map((p) => p.bandLower), each.map((p) => p.bandUpper)];
   };
-  const label = study.moderator.label;
-  by("picture-effect").scale = lineChart(by("picture-effect"), {
-    ...shared, label: said.effect, line: 0,
-    names: [label, `${chosen.label.length > 46 ? "Difference" : chosen.label} (${told.points})`],
-    series: [{
-      label: chosen.label, colour: 0, mean: pair.points.map((p) => p.mean), inner: limitsOf(pair),
-      outer: bandOf(pair, factor),
-    }],
-  });
-  by("picture-arms").scale = lineChart(by("picture-arms"), {
-    ...shared, label: said.arms, names: [label, `Expected score (${told.axis})`],
-    series: along.arms.map((arm, k) => ({
-      label: study.arms[k].label, colour: k, mean: arm.points.map((p) => p.mean),
-      inner: limitsOf(arm),
-    })),
-  });
-  const chances = along.draws.map((arms) => {
-    const { first, second } = chosen, { direction } = told;
-    const draws = arms[first].map((x, k) => x - arms[second][k]);
-    return judged(draws, direction, state.by);
-  });
-  by("picture-benefit").scale = lineChart(by("picture-benefit"), {
-    ...shared, label: said.benefit, limits: [0, 1], names: [label, "Probability"],
-    series: [
-      { label: `${chosen.label}: better`, colour: 0, mean: chances.map((each) => each.better) },
-      ...(state.by === null ? [] : [{
-        label: `better by ${general(state.by)} or more`, colour: 1,
-        mean: chances.map((each) => each.betterBy),
-      }]),
-    ],
-  });
-  by("picture-best").scale = lineChart(by("picture-best"), {
-    ...shared, label: said.best, limits: [0, 1], names: [label, "Probability of the best score"],
-    series: study.arms.map((arm, k) => ({
-      label: arm.label, colour: k, mean: along.best.map((each) => each[k]),
-    })),
-  });
-  for (const [name, title] of [["slopes", "for one point"], ["therapists", told.points]]) {
+  const { label } = study.moderator, { words } = study.interval;
+  const picture = (name, further) => {
+    const svg = by(`picture-${name}`);
+    svg.scale = lineChart(svg, { ...shared, label: said[name], ...further });
+  };
+  if (seen.effect) {
+    picture("effect", {
+      line: 0, names: [label, `Difference (${told.points}, ${told.better} is better)`],
+      series: [{
+        label: `${chosen.label}, ${words} interval (dark) and band (light)`, colour: 0,
+        mean: pair.points.map((p) => p.mean), inner: limitsOf(pair), outer: bandOf(pair, factor),
+      }],
+    });
+  }
+  if (seen.arms) {
+    picture("arms", {
+      names: [label, `Expected score (${told.axis})`],
+      series: along.arms.map((arm, k) => ({
+        label: study.arms[k].label, colour: k, mean: arm.points.map((p) => p.mean),
+        inner: limitsOf(arm),
+      })),
+    });
+  }
+  if (seen.benefit) {
+    const chances = chancesAlong(outcome, along, state.contrast, state.by);
+    picture("benefit", {
+      limits: [0, 1], names: [label, "Probability"],
+      series: [
+        { label: `${arm(chosen.first)} better`, colour: 0, mean: chances.map((p) => p.better) },
+        ...(state.by === null ? [] : [{
+          label: `better by ${general(state.by)} or more`, colour: 1,
+          mean: chances.map((p) => p.betterBy),
+        }]),
+      ],
+    });
+  }
+  if (seen.best) {
+    picture("best", {
+      limits: [0, 1], names: [label, "Probability of the best score"],
+      series: study.arms.map((each, k) => ({
+        label: each.label, colour: k, mean: along.best.map((p) => p[k]),
+      })),
+    });
+  }
+  for (const [name, title] of [
+    ["slopes", `${capital(told.points)} for one point of ${study.moderator.name}`],
+    ["therapists", `Effect against an average therapist (${told.points})`],
+  ]) {
     const svg = by(`picture-${name}`), rows = told.intervals[name];
+    const of = [state.outcome, svg.parentElement.clientWidth, colourOf(0)].join();
     svg.closest("figure").hidden = !rows.length;
-    if (svg.of === `${state.outcome} ${svg.parentElement.clientWidth}` || !rows.length) continue;
-    svg.of = `${state.outcome} ${svg.parentElement.clientWidth}`;
-    const axis = name === "slopes"
-      ? `${capital(told.points)} ${title} of ${study.moderator.name}`
-      : `Effect against an average therapist (${title})`;
-    barChart(svg, rows, { name: axis, label: said[name] });
+    if (svg.of === of || !rows.length) continue;
+    svg.of = of;
+    barChart(svg, rows, { name: title, label: said[name] });
   }
 }
+
+const arm = (k) => study.arms[k].label;
 
 // Files -----------------------------------------------------------------------------------------
 
@@ -543,7 +574,11 @@ function savePicture(name) {
   copy.removeAttribute("class");
   copy.prepend(drawn("rect", { y: -24, width, height: Number(height) + 24, fill: "#ffffff" }),
     drawn("text", { x: 8, y: -8 }, title));
-  save(`${name}.svg`, "image/svg+xml", new XMLSerializer().serializeToString(copy));
+  let text = new XMLSerializer().serializeToString(copy);
+  ON_DARK.forEach((colour, k) => {
+    text = text.replaceAll(colour, ON_PAPER[k]);
+  });
+  save(`${name}.svg`, "image/svg+xml", text);
 }
 
 function saveTable(name) {

@@ -125,7 +125,7 @@ function select(values, k, left, right) {
 
 /** Quantiles at ascending shares, between neighbours by linear interpolation. */
 function quantiles(draws, shares) {
-  const values = Float64Array.from(draws), last = values.length - 1;
+  const values = new Float64Array(draws), last = values.length - 1;
   let from = 0;
   return shares.map((wanted) => {
     const place = last * wanted, below = Math.floor(place), part = place - below;
@@ -141,7 +141,7 @@ function quantiles(draws, shares) {
 
 /** The smallest draw that this share of the draws does not exceed. */
 function inverted(draws, wanted) {
-  const values = Float64Array.from(draws);
+  const values = new Float64Array(draws);
   const place = Math.max(0, Math.ceil(values.length * wanted - 1));
   select(values, place, 0, values.length - 1);
   return values[place];
