@@ -17,7 +17,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from alliance.data_prep.errors import visible
-from alliance.diagnostics import words
 from alliance.diagnostics.explorer.contents import contents
 from alliance.inference.runs.fit import Fit
 from alliance.inference.runs.whole_files import (
@@ -69,7 +68,7 @@ def explorer_html(
     script = "(() => {\n" + "\n".join(map(_read, SCRIPTS)) + "})();\n"
     styles, study = _read(PARTS / "explorer.css"), fit.study
     report = beside is not None and written_as(beside / REPORT, PAGE)
-    draws = sum(each["draws"] for each in held["outcomes"][:1])
+    draws = held["outcomes"][0]["draws"]
     return _template().render(
         title=visible(study.title),
         simulated=study.simulated,
@@ -80,7 +79,7 @@ def explorer_html(
         generator=EXPLORER_GENERATOR,
         version=fit.manifest.get("versions", {}).get("alliance", "version not recorded"),
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        held_words=f"Holds {words.counted(draws, 'draw')} of the posterior of each outcome, and no "
+        held_words=f"Holds {draws:,} draws of the posterior of each outcome, and no "
         "patient's row."
         + ("" if therapist_names else " Therapists are numbered by their places in the run."),
         policy=_policy(script, styles),

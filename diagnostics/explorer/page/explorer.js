@@ -477,7 +477,7 @@ function showKept(name) {
   by(`view-${name}`).hidden = !first && !second && name !== "slopes";
   for (const [place, sheet] of [[name, first], [`${name}-2`, second]]) {
     showTable(place, sheet ? sheet.rows : [], {
-      heads: sheet ? sheet.heads : 1, caption: sheet ? `${sheet.title}. ${sheet.note}`.trim() : "",
+      heads: sheet ? sheet.heads : 1, caption: sheet ? [sheet.title, sheet.note].filter(Boolean).join(". ") : "",
     });
   }
   const told = name === "slopes" ? [...lines.crossings, ...lines.about] : lines.therapists;
