@@ -158,11 +158,11 @@ def _outcome(
     by, unit = unit_of(described)
     own = held(posterior, known, ends=(min(low, observed[0]), max(high, observed[1])))
     step = round_step((observed[1] - observed[0]) / STEPS)
-    tables = {
+    tables: dict[str, Any] = {
         "slopes": _sheet(effect_sheets.slopes_compared(fit, found)) if found.slopes else None,
         "crossings": _sheet(effect_sheets.crossings(fit, found)) if found.crossings else None,
     }
-    told = {
+    told: dict[str, Any] = {
         "name": name,
         "label": visible(words.label(fit.study, name)),
         "headed": visible(words.headed(fit, name)),
@@ -174,6 +174,9 @@ def _outcome(
         "unit": [by, unit],
         "exposure": described.exposure,
         "visit": described.visit,
+        "yardstick": None
+        if described.yardstick is None or described.yardstick.threshold is None
+        else [described.yardstick.threshold, visible(described.yardstick.source)],
         "patients": len(posterior.rows),
         "moderator": {
             "mean": mean,
@@ -201,8 +204,7 @@ def _outcome(
             "about": effect_sheets.effects_about(fit, found),
         },
     }
-    drawn = told["tables"].pop("bars", None)
-    told["intervals"]["therapists"] = drawn or []
+    told["intervals"]["therapists"] = told["tables"].pop("bars", [])
     told["sentences"]["therapists"] = told["tables"].pop("told", [])
     told["lines"]["therapists"] = told["tables"].pop("legend", [])
     for each, lines in zip(told["known"], own.told["known"], strict=True):

@@ -310,11 +310,10 @@ def _average(
         near = np.abs(shift).max() <= 1e-12 * float(np.abs(arms.level).max())
         return {"shift": None if near else columns.add(shift)}
     mean, sd = design.scaling.moderator
-    reached = [
-        arms.level + arms.slope * z + each
-        for z in ((end - mean) / sd for end in ends)
-        for each in (0.0, *(more.level + more.slope * z for more in added))
-    ]
+    reached: list[Array] = []
+    for z in ((end - mean) / sd for end in ends):
+        alone = arms.level + arms.slope * z
+        reached += [alone, *(alone + more.level + more.slope * z for more in added)]
     low = np.min([each.min(axis=1) for each in reached], axis=0)
     high = np.max([each.max(axis=1) for each in reached], axis=0)
     slack = 1e-6 * (high - low).max()  # more than four bytes lose

@@ -20,7 +20,7 @@ function made(name, properties = {}, ...within) {
 function beginning(outcome = 0) {
   return {
     outcome, contrast: 0, alliance: outcomes[outcome].told.moderator.start, beyond: false,
-    therapist: "average", by: null, atLeast: null, atMost: null,
+    therapist: "average", by: outcomes[outcome].told.yardstick?.[0] ?? null, atLeast: null, atMost: null,
     patient: { baseline: null, covariates: {} }, named: {},
   };
 }
@@ -70,7 +70,7 @@ function read(hash) {
   else if (told.known[known]) asked.therapist = String(known);
   else if (whose && whose !== "average") wrong.push(`therapist ${whose}`);
   const [low, high] = told.range, width = high - low;
-  asked.by = take("threshold", -width, width);
+  if (parts.size) asked.by = take("threshold", -width, width);
   asked.atLeast = take("at-least", low, high);
   asked.atMost = take("at-most", low, high);
   if (told.baseline) asked.patient.baseline = take("baseline", ...told.baseline.range);
@@ -134,6 +134,12 @@ function showControls() {
   by("by-unit").textContent = told.unit[1] === "percentage points" ? "of 0 to 1" : told.points;
   showAlliance();
   by("by").value = state.by ?? "";
+  if (told.yardstick) {
+    by("by-note").textContent = `The study file names ${general(told.yardstick[0])} (${
+      told.yardstick[1]}).`;
+  } else {
+    by("by-note").textContent = "No difference is the default: name one that matters.";
+  }
   by("at-least").value = state.atLeast ?? "";
   by("at-most").value = state.atMost ?? "";
   const can = Boolean(told.single && told.single.chances);
