@@ -78,7 +78,7 @@ def contents(
         known = dict.fromkeys(known, ())
         left_out = (
             "Known therapists cannot be chosen here: with all draws of each the page would be too "
-            "large. `alliance effects --therapist ID` answers for them."
+            "large. `alliance effects` answers for one by the id."
         )
     for name in chosen:
         told.append(

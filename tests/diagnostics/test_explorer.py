@@ -348,7 +348,7 @@ def test_too_many_draws_are_refused_or_do_without_known_therapists(
     monkeypatch.setattr(f"{module}.WITHOUT_KNOWN", 100)
     told = contents(fit)
     assert told["outcomes"][0]["known"] == []
-    assert "--therapist" in told["left_out"]
+    assert "alliance effects" in told["left_out"]
     monkeypatch.setattr(f"{module}.LARGEST", 100)
     with pytest.raises(InputError, match=r"million characters.*`outcome`"):
         contents(fit)
