@@ -18,17 +18,14 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from alliance.inference.draws.datatree import Timings
-from alliance.inference.sampling.instant import (
+from alliance.inference.sampling.importance import (
     GOOD_K,
-    LIMITS,
-    MOST_SD,
     PER_DRAW,
-    START,
     UnreliableWeightsError,
-    fitted_proposal,
     resampled,
     smoothed,
 )
+from alliance.inference.sampling.instant import LIMITS, MOST_SD, START, fitted_proposal
 from alliance.inference.sampling.profiles import SamplerProfile, seed_sequence
 from alliance.inference.sampling.visit_draws import VisitDraws, drawn_given, visit_trees
 from alliance.models.priors import Priors
@@ -177,7 +174,7 @@ def instant_over_time(
     Raises
     ------
     UnreliableWeightsError
-        If Pareto k is over `inference.sampling.instant.GOOD_K`.
+        If Pareto k is over `inference.sampling.importance.GOOD_K`.
     """
     started = time.perf_counter()
     model = design.model(priors)

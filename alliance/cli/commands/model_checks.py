@@ -28,7 +28,7 @@ from alliance.cli.runs import FAILED, asked_study, load_run, several_runs
 from alliance.data_prep.errors import InputError
 
 if TYPE_CHECKING:
-    from alliance.inference.leaving_out.leave_one_out import LeaveOneOut
+    from alliance.inference.leaving_out.leave_one_out import By, LeaveOneOut
     from alliance.inference.leaving_out.therapists import Influence, Refits
     from alliance.inference.posterior import Posterior
     from alliance.inference.priors.prior_refits import PriorRefits
@@ -132,22 +132,23 @@ def loo(
     ],
     outcome: OutcomeOption = None,
     by: Annotated[
-        Literal["patient", "therapist"],
+        Literal["patient", "therapist", "clinic"],
         typer.Option(
-            help="What is left out at a time: a patient, who keeps the therapist, or a therapist "
-            "with all patients."
+            help="What is left out at a time: a patient, who keeps the therapist, a therapist with "
+            "all patients, or a clinic with all of both."
         ),
     ] = "patient",
     refits: Annotated[
         Literal["needed", "all", "none"],
         typer.Option(
-            help="By therapist: fit again without those whose Pareto k is too high, all, or none."
+            help="By therapist or clinic: fit again without those whose Pareto k is too high, "
+            "all, or none."
         ),
     ] = "needed",
     pointwise: Annotated[
         bool,
         typer.Option(
-            "--pointwise", help="One row for each patient, by position, or therapist left out."
+            "--pointwise", help="One row for each patient, by position, or whoever is left out."
         ),
     ] = False,
     cores: CoresOption = None,
@@ -160,7 +161,7 @@ def loo(
     """
     from alliance.diagnostics.sheets import checks as sheets
     from alliance.inference.leaving_out.leave_one_out_comparison import compare_loo
-    from alliance.inference.leaving_out.therapists import leave_therapist_out
+    from alliance.inference.leaving_out.therapists import LEAVE_OUT
     from alliance.inference.leaving_out.visits import leave_visits_therapist_out
 
     if pointwise and len(runs) > 1:
@@ -176,7 +177,8 @@ def loo(
         _patients(first, chosen, pointwise, figure, table_format)
         return
     answers: list[Any] = []
-    whole = [] if len(fits) > 1 else _over_time(first, chosen)
+    alone = len(fits) == 1 and by == "therapist"
+    whole = _over_time(first, chosen) if alone else []
     answers += [leave_visits_therapist_out([first[at] for at in first.chosen([n])]) for n in whole]
     for name in chosen:
         if first.study.outcomes[name].visit_of in whole:
@@ -191,7 +193,7 @@ def loo(
                     progress=progress,
                 )
                 if len(fits) > 1
-                else leave_therapist_out(first[name], refits=which, cores=cores, progress=progress)
+                else LEAVE_OUT[by](first[name], refits=which, cores=cores, progress=progress)
             )
     if figure is not None:
         from alliance.diagnostics.figures.loo_figures import elpd_figure, pareto_k_figure
@@ -209,7 +211,7 @@ def loo(
             screen.show(first.study, [sheet], [*sheets.loo_comparison_legend(answer), ""])
     else:
         sheet = sheets.left_out(first, answers)
-        screen.show(first.study, [sheet], sheets.left_out_legend("therapist"))
+        screen.show(first.study, [sheet], sheets.left_out_legend(by))
 
 
 def _patients(
@@ -418,7 +420,11 @@ def _influence(
     table_format: TableFormat,
 ) -> None:
     from alliance.diagnostics.figures.sensitivity_figures import influence_figure
-    from alliance.inference.leaving_out.therapists import influence, influence_over_time
+    from alliance.inference.leaving_out.therapists import (
+        influence,
+        influence_over_time,
+        units_left_out,
+    )
 
     answers, refused = [], []
     for outcome, visits in _whole(fit, outcomes).items():
@@ -427,7 +433,7 @@ def _influence(
             every = [fit[at] for at in fit.chosen([outcome])]
 
             def left(
-                by: Literal["patient", "therapist"],
+                by: By,
                 every: Sequence[Posterior] = every,
                 visits: Sequence[str] = visits,
                 asked: dict[str, Any] = asked,
@@ -437,10 +443,11 @@ def _influence(
                 return [own for own in influence_over_time(every, by) if own.outcome in visits]
 
             own = [[each] for each in left("patient")]
-            try:
-                own = [[*each, of] for each, of in zip(own, left("therapist"), strict=False)] or own
-            except InputError as error:
-                refused.append(str(error))
+            for by in units_left_out(every[0]):
+                try:
+                    own = [[*each, of] for each, of in zip(own, left(by), strict=True)]
+                except InputError as error:
+                    refused.append(str(error))
         answers += own
     for message in refused:
         screen.note(message)
