@@ -40,6 +40,7 @@ class Kind(NamedTuple):
 
 
 PAGE = Kind("report", f'<meta name="generator" content="{GENERATOR}')
+WORD = Kind("Word document of alliance", f"<cp:category>{GENERATOR}</cp:category>")
 FIGURE = Kind("figure of alliance", "drawn by alliance: the next one of this name replaces it")
 JUNIT = Kind("JUnit file of alliance", 'name="alliance diagnose: ')
 
