@@ -24,6 +24,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "explanation": (
         "differences",
         "paper",
+        "paper-kit",
         "shares",
         "scale",
         "predictive-checks",
