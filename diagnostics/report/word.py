@@ -190,10 +190,8 @@ class _Writer:
         """
         self._turn(landscape=False)
         self.paragraph(section.title, "Heading 1")
-        simulated, self.simulated = self.simulated, self.simulated and not section.published
         for part in section.parts:
             self.part(part)
-        self.simulated = simulated
 
     def part(self, part: Part) -> None:
         """One part, as its kind is written.
@@ -291,7 +289,7 @@ class _Writer:
 
         title, note = _title_and_note(sheet)
         widths, size = self._widths(sheet)
-        self._caption("Table", title, keep=True)
+        self._caption("Table", title, keep=True, published=sheet.published)
         columns, cells, right = sheet.columns, sheet.filled, sheet.right
         made = self.document.add_table(rows=1 + len(cells), cols=len(columns))
         made.autofit = False
@@ -360,7 +358,9 @@ class _Writer:
             "Heading"
         ):  # it goes with what follows
             last = last[:-1]
-        last[-1]._p.get_or_add_pPr().append(ended)
+        properties = last[-1]._p.get_or_add_pPr()
+        if properties.find(ended.tag) is None:  # else nothing but headings has come since
+            properties.append(ended)
         page = self.document.sections[-1]
         page.orientation = WD_ORIENT.LANDSCAPE if landscape else WD_ORIENT.PORTRAIT
         sides = [Cm(side) for side in PAGE_CM]
@@ -368,7 +368,7 @@ class _Writer:
 
     # Captions and figures ----------------------------------------------------------------------
 
-    def _caption(self, kind: str, text: str, *, keep: bool) -> None:
+    def _caption(self, kind: str, text: str, *, keep: bool, published: bool) -> None:
         made = self.document.add_paragraph(style="Caption")
         made.paragraph_format.keep_with_next = keep
         made.add_run(f"{kind} {self.before}").bold = True
@@ -376,7 +376,7 @@ class _Writer:
         self.numbers[name] = self.numbers.get(name, 0) + 1
         _field(made, rf"SEQ {name} \* ARABIC", str(self.numbers[name]), bold=True)
         made.add_run(". ").bold = True
-        if self.simulated:
+        if self.simulated and not published:
             made.add_run("SIMULATED. ").bold = True
         made.add_run(_shown(text))
 
@@ -401,9 +401,7 @@ class _Writer:
         properties = drawn._inline.docPr
         properties.set("descr", visible(part.description))
         properties.set("title", visible(part.title))
-        simulated, self.simulated = self.simulated, self.simulated and not part.published
-        self._caption("Figure", f"{part.title}.", keep=False)
-        self.simulated = simulated
+        self._caption("Figure", f"{part.title}.", keep=False, published=part.published)
 
 
 # Pieces ------------------------------------------------------------------------------------------
