@@ -213,10 +213,13 @@ def _model(material: Material, cite: Cited) -> Iterator[str]:
     nesting = spec.nesting(list(study.arms))
     if nesting.number > 1:
         yield "Residual SDs differed between arms."
-    yield (
-        "Arm effects sum to zero, so that no arm is the reference. "
-        f"{places_in_words(fit, material.at)}".strip()
-    )
+    yield "Arm effects sum to zero, so that no arm is the reference."
+    where = places_in_words(fit, material.at)
+    where = where.replace(f"{OF_CONTRASTS}. ", "Arms were compared as follows. ", 1)
+    yield where.replace(f"{OF_CONTRASTS} ", "Arms were compared ", 1)
+
+
+OF_CONTRASTS = "Arm contrasts"  # how `places_in_words` begins
 
 
 def _predictors(fit: Fit, spec: ModelSpec) -> list[str]:
