@@ -65,6 +65,7 @@ def whole(made_fit: Fit) -> tuple[list[Section], Document]:
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # made-up draws are no posterior
         patch.setattr(word, "DPI", 30)
+        patch.setattr(word, "SUPPLEMENT_DPI", 30)
         material = Material(made_fit)
         sections = for_word(material, write_sections(material))
         content = word_document(made_fit.study.title, sections, simulated=True)
