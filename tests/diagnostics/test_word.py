@@ -52,11 +52,6 @@ def document_of(parts: Sequence[Part], **changes: Any) -> Document:
     return read(word_document("A title", [section], simulated=False))
 
 
-def everything(document: Document) -> list[Any]:
-    """Paragraphs and tables, in their order."""
-    return [child for child in document.element.body if not child.tag.endswith("sectPr")]
-
-
 @pytest.fixture(scope="module")
 def whole(made_fit: Fit) -> tuple[list[Section], Document]:
     """The paper kit of a made-up fit; figures are drawn coarsely, which takes less time."""
@@ -170,13 +165,13 @@ def test_a_wide_table_turns_its_page_and_the_next_text_turns_it_back() -> None:
     turned = [page.page_width > page.page_height for page in document.sections]
     assert turned == [False, True, False]
     # the heading is on the page of the table that it is of
-    blocks = everything(document)
+    texts = document.paragraphs
     ends = [
         k
-        for k, block in enumerate(blocks)
-        if block.find(f"{qn('w:pPr')}/{qn('w:sectPr')}") is not None
+        for k, text in enumerate(texts)
+        if text._p.find(f"{qn('w:pPr')}/{qn('w:sectPr')}") is not None
     ]
-    above = next(k for k, block in enumerate(blocks) if "".join(block.itertext()) == "Above")
+    above = next(k for k, text in enumerate(texts) if text.text == "Above")
     assert ends[0] < above < ends[1]
     widths = [sum(column.width for column in table.columns) for table in document.tables]
     room = [(p.page_width - p.left_margin - p.right_margin) for p in document.sections]
