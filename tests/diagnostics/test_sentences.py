@@ -213,23 +213,24 @@ def test_no_generator_claims_what_is_not_nearly_certain(
 
 
 def test_paragraphs_of_a_paper_take_their_findings_from_the_same_sentences(made_fit: Fit) -> None:
-    material = Material(made_fit)
-    reports = tuple(
-        SimpleNamespace(outcome=name, verdict=Verdict.PASS, all_results=())
-        for name in made_fit.outcomes
-    )
+    def judged(table: pd.DataFrame, verdict: Verdict) -> dict[str, list[str]]:
+        reports = tuple(
+            SimpleNamespace(outcome=name, verdict=verdict, all_results=())
+            for name in made_fit.outcomes
+        )
+        checks: Any = SimpleNamespace(reports=reports)
+        material = Material(made_fit, judged=checks)
+        material.__dict__["summary"] = table
+        return dict(found(material, Cited()))
+
+    labels = {outcome: label(made_fit.study, outcome) for outcome in made_fit.outcomes}
     for mean, sd in ((0.2, 0.4), (-30.0, 0.4)):
         table = posed(made_fit, mean, sd)
-        material.__dict__["summary"] = table
-        object.__setattr__(material, "judged", SimpleNamespace(reports=reports))
-        told = dict(found(material, Cited()))
-        for outcome in made_fit.outcomes:
-            [paragraph] = told[label(made_fit.study, outcome)]
+        told = judged(table, Verdict.PASS)
+        for outcome, name in labels.items():
+            [paragraph] = told[name]
             for _, _, sentence in sentences_of(made_fit, outcome, table, 0.95):
                 assert sentence.replace("(table below)", "(see the table of results)") in paragraph
     # and nothing is told of draws that failed
-    failed = tuple(SimpleNamespace(**{**vars(each), "verdict": Verdict.FAIL}) for each in reports)
-    object.__setattr__(material, "judged", SimpleNamespace(reports=failed))
-    told = dict(found(material, Cited()))
-    for outcome in made_fit.outcomes:
-        assert told[label(made_fit.study, outcome)] == [FAILED]
+    told = judged(table, Verdict.FAIL)
+    assert [told[name] for name in labels.values()] == [[FAILED]] * len(labels)
