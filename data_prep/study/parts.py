@@ -79,6 +79,8 @@ class Columns(Table):
         Column name as in the header of the table; None where rows are patients.
     therapist : str or None
         None where nobody recorded who treated whom.
+    clinic : str or None
+        Where patients were treated: a level above the therapists; None without one.
     arm : str
     """
 
@@ -89,6 +91,9 @@ class Columns(Table):
         default=None,
         description="the column that identifies therapists",
         examples=["therapist"],
+    )
+    clinic: Text | None = Field(
+        default=None, description="the column that identifies clinics", examples=["clinic"]
     )
     arm: Text = Field(description="the column that holds the codes of the arms", examples=["arm"])
 
@@ -114,6 +119,8 @@ class Moderator(Table):
         Lowest and highest possible value of the measure.
     reliability : float or None
         Share of the observed variance that is true variance, above 0 and up to 1.
+    unit : str or None
+        What it is counted in; points where none is named.
     """
 
     name: Text = Field(
@@ -140,6 +147,9 @@ class Moderator(Table):
     range: Range = Field(description="the lowest and highest possible value", examples=[[16, 112]])
     reliability: Number | None = Field(
         default=None, gt=0, le=1, description="the measure's reliability", examples=[0.77]
+    )
+    unit: Text | None = Field(
+        default=None, description="what the measure is counted in", examples=["mm"]
     )
 
     @model_validator(mode="after")
@@ -209,6 +219,8 @@ class Outcome(Table):
         Of an outcome over time: its name, and which visit this is; see `data_prep.study.visits`.
     visit_time : float or None
         When the visit is.
+    unit : str or None
+        What scores are counted in; points where none is named. Events and counts have none.
     """
 
     label: Text = Field(
@@ -246,6 +258,9 @@ class Outcome(Table):
     )
     visit: Text | None = Field(default=None, description="which visit this is", examples=["w8"])
     visit_time: Number | None = Field(default=None, description="when the visit is", examples=[8])
+    unit: Text | None = Field(
+        default=None, description="what scores are counted in", examples=["mm"]
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -287,6 +302,8 @@ class ModelSettings(Table):
     ----------
     therapist : {"none", "intercept", "intercept+slope"}
         Effects that vary between therapists.
+    clinic : {"none", "intercept", "intercept+slope"}
+        Effects that vary between clinics, where the study names a column of theirs.
     interaction : bool
         Whether the moderator's slope differs between arms.
     likelihood : {"published", "native"}
@@ -329,6 +346,11 @@ class ModelSettings(Table):
         default="intercept+slope",
         description="what varies between therapists",
         examples=["intercept+slope"],
+    )
+    clinic: Literal["none", "intercept", "intercept+slope"] = Field(
+        default="intercept",
+        description="what varies between clinics, where they are recorded",
+        examples=["intercept"],
     )
     interaction: Annotated[bool, Field(strict=True)] = Field(
         default=True,

@@ -26,7 +26,14 @@ from alliance.diagnostics.report.results import (
     therapists,
 )
 from alliance.diagnostics.report.word import SUFFIX, require_word, word_document
-from alliance.inference.runs.whole_files import WORD, require_output, write_whole
+from alliance.inference.runs.whole_files import (
+    EXPLORER,
+    EXPLORER_PAGE,
+    WORD,
+    require_output,
+    write_whole,
+    written_as,
+)
 
 ALONG_MODERATOR = "effects"
 # By the name that each has in the page, with the title it has where it cannot be written.
@@ -123,7 +130,8 @@ def write_report(
         require_tables(tables, overwrite=overwrite)
     fit, sections = material.fit, write_sections(material)
     title, simulated = fit.study.title, fit.study.simulated
-    page = report_html(fit, sections)
+    explored = written_as(path.absolute().parent / EXPLORER, EXPLORER_PAGE)
+    page = report_html(fit, sections, explorer=EXPLORER if explored else "")
     written: list[Path] = []
     if word is not None:
         document = word_document(title, for_word(material, sections), simulated=simulated)

@@ -242,7 +242,7 @@ def _shown(value: Any) -> Any:
     return visible(value) if isinstance(value, str) else value
 
 
-def report_html(fit: Fit, sections: Sequence[Section]) -> str:
+def report_html(fit: Fit, sections: Sequence[Section], *, explorer: str = "") -> str:
     """A run's report as an HTML page.
 
     Parameters
@@ -250,6 +250,8 @@ def report_html(fit: Fit, sections: Sequence[Section]) -> str:
     fit : Fit
     sections : sequence of Section
         As from `diagnostics.report.contents.write_sections`.
+    explorer : str
+        Address of the run's explorer, if there is one.
 
     Returns
     -------
@@ -266,6 +268,7 @@ def report_html(fit: Fit, sections: Sequence[Section]) -> str:
         main=[section for section in sections if not section.appendix],
         appendices=[section for section in sections if section.appendix],
         letters=ascii_uppercase,
+        explorer=explorer,
         svg=_svg,
     )
 

@@ -8,7 +8,7 @@ Therapists of patients asked about: new, average, their own, or one of the trial
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -24,8 +24,10 @@ from alliance.inference.ranges import (
     require_others_observed,
 )
 from alliance.inference.scores.therapist_parts import (
+    AVERAGE_CLINIC,
     WORDS,
     TherapistChoice,
+    require_clinics,
     require_therapists,
     therapist_id,
 )
@@ -62,16 +64,19 @@ def require_covariates(covariates: Sequence[str], given: Mapping[str, object]) -
             raise InputError(f"The run has no covariate {name!r}.", remedy)
 
 
-def covariate_values(design: Design, name: str, values: Sequence[float | str] | None) -> Array:
+def covariate_values(
+    posterior: Posterior, name: str, values: Sequence[float | str] | None
+) -> Array:
     """What a covariate's values are in the design's columns.
 
     Parameters
     ----------
-    design : Design
+    posterior : Posterior
     name : str
         As in the study file.
     values : sequence of float or str, optional
-        Numbers or levels; None stands for the analysed patients' mean, for levels their shares.
+        Numbers or levels; None stands for what is usual among the analysed patients
+        (`usual_values`).
 
     Returns
     -------
@@ -83,11 +88,37 @@ def covariate_values(design: Design, name: str, values: Sequence[float | str] | 
         If there are no values, or one is not a number, or not a level.
     """
     if values is None:
-        centres = design.scaling.covariates
-        return np.array([[centres[k][0] for k in design.encoding.own_columns(name)]])
+        return usual_values(posterior, name)
     if not len(values):
         raise empty_grid(name)
-    return design.encoding.encoded(name, values)
+    return posterior.design.encoding.encoded(name, values)
+
+
+def usual_values(posterior: Posterior, name: str) -> Array:
+    """The analysed patients' mean of a covariate; of a category its commonest level.
+
+    Numbers of two kinds, as 0 and 1, are a category in all but name: nobody is 0.1 of a smoker.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    name : str
+
+    Returns
+    -------
+    ndarray, shape (1, columns of this covariate)
+    """
+    encoding = posterior.design.encoding
+    columns = encoding.own_columns(name)
+    centres = np.array([[posterior.design.scaling.covariates[k][0] for k in columns]])
+    if encoding.covariate(name).levels is not None:
+        # A mean of an indicator is the share of its level; what is left is the reference's
+        shares = np.array([1 - centres.sum(), *centres[0]])
+        return np.eye(len(shares))[[shares.argmax()], 1:]
+    if posterior.source is not None and posterior.rowless:
+        return centres
+    found, counts = np.unique(posterior.rows.covariates[:, columns[0]], return_counts=True)
+    return found[[counts.argmax()]][None] if len(found) == 2 else centres
 
 
 LARGEST_GRID = 100_000  # patients; more is no grid to look at
@@ -116,6 +147,8 @@ class AskedPatients:
     of_trial : bool
         Whether these are the trial's analysed patients at their own alliance, which a model may
         hold as a parameter.
+    clinics : tuple of str or None
+        Each patient's clinic, of the trial's patients where the model has clinics.
     """
 
     outcome: str
@@ -126,6 +159,7 @@ class AskedPatients:
     extrapolated: NDArray[np.bool_]
     alliance_named: bool
     of_trial: bool = False
+    clinics: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -149,7 +183,8 @@ def patient_grid(
         with latent ratings as the model has them.
     covariates : mapping of str to sequence, optional
         Values by name: numbers, or levels of a categorical covariate. Those left out stand at
-        the analysed patients' means, a categorical one at the shares of its levels.
+        the analysed patients' means, a categorical one, or one of two numbers, at its commonest
+        level.
     extrapolate : bool
         Allow an alliance, a baseline or a covariate outside the range observed among the analysed
         patients.
@@ -175,7 +210,7 @@ def patient_grid(
     given = {} if covariates is None else covariates
     require_covariates(posterior.study.covariates, given)
     columns = [
-        covariate_values(design, name, given.get(name)) for name in posterior.study.covariates
+        covariate_values(posterior, name, given.get(name)) for name in posterior.study.covariates
     ]
     sizes = [len(before), *map(len, columns), len(ratings)]
     if np.prod(sizes, dtype=float) > LARGEST_GRID:
@@ -246,6 +281,7 @@ def trial_patients(
         extrapolated=np.zeros(len(own), dtype=bool),
         alliance_named=False,
         of_trial=True,
+        clinics=design.clinic_labels if design.clinic_effects else None,
     )
     if alliance is None:
         return patients
@@ -300,6 +336,7 @@ def with_alliance(
         therapists=None if therapists is None else tuple(therapists[k] for k in position),
         extrapolated=np.tile(outside, len(rows)) | other[position],
         alliance_named=True,
+        clinics=None if patients.clinics is None else tuple(patients.clinics[k] for k in position),
     )
 
 
@@ -431,10 +468,47 @@ def choose_therapist(
                 "Say new or average, or name a therapist of the trial.",
             )
         require_therapists(design, patients.therapists)
-        return TherapistChoice("known", patients.therapists)
+        return TherapistChoice("known", patients.therapists, patients.clinics)
     therapist = therapist_id(design, therapist)
     require_therapists(design, [therapist])
     return TherapistChoice.known(therapist)
+
+
+IN_CLINIC = ", clinic "  # between what a table calls a therapist and the clinic asked about
+
+
+def in_clinic(design: Design, choice: TherapistChoice, clinic: str | None) -> TherapistChoice:
+    """The same therapists in a clinic that is asked about.
+
+    Parameters
+    ----------
+    design : Design
+    choice : TherapistChoice
+    clinic : str or None
+        ``new``, ``average``, or the id of a clinic of the trial, in double quotes if it is such a
+        word itself. None: a new therapist's is new, an average one's average, a known one's his.
+
+    Raises
+    ------
+    InputError
+        If there is no such clinic, or a new one is asked about with a therapist who is not new.
+    """
+    if clinic is None:
+        return choice
+    if not design.clinic_effects:
+        require_clinics(design, [clinic])
+    if clinic == "new":
+        if choice.kind == "new":
+            return choice
+        raise InputError(
+            f"A new clinic goes with a new therapist, and the therapist here is {choice.kind}.",
+            'Give `therapist="new"`, or an average clinic.',
+        )
+    if clinic == "average":
+        return replace(choice, clinics=(AVERAGE_CLINIC,))
+    clinic = next((name for name in design.clinics if quoted(name) == clinic), clinic)
+    require_clinics(design, [clinic])
+    return replace(choice, clinics=(clinic,), known_clinics=True)
 
 
 NO_THERAPIST = "none"

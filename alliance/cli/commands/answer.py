@@ -86,6 +86,13 @@ def predict(
             "run) and own. By default the file's therapists, otherwise new.",
         ),
     ] = None,
+    clinic: Annotated[
+        str | None,
+        typer.Option(
+            help="new, average, or a clinic's id, where the model has clinics. By default new for "
+            "a new therapist, average for an average one, his own for a known one.",
+        ),
+    ] = None,
     at_least: Annotated[
         float | None, typer.Option(help="Also the chance of a score of at least so much.")
     ] = None,
@@ -129,9 +136,10 @@ def predict(
 ) -> None:
     """Predict outcomes of patients: expected scores, single outcomes, chances, arms compared.
 
-    Nothing is fitted again. Without options: a patient at the means, in every arm, with a new
-    therapist.
+    Nothing is fitted again. Without options: a patient at the means, of the commonest categories,
+    in every arm, with a new therapist.
     """
+    from alliance.cli.asking import settled
     from alliance.inference.answers.averages import average
     from alliance.inference.answers.predictions import predict as predicted
     from alliance.inference.patients.patient_files import patients_asked_about
@@ -162,7 +170,13 @@ def predict(
         "average_over": average_over,
         "extrapolate": extrapolate,
     }
+    if clinic is not None and average_over is not None:
+        raise InputError(
+            "--clinic is about single patients, and --average-over about averages.",
+            "Leave one of the two out.",
+        )
     _require_one_outcome(chosen, {"baseline": baseline, "exposure": exposure, **points})
+    wanted = settled(fitted.study.outcomes, {chosen[0]: wanted})[chosen[0]]
     answers: list[Any] = []
     for name in chosen:
         asked = patients_asked_about(fitted[name], **whom)
@@ -191,6 +205,7 @@ def predict(
                 seed=seed,
                 keep_draws=False,
                 exposure=exposure,
+                clinic=clinic,
             )
         )
     if figure is not None:
@@ -330,12 +345,15 @@ def effects(
 
     A threshold counts in the direction of improvement; none has a default.
     """
+    from alliance.cli.asking import settled
     from alliance.inference.answers.effects import effects_along, effects_table
     from alliance.inference.scores.thresholds import read_thresholds
 
     fit = load_run(run)
     asked = {name: fit.study.outcomes[name] for name in fit.chosen(outcome or [], visit)}
-    measured = read_thresholds(asked, threshold=threshold or [], rope=rope or [], source=source)
+    measured = settled(
+        asked, read_thresholds(asked, threshold=threshold or [], rope=rope or [], source=source)
+    )
     answers = [
         effects_along(
             fit[name],
@@ -390,13 +408,17 @@ def decide(
     With a threshold and a baseline also the share of patients who improve by so much. No threshold
     has a default.
     """
+    from alliance.cli.asking import settled
     from alliance.inference.answers.decisions import decisions
     from alliance.inference.scores.thresholds import read_thresholds
 
     fit = load_run(run)
     asked = {name: fit.study.outcomes[name] for name in fit.chosen(outcome or [], visit)}
-    measured = read_thresholds(
-        asked, threshold=threshold or [], rope=rope or [], reach=reach or [], source=source
+    measured = settled(
+        asked,
+        read_thresholds(
+            asked, threshold=threshold or [], rope=rope or [], reach=reach or [], source=source
+        ),
     )
     nothing = [name for name in asked if measured[name].empty and lift is None]
     if nothing and not outcome and len(nothing) < len(asked):
@@ -497,7 +519,8 @@ def therapists(
     from alliance.diagnostics.sheets import predictions as sheets
 
     for answer in answers:
-        screen.show(fit.study, [sheets.therapists(fit, answer)])
+        shown = [sheets.therapists(fit, answer), sheets.clinics(fit, answer)]
+        screen.show(fit.study, [sheet for sheet in shown if sheet is not None and sheet.rows])
         legend = [*sheets.therapists_legend(fit, answer), ""]
         screen.show(fit.study, [sheets.spreads(fit, answer)], legend)
 

@@ -64,7 +64,7 @@ def calibrate(
     settings: AllSettings,
     engine: Annotated[
         EngineName | None,
-        typer.Option(help="instant by default for Gaussian outcomes as rated, nuts for others."),
+        typer.Option(help="instant by default with the alliance as rated, else nuts."),
     ] = None,
     store: StoreOption = Path("calibration.sqlite"),
     dask: DaskOption = None,
@@ -80,12 +80,16 @@ def calibrate(
     """
     from alliance.data_prep.trial.trial import check_estimable, load_trial
     from alliance.diagnostics.figures.results_figures import require_figure
+    from alliance.inference.many_fits.calibration import require_curve
     from alliance.inference.many_fits.calibration_runs import (
         calibrate_study,
         calibration_facts,
         calibration_questions,
     )
 
+    if figure is not None:
+        require_figure(figure)
+        require_curve(trials)
     described = asked_study(study, outcome, settings)
     trial = None
     if data is not None:
@@ -100,8 +104,6 @@ def calibrate(
         engine=engine,
         nested=nested,
     )
-    if figure is not None:
-        require_figure(figure)
     whom = f"{data.name}'s patients" if data is not None else f"{patients} imagined patients"
     screen.say(
         f"Simulating and fitting {trials} trials of {whom} for each of {len(questions)} "
@@ -189,7 +191,7 @@ def assurance(
     threshold: Annotated[
         float, typer.Option(help="... to be beyond this, in the unit of --interaction.")
     ] = 0.0,
-    settings: Annotated[Settings, ModelOptions(("therapist", "therapist_by_arm"))],
+    settings: Annotated[Settings, ModelOptions(("therapist", "clinic", "therapist_by_arm"))],
     nested: NestedOption = False,
     alliance_slope: Annotated[
         float, typer.Option(help="Assumed: residual SDs for one SD of the alliance, average arm.")
@@ -202,6 +204,9 @@ def assurance(
     ] = 0.23,
     therapist_slope_sd: Annotated[
         float, typer.Option(help="Assumed: SD of the alliance slope between therapists.")
+    ] = 0.1,
+    clinic_sd: Annotated[
+        float, typer.Option(help="Assumed: SD between clinics, where the study has them.")
     ] = 0.1,
     trials: Annotated[int, typer.Option(min=1, help="Simulated trials of each size.")] = 200,
     engine: Annotated[EngineName | None, typer.Option(help="instant by default.")] = None,
@@ -237,6 +242,7 @@ def assurance(
             baseline_slope=baseline_slope,
             therapist_sd=therapist_sd,
             therapist_slope_sd=therapist_slope_sd,
+            clinic_sd=clinic_sd,
         ),
         Criterion(probability=probability, threshold=threshold),
         nested=nested,

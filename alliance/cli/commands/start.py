@@ -189,6 +189,14 @@ def simulate(
         list[str] | None,
         typer.Option(help="Code of an arm whose patients have no therapist; may be repeated."),
     ] = None,
+    study: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STUDY",
+            help="A study file whose design the trial has, instead of the published one's: its "
+            "arms, therapists, clinics, outcomes and their families.",
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:
     """Simulate a trial like the published one, with its study.toml and true values beside it.
@@ -197,14 +205,27 @@ def simulate(
     """
     from alliance.data_prep.simulator.simulation import simulate_trial, write_simulated
 
-    screen.say("SIMULATED DATA: a made-up trial like the published one; no patient gave them.")
-    simulated = simulate_trial(
-        seed=seed,
-        patients=patients,
-        therapists=therapists,
-        crossed=not nested,
-        without_therapist=without_therapist or (),
-    )
+    if study is None:
+        screen.say("SIMULATED DATA: a made-up trial like the published one; no patient gave them.")
+        simulated = simulate_trial(
+            seed=seed,
+            patients=patients,
+            therapists=therapists,
+            crossed=not nested,
+            without_therapist=without_therapist or (),
+        )
+    else:
+        from alliance.data_prep.simulator.from_study import simulate_study
+        from alliance.data_prep.study.description import find_study, narrowed, read_study
+
+        screen.say("SIMULATED DATA: a made-up trial of this study's design; no patient gave them.")
+        given: dict[str, Any] = {}
+        if without_therapist:
+            given["without_therapist"] = tuple(without_therapist)
+        described = narrowed(read_study(find_study(study)), **given)
+        simulated = simulate_study(
+            described, seed=seed, patients=patients, therapists=therapists, nested=nested
+        )
     for path in write_simulated(simulated, out, overwrite=overwrite):
         screen.say(f"Written: {path}")
 
@@ -255,8 +276,8 @@ def fit(
     engine: Annotated[
         EngineName,
         typer.Option(
-            help="nuts: PyMC's model, compiled. instant: Gaussian outcomes by importance sampling, "
-            "without compiling; NUTS takes over where its weights are unreliable.",
+            help="nuts: PyMC's model, compiled. instant: importance sampling, without compiling, "
+            "with the alliance as rated; NUTS takes over where that is unreliable.",
             rich_help_panel=SAMPLING,
         ),
     ] = "nuts",
@@ -324,6 +345,12 @@ def fit(
             screen.note(
                 f"{name}: sampled by NUTS, because the instant engine's weights are unreliable "
                 f"(Pareto k {facts['instant_pareto_k']:.2f})."
+            )
+        elif "instant_integration_error" in facts:
+            screen.note(
+                f"{name}: sampled by NUTS, because the instant engine's integrals over therapists' "
+                f"effects are unreliable (off by {facts['instant_integration_error']:.1g} in the "
+                "log likelihood)."
             )
     print_gate(judged.fit, judged.reports, table_format)
     if judged.fit.rowless:
@@ -416,7 +443,7 @@ def check(
     table_format: FormatOption = "table",
 ) -> None:
     """Validate a trial's data and count its patients; all problems come back in one table."""
-    from alliance.data_prep.trial.trial import check_estimable
+    from alliance.data_prep.trial.trial import Trial, check_estimable
     from alliance.models.spec import specify
 
     described = asked_study(study, [], settings)
@@ -440,6 +467,11 @@ def check(
     from alliance.diagnostics.sheets.results import flow
 
     screen.show(described, [flow(described, trial.flow)])
+    if isinstance(trial, Trial):
+        from alliance.diagnostics.checks.family_advice import proposals
+
+        for proposal in proposals(trial):
+            screen.note(proposal.told)
     if estimable:
         _print_costs(trial)
 
