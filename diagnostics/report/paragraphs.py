@@ -163,7 +163,8 @@ def _data(material: Material, cite: Cited) -> Iterator[str]:
     if study.moderator is not None:
         yield (
             f"The moderator was {study.moderator.label}"
-            f" ({study.moderator.range[0]:g} to {study.moderator.range[1]:g} points)."
+            f" ({study.moderator.range[0]:g} to {study.moderator.range[1]:g} "
+            f"{words.points(study.moderator)})."
         )
     imputed = any(spec.moderator.missing == "impute" for spec in fit.specs.values())
     yield (
@@ -240,24 +241,26 @@ def _predictors(fit: Fit, spec: ModelSpec) -> list[str]:
 def _therapist_words(study: Study, spec: ModelSpec, cite: Cited) -> Iterator[str]:
     if study.columns.therapist is None:
         yield "No therapist is recorded, and patients count as independent of one another."
-        return
-    if not spec.effects:
+    elif not spec.effects:
         yield "Differences between therapists were not modelled."
-        return
-    slope = len(spec.effects) > 1
-    correlated = f", whose correlation has an LKJ prior{cite(CORRELATIONS) if slope else ''}"
-    yield (
-        "Therapists had intercepts"
-        + (f" and slopes of the {study.measure.name}" if slope else "")
-        + " of their own, drawn from a normal distribution"
-        + (correlated if slope else "")
-        + "."
-    )
+    else:
+        yield _own_effects("Therapists", study, len(spec.effects) > 1, cite)
+    if spec.clinic_effects:
+        yield _own_effects("Clinics", study, len(spec.clinic_effects) > 1, cite)
     if spec.therapist_by_arm:
         yield "Arm effects varied between therapists too."
-    if spec.without_therapist:
+    if spec.without_therapist and spec.effects:
         arms = _listed([study.arms[code] for code in spec.without_therapist])
         yield f"Patients in {arms} have no therapist, and no such effects."
+
+
+def _own_effects(whose: str, study: Study, slope: bool, cite: Cited) -> str:
+    if not slope:
+        return f"{whose} had intercepts of their own, drawn from a normal distribution."
+    return (
+        f"{whose} had intercepts and slopes of the {study.measure.name} of their own, drawn from a "
+        f"normal distribution whose correlation has an LKJ prior{cite(CORRELATIONS)}."
+    )
 
 
 def _alliance_words(study: Study, spec: ModelSpec) -> Iterator[str]:
@@ -308,8 +311,8 @@ def _computation(material: Material, cite: Cited) -> Iterator[str]:
     draws = f"{profile.chains} \N{MULTIPLICATION SIGN} {profile.draws} draws"
     if "instant" in engines:
         yield (
-            f"The posterior was drawn by importance sampling from the marginal posterior of the "
-            f"SDs and, given these, from the exact one of the coefficients ({draws})."
+            "The posterior was drawn by importance sampling, the therapists' effects being "
+            f"integrated out ({draws})."
         )
     if engines != {"instant"}:
         who = "Other outcomes were" if "instant" in engines else "The posterior was"

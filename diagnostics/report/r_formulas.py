@@ -149,15 +149,18 @@ def _fixed(study: Study, spec: ModelSpec) -> list[str]:
 
 
 def _varying(study: Study, spec: ModelSpec) -> list[str]:
-    if not spec.effects or study.columns.therapist is None:
-        return []
-    therapist, alliance = r_name(study.columns.therapist), _alliance(study, spec)
-    effects = "1 + alliance" if len(spec.effects) > 1 else "1"
-    if spec.without_therapist:
-        effects = "0 + treated" + (" + treated:alliance" if len(spec.effects) > 1 else "")
-    terms = [f"({effects.replace('alliance', alliance)} | {therapist})"]
-    if spec.therapist_by_arm:
-        terms.append(f"(1 | {therapist}:{r_name(study.columns.arm)})")
+    alliance, terms = _alliance(study, spec), []
+    if spec.effects and study.columns.therapist is not None:
+        therapist, slope = r_name(study.columns.therapist), len(spec.effects) > 1
+        effects = f"1 + {alliance}" if slope else "1"
+        if spec.without_therapist:
+            effects = f"0 + treated + treated:{alliance}" if slope else "0 + treated"
+        terms.append(f"({effects} | {therapist})")
+        if spec.therapist_by_arm:
+            terms.append(f"(1 | {therapist}:{r_name(study.columns.arm)})")
+    if spec.clinic_effects and study.columns.clinic is not None:
+        effects = f"1 + {alliance}" if len(spec.clinic_effects) > 1 else "1"
+        terms.append(f"({effects} | {r_name(study.columns.clinic)})")
     return terms
 
 

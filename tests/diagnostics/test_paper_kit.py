@@ -30,7 +30,7 @@ from alliance.diagnostics.report.contents import write_sections
 from alliance.diagnostics.report.kit import for_word, kit, results_table
 from alliance.diagnostics.report.material import Material
 from alliance.diagnostics.report.page import Code, Paragraph, References, Section
-from alliance.diagnostics.report.paragraphs import Cited, found, methods
+from alliance.diagnostics.report.paragraphs import Cited, _therapist_words, found, methods
 from alliance.diagnostics.report.r_formulas import r_formulas, r_name
 from alliance.diagnostics.report.word import word_document
 from alliance.diagnostics.sheets.characteristics import characteristics
@@ -286,6 +286,25 @@ def test_settings_of_the_model_stand_in_the_formula(settings: dict[str, Any], sa
     told = " ".join(formula.brms for formula in r_formulas(own))
     assert said in told
     assert told.count("(") == told.count(")")
+
+
+def test_clinics_stand_beside_therapists_or_alone() -> None:
+    study = narrowed(simulate_trial(seed=4, patients=90, therapists=5).study, outcomes=["pain"])
+    columns = study.columns.model_copy(update={"clinic": "site"})
+    for therapist, said in {
+        "intercept+slope": "(1 + wai_total | therapist) + (1 | site)",
+        "none": "arm * wai_total + (1 | site)",
+    }.items():
+        model = study.model.model_copy(update={"therapist": therapist})
+        clinics = study.model_copy(update={"columns": columns, "model": model})
+        own: Any = SimpleNamespace(study=clinics, specs=specify(clinics), shared=None)
+        [formula] = r_formulas(own)
+        assert said in formula.brms
+        told = " ".join(_therapist_words(clinics, own.specs["pain"], Cited()))
+        assert "Clinics had intercepts of their own" in told
+        assert ("Differences between therapists were not modelled." in told) == (
+            therapist == "none"
+        )
 
 
 def test_visits_have_one_formula(tmp_path: Path) -> None:
