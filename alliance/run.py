@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
-from alliance.answer import Answer, Told, entitled, one_of, telling, titled
+from alliance.answer import Answer, Told, entitled, listed, one_of, telling, titled
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.files import AnyPath, as_path
 from alliance.data_prep.trial.trial import Trial as Checked
@@ -246,6 +246,7 @@ class Run(Mapping[str, FittedOutcome]):
         path: AnyPath | None = None,
         *,
         tables: AnyPath | None = None,
+        word: AnyPath | None = None,
         published: AnyPath | None = None,
         interval: float = 0.95,
         at: float | None = None,
@@ -261,6 +262,9 @@ class Run(Mapping[str, FittedOutcome]):
             The file; report.html in the run folder by default.
         tables : str or path-like, optional
             A folder, for each table as CSV, Markdown and LaTeX.
+        word : str or path-like, optional
+            The paper kit as a Word document: methods and results with citations, flow diagram,
+            first table, table of results, formulas, checklist and supplement. It ends in .docx.
         published, interval, at, extrapolate
             As of `compare`.
         hide_single : bool
@@ -273,7 +277,7 @@ class Run(Mapping[str, FittedOutcome]):
         Path
             Of the file.
         """
-        from alliance.diagnostics.report.contents import write_report
+        from alliance.diagnostics.report.contents import require_word_file, write_report
         from alliance.diagnostics.report.material import Material
         from alliance.inference.draws.summaries import tails
         from alliance.inference.estimands.compared_at import require_place
@@ -285,6 +289,9 @@ class Run(Mapping[str, FittedOutcome]):
         place = self._report_path() if path is None else as_path(path)
         read = [] if published is None else [as_path(published)]
         require_output(place, PAGE, overwrite=overwrite and path is not None, inputs=read)
+        document = None if word is None else as_path(word)
+        if document is not None:
+            require_word_file(document, overwrite=overwrite, inputs=read)
         material = Material(
             self.fit,
             self.findings(published),
@@ -295,8 +302,58 @@ class Run(Mapping[str, FittedOutcome]):
             hide_single=hide_single,
         )
         folder = None if tables is None else as_path(tables)
-        write_report(material, place, tables=folder, overwrite=overwrite)
+        write_report(material, place, tables=folder, word=document, overwrite=overwrite)
         return place
+
+    def explore(
+        self,
+        path: AnyPath | None = None,
+        *,
+        outcome: Names | None = None,
+        interval: float = 0.95,
+        therapist_names: bool = False,
+        hide_single: bool = False,
+        overwrite: bool = False,
+    ) -> Path:
+        """Write the explorer: one HTML page that answers by itself, from the run's draws.
+
+        It needs no server and no network, and holds no patient's row.
+
+        Parameters
+        ----------
+        path : str or path-like, optional
+            The file; without one the page is written to a temporary file and opened in a browser.
+        outcome : str or sequence of str, optional
+            All by default.
+        interval : float
+            Probability of intervals and bands.
+        therapist_names : bool
+            Call therapists by their ids; by default they have numbers.
+        hide_single : bool
+            Leave out therapists of one patient.
+        overwrite : bool
+            Replace a file that is no explorer; an earlier explorer always is.
+
+        Returns
+        -------
+        Path
+            Of the file.
+        """
+        from alliance.diagnostics.explorer.page import write_explorer
+        from alliance.inference.runs.whole_files import EXPLORER_PAGE, require_output
+
+        place = None if path is None else as_path(path)
+        if place is not None:
+            require_output(place, EXPLORER_PAGE, overwrite=overwrite)
+        written, _ = write_explorer(
+            self.fit,
+            place,
+            outcomes=self.fit.chosen(listed(outcome)),
+            interval=interval,
+            therapist_names=therapist_names,
+            hide_single=hide_single,
+        )
+        return written
 
     def save(self, path: AnyPath, *, overwrite: bool = False) -> Run:
         """Write the run folder, which `al.load` and the command line read.

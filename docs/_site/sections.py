@@ -22,8 +22,10 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "tutorials/first_questions",
     ),
     "explanation": (
+        "explorer",
         "differences",
         "paper",
+        "paper-kit",
         "shares",
         "scale",
         "predictive-checks",
