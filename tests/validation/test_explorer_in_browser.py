@@ -32,8 +32,12 @@ FLAGS = (
 )  # fmt: skip
 FITS: dict[str, dict[str, Any]] = {
     "gaussian": {"outcome": "pain", "engine": "instant"},
-    "ordinal": {"outcome": "gpe", "model": {"likelihood": "native"}},
-    "beta_binomial": {"outcome": "function", "model": {"likelihood": "native"}},
+    "ordinal": {"outcome": "gpe", "engine": "instant", "model": {"likelihood": "native"}},
+    "beta_binomial": {
+        "outcome": "function",
+        "engine": "instant",
+        "model": {"likelihood": "native"},
+    },
     "joint": {"outcome": ["pain", "gpe"], "model": {"joint": True}},
 }
 TABLES = {
