@@ -70,7 +70,7 @@ function read(hash) {
   else if (told.known[known]) asked.therapist = String(known);
   else if (whose && whose !== "average") wrong.push(`therapist ${whose}`);
   const [low, high] = told.range, width = high - low;
-  if (parts.size) asked.by = take("threshold", -width, width);
+  if (hash.length > 1) asked.by = take("threshold", -width, width);
   asked.atLeast = take("at-least", low, high);
   asked.atMost = take("at-most", low, high);
   if (told.baseline) asked.patient.baseline = take("baseline", ...told.baseline.range);
