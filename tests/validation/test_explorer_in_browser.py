@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import alliance
 from explorer_queries import Query, Table, address, cells, differences, printed
+from typer.testing import CliRunner
 
 import alliance as al
+from alliance.cli.app import app
 from alliance.data_prep.simulator.simulation import simulate_trial, write_simulated
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is absent")
@@ -153,8 +154,8 @@ def test_the_command_below_a_table_prints_it(name: str, folder: Path, browser: A
         told = watched.page.inner_text(f"#command-{view} code")
         program, *words = shlex.split(told.replace("RUN", str(folder / name)))
         assert program == "alliance"
-        answer = alliance(*words, width=400)
-        assert answer.code == 0, answer.stderr
+        answer = CliRunner(env={"COLUMNS": "400"}).invoke(app, words)
+        assert answer.exit_code == 0, answer.stderr
         lines = [re.split(r"\s*[│┃]\s*", line.strip("│┃ ")) for line in answer.stdout.splitlines()]
         for row in (row for each in tables for row in watched.table(each)):
             # arms are named in the first of their rows alone, and here each has one

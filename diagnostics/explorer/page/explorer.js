@@ -437,7 +437,7 @@ function answer(dragging) {
   by("asked").textContent = askedWords();
   if (dragging) {
     settling = setTimeout(() => answer(false), LATER / 2);
-    if (outcome.beyond(state.alliance)) return; // its curve is stretched: made when the hand rests
+    if (outcome.beyond(state.alliance) && by("table-effect").rowsTold) return; // its curve is stretched: made when the hand rests
   }
   const seen = Object.fromEntries(VIEWS.map((name) => [name, !dragging || inSight(name)]));
   const found = effects(outcome, state);
@@ -604,5 +604,5 @@ function saveTable(name) {
 state = read(location.hash);
 showControls();
 listen();
-answer(false);
+answer(true); // the views below the screen follow at once
 document.documentElement.dataset.ready = "yes";
