@@ -375,7 +375,7 @@ function command(name, parts) {
     words.push("--therapist", state.therapist);
   }
   if (now().beyond(state.alliance) || unseenPatient()) words.push("--extrapolate");
-  return words.join(" ");
+  return words.join(" ").replace(/(--[a-z-]+) (?=-[\d.])/g, "$1="); // no option begins so
 }
 
 /** Whether the patient's baseline or a covariate was not observed. */
