@@ -35,12 +35,12 @@ from alliance.data_prep.errors import InputError
 from alliance.inference.draws.datatree import flat, power_scaling_tree
 from alliance.inference.estimands.estimands import SCALE_QUANTITIES, reported_draws, with_moments
 from alliance.inference.estimands.over_time import residual_covariances
-from alliance.inference.leaving_out.visits import therapists_log_likelihood
 from alliance.inference.pointwise.log_likelihood import (
     everybodys_log_likelihood,
     marginal_log_likelihood,
     patient_log_likelihood,
 )
+from alliance.inference.pointwise.visits import therapists_log_likelihood
 from alliance.inference.posterior import Posterior
 from alliance.models.design.design import Design
 from alliance.models.design.ratings import PREDICTOR_SCALE, ROUNDING, needs_model, predictor_columns

@@ -140,6 +140,8 @@ def therapist_scalars(
         ``intercept``, and ``slope`` or not; without it the last two are the number 0.
     prior_scale : tensor, shape (3,) or longer
         As of `therapist_factor`.
+    level : {"therapist", "clinic"}
+        Whose effects they are; names begin with it.
     """
     sd = pm.HalfNormal(f"{level}_sd", prior_scale[0])
     if "slope" not in effects:

@@ -336,7 +336,13 @@ def draw_effects(
 
 
 def blocks(model: VisitModel, draws: int) -> Iterator[slice]:
-    """Parts of so many draws whose arrays are not too large."""
+    """Parts of so many draws whose arrays are not too large.
+
+    Parameters
+    ----------
+    model : VisitModel
+    draws : int
+    """
     moments, P, Q = model.moments, len(model.terms), len(model.effects)
     numbers = (
         P**2 + len(moments.seen) * (moments.visits + 1) ** 2 + moments.therapists * Q * (P + Q)

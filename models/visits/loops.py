@@ -140,20 +140,9 @@ def density_in_covariances(
 ) -> tuple[float, Array, Array]:
     """Log likelihood and gradients in residual covariances and the factor of the effects'.
 
-    Parameters
-    ----------
-    residual : ndarray, shape (A, V, V)
-    loading : ndarray, shape (Q, Q)
-    precision, ..., pair_scores : ndarray
-        As of `models.visits.operation.likelihood_data`.
-
-    Returns
-    -------
-    float
-    ndarray, shape (A, V, V)
-        Of each element by itself; symmetric.
-    ndarray, shape (Q, Q)
-        Of the lower triangle.
+    Of residual covariances (A, V, V), the factor (Q, Q), and the arrays of
+    `models.visits.operation.likelihood_data`. The gradients are those of each element by itself,
+    symmetric, and of the lower triangle.
     """
     groups, V = seen.shape
     p, pairs = both.shape[2], squares.shape[1]

@@ -23,11 +23,8 @@ from alliance.inference.estimands.over_time import (
     visit_weights,
 )
 from alliance.inference.leaving_out.leave_one_out import leave_one_out
-from alliance.inference.leaving_out.visits import (
-    leave_visits_out,
-    therapists_log_likelihood,
-    visits_log_likelihood,
-)
+from alliance.inference.leaving_out.visits import leave_visits_out
+from alliance.inference.pointwise.visits import therapists_log_likelihood, visits_log_likelihood
 from alliance.inference.priors.power_scaling import (
     _structure_parameters,
     log_priors_over_time,
