@@ -8,7 +8,6 @@ import json
 import re
 from pathlib import Path
 
-import docx
 import html5lib
 import pandas as pd
 import pytest
@@ -76,17 +75,12 @@ def test_tables_notes_and_errors(place: Path) -> None:
 def test_the_report_and_its_tables(place: Path) -> None:
     inputs, run = (place / "study.toml", place / "trial.csv"), place / "run"
     alliance("fit", *inputs, "--engine", "instant", "--profile", "ci", "--out", run)
-    tables, word = place / "tables", place / "paper.docx"
-    answer = alliance("report", run, "--tables", tables, "--word", word)
+    tables = place / "tables"
+    answer = alliance("report", run, "--tables", tables)
     assert answer.code in (0, 3), answer.stderr
     for path in (run / "report.html", *tables.iterdir()):
         assert UNSEEN.findall(path.read_text(encoding="utf-8")) == [], path.name
     html5lib.HTMLParser(strict=True).parse((run / "report.html").read_text(encoding="utf-8"))
-    document = docx.Document(str(word))
-    assert UNSEEN.findall("".join(paragraph.text for paragraph in document.paragraphs)) == []
-    shown = [node.get("descr") for node in document.element.iter() if node.get("descr")]
-    assert shown
-    assert UNSEEN.findall("".join(shown)) == []
 
 
 def test_what_is_said_of_input_is_shown_in_python_too() -> None:
