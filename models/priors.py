@@ -67,6 +67,13 @@ class Priors:
     overdispersion : float
         Half-normal scale of a count's overdispersion: the coefficient of variation of the
         patients' own rates. At 1 a patient with three times the mean rate is not rare.
+    trial_arm_sd : float
+        Half-normal scale of the SD of arm effects between trials, where there are several: contrasts
+        of two arms then vary between trials with up to half an SD between patients
+        (docs/decisions/0050).
+    trial_slope_sd, trial_interaction_sd : float
+        The same of the alliance's slope, and of its differences between arms: up to two thirds of
+        what is expected of the slope itself.
     """
 
     intercept: float = 1.0
@@ -85,6 +92,9 @@ class Priors:
     degrees_of_freedom: float = 0.0
     category_concentration: float = 1.0
     overdispersion: float = 1.0
+    trial_arm_sd: float = 0.35
+    trial_slope_sd: float = 0.2
+    trial_interaction_sd: float = 0.2
 
     @property
     def slope(self) -> SlopeEvidence | None:

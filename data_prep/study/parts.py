@@ -80,6 +80,8 @@ class Columns(Table):
     therapist : str or None
         None where nobody recorded who treated whom.
     arm : str
+    trial : str or None
+        Of tables of several trials: which of them a row is of.
     """
 
     patient: Text | None = Field(
@@ -91,6 +93,9 @@ class Columns(Table):
         examples=["therapist"],
     )
     arm: Text = Field(description="the column that holds the codes of the arms", examples=["arm"])
+    trial: Text | None = Field(
+        default=None, description="the column that tells several trials apart", examples=["trial"]
+    )
 
 
 class Moderator(Table):
@@ -323,6 +328,11 @@ class ModelSettings(Table):
         Whether these coefficients differ between visits.
     therapist_by_visit : bool
         Whether a therapist has a deviation at each visit beside the effects at all visits.
+    trials : {"one", "varying", "fixed"}
+        Whether all data are of one trial, or of several whose arm contrasts and slopes vary
+        between them, or are the same in all.
+    residual_by_trial : bool
+        Whether each of several trials has a residual SD of its own.
     """
 
     therapist: Literal["none", "intercept", "intercept+slope"] = Field(
@@ -430,6 +440,16 @@ class ModelSettings(Table):
         default=False,
         description="whether therapists deviate at each visit by itself",
         examples=[False],
+    )
+    trials: Literal["one", "varying", "fixed"] = Field(
+        default="one",
+        description="data of one trial, or of several with effects that vary or are the same",
+        examples=["varying"],
+    )
+    residual_by_trial: Annotated[bool, Field(strict=True)] = Field(
+        default=True,
+        description="whether each of several trials has a residual SD of its own",
+        examples=[True],
     )
 
 
