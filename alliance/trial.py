@@ -426,9 +426,7 @@ def read_data(
             "Several trials in one model are read from files, and a data frame is given.",
             "Write it to a file, with a column that tells the trials: `trial` under [columns].",
         )
-    if not isinstance(data, pd.DataFrame) and (
-        several or as_path(data).suffix.lower() == ".share"
-    ):
+    if not isinstance(data, pd.DataFrame) and (several or as_path(data).suffix.lower() == ".share"):
         return _pooled(described, [as_path(data)], sample_therapists, dask)
     if isinstance(data, pd.DataFrame) or not _many_files(as_path(data)):
         if sample_therapists is not None or dask is not None:

@@ -24,6 +24,7 @@ from alliance.inference.sampling.profiles import Engine, SamplerProfile, seed_se
 from alliance.models.design.design import Design, build_design
 from alliance.models.priors import Priors
 from alliance.models.spec import ModelSpec, ModeratorSpec, refuse_over_time
+from alliance.models.trials.design import TrialsDesign
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -91,6 +92,8 @@ class Source:
         Of the run.
     joint : bool
         Whether the outcome is one of a joint model.
+    trials : TrialsDesign or None
+        Of several trials in one model; the draws are then of an average trial.
     """
 
     study: Study
@@ -98,6 +101,7 @@ class Source:
     patients: xr.Dataset | None
     manifest: Mapping[str, Any]
     joint: bool = False
+    trials: TrialsDesign | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,6 +263,11 @@ class Posterior:
         """
         if self.over_time:
             refuse_over_time([self.name], what)
+
+    @property
+    def trials(self) -> TrialsDesign | None:
+        """Of several trials in one model, the patients trial by trial."""
+        return None if self.source is None else self.source.trials
 
     @property
     def manifest(self) -> Mapping[str, Any]:

@@ -68,12 +68,11 @@ class Priors:
         Half-normal scale of a count's overdispersion: the coefficient of variation of the
         patients' own rates. At 1 a patient with three times the mean rate is not rare.
     trial_arm_sd : float
-        Half-normal scale of the SD of arm effects between trials, where there are several: contrasts
-        of two arms then vary between trials with up to half an SD between patients
-        (docs/decisions/0050).
+        Half-normal scale of the SD of arm effects between trials, where there are several, so that
+        the SD of a contrast has half an SD between patients for its scale (docs/decisions/0050).
     trial_slope_sd, trial_interaction_sd : float
-        The same of the alliance's slope, and of its differences between arms: up to two thirds of
-        what is expected of the slope itself.
+        The same of the alliance's slope, and of its differences between arms: two thirds of the
+        scale of the slope itself.
     """
 
     intercept: float = 1.0

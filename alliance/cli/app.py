@@ -28,6 +28,7 @@ from alliance.cli.options import with_model_options
 GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "Start": ("start", ("demo", "init", "simulate", "check", "fit")),
     "Look at a run": ("look", ("summary", "compare", "diagnose", "report")),
+    "Several trials in one model": ("trials", ("trials",)),
     "Without the patients' rows": ("without_rows", ("share", "paper")),
     "Answer a question": ("answer", ("predict", "effects", "decide", "therapists", "missing")),
     "Check the model": (

@@ -194,9 +194,7 @@ def _of_share(study: Study, share: Share) -> Part:
     return replace(part, facts=narrowed)
 
 
-def _gaps(
-    study: Study, share: Share, facts: Facts, outcome: str
-) -> dict[str, NDArray[np.int64]]:
+def _gaps(study: Study, share: Share, facts: Facts, outcome: str) -> dict[str, NDArray[np.int64]]:
     """Rows that lack a column, under the names of columns that the study has for them."""
     told = facts.gaps[outcome]
     columns = [_columns_of(each, outcome) for each in (share.study, study)]

@@ -185,7 +185,7 @@ def _nuts(
         for name in ("residual_sd", *_names(design))
         if name in draws
     }
-    if values[RESIDUAL].ndim == 2:  # noqa: PLR2004
+    if not design.residual_by_trial:
         values[RESIDUAL] = np.repeat(values[RESIDUAL][..., None], design.number, axis=-1)
     tree = trials_tree(
         design,
@@ -199,9 +199,7 @@ def _nuts(
     return tree, Timings(compiled - started, sampled - compiled, finished - sampled)
 
 
-def _sampled(
-    design: TrialsDesign, draws: xr.Dataset, values: Mapping[str, Array]
-) -> TrialsDraws:
+def _sampled(design: TrialsDesign, draws: xr.Dataset, values: Mapping[str, Array]) -> TrialsDraws:
     """Coefficients from what was sampled."""
     from alliance.models.trials.design import SPREADS
     from alliance.models.trials.model import own_columns

@@ -406,9 +406,7 @@ def _collapse(design: Design, spreads: GaussianDraws, prior_sd: Array) -> Collap
     factor, lost = cholesky(products[:, :p, :p] + np.diag(scale**-2.0))
     half = np.linalg.solve(factor, products[:, :p, p:])
     mean = np.linalg.solve(factor.mT, half)[..., 0]
-    log_likelihood = -0.5 * (
-        whole.log_scale + products[:, p, p] - (half[..., 0] ** 2).sum(axis=1)
-    )
+    log_likelihood = -0.5 * (whole.log_scale + products[:, p, p] - (half[..., 0] ** 2).sum(axis=1))
     log_likelihood -= np.log(scale).sum()
     log_likelihood -= np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(axis=1)
     return Collapsed(np.where(lost, -np.inf, log_likelihood), mean, factor)

@@ -40,6 +40,7 @@ SPREADS: Mapping[Kind, str] = {
 }
 """By kind of coefficient that trials share, the SD between trials; names of their priors too."""
 
+FEWEST = 2  # trials that anything can vary between
 SAME = 1e-9  # SDs of the alliance within which trials have one mean
 
 
@@ -217,7 +218,7 @@ def trials_design(pooled: Design, trials: Mapping[str, str], spec: ModelSpec) ->
     own = [trials[name] for name in pooled.therapists]
     seen = {trial for trial, n in zip(own, count, strict=True) if n}
     names: Sequence[str] = sorted(seen, key=natural_key)
-    if len(names) < 2:  # noqa: PLR2004
+    if len(names) < FEWEST:
         raise InputError(
             f"{pooled.outcome} has analysed patients of one trial only, {', '.join(names)}.",
             'Leave the outcome out, `outcome`, or set `trials="one"`.',

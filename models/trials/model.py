@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pymc as pm
@@ -15,10 +16,8 @@ from alliance.models.priors import Priors
 from alliance.models.trials.design import SPREADS, TrialsDesign
 from alliance.models.trials.operation import TrialSquares
 
-Array = NDArray[np.float64]
 
-
-def trials_data(design: TrialsDesign, priors: Priors) -> dict[str, Array | NDArray[np.int64]]:
+def trials_data(design: TrialsDesign, priors: Priors) -> dict[str, NDArray[Any]]:
     """The arrays that a compiled model is given.
 
     Parameters
@@ -49,7 +48,7 @@ def trials_data(design: TrialsDesign, priors: Priors) -> dict[str, Array | NDArr
         priors.therapist_arm_sd,
         *(getattr(priors, name) for name in design.spreads),
     ]
-    data: dict[str, Array | NDArray[np.int64]] = {
+    data: dict[str, NDArray[Any]] = {
         "cross_products": np.stack(totals),
         "centres": design.centres,
         "prior_scale": np.array(scales),

@@ -21,6 +21,7 @@ from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_defa
 
 from alliance.models.gaussian.generalised_squares import Places, _sums
 
+
 def _over_trials(sums: Any) -> Any:
     """The sums of each trial, made of those of one, in Python or compiled."""
 
