@@ -96,8 +96,8 @@ def made_trials(
         arm = np.array(truth.arm) + truth.arm_sd * centre @ rng.normal(size=K)
         arm = arm + truth.ecological * mean * (np.arange(K) - (K - 1) / 2)
         slope = truth.slope + truth.slope_sd * rng.normal()
-        interaction = (
-            np.array(truth.interaction) + truth.interaction_sd * centre @ rng.normal(size=K)
+        interaction = np.array(truth.interaction) + truth.interaction_sd * centre @ rng.normal(
+            size=K
         )
         own_arm.append(arm), own_slope.append(slope), own_interaction.append(interaction)
         level, sd, before = rng.normal(0, 0.5), rng.uniform(0.6, 1.0), rng.uniform(0.3, 0.5)
