@@ -48,6 +48,7 @@ class Rows:
     own_arm: Array
     own_slope: Array
     own_interaction: Array
+    own_mean: Array  # of each trial's population of patients
     lacking: Mapping[int, Sequence[int]] = field(default_factory=dict)
 
     @property
@@ -89,7 +90,7 @@ def made_trials(
     rng, truth, lacking = np.random.default_rng(seed), truth or Truth(), lacking or {}
     K, parts = len(truth.arm), []
     centre = np.eye(K) - 1 / K
-    own_arm, own_slope, own_interaction = [], [], []
+    own_arm, own_slope, own_interaction, own_mean = [], [], [], []
     for t in range(trials):
         arms = [k for k in range(K) if k not in lacking.get(t, ())]
         mean = rng.normal(0, truth.spread)
@@ -99,7 +100,8 @@ def made_trials(
         interaction = np.array(truth.interaction) + truth.interaction_sd * centre @ rng.normal(
             size=K
         )
-        own_arm.append(arm), own_slope.append(slope), own_interaction.append(interaction)
+        own_arm.append(arm), own_slope.append(slope)
+        own_interaction.append(interaction), own_mean.append(mean)
         level, sd, before = rng.normal(0, 0.5), rng.uniform(0.6, 1.0), rng.uniform(0.3, 0.5)
         for j in range(therapists):
             u = truth.therapist_sd * rng.normal()
@@ -112,8 +114,14 @@ def made_trials(
             parts.append(block)
     joined = [np.concatenate(columns) for columns in zip(*parts, strict=True)]
     return Rows(
-        *joined, truth, np.array(own_arm), np.array(own_slope), np.array(own_interaction), lacking
-    )  # fmt: skip
+        *joined,
+        truth,
+        np.array(own_arm),
+        np.array(own_slope),
+        np.array(own_interaction),
+        np.array(own_mean),
+        lacking,
+    )
 
 
 STUDY = """
