@@ -420,7 +420,7 @@ def read_data(
         if len(paths) != 1:
             return _pooled(described, paths, sample_therapists, dask)
         data = paths[0]
-    several = described.model.trials != "one"
+    several = described.model.several_trials != "no"
     if several and isinstance(data, pd.DataFrame):
         raise InputError(
             "Several trials in one model are read from files, and a data frame is given.",

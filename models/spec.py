@@ -20,7 +20,7 @@ WITH_RESIDUAL_SD = ("gaussian", "student_t")  # families that arms may have thei
 TherapistEffects = Literal["none", "intercept", "intercept+slope"]
 AllianceStructure = Literal["total", "within_between"]
 MissingAlliance = Literal["complete_case", "impute"]
-Trials = Literal["one", "varying", "fixed"]
+SeveralTrials = Literal["no", "varying", "fixed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +120,9 @@ class ModelSpec:
         Whether each arm has a residual SD of its own.
     visits : VisitSpec or None
         Of an outcome that is modelled together with itself at other visits.
-    trials : {"one", "varying", "fixed"}
-        Of several trials: whether arm contrasts and slopes vary between them; see `models.trials`.
+    several_trials : {"no", "varying", "fixed"}
+        Whether there are several trials, and whether arm contrasts and slopes vary between them:
+        see `models.trials`.
     residual_by_trial : bool
         Whether each of several trials has a residual SD of its own.
     """
@@ -136,7 +137,7 @@ class ModelSpec:
     without_therapist: tuple[str, ...] = ()
     residual_by_arm: bool = False
     visits: VisitSpec | None = None
-    trials: Trials = "one"
+    several_trials: SeveralTrials = "no"
     residual_by_trial: bool = True
 
     def __post_init__(self) -> None:
@@ -276,7 +277,7 @@ def specify(study: Study) -> dict[str, ModelSpec]:
             without_therapist=study.arms_without_therapist,
             residual_by_arm=model.residual_by_arm,
             visits=_at_visit(outcome, model),
-            trials=model.trials,
+            several_trials=model.several_trials,
             residual_by_trial=model.residual_by_trial,
         )
         for name, outcome in study.outcomes.items()
@@ -443,7 +444,7 @@ def _require_normal(specs: Mapping[str, ModelSpec], *, joint: bool) -> None:
     for outcome, spec in specs.items():
         if spec.priors.slope is None:
             continue
-        apart = joint or spec.visits is not None or spec.trials != "one"
+        apart = joint or spec.visits is not None or spec.several_trials != "no"
         if apart or not spec.exact or spec.moderator.structure != "total":
             raise InputError(
                 f"{outcome}: a prior from the prior pack goes with a Gaussian outcome by itself, "

@@ -62,7 +62,7 @@ class Rows:
 
     def design(self, spec: ModelSpec | None = None) -> TrialsDesign:
         """Standardised, from cross-products."""
-        spec = spec or ModelSpec("y", trials="varying")
+        spec = spec or ModelSpec("y", several_trials="varying")
         found = cell_moments(
             ["moderator", "baseline", "outcome"],
             np.array([self.moderator, self.baseline, self.outcome]),

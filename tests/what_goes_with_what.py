@@ -112,7 +112,7 @@ SETTINGS: dict[str, Change] = {
     "common_patients": setting("common_patients", True),
     "[visits]": visits,
     "delta": shifted,
-    "trials": setting("trials", "varying"),
+    "several_trials": setting("several_trials", "varying"),
 }
 
 
@@ -169,7 +169,7 @@ def refused(attempt: Callable[[], object]) -> str:
 def modelled(combination: Combination) -> None:
     """Read, specify, and build every outcome's design."""
     described = described_study(combination)
-    if described.model.trials != "one":
+    if described.model.several_trials != "no":
         from_many_files(combination)
         return
     trial = trial_from_frame(described, table(combination))
@@ -180,7 +180,7 @@ def modelled(combination: Combination) -> None:
 
 def instantly(combination: Combination) -> None:
     described = described_study(combination)
-    if described.model.trials != "one":  # of what NUTS fits
+    if described.model.several_trials != "no":  # of what NUTS fits
         from_many_files(combination)
         return
     trial, specs = trial_from_frame(described, table(combination)), specify(described)
@@ -197,7 +197,7 @@ def from_many_files(combination: Combination) -> None:
         rows = table(combination)
         for k in range(2):
             rows.iloc[120 * k : 120 * (k + 1)].to_csv(Path(folder) / f"{k}.csv", index=False)
-        if described.model.trials == "one":
+        if described.model.several_trials == "no":
             load_registry(described, folder)
             return
         registry = load_pooled(described, [Path(folder)])

@@ -236,8 +236,8 @@ def _require_same(study: Study, share: Share) -> None:
         raise InputError(
             f"{share.name} is of {theirs.title!r}, and the study of {study.title!r}: different "
             "trials are not pooled as sites of one.",
-            'Fit them as several trials, `trials="varying"`; if they are sites of one trial, give '
-            "their study files one title.",
+            'Fit them as several trials, `several_trials="varying"`; if they are sites of one '
+            "trial, give their study files one title.",
         )
     arms = list(theirs.arms), list(study.arms)
     if several(study) and set(theirs.arms) <= set(study.arms):  # a trial may lack some

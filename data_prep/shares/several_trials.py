@@ -25,7 +25,7 @@ OWN = ":"  # between a trial, or a site, and the therapist's own name
 
 def several(study: Study) -> bool:
     """Whether the data are of several trials in one model."""
-    return study.model.trials != "one"
+    return study.model.several_trials != "no"
 
 
 def trial_of_share(study: Study, share: Share) -> str:

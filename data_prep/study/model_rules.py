@@ -126,7 +126,7 @@ def _trials_faults(study: Mapping[str, Any]) -> list[Fault]:
         for trial in told
         if not texts(told, trial)
     ]
-    if model.get("trials") not in ("varying", "fixed"):
+    if model.get("several_trials") not in ("varying", "fixed"):
         return faults
     columns, rated = subtable(study, "columns"), rated_arms(study)
     nobody = "columns" in study and columns.get("therapist") is None
@@ -144,9 +144,9 @@ def _trials_faults(study: Mapping[str, Any]) -> list[Fault]:
     }
     faults += [
         Fault(
-            "model.trials",
+            "model.several_trials",
             f"several trials in one model go with {setting} alone.",
-            f'Set {setting}, or trials = "one", under [model].',
+            f'Set {setting}, or several_trials = "no", under [model].',
         )
         for setting, wanted in asked.items()
         if wanted
@@ -157,9 +157,9 @@ def _trials_faults(study: Mapping[str, Any]) -> list[Fault]:
     }
     faults += [
         Fault(
-            "model.trials",
+            "model.several_trials",
             f"several trials in one model need {what}.",
-            f'{remedy}, or set trials = "one" under [model].',
+            f'{remedy}, or set several_trials = "no" under [model].',
         )
         for what, (wanted, remedy) in lacks.items()
         if wanted

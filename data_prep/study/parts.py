@@ -328,8 +328,8 @@ class ModelSettings(Table):
         Whether these coefficients differ between visits.
     therapist_by_visit : bool
         Whether a therapist has a deviation at each visit beside the effects at all visits.
-    trials : {"one", "varying", "fixed"}
-        Whether all data are of one trial, or of several whose arm contrasts and slopes vary
+    several_trials : {"no", "varying", "fixed"}
+        Whether the data are of several trials, and whether their arm contrasts and slopes vary
         between them, or are the same in all.
     residual_by_trial : bool
         Whether each of several trials has a residual SD of its own.
@@ -441,9 +441,9 @@ class ModelSettings(Table):
         description="whether therapists deviate at each visit by itself",
         examples=[False],
     )
-    trials: Literal["one", "varying", "fixed"] = Field(
-        default="one",
-        description="data of one trial, or of several with effects that vary or are the same",
+    several_trials: Literal["no", "varying", "fixed"] = Field(
+        default="no",
+        description="whether the data are of several trials, with effects that vary or are fixed",
         examples=["varying"],
     )
     residual_by_trial: Annotated[bool, Field(strict=True)] = Field(

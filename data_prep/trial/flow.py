@@ -291,11 +291,11 @@ def trials_notes(study: Study) -> list[str]:
     ----------
     study : Study
     """
-    if study.model.trials != "one" or not (study.trials or study.columns.trial):
+    if study.model.several_trials != "no" or not (study.trials or study.columns.trial):
         return []
     return [
         "The study tells several trials apart, and they are taken as one: "
-        '`trials="varying"` lets effects vary between them.'
+        '`several_trials="varying"` lets effects vary between them.'
     ]
 
 

@@ -124,7 +124,7 @@ def model_choices(fit: Fit) -> tuple[Choice, ...]:
             lambda spec: residual_words(spec, fit.study),
             lambda spec: (
                 spec.nesting(list(fit.study.arms)).number == 1
-                and not (spec.trials != "one" and spec.residual_by_trial)
+                and not (spec.several_trials != "no" and spec.residual_by_trial)
             ),
         ),
         by_outcome(
@@ -197,7 +197,7 @@ def residual_words(spec: ModelSpec, study: Study) -> str:
     spec : ModelSpec
     study : Study
     """
-    if spec.trials != "one" and spec.residual_by_trial:
+    if spec.several_trials != "no" and spec.residual_by_trial:
         return "one for each trial"
     nesting = spec.nesting(list(study.arms))
     if nesting.number == 1:
@@ -215,8 +215,8 @@ def _trials(model: ModelSettings) -> str:
     }
     own = ", residual SDs" * model.residual_by_trial
     return (
-        f"several, {shared[model.trials]}; levels, baseline and covariate slopes{own} of each; "
-        "alliance around each trial's mean"
+        f"several, {shared[model.several_trials]}; levels, baseline and covariate slopes{own} of "
+        "each; alliance around each trial's mean"
     )
 
 

@@ -33,7 +33,7 @@ def trials_of(posterior: Posterior) -> TrialsDesign:
     if posterior.trials is None:
         raise InputError(
             f"{posterior.name} was fitted as one trial.",
-            'Fit several with `trials="varying"` or `trials="fixed"`.',
+            'Fit several with `several_trials="varying"` or `several_trials="fixed"`.',
         )
     return posterior.trials
 

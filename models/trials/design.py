@@ -221,10 +221,10 @@ def trials_design(pooled: Design, trials: Mapping[str, str], spec: ModelSpec) ->
     if len(names) < FEWEST:
         raise InputError(
             f"{pooled.outcome} has analysed patients of one trial only, {', '.join(names)}.",
-            'Leave the outcome out, `outcome`, or set `trials="one"`.',
+            'Leave the outcome out, `outcome`, or set `several_trials="no"`.',
         )
     place = {name: t for t, name in enumerate(names)}
     trial_of = np.array([place.get(trial, 0) for trial in own], dtype=np.int64)
     return TrialsDesign(
-        pooled, tuple(names), trial_of, spec.trials == "varying", spec.residual_by_trial
+        pooled, tuple(names), trial_of, spec.several_trials == "varying", spec.residual_by_trial
     )

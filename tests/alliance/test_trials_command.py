@@ -19,7 +19,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("trials")
     written(made_trials(4, 21, therapists=4, patients=20), place / "data")
     answer = alliance(
-        "fit", place / "data" / "study.toml", place / "data", "--trials", "varying",
+        "fit", place / "data" / "study.toml", place / "data", "--several-trials", "varying",
         "--engine", "instant", "--profile", "ci", "--out", place / "run",
     )  # fmt: skip
     assert answer.code == 0, answer.stderr
@@ -56,7 +56,7 @@ def test_a_narrow_screen_shows_trials_with_their_intervals(
 
 def test_the_summary_says_of_which_trial_it_is(folder: Path) -> None:
     shown = alliance("summary", folder / "run")
-    assert "Of an average trial" in shown.said
+    assert "Of an average trial" in shown.stdout
     assert "residual SD: one for each trial" in " ".join(shown.stdout.split())
     told = alliance("summary", folder / "run", "--format", "csv").stdout
     assert pd.read_csv(io.StringIO(told))["trial"].nunique() == 6
@@ -66,7 +66,9 @@ def test_the_summary_says_of_which_trial_it_is(folder: Path) -> None:
     ("words", "said"),
     [
         (("compare", "run"), "OLS and REML are refits of one trial"),
-        (("predict", "run"), "holds no patients' rows"),
+        (("predict", "run", "--at-least", "40"), "holds no patients' rows"),
+        (("decide", "run", "--reach", "40"), "holds no patients' rows"),
+        (("effects", "run", "--trial", "trail1"), "Did you mean 'trial1'"),
         (("trials", "run", "--quantity", "residual_sd"), "Trials share no 'residual_sd'"),
         (("trials", "run", "--outcome", "pian"), "Did you mean 'pain'"),
     ],
@@ -80,7 +82,7 @@ def test_what_is_refused(words: tuple[str, ...], said: str, folder: Path) -> Non
 def test_a_run_of_one_trial_has_no_trials(folder: Path, tmp_path: Path) -> None:
     data = folder / "data"
     answer = alliance(
-        "fit", data / "study.toml", data / "trial1.csv", "--trials", "fixed",
+        "fit", data / "study.toml", data / "trial1.csv", "--several-trials", "fixed",
         "--engine", "instant", "--profile", "ci", "--out", tmp_path / "one",
     )  # fmt: skip
     assert answer.code == 0, answer.stderr

@@ -25,7 +25,7 @@ def described(folder: Path, further: str = "", **settings: object) -> Study:
     path = folder / "study.toml"
     if further:
         path.write_text(path.read_text() + further)
-    return narrowed(read_study(path), **{"trials": "varying", **settings})
+    return narrowed(read_study(path), **{"several_trials": "varying", **settings})
 
 
 def patients_of(registry: Registry) -> dict[str, int]:
@@ -42,7 +42,7 @@ def test_every_file_is_a_trial_and_therapists_are_nested_in_it(files: list[Path]
     assert patients_of(registry) == {"trial1": 60, "trial2": 60, "trial3": 60}
     assert "trial1:T0" in registry.trials
     assert len(registry.trials) == 12  # T0 to T11; ids that recur are other people
-    one = load_pooled(narrowed(described(files[0].parent), trials="one"), files)
+    one = load_pooled(narrowed(described(files[0].parent), several_trials="no"), files)
     assert not one.trials
 
 
@@ -115,7 +115,7 @@ def test_one_trial_is_no_several(files: list[Path]) -> None:
 
 
 def test_a_study_that_tells_trials_apart_and_takes_them_as_one_says_so(files: list[Path]) -> None:
-    study = described(files[0].parent, '[trials]\nNorth = ["trial1"]\n', trials="one")
+    study = described(files[0].parent, '[trials]\nNorth = ["trial1"]\n', several_trials="no")
     registry = load_pooled(study, files)
     assert any("they are taken as one" in note for note in registry.notes)
 

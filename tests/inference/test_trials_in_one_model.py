@@ -44,11 +44,11 @@ def test_ten_identical_trials_are_the_pooled_fit() -> None:
     """
     one = made_trials(2, 4, therapists=5, patients=25).design().designs[0]
     ten = copied(one, 10)
-    spec = ModelSpec("y", trials="fixed", residual_by_trial=False)
+    spec = ModelSpec("y", several_trials="fixed", residual_by_trial=False)
     several = TrialsDesign(
         ten, tuple(map(str, range(10))), np.repeat(np.arange(10), len(one.therapists)), False, False
     )
-    assert spec.trials == "fixed"
+    assert spec.several_trials == "fixed"
     assert not several.across  # they do not differ in their mean alliance
     tree, _ = fit_trials(several, PRIORS, SHORT, 1, engine="instant")
     pooled, _ = instant_outcome(ten, PRIORS, SHORT, 1)
@@ -94,7 +94,7 @@ def six(tmp_path_factory: pytest.TempPathFactory) -> tuple[Rows, Path]:
 @pytest.fixture(scope="module")
 def run(six: tuple[Rows, Path]) -> al.Run:
     study = al.study(six[1] / "study.toml")
-    trial = study.choose(model={"trials": "varying"}).read(six[1])
+    trial = study.choose(model={"several_trials": "varying"}).read(six[1])
     return al.fit(trial, profile="ci", engine="instant", seed=5)
 
 
@@ -103,7 +103,7 @@ def test_one_trial_is_the_single_fit_bit_for_bit(six: tuple[Rows, Path], tmp_pat
     (tmp_path / rows.name).write_text(rows.read_text())
     study = read_study(six[1] / "study.toml")
     single = fit_registry(load_registry(study, tmp_path), SHORT, 9, engine="instant")
-    several = load_pooled(narrowed(study, trials="varying"), [tmp_path])
+    several = load_pooled(narrowed(study, several_trials="varying"), [tmp_path])
     one = fit_registry(several, SHORT, 9, engine="instant")
     assert not one.several_trials
     mine, theirs = (fit.trees["pain"]["posterior"].dataset for fit in (one, single))

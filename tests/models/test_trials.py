@@ -66,7 +66,7 @@ def test_the_collapsed_density_is_that_of_the_rows_written_out() -> None:
 def test_draws_have_the_mean_and_spread_of_the_posterior_given_the_sds() -> None:
     """Of fixed effects given the SDs: one contrast's mean and SD by generalised least squares."""
     rows = made_trials(4, 3, therapists=3, patients=10)
-    design = rows.design(ModelSpec("y", "none", trials="fixed"))
+    design = rows.design(ModelSpec("y", "none", several_trials="fixed"))
     many = 40_000
     values = {"residual_sd": np.full((many, 4), 0.8)}
     drawn = collapse_trials(design, PRIORS, values).draw(np.random.default_rng(1))
@@ -161,7 +161,7 @@ def test_who_is_in_which_trial() -> None:
     design = rows.design()
     assert design.trials == ("trial 1", "trial 2", "trial 3")
     assert design.patients.tolist() == [10, 10, 10]
-    again = trials_design(design.pooled, rows.trial_of, ModelSpec("y", trials="fixed"))
+    again = trials_design(design.pooled, rows.trial_of, ModelSpec("y", several_trials="fixed"))
     assert again.spreads == ()
     left = design.without(1)
     assert left.trials == ("trial 1", "trial 3")

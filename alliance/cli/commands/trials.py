@@ -41,7 +41,7 @@ def trials(
 ) -> None:
     """Show several trials of one model: each of them, the average, a new one, what they differ by.
 
-    The run comes from `alliance fit STUDY DATA --trials varying`, or fixed. The figure is a forest
+    The run comes from `alliance fit STUDY DATA --several-trials varying`, or fixed. The figure is a forest
     plot.
     """
     from alliance.diagnostics.sheets import trials as sheets
