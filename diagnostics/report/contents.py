@@ -23,14 +23,16 @@ from alliance.diagnostics.report.results import (
     results,
     therapists,
 )
+from alliance.diagnostics.report.trials import trials
 from alliance.inference.runs.whole_files import write_whole
 
-ALONG_MODERATOR = "effects"
+ALONG_MODERATOR, OF_TRIALS = "effects", "trials"
 # By the name that each has in the page, with the title it has where it cannot be written.
 SECTIONS: dict[str, tuple[str, Callable[[Material], Section]]] = {
     "question": ("Question and answers", question),
     "data": ("Data and flow of patients", data),
     "results": ("Results for each outcome", results),
+    OF_TRIALS: ("Several trials", trials),
     "comparison": ("Comparison with published and refitted models", comparison),
     "paper": (PRINTED, printed),
     ALONG_MODERATOR: ("Effects along the moderator", effects),
@@ -49,16 +51,16 @@ SECTIONS: dict[str, tuple[str, Callable[[Material], Section]]] = {
 def write_sections(material: Material) -> list[Section]:
     """Every section, the checklist last; one that a run does not allow says why.
 
-    A plain trial has nothing along the moderator.
+    A plain trial has nothing along the moderator, and a single one is not of several.
 
     Parameters
     ----------
     material : Material
     """
     built = []
-    plain = material.fit.study.moderator is None
+    plain, one_trial = material.fit.study.moderator is None, not material.fit.several_trials
     for name, (title, write) in SECTIONS.items():
-        if plain and name == ALONG_MODERATOR:
+        if (plain and name == ALONG_MODERATOR) or (one_trial and name == OF_TRIALS):
             continue
         try:
             built.append(write(material))

@@ -290,9 +290,9 @@ def data(material: Material) -> Section:
         ),
         Facts(facts),
         flow(fit.study, fit.flow),
-        Heading("Arms and therapists"),
-        _described(material),
     ]
+    if not fit.rowless:
+        parts += [Heading("Arms and therapists"), _described(material)]
     if notes := list(manifest.get("notes", ())):
         parts += [Heading("Notes on reading the data"), Listing(notes)]
     return Section("data", "Data and flow of patients", parts)

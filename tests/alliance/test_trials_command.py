@@ -79,6 +79,40 @@ def test_what_is_refused(words: tuple[str, ...], said: str, folder: Path) -> Non
     assert said in answer.said
 
 
+def test_questions_are_asked_of_one_trial_or_a_new_one(folder: Path) -> None:
+    """Intervals of a contrast: of a new trial wider than of the average one."""
+    wide = {}
+    for trial in ("average", "new", "trial2"):
+        answer = alliance(
+            "decide", folder / "run", "--threshold", "1", "--trial", trial, "--format", "csv"
+        )
+        assert answer.code == 0, answer.stderr
+        assert f"trial: {trial}" in answer.said
+        row = pd.read_csv(io.StringIO(answer.stdout)).iloc[0]
+        wide[trial] = row["upper"] - row["lower"]
+    assert wide["new"] > wide["average"]
+    effects = alliance("effects", folder / "run", "--trial", "new")
+    assert effects.code == 0, effects.stderr
+    assert "holds no patients' rows" in effects.stdout
+    scores = alliance("predict", folder / "run", "--trial", "trial3", "--contrasts")
+    assert scores.code == 0, scores.stderr
+    assert alliance("therapists", folder / "run").code == 0
+
+
+def test_the_report_has_the_trials(folder: Path, tmp_path: Path) -> None:
+    answer = alliance("report", folder / "run", "--out", tmp_path / "report.html")
+    assert answer.code == 0, answer.stderr
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    for words in (
+        "Several trials",
+        "a new trial",
+        "trial4",
+        "OLS and REML are refits of one trial",
+    ):
+        assert words in page
+    assert "Traceback" not in page
+
+
 def test_a_run_of_one_trial_has_no_trials(folder: Path, tmp_path: Path) -> None:
     data = folder / "data"
     answer = alliance(

@@ -41,8 +41,8 @@ def trials(
 ) -> None:
     """Show several trials of one model: each of them, the average, a new one, what they differ by.
 
-    The run comes from `alliance fit STUDY DATA --several-trials varying`, or fixed. The figure is a forest
-    plot.
+    The run comes from `alliance fit STUDY DATA --several-trials varying`, or fixed. The figure is a
+    forest plot.
     """
     from alliance.diagnostics.sheets import trials as sheets
     from alliance.inference.trials.asked import several_trials
