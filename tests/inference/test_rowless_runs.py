@@ -145,7 +145,6 @@ def test_what_needs_rows_says_so(rowless: Fit) -> None:
     for ask in (
         lambda: rowless.patients("pain"),
         lambda: FitChecks(rowless).model,
-        lambda: predict(rowless["pain"]),
         lambda: unseen_improvement(rowless["pain"]),
     ):
         with pytest.raises(InputError, match=r"no patients' rows.*sample_therapists"):
