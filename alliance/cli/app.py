@@ -114,7 +114,9 @@ def _guarded(function: Callable[..., None]) -> Callable[..., None]:
         from alliance.data_prep.errors import DataError, IncompleteSamplingError, InputError
 
         try:
-            if function.__name__ not in LIGHT:
+            if function.__name__ in LIGHT:
+                gc.disable()  # it ends before collecting pays
+            else:
                 _import_quickly()
             say_of_caches(screen.note)
             for sentence in tidy(given):
