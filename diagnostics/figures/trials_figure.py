@@ -15,7 +15,7 @@ from alliance.diagnostics.sheets.trials import called
 from alliance.inference.runs.fit import Fit
 from alliance.inference.trials.views import AVERAGE_TRIAL, NEW_TRIAL
 
-ROW_INCHES, AROUND_INCHES, PANEL_INCHES = 0.22, 0.95, 4.4
+ROW_INCHES, AROUND_INCHES, PANEL_INCHES = 0.22, 1.4, 4.4
 MOST_COLUMNS, TITLE_CHARACTERS = 2, 48
 LARGEST_MARK, SMALLEST_MARK = 9.0, 3.0
 
