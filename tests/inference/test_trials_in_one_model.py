@@ -39,7 +39,7 @@ def copied(design: Design, times: int) -> Design:
 
 @pytest.mark.parametrize("therapists", [True, False])
 def test_ten_identical_trials_are_the_pooled_fit(*, therapists: bool) -> None:
-    """With fixed effects and one residual SD, the contrasts and slopes of all patients as one trial.
+    """With fixed effects and one residual SD, the contrasts and slopes are those of one trial.
 
     Four Monte Carlo errors of a difference are 4 sqrt(2 / 1000) = .18 posterior SDs. Therapists are
     around ten levels of five, not around one of fifty: their SD is greater by about sqrt(49 / 40).
