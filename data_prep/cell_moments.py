@@ -71,12 +71,14 @@ class CellMoments:
         centre : ndarray
             Of these columns.
         """
-        places = np.array([_place(self.columns, name) for name in columns], dtype=np.int64)
-        absent = places < 0
-        own = np.where(absent, 0.0, self.centre[places] if len(self.columns) else 0.0)
-        sums = np.where(absent, 0.0, self.sums[:, places])
-        products = self.products[:, places[:, None], places]
-        products = np.where(absent[:, None] | absent, 0.0, products)
+        own, sums, products = self.centre, self.sums, self.products
+        if tuple(columns) != self.columns:
+            places = np.array([_place(self.columns, name) for name in columns], dtype=np.int64)
+            absent = places < 0
+            own = np.where(absent, 0.0, own[places] if len(self.columns) else 0.0)
+            sums = np.where(absent, 0.0, sums[:, places])
+            products = products[:, places[:, None], places]
+            products = np.where(absent[:, None] | absent, 0.0, products)
         away = own - centre
         cross = sums[:, :, None] * away
         products = products + cross + cross.transpose(0, 2, 1)
@@ -177,7 +179,10 @@ def merged(parts: Sequence[CellMoments]) -> CellMoments:
         + part.arm_index
         for part in filled
     ]
-    cells, index = np.unique(np.concatenate(codes), return_inverse=True)
+    if all(np.array_equal(own, codes[0]) for own in codes[1:]):  # ascending, as in every part
+        cells, index = codes[0], np.tile(np.arange(len(codes[0])), len(codes))
+    else:
+        cells, index = np.unique(np.concatenate(codes), return_inverse=True)
     count = np.zeros(len(cells), dtype=np.int64)
     sums = np.zeros((len(cells), len(columns)))
     products = np.zeros((len(cells), len(columns), len(columns)))

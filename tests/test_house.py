@@ -267,11 +267,11 @@ def benchmark(name: str) -> Any:
 
 
 def test_the_performance_table_is_that_of_the_results() -> None:
-    """As `benchmarks/readme_performance.py` writes it, from the file of results."""
-    script = benchmark("readme_performance")
+    """As `benchmarks/performance_page.py` writes it, from the file of results."""
+    script = benchmark("performance_page")
     record = json.loads(script.RESULTS.read_text(encoding="utf-8"))
-    readme = text_of("README.md")
-    assert script.readme_with(script.table_text(record), readme) == readme
+    page = script.PAGE.read_text(encoding="utf-8")
+    assert script.page_with(script.table_text(record), page) == page
 
 
 def test_the_measures_of_the_house_count_what_they_say(tmp_path: Path) -> None:
@@ -308,7 +308,7 @@ def test_the_workflow_and_the_hooks_do_what_ci_does() -> None:
     [repository] = yaml.safe_load(text_of(".pre-commit-config.yaml"))["repos"]
     assert repository["repo"] == "local"  # no repository of hooks has to be fetched
     assert "uv run pytest -n 0 -m validation tests/test_wheel.py" in steps
-    made = ("pip install --quiet uv", "uv run pytest")
+    made = ("pip install --quiet uv", "uv run pytest", "bash .ci/site")
     checks = [step for step in steps if not step.startswith(made)]
     entries = [hook["entry"] for hook in repository["hooks"]]
     for check in checks:  # the hooks format, continuous integration checks the format
@@ -534,7 +534,9 @@ def test_the_reference_tells_every_key_and_every_prior() -> None:
 
 
 def test_links_between_documents_lead_somewhere() -> None:
+    built = [ROOT / "docs" / name for name in ("_build", "_generated")]
     documents = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    documents = [path for path in documents if not {*built} & {*path.parents}]
     broken = []
     for document in documents:
         for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8")):

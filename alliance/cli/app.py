@@ -54,7 +54,7 @@ class _Command(TyperCommand):
             argument = each.param_type_name == "argument"
             panel = getattr(each, "rich_help_panel", None)
             panel = panel or ("Arguments" if argument else "Options")
-            panels.setdefault(panel, []).append((_typed(each, ctx), _told(each)))
+            panels.setdefault(panel, []).append((typed(each, ctx), told(each)))
         _explain(self.get_usage(ctx), self.help or "", panels)
 
 
@@ -89,7 +89,7 @@ class _Front(TyperGroup):
         return list(self.commands)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        options = [(_typed(each, ctx), _told(each)) for each in self.get_params(ctx)]
+        options = [(typed(each, ctx), told(each)) for each in self.get_params(ctx)]
         groups = {
             title: [(name, (_function(name).__doc__ or "").partition("\n")[0]) for name in names]
             for title, (_, names) in GROUPS.items()
@@ -153,7 +153,7 @@ def _import_quickly() -> None:
     gc.enable()
 
 
-def _typed(parameter: Any, ctx: Any) -> str:
+def typed(parameter: Any, ctx: Any) -> str:
     """How an argument or an option is typed: its names, and what kind of value follows."""
     kind = parameter.metavar or _kind(parameter.display_type(ctx).strip("<>"))
     if parameter.param_type_name == "argument":
@@ -170,7 +170,7 @@ def _kind(text: str) -> str:
     return KINDS.get(text.removeprefix("list[").removesuffix("]").removesuffix(" range"), text)
 
 
-def _told(parameter: Any) -> str:
+def told(parameter: Any) -> str:
     """What an argument or an option is for, with its default or that it is needed."""
     default = parameter.default
     known = "" if default is None or default is False or default == [] else f" [default: {default}]"
@@ -197,8 +197,8 @@ def _explain(usage: str, text: str, panels: Mapping[str, Iterable[tuple[str, str
         grid = Table.grid(padding=(0, 2), expand=True)
         grid.add_column(style="bold cyan", width=width, overflow="fold")
         grid.add_column(ratio=1, overflow="fold")
-        for typed, told in panel:
-            grid.add_row(Text(typed), Text(told))
+        for names, text in panel:
+            grid.add_row(Text(names), Text(text))
         if grid.row_count:
             shown = Panel(grid, title=title, title_align="left", box=ROUNDED, border_style="dim")
             console.print(shown)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
@@ -283,7 +283,7 @@ class Codes:
 
     def counts(self) -> dict[str, int]:
         """How often each label occurs."""
-        found = np.bincount(self.index[self.index >= 0], minlength=len(self.labels))
+        found = np.bincount(self.index + 1, minlength=len(self.labels) + 1)[1:]  # missing first
         return dict(zip(self.labels, found.tolist(), strict=True))
 
 
@@ -507,38 +507,40 @@ def numbers_of(values: np.ndarray, counts: np.ndarray | None = None) -> Numbers:
     counts : numpy.ndarray of int, optional
         How often each occurs; once by default.
     """
-    # Codes have two decimals at most, and most measured numbers more
-    with np.errstate(invalid="ignore"):
-        own = np.abs(100 * values - np.rint(100 * values)) < 1e-6
-    own[own] = pd.Series(values[own]).isin(SENTINELS).to_numpy()
-    rest = ~own & np.isfinite(values)
-    times = np.ones(len(values), dtype=np.int64) if counts is None else counts
+    known = np.isfinite(values)
+    if counts is None:  # millions of numbers: sorting them is the cheapest way to their ends
+        ordered = np.sort(values[known])
+        before = np.arange(len(ordered) + 1)
+    else:
+        order = np.argsort(values[known])
+        ordered = values[known][order]
+        before = np.append(0, np.cumsum(counts[known][order]))
+    first, last = (np.searchsorted(ordered, SENTINELS, side) for side in ("left", "right"))
+    codes = dict(zip(SENTINELS, (before[last] - before[first]).tolist(), strict=True))
     most = ENOUGH + TAIL
-    lowest = _lowest(values[rest], times[rest], most)
-    highest = [(-value, count) for value, count in _lowest(-values[rest], times[rest], most)]
-    codes = _lowest(values[own], times[own], len(SENTINELS))
-    return Numbers(dict(lowest), dict(highest[::-1]), dict(codes))
+    lowest = _nearest(ordered, before, codes.keys(), most)
+    mirrored, turned = np.ascontiguousarray(-ordered[::-1]), before[-1] - before[::-1]
+    highest = _nearest(mirrored, turned, {-value for value in codes}, most)
+    return Numbers(
+        lowest,
+        {-value: count for value, count in reversed(highest.items())},
+        {value: count for value, count in codes.items() if count},
+    )
 
 
-MANY, NEAR_ENDS = 20_000, 500
-
-
-def _lowest(values: Array, times: NDArray[np.int64], most: int) -> list[tuple[float, int]]:
-    """The lowest distinct numbers, so many of them, ascending, with their counts.
-
-    Of many numbers those at the end are looked at, and then the next ones: an end of the scale, at
-    which scores pile up, is one number.
-    """
-    found: list[tuple[float, int]] = []
-    while len(values) and len(found) < most:
-        near = np.ones(len(values), dtype=bool)
-        if len(values) > MANY:
-            near = values <= np.partition(values, NEAR_ENDS)[NEAR_ENDS]
-        place, distinct = pd.factorize(values[near])
-        total = np.bincount(place, weights=times[near], minlength=len(distinct)).astype(np.int64)
-        found += sorted(zip(distinct.tolist(), total.tolist(), strict=True))
-        values, times = values[~near], times[~near]
-    return found[:most]
+def _nearest(
+    ordered: Array, before: NDArray[np.int64], passed_over: Set[float], most: int
+) -> dict[float, int]:
+    """Of ascending numbers the first distinct ones but for these, so many, with their counts."""
+    found: dict[float, int] = {}
+    start = 0
+    while start < len(ordered) and len(found) < most:
+        value = float(ordered[start])
+        end = int(np.searchsorted(ordered, value, "right"))
+        if value not in passed_over:
+            found[value] = int(before[end] - before[start])
+        start = end
+    return found
 
 
 def marker_codes(counts: Iterable[tuple[str, int]], *, words: bool) -> list[str]:

@@ -31,7 +31,7 @@ Told = Callable[[int, int], None]
 FACTORS = (0.5, 2.0)
 ALL = "all"
 SHAPES = (
-    *("therapist_correlation", "residual_correlation"),
+    *("therapist_correlation", "clinic_correlation", "residual_correlation"),
     *("degrees_of_freedom", "category_concentration"),
 )
 SCALES = tuple(field.name for field in fields(Priors) if field.name not in SHAPES)
@@ -209,6 +209,8 @@ def used_scales(design: Design) -> tuple[str, ...]:
         "trial_arm_sd": False,
         "trial_slope_sd": False,
         "trial_interaction_sd": False,
+        "clinic_sd": "intercept" in design.clinic_effects,
+        "clinic_slope_sd": "slope" in design.clinic_effects,
     }
     return tuple(name for name in SCALES if used[name])
 

@@ -1,8 +1,10 @@
 """Every code block of the README and of the documents runs as it is printed.
 
 Shell blocks run in one folder with the files that they speak of: a simulated trial with its study,
-a folder of many files, a table like that of the headache trial, and runs of them that the instant
-engine makes in a second. What would take minutes is reduced here, in the open, and nowhere else.
+a folder of many files, a table like that of the headache trial, a first study file of it, and runs
+that the instant engine makes in a second. A block that makes one of them runs in a copy of the
+folder without it, so that each stands by itself. A TOML block whose first line is a comment with a
+file's name is that file. What would take minutes is reduced here, in the open, and nowhere else.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -38,6 +41,7 @@ EXEMPT = {
     "uv run pre-commit install",
     "bash .ci/lowest",
     "bash .ci/run",
+    "bash .ci/site",
     "uv run python benchmarks/against_bambi.py --out benchmarks/results/against_bambi.json",
     "uv run python benchmarks/scale.py --out benchmarks/results/scale.json",
     "uv run python benchmarks/cold_and_warm.py --out benchmarks/results/cold_and_warm.json",
@@ -85,7 +89,11 @@ class Block:
 def blocks() -> list[Block]:
     """All blocks of all documents, in their order."""
     documents = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "benchmarks" / "README.md"]
-    documents += sorted((ROOT / "docs").rglob("*.md"))
+    documents += [
+        path
+        for path in sorted((ROOT / "docs").rglob("*.md"))
+        if not path.relative_to(ROOT / "docs").parts[0].startswith("_")  # what a build made
+    ]
     return [
         Block(str(document.relative_to(ROOT)), number, language, text)
         for document in documents
@@ -137,8 +145,9 @@ def headache_table() -> pd.DataFrame:
     return table
 
 
-def run_made(*arguments: object) -> None:
-    answer = alliance(*arguments, "--engine", "instant", "--profile", "ci")
+def run_made(command: str, *arguments: object) -> None:
+    quick = ("--engine", "instant", "--profile", "ci") if command == "fit" else ()
+    answer = alliance(command, *arguments, *quick)
     assert answer.code == 0, answer.stderr
 
 
@@ -160,9 +169,32 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_made("fit", "headache", folder / "headache.csv", "--out", folder / "headache")
     own = (folder / "study.toml", folder / "trial.csv")
     run_made("fit", *own, "--out", folder / "alliance-demo" / "run")
+    run_made("init", folder / "headache.csv", "--yes", "--out", folder / "mine.toml")
+    (folder / "published.toml").unlink()  # the simulated trial's, which mine.toml has not
+    run_made("fit", folder / "mine.toml", folder / "headache.csv", "--out", folder / "run")
+    for block in blocks():
+        name = re.match(r"# (\S+\.toml)\n", block.text)
+        if block.language == "toml" and name:
+            (folder / name[1]).write_text(block.text, encoding="utf-8")
     for name, options in {"RUN": (), "WITH": (), "WITHOUT": ("--no-interaction",)}.items():
         run_made("fit", *own, "--outcome", "pain", *options, "--out", folder / name)
     return folder
+
+
+def place_of(block: Block, workshop: Path, folder: Path) -> Path:
+    """The workshop, or a copy of it without what the block makes anew."""
+    made = [Path(name) for name in re.findall(r"--out (\S+)", block.text)]
+    there = [name for name in made if (workshop / name).exists()]
+    if not there:
+        return workshop
+    copy = folder / "workshop"
+    shutil.copytree(workshop, copy, copy_function=os.link)
+    for name in there:
+        if (copy / name).is_dir():
+            shutil.rmtree(copy / name)
+        else:
+            (copy / name).unlink()
+    return copy
 
 
 @pytest.mark.usefixtures("workers_in_this_process")
@@ -178,11 +210,7 @@ def test_commands_run(
 
     The demo is the one that other tests look into, with the profile ci.
     """
-    place = workshop
-    if "fit headache" in block.text:
-        place = tmp_path  # it makes the run that elsewhere is there already
-        headache_table().to_csv(place / "headache.csv", index=False)
-    monkeypatch.chdir(place)
+    monkeypatch.chdir(place_of(block, workshop, tmp_path))
     for command in block.commands:
         if command in EXEMPT:
             continue

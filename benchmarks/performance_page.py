@@ -1,4 +1,4 @@
-"""The README's performance table and figure, from the results of `peers.py`."""
+"""The performance table and figure of docs/speed.md, from the results of `peers.py`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "peers.json"
 FIGURE = ROOT / "docs" / "images" / "performance.png"
-START, END = "<!-- performance: benchmarks/readme_performance.py -->", "<!-- /performance -->"
+PAGE = ROOT / "docs" / "speed.md"
+START, END = "<!-- performance: benchmarks/performance_page.py -->", "<!-- /performance -->"
 POSTERIOR = {
     "alliance, nuts": "posterior",
     "alliance, instant": "posterior",
@@ -71,9 +72,9 @@ def table_text(record: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def readme_with(text: str, readme: str) -> str:
-    """The README with this between its marks."""
-    before, rest = readme.split(START)
+def page_with(text: str, page: str) -> str:
+    """The page with this between its marks."""
+    before, rest = page.split(START)
     after = rest.split(END)[1]
     return f"{before}{START}\n{text}\n{END}{after}"
 
@@ -104,12 +105,10 @@ def draw(record: dict[str, Any], path: Path) -> None:
 
 def main() -> int:
     record = json.loads(RESULTS.read_text(encoding="utf-8"))
-    path = ROOT / "README.md"
-    path.write_text(
-        readme_with(table_text(record), path.read_text(encoding="utf-8")), encoding="utf-8"
-    )
+    page = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(page_with(table_text(record), page), encoding="utf-8")
     draw(record, FIGURE)
-    print(f"Written: {path.name}, {FIGURE.relative_to(ROOT)}")
+    print(f"Written: {PAGE.relative_to(ROOT)}, {FIGURE.relative_to(ROOT)}")
     return 0
 
 
