@@ -82,8 +82,8 @@ def _outcome(part: SubFigure, fit: Fit, answer: Therapists, shown: Sequence[str]
     name, place = words.of_moderator(fit.study, "{name}"), ""
     if name:
         at = effects["moderator"].iloc[0]
-        ratings = fit.patients(answer.outcome)["moderator"].values
-        beyond = " (extrapolated)" * (not np.nanmin(ratings) <= at <= np.nanmax(ratings))
+        low, high = fit[answer.outcome].observed_alliance
+        beyond = " (extrapolated)" * (not low <= at <= high)
         place = f" at {name} {at:.4g}{beyond}"
     labels = {
         "therapist_effect": f"effect{place}, {words.axis(described)}\n(better {side} 0)",
