@@ -95,6 +95,8 @@ class Source:
         Of the run.
     joint : bool
         Whether the outcome is one of a joint model.
+    tried : tuple of str
+        Families that runs beside it fitted to this outcome of the same data.
     trials : TrialsDesign or None
         Of several trials in one model; the draws are then of an average trial.
     """
@@ -104,6 +106,7 @@ class Source:
     patients: xr.Dataset | None
     manifest: Mapping[str, Any]
     joint: bool = False
+    tried: tuple[str, ...] = ()
     trials: TrialsDesign | None = None
 
 

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from statsmodels.stats.multitest import multipletests
 
 from alliance.data_prep.errors import InputError
-from alliance.inference.draws.datatree import divergences, draws_of, engine_facts
+from alliance.inference.draws.datatree import divergences, draws_of, engine_facts, fell_back
 from alliance.inference.estimands.estimands import estimand_draws, with_moments
 from alliance.inference.posterior import Posterior
 from alliance.inference.priors.prior_predictive import (
@@ -170,7 +170,7 @@ class Calibration:
     divergent : int
         Trials in which a chain of NUTS diverged.
     fallbacks : int
-        Trials that NUTS fitted because the instant engine's weights were unreliable.
+        Trials that NUTS fitted because the instant engine's weights or integrals were unreliable.
     """
 
     outcome: str
@@ -247,11 +247,21 @@ class Calibration:
         if (quantity, level) not in self.labels:
             names = ", ".join(" ".join(label).strip() for label in self.labels)
             raise InputError(f"No quantity {quantity!r} {level!r} was calibrated.", names)
-        if len(self.pit) < 2:
-            raise InputError("One trial has no curve.", "Ask for two or more.")
+        require_curve(len(self.pit))
         own = self.pit[:, self.labels.index((quantity, level))]
         points, share, lower, upper = ecdf_pit(own, BAND, SIMULATIONS)
         return pd.DataFrame({"pit": points, "share": share, "lower": lower, "upper": upper})
+
+
+def require_curve(trials: int) -> None:
+    """Refuse a curve of ranks of one trial, before it is simulated.
+
+    Raises
+    ------
+    InputError
+    """
+    if trials < 2:
+        raise InputError("One trial has no curve.", "Ask for two or more.")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -320,7 +330,7 @@ def ranked_trial(question: CalibrationQuestion, number: int) -> dict[str, Any]:
     truth = with_moments(estimand_draws(Posterior(trial.design, trial.draws)), logs=True)
     return rank_numbers(draws, truth, np.random.default_rng(own)) | {
         "divergent": divergences(tree) > 0,
-        "fallback": "instant_pareto_k" in engine_facts(tree),
+        "fallback": fell_back(engine_facts(tree)),
     }
 
 

@@ -109,7 +109,7 @@ def fit_trials(
     prepare_caches()
     tree, timings = _nuts(design, priors, profile, seed, cores, progress)
     if pareto_k is not None:
-        mark_fallback(tree, pareto_k)
+        mark_fallback(tree, pareto_k=pareto_k)
     return tree, timings
 
 

@@ -139,9 +139,10 @@ def predict(
 ) -> None:
     """Predict outcomes of patients: expected scores, single outcomes, chances, arms compared.
 
-    Nothing is fitted again. Without options: a patient at the means, in every arm, with a new
-    therapist.
+    Nothing is fitted again. Without options: a patient at the means, of the commonest categories,
+    in every arm, with a new therapist.
     """
+    from alliance.cli.asking import settled
     from alliance.inference.answers.averages import average
     from alliance.inference.answers.predictions import predict as predicted
     from alliance.inference.patients.patient_files import patients_asked_about
@@ -179,6 +180,7 @@ def predict(
             "Leave one of the two out.",
         )
     _require_one_outcome(chosen, {"baseline": baseline, "exposure": exposure, **points})
+    wanted = settled(fitted.study.outcomes, {chosen[0]: wanted})[chosen[0]]
     answers: list[Any] = []
     for name in chosen:
         asked = patients_asked_about(of_trial[name], **whom)
@@ -363,12 +365,15 @@ def effects(
 
     A threshold counts in the direction of improvement; none has a default.
     """
+    from alliance.cli.asking import settled
     from alliance.inference.answers.effects import effects_along, effects_table
     from alliance.inference.scores.thresholds import read_thresholds
 
     fit = load_run(run, rows=False)
     asked = {name: fit.study.outcomes[name] for name in fit.chosen(outcome or [], visit)}
-    measured = read_thresholds(asked, threshold=threshold or [], rope=rope or [], source=source)
+    measured = settled(
+        asked, read_thresholds(asked, threshold=threshold or [], rope=rope or [], source=source)
+    )
     answers = [
         effects_along(
             _in_trial(fit, name, trial),
@@ -424,13 +429,17 @@ def decide(
     With a threshold and a baseline also the share of patients who improve by so much. No threshold
     has a default.
     """
+    from alliance.cli.asking import settled
     from alliance.inference.answers.decisions import decisions
     from alliance.inference.scores.thresholds import read_thresholds
 
     fit = load_run(run, rows=False)
     asked = {name: fit.study.outcomes[name] for name in fit.chosen(outcome or [], visit)}
-    measured = read_thresholds(
-        asked, threshold=threshold or [], rope=rope or [], reach=reach or [], source=source
+    measured = settled(
+        asked,
+        read_thresholds(
+            asked, threshold=threshold or [], rope=rope or [], reach=reach or [], source=source
+        ),
     )
     nothing = [name for name in asked if measured[name].empty and lift is None]
     if nothing and not outcome and len(nothing) < len(asked):
