@@ -99,20 +99,6 @@ def test_questions_are_asked_of_one_trial_or_a_new_one(folder: Path) -> None:
     assert alliance("therapists", folder / "run").code == 0
 
 
-def test_the_report_has_the_trials(folder: Path, tmp_path: Path) -> None:
-    answer = alliance("report", folder / "run", "--out", tmp_path / "report.html")
-    assert answer.code == 0, answer.stderr
-    page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    for words in (
-        "Several trials",
-        "a new trial",
-        "trial4",
-        "OLS and REML are refits of one trial",
-    ):
-        assert words in page
-    assert "Traceback" not in page
-
-
 def test_a_run_of_one_trial_has_no_trials(folder: Path, tmp_path: Path) -> None:
     data = folder / "data"
     answer = alliance(

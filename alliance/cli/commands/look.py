@@ -344,7 +344,7 @@ def report(
 
     path = run / REPORT if out is None else out
     tails(interval)
-    fitted = load_run(run, rows=False)
+    fitted = load_run(run)
     for outcome in fitted.outcomes:
         require_place(fitted[outcome], at, extrapolate=extrapolate)
     read = [] if published is None else [published]
