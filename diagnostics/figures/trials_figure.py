@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 
 from alliance.diagnostics import words
 from alliance.diagnostics.figures.figure_page import COLOURS, STYLE, Page
-from alliance.diagnostics.sheets.trials import called
 from alliance.inference.runs.fit import Fit
 from alliance.inference.trials.views import AVERAGE_TRIAL, NEW_TRIAL
 
@@ -70,7 +69,7 @@ def _draw(panel: Axes, fit: Fit, own: pd.DataFrame) -> None:
     panel.axvline(0.0, color="0.4", linestyle="--", linewidth=0.8)
     line = -(len(rows) - int(apart.sum())) + 0.5
     panel.axhline(line, color="0.8", linewidth=0.8)
-    panel.set_yticks([-k for k in range(len(rows))], [called(row["trial"]) for row in rows])
+    panel.set_yticks([-k for k in range(len(rows))], [words.trial(row["trial"]) for row in rows])
     panel.set_ylim(-len(rows) + 0.4, 0.6)
     first = rows[0]
     named = words.quantity_and_level(fit.study, first["quantity"], first["level"])

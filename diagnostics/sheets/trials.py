@@ -10,12 +10,11 @@ import pandas as pd
 from alliance.diagnostics import words
 from alliance.diagnostics.sheet import Cell, Row, Sheet
 from alliance.inference.digits import decimals, number, shared_decimals
+from alliance.inference.estimands.between_trials import ACROSS, SPREADS
 from alliance.inference.runs.fit import Fit
 from alliance.inference.trials.asked import SeveralTrials
-from alliance.inference.trials.spreads import ACROSS, SPREADS
 from alliance.inference.trials.views import AVERAGE_TRIAL, NEW_TRIAL
 
-TRIALS = {AVERAGE_TRIAL: "average trial", NEW_TRIAL: "a new trial"}
 LEGEND = (
     "Trial arm SD, trial interaction SD: SDs between trials of the difference of two arms, and of "
     "their slopes; trial slope SD: of the average slope. Interaction across: how an arm contrast "
@@ -49,11 +48,6 @@ def sheets(fit: Fit, found: SeveralTrials, *, interval: float) -> list[Sheet]:
         if name in found.left_out:
             made.append(left_out(fit, found.left_out[name], interval=interval))
     return [sheet for sheet in made if sheet is not None]
-
-
-def called(trial: str) -> str:
-    """A trial's name, or what stands for one."""
-    return TRIALS.get(trial, trial)
 
 
 def who(fit: Fit, table: pd.DataFrame) -> Sheet:
@@ -131,13 +125,13 @@ def each(fit: Fit, table: pd.DataFrame, *, interval: float) -> Sheet:
     outcome, share = str(table["outcome"].iloc[0]), words.level_of(interval)
     rows, breaks = [], []
     for _, own in table.groupby(["quantity", "level"], sort=False):
-        last = own["trial"].isin(list(TRIALS)).to_numpy()
+        last = own["trial"].isin([AVERAGE_TRIAL, NEW_TRIAL]).to_numpy()
         ordered = pd.concat([own[~last], own[last]])
         for row in ordered.to_dict("records"):
             rows.append(
                 {
                     **_named(fit, row),
-                    "Trial": called(row["trial"]),
+                    "Trial": words.trial(row["trial"]),
                     **_numbers(row, share),
                     "P(> 0)": words.chance(row["prob_positive"]),
                 }

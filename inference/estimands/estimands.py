@@ -20,6 +20,7 @@ from scipy import stats
 from alliance.data_prep.levels import AVERAGE, BETWEEN, WITHIN, contrast_names, slope_names
 from alliance.inference.draws.datatree import flat
 from alliance.inference.draws.summaries import quantiles, rank_statistics, tails
+from alliance.inference.estimands.between_trials import trial_estimands, trial_priors
 from alliance.inference.estimands.compared_at import (
     BELONG,
     average_response,
@@ -37,7 +38,6 @@ from alliance.inference.estimands.ratios import (
     ratio_priors,
 )
 from alliance.inference.posterior import Posterior
-from alliance.inference.trials.spreads import trial_estimands, trial_priors
 from alliance.models.design.design import Design
 from alliance.models.design.encoding import arm_pairs, sum_to_zero_basis
 from alliance.models.joint.joint import slope_scales

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from alliance.data_prep.errors import InputError, nearest
+from alliance.inference.estimands.between_trials import ACROSS, SPREADS
 from alliance.inference.runs.fit import Fit
 from alliance.inference.trials.leaving_out import leave_one_trial_out
-from alliance.inference.trials.spreads import ACROSS, SPREADS
 from alliance.inference.trials.tables import (
     COMPARED,
     trials_sheet_table,
