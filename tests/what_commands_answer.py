@@ -17,6 +17,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).with_name("alliance")))  # where this runs as a script
+
 from command_line import Answer, alliance
 from what_goes_with_what import BELOW, PAGE, PLACE, SETTINGS, changed, first_part, table
 
