@@ -20,9 +20,18 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).with_name("alliance")))  # where this runs as a script
 
 from command_line import Answer, alliance
-from what_goes_with_what import BELOW, PAGE, PLACE, SETTINGS, changed, first_part, table
+from what_goes_with_what import BELOW, PAGE, PLACE, SETTINGS, changed, first_part, refused, table
 
+from alliance.data_prep.study.description import narrowed, read_study
 from alliance.data_prep.study.toml_files import toml_text
+from alliance.inference.many_fits.assurance import (
+    Assumptions,
+    Criterion,
+    assurance_question,
+    planned_trial,
+    require_grid,
+)
+from alliance.inference.many_fits.multiverse import build_multiverse
 
 KEPT = Path(__file__).with_name("what_commands_answer.json")
 FINE = (0, 3)  # 3: it answered, and the gate or calibration has failed, as so few draws may
@@ -46,17 +55,31 @@ COMMANDS: dict[str, Callable[[Folder], list[object]]] = {
     "calibrate": lambda at: [
         *("calibrate", at / "study.toml", "--trials", 1), *("--patients", 60, "--therapists", 6),
     ],
-    "assurance": lambda at: [
-        *("assurance", at / "study.toml", "--patients", 60, "--therapists", 6),
-        *("--interaction", 0.3, "--trials", 1, "--outcome", "score", "--contrast", "B-A"),
-        *("--store", at / "assurance.sqlite", "--workers", 1),
-    ],
-    "multiverse": lambda at: [
-        *("multiverse", at / "study.toml", at / "data.csv", "--vary", "covariates"),
-        *("--outcome", "score", "--store", at / "multiverse.sqlite", "--workers", 1),
-    ],
     "reproduce": lambda at: ["reproduce", at / "run"],
 }  # fmt: skip
+
+
+def planned(at: Folder) -> None:
+    """What `alliance assurance` asks before its workers fit anything."""
+    study = narrowed(read_study(at / "study.toml"), outcomes=["score"])
+    assumed = Assumptions(0.3, 0.5, 0.23, 0.1, 0.1)
+    question = assurance_question(study, "B-A", assumed, Criterion(0.975, 0.0))
+    require_grid(question, [(60, 6, 0.3)])
+    planned_trial(question, 60, 6, 0.3, 0)
+
+
+def universes(at: Folder) -> None:
+    """What `alliance multiverse` asks before its workers fit anything."""
+    study = narrowed(read_study(at / "study.toml"), outcomes=["score"])
+    build_multiverse(study, at / "data.csv", [], full=False)
+
+
+# Their fits are those of `fit`, in processes that take longer to start than to answer.
+BEFORE_WORKERS: dict[str, Callable[[Folder], None]] = {
+    "assurance": planned,
+    "multiverse": universes,
+}
+EVERY = (*COMMANDS, *BEFORE_WORKERS)
 
 
 def said(answer: Answer) -> str:
@@ -85,6 +108,9 @@ def answered(setting: str) -> dict[str, str]:
         for command, arguments in COMMANDS.items():
             found[command] = said(alliance(*arguments(at)))
             print(f"  {command}: {found[command] or 'yes'}", flush=True)
+        for command, ask in BEFORE_WORKERS.items():
+            found[command] = refused(lambda ask=ask: ask(at))
+            print(f"  {command}: {found[command] or 'yes'}", flush=True)
     return found
 
 
@@ -97,12 +123,12 @@ def section(kept: dict[str, dict[str, str]]) -> str:
         "Every cell is the command's own answer, or its refusal (exit code 2), to a run of 240 "
         "patients (`python tests/what_commands_answer.py`).",
         "",
-        f"| setting | {' | '.join(COMMANDS)} |",
-        f"| --- |{' --- |' * len(COMMANDS)}",
+        f"| setting | {' | '.join(EVERY)} |",
+        f"| --- |{' --- |' * len(EVERY)}",
     ]
     for setting in SETTINGS:
         cells = []
-        for command in COMMANDS:
+        for command in EVERY:
             why = kept[setting][command]
             number = notes.setdefault(why, len(notes) + 1) if why else 0
             cells.append(f"[c{number}](#why-a-command-refuses)" if why else "yes")
