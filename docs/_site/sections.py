@@ -22,6 +22,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "tutorials/first_questions",
     ),
     "explanation": (
+        "explorer",
         "differences",
         "paper",
         "shares",
