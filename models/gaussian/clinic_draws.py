@@ -346,11 +346,11 @@ def _linked(
     across = _weighed(shares, part.across)
     across = across.reshape(*across.shape[:3], size)
     ZtZ = [[rows_t[:, :, a, column] for column in design.effect_columns] for a in range(q)]
-    border = np.zeros((total, clinics, k, clinics, k))
+    own = np.zeros((total, clinics, k, clinics, k))
     for c in range(clinics):
-        border[:, c, :, c] = rows_c[:, c][..., design.clinic_columns]
-    border = border.reshape(total, size, size)
-    left = rows_c.reshape(-1, size, rows_c.shape[-1])
+        own[:, c, :, c] = rows_c[:, c][..., design.clinic_columns]
+    border: Array = own.reshape(total, size, size)
+    left: Array = rows_c.reshape(-1, size, rows_c.shape[-1])
     single: list[Array] = [np.zeros((1, 1))] * q
     if columns is not None:
         left = np.einsum("dbw,dw->db", left, columns)[..., None]
@@ -373,8 +373,8 @@ def _linked(
     turned = (C.mT[:, None] @ border.reshape(total, clinics, k, size)).reshape(total, size, size)
     S = (turned.reshape(total, size, clinics, k) @ C[:, None]).reshape(total, size, size)
     root = np.linalg.cholesky(np.eye(size) + S)
-    left = np.broadcast_to(left, (total, size, width)).reshape(total, clinics, k, width)
-    solved = np.linalg.solve(root, (C.mT[:, None] @ left).reshape(total, size, width))
+    by_clinic = np.broadcast_to(left, (total, size, width)).reshape(total, clinics, k, width)
+    solved = np.linalg.solve(root, (C.mT[:, None] @ by_clinic).reshape(total, size, width))
     explained = explained + solved.mT @ solved
     log_determinant = log_determinant + 2 * np.log(np.diagonal(root, axis1=-2, axis2=-1)).sum(
         axis=1
