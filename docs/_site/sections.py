@@ -10,8 +10,11 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "index": (
         "start",
         "tutorials/README",
+        "how-to/README",
+        "coming-from/README",
         "explanation",
         "reference/README",
+        "gallery",
         "validation",
         "decisions/README",
         "project",
@@ -19,7 +22,26 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "tutorials/README": (
         "tutorials/headache",
         "tutorials/own-data",
+        "tutorials/paper-without-data",
+        "tutorials/several-trials",
+        "tutorials/visits",
         "tutorials/first_questions",
+    ),
+    "how-to/README": (
+        "how-to/which-treatment",
+        "how-to/one-patient",
+        "how-to/which-therapist",
+        "how-to/how-many",
+        "how-to/trust",
+        "how-to/who-left",
+        "how-to/what-it-hangs-on",
+        "how-to/send-it",
+    ),
+    "coming-from/README": (
+        "coming-from/spss-process",
+        "coming-from/sas",
+        "coming-from/r",
+        "coming-from/mplus",
     ),
     "explanation": (
         "differences",
