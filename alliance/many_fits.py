@@ -115,6 +115,7 @@ def assurance(
     baseline_slope: float = 0.5,
     therapist_sd: float = 0.23,
     therapist_slope_sd: float = 0.1,
+    clinic_sd: float = 0.1,
     trials: int = 200,
     engine: Engine | None = None,
     store: AnyPath | None = None,
@@ -145,7 +146,7 @@ def assurance(
         As of `Study.choose`.
     nested : bool
         Each therapist treats in one arm only.
-    alliance_slope, baseline_slope, therapist_sd, therapist_slope_sd : float
+    alliance_slope, baseline_slope, therapist_sd, therapist_slope_sd, clinic_sd : float
         What is true in every trial, in residual SDs.
     trials : int
         Simulated trials of each size.
@@ -164,7 +165,9 @@ def assurance(
     question = planned.assurance_question(
         chosen.description,
         contrast,
-        planned.Assumptions(alliance_slope, baseline_slope, therapist_sd, therapist_slope_sd),
+        planned.Assumptions(
+            alliance_slope, baseline_slope, therapist_sd, therapist_slope_sd, clinic_sd
+        ),
         planned.Criterion(probability, threshold),
         nested=nested,
         seed=seed,

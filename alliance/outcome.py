@@ -164,6 +164,7 @@ class FittedOutcome:
         covariate: Mapping[str, Any] | None = None,
         patients: Data | None = None,
         therapist: str | None = None,
+        clinic: str | None = None,
         arm: Names | None = None,
         contrasts: bool = False,
         exposure: float | None = None,
@@ -185,6 +186,9 @@ class FittedOutcome:
         therapist : str, optional
             new, average, or a therapist's id; with `average_over` also known and own. By default
             the table's therapists, otherwise new.
+        clinic : str, optional
+            new, average, or a clinic's id, where the model has clinics; not with `average_over`.
+            By default new for a new therapist, average for an average one, a known one's own.
         arm : str or sequence of str, optional
             Codes of the arms; all by default.
         contrasts : bool
@@ -206,6 +210,12 @@ class FittedOutcome:
         """
         fit = self.run.fit
         from alliance.inference.patients.patient_files import patients_asked_about
+
+        if clinic is not None and average_over is not None:
+            raise InputError(
+                "`clinic` is about single patients, and `average_over` about averages.",
+                "Leave one of the two out.",
+            )
 
         asked = patients_asked_about(
             self.posterior,
@@ -245,6 +255,7 @@ class FittedOutcome:
                     thresholds=thresholds,
                     contrasts=contrasts or thresholds.better_by is not None,
                     seed=seed,
+                    clinic=clinic,
                     **shared,
                 )
 
@@ -464,6 +475,7 @@ class FittedOutcome:
             _read=lambda: (
                 [
                     sheets.therapists(fit, found) if found.ranks is not None else None,
+                    sheets.clinics(fit, found),
                     sheets.spreads(fit, found),
                 ],
                 sheets.therapists_legend(fit, found),
@@ -503,7 +515,7 @@ class FittedOutcome:
 
     def leave_out(
         self,
-        by: Literal["patient", "therapist"] = "patient",
+        by: Literal["patient", "therapist", "clinic"] = "patient",
         *,
         refits: Literal["needed", "all", "none"] = "needed",
         against: Mapping[str, Run | AnyPath] | None = None,
@@ -514,11 +526,12 @@ class FittedOutcome:
 
         Parameters
         ----------
-        by : {"patient", "therapist"}
-            What is left out at a time: a patient, who keeps the therapist, or a therapist with all
-            patients.
+        by : {"patient", "therapist", "clinic"}
+            What is left out at a time: a patient, who keeps the therapist, a therapist with all
+            patients, or a clinic with all of both.
         refits : {"needed", "all", "none"}
-            By therapist: fit again without those whose Pareto k is too high, all, or none.
+            By therapist or clinic: fit again without those whose Pareto k is too high, all, or
+            none.
         against : mapping of str to Run, str or path-like, optional
             Runs of the same patients with another model, by the names that the table gives them;
             this run is called ``this``.
@@ -638,7 +651,7 @@ def _left_out(
     from alliance.diagnostics.figures.loo_figures import elpd_figure, loo_figure, pareto_k_figure
     from alliance.diagnostics.sheets import checks as sheets
     from alliance.inference.leaving_out.leave_one_out_comparison import compare_loo
-    from alliance.inference.leaving_out.therapists import leave_therapist_out
+    from alliance.inference.leaving_out.therapists import LEAVE_OUT
     from alliance.inference.pointwise.replicates import explained_variance
 
     own = posteriors["this"]
@@ -652,8 +665,8 @@ def _left_out(
             lambda: elpd_figure(fit, [compared]),
             lambda: ([sheets.loo_comparison(fit, compared)], legend),
         )
-    if by == "therapist":
-        left_out = leave_therapist_out(own, **asked)
+    if by in LEAVE_OUT:
+        left_out = LEAVE_OUT[by](own, **asked)
         return Found(
             left_out,
             left_out.table,
@@ -706,14 +719,15 @@ def _refits(fit: Fit, own: Posterior, alone: bool, cores: int | None, told: Any)
 def _influence(fit: Fit, own: Posterior, every: bool, cores: int | None, told: Any) -> Found:
     from alliance.diagnostics.figures.sensitivity_figures import influence_figure
     from alliance.diagnostics.sheets import sensitivity as sheets
-    from alliance.inference.leaving_out.therapists import influence
+    from alliance.inference.leaving_out.therapists import influence, units_left_out
 
     asked: dict[str, Any] = {"refits": True, "cores": cores, "progress": told}
     found, notes = [influence(own, **asked)], []
-    try:
-        found.append(influence(own, "therapist", **asked))
-    except InputError as error:  # patients can be left out where therapists cannot
-        notes.append(str(error))
+    for by in units_left_out(own):
+        try:
+            found.append(influence(own, by, **asked))
+        except InputError as error:  # patients can be left out where therapists cannot
+            notes.append(str(error))
     first = None if every else 5
     tables = [each.full_table if every else each.table for each in found]
     return Found(

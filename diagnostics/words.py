@@ -89,6 +89,9 @@ UNITS = {
     "therapist_slope": SLOPE,
     "therapist_slope_sd": SLOPE,
     "therapist_icc": "share of variance",
+    "clinic_slope_sd": SLOPE,
+    "clinic_icc": "share of variance",
+    "clinic_share": "share of variance",
     "therapist_share": "share of variance",
     "therapist_mean_reliability": "share of variance",
     "crossing": "points of {moderator}",
@@ -122,6 +125,7 @@ SOURCES = {
 # How much therapists differ
 SPREADS = {
     "therapist_share": "Share of the outcome's variance between therapists",
+    "clinic_share": "Share of the outcome's variance between clinics",
     "alliance_sd_between": "SD of the {moderator} between therapists",
     "alliance_sd_within": "SD of the {moderator} within therapists",
     "alliance_share": "Share of the {moderator}'s variance between therapists",
@@ -131,6 +135,7 @@ FLOW = {
     "rows_read": "Rows in the data file",
     "without_arm": "Left out: no arm",
     "without_therapist": "Left out: no therapist",
+    "without_clinic": "Left out: no clinic",
     "without_alliance": "Left out: no {moderator}",
     "without_covariate": "Left out: no covariate",
     "without_baseline": "Left out: no baseline",
@@ -533,12 +538,31 @@ def therapist(name: str) -> str:
     --------
     >>> therapist("average"), therapist("T07")
     ('an average therapist, whose effects are zero', 'therapist T07')
+    >>> therapist("T07, clinic average")
+    'therapist T07 in an average clinic'
     """
+    name, _, clinic = name.partition(", clinic ")
+    where = ""
+    if clinic:
+        clinics = {"average": "an average clinic", "new": "a new clinic"}
+        where = f" in {clinics.get(clinic, f'clinic {clinic}')}"
     articles = {
-        "average": "an average therapist, whose effects are zero",
-        "new": "a new therapist, drawn for each draw of the posterior",
+        "average": ("an average therapist", ", whose effects are zero"),
+        "new": ("a new therapist", ", drawn for each draw of the posterior"),
     }
-    return articles.get(name, f"therapist {name}")
+    named, more = articles.get(name, (f"therapist {name}", ""))
+    return f"{named}{where}{more}"
+
+
+def assumed_clinics(study: Study, sd: float) -> str:
+    """What is assumed of clinics in planned trials; nothing where the study has none."""
+    return "" if study.clinic_setting == "none" else f"clinic SD {sd:g}, "
+
+
+def differing(study: Study) -> str:
+    """What heads a table of how much therapists, and clinics, differ."""
+    clinics = " and clinics" if study.clinic_setting != "none" else ""
+    return f"How much therapists{clinics} differ"
 
 
 def with_therapist(study: Study, whose: str) -> str:

@@ -33,9 +33,14 @@ from alliance.models.gaussian.exact_gaussian import (
     moderator_coords,
     therapist_factor,
 )
-from alliance.models.gaussian.gaussian_draws import BLOCK_NUMBERS, GaussianDraws, effects_given
+from alliance.models.gaussian.gaussian_draws import BLOCK_NUMBERS, GaussianDraws
 from alliance.models.gaussian.generalised_squares import GeneralisedSquares, packed
-from alliance.models.gaussian.marginal import alliance_terms, scaled, therapist_terms
+from alliance.models.gaussian.marginal import (
+    alliance_terms,
+    effects_given,
+    scaled,
+    therapist_terms,
+)
 from alliance.models.priors import Priors
 
 Array = NDArray[np.float64]

@@ -15,6 +15,7 @@ import pymc as pm
 import pytensor.tensor as pt
 from numpy.typing import NDArray
 
+from alliance.models.clinics import CLINIC_TERM
 from alliance.models.design.design import Design
 from alliance.models.design.ratings import kinds_of_rating, latent_patients, needs_model
 from alliance.models.families.family import EDGE, FAR, GAMMA, Family, Operations, Parameter, Scale
@@ -118,6 +119,8 @@ def given_data(design: Design) -> dict[str, NDArray]:
         data["X"] = design.X
         if design.effects:
             data["therapist_index"] = design.therapist_index
+        if design.clinic_effects:
+            data["clinic_index"] = design.clinic_of
     if design.nesting.number > 1:
         data[RESIDUAL_GROUP_OF] = design.residual_group
     if not design.integrated:
@@ -147,6 +150,7 @@ def held_constants(design: Design, priors: Priors) -> str:
         (scale.top, scale.link_location, scale.link_unit),
         priors,
         *(["offset"] if design.offset is not None else []),
+        *([design.clinics, design.clinic_effects] if design.clinic_effects else []),
     ]
     if needs_model(design):
         ratings = design.X[:, design.coefficients.index("moderator")]
@@ -180,9 +184,9 @@ def patient_level_model(design: Design, priors: Priors) -> pm.Model:
         Free variables ``beta`` (coefficient), the family's own (``residual_sd``,
         ``degrees_of_freedom``, ``category_share``, ``precision``), the therapist effects'
         (``therapist_sd``, ``therapist_slope_sd``, ``therapist_correlation``,
-        ``therapist_arm_sd``) and, where the alliance is modelled, its own
-        (`models.latent_ratings`); deterministic ``therapist_effect`` (J, q), and
-        ``moderator_latent``, those alliances that are parameters. Everything but the
+        ``therapist_arm_sd``), those of clinics' effects and, where the alliance is modelled, its
+        own (`models.latent_ratings`); deterministic ``therapist_effect`` (J, q), ``clinic_effect``
+        and ``moderator_latent``, those alliances that are parameters. Everything but the
         family's own parameters is in SDs of the outcome, moderator, baseline and covariates.
     """
     used = [k for k, name in enumerate(design.coefficients) if _is_used(design, name)]
@@ -198,6 +202,8 @@ def patient_level_model(design: Design, priors: Priors) -> pm.Model:
         **moderator_coords(design),
         **design.nesting.coords(design.arms),
     }
+    if design.clinic_effects:
+        coords |= {"clinic": list(design.clinics), CLINIC_TERM: list(design.clinic_effects)}
     with pm.Model(coords=coords) as model:
         beta = pm.Normal("beta", 0, design.prior_sd(priors)[used], dims="coefficient")
         moderator = latent_moderator(design, priors) if needs_model(design) else None
@@ -205,6 +211,8 @@ def patient_level_model(design: Design, priors: Priors) -> pm.Model:
         predictor = X[:, used] @ beta
         if design.effects:
             predictor = predictor + _therapist_part(design, priors, X)
+        if design.clinic_effects:
+            predictor = predictor + _clinic_part(design, priors, X)
         if moderator is not None and moderator.therapist_mean is not None:
             predictor = predictor + between_part(design, priors, moderator.therapist_mean)
         if moderator is not None and latent:
@@ -230,6 +238,21 @@ def _is_used(design: Design, name: str) -> bool:
     if name == "moderator":
         return design.has_moderator
     return name != "intercept" or design.family.has_intercept
+
+
+def _clinic_part(design: Design, priors: Priors, X: pt.TensorVariable) -> pt.TensorVariable:
+    """What each row's clinic adds to the predictor."""
+    scales = [priors.clinic_sd, priors.clinic_slope_sd, priors.clinic_correlation]
+    L = therapist_factor(design.clinic_effects, pt.constant(scales), "clinic")
+    dims = ("clinic", CLINIC_TERM)
+    standard = pm.Normal("clinic_standard", 0, 1, dims=dims)
+    columns = [
+        sum(L[a][b] * standard[:, b] for b in range(a + 1))
+        for a in range(len(design.clinic_effects))
+    ]
+    effect = pm.Deterministic("clinic_effect", pt.stack(columns, axis=1), dims=dims)
+    rows = effect[pm.Data("clinic_index", design.clinic_of)]
+    return sum(rows[:, k] * X[:, column] for k, column in enumerate(design.clinic_columns))
 
 
 def _therapist_part(design: Design, priors: Priors, X: pt.TensorVariable) -> pt.TensorVariable:

@@ -48,6 +48,9 @@ class Priors:
         therapist. Half of that covered too seldom with few therapists (docs/decisions/0023).
     therapist_correlation : float
         LKJ shape; 2 leans gently against correlations near -1 and 1.
+    clinic_sd, clinic_slope_sd, clinic_correlation : float
+        As ``therapist_sd``, ``therapist_slope_sd`` and ``therapist_correlation``, of clinics: what
+        is known of clinics is known of therapists and clinics together.
     residual_sd : float
         Half-normal scale of the residual SD; at most 1 when the model explains anything.
     residual_correlation : float
@@ -85,6 +88,9 @@ class Priors:
     degrees_of_freedom: float = 0.0
     category_concentration: float = 1.0
     overdispersion: float = 1.0
+    clinic_sd: float = 0.3
+    clinic_slope_sd: float = 0.3
+    clinic_correlation: float = 2.0
 
     @property
     def slope(self) -> SlopeEvidence | None:

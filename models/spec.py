@@ -18,6 +18,11 @@ from alliance.models.priors import InformedPriors, Priors, SlopeEvidence
 WITH_RESIDUAL_SD = ("gaussian", "student_t")  # families that arms may have their own of
 
 TherapistEffects = Literal["none", "intercept", "intercept+slope"]
+EFFECTS: dict[str, tuple[str, ...]] = {
+    "none": (),
+    "intercept": ("intercept",),
+    "intercept+slope": ("intercept", "slope"),
+}
 AllianceStructure = Literal["total", "within_between"]
 MissingAlliance = Literal["complete_case", "impute"]
 
@@ -113,6 +118,8 @@ class ModelSpec:
     moderator : ModeratorSpec
     therapist_by_arm : bool
         Whether arm effects vary between therapists.
+    clinic : {"none", "intercept", "intercept+slope"}
+        Which effects vary between clinics, as `therapist`.
     without_therapist : tuple of str
         Codes of the arms that have no therapists; see `models.nesting`.
     residual_by_arm : bool
@@ -131,14 +138,16 @@ class ModelSpec:
     without_therapist: tuple[str, ...] = ()
     residual_by_arm: bool = False
     visits: VisitSpec | None = None
+    clinic: TherapistEffects = "none"
 
     def __post_init__(self) -> None:
         valid = get_args(TherapistEffects)
-        if self.therapist not in valid:
-            raise InputError(
-                f"Therapist effects {self.therapist!r} are not known.",
-                f"Choose one of: {', '.join(valid)}.",
-            )
+        for whose, effects in (("Therapist", self.therapist), ("Clinic", self.clinic)):
+            if effects not in valid:
+                raise InputError(
+                    f"{whose} effects {effects!r} are not known.",
+                    f"Choose one of: {', '.join(valid)}.",
+                )
         if self.therapist_by_arm and self.therapist == "none":
             raise InputError(
                 "Arm effects that vary between therapists need therapist effects.",
@@ -155,9 +164,12 @@ class ModelSpec:
     @property
     def effects(self) -> tuple[str, ...]:
         """Correlated effects that vary between therapists, in the order of their covariance."""
-        return {"none": (), "intercept": ("intercept",), "intercept+slope": ("intercept", "slope")}[
-            self.therapist
-        ]
+        return EFFECTS[self.therapist]
+
+    @property
+    def clinic_effects(self) -> tuple[str, ...]:
+        """Correlated effects that vary between clinics, in the order of their covariance."""
+        return EFFECTS[self.clinic]
 
     def nesting(self, arms: Sequence[str]) -> Nesting:
         """Which of these arms have therapists, and which share a residual SD.
@@ -179,6 +191,7 @@ class ModelSpec:
             moderator=moderator,
             without_therapist=self.without_therapist,
             residual_by_arm=self.residual_by_arm,
+            clinic=self.clinic,
         )
 
     @property
@@ -269,6 +282,7 @@ def specify(study: Study) -> dict[str, ModelSpec]:
             without_therapist=study.arms_without_therapist,
             residual_by_arm=model.residual_by_arm,
             visits=_at_visit(outcome, model),
+            clinic=study.clinic_setting,
         )
         for name, outcome in study.outcomes.items()
     }
@@ -295,12 +309,16 @@ def _require_plain_visits(study: Study, specs: Mapping[str, ModelSpec]) -> None:
         "without_therapist": bool(model.without_therapist),
         "moderator_arms": bool(model.moderator_arms),
         "residual_by_arm": model.residual_by_arm,
+        "clinic effects": study.clinic_setting != "none",
     }
     if named := [key for key, asked in apart.items() if asked]:
         raise InputError(
             f"Outcomes over time do not go with {named[0]}: their visits have one model in all "
             "arms.",
-            f"Leave {named[0]} out under [model], or describe one visit as an outcome by itself.",
+            'Set clinic = "none" under [model], or describe one visit as an outcome by itself.'
+            if named[0] == "clinic effects"
+            else f"Leave {named[0]} out under [model], or describe one visit as an outcome by "
+            "itself.",
         )
 
 

@@ -50,8 +50,13 @@ OWN: dict[str, dict[str, Any]] = {
     "student_t": {"residual_sd": 0.5, "degrees_of_freedom": 4.0},
     "ordinal": {"cutpoint": np.array([-2.0, -0.7, 0.6, 2.0])},
     "beta_binomial": {"precision": 15.0},
+    "binary": {},
+    "count": {"overdispersion": 0.7},
 }
-LIMITS = {"ordinal": (1.0, 5.0), "beta_binomial": (3.0, 30.0)}
+LIMITS = {
+    **{"ordinal": (1.0, 5.0), "beta_binomial": (3.0, 30.0)},
+    **{"binary": (0.0, 1.0), "count": (0.0, 1000.0)},
+}
 # The outcome's mean and unit, and where the links of bounded scores are centred
 OUTCOME = (50.0, 8.0)
 SCALES = {
@@ -59,6 +64,9 @@ SCALES = {
     "student_t": Scale(*OUTCOME, 0, 0.0, 1.0),
     "ordinal": Scale(1.0, 1.0, 4, 0.0, float(np.pi / np.sqrt(3))),
     "beta_binomial": Scale(3.0, 1.0, 27, 0.3, 0.7),
+    # Two events in five, and three events a patient
+    "binary": Scale(0.0, 1.0, 1, float(np.log(0.4 / 0.6)), float(np.pi / np.sqrt(3))),
+    "count": Scale(0.0, 1.0, 0, float(np.log(3.0)), 1.0),
 }
 
 RELIABILITY = 0.7

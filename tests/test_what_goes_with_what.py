@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
-from what_goes_with_what import PAGE, SETTINGS, page
+import json
+
+import pytest
+from what_commands_answer import COMMANDS, KEPT, answered, section
+from what_goes_with_what import PAGE, SETTINGS, first_part, page
 
 
 def test_the_page_is_that_of_the_code() -> None:
     """Only an `InputError` is caught while it is made: anything else fails here."""
     made = page()
-    assert made == PAGE.read_text(encoding="utf-8"), "python tests/what_goes_with_what.py"
+    assert made == first_part(), "python tests/what_goes_with_what.py"
     for name in SETTINGS:  # a setting goes at least by itself, with nuts and one file
         assert f"| `{name}` | yes |" in made
+
+
+def test_every_command_has_been_put_to_every_setting() -> None:
+    kept = json.loads(KEPT.read_text(encoding="utf-8"))
+    assert set(kept) == set(SETTINGS)
+    assert all(set(answers) == set(COMMANDS) for answers in kept.values())
+    assert PAGE.read_text(encoding="utf-8").endswith(section(kept))
+
+
+@pytest.mark.validation
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_commands_answer_as_the_page_says(setting: str) -> None:
+    """Each is run: exit code 0, 3 or 2 with the message on the page, and never a traceback."""
+    kept = json.loads(KEPT.read_text(encoding="utf-8"))
+    assert answered(setting) == kept[setting]

@@ -28,6 +28,7 @@ from alliance.models.design.design import build_design
 from alliance.models.spec import specify
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "what-goes-with-what.md"
+BELOW = "## One setting, and what each command answers"  # of `what_commands_answer`
 PLACE = re.compile(r"/\S*/(?=[\w-]+\.(toml|csv))")  # folders that are others every time
 Change = Callable[[dict[str, Any]], None]
 Combination = tuple[str, ...]
@@ -83,6 +84,10 @@ def visits(made: dict[str, Any]) -> None:
     del made["outcomes"]["other"]
 
 
+def clinics(made: dict[str, Any]) -> None:
+    made["columns"]["clinic"] = "site"
+
+
 def shifted(made: dict[str, Any]) -> None:
     made["outcomes"]["score"]["delta"] = {"A": -1.0}
 
@@ -97,6 +102,7 @@ SETTINGS: dict[str, Change] = {
     "therapist intercept+slope": setting("therapist", "intercept+slope"),
     "therapist_by_arm": setting("therapist_by_arm", True),
     "no therapist column": without("columns", "therapist"),
+    "clinics": clinics,
     "without_therapist": setting("without_therapist", ["C"]),
     "residual_by_arm": setting("residual_by_arm", True),
     "no [moderator]": lambda made: made.pop("moderator"),
@@ -122,6 +128,7 @@ def table(combination: Combination) -> pd.DataFrame:
         {
             "id": [f"P{k:03d}" for k in range(rows)],
             "who": [f"T{k}" for k in np.arange(rows) // 3 % 12],
+            "site": [f"S{k}" for k in np.arange(rows) // 3 % 12 // 3],
             "arm": arm,
             "wai": rating,
             "y": np.clip(np.round(5 + 0.2 * (rating - 12) + random.normal(0, 2, rows)), 0, 10),
@@ -243,5 +250,11 @@ def page() -> str:
     return "\n".join(lines)
 
 
+def first_part() -> str:
+    """The page as it stands, without what `what_commands_answer` writes below."""
+    return PAGE.read_text(encoding="utf-8").split(BELOW)[0].rstrip() + "\n"
+
+
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    _, below, rest = PAGE.read_text(encoding="utf-8").partition(BELOW)
+    PAGE.write_text(page() + (f"\n{below}{rest}" if below else ""), encoding="utf-8")

@@ -77,6 +77,7 @@ class Draft:
     title: str
     patient: Guess[str] | None = None
     therapist: Guess[str] | None = None
+    clinic: Guess[str] | None = None
     arm: Guess[str] | None = None
     arms: dict[str, str] = field(default_factory=dict)
     arms_why: str = ""

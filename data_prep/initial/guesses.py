@@ -91,6 +91,7 @@ class _Drafting:
         self._patient()
         self._arm()
         self._therapist()
+        self._clinic()
         self._alliance()
         for name in [name for name, each in self.left.items() if len(each.levels) < 2]:
             del self.left[name]  # says nothing
@@ -226,6 +227,24 @@ class _Drafting:
             why += f"; {', '.join(column.asked)} counts as one too, if it is not declared missing"
         self.made.therapist = Guess(name, why)
         self._take("therapist", name)
+
+    def _clinic(self) -> None:
+        """A level above the therapists: fewer groups than there are therapists."""
+        if self.made.therapist is None:
+            return
+        therapists = len(self.columns[self.made.therapist.value].levels)
+
+        def fits(column: Column) -> bool:
+            return FEWEST_CLUSTERS <= len(column.levels) < therapists
+
+        found = self._ranked(names.CLUSTER, fits)
+        name = self._choose("clinic", "the clinics or centres", found, []) if found else None
+        if name is None:
+            return
+        column = self.columns[name]
+        told = f"{len(column.levels)} of them, above {therapists} therapists"
+        self.made.clinic = Guess(name, self._why("clinic", name, told))
+        self._take("clinic", name)
 
     def _alliance(self) -> None:
         if "moderator" in self.given:
@@ -521,6 +540,7 @@ PLAIN_EVENTS = (("yes", "no"), ("y", "n"), ("true", "false"), ("present", "absen
 VOCABULARIES = {
     "patient": names.PATIENT,
     "therapist": (*names.THERAPIST, *names.CLUSTER),
+    "clinic": names.CLUSTER,
     "arm": names.ARM,
     "moderator": names.ALLIANCE,
 }

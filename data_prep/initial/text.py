@@ -53,6 +53,7 @@ def _study_lines(draft: Draft) -> Iterator[str]:
     for part, guess in (
         ("patient", draft.patient),
         ("therapist", draft.therapist),
+        *([("clinic", draft.clinic)] if draft.clinic is not None else []),
         ("arm", draft.arm),
     ):
         if guess is not None:

@@ -360,6 +360,12 @@ def require_moments(study: Study) -> None:
         "delta": any(each.delta for each in study.outcomes.values()),
         "visits": any(each.visit_of for each in study.outcomes.values()),
     }
+    if study.clinic_setting != "none":
+        raise InputError(
+            "Effects of clinics need the rows of all patients, and a table in many files is read "
+            "as cross-products of therapists.",
+            'Set clinic = "none" under [model], or fit one file with all rows.',
+        )
     if asked := [name for name, wanted in needs.items() if wanted]:
         raise InputError(
             f"{asked[0]} needs the rows of all patients, and a table in many files is read as "

@@ -399,6 +399,7 @@ SDS_IN_RANGE = 6  # of a score
 EVENTS, EXPOSURES = 3.0, (0.5, 1.5)  # events of a patient, over a time about one unit long
 # Of patients, where a missing alliance is imputed: a missing rating for every 5 is common.
 MISSING_SHARE = 0.2
+FEWEST_CLINICS, THERAPISTS_OF_CLINIC = 3, 3
 FEWEST_PER_ARM = 4  # below it some arm's slope has no freedom left
 
 
@@ -425,7 +426,8 @@ def imagined_patients(
     Returns
     -------
     xarray.Dataset
-        As `data_prep.trial.trial.Trial.data`. Covariates are standard normal.
+        As `data_prep.trial.trial.Trial.data`. Covariates are standard normal; clinics, where the
+        study has them, have three therapists each.
 
     Raises
     ------
@@ -455,6 +457,13 @@ def imagined_patients(
         groups = [(np.isin(arm, have), np.arange(therapists))]
     for rows, own in groups:
         therapist[rows] = own[generator.permutation(int(rows.sum())) % len(own)]
+    clinics: dict[str, tuple[tuple[str, ...], np.ndarray]] = {}
+    number = max(FEWEST_CLINICS, therapists // THERAPISTS_OF_CLINIC)
+    if study.clinic_setting != "none":
+        clinic = therapist % number
+        alone = therapist < 0
+        clinic[alone] = generator.integers(0, number, int(alone.sum()))
+        clinics["clinic_index"] = (("patient",), clinic)
     moderator = np.full(patients, np.nan)
     if study.moderator is not None:
         moderator = _scores(study.moderator.range, patients, generator)
@@ -465,6 +474,7 @@ def imagined_patients(
     variables: dict[str, tuple[tuple[str, ...], np.ndarray]] = {
         "arm_index": (("patient",), arm),
         "therapist_index": (("patient",), therapist),
+        **clinics,
         "moderator": (("patient",), moderator),
         "covariates": (("patient", "covariate"), covariates),
     }
@@ -486,6 +496,8 @@ def imagined_patients(
         "therapist": np.array([f"T{j + 1}" for j in range(therapists)], dtype=str),
         "covariate": np.array(list(study.covariates), dtype=str),
     }
+    if clinics:
+        coords["clinic"] = np.array([f"C{k + 1}" for k in range(number)], dtype=str)
     return read_only(xr.Dataset(variables, coords=coords, attrs=deciding_settings(study)))
 
 

@@ -218,14 +218,14 @@ class Simulated:
     truth : dict
         True values under the names of the tidy table, on each outcome's own scale, with the
         realised effects of the therapists, the alliance's population and the settings; JSON-able.
-    inputs : SimulationInputs
-        What the trial was made of.
+    inputs : SimulationInputs or None
+        What a trial like the published one was made of; None of one like another study's.
     """
 
     frame: pd.DataFrame
     study: Study
     truth: dict[str, Any]
-    inputs: SimulationInputs
+    inputs: SimulationInputs | None
 
 
 def simulate_trial(
@@ -460,14 +460,17 @@ def write_simulated(
     texts = {
         "study.toml": f"{SIMULATED_STUDY}\n{study_text(simulated.study)}",
         "truth.json": json.dumps(simulated.truth, indent=2, allow_nan=False) + "\n",
-        "simulation.toml": f"{SIMULATED_INPUTS}\n"
-        + tomli_w.dumps(simulated.inputs.model_dump(exclude_none=True)),
-        "published.toml": published.read_text(encoding="utf-8"),
-        csv_path.name: _whole_numbers(simulated.frame).to_csv(index=False),
     }
+    if simulated.inputs is not None:
+        texts |= {
+            "simulation.toml": f"{SIMULATED_INPUTS}\n"
+            + tomli_w.dumps(simulated.inputs.model_dump(exclude_none=True)),
+            "published.toml": published.read_text(encoding="utf-8"),
+        }
+    texts[csv_path.name] = _whole_numbers(simulated.frame).to_csv(index=False)
     contents = {name: text.encode() for name, text in texts.items()}
     folder = csv_path.parent
-    targets = tuple(folder / name for name in (*COMPANIONS, csv_path.name))
+    targets = tuple(folder / name for name in (*COMPANIONS, csv_path.name) if name in texts)
     require_own_files(folder, contents, overwrite=overwrite)
     partial: dict[Path, Path] = {}
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -189,6 +189,11 @@ class Study(Table):
         named = self.model.without_therapist
         none = self.columns.therapist is None
         return tuple(code for code in self.arms if none or code in named)
+
+    @property
+    def clinic_setting(self) -> Literal["none", "intercept", "intercept+slope"]:
+        """What varies between clinics: nothing where the study names no column of theirs."""
+        return "none" if self.columns.clinic is None else self.model.clinic
 
     @model_validator(mode="before")
     @classmethod

@@ -67,6 +67,7 @@ def model_faults(study: Mapping[str, Any]) -> list[Fault]:
             )
         )
     faults += _without_therapist_faults(study)
+    faults += _clinic_faults(study)
     if model.get("between_interaction") is True and model.get("alliance") != "within_between":
         faults.append(
             Fault(
@@ -233,6 +234,42 @@ def _without_therapist_faults(study: Mapping[str, Any]) -> list[Fault]:
         for key, wanted in asked.items()
         if wanted
     ]  # fmt: skip
+    return faults
+
+
+def _clinic_faults(study: Mapping[str, Any]) -> list[Fault]:
+    """What does not go with effects of clinics."""
+    model, columns = subtable(study, "model"), subtable(study, "columns")
+    setting = model.get("clinic", "intercept")
+    if columns.get("clinic") is None or setting == "none":
+        return []
+    faults = []
+    if setting == "intercept+slope" and not has_moderator(study):
+        faults.append(
+            Fault(
+                "model.clinic",
+                'is "intercept+slope", and the study has no [moderator], whose slope it is about.',
+                'Set clinic = "intercept" under [model], or describe the measure in [moderator].',
+            )
+        )
+    asked = {
+        'alliance = "total"': model.get("alliance") == "within_between",
+        'missing_alliance = "complete_case"': model.get("missing_alliance") == "impute",
+        "reliability = false": model.get("reliability") is True,
+        "ceiling = false": model.get("ceiling") is True,
+        "joint = false": model.get("joint") is True,
+    }
+    why = {"joint = false": "a joint model has therapists and no level above them"}
+    latent = "a model of the alliance itself has therapists and no level above them"
+    faults += [
+        Fault(
+            f"model.{key.split(' ')[0]}",
+            f"{why.get(key, latent)}, and the study has clinics.",
+            f'Set {key} or clinic = "none" under [model].',
+        )
+        for key, wanted in asked.items()
+        if wanted
+    ]
     return faults
 
 

@@ -79,6 +79,8 @@ class Columns(Table):
         Column name as in the header of the table; None where rows are patients.
     therapist : str or None
         None where nobody recorded who treated whom.
+    clinic : str or None
+        Where patients were treated: a level above the therapists; None without one.
     arm : str
     """
 
@@ -89,6 +91,9 @@ class Columns(Table):
         default=None,
         description="the column that identifies therapists",
         examples=["therapist"],
+    )
+    clinic: Text | None = Field(
+        default=None, description="the column that identifies clinics", examples=["clinic"]
     )
     arm: Text = Field(description="the column that holds the codes of the arms", examples=["arm"])
 
@@ -287,6 +292,8 @@ class ModelSettings(Table):
     ----------
     therapist : {"none", "intercept", "intercept+slope"}
         Effects that vary between therapists.
+    clinic : {"none", "intercept", "intercept+slope"}
+        Effects that vary between clinics, where the study names a column of theirs.
     interaction : bool
         Whether the moderator's slope differs between arms.
     likelihood : {"published", "native"}
@@ -329,6 +336,11 @@ class ModelSettings(Table):
         default="intercept+slope",
         description="what varies between therapists",
         examples=["intercept+slope"],
+    )
+    clinic: Literal["none", "intercept", "intercept+slope"] = Field(
+        default="intercept",
+        description="what varies between clinics, where they are recorded",
+        examples=["intercept"],
     )
     interaction: Annotated[bool, Field(strict=True)] = Field(
         default=True,

@@ -207,7 +207,9 @@ def _arm_faults(arms: Mapping[str, Any]) -> list[Fault]:
 def _roles(study: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Pairs of a column and the key that names it, for every role but the outcomes'."""
     columns, moderator = subtable(study, "columns"), subtable(study, "moderator")
-    named = [(columns.get(role), f"columns.{role}") for role in ("patient", "therapist", "arm")]
+    named = [
+        (columns.get(role), f"columns.{role}") for role in ("patient", "therapist", "clinic", "arm")
+    ]
     named.append((moderator.get("column"), "moderator.column"))
     roles = [(column, place) for column, place in named if isinstance(column, str)]
     roles += [(item, "moderator.items") for item in texts(moderator, "items")]

@@ -13,6 +13,7 @@ from alliance.data_prep.study.visits import long_column
 # Columns of the typed frame; one column of the file may play several parts.
 PATIENT = "patient"
 THERAPIST = "therapist"
+CLINIC = "clinic"
 ARM = "arm"
 MODERATOR = "moderator"
 
@@ -91,6 +92,8 @@ def study_parts(study: Study) -> tuple[Part, ...]:
         parts.append(Part(PATIENT, study.columns.patient, "code"))
     if study.columns.therapist is not None:
         parts.append(Part(THERAPIST, study.columns.therapist, "code"))
+    if study.columns.clinic is not None and study.clinic_setting != "none":
+        parts.append(Part(CLINIC, study.columns.clinic, "code"))
     parts += [
         Part(ARM, study.columns.arm, "code"),
     ]

@@ -95,9 +95,13 @@ def exclusions(data: xr.Dataset, outcome: str) -> dict[str, np.ndarray]:
         `common_patients` the last is ``without_other_outcome``: follow-up or baseline of another.
     """
     imputed = data.attrs[MISSING_ALLIANCE] == "impute"
+    clinics = {}
+    if "clinic_index" in data:
+        clinics["without_clinic"] = data["clinic_index"].to_numpy() == MISSING
     lacking = {
         "without_arm": data["arm_index"].to_numpy() == MISSING,
         "without_therapist": lacks_therapist(data),
+        **clinics,
         "without_alliance": lacking_moderator(data) & np.bool(not imputed),
         "without_covariate": np.isnan(data["covariates"].to_numpy()).any(axis=1),
         "without_baseline": np.zeros(data.sizes["patient"], dtype=bool),
@@ -173,6 +177,7 @@ def analysed_patients(data: xr.Dataset, outcome: str) -> xr.Dataset:
     }
     names = {name: short for name, short in names.items() if name in data}
     kept = [*names, "moderator", "arm_index", "therapist_index", "covariates"]
+    kept += ["clinic_index"] if "clinic_index" in data else []
     rows = data[kept].rename(names).isel(patient=np.flatnonzero(complete))
     # Selecting variables drops the coordinates that none of them has as a dim.
     rows = rows.assign_coords(data.coords)
@@ -241,6 +246,8 @@ def missing_notes(data: xr.Dataset, study: Study) -> list[str]:
         "arm": data["arm_index"].to_numpy() == MISSING,
         "therapist": lacks_therapist(data),
     }
+    if "clinic_index" in data:
+        lacking["clinic"] = data["clinic_index"].to_numpy() == MISSING
     imputed = 0
     if study.model.missing_alliance == "impute":
         imputed = int((unrated & _analysed(data, study)).sum())

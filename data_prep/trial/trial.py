@@ -20,7 +20,7 @@ from alliance.data_prep.covariates import (
 )
 from alliance.data_prep.errors import DataError, InputError, Problem, nearest, visible
 from alliance.data_prep.files import AnyPath, as_path, first_of
-from alliance.data_prep.study.description import Study
+from alliance.data_prep.study.description import Study, narrowed
 from alliance.data_prep.study.parts import ModelSettings
 from alliance.data_prep.tables.cells import (
     LABELLED,
@@ -31,6 +31,7 @@ from alliance.data_prep.tables.cells import (
 from alliance.data_prep.tables.readers import read_table
 from alliance.data_prep.tables.roles import (
     ARM,
+    CLINIC,
     MODERATOR,
     PATIENT,
     THERAPIST,
@@ -41,6 +42,7 @@ from alliance.data_prep.tables.roles import (
     item_column,
     table_columns,
 )
+from alliance.data_prep.trial.clinics import clinic_notes, clinic_problems
 from alliance.data_prep.trial.estimability import (
     TherapistsInArms,
     outcome_problems,
@@ -83,14 +85,16 @@ class Trial:
         (patient), ``covariates`` (patient, covariate) and for each outcome ``NAME_followup`` and,
         if it has one, ``NAME_baseline`` (patient); floats with NaN where missing, on the scales
         of the file. Coordinates arm (codes in display order), therapist (ids in natural order)
-        and those of `data_prep.covariates.column_coordinates`. Attribute ``missing_alliance``: the
+        and those of `data_prep.covariates.column_coordinates`. Where something varies between
+        clinics ``clinic_index`` (patient), and the coordinate clinic (ids in natural order).
+        Attribute ``missing_alliance``: the
         study's setting. The arrays are read-only.
     flow : pandas.DataFrame
         One row for each outcome: outcome, rows_read, without_arm, without_therapist,
-        without_alliance, without_covariate, without_baseline, without_followup, analysed,
-        alliance_imputed. A patient is counted under the first of these that is missing. Where the
-        moderator is imputed nobody is without_alliance, and alliance_imputed says how many of
-        those analysed lack it.
+        (without_clinic,) without_alliance, without_covariate, without_baseline, without_followup,
+        analysed, alliance_imputed. A patient is counted under the first of these that is missing.
+        Where the moderator is imputed nobody is without_alliance, and alliance_imputed says how
+        many of those analysed lack it.
     therapists_in_arms : {"crossed", "partly crossed", "nested", "none"}
         Whether every therapist treated patients in every arm that has therapists, some did, or each
         in one arm only; none where no therapist is recorded.
@@ -305,6 +309,7 @@ def _build(
     if study.visits is not None:
         frame = wide_table(frame, study, source)
     typed = validate(frame, study, source)
+    study = _with_arms_alone(study, typed)
     moderator = scored_moderator(typed, study, source)
     labels = frame.attrs.get(LABELLED, {})
     data = _dataset(typed, moderator, study, labels)
@@ -313,6 +318,7 @@ def _build(
     if not problems:
         for name in study.outcomes:
             problems += outcome_problems(study, source, name, data)
+            problems += clinic_problems(study, source, name, data)
         problems += visit_problems(study, source, data)
     if problems:
         raise DataError(problems)
@@ -334,6 +340,7 @@ def _build(
             *ceiling_notes(data, study),
             *level_notes(data, study),
             *therapist_notes,
+            *clinic_notes(study, data),
             *code_notes(study, seen, files=False),
             *patient_spelling_notes(typed),
             *id_notes(study),
@@ -342,6 +349,18 @@ def _build(
         sha256=_hash(typed) if sha256 is None else sha256,
         labels=level_labels(covariates_of(data), labels),
     )
+
+
+def _with_arms_alone(study: Study, typed: pd.DataFrame) -> Study:
+    """Without therapist effects, an arm in which nobody has a therapist need not be declared."""
+    if study.model.therapist != "none" or THERAPIST not in typed:
+        return study
+    treated = typed[THERAPIST].notna().groupby(typed[ARM]).any()
+    alone = [code for code in study.arms if code in treated.index and not treated[code]]
+    named = study.model.without_therapist
+    if not treated.any() or set(alone) <= set(named):
+        return study
+    return narrowed(study, without_therapist=(*named, *alone))
 
 
 def outcome_notes(data: xr.Dataset, study: Study) -> list[str]:
@@ -514,6 +533,10 @@ def _dataset(
             np.column_stack([np.empty((len(typed), 0)), *columns]),
         ),
     }
+    clinics = _clinics(typed, study)
+    if clinics is not None:
+        known, position = clinics
+        variables["clinic_index"] = (("patient",), position)
     for name, outcome in study.outcomes.items():
         followup = typed[followup_column(name)].to_numpy(dtype=float, copy=True)
         if outcome.exposure is not None:
@@ -527,9 +550,20 @@ def _dataset(
     coords: dict[str, Any] = {
         "arm": np.array(arms, dtype=str),
         "therapist": np.array(therapists, dtype=str),
+        **({} if clinics is None else {"clinic": np.array(known, dtype=str)}),
         **column_coordinates(covariates),
     }
     return read_only(xr.Dataset(variables, coords=coords, attrs=deciding_settings(study)))
+
+
+def _clinics(typed: pd.DataFrame, study: Study) -> tuple[list[str], np.ndarray] | None:
+    """Ids of clinics in natural order, and each patient's; None where nothing varies by clinic."""
+    if study.clinic_setting == "none":
+        return None
+    own = typed[CLINIC]
+    known = sorted(own.dropna().unique(), key=natural_key)
+    position = pd.Index(known, dtype=object).get_indexer(pd.Index(own, dtype=object))
+    return known, position
 
 
 def _hash(typed: pd.DataFrame) -> str:

@@ -76,6 +76,11 @@ def advice(posterior: Posterior, statistic: str, *, above: bool) -> str:
             "them (`alliance sensitivity`). Normal therapist effects draw such a therapist towards "
             "the others, and all of them apart."
         )
+    if statistic == "odd_clinic":
+        return (
+            "Look at this clinic's patients and records, and at what the results are without it "
+            "(`alliance sensitivity`)."
+        )
     return _family_advice(posterior, design, statistic, above)
 
 

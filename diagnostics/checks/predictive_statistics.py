@@ -135,7 +135,18 @@ def statistics_of(design: Design, limits: tuple[float, float]) -> tuple[Statisti
                 "predictive_therapists",
                 "farthest therapist, in SDs of new ones",
                 "upper",
-                _farthest_therapist,
+                lambda block, y: _farthest(block, y, therapist_groups(block.design)),
+                new_therapists=True,
+            )
+        )
+    if design.clinic_effects:
+        found.append(
+            Statistic(
+                "odd_clinic",
+                "predictive_therapists",
+                "farthest clinic, in SDs of new ones",
+                "upper",
+                lambda block, y: _farthest(block, y, _groups(block.design.clinic_of)),
                 new_therapists=True,
             )
         )
@@ -264,11 +275,10 @@ def _slope_variance(block: Replicates, scores: Array, groups: Any) -> Array:
     return np.asarray((weight * np.square(slope - middle[:, None])).sum(axis=1) / all_weights)
 
 
-def _farthest_therapist(block: Replicates, scores: Array) -> Array:
-    """How far the therapist lies out whose patients' mean is least like a new therapist's."""
-    assert block.average is not None  # the model has therapist effects
+def _farthest(block: Replicates, scores: Array, groups: Any) -> Array:
+    """How far the therapist, or clinic, lies out whose patients' mean is least like a new one's."""
+    assert block.average is not None  # the model has effects of therapists or clinics
     assert block.new is not None
-    groups = therapist_groups(block.design)
     count = groups.sum(axis=0)
     spread = ((block.new - block.average) @ groups / count).std(axis=0)
     distance = np.abs((scores - block.average) @ groups / count)

@@ -178,6 +178,10 @@ def main_sources(design: Design, priors: Priors, names: Sequence[str]) -> list[t
         has = design.nesting.has_therapist(design.arm_index)
         square = float((design.X[has, column] ** 2).mean()) * getattr(priors, kind) ** 2
         variance[kind] = variance.get(kind, 0.0) + square
+    of_clinics = {"intercept": "clinic_sd", "slope": "clinic_slope_sd"}
+    for effect, column in zip(design.clinic_effects, design.clinic_columns, strict=True):
+        square = float((design.X[:, column] ** 2).mean())
+        variance[of_clinics[effect]] = square * getattr(priors, of_clinics[effect]) ** 2
     if any(parameter.scale == "residual_sd" for parameter in design.family.parameters):
         variance["residual_sd"] = priors.residual_sd**2
     chosen = {name: value for name, value in variance.items() if not names or name in names}
@@ -187,7 +191,10 @@ def main_sources(design: Design, priors: Priors, names: Sequence[str]) -> list[t
 
 
 SPREAD = ("score_sd", "intercept", "residual_sd")
-THERAPISTS = ("therapist_sd", "therapist_slope_sd", "therapist_arm_sd")
+THERAPISTS = (
+    *("therapist_sd", "therapist_slope_sd", "therapist_arm_sd"),
+    *("clinic_sd", "clinic_slope_sd"),
+)
 NAMED = 3  # priors that a recommendation names
 FIRST_SHARE = 0.1  # of the variance, below which a prior is no source of too much
 
@@ -621,7 +628,7 @@ def _therapist_rows(design: Design, predictive: PriorPredictive) -> Sequence[Pri
     usual = {"therapist_sd": USUAL_THERAPIST_SD}
     unit = {"therapist_arm_sd": np.sqrt(2)}
     rows = []
-    for name in ("therapist_sd", "therapist_slope_sd", "therapist_arm_sd"):
+    for name in THERAPISTS:
         if name not in predictive.draws:
             continue
         size = unit.get(name, 1.0) * predictive.draws[name].values[0]

@@ -66,6 +66,8 @@ def check_sensitivity(
     design = posterior.design
     if design.family.name == "gaussian" and (design.patients_of_therapists > 0).sum() > 1:
         found.append(influence(posterior, "therapist"))
+    if design.family.name == "gaussian" and design.clinic_effects:
+        found.append(influence(posterior, "clinic"))
     return (
         prior_sensitivity_result(power_scaling(posterior)),
         influence_result(found),

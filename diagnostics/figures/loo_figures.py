@@ -130,7 +130,7 @@ def elpd_figure(fit: Fit, comparisons: Sequence[LooComparison]) -> Figure:
 
 def _panels(part: SubFigure, fit: Fit, found: LeaveOneOut, columns: int) -> list[Axes]:
     patients = int(found.patients.sum())
-    many = f"{len(found.units)} therapists, " if found.by == "therapist" else ""
+    many = "" if found.by == "patient" else f"{len(found.units)} {found.by}s, "
     label = fit.study.outcomes[found.outcome].label
     part.suptitle(f"{label} ({many}n = {patients})", x=0.01, ha="left", fontsize=9.5)
     return list(part.subplots(1, columns, squeeze=False)[0])
@@ -149,7 +149,7 @@ def _pareto_k(panel: Axes, found: LeaveOneOut) -> None:
     panel.plot(position[~high], found.pareto_k[~high], "o", color=FINE, ms=3, label="reliable")
     # Drawn even where there are none: one legend serves all panels
     panel.plot(position[high], found.pareto_k[high], "^", color=HIGH, ms=5, label="too high")
-    if found.by == "therapist":
+    if found.by != "patient":
         panel.plot(
             position[found.refitted],
             found.pareto_k[found.refitted],
@@ -166,7 +166,7 @@ def _pareto_k(panel: Axes, found: LeaveOneOut) -> None:
         return
     names = [f"{unit}\nn = {n}" for unit, n in zip(found.units, found.patients, strict=True)]
     panel.set_xticks(position, names, fontsize=7.5)
-    panel.set_xlabel("therapist left out")
+    panel.set_xlabel(f"{found.by} left out")
 
 
 def _calibration(panel: Axes, pit: LooPit) -> None:

@@ -295,6 +295,7 @@ def _assurance_caption(question: AssuranceQuestion, table: pd.DataFrame) -> str:
         f"{criterion.threshold:g} in one direction with a probability of "
         f"{criterion.probability:g} or more; bars are two standard errors. Assumed: alliance slope "
         f"{assumed.alliance_slope:g}, baseline slope {assumed.baseline_slope:g}, therapist SD "
-        f"{assumed.therapist_sd:g}, SD of slopes {assumed.therapist_slope_sd:g}, arms of equal "
+        f"{assumed.therapist_sd:g}, SD of slopes {assumed.therapist_slope_sd:g}, "
+        f"{words.assumed_clinics(question.study, assumed.clinic_sd)}arms of equal "
         f"size, {words.treating(question.study, nested=question.nested)}."
     )

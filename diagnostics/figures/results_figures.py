@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -213,6 +214,7 @@ def _caption(fit: Fit, interval: float, at: float | None) -> str:
 CONTRAST_ROW_INCHES, CONTRAST_AROUND_INCHES = 0.34, 0.5
 AXIS_INCHES = 0.45  # for the numbers and the label below the lowest panel
 WIDTH, TITLE_CHARACTERS = 8.8, 60
+LOGISTIC_SD = float(np.pi / np.sqrt(3))  # the unit of a binary outcome's predictor
 NUMBERS_WIDE = 0.5  # of the columns with numbers, where the panel with the intervals is 1
 COLUMNS = ("outcome", "level", "label", "patients", "mean", "lower", "upper", "prob_better")
 
@@ -283,7 +285,7 @@ def contrast_figure(
     Returns
     -------
     matplotlib.figure.Figure
-        One panel for each contrast, all on one axis: SDs of the outcome, to the right where the
+        One panel for each contrast, all on one axis: see `standard_unit`; to the right where the
         first arm is better. The numbers stand beside the intervals.
 
     Raises
@@ -357,6 +359,52 @@ def answers_figure(
     return page.figure
 
 
+@dataclass(frozen=True, slots=True)
+class StandardUnit:
+    """What one is on the axis of standardised contrasts.
+
+    Attributes
+    ----------
+    axis, short : str
+        Under the axis, and above the numbers.
+    told : str
+        In a sentence, how differences come to it.
+    """
+
+    axis: str
+    short: str
+    told: str
+
+
+def standard_unit(fit: Fit) -> StandardUnit:
+    """The unit of standardised contrasts, in words: of events and counts it is none of scores.
+
+    Parameters
+    ----------
+    fit : Fit
+    """
+    families = {fit.design(outcome).family.name for outcome in fit.outcomes}
+    of_scores = "divided by the SD of the outcome among its n analysed patients"
+    own = {
+        "binary": f"of events, as differences of log odds over {LOGISTIC_SD:.2f} (the SD of a "
+        "logistic variable), to first order",
+        "count": "of counts, as differences of log rates, to first order",
+    }
+    parts = [own[name] for name in own if name in families]
+    if families == {"binary"}:
+        axis = f"log odds over {LOGISTIC_SD:.2f}"
+        return StandardUnit(axis, axis, f"shown, {parts[0]}")
+    if families == {"count"}:
+        return StandardUnit("log rate (1 is a factor of e)", "log rate", f"shown, {parts[0]}")
+    if parts:
+        return StandardUnit(
+            "SDs of the outcome, or on the link's scale",
+            "SDs",
+            f"{of_scores}; {'; '.join(parts)}",
+        )
+    return StandardUnit("SDs of the outcome", "SDs", of_scores)
+
+
 def _height(fit: Fit, shown: pd.DataFrame) -> float:
     pairs = shown["level"].nunique()
     each = CONTRAST_AROUND_INCHES + CONTRAST_ROW_INCHES * len(fit.outcomes)
@@ -392,11 +440,12 @@ def _forests(
         panel.set_xlim(-reach, reach)
         panel.tick_params(labelbottom=False)
         panel.set_title(title, loc="left", fontsize=9.5)
-        _numbers(numbers, rows, share, chance)
+        _numbers(numbers, rows, share, chance, standard_unit(fit).short)
     lowest: Axes = panels[-1, 0]
     lowest.tick_params(labelbottom=True)
+    scale = standard_unit(fit)
     lowest.set_xlabel(
-        f"{unit}SDs of the outcome\n{left}  \N{LEFTWARDS ARROW}      \N{RIGHTWARDS ARROW}  {right}"
+        f"{unit}{scale.axis}\n{left}  \N{LEFTWARDS ARROW}      \N{RIGHTWARDS ARROW}  {right}"
     )
     first: Axes = panels[0, 0]
     return first
@@ -434,10 +483,10 @@ def _intervals(panel: Axes, rows: list[dict[Any, Any]], label: str) -> None:
     panel.tick_params(axis="y", length=0)
 
 
-def _numbers(panel: Axes, rows: list[dict[Any, Any]], share: str, chance: str) -> None:
+def _numbers(panel: Axes, rows: list[dict[Any, Any]], share: str, chance: str, unit: str) -> None:
     """Columns of numbers beside the intervals."""
     panel.set_axis_off()
-    columns = {0.7: f"SDs ({share} interval)", 1.0: chance}
+    columns = {0.7: f"{unit} ({share} interval)", 1.0: chance}
     for place, head in columns.items():
         panel.text(place, 1.0, head, transform=panel.transAxes, ha="right", va="bottom", fontsize=8)
     across = panel.get_yaxis_transform()
@@ -453,8 +502,8 @@ def _contrast_caption(fit: Fit, interval: float, at: float | None) -> str:
     shifted = any(stated_shifts(fit.study, outcome) for outcome in fit.outcomes)
     stated = " Unseen outcomes are shifted as the study file states." if shifted else ""
     return (
-        f"{places_in_words(fit, at)} They are divided by the SD of the outcome among its n "
-        "analysed patients; signs are turned where a lower score is better. P(better): posterior "
+        f"{places_in_words(fit, at)} They are {standard_unit(fit).told}; signs are turned where a "
+        "lower score is better. P(better): posterior "
         "probability that the first arm is better than the second. "
         f"{words.level_of(interval)} equal-tailed intervals; an interval that "
         f"includes zero does not show that there is no effect.{stated} {words.arms(fit.study)}."

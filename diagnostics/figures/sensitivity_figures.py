@@ -181,9 +181,9 @@ def _influence(panel: Axes, found: Influence) -> None:
         )
     panel.set_ylim(0, 1.15 * max(limit.max(), height.max()))
     panel.set_ylabel("change of the mean (SDs)")
-    if found.by == "therapist" and len(found.units) <= MOST_TICKS:
+    if found.by != "patient" and len(found.units) <= MOST_TICKS:
         panel.set_xticks(position, found.units, fontsize=7.5, rotation=90)
-        panel.set_xlabel("therapist left out")
+        panel.set_xlabel(f"{found.by} left out")
     else:
         panel.set_xlabel(f"{found.by} left out, by position (1 to {len(found.units)})")
 

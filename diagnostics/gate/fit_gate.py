@@ -79,6 +79,8 @@ class ModelChecks:
             found.append(
                 influence(self.fit[self.outcome], "therapist", left_out=self.therapists_out)
             )
+        if self.therapists_out is not None and self.fit.specs[self.outcome].clinic_effects:
+            found.append(influence(self.fit[self.outcome], "clinic"))
         return tuple(found)
 
     @cached_property

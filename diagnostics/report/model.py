@@ -148,6 +148,9 @@ def predictor(spec: ModelSpec, *, baseline: bool, covariates: bool) -> Formula:
             f"patients in {' and '.join(spec.without_therapist)} have no therapist, and no such "
             "term"
         )
+    if spec.clinic_effects:
+        terms.append(indexed("u", "clinic"))
+        told.append("u of a clinic its own effect")
     formula = indexed("η", "patient") + operator("=") + operator("+").join(terms)
     return Formula(display(formula), f"The linear predictor: {'; '.join(told)}.")
 
@@ -165,6 +168,9 @@ def _add_slopes(spec: ModelSpec, terms: list[str], told: list[str]) -> None:
     if "slope" in spec.effects:
         slope.append(indexed("v", "therapist"))
         told.append("v a therapist's departure from it")
+    if "slope" in spec.clinic_effects:
+        slope.append(indexed("v", "clinic"))
+        told.append("v of a clinic its departure from it")
     times = plus.join(slope)
     if len(slope) > 1:
         times = f"{operator('(')}{times}{operator(')')}"
@@ -188,27 +194,30 @@ def _add_slopes(spec: ModelSpec, terms: list[str], told: list[str]) -> None:
         terms.append(times + operator("·") + "<mtext>alliance</mtext>")
 
 
-def therapist_effects(spec: ModelSpec) -> Formula | None:
-    """How therapist effects are distributed; None without any.
+def therapist_effects(spec: ModelSpec, level: str = "therapist") -> Formula | None:
+    """How the effects of therapists, or of clinics, are distributed; None without any.
 
     Parameters
     ----------
     spec : ModelSpec
+    level : {"therapist", "clinic"}
     """
-    if not spec.effects:
+    effects = spec.effects if level == "therapist" else spec.clinic_effects
+    if not effects:
         return None
-    if "slope" in spec.effects:
-        pair = f"{operator('(')}{indexed('u', 'therapist')}{operator(',')}"
-        pair += f"{indexed('v', 'therapist')}{operator(')')}"
+    if "slope" in effects:
+        pair = f"{operator('(')}{indexed('u', level)}{operator(',')}"
+        pair += f"{indexed('v', level)}{operator(')')}"
+        covariance = identifier("Σ") if level == "therapist" else indexed("Σ", level)
         return Formula(
-            display(pair + operator("~") + called("Normal", "<mn>0</mn>", identifier("Σ"))),
-            "Each therapist's effect and slope come from a normal distribution around zero; its "
+            display(pair + operator("~") + called("Normal", "<mn>0</mn>", covariance)),
+            f"Each {level}'s effect and slope come from a normal distribution around zero; its "
             "covariance Σ has two SDs and a correlation.",
         )
-    drawn = called("Normal", "<mn>0</mn>", indexed("σ", "therapist"))
+    drawn = called("Normal", "<mn>0</mn>", indexed("σ", level))
     return Formula(
-        display(indexed("u", "therapist") + operator("~") + drawn),
-        "Each therapist's effect comes from a normal distribution around zero.",
+        display(indexed("u", level) + operator("~") + drawn),
+        f"Each {level}'s effect comes from a normal distribution around zero.",
     )
 
 
@@ -223,6 +232,9 @@ REASONS = {
     "therapist_sd": "covers therapist shares of variance from 1% to 12%",
     "therapist_slope_sd": "no source known: as wide as the slope; narrower ones covered too seldom",
     "therapist_correlation": "LKJ shape: leans gently against −1 and 1",
+    "clinic_sd": "as that of therapists",
+    "clinic_slope_sd": "as that of therapists",
+    "clinic_correlation": "LKJ shape: as that of therapists",
     "residual_sd": "at most 1 when the model explains anything",
     "therapist_arm_sd": "half of the scale of arm effects",
     "moderator_therapist_sd": "in SDs of the alliance",
@@ -279,9 +291,10 @@ def model(material: Material) -> Section:
         parts.append(likelihood(spec.family, own))
         covariates = bool(fit.study.covariates)
         parts.append(predictor(spec, baseline=baseline, covariates=covariates))
-        effects = therapist_effects(spec)
-        if effects is not None:
-            parts.append(effects)
+        for level in ("therapist", "clinic"):
+            effects = therapist_effects(spec, level)
+            if effects is not None:
+                parts.append(effects)
     choices = [
         (choice.aspect.capitalize(), choice.words + ("" if choice.default else " (chosen)"))
         for choice in model_choices(fit)
@@ -327,6 +340,9 @@ def _scale_table(material: Material) -> Sheet:
     rows = []
     for name, reason in REASONS.items():
         if fit.study.moderator is None and name in OF_SLOPES:
+            continue
+        above = any(each.clinic_effects for each in fit.specs.values())
+        if name.startswith("clinic_") and not above:
             continue
         values = {scales[name] for scales in used.values()}
         told = ", ".join(figures(value) for value in sorted(values))

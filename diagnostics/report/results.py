@@ -22,6 +22,7 @@ from alliance.diagnostics.figures.paper_figure import paper_figure
 from alliance.diagnostics.figures.results_figures import (
     answers_figure,
     comparison_figure,
+    standard_unit,
     standardised_contrasts,
 )
 from alliance.diagnostics.figures.therapist_figure import therapist_figure
@@ -176,6 +177,12 @@ def _treatments(study: Study) -> str:
     return f"{told} There was none to rate with: {others}." if others else told
 
 
+def _in_units(material: Material) -> str:
+    """In what the figure has them: SDs, or of events and counts a unit of their link."""
+    unit = standard_unit(material.fit).axis
+    return "in SDs of each outcome" if unit == "SDs of the outcome" else f"as {unit}"
+
+
 def _forest(material: Material) -> Picture:
     fit, told = material.fit, []
     slopes = words.of_moderator(fit.study, ", and differences of their slopes")
@@ -188,7 +195,7 @@ def _forest(material: Material) -> Picture:
     return Picture(
         "answers",
         answers_figure(fit, material.summary, interval=material.interval, at=material.at),
-        f"Contrasts of the arms{slopes}, in SDs of each outcome",
+        f"Contrasts of the arms{slopes}, {_in_units(material)}",
         f"Forest plot. Posterior mean and {words.level_of(material.interval)} interval, positive "
         f"where the first arm is better. {'; '.join(told)}.",
     )
@@ -272,6 +279,8 @@ def data(material: Material) -> Section:
     ids = "rows are patients" if columns.patient is None else f"patients in {columns.patient}"
     therapist = columns.therapist
     treated = "no column of therapists" if therapist is None else f"therapists in {therapist}"
+    if fit.study.clinic_setting != "none":
+        treated += f", clinics in {columns.clinic}"
     facts = [
         ("Data file", str(source.get("file", "not recorded"))),
         ("SHA-256 of the file", str(source.get("sha256", "not recorded"))),
@@ -693,4 +702,6 @@ def therapists(material: Material) -> Section:
     # Of a therapist with one patient the mean rating is that patient's
     mean = words.of_moderator(fit.study, "Mean {name}")
     tables = [therapist_sheets.therapists(fit, answer).without([mean]) for answer in ranked]
+    of_clinics = (therapist_sheets.clinics(fit, answer) for answer in answers.values())
+    tables += [sheet for sheet in of_clinics if sheet is not None]
     return Section("therapists", "Therapists", [*parts, picture, *tables])

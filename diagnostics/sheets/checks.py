@@ -232,7 +232,7 @@ def left_out(
             "Largest Pareto k": number(row["largest_k"], 2),
             "k too high": f"{row['k_too_high']} (over {row['good_k']:.2g})",
         }
-        if each.by == "therapist" or row["refitted"]:
+        if each.by != "patient" or row["refitted"]:
             cells["Refitted"] = str(row["refitted"])
         if k < len(checks):
             cells["LOO-PIT p"] = words.rough(checks[k].pit.p_value, 2)
@@ -261,7 +261,7 @@ def left_out_legend(by: Any) -> list[str]:
 
     Parameters
     ----------
-    by : {"patient", "therapist"}
+    by : {"patient", "therapist", "clinic"}
     """
     lead = f"elpd: log density of scores left out, summed, with its SE; to predict {TARGETS[by]}."
     if by == "patient":
@@ -270,7 +270,7 @@ def left_out_legend(by: Any) -> list[str]:
             "Bayesian, therapists included."
         ]
     return [
-        f"{lead} Its standard error rests on so few therapists, of such different numbers of "
+        f"{lead} Its standard error rests on so few {by}s, of such different numbers of "
         "patients, that only differences between fits are worth looking at."
     ]
 

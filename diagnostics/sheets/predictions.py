@@ -358,6 +358,39 @@ def therapists(fit: Fit, answer: Therapists) -> Sheet:
     )
 
 
+def clinics(fit: Fit, answer: Therapists) -> Sheet | None:
+    """Each clinic's effect; None where the model has none.
+
+    Parameters
+    ----------
+    fit : Fit
+    answer : Therapists
+    """
+    table = answer.table[answer.table["quantity"] == "clinic_effect"]
+    effects = _by_level(table, "clinic_effect")
+    if not effects:
+        return None
+    digits, share = _narrowest(effects), words.level_of(answer.interval)
+    rows = [
+        {
+            "Clinic": clinic,
+            "Patients": number(row["patients"], 0),
+            f"Effect ({share})": _with_interval(row, digits),
+            "P(> 0)": words.chance(row["prob_positive"]),
+        }
+        for clinic, row in effects.items()
+    ]
+    return Sheet(
+        f"clinics_{answer.outcome}",
+        f"{words.headed(fit, answer.outcome)}: clinics",
+        rows,
+        f"Effects in {words.points(fit.study.outcomes[answer.outcome])} against an average clinic, "
+        "with an average therapist; best first.",
+        table,
+        subject=answer.outcome,
+    )
+
+
 def spreads(fit: Fit, answer: Therapists) -> Sheet:
     """How much therapists differ, in the outcome and in the alliance.
 
@@ -375,7 +408,7 @@ def spreads(fit: Fit, answer: Therapists) -> Sheet:
                 digits = max(3, digits)
             rows.append(
                 {
-                    "How much therapists differ": text.format(
+                    words.differing(fit.study): text.format(
                         moderator=words.of_moderator(fit.study, "{name}")
                     ),
                     "Arm": ""
@@ -420,6 +453,12 @@ def therapists_legend(fit: Fit, answer: Therapists) -> list[str]:
             f"({fit.study.outcomes[answer.outcome].better} is better). Effects of "
             "therapists with few patients are drawn towards the average. Intervals of many "
             "therapists overlap by chance alone: read ranks with theirs; this is no list of merit."
+            + (
+                " Therapists are compared within one clinic, an average one; a patient's clinic "
+                "adds its own effect."
+                if (table["quantity"] == "clinic_effect").any()
+                else ""
+            )
         )
     told.append(f"{words.level_of(answer.interval)} equal-tailed intervals.")
     if table["one_patient"].any():

@@ -181,7 +181,7 @@ def influence(fit: Fit, answer: Influence, first: int | None, *, both: bool = Fa
             "Pareto k": alarmed(number(row["pareto_k"], 2), not row["reliable"]),
             "Method": words.plain(row["method"]),
         }
-        if answer.by == "therapist" and not both:
+        if answer.by != "patient" and not both:
             cells["Patients"] = str(row["patients"])
         rows.append(cells)
     about = f"one {answer.by} of {len(answer.units)} left out"

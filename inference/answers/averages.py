@@ -228,7 +228,10 @@ def _therapists(
     for choice in choices:
         labels = choice.labels
         if len(labels) > 1:
-            choice = TherapistChoice(choice.kind, tuple(labels[k] for k in some))
+            clinics = choice.clinics
+            if clinics is not None and len(clinics) > 1:
+                clinics = tuple(clinics[k] for k in some)
+            choice = TherapistChoice(choice.kind, tuple(labels[k] for k in some), clinics)
         yield therapist_part(posterior, choice, len(some))
 
 

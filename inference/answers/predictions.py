@@ -23,10 +23,12 @@ from alliance.data_prep.levels import code_names, names_among
 from alliance.inference.draws.datatree import predictions_tree
 from alliance.inference.draws.summaries import described, tails
 from alliance.inference.patients.asked_patients import (
+    IN_CLINIC,
     NO_THERAPIST,
     AskedPatients,
     choose_therapist,
     chosen_arms,
+    in_clinic,
     patient_grid,
     therapist_labels,
 )
@@ -124,6 +126,7 @@ def predict(
     seed: int | None = None,
     keep_draws: bool = True,
     exposure: float | None = None,
+    clinic: str | None = None,
 ) -> Predictions:
     """Predict one outcome of patients with saved draws.
 
@@ -153,6 +156,8 @@ def predict(
         Keep the draws beside the tables.
     exposure : float, optional
         Of a count: the exposure that events are predicted for; one unit by default.
+    clinic : str, optional
+        As in `inference.patients.asked_patients.in_clinic`.
 
     Returns
     -------
@@ -170,7 +175,7 @@ def predict(
     wanted = Thresholds() if thresholds is None else thresholds
     wanted.require(posterior.name, posterior.outcome)
     require_exposure(posterior, exposure)
-    choice = choose_therapist(design, asked, therapist)
+    choice = in_clinic(design, choose_therapist(design, asked, therapist), clinic)
     generator = posterior.generator("predictions", seed)
     part = therapist_part(posterior, choice, len(asked), generator)
     chosen = None
@@ -213,6 +218,8 @@ def predict(
             some = slice(block.some.start * times, block.some.stop * times)
             kept["expected"][:, some], kept["outcome"][:, some] = expected, scores
     labels = therapist_labels(choice, len(asked))
+    if clinic is not None:
+        labels = [f"{label}{IN_CLINIC}{clinic}" for label in labels]
     facts = _row_facts(design, asked, question.rows, times, labels)
     head = _row_head(design, facts)
     return Predictions(

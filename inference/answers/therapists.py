@@ -32,6 +32,7 @@ from alliance.inference.scores.questions import (
     link_scale,
 )
 from alliance.inference.scores.therapist_parts import (
+    AVERAGE_CLINIC,
     TherapistChoice,
     new_therapists,
     therapist_part,
@@ -66,7 +67,9 @@ class Therapists:
         ``moderator``; with its rank (1 is best) and the chance that it is the best of all.
         ``therapist_slope``: the change of the expected score for one point of the alliance with
         this therapist. ``therapist_share``: the share of variance between therapists, ``average``
-        over arms and, where the link is curved and it differs, of each arm. ``alliance_mean`` of
+        over arms and, where the link is curved and it differs, of each arm. Where the model has
+        clinics, therapists are compared within an average one, and ``clinic_effect`` is the same of
+        each clinic with an average therapist, ``clinic_share`` its share. ``alliance_mean`` of
         each therapist, ``alliance_sd_between``, ``alliance_sd_within``, ``alliance_share``: see
         `inference.answers.averages`; their ``source`` is ``posterior`` or ``ratings``.
         ``one_patient``: whether a therapist has one patient, of whom then speaks what is said.
@@ -136,10 +139,13 @@ def therapists(
             rows.append(_summary("therapist_slope", design.therapists, slope, interval, counts))
         rows.append(_share_rows(posterior, asked, interval))
         kept = _dataset(posterior, effect, rank)
+    if design.clinic_effects:
+        rows.append(_clinic_rows(posterior, asked, interval))
+        rows.append(_share_rows(posterior, asked, interval, "clinic"))
     table = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=list(COLUMNS))
     table["moderator"] = asked.rows.moderator[0] if design.has_moderator else np.nan
     table["source"] = "posterior"
-    if design.has_moderator:
+    if design.has_moderator and design.therapists:
         own = _alliance_rows(posterior, ratings, interval)
         table = pd.concat([table, own], ignore_index=True) if rows else own
     table["outcome"] = posterior.name
@@ -168,7 +174,7 @@ def require_any_therapist(posterior: Posterior) -> None:
     ------
     InputError
     """
-    if not posterior.design.therapists:
+    if not (posterior.design.therapists or posterior.design.clinic_effects):
         raise InputError(
             f"{posterior.name}: the study names no column of therapists, so that nothing is known "
             "of any.",
@@ -181,7 +187,8 @@ def _with_each(posterior: Posterior, asked: AskedPatients, quantity: Quantity) -
     (d, J, K).
     """
     names = posterior.design.therapists
-    part = therapist_part(posterior, TherapistChoice.known(*names), len(names))
+    clinics = (AVERAGE_CLINIC,) if posterior.design.clinic_effects else None
+    part = therapist_part(posterior, TherapistChoice("known", names, clinics), len(names))
     patient = asked.rows.chosen(np.zeros(len(names), dtype=np.int64))
     every = posterior.design.nesting.arms_with(len(posterior.design.arms))
     (found,) = Question(posterior, patient, every, therapists=(part,)).each(quantity).values()
@@ -194,6 +201,23 @@ def _effects(posterior: Posterior, asked: AskedPatients) -> Array:
     average = Question(posterior, asked.rows, every).each(expected)["expected"]
     found = _with_each(posterior, asked, expected)
     return np.asarray(found.mean(axis=2) - average.mean(axis=2))
+
+
+def _clinic_rows(posterior: Posterior, asked: AskedPatients, interval: float) -> pd.DataFrame:
+    """Difference of expected scores to an average clinic, averaged over all arms."""
+    design = posterior.design
+    choice = TherapistChoice("average", clinics=design.clinics)
+    part = therapist_part(posterior, choice, len(design.clinics))
+    patient = asked.rows.chosen(np.zeros(len(design.clinics), dtype=np.int64))
+    every = tuple(range(len(design.arms)))
+    found = Question(posterior, patient, every, therapists=(part,)).each(expected)["expected"]
+    average = Question(posterior, asked.rows, every).each(expected)["expected"]
+    effect = np.asarray(found.mean(axis=2) - average.mean(axis=2))
+    counts = np.bincount(design.clinic_of, minlength=len(design.clinics))
+    table = _summary("clinic_effect", design.clinics, effect, interval, counts)
+    table["prob_positive"] = (effect > 0).mean(axis=0)
+    order = (-posterior.direction * table["mean"]).argsort(kind="stable")
+    return table.iloc[order]
 
 
 def _slopes(posterior: Posterior, asked: AskedPatients) -> Array:
@@ -229,18 +253,27 @@ def _effect_rows(
     return table.iloc[order]
 
 
-def _share_rows(posterior: Posterior, asked: AskedPatients, interval: float) -> pd.DataFrame:
+def _share_rows(
+    posterior: Posterior, asked: AskedPatients, interval: float, level: str = "therapist"
+) -> pd.DataFrame:
     design = posterior.design
     arms = list(design.nesting.arms_with(len(design.arms)))
+    if level == "clinic":
+        arms = list(range(len(design.arms)))
     every = asked.rows.repeated(len(arms), np.array(arms, dtype=np.int64))
-    parts = variance_parts(posterior, every)
+    parts = variance_parts(posterior, every, level)
     levels, values = [AVERAGE], parts.averaged()[:, None]
-    if design.family.link != "identity" or design.nesting.with_therapists > 1:
+    apart = design.nesting.with_therapists > 1
+    if level == "clinic":
+        apart = design.nesting.number > 1 or bool(design.nesting.without and design.effects)
+    if design.family.link != "identity" or apart:
         # Else one number for all arms
         levels = [*(slope_names(design.arms)[k] for k in arms), AVERAGE]
         values = np.column_stack([parts.share, values])
     patients = int(design.patients_of_therapists.sum())
-    return _summary("therapist_share", levels, values, interval, [patients] * len(levels))
+    if level == "clinic":
+        patients = len(design.y)
+    return _summary(f"{level}_share", levels, values, interval, [patients] * len(levels))
 
 
 def _summary(
@@ -304,7 +337,7 @@ class VarianceParts:
         return np.asarray(between / (between + self.within.mean(axis=1)))
 
 
-def variance_parts(posterior: Posterior, rows: Rows) -> VarianceParts:
+def variance_parts(posterior: Posterior, rows: Rows, level: str = "therapist") -> VarianceParts:
     """Take a score's variance apart, between therapists and within them.
 
     Parameters
@@ -312,11 +345,28 @@ def variance_parts(posterior: Posterior, rows: Rows) -> VarianceParts:
     posterior : Posterior
     rows : Rows
         Patients whose scores are meant.
+    level : {"therapist", "clinic"}
+        What is taken apart. Where the model has clinics too, what differs between the other level's
+        counts as within; where the link is curved, an average one's patients are meant, and the
+        other level is added to first order.
 
     Returns
     -------
     VarianceParts
     """
+    if posterior.design.clinic_effects:
+        return _of_level(posterior, rows, level)
+    return _between(posterior, rows, ("therapist",))
+
+
+def _of_level(posterior: Posterior, rows: Rows, level: str) -> VarianceParts:
+    """One level's part of the variance, the other's counted as within."""
+    other = "clinic" if level == "therapist" else "therapist"
+    own, rest = (_between(posterior, rows, (each,)) for each in (level, other))
+    return VarianceParts(own.between, own.within + rest.between)
+
+
+def _between(posterior: Posterior, rows: Rows, levels: Sequence[str]) -> VarianceParts:
     design = posterior.design
     family, scale = design.family, design.scale
     auxiliary = posterior.parameters_in(rows.arm_index)
@@ -325,11 +375,11 @@ def variance_parts(posterior: Posterior, rows: Rows) -> VarianceParts:
         # Exact in closed form
         eta = link_scale(design, predictor)
         within = np.broadcast_to(family.variance(eta, auxiliary, scale), eta.shape)
-        between = scale.unit**2 * therapist_variance(posterior, rows)
+        between = scale.unit**2 * therapist_variance(posterior, rows, levels=levels)
         return VarianceParts(between, scale.unit**2 * within)
     centre = family.expected(link_scale(design, predictor), auxiliary, scale)
     mean, square, within = (np.zeros_like(predictor) for _ in range(3))
-    for share, shift, spread in new_therapists(posterior, rows):
+    for share, shift, spread in new_therapists(posterior, rows, levels=levels):
         for node, own in normal_nodes():
             weight = share * own
             eta = link_scale(design, predictor + shift + node * spread)

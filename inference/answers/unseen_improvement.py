@@ -538,11 +538,16 @@ def _residual_sd(design: Design, estimands: xr.DataArray) -> Array:
 
 
 def _therapist_share(estimands: xr.DataArray) -> float:
-    """Posterior mean of the therapists' share of variance; 0 without therapist effects."""
-    if "therapist_icc" not in estimands["quantity"].values:
-        return 0.0
-    shares = np.flatnonzero(estimands["quantity"].values == "therapist_icc")
-    return float(estimands.isel(estimand=shares).mean())
+    """Posterior mean of the therapists' share of variance; 0 without therapist effects.
+
+    With that of their clinics: what two patients of one therapist have in common.
+    """
+    found = 0.0
+    for quantity in ("therapist_icc", "clinic_icc"):
+        shares = np.flatnonzero(estimands["quantity"].values == quantity)
+        if len(shares):
+            found += float(estimands.isel(estimand=shares).mean())
+    return found
 
 
 def _remaining_sd(design: Design, X: Array, alliance: int, share: float) -> float:

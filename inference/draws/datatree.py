@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from xarray.backends import H5NetCDFStore
 
 from alliance.data_prep.errors import InputError
+from alliance.models.clinics import CLINIC_TERM
 from alliance.models.design.design import Design
 from alliance.models.gaussian.gaussian_draws import GaussianDraws, TherapistDraws
 
@@ -216,6 +217,10 @@ def add_therapist_effects(
     names = {"effect": "therapist_effect", "moderator_mean": "moderator_therapist_mean"}
     dims = {"effect": ("therapist", "effect"), "moderator_mean": ("therapist",)}
     labels = {"therapist": list(design.therapists), "effect": list(design.effects)}
+    if design.clinic_effects:
+        names |= {"clinic_effect": "clinic_effect"}
+        dims |= {"clinic_effect": ("clinic", CLINIC_TERM)}
+        labels |= {"clinic": list(design.clinics), CLINIC_TERM: list(design.clinic_effects)}
     if keep_draws:
         posterior = tree["posterior"].to_dataset().assign_coords(labels)
         chains = list(drawn)
@@ -251,7 +256,9 @@ def require_effect_draws(draws: xr.Dataset) -> None:
     InputError
     """
     apart = "moderator_slope_between" in draws and "moderator_therapist_mean" not in draws
-    if apart or ("therapist_sd" in draws and "therapist_effect" not in draws):
+    levels = ("therapist", "clinic")
+    summed = any(f"{own}_sd" in draws and f"{own}_effect" not in draws for own in levels)
+    if apart or summed:
         raise InputError(
             "This run keeps means and SDs of its therapists' effects, not their draws.",
             "Ask about new therapists or an average one, or fit again with "

@@ -123,7 +123,10 @@ def response_estimands(
 
 
 # Quantities of a straight link that belong to one value of the alliance.
-BELONG = ("intercept", "arm_contrast", "therapist_sd", "therapist_icc")
+BELONG = (
+    *("intercept", "arm_contrast", "therapist_sd", "therapist_icc"),
+    *("clinic_sd", "clinic_icc"),
+)
 # SDs by which a mean of standardised ratings may miss zero through rounding alone.
 ROUNDING = 1e-8
 

@@ -51,6 +51,9 @@ SCALE_QUANTITIES = (
     "therapist_slope_sd",
     "therapist_arm_sd",
     "therapist_icc",
+    "clinic_sd",
+    "clinic_slope_sd",
+    "clinic_icc",
     "therapist_mean_reliability",
     "residual_sd",
     "residual_scale",
@@ -245,12 +248,16 @@ def spread_estimands(
     dict of (quantity, level) to ndarray, shape (d,)
         ``therapist_sd`` and ``therapist_icc`` (of arms with therapists) at this alliance,
         ``therapist_slope_sd``,
-        ``therapist_arm_sd`` (of arm effects between therapists), ``residual_sd``,
+        ``therapist_arm_sd`` (of arm effects between therapists), with clinics ``clinic_sd``,
+        ``clinic_slope_sd`` and ``clinic_icc``, ``residual_sd``,
         ``degrees_of_freedom``, ``overdispersion``; those that the model has.
     """
     found: dict[tuple[str, str], Array] = {}
+    above: Array | float = 0.0  # variance between clinics
+    if "clinic_sd" in draws:
+        above = (slope * _level_sd(draws, alliance, "clinic")) ** 2
     if "therapist_sd" in draws:
-        between = slope * _therapist_sd(draws, alliance)
+        between = slope * _level_sd(draws, alliance, "therapist")
         found["therapist_sd", ""] = between
         if "therapist_slope_sd" in draws:
             found["therapist_slope_sd", ""] = (
@@ -259,7 +266,10 @@ def spread_estimands(
         if "therapist_arm_sd" in draws:
             found["therapist_arm_sd", ""] = slope * flat(draws, "therapist_arm_sd")
         for level, arms in icc_levels(design).items():
-            found["therapist_icc", level] = between**2 / (between**2 + variances[:, arms[0]])
+            total = between**2 + variances[:, arms[0]]
+            found["therapist_icc", level] = between**2 / (total + above)
+    if "clinic_sd" in draws:
+        found |= _clinic_estimands(draws, slope, variances, moderator_unit, design, alliance)
     for level, arms in residual_levels(design).items():
         found["residual_sd", level] = np.sqrt(variances[:, arms[0]])
     for name in ("degrees_of_freedom", "overdispersion"):
@@ -268,16 +278,46 @@ def spread_estimands(
     return found
 
 
-def _therapist_sd(draws: xr.Dataset, alliance: Array | float) -> Array:
-    """SD between therapists at a standardised alliance a, on the predictor's scale.
+def _clinic_estimands(
+    draws: xr.Dataset,
+    slope: Array,
+    variances: Array,
+    moderator_unit: float,
+    design: Design,
+    alliance: Array | float,
+) -> dict[tuple[str, str], Array]:
+    """SDs between clinics and their share of the variance; see `spread_estimands`.
+
+    The share has a level for each arm where residual SDs differ, or arms have no therapists.
+    """
+    between = slope * _level_sd(draws, alliance, "clinic")
+    found = {("clinic_sd", ""): between}
+    if "clinic_slope_sd" in draws:
+        found["clinic_slope_sd", ""] = slope * flat(draws, "clinic_slope_sd") / moderator_unit
+    below = np.zeros((len(between), len(design.arms)))
+    if "therapist_sd" in draws:
+        have = design.nesting.arms_with(len(design.arms))
+        own = slope * _level_sd(draws, alliance, "therapist")
+        below[:, list(have)] = own[:, None] ** 2
+    share = between[:, None] ** 2 / (between[:, None] ** 2 + below + variances)
+    names = slope_names(design.arms)
+    several = design.nesting.number > 1 or bool(design.nesting.without and design.effects)
+    levels = dict(enumerate(names)) if several else {0: ""}
+    for k, level in levels.items():
+        found["clinic_icc", level] = share[:, k]
+    return found
+
+
+def _level_sd(draws: xr.Dataset, alliance: Array | float, level: str) -> Array:
+    """SD between therapists, or clinics, at a standardised alliance a, on the predictor's scale.
 
     ``sqrt(sd_u^2 + 2 rho sd_u sd_v a + sd_v^2 a^2)``, as slopes may vary along with intercepts.
     """
-    own = flat(draws, "therapist_sd")
-    if "therapist_slope_sd" not in draws or not np.any(alliance):
+    own = flat(draws, f"{level}_sd")
+    if f"{level}_slope_sd" not in draws or not np.any(alliance):
         return own
-    turned = alliance * flat(draws, "therapist_slope_sd")
-    rho = flat(draws, "therapist_correlation") if "therapist_correlation" in draws else 0.0
+    turned = alliance * flat(draws, f"{level}_slope_sd")
+    rho = flat(draws, f"{level}_correlation") if f"{level}_correlation" in draws else 0.0
     return np.sqrt(np.maximum(own**2 + 2 * rho * own * turned + turned**2, 0.0))
 
 
@@ -394,6 +434,14 @@ def prior_table(
         for name, (effect, scale) in scales.items()
         if effect in design.effects
     ]
+    clinic_sd = priors.clinic_sd
+    if "slope" in design.clinic_effects:
+        clinic_sd = float(np.hypot(clinic_sd, alliance * priors.clinic_slope_sd))
+        rows.append(
+            ("clinic_slope_sd", "", "half-normal", 0.0, slope_unit * priors.clinic_slope_sd)
+        )
+    if design.clinic_effects:
+        rows.append(("clinic_sd", "", "half-normal", 0.0, outcome_sd * clinic_sd))
     rows += ratio_priors(design, priors, alliance)
     if design.family.name == "count":
         rows.append(("overdispersion", "", "half-normal", 0.0, priors.overdispersion))

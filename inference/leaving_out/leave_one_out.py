@@ -39,11 +39,12 @@ from alliance.inference.scores.questions import own_link
 from alliance.inference.scores.single_scores import chance_at_most
 
 Array = NDArray[np.float64]
-By = Literal["patient", "therapist"]
+By = Literal["patient", "therapist", "clinic"]
 
 TARGETS = {
     "patient": "a new patient of one of the trial's therapists",
     "therapist": "all patients of a therapist who is not in the trial",
+    "clinic": "all patients of a clinic that is not in the trial",
 }
 
 
@@ -54,10 +55,10 @@ class LeaveOneOut:
     Attributes
     ----------
     outcome : str
-    by : {"patient", "therapist"}
+    by : {"patient", "therapist", "clinic"}
         What is left out at a time.
     units : tuple of str
-        The n left out: patients by their position from 1, therapists by their id.
+        The n left out: patients by their position from 1, therapists and clinics by their id.
     patients : ndarray of int, shape (n,)
         Patients of each; one where patients are left out.
     elpd_i : ndarray, shape (n,)
@@ -200,7 +201,7 @@ def smoothed(
     Parameters
     ----------
     posterior : Posterior
-    by : {"patient", "therapist"}
+    by : {"patient", "therapist", "clinic"}
     pointwise : xarray.DataArray
         Dims chain, draw and `by`.
     units : tuple of str

@@ -29,7 +29,12 @@ from alliance.inference.leaving_out.leave_one_out import (
     log_mean_exp,
     spread_of_sum,
 )
-from alliance.inference.leaving_out.therapists import Refits, Told, leave_therapist_out
+from alliance.inference.leaving_out.therapists import (
+    Refits,
+    Told,
+    leave_clinic_out,
+    leave_therapist_out,
+)
 from alliance.inference.pointwise.log_likelihood import own_predictor
 from alliance.inference.posterior import Posterior
 from alliance.inference.scores.questions import own_link
@@ -56,7 +61,7 @@ class LooComparison:
     Attributes
     ----------
     outcome : str
-    by : {"patient", "therapist"}
+    by : {"patient", "therapist", "clinic"}
     names : tuple of str
     results : tuple of LeaveOneOut
         In the order of `names`.
@@ -125,7 +130,7 @@ def compare_loo(
     ----------
     posteriors : mapping of str to Posterior
         At least two of one outcome, by name.
-    by : {"patient", "therapist"}
+    by : {"patient", "therapist", "clinic"}
     refits, cores, progress
         By therapist: as in `inference.leaving_out.therapists.leave_therapist_out`.
 
@@ -146,9 +151,10 @@ def compare_loo(
         require_same_patients(one, other, f"{first} and {second}")
     discrete = {name: each.design.family.discrete for name, each in posteriors.items()}
     mixed = len(set(discrete.values())) > 1
-    if mixed and by == "therapist":
+    if mixed and by != "patient":
         raise InputError(
-            f"{outcome}: continuous and discrete families cannot be compared by therapist; the "
+            f"{outcome}: continuous and discrete families cannot be compared by "
+            f"{by}; the "
             "normal probability of whole scores is that of single patients.",
             "Compare them by patient.",
         )
@@ -158,6 +164,9 @@ def compare_loo(
             found[name] = leave_therapist_out(
                 posterior, refits=refits, cores=cores, progress=progress
             )
+            continue
+        if by == "clinic":
+            found[name] = leave_clinic_out(posterior, refits=refits, cores=cores, progress=progress)
             continue
         found[name] = leave_one_out(posterior)
         if mixed and not discrete[name]:

@@ -38,11 +38,17 @@ from alliance.inference.estimands.estimands import estimand_draws
 from alliance.inference.leaving_out.leave_one_out import (
     By,
     LeaveOneOut,
+    flat_draws,
     leave_one_out,
+    log_mean_exp,
     require_single,
     smoothed,
 )
-from alliance.inference.pointwise.log_likelihood import require_integrable, therapist_log_likelihood
+from alliance.inference.pointwise.log_likelihood import (
+    clinic_log_likelihood,
+    require_integrable,
+    therapist_log_likelihood,
+)
 from alliance.inference.posterior import Posterior
 from alliance.inference.sampling.engines import fit_outcome
 from alliance.models.design.design import Design
@@ -128,6 +134,86 @@ def leave_therapist_out(
     return replace(found, elpd_i=elpd, refitted=wanted)
 
 
+def leave_clinic_out(
+    posterior: Posterior,
+    *,
+    refits: Refits = "where needed",
+    cores: int | None = None,
+    progress: Told | None = None,
+) -> LeaveOneOut:
+    """Leave out one clinic at a time, with its patients.
+
+    Its effects, and those of therapists who work there alone, are integrated out in closed form.
+    Therapists who work in other clinics too keep theirs, of whom the other clinics' patients speak.
+
+    Parameters
+    ----------
+    posterior : Posterior
+        Gaussian, with clinics' effects.
+    refits : {"where needed", "all", "none"}
+        Fit again without the clinics whose Pareto k is too high, all of them, or none.
+    cores : int, optional
+        Chains run at a time; never changes a draw.
+    progress : callable, optional
+        Called with the refits done and the refits to do.
+
+    Returns
+    -------
+    LeaveOneOut
+        Of the clinics that have patients.
+
+    Raises
+    ------
+    InputError
+        If the outcome is one of a joint model, not Gaussian, or the model has no clinics.
+    """
+    if refits not in REFITS:
+        raise InputError(f"There are no refits {refits!r}.", nearest(refits, REFITS))
+    require_single(posterior)
+    design = posterior.design
+    pointwise = clinic_log_likelihood(posterior)
+    count = np.bincount(design.clinic_of, minlength=len(design.clinics))
+    present = np.flatnonzero(count)
+    units = tuple(design.clinics[k] for k in present)
+    found = smoothed(posterior, "clinic", pointwise.isel(clinic=present), units, count[present])
+    wanted = {
+        "none": np.zeros(len(units), dtype=bool),
+        "where needed": found.unreliable,
+        "all": np.ones(len(units), dtype=bool),
+    }[refits]
+    elpd, total = found.elpd_i.copy(), int(wanted.sum())
+    for done, k in enumerate(np.flatnonzero(wanted)):
+        if progress is not None:
+            progress(done, total)
+        draws = fitted_without(posterior, np.flatnonzero(design.clinic_of == present[k]), cores)
+        there = clinic_log_likelihood(posterior.part(draws)).isel(clinic=[present[k]])
+        elpd[k] = log_mean_exp(flat_draws(there, "clinic"))[0]
+    if progress is not None and total:
+        progress(total, total)
+    return replace(found, elpd_i=elpd, refitted=wanted)
+
+
+def fitted_without(posterior: Posterior, gone: NDArray[np.int64], cores: int | None) -> xr.Dataset:
+    """Draws of the outcome's model without the patients at these positions.
+
+    Parameters
+    ----------
+    posterior : Posterior
+        Whose priors, sampling profile, engine and seed are used.
+    gone : ndarray of int
+    cores : int or None
+    """
+    tree, _ = fit_outcome(
+        without_patients(posterior.design, gone),
+        posterior.priors,
+        posterior.profile,
+        posterior.seed,
+        engine=posterior.engine,
+        cores=cores,
+    )
+    return draws_of(tree)
+
+
 def without_patients(design: Design, left_out: NDArray[np.int64]) -> Design:
     """The design without the patients at these positions; scales and therapists as they were."""
     kept = np.setdiff1d(np.arange(len(design.y)), left_out)
@@ -138,8 +224,11 @@ def without_patients(design: Design, left_out: NDArray[np.int64]) -> Design:
         therapist_index=design.therapist_index[kept],
         moderator_missing=design.moderator_missing[kept],
         count=design.count[kept],
+        clinic_index=None if design.clinic_index is None else design.clinic_index[kept],
     )
 
+
+LEAVE_OUT = {"therapist": leave_therapist_out, "clinic": leave_clinic_out}
 
 # The questions of the trial, whose answers should not hang on one person
 QUANTITIES = ("moderator_slope", "interaction", "arm_contrast")
@@ -152,7 +241,7 @@ class Influence:
     Attributes
     ----------
     outcome : str
-    by : {"patient", "therapist"}
+    by : {"patient", "therapist", "clinic"}
     units : tuple of str
         Patients by their position from 1, therapists by their id.
     patients : ndarray of int, shape (n,)
@@ -204,7 +293,7 @@ class Influence:
         """A unit in words: "patient 17 of 182", "therapist T3 (12 patients)"."""
         if self.by == "patient":
             return f"patient {self.units[unit]} of {len(self.units)}"
-        return f"therapist {self.units[unit]} ({self.patients[unit]} patients)"
+        return f"{self.by} {self.units[unit]} ({self.patients[unit]} patients)"
 
     @property
     def table(self) -> pd.DataFrame:
@@ -258,6 +347,11 @@ class Influence:
         )
 
 
+def units_left_out(posterior: Posterior) -> tuple[By, ...]:
+    """What can be left out beside patients: therapists and, where the model has them, clinics."""
+    return ("therapist", "clinic") if posterior.design.clinic_effects else ("therapist",)
+
+
 def influence(
     posterior: Posterior,
     by: By = "patient",
@@ -267,12 +361,12 @@ def influence(
     cores: int | None = None,
     progress: Told | None = None,
 ) -> Influence:
-    """Leave out one patient, or one therapist, at a time.
+    """Leave out one patient, one therapist, or one clinic, at a time.
 
     Parameters
     ----------
     posterior : Posterior
-    by : {"patient", "therapist"}
+    by : {"patient", "therapist", "clinic"}
     refits : bool
         Fit again without those whose Pareto k is too high, where the model is exact.
     left_out : LeaveOneOut, optional
@@ -301,9 +395,7 @@ def influence(
         )
     if left_out is None:
         left_out = (
-            leave_one_out(posterior)
-            if by == "patient"
-            else leave_therapist_out(posterior, refits="none")
+            leave_one_out(posterior) if by == "patient" else LEAVE_OUT[by](posterior, refits="none")
         )
     chosen, labels = _of_interest(estimand_draws(posterior))
     weights = np.exp(left_out.log_weights)  # (d, n)
@@ -335,18 +427,13 @@ def _refitted(
             progress(done, len(wanted))
         if found.by == "patient":
             gone = np.array([unit])
+        elif found.by == "clinic":
+            gone = np.flatnonzero(design.clinic_of == design.clinics.index(found.units[unit]))
         else:
             place = design.therapists.index(found.units[unit])
             gone = np.flatnonzero(design.therapist_index == place)
-        tree, _ = fit_outcome(
-            without_patients(design, gone),
-            posterior.priors,
-            posterior.profile,
-            posterior.seed,
-            engine=posterior.engine,
-            cores=cores,
-        )
-        draws, _ = _of_interest(estimand_draws(posterior.part(draws_of(tree))))
+        fitted = fitted_without(posterior, gone, cores)
+        draws, _ = _of_interest(estimand_draws(posterior.part(fitted)))
         without[unit], refitted[unit] = draws.mean(axis=0), True
     if progress is not None:
         progress(len(wanted), len(wanted))

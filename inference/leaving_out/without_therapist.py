@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from alliance.inference.draws.datatree import draws_of, sampled_tree
 from alliance.inference.leaving_out.leave_one_out import flat_draws, log_mean_exp
-from alliance.inference.leaving_out.therapists import without_patients
+from alliance.inference.leaving_out.therapists import fitted_without, without_patients
 from alliance.inference.pointwise.log_likelihood import therapist_log_likelihood
 from alliance.inference.posterior import Posterior
 from alliance.inference.sampling.compilation import compile_model
@@ -53,6 +53,8 @@ class WithoutTherapist:
         IncompleteSamplingError
             If a chain is short, or a draw is not finite.
         """
+        if self._design.exact and self._design.clinic_effects:  # whose effects are asked for
+            return fitted_without(self._posterior, self._of(therapist), self._cores)
         profile = self._posterior.profile
         label = f"{self._posterior.name}: without therapist {therapist}"
         if self._design.exact:

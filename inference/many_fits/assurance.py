@@ -50,15 +50,18 @@ class Assumptions:
         For one SD of the baseline, where the outcome has one.
     therapist_sd, therapist_slope_sd : float
         SDs between therapists of the mean outcome and of the alliance slope, uncorrelated.
+    clinic_sd : float
+        SD between clinics of the mean outcome, where the study has clinics.
     """
 
     alliance_slope: float
     baseline_slope: float
     therapist_sd: float
     therapist_slope_sd: float
+    clinic_sd: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("therapist_sd", "therapist_slope_sd"):
+        for name in ("therapist_sd", "therapist_slope_sd", "clinic_sd"):
             if not getattr(self, name) >= 0:
                 raise InputError(
                     f"The {name} {getattr(self, name):g} is below zero.", "Give an SD."
@@ -244,6 +247,9 @@ def planned_trial(
     alliance = design.X[:, design.coefficients.index("moderator")]
     y = design.X @ beta
     y = y + assumed.therapist_sd * own[0] + assumed.therapist_slope_sd * own[1] * alliance
+    if design.clinic_effects:
+        of_clinics = generator.standard_normal(len(design.clinics))
+        y = y + assumed.clinic_sd * of_clinics[design.clinic_of]
     y = y + generator.standard_normal(patients)
     centre, sd = float(y.mean()), float(y.std(ddof=1))
     scaling = replace(design.scaling, outcome=(centre, sd))

@@ -8,7 +8,7 @@ Therapists of patients asked about: new, average, their own, or one of the trial
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -24,8 +24,10 @@ from alliance.inference.ranges import (
     require_others_observed,
 )
 from alliance.inference.scores.therapist_parts import (
+    AVERAGE_CLINIC,
     WORDS,
     TherapistChoice,
+    require_clinics,
     require_therapists,
     therapist_id,
 )
@@ -116,6 +118,8 @@ class AskedPatients:
     of_trial : bool
         Whether these are the trial's analysed patients at their own alliance, which a model may
         hold as a parameter.
+    clinics : tuple of str or None
+        Each patient's clinic, of the trial's patients where the model has clinics.
     """
 
     outcome: str
@@ -126,6 +130,7 @@ class AskedPatients:
     extrapolated: NDArray[np.bool_]
     alliance_named: bool
     of_trial: bool = False
+    clinics: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -246,6 +251,7 @@ def trial_patients(
         extrapolated=np.zeros(len(own), dtype=bool),
         alliance_named=False,
         of_trial=True,
+        clinics=design.clinic_labels if design.clinic_effects else None,
     )
     if alliance is None:
         return patients
@@ -300,6 +306,7 @@ def with_alliance(
         therapists=None if therapists is None else tuple(therapists[k] for k in position),
         extrapolated=np.tile(outside, len(rows)) | other[position],
         alliance_named=True,
+        clinics=None if patients.clinics is None else tuple(patients.clinics[k] for k in position),
     )
 
 
@@ -431,10 +438,47 @@ def choose_therapist(
                 "Say new or average, or name a therapist of the trial.",
             )
         require_therapists(design, patients.therapists)
-        return TherapistChoice("known", patients.therapists)
+        return TherapistChoice("known", patients.therapists, patients.clinics)
     therapist = therapist_id(design, therapist)
     require_therapists(design, [therapist])
     return TherapistChoice.known(therapist)
+
+
+IN_CLINIC = ", clinic "  # between what a table calls a therapist and the clinic asked about
+
+
+def in_clinic(design: Design, choice: TherapistChoice, clinic: str | None) -> TherapistChoice:
+    """The same therapists in a clinic that is asked about.
+
+    Parameters
+    ----------
+    design : Design
+    choice : TherapistChoice
+    clinic : str or None
+        ``new``, ``average``, or the id of a clinic of the trial, in double quotes if it is such a
+        word itself. None: a new therapist's is new, an average one's average, a known one's his.
+
+    Raises
+    ------
+    InputError
+        If there is no such clinic, or a new one is asked about with a therapist who is not new.
+    """
+    if clinic is None:
+        return choice
+    if not design.clinic_effects:
+        require_clinics(design, [clinic])
+    if clinic == "new":
+        if choice.kind == "new":
+            return choice
+        raise InputError(
+            f"A new clinic goes with a new therapist, and the therapist here is {choice.kind}.",
+            'Give `therapist="new"`, or an average clinic.',
+        )
+    if clinic == "average":
+        return replace(choice, clinics=(AVERAGE_CLINIC,))
+    clinic = next((name for name in design.clinics if quoted(name) == clinic), clinic)
+    require_clinics(design, [clinic])
+    return replace(choice, clinics=(clinic,), known_clinics=True)
 
 
 NO_THERAPIST = "none"

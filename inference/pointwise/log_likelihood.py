@@ -26,6 +26,7 @@ from alliance.inference.scores.questions import own_link, predictor_at
 from alliance.inference.scores.therapist_parts import (
     TherapistChoice,
     TherapistPart,
+    clinic_factor,
     therapist_factor,
     therapist_part,
 )
@@ -33,6 +34,7 @@ from alliance.models.design.design import Design
 from alliance.models.design.ratings import caseload, rating_products, taken_apart
 from alliance.models.families.family import ARRAYS
 from alliance.models.gaussian.gaussian_draws import GaussianDraws
+from alliance.models.gaussian.gaussian_draws import marginal_log_likelihood as exact_of_levels
 from alliance.models.gaussian.gaussian_draws import therapist_log_likelihood as exact_log_likelihood
 from alliance.models.gaussian.marginal import AllianceTerms, alliance_terms, therapist_terms
 
@@ -253,7 +255,7 @@ def everybodys_log_likelihood(posterior: Posterior) -> xr.DataArray:
     count = np.bincount(design.therapist_index, minlength=design.units)
     numbers = None if design.family.name == "gaussian" else QUADRATURE_NUMBERS
     for chain, some, part in posterior.blocks(len(design.y), numbers):
-        if design.exact:
+        if design.exact and not design.clinic_effects:
             given = gaussian_draws(part.draws, design)
             found[chain, some] = (
                 _over_true_means(part, given)
@@ -266,6 +268,110 @@ def everybodys_log_likelihood(posterior: Posterior) -> xr.DataArray:
         found -= np.log(design.scale.unit) * count
     labels = (*design.therapists, NOBODY)[: design.units]
     return _labelled(found, posterior.draws, "therapist", np.array(labels))
+
+
+def marginal_log_likelihood(posterior: Posterior) -> xr.DataArray:
+    """Log density of all outcomes at every draw, therapists and clinics integrated out.
+
+    Parameters
+    ----------
+    posterior : Posterior
+        Exact, with clinics' effects.
+
+    Returns
+    -------
+    xarray.DataArray
+        Dims chain, draw, trial (one).
+    """
+    design = posterior.design
+    parts = [
+        exact_of_levels(design, gaussian_draws(part.draws, design))
+        for _, _, part in posterior.blocks(len(design.y))
+    ]
+    found = np.concatenate(parts).reshape(*posterior.shape, 1)
+    found -= np.log(design.scale.unit) * len(design.y)
+    return _labelled(found, posterior.draws, "trial", np.array([posterior.name]))
+
+
+def clinic_log_likelihood(posterior: Posterior) -> xr.DataArray:
+    """Log density of the outcomes of each clinic's patients together at every draw.
+
+    Parameters
+    ----------
+    posterior : Posterior
+        Gaussian or Student t.
+
+    Returns
+    -------
+    xarray.DataArray
+        Dims chain, draw, clinic, with the effects of the clinic and of therapists who work there
+        alone integrated out. Therapists who work elsewhere too have those of the draw.
+
+    Raises
+    ------
+    InputError
+        If the model has no clinics, or the outcome is not Gaussian.
+    """
+    design = posterior.design
+    require_clinic_effects(posterior)
+    number = len(design.clinics)
+    works_in = np.zeros((design.units, number), dtype=bool)
+    works_in[design.therapist_index, design.clinic_of] = True
+    inside = works_in.sum(axis=1) == 1
+    known = len(design.therapists)
+    inside[known:] = False
+    found = np.empty((*posterior.shape, number))
+    for chain, some, part in posterior.blocks(4 * len(design.y)):
+        own = own_therapists(part)
+        assert own is not None  # known ones
+        effect = own.effect.copy()
+        q = len(design.effects)
+        effect[..., q:] = 0.0
+        alone = np.zeros(effect.shape[1], dtype=bool)
+        alone[own.index] = inside[design.therapist_index]
+        effect[:, alone] = 0.0
+        centre = predictor_at(part, part.rows, part.alliance(), replace(own, effect=effect))
+        sd = np.broadcast_to(part.parameters_in(design.arm_index)["residual_sd"], centre.shape)
+        residual, P, C = (design.y - centre) / sd, therapist_factor(part), clinic_factor(part)
+        for clinic in range(number):
+            rows = np.flatnonzero(design.clinic_of == clinic)
+            Z, blocks = [design.X[rows, k] / sd[:, rows] for k in design.clinic_columns], [C]
+            for therapist in np.unique(design.therapist_index[rows]):
+                if therapist < known and inside[therapist] and q:
+                    his = design.therapist_index[rows] == therapist
+                    Z += [his * design.X[rows, k] / sd[:, rows] for k in design.effect_columns]
+                    blocks.append(P)
+            factor = np.zeros((len(residual), len(Z), len(Z)))
+            start = 0
+            for block in blocks:
+                size = block.shape[1]
+                factor[:, start : start + size, start : start + size] = block
+                start += size
+            together = np.zeros(len(rows), dtype=np.int64)
+            one = np.ones((len(residual), 1))
+            density = gaussian_integrated(residual[:, rows], Z, factor, one, together, 1)[:, 0]
+            found[chain, some, clinic] = density - np.log(sd[:, rows]).sum(axis=1)
+    found -= np.log(design.scale.unit) * np.bincount(design.clinic_of, minlength=number)
+    return _labelled(found, posterior.draws, "clinic", np.array(design.clinics))
+
+
+def require_clinic_effects(posterior: Posterior) -> None:
+    """Refuse to leave out clinics where the model has none, or they cannot be integrated out.
+
+    Raises
+    ------
+    InputError
+    """
+    design = posterior.design
+    other = 'Leave out patients or therapists instead (`by="patient"`, `by="therapist"`).'
+    if not design.clinic_effects:
+        raise InputError(f"{posterior.name}: the model has no effects of clinics.", other)
+    if design.family.name != "gaussian":
+        raise InputError(
+            f"{posterior.name}: clinics are left out of Gaussian outcomes alone, whose clinics and "
+            "therapists integrate out together.",
+            other,
+        )
 
 
 def require_integrable(posterior: Posterior) -> None:
@@ -345,7 +451,9 @@ def own_predictor(posterior: Posterior) -> Array:
 def own_therapists(posterior: Posterior) -> TherapistPart | None:
     """The patients' own therapists, with the effects of every draw."""
     design = posterior.design
-    return therapist_part(posterior, TherapistChoice("known", design.labels), len(design.y))
+    clinics = design.clinic_labels if design.clinic_effects else None
+    choice = TherapistChoice("known", design.labels, clinics)
+    return therapist_part(posterior, choice, len(design.y))
 
 
 def _pointwise(design: Design, predictor: Array, auxiliary: dict[str, Array]) -> Array:
@@ -360,7 +468,9 @@ def _integrated(posterior: Posterior) -> Array:
     design = posterior.design
     part = own_therapists(posterior)
     if part is not None:
-        part = replace(part, effect=np.zeros_like(part.effect))
+        effect = part.effect.copy()
+        effect[..., : len(design.effects)] = 0.0  # clinics stay as they are in the draw
+        part = replace(part, effect=effect)
     moderator = posterior.alliance()
     centre = predictor_at(posterior, posterior.rows, moderator, part)
     within = moderator if part is None else moderator - part.own_mean()
@@ -369,11 +479,24 @@ def _integrated(posterior: Posterior) -> Array:
         (within if name == "slope" else design.X[None, :, column]) * has
         for name, column in zip(design.effects, design.effect_columns, strict=True)
     ]
+    if not Z:  # clinics alone differ: patients of a therapist are independent given theirs
+        eta = own_link(design, centre)
+        own = posterior.parameters_in(design.arm_index)
+        each = design.family.log_likelihood(ARRAYS, design.y, eta, own, design.scale)
+        members = design.therapist_index[:, None] == np.arange(design.units)
+        return np.asarray(each) @ members
     factor = therapist_factor(posterior)
     therapists = (design.therapist_index, design.units)
     if design.family.name == "gaussian":
-        residual_sd = posterior.family_parameters["residual_sd"]
-        return gaussian_integrated(design.y - centre, Z, factor, residual_sd, *therapists)
+        residual_sd = posterior.parameters_in(design.arm_index)["residual_sd"]
+        if residual_sd.shape[1] == 1:
+            return gaussian_integrated(design.y - centre, Z, factor, residual_sd, *therapists)
+        scaled = (design.y - centre) / residual_sd
+        Z = [times / residual_sd for times in Z]
+        one = np.ones((len(scaled), 1))
+        found = gaussian_integrated(scaled, Z, factor, one, *therapists)
+        members = design.therapist_index[:, None] == np.arange(design.units)
+        return np.asarray(found - np.log(residual_sd) @ members)
 
     def of_rows(some: NDArray[np.int64]) -> Callable[[Array], Array]:
         own = posterior.parameters_in(design.arm_index[some])

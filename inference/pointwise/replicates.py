@@ -40,6 +40,7 @@ from alliance.models.design.design import Design
 from alliance.models.families.family import Auxiliary
 
 Array = NDArray[np.float64]
+Index = NDArray[np.int64]
 
 # A tail of 1 in 1,000 then holds two replicates: what the checks' limits are told apart with.
 REPLICATES = 2_000
@@ -165,14 +166,12 @@ def _block(posterior: Posterior, generator: np.random.Generator) -> Replicates:
         else linear_predictor(posterior, rows)
     )
 
-    def linked(effect: Array, means: Array | None) -> Array:
+    def linked(effect: Array, means: Array | None, therapist: Index) -> Array:
         total, own = average.copy(), moderator
         if means is not None:
             mean = np.take(means, design.therapist_index, axis=1)
             total += mean * mean_slopes(posterior, design.X)
             own = moderator - mean
-        # Of patients without a therapist any will do: what they multiply it by is zero
-        therapist = np.minimum(design.therapist_index, len(design.therapists) - 1)
         every = times_effects(design, design.X, rows.arm_index, own)
         for k, times in enumerate(every[: effect.shape[2]]):
             total += np.take(effect[:, :, k], therapist, axis=1) * times
@@ -185,15 +184,19 @@ def _block(posterior: Posterior, generator: np.random.Generator) -> Replicates:
         residual = residual_draws(design, auxiliary, eta.shape, generator)
         return scores_at(design, auxiliary, eta, residual)
 
-    known = _part(posterior, TherapistChoice.known(*design.therapists), generator)
-    eta = linked(known.effect, known.mean)
+    own, fresh = _choices(design)
+    known = _part(posterior, own, generator)
+    # Of patients without a therapist any will do: what they multiply it by is zero
+    whose = np.minimum(design.therapist_index, len(design.therapists) - 1)
+    eta = linked(known.effect, known.mean, known.index if design.clinic_effects else whose)
     drawn = random(eta)
     typical = new = None
-    if design.effects:
-        typical = expected(linked(known.effect[:, :, :0], known.mean))
-        fresh = _part(posterior, TherapistChoice("new", design.therapists), generator)
+    if design.effects or design.clinic_effects:
+        typical = expected(linked(known.effect[:, :, :0], known.mean, whose))
+        others = _part(posterior, fresh, generator)
+        whose = others.index if design.clinic_effects else whose
         # Their patients' alliance is given, and with it the therapists' mean alliance.
-        new = random(linked(fresh.effect, known.mean))
+        new = random(linked(others.effect, known.mean, whose))
     return Replicates(
         design=design,
         observed=scale.offset + scale.unit * design.y,
@@ -206,11 +209,20 @@ def _block(posterior: Posterior, generator: np.random.Generator) -> Replicates:
     )
 
 
+def _choices(design: Design) -> tuple[TherapistChoice, TherapistChoice]:
+    """The trial's therapists, and as many new ones; with clinics, those of each patient."""
+    if design.clinic_effects:
+        labels, clinics = design.labels, design.clinic_labels
+        return TherapistChoice("known", labels, clinics), TherapistChoice("new", labels, clinics)
+    return TherapistChoice.known(*design.therapists), TherapistChoice("new", design.therapists)
+
+
 def _part(
     posterior: Posterior, choice: TherapistChoice, generator: np.random.Generator
 ) -> TherapistPart:
-    """Draws of as many therapists as the trial has."""
-    therapists = len(posterior.design.therapists)
+    """Draws of as many therapists as the trial has; with clinics, of each patient's."""
+    design = posterior.design
+    therapists = len(design.y) if design.clinic_effects else len(design.therapists)
     if not therapists:  # none is recorded
         return TherapistPart(np.zeros((posterior.total, 0, 0)), None, np.empty(0, dtype=np.int64))
     part = therapist_part(posterior, choice, therapists, generator)

@@ -36,6 +36,7 @@ from alliance.inference.draws.datatree import flat, power_scaling_tree
 from alliance.inference.estimands.estimands import SCALE_QUANTITIES, reported_draws, with_moments
 from alliance.inference.pointwise.log_likelihood import (
     everybodys_log_likelihood,
+    marginal_log_likelihood,
     patient_log_likelihood,
 )
 from alliance.inference.posterior import Posterior
@@ -56,7 +57,10 @@ COEFFICIENTS = {
     "interaction": "interaction",
     "covariate": "covariate_slope",
 }
-HALF_NORMAL = ("therapist_sd", "therapist_slope_sd", "therapist_arm_sd", "moderator_therapist_sd")
+HALF_NORMAL = (
+    *("therapist_sd", "therapist_slope_sd", "therapist_arm_sd", "moderator_therapist_sd"),
+    *("clinic_sd", "clinic_slope_sd"),
+)
 
 
 def log_priors(posterior: Posterior) -> xr.Dataset:
@@ -96,11 +100,9 @@ def log_priors(posterior: Posterior) -> xr.Dataset:
     for name in HALF_NORMAL:
         if name in draws:
             add(name, stats.halfnorm.logpdf(posterior.flat(name), 0, getattr(priors, name)))
-    if "therapist_correlation" in draws and priors.therapist_correlation != 1:
-        add(
-            "therapist_correlation",
-            _lkj(posterior.flat("therapist_correlation"), priors.therapist_correlation),
-        )
+    for name in ("therapist_correlation", "clinic_correlation"):
+        if name in draws and getattr(priors, name) != 1:
+            add(name, _lkj(posterior.flat(name), getattr(priors, name)))
     _add_family(add, design, draws, priors)
     if needs_model(design):
         gamma = posterior.flat("moderator_coefficient")
@@ -388,9 +390,12 @@ def scaling_tree(posterior: Posterior) -> tuple[xr.DataTree, tuple[tuple[str, st
     labels = tuple((str(quantity), str(level)) for quantity, level in pairs)
     bare = estimands.drop_vars(["quantity", "level", "at"], errors="ignore")
     quantities = xr.Dataset({f"quantity_{k}": bare.isel(estimand=k) for k in range(len(labels))})
-    integrated = design.family.name == "gaussian"
-    likelihood = (everybodys_log_likelihood if integrated else patient_log_likelihood)(posterior)
-    unit = "therapist" if integrated else "patient"
+    if design.family.name != "gaussian":
+        likelihood, unit = patient_log_likelihood(posterior), "patient"
+    elif design.clinic_effects:
+        likelihood, unit = marginal_log_likelihood(posterior), "trial"
+    else:
+        likelihood, unit = everybodys_log_likelihood(posterior), "therapist"
     terms = {"outcome": likelihood.sum(unit)}
     if needs_model(design):
         terms["ratings"] = ratings_log_density(posterior).sum("therapist")

@@ -211,7 +211,10 @@ def assumed_spreads(design: Design, priors: Priors) -> GaussianDraws:
         np.full(design.nesting.number, residual),
         {
             name: HALF_NORMAL_MEDIAN * getattr(priors, name)
-            for name in ("therapist_sd", "therapist_slope_sd", "therapist_arm_sd")
+            for name in (
+                *("therapist_sd", "therapist_slope_sd", "therapist_arm_sd"),
+                *("clinic_sd", "clinic_slope_sd"),
+            )
         },
     )
 
@@ -234,12 +237,15 @@ def _spreads(design: Design, residual: Array, between: dict[str, float]) -> Gaus
         "therapist_sd": "intercept" in design.effects,
         "therapist_slope_sd": "slope" in design.effects,
         "therapist_arm_sd": any(effect.startswith("arm[") for effect in design.effects),
+        "clinic_sd": "intercept" in design.clinic_effects,
+        "clinic_slope_sd": "slope" in design.clinic_effects,
     }
     named = {name: np.array([between[name]]) for name, there in own.items() if there}
     return GaussianDraws(
         beta=np.empty((1, 0)),
         residual_sd=residual if len(residual) == 1 else residual[None],
         therapist_correlation=np.zeros(1) if own["therapist_slope_sd"] else None,
+        clinic_correlation=np.zeros(1) if own["clinic_slope_sd"] else None,
         **named,
     )
 

@@ -28,10 +28,12 @@ from alliance.inference.sampling.profiles import DEFAULT_SEED, seed_sequence
 from alliance.inference.scores.questions import Question, expected, own_link
 from alliance.inference.scores.therapist_parts import (
     TherapistChoice,
+    clinic_factor,
     mean_slopes,
     therapist_factor,
     therapist_part,
 )
+from alliance.models.clinics import CLINIC_TERM
 from alliance.models.design.design import Design
 from alliance.models.design.encoding import arm_pairs
 from alliance.models.design.ratings import (
@@ -170,6 +172,13 @@ def prior_draws(
         labels["between"] = [names[k] for k in between_columns(design)[1:]]
     known = {dim for dims, _ in numbered.values() for dim in dims}
     dataset = xr.Dataset(numbered, {dim: labels[dim] for dim in labels if dim in known})
+    if design.clinic_effects:
+        factor = clinic_factor(Posterior(design, dataset))
+        standard = generator.standard_normal((draws, len(design.clinics), factor.shape[1]))
+        effect = np.einsum("dab,djb->dja", factor, standard)
+        dataset = dataset.assign(
+            clinic_effect=(("chain", "draw", "clinic", CLINIC_TERM), effect[None])
+        ).assign_coords({"clinic": list(design.clinics), CLINIC_TERM: list(design.clinic_effects)})
     if not design.effects:
         return dataset
     factor = therapist_factor(Posterior(design, dataset))
@@ -188,8 +197,10 @@ def _some_patients(design: Design, generator: np.random.Generator) -> Design:
         return design
     rows = np.sort(generator.choice(len(design.y), MOST_PATIENTS, replace=False))
     seen, index = np.unique(design.therapist_index[rows], return_inverse=True)
+    own = None if design.clinic_index is None else design.clinic_index[rows]
     return replace(
         design,
+        clinic_index=own,
         therapists=tuple(design.therapists[j] for j in seen if j < len(design.therapists)),
         therapist_index=index.ravel(),
         offset=None if design.offset is None else design.offset[rows],
@@ -245,6 +256,12 @@ def _therapist_spreads(
     generator: np.random.Generator,
 ) -> dict[str, tuple[tuple[str, ...], Array]]:
     found: dict[str, tuple[tuple[str, ...], Array]] = {}
+    if design.clinic_effects:
+        found["clinic_sd"] = ((), _half_normal(priors.clinic_sd, draws, generator))
+    if "slope" in design.clinic_effects:
+        found["clinic_slope_sd"] = ((), _half_normal(priors.clinic_slope_sd, draws, generator))
+        shape = priors.clinic_correlation
+        found["clinic_correlation"] = ((), 2 * generator.beta(shape, shape, draws) - 1)
     if not design.effects:
         return found
     found["therapist_sd"] = ((), _half_normal(priors.therapist_sd, draws, generator))
@@ -362,8 +379,9 @@ def prior_predictor(posterior: Posterior) -> Array:
         predictor[:, latent] += change * _own_slopes(design, beta, latent)
         if "slope" in design.effects:
             Z[:, latent, design.effects.index("slope")] = true
-    if design.effects or "moderator_slope_between" in draws:
-        own = TherapistChoice.known(*design.labels)
+    if design.effects or design.clinic_effects or "moderator_slope_between" in draws:
+        clinics = design.clinic_labels if design.clinic_effects else None
+        own = TherapistChoice("known", design.labels, clinics)
         part = therapist_part(posterior, own, len(design.y))
         if part is not None:
             if part.mean is not None:
@@ -373,6 +391,8 @@ def prior_predictor(posterior: Posterior) -> Array:
                     Z[..., design.effects.index("slope")] -= mean
             for k in range(len(design.effects)):
                 predictor += part.effect[:, part.index, k] * Z[..., k] * has
+            for k, column in enumerate(design.clinic_columns, start=len(design.effects)):
+                predictor += part.effect[:, part.index, k] * design.X[:, column]
     return np.asarray(predictor)
 
 

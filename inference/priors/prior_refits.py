@@ -31,7 +31,7 @@ Told = Callable[[int, int], None]
 FACTORS = (0.5, 2.0)
 ALL = "all"
 SHAPES = (
-    *("therapist_correlation", "residual_correlation"),
+    *("therapist_correlation", "clinic_correlation", "residual_correlation"),
     *("degrees_of_freedom", "category_concentration"),
 )
 SCALES = tuple(field.name for field in fields(Priors) if field.name not in SHAPES)
@@ -205,6 +205,8 @@ def used_scales(design: Design) -> tuple[str, ...]:
         "therapist_arm_sd": any(effect.startswith("arm[") for effect in design.effects),
         "moderator_therapist_sd": needs_model(design),
         "overdispersion": design.family.name == "count",
+        "clinic_sd": "intercept" in design.clinic_effects,
+        "clinic_slope_sd": "slope" in design.clinic_effects,
     }
     return tuple(name for name in SCALES if used[name])
 

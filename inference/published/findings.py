@@ -30,6 +30,9 @@ QUANTITIES_WITHOUT_LEVELS = (
     "therapist_sd",
     "therapist_slope_sd",
     "therapist_icc",
+    "clinic_sd",
+    "clinic_slope_sd",
+    "clinic_icc",
     "residual_sd",
 )
 QUANTITIES = QUANTITIES_WITH_LEVELS + QUANTITIES_WITHOUT_LEVELS
@@ -41,6 +44,9 @@ ZERO_SAYS_NOTHING = {
     "therapist_sd": "cannot be negative",
     "therapist_slope_sd": "cannot be negative",
     "therapist_icc": "cannot be negative",
+    "clinic_sd": "cannot be negative",
+    "clinic_slope_sd": "cannot be negative",
+    "clinic_icc": "cannot be negative",
     "residual_sd": "cannot be negative",
 }
 SAME_PATIENTS = (

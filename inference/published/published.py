@@ -119,7 +119,7 @@ def _pydantic_fault(error: Mapping[str, Any]) -> str:
 
 # Quantities that are about the moderator.
 OF_SLOPES = (
-    *("moderator_slope", "interaction", "therapist_slope_sd"),
+    *("moderator_slope", "interaction", "therapist_slope_sd", "clinic_slope_sd"),
     *OF_MODERATOR.values(),
 )
 
@@ -144,7 +144,7 @@ def valid_levels(study: Study, quantity: str) -> tuple[str, ...]:
         compared = set(rated) if quantity == "interaction" else set(range(len(codes)))
         every = combinations(range(len(codes)), 2)
         return tuple(names[j, k] for k, j in every if {k, j} <= compared)
-    if quantity in ("residual_sd", "therapist_icc") and _own_residuals(study):
+    if quantity in ("residual_sd", "therapist_icc", "clinic_icc") and _own_residuals(study):
         return ("", *slope_names(codes))
     return study.covariates if quantity == "covariate_slope" else ("",)
 

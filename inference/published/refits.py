@@ -35,6 +35,7 @@ from alliance.inference.estimands.estimands import (
     linear_estimands,
     spread_estimands,
 )
+from alliance.inference.published.restricted_levels import LevelsLikelihood
 from alliance.inference.published.restricted_likelihood import RestrictedLikelihood
 from alliance.inference.published.unequal_residuals import UnequalLikelihood
 from alliance.models.design.design import Design
@@ -192,7 +193,9 @@ def refit(
         fits["ols_main"] = (main, lambda groups: ols(_whole(groups)))
     if robust and design.therapists:
         fits["ols_robust"] = (design.present, lambda _: _robust(design))
-    if design.effects:
+    if design.clinic_effects:
+        fits["reml"] = (design.present, lambda _: _reml_with_clinics(design))
+    elif design.effects:
         varying = [design.present.index(column) for column in design.effect_columns]
         known = len(design.therapists)
         fits["reml"] = (design.present, lambda groups: reml(groups, varying, known))
@@ -338,6 +341,31 @@ def reml(groups: Sequence[Moments], columns: Sequence[int], therapists: int) -> 
     return LinearFit(fit.beta, fit.covariance, scales, fit.degrees_of_freedom, note)
 
 
+def _reml_with_clinics(design: Design) -> LinearFit:
+    """Linear mixed model with effects of clinics, of therapists too where the design has them."""
+    X = design.X[:, design.present]
+    residuals = design.y - X @ np.linalg.lstsq(X, design.y)[0]
+    about = replace(design, y=residuals)
+    fit = LevelsLikelihood(about).maximise()
+    levels = {"therapist": fit.therapist_covariance, "clinic": fit.clinic_covariance}
+    spreads: dict[str, Any] = {}
+    notes = []
+    for level, covariance in levels.items():
+        if not len(covariance):
+            continue
+        sds = np.sqrt(np.diag(covariance).clip(min=0))
+        spreads |= dict(zip((f"{level}_sd", f"{level}_slope_sd"), sds, strict=False))
+        if len(sds) > 1 and sds[:2].all():
+            spreads[f"{level}_correlation"] = float(covariance[0, 1] / sds[0] / sds[1])
+        notes.append(_boundary(covariance, float(fit.residual_sds[0]), f"{level}s"))
+    several = len(fit.residual_sds) > 1
+    spreads["residual_sd"] = fit.residual_sds if several else float(fit.residual_sds[0])
+    note = "; ".join(filter(None, notes))
+    return LinearFit(
+        fit.beta, fit.covariance, _single_draw(**spreads), fit.degrees_of_freedom, note
+    )
+
+
 def _missing(moments: Moments, why: str) -> LinearFit:
     """No estimates, and why."""
     size = len(moments.XtX)
@@ -363,14 +391,14 @@ def _nothing_to_estimate(moments: Moments, columns: Sequence[int], therapists: i
     return ""
 
 
-def _boundary(covariance: Array, residual_sd: float) -> str:
+def _boundary(covariance: Array, residual_sd: float, who: str = "therapists") -> str:
     """What to say of a singular covariance of the therapists' effects; nothing of another."""
     sds = np.sqrt(np.diag(covariance).clip(min=0))
     zero = sds < BOUNDARY * residual_sd
     boundary = "REML estimate on the boundary"
     if len(sds) == 1:
-        return f"{boundary}: the variance between therapists is zero" if zero[0] else ""
-    singular = f"{boundary}: the covariance of the therapists' effects is singular"
+        return f"{boundary}: the variance between {who} is zero" if zero[0] else ""
+    singular = f"{boundary}: the covariance of the {who}' effects is singular"
     if zero.all():
         return f"{singular} (both variances are zero)"
     if zero.any():

@@ -109,6 +109,7 @@ def model_choices(fit: Fit) -> tuple[Choice, ...]:
                 and not spec.without_therapist
             ),
         ),
+        *_clinics(fit),
         by_outcome(
             "arm effects",
             lambda spec: (
@@ -183,6 +184,15 @@ def _therapists(spec: ModelSpec, study: Study) -> str:
     if not spec.without_therapist:
         return own
     return f"{own}, in the arms that have therapists (not {', '.join(spec.without_therapist)})"
+
+
+def _clinics(fit: Fit) -> list[Choice]:
+    """What varies between clinics; nothing where none are recorded."""
+    if fit.study.columns.clinic is None:
+        return []
+    words = {name: THERAPIST_WORDS[spec.clinic] for name, spec in fit.specs.items()}
+    usual = all(spec.clinic == ModelSettings().clinic for spec in fit.specs.values())
+    return [Choice("clinic effects", _grouped(words), usual)]
 
 
 def residual_words(spec: ModelSpec, study: Study) -> str:

@@ -61,8 +61,12 @@ FLATTEST = 0.05  # least curvature: an SD that the data say nothing of varies by
 # Where the mode is looked for: SDs of the standardised outcome, and correlations up to .9999
 MOST_SD = 5.0
 RESIDUAL = "residual_sd"  # followed by the number of its group, where there are several
-LIMITS = {"residual_sd": (-9.0, 2.0), "therapist_correlation": (-5.0, 5.0)}
-FOLDED = ("therapist_sd", "therapist_slope_sd", "therapist_arm_sd")
+CORRELATIONS = ("therapist_correlation", "clinic_correlation")
+LIMITS = {"residual_sd": (-9.0, 2.0)} | dict.fromkeys(CORRELATIONS, (-5.0, 5.0))
+FOLDED = (
+    *("therapist_sd", "therapist_slope_sd", "therapist_arm_sd"),
+    *("clinic_sd", "clinic_slope_sd"),
+)
 NOWHERE = -1e10  # log density where no digit is left: the search turns back
 WORST_CONDITION = 1e12  # of a covariance that is still worth a Cholesky factor
 START = {
@@ -71,6 +75,9 @@ START = {
     "therapist_slope_sd": 0.1,
     "therapist_arm_sd": 0.1,
     "therapist_correlation": 0.0,
+    "clinic_sd": 0.2,
+    "clinic_slope_sd": 0.1,
+    "clinic_correlation": 0.0,
 }
 
 
@@ -107,7 +114,7 @@ class _Target:
 
     def values(self, at: Array) -> dict[str, Array]:
         """Parameters from points; residual SDs of several groups as (d, G)."""
-        change = {"residual_sd": np.exp, "therapist_correlation": np.tanh}
+        change = {"residual_sd": np.exp} | dict.fromkeys(CORRELATIONS, np.tanh)
         found = {
             name: change.get(_parameter(name), np.abs)(column)
             for name, column in zip(self.names, at.T, strict=True)
@@ -142,10 +149,10 @@ class _Target:
         """Log density up to a constant, shape (d,), where the coefficients are integrated out."""
         density = collapsed.log_likelihood
         for name, column in zip(self.names, at.T, strict=True):
-            if name == "therapist_correlation":
+            if name in CORRELATIONS:
                 # (1 - r^2)^(shape - 1) and the Jacobian 1 - r^2 = cosh(z)^-2
                 log_cosh = np.logaddexp(column, -column) - np.log(2)
-                density = density - 2 * self.priors.therapist_correlation * log_cosh
+                density = density - 2 * getattr(self.priors, name) * log_cosh
                 continue
             value = column if name in FOLDED else np.exp(column)
             density = density - 0.5 * (value / getattr(self.priors, _parameter(name))) ** 2
@@ -358,12 +365,16 @@ def _scale_names(design: Design) -> tuple[str, ...]:
         names += ["therapist_slope_sd", "therapist_correlation"]
     if any(effect.startswith("arm[") for effect in design.effects):
         names.append("therapist_arm_sd")
+    if "intercept" in design.clinic_effects:
+        names.append("clinic_sd")
+    if "slope" in design.clinic_effects:
+        names += ["clinic_slope_sd", "clinic_correlation"]
     return tuple(names)
 
 
 def _fitted(target: _Target, generator: np.random.Generator) -> _Mixture:
     """Proposal: the mode and its curvature first, then moments under the weights of two pilots."""
-    change = {"residual_sd": np.log, "therapist_correlation": np.arctanh}
+    change = {"residual_sd": np.log} | dict.fromkeys(CORRELATIONS, np.arctanh)
     kinds = [_parameter(name) for name in target.names]
     start = np.array([change.get(name, np.abs)(START[name]) for name in kinds])
     bounds = [LIMITS.get(name, (-MOST_SD, MOST_SD)) for name in kinds]

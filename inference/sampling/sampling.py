@@ -64,6 +64,8 @@ def compiled_model(design: Design, priors: Priors) -> Any:
     nesting = design.nesting
     groups = (nesting.number, nesting.with_therapists)
     shape: tuple[Any, ...] = (design.coefficients, design.effects, groups)
+    if design.clinic_effects:
+        shape += ("clinic", *design.clinic_effects)
     if priors.slope is not None:
         shape += ("evidence",)
     if taken_apart(design):

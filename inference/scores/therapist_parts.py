@@ -39,16 +39,28 @@ class TherapistChoice:
         share one new therapist's draw; without labels all rows do. Known ones need their ids;
         `NOBODY`, for a patient who has none, is an average one. In arms without therapists nobody
         has any, whatever is said here.
+    clinics : tuple of str or None
+        Clinics by name: one for each row, or a single one for all rows; `AVERAGE_CLINIC` is one
+        whose effects are zero. A new therapist's may be any name: rows of one name share a new
+        clinic's draw, but for names of the trial's clinics where `known_clinics`. None: that of the
+        therapist. A new therapist then has a new clinic, an average one an average clinic, a known
+        one his own (the mean of his clinics, weighed by his patients, where he works in several).
+    known_clinics : bool
+        Whether clinics of new therapists are those of the trial.
     """
 
     kind: Literal["average", "new", "known"]
     labels: tuple[str, ...] = ()
+    clinics: tuple[str, ...] | None = None
+    known_clinics: bool = False
 
     @classmethod
     def known(cls, *ids: str) -> TherapistChoice:
         """Therapists of the trial: one id for all rows, or one for each."""
         return cls("known", tuple(ids))
 
+
+AVERAGE_CLINIC = ""
 
 # What may be said in the place of an id.
 WORDS = ("new", "average", "own", "known")
@@ -62,8 +74,8 @@ class TherapistPart:
 
     Attributes
     ----------
-    effect : ndarray, shape (d, g, q)
-        Effects of g therapists in the order of the design's effects.
+    effect : ndarray, shape (d, g, q), or (d, g, q + k) where clinics have effects
+        Effects of g therapists in the order of the design's effects, then those of their clinics.
     mean : ndarray, shape (d, g), or None
         Their true mean alliance, standardised: see `models.design.ratings`. None unless the
         alliance is taken apart.
@@ -117,11 +129,14 @@ def therapist_part(
     InputError
         If a known therapist is not one of the trial.
     """
-    if choice.kind == "average":
+    design = posterior.design
+    if choice.kind == "average" and not (choice.clinics and design.clinic_effects):
         return None
     labels = choice.labels or ("",)
     if len(labels) not in (1, rows):
         raise ValueError(f"{len(labels)} therapists are named for {rows} rows")
+    if design.clinic_effects:
+        return _with_clinics(posterior, choice, rows, generator)
     names = tuple(dict.fromkeys(labels))
     position = {name: k for k, name in enumerate(names)}
     index = np.array([position[name] for name in labels], dtype=np.int64)
@@ -134,6 +149,94 @@ def therapist_part(
     if generator is None:
         raise ValueError("new therapists are drawn: give a generator")
     return _new(posterior, len(names), index, generator)
+
+
+def _with_clinics(
+    posterior: Posterior,
+    choice: TherapistChoice,
+    rows: int,
+    generator: np.random.Generator | None,
+) -> TherapistPart:
+    """The rows' therapists with their clinics: one entry for each pair of the two."""
+    design = posterior.design
+    labels = np.broadcast_to(np.array(choice.labels or ("",), dtype=object), rows)
+    named = choice.clinics if choice.clinics is not None else (None,)
+    if len(named) not in (1, rows):
+        raise ValueError(f"{len(named)} clinics are named for {rows} rows")
+    clinics = np.broadcast_to(np.array(named, dtype=object), rows)
+    pairs = list(zip(labels.tolist(), clinics.tolist(), strict=True))
+    distinct = list(dict.fromkeys(pairs))
+    place = {pair: k for k, pair in enumerate(distinct)}
+    index = np.array([place[pair] for pair in pairs], dtype=np.int64)
+    therapists = [therapist for therapist, _ in distinct]
+    whose = [clinic for _, clinic in distinct]
+    if choice.kind == "new":
+        if generator is None:
+            raise ValueError("new therapists are drawn: give a generator")
+        own = _drawn(therapist_factor(posterior), therapists, generator)
+        if choice.known_clinics:
+            above = _clinics_named(posterior, whose)
+        else:
+            of = [therapist if clinic is None else clinic for therapist, clinic in distinct]
+            above = _drawn(clinic_factor(posterior), of, generator)
+            above[:, [clinic == AVERAGE_CLINIC for clinic in whose]] = 0.0
+    elif choice.kind == "average":
+        own = np.zeros((posterior.total, len(distinct), len(design.effects)))
+        above = _clinics_named(posterior, whose)
+    else:
+        require_therapists(design, tuple(therapists))
+        everybody = (*design.therapists, NOBODY)
+        known = [everybody.index(name) for name in therapists]
+        own = _known(posterior, known, index).effect
+        above = _clinics_of(posterior, known, whose)
+    return TherapistPart(np.concatenate([own, above], axis=2), None, index)
+
+
+def _drawn(factor: Array, names: Sequence[str], generator: np.random.Generator) -> Array:
+    """New effects, (d, g, q), one draw for each distinct name."""
+    distinct = list(dict.fromkeys(names))
+    standard = generator.standard_normal((len(factor), len(distinct), factor.shape[1]))
+    effect = np.einsum("dab,dgb->dga", factor, standard)
+    return np.asarray(effect[:, [distinct.index(name) for name in names]])
+
+
+def _clinics_named(posterior: Posterior, names: Sequence[str | None]) -> Array:
+    """Effects (d, g, k) of the trial's clinics; zero of average ones."""
+    require_effect_draws(posterior.draws)
+    effect = posterior.flat("clinic_effect")
+    effect = np.concatenate([effect, np.zeros_like(effect[:, :1])], axis=1)
+    require_clinics(posterior.design, [name for name in names if name])
+    clinics = posterior.design.clinics
+    return np.asarray(effect[:, [clinics.index(name) if name else -1 for name in names]])
+
+
+def _clinics_of(posterior: Posterior, known: Sequence[int], names: Sequence[str | None]) -> Array:
+    """Effects (d, g, k) of the clinics named, or of those in which these therapists work."""
+    design = posterior.design
+    found = _clinics_named(posterior, [name or AVERAGE_CLINIC for name in names])
+    effect = posterior.flat("clinic_effect")
+    for place, (therapist, name) in enumerate(zip(known, names, strict=True)):
+        own = design.clinic_of[design.therapist_index == therapist]
+        if name is None and therapist < len(design.therapists) and len(own):
+            share = np.bincount(own, minlength=len(design.clinics)) / len(own)
+            found[:, place] = np.einsum("dck,c->dk", effect, share)
+    return found
+
+
+def require_clinics(design: Design, ids: Sequence[str]) -> None:
+    """Refuse clinics that are not the trial's.
+
+    Raises
+    ------
+    InputError
+        Names the first wrong one and the ids there are.
+    """
+    for name in ids:
+        if name not in design.clinics:
+            remedy = "The model has no effects of clinics: leave the clinic out."
+            if design.clinics:
+                remedy = f"{nearest(name, design.clinics)} Or say new or average."
+            raise InputError(f"There is no clinic {name!r} in the run.", remedy)
 
 
 def require_therapists(design: Design, ids: Sequence[str]) -> None:
@@ -230,7 +333,7 @@ def mean_slopes(posterior: Posterior, X: Array) -> Array:
 
 def times_effects(design: Design, X: Array, arm_index: Index, moderator: Array) -> list[Array]:
     """What rows multiply each effect of a therapist by, (r,), (1, r) or (d, r): zero in arms that
-    have no therapists.
+    have no therapists. Then each effect of a clinic.
 
     Parameters
     ----------
@@ -244,10 +347,46 @@ def times_effects(design: Design, X: Array, arm_index: Index, moderator: Array) 
         moderator if name == "slope" else X[:, column]
         for name, column in zip(design.effects, design.effect_columns, strict=True)
     ]
-    if not design.nesting.without:
-        return own
-    has = design.nesting.has_therapist(arm_index)
-    return [times * has for times in own]
+    if design.nesting.without:
+        has = design.nesting.has_therapist(arm_index)
+        own = [times * has for times in own]
+    return own + [
+        moderator if name == "slope" else X[:, column]
+        for name, column in zip(design.clinic_effects, design.clinic_columns, strict=True)
+    ]
+
+
+def clinic_factor(posterior: Posterior) -> Array:
+    """Lower Cholesky factor of the covariance of a new clinic's effects, shape (d, k, k)."""
+    size = len(posterior.design.clinic_effects)
+    factor = np.zeros((posterior.total, size, size))
+    if size:
+        factor[:, 0, 0] = posterior.flat("clinic_sd")
+    if size > 1:
+        slope = posterior.flat("clinic_slope_sd")
+        correlation = np.zeros(posterior.total)
+        if "clinic_correlation" in posterior.draws:
+            correlation = posterior.flat("clinic_correlation")
+        factor[:, 1, 0] = correlation * slope
+        factor[:, 1, 1] = slope * np.sqrt(1 - correlation**2)
+    return factor
+
+
+def levels_factor(posterior: Posterior, levels: Sequence[str] = ("therapist", "clinic")) -> Array:
+    """Block-diagonal factor of a new therapist's effects and his clinic's, (d, q + k, q + k).
+
+    Zero for the levels that are not asked for.
+    """
+    own, above = therapist_factor(posterior), clinic_factor(posterior)
+    q = own.shape[1]
+    if not above.shape[1]:
+        return own if "therapist" in levels else np.zeros_like(own)
+    factor = np.zeros((len(own), q + above.shape[1], q + above.shape[1]))
+    if "therapist" in levels:
+        factor[:, :q, :q] = own
+    if "clinic" in levels:
+        factor[:, q:, q:] = above
+    return factor
 
 
 def therapist_factor(posterior: Posterior) -> Array:
@@ -274,7 +413,12 @@ def therapist_factor(posterior: Posterior) -> Array:
     return factor
 
 
-def therapist_variance(posterior: Posterior, rows: Rows, moderator: Array | None = None) -> Array:
+def therapist_variance(
+    posterior: Posterior,
+    rows: Rows,
+    moderator: Array | None = None,
+    levels: Sequence[str] = ("therapist", "clinic"),
+) -> Array:
     """Variance of the predictor between therapists for each row, in closed form.
 
     ``z' S z``, with z what the row multiplies the effects by: at an alliance a (standardised) with
@@ -287,19 +431,24 @@ def therapist_variance(posterior: Posterior, rows: Rows, moderator: Array | None
     rows : Rows
     moderator : ndarray, shape (1, r) or (d, r), optional
         Standardised alliance in place of the rows' own.
+    levels : sequence of {"therapist", "clinic"}
+        What differs: therapists of new clinics by default, where the model has clinics.
 
     Returns
     -------
     ndarray, shape (d, r)
     """
-    parts = list(new_therapists(posterior, rows, moderator))
+    parts = list(new_therapists(posterior, rows, moderator, levels))
     mean = sum(weight * shift for weight, shift, _ in parts)
     found = sum(weight * (spread**2 + (shift - mean) ** 2) for weight, shift, spread in parts)
     return np.asarray(found)
 
 
 def new_therapists(
-    posterior: Posterior, rows: Rows, moderator: Array | None = None
+    posterior: Posterior,
+    rows: Rows,
+    moderator: Array | None = None,
+    levels: Sequence[str] = ("therapist", "clinic"),
 ) -> Iterator[tuple[float, Array | float, Array]]:
     """How new therapists scatter around an average one: normal distributions, mixed by weight.
 
@@ -312,6 +461,8 @@ def new_therapists(
     rows : Rows
     moderator : ndarray, shape (1, r) or (d, r), optional
         Standardised alliance in place of the rows' own.
+    levels : sequence of {"therapist", "clinic"}
+        As in `therapist_variance`.
 
     Returns
     -------
@@ -319,7 +470,7 @@ def new_therapists(
         Mean and SD (d, r) of the predictor's distance to that of an average therapist.
     """
     design = posterior.design
-    factor = therapist_factor(posterior)
+    factor = levels_factor(posterior, levels)
     X = rows.matrix(design)
     own = X[None, :, design.coefficients.index("moderator")] if moderator is None else moderator
     if "moderator_slope_between" not in posterior.draws:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -18,6 +19,7 @@ from alliance.data_prep.covariates import Covariate, covariates_of, seen_levels
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.moments import Moments, therapist_moments
 from alliance.data_prep.study.rules import OWN_FAMILIES
+from alliance.models.clinics import Cells, LevelProducts
 from alliance.models.design.encoding import (
     Encoding,
     Kind,
@@ -75,6 +77,12 @@ class Design:
         Which arms have therapists, and which share a residual SD.
     offset : ndarray, shape (n,), optional
         What each patient's own exposure adds to the predictor on the link's scale: its logarithm.
+    clinics : tuple of str
+        Ids; empty where there is no level above the therapists.
+    clinic_index : ndarray of int, shape (n,), optional
+        Position of each patient's clinic.
+    clinic_effects : tuple of str
+        What varies between clinics: ``intercept``, ``slope`` (correlated).
     """
 
     outcome: str
@@ -93,6 +101,9 @@ class Design:
     given: tuple[Moments, ...] | None = None
     nesting: Nesting = NESTED_ALIKE
     offset: Array | None = None
+    clinics: tuple[str, ...] = ()
+    clinic_index: NDArray[np.int64] | None = None
+    clinic_effects: tuple[str, ...] = ()
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -131,7 +142,8 @@ class Design:
     def integrated(self) -> bool:
         """Whether sampling does without the therapist effects, which are drawn afterwards."""
         if self.exact:
-            return bool(self.effects) or self.moderator.structure == "within_between"
+            levels = bool(self.effects or self.clinic_effects)
+            return levels or self.moderator.structure == "within_between"
         return self.family.name == "gaussian" and bool(self.effects)
 
     @property
@@ -151,6 +163,12 @@ class Design:
         """Columns of X whose coefficients vary between therapists."""
         column = {"slope": "moderator"}
         return [self.coefficients.index(column.get(effect, effect)) for effect in self.effects]
+
+    @property
+    def clinic_columns(self) -> list[int]:
+        """Columns of X whose coefficients vary between clinics."""
+        column = {"slope": "moderator"}
+        return [self.coefficients.index(column.get(own, own)) for own in self.clinic_effects]
 
     @property
     def moderator_columns(self) -> list[int]:
@@ -234,6 +252,51 @@ class Design:
         )
 
     @property
+    def clinic_of(self) -> NDArray[np.int64]:
+        """Position of each patient's clinic, shape (n,).
+
+        Raises
+        ------
+        ValueError
+            If there are no clinics.
+        """
+        if self.clinic_index is None:
+            raise ValueError(f"{self.outcome} has no clinics")
+        return self.clinic_index
+
+    @property
+    def clinic_labels(self) -> tuple[str, ...]:
+        """Each patient's clinic, by id."""
+        return tuple(self.clinics[k] for k in self.clinic_of)
+
+    @cached_property
+    def cells(self) -> Cells:
+        """Which therapists have patients in which clinics."""
+        return Cells.of(
+            self.therapist_index, self.clinic_of, len(self.therapists), len(self.clinics)
+        )
+
+    @cached_property
+    def clinic_moments(self) -> tuple[Moments, ...]:
+        """Cross-products within clinics, of each residual group."""
+        groups = [self.residual_group == group for group in range(self.nesting.number)]
+        return tuple(
+            therapist_moments(self.X[own], self.y[own], self.clinic_of[own], len(self.clinics))
+            for own in groups
+        )
+
+    @cached_property
+    def level_products(self) -> LevelProducts:
+        """Cross-products of therapists, clinics and their pairs, by residual group."""
+        return LevelProducts.of(
+            self.cells,
+            self.group_moments,
+            self.clinic_moments,
+            (self.effect_columns, self.clinic_columns),
+            (self.therapist_index, self.clinic_of, self.residual_group, self.X),
+        )
+
+    @property
     def outcome_unit(self) -> tuple[float, float]:
         """Expected score where the predictor is zero, and what one SD of the predictor adds to it.
 
@@ -296,6 +359,8 @@ class Design:
         if not self.family.discrete or self.moderator.latent:
             return self
         rows = np.column_stack([self.X, self.y, self.therapist_index])
+        if self.clinic_index is not None:
+            rows = np.column_stack([rows, self.clinic_index])
         if self.offset is not None:
             rows = np.column_stack([rows, self.offset])
         _, first, back = np.unique(rows, axis=0, return_index=True, return_inverse=True)
@@ -306,6 +371,7 @@ class Design:
             therapist_index=self.therapist_index[first],
             moderator_missing=self.moderator_missing[first],
             offset=None if self.offset is None else self.offset[first],
+            clinic_index=None if self.clinic_index is None else self.clinic_index[first],
             count=np.bincount(back.ravel(), weights=self.count),
         )
 
@@ -458,7 +524,19 @@ def build_design(
         fixed=fixed_parameters(family, spec.priors),
         nesting=spec.nesting(encoding.arms),
         offset=None if exposure is None else np.log(exposure),
+        **clinic_parts(analysed, spec),
     )
+
+
+def clinic_parts(analysed: xr.Dataset, spec: ModelSpec) -> dict[str, Any]:
+    """A design's clinics, where the specification has effects of theirs."""
+    if not spec.clinic_effects:
+        return {}
+    return {
+        "clinics": tuple(map(str, analysed.coords["clinic"].values)),
+        "clinic_index": analysed["clinic_index"].values.astype(np.int64),
+        "clinic_effects": spec.clinic_effects,
+    }
 
 
 def arms_without_moderator(arms: Sequence[str], moderator: ModeratorSpec) -> frozenset[int]:

@@ -22,6 +22,7 @@ from alliance.models.design.ratings import (
 )
 from alliance.models.gaussian.generalised_squares import GeneralisedSquares, packed
 from alliance.models.gaussian.marginal import alliance_terms, covariance_factor, with_independent
+from alliance.models.gaussian.two_levels import TwoLevels
 from alliance.models.nesting import RESIDUAL_GROUP
 from alliance.models.priors import Priors, slope_parts
 
@@ -48,29 +49,18 @@ def model_data(design: Design, priors: Priors) -> dict[str, Array]:
         with therapists. Where the alliance is taken
         apart, ``therapist_cross_products`` (J, p + 1, p + 1), all of W_j'W_j, and what
         `rating_data` gives, instead. With evidence on the slope ``slope_parts`` (2, 3), see
-        `models.priors.slope_parts`. ``prior_scale`` (p + 8,), the coefficients' scales and then
-        those of residual SD, therapist SD, therapist slope SD, the shape of their correlation, and
-        the scales of therapist arm SD, of the therapists' mean moderator, and of slope and
-        interaction between them.
+        `models.priors.slope_parts`. With clinics' effects those of
+        `models.clinics.LevelProducts`. ``prior_scale`` (p + 8,), the coefficients'
+        scales and then those of residual SD, therapist SD, therapist slope SD, the shape of their
+        correlation, and the scales of therapist arm SD, of the therapists' mean moderator, and of
+        slope and interaction between them; with clinics' effects (p + 11,), theirs last.
     """
+    if design.clinic_effects:
+        return _level_data(design, priors)
     within = design.moments.cross_products
     groups = [each.cross_products for each in design.group_moments]
     known = len(design.therapists)
-    data = {
-        "prior_scale": np.append(
-            design.prior_sd(priors),
-            [
-                priors.residual_sd,
-                priors.therapist_sd,
-                priors.therapist_slope_sd,
-                priors.therapist_correlation,
-                priors.therapist_arm_sd,
-                priors.moderator_therapist_sd,
-                priors.moderator_slope,
-                priors.interaction,
-            ],
-        ),
-    }
+    data = {"prior_scale": _prior_scale(design, priors)}
     if taken_apart(design):
         data |= {"therapist_cross_products": within, **rating_data(design)}
     else:
@@ -84,6 +74,39 @@ def model_data(design: Design, priors: Priors) -> dict[str, Array]:
         data["cross_products"] = np.stack(totals) if several else totals[0]
         if design.effects:
             data["therapist_cross_products"] = np.stack(varying) if several else varying[0]
+    if priors.slope is not None:
+        data["slope_parts"] = np.array(slope_parts(priors))
+    return {name: np.ascontiguousarray(values) for name, values in data.items()}
+
+
+def _prior_scale(design: Design, priors: Priors) -> Array:
+    own = [
+        priors.residual_sd,
+        priors.therapist_sd,
+        priors.therapist_slope_sd,
+        priors.therapist_correlation,
+        priors.therapist_arm_sd,
+        priors.moderator_therapist_sd,
+        priors.moderator_slope,
+        priors.interaction,
+    ]
+    if design.clinic_effects:
+        own += [priors.clinic_sd, priors.clinic_slope_sd, priors.clinic_correlation]
+    return np.append(design.prior_sd(priors), own)
+
+
+def _level_data(design: Design, priors: Priors) -> dict[str, Array]:
+    """Data of a model with clinics: see `models.clinics.LevelProducts`."""
+    found, cells = design.level_products, design.cells
+    data = {
+        "prior_scale": _prior_scale(design, priors),
+        "cross_products": found.total,
+        "therapist_cross_products": found.therapist,
+        "clinic_cross_products": found.clinic,
+        "pair_cross_products": found.pair,
+        "pairs": cells.pairs,
+        "ends": cells.ends,
+    }
     if priors.slope is not None:
         data["slope_parts"] = np.array(slope_parts(priors))
     return {name: np.ascontiguousarray(values) for name, values in data.items()}
@@ -106,8 +129,10 @@ def rating_data(design: Design) -> dict[str, Array]:
     return {"rating_products": rating_products(design), "caseload": caseload(design)}
 
 
-def therapist_factor(effects: tuple[str, ...], prior_scale: pt.TensorLike) -> list[list[Any]]:
-    """Priors of the therapist effects, inside a model; the Cholesky factor of their covariance.
+def therapist_factor(
+    effects: tuple[str, ...], prior_scale: pt.TensorLike, level: str = "therapist"
+) -> list[list[Any]]:
+    """Priors of the effects of therapists, or of clinics, inside a model; their lower factor.
 
     Parameters
     ----------
@@ -116,6 +141,7 @@ def therapist_factor(effects: tuple[str, ...], prior_scale: pt.TensorLike) -> li
     prior_scale : tensor, shape (4,)
         Scales of therapist SD and therapist slope SD, LKJ shape of their correlation, scale of
         therapist arm SD.
+    level : {"therapist", "clinic"}
 
     Returns
     -------
@@ -124,13 +150,13 @@ def therapist_factor(effects: tuple[str, ...], prior_scale: pt.TensorLike) -> li
     """
     if not effects:
         return []
-    factor: list[list[Any]] = [[pm.HalfNormal("therapist_sd", prior_scale[0])]]
+    factor: list[list[Any]] = [[pm.HalfNormal(f"{level}_sd", prior_scale[0])]]
     if "slope" in effects:
-        slope_sd = pm.HalfNormal("therapist_slope_sd", prior_scale[1])
+        slope_sd = pm.HalfNormal(f"{level}_slope_sd", prior_scale[1])
         # A 2 x 2 LKJ(shape) correlation r has density proportional to (1 - r^2)^(shape - 1).
-        correlation = pm.Uniform("therapist_correlation", -1, 1)
+        correlation = pm.Uniform(f"{level}_correlation", -1, 1)
         density = (prior_scale[2] - 1) * pt.log1p(-(correlation**2))
-        pm.Potential("therapist_correlation_lkj", density)
+        pm.Potential(f"{level}_correlation_lkj", density)
         factor = covariance_factor(factor[0][0], slope_sd, correlation, pt.sqrt)
     arms = len(effects) - len(factor)
     if arms:
@@ -152,6 +178,7 @@ def exact_gaussian_model(design: Design, priors: Priors) -> pm.Model:
         Free variables ``beta`` (coefficient), ``residual_sd`` (residual_group, where there are
         several), with therapist effects
         ``therapist_sd``, ``therapist_slope_sd``, ``therapist_correlation``, ``therapist_arm_sd``,
+        with clinics' effects ``clinic_sd``, ``clinic_slope_sd``, ``clinic_correlation``,
         and with the alliance taken apart those of `models.latent_ratings`, all on the
         standardised scale. The likelihood is the potential ``log_likelihood_sum``. Every array
         enters as ``pm.Data``, so that one compilation serves all designs with the same
@@ -185,6 +212,8 @@ def exact_gaussian_model(design: Design, priors: Priors) -> pm.Model:
             within = moved[:, design.effect_columns].transpose(1, 0, 2)
         else:
             cross_products = data["cross_products"]
+        if design.clinic_effects and not several:
+            cross_products = cross_products[0]
         # The intercept's column of ones, squared
         patients = cross_products[:, 0, 0] if several else cross_products[0, 0]
         log_density = -patients * (0.5 * np.log(2 * np.pi) + pt.log(residual_sds))
@@ -192,10 +221,14 @@ def exact_gaussian_model(design: Design, priors: Priors) -> pm.Model:
             log_density = log_density.sum()
             shares = (residual_sd / residual_sds) ** 2
             cross_products = (shares[:, None, None] * cross_products).sum(axis=0)
-            if within is not None:
+            if within is not None and not design.clinic_effects:
                 own = shares[: design.nesting.with_therapists, None, None, None]
                 within = (own * within).sum(axis=0)
-        if design.effects:
+        if design.clinic_effects:
+            C = therapist_factor(design.clinic_effects, scale[size + 8 :], "clinic")
+            squares, log_determinant = _two_levels(design, data, beta, residual_sds, L, C)
+            log_density = log_density - 0.5 * log_determinant
+        elif design.effects:
             elements, places = packed(L)
             squares, log_determinant, *_ = GeneralisedSquares(
                 design.effect_columns, places, latent=apart or several
@@ -206,6 +239,34 @@ def exact_gaussian_model(design: Design, priors: Priors) -> pm.Model:
             squares = b @ cross_products @ b
         pm.Potential("log_likelihood_sum", log_density - 0.5 * squares / residual_sd**2)
     return model
+
+
+def _two_levels(
+    design: Design,
+    data: dict[str, pt.TensorVariable],
+    beta: pt.TensorVariable,
+    residual_sds: pt.TensorVariable,
+    L: list[list[Any]],
+    C: list[list[Any]],
+) -> tuple[pt.TensorVariable, pt.TensorVariable]:
+    """Sum of squares and log determinant where effects vary between clinics too."""
+    several = design.nesting.number > 1
+    unit = residual_sds[0] if several else residual_sds
+    shares = (unit / residual_sds) ** 2 if several else pt.ones(1)
+    (own, places), (of_clinic, clinic_places) = packed(L), packed(C)
+    found = TwoLevels(design.effect_columns, design.clinic_columns, places, clinic_places)(
+        beta,
+        pt.stack(own) / unit if own else pt.zeros(0),
+        pt.stack(of_clinic) / unit,
+        shares,
+        data["cross_products"],
+        data["therapist_cross_products"],
+        data["clinic_cross_products"],
+        data["pair_cross_products"],
+        data["pairs"],
+        data["ends"],
+    )
+    return found[0], found[1]
 
 
 def _with_evidence(slope: pt.TensorVariable, parts: pt.TensorVariable) -> None:

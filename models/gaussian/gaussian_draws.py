@@ -24,14 +24,16 @@ from numpy.typing import NDArray
 
 from alliance.models.design.design import Design
 from alliance.models.design.ratings import change_of_columns, moved_products, taken_apart
+from alliance.models.gaussian.clinic_draws import eliminated
 from alliance.models.gaussian.marginal import (
     LOG_2_PI,
     Elements,
     TherapistTerms,
     covariance_factor,
+    effects_given,
+    explained_products,
     is_zero,
     scaled,
-    solve_transposed,
     therapist_terms,
     with_independent,
 )
@@ -52,6 +54,7 @@ class GaussianDraws:
     residual_sd : ndarray, shape (d,), or (d, G) where there are G > 1 residual groups
     therapist_sd, therapist_slope_sd, therapist_correlation, therapist_arm_sd : (d,), or None
         None where the model has no such effect.
+    clinic_sd, clinic_slope_sd, clinic_correlation : ndarray, shape (d,), or None
     moderator_slope_between : ndarray, shape (d,), or None
         Where the alliance is taken apart: see `models.design.ratings`.
     moderator_interaction_between : ndarray, shape (d, K - 1), or None
@@ -68,6 +71,9 @@ class GaussianDraws:
     moderator_slope_between: Array | None = None
     moderator_interaction_between: Array | None = None
     moderator_therapist_mean: Array | None = None
+    clinic_sd: Array | None = None
+    clinic_slope_sd: Array | None = None
+    clinic_correlation: Array | None = None
 
     @property
     def unit(self) -> Array:
@@ -102,6 +108,17 @@ class GaussianDraws:
             arms = effects - len(factor)
             factor = with_independent(factor, self.therapist_arm_sd[:, None], arms)
         return factor
+
+    def clinic_factor(self) -> list[list[Array]]:
+        """Elements (d,) of the lower Cholesky factor of the covariance of clinics' effects."""
+        if self.clinic_sd is None:
+            return []
+        if self.clinic_slope_sd is None:
+            return [[self.clinic_sd]]
+        correlation = np.zeros_like(self.clinic_slope_sd)  # where the model has none
+        if self.clinic_correlation is not None:
+            correlation = self.clinic_correlation
+        return covariance_factor(self.clinic_sd, self.clinic_slope_sd, correlation, np.sqrt)
 
     def block(self, some: slice) -> GaussianDraws:
         """A part of the draws."""
@@ -149,6 +166,11 @@ def _blocks(design: Design, draws: GaussianDraws) -> list[slice]:
     """Blocks of draws whose arrays stay near so many numbers."""
     therapists, total = len(design.therapists), len(draws.residual_sd)
     numbers = max(1, len(design.effects))
+    if design.clinic_effects:
+        cells = len(design.therapists) + len(design.clinics)
+        width = len(design.effects) + len(design.clinic_effects) + len(design.coefficients) + 1
+        step = max(1, BLOCK_NUMBERS // (4 * cells * width * (1 + len(design.effects))))
+        return [slice(start, start + step) for start in range(0, total, step)]
     if taken_apart(design) or draws.residual_sd.ndim > 1:
         numbers = 4 * (len(design.coefficients) + 1) ** 2  # the products, and what they are made of
     step = max(1, BLOCK_NUMBERS // (max(1, therapists) * numbers))
@@ -202,6 +224,53 @@ def _log_likelihood(design: Design, draws: GaussianDraws) -> Array:
     return np.asarray(log_density - 0.5 * squares / variance)
 
 
+def marginal_log_likelihood(design: Design, draws: GaussianDraws) -> Array:
+    """Log likelihood of all patients, effects of therapists and of clinics integrated out.
+
+    Parameters
+    ----------
+    design : Design
+        With clinics' effects.
+    draws : GaussianDraws
+        d draws.
+
+    Returns
+    -------
+    ndarray, shape (d,)
+    """
+    blocks = _blocks(design, draws)
+    return np.concatenate([_marginal(design, draws.block(some)) for some in blocks])
+
+
+def _marginal(design: Design, draws: GaussianDraws) -> Array:
+    total = len(draws.residual_sd)
+    residual = np.column_stack([-draws.beta, np.ones(total)])
+    shares = _shares(draws)
+    totals = np.stack([each.cross_products.sum(axis=0) for each in design.group_moments])
+    count = np.array([each.n for each in design.group_moments])
+    products = np.einsum("dg,gpq->dpq", shares, totals)
+    squares = np.einsum("dp,dpq,dq->d", residual, products, residual, optimize=True)
+    determinant = count.sum() * np.log(2 * np.pi * draws.unit**2) - np.log(shares) @ count
+    for part in eliminated(design, _level_factors(design, draws), draws.unit, shares, residual):
+        determinant = determinant + part.log_determinant
+        squares = squares - part.explained
+    return -0.5 * (determinant + squares / draws.unit**2)
+
+
+def _shares(draws: GaussianDraws) -> Array:
+    """Residual variance of the first group over that of each, shape (d, G), of any G."""
+    if draws.residual_sd.ndim == 1:
+        return np.ones((len(draws.residual_sd), 1))
+    return draws.shares
+
+
+def _level_factors(design: Design, draws: GaussianDraws) -> tuple[Elements, Elements]:
+    """Lower factors of both covariances, elements (d, 1)."""
+    above = [[each if is_zero(each) else each[:, None] for each in row]
+             for row in draws.clinic_factor()]  # fmt: skip
+    return draws.factor(len(design.effects)), above
+
+
 @dataclass(frozen=True, slots=True)
 class TherapistDraws:
     """Therapists' effects on the standardised scale.
@@ -212,10 +281,13 @@ class TherapistDraws:
         In the order of the design's effects.
     moderator_mean : ndarray, shape (d, J), or None
         The therapists' true mean alliance; None unless it is taken apart.
+    clinic_effect : ndarray, shape (d, K, k), or None
+        Of clinics, in the order of the design's clinic effects.
     """
 
     effect: Array
     moderator_mean: Array | None
+    clinic_effect: Array | None = None
 
 
 def draw_therapist_effects(
@@ -239,6 +311,11 @@ def draw_therapist_effects(
     """
     total, therapists = len(draws.residual_sd), len(design.therapists)
     effects = np.empty((total, therapists, len(design.effects)))
+    if design.clinic_effects:
+        of_clinics = np.empty((total, len(design.clinics), len(design.clinic_effects)))
+        for some in _blocks(design, draws):
+            effects[some], of_clinics[some] = _level_effects(design, draws.block(some), generator)
+        return TherapistDraws(effects, None, of_clinics)
     if design.effects:
         for some in _blocks(design, draws):
             part = draws.block(some)
@@ -247,33 +324,19 @@ def draw_therapist_effects(
     return TherapistDraws(effects, draws.moderator_therapist_mean)
 
 
-def effects_given(
-    terms: TherapistTerms,
-    L: list[list[Array]],
-    residual_sd: Array,
-    generator: np.random.Generator,
-) -> Array:
-    """Draw therapists' effects from what the likelihood says of them, (d, J, q).
-
-    Parameters
-    ----------
-    terms : TherapistTerms
-        Of d draws.
-    L : nested list
-        Lower factor of the effects' covariance, elements (d, 1) or (d, J).
-    residual_sd : ndarray, shape (d, 1)
-    generator : numpy.random.Generator
-    """
-    size = len(terms.solved)
-    noise = generator.standard_normal((*np.shape(terms.solved[0]), size))
-    right = [
-        terms.solved[a] / (residual_sd * terms.pivots[a]) + noise[..., a] / np.sqrt(terms.pivots[a])
-        for a in range(size)
-    ]
-    standard = solve_transposed(terms.factor, right)
-    return np.stack(
-        [sum(L[a][b] * standard[b] for b in range(a + 1)) for a in range(size)], axis=-1
-    )
+def _level_effects(
+    design: Design, draws: GaussianDraws, generator: np.random.Generator
+) -> tuple[Array, Array]:
+    """Draw effects of therapists, (d, J, q), and of clinics, (d, K, k), given the rest."""
+    total = len(draws.residual_sd)
+    residual = np.column_stack([-draws.beta, np.ones(total)])
+    effect = np.empty((total, len(design.therapists), len(design.effects)))
+    of_clinic = np.empty((total, len(design.clinics), len(design.clinic_effects)))
+    factors = _level_factors(design, draws)
+    for part in eliminated(design, factors, draws.unit, _shares(draws), residual):
+        own, above = part.draw(generator)
+        effect[:, part.therapists], of_clinic[:, part.clinics] = own, above
+    return effect, of_clinic
 
 
 CACHE_NUMBERS = 500_000  # of draws x therapists x effects^2: what the processor's caches hold
@@ -325,8 +388,10 @@ def collapse(design: Design, spreads: GaussianDraws, prior_sd: Array) -> Collaps
     -------
     Collapsed
     """
-    size = max(1, len(design.effects))
-    numbers = len(design.therapists) * size**2
+    size = max(1, len(design.effects) + len(design.clinic_effects))
+    numbers = (len(design.therapists) + len(design.clinics)) * size**2
+    if design.clinic_effects:
+        numbers *= len(design.coefficients) + 1
     if design.nesting.with_therapists > 1:
         numbers *= len(design.coefficients) + 1
     block = max(1, CACHE_NUMBERS // max(1, numbers))
@@ -359,14 +424,19 @@ def _collapse(design: Design, spreads: GaussianDraws, prior_sd: Array) -> Collap
         totals = np.stack([each[:, kept].sum(axis=0) for each in groups])
         products = np.einsum("dg,gpq->dpq", spreads.shares, totals)
         log_determinant = -np.log(spreads.shares) @ counts
-    if columns := design.effect_columns:
+    if design.clinic_effects:
+        factors = _level_factors(design, spreads)
+        for part in eliminated(design, factors, spreads.unit, _shares(spreads), None):
+            products = products - part.explained[:, kept][:, :, kept]
+            log_determinant = log_determinant + part.log_determinant
+    elif columns := design.effect_columns:
         own = groups[: design.nesting.with_therapists]
         varying = [each[: len(design.therapists), columns] for each in own]
         ZtW = varying[0]
         if len(varying) > 1:
             ZtW = np.einsum("dg,gjqp->djqp", spreads.shares[:, : len(own)], np.stack(varying))
         terms, G = _therapists(design, spreads)
-        products = products - _explained(terms, G, ZtW)
+        products = products - explained_products(terms, G, ZtW)
         log_determinant = log_determinant + terms.log_determinant.sum(axis=-1)
     products = products / variance
     p = len(kept) - 1
@@ -418,37 +488,3 @@ def _therapists(design: Design, spreads: GaussianDraws) -> tuple[TherapistTerms,
         ZtZ=[[ZtZ[..., a, b] for b in span] for a in span], Ztr=[nothing for _ in span], G=G
     )
     return terms, G
-
-
-def _explained(terms: TherapistTerms, G: Elements, ZtW: Array) -> Array:
-    """Sum over therapists of ``W_j'Z_j G M_j^-1 G' Z_j'W_j``, shape (d, p + 1, p + 1).
-
-    Z_j'W_j is one for all draws, (J, q, p + 1), or one for each, (d, J, q, p + 1).
-    """
-    size, width = ZtW.shape[-2:]
-    span = range(size)
-    # Rows of U^-1 G', from which G M^-1 G' is put together: M = U D U'
-    solved = []
-    for a in span:
-        row: list[Array] = []
-        for c in span:
-            own = 0.0 if is_zero(G[a][c]) or c > a else G[a][c]
-            row.append(own - sum(terms.factor[c][e] * row[e] for e in range(c)))
-        solved.append(row)
-    if ZtW.ndim == 4:
-        found = np.zeros((len(ZtW), width, width))
-        for c in span:
-            there = [a for a in span if not is_zero(solved[a][c])]
-            parts = [solved[a][c][..., None] * ZtW[:, :, a] for a in there]
-            own = np.sum(parts, axis=0)
-            found += own.mT @ (own / terms.pivots[c][..., None])
-        return found
-    found = np.zeros((len(terms.log_determinant), width * width))
-    for a in span:
-        for b in range(a + 1):
-            weight = sum(solved[a][c] * solved[b][c] / terms.pivots[c] for c in span)
-            outer = ZtW[:, a, :, None] * ZtW[:, b, None, :]
-            if a != b:
-                outer = outer + outer.mT
-            found += np.asarray(weight) @ outer.reshape(len(outer), -1)
-    return found.reshape(-1, width, width)

@@ -146,6 +146,69 @@ def solve_transposed(factor: Elements, right: Sequence[Any]) -> list[Any]:
     return solution
 
 
+def effects_given(
+    terms: TherapistTerms,
+    L: Elements,
+    residual_sd: Any,
+    generator: np.random.Generator,
+) -> Any:
+    """Draw therapists' effects from what the likelihood says of them, (d, J, q).
+
+    Parameters
+    ----------
+    terms : TherapistTerms
+        Of d draws.
+    L : nested list
+        Lower factor of the effects' covariance, elements (d, 1) or (d, J).
+    residual_sd : ndarray, shape (d, 1)
+    generator : numpy.random.Generator
+    """
+    size = len(terms.solved)
+    noise = generator.standard_normal((*np.shape(terms.solved[0]), size))
+    right = [
+        terms.solved[a] / (residual_sd * terms.pivots[a]) + noise[..., a] / np.sqrt(terms.pivots[a])
+        for a in range(size)
+    ]
+    standard = solve_transposed(terms.factor, right)
+    return np.stack(
+        [sum(L[a][b] * standard[b] for b in range(a + 1)) for a in range(size)], axis=-1
+    )
+
+
+def explained_products(terms: TherapistTerms, G: Elements, ZtW: Any) -> Any:
+    """Sum over therapists of ``W_j'Z_j G M_j^-1 G' Z_j'W_j``, shape (d, p + 1, p + 1).
+
+    Z_j'W_j is one for all draws, (J, q, p + 1), or one for each, (d, J, q, p + 1).
+    """
+    size, width = ZtW.shape[-2:]
+    span = range(size)
+    # Rows of U^-1 G', from which G M^-1 G' is put together: M = U D U'
+    solved = []
+    for a in span:
+        row: list[Any] = []
+        for c in span:
+            own = 0.0 if is_zero(G[a][c]) or c > a else G[a][c]
+            row.append(own - sum(terms.factor[c][e] * row[e] for e in range(c)))
+        solved.append(row)
+    if ZtW.ndim == 4:
+        found = np.zeros((len(ZtW), width, width))
+        for c in span:
+            there = [a for a in span if not is_zero(solved[a][c])]
+            parts = [solved[a][c][..., None] * ZtW[:, :, a] for a in there]
+            own = np.sum(parts, axis=0)
+            found += own.mT @ (own / terms.pivots[c][..., None])
+        return found
+    found = np.zeros((len(terms.log_determinant), width * width))
+    for a in span:
+        for b in range(a + 1):
+            weight = sum(solved[a][c] * solved[b][c] / terms.pivots[c] for c in span)
+            outer = ZtW[:, a, :, None] * ZtW[:, b, None, :]
+            if a != b:
+                outer = outer + outer.mT
+            found += np.asarray(weight) @ outer.reshape(len(outer), -1)
+    return found.reshape(-1, width, width)
+
+
 @dataclass(frozen=True, slots=True)
 class AllianceTerms:
     """Therapists' deviations in the alliance given their patients' ratings, for all at once.

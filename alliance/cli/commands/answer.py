@@ -86,6 +86,13 @@ def predict(
             "run) and own. By default the file's therapists, otherwise new.",
         ),
     ] = None,
+    clinic: Annotated[
+        str | None,
+        typer.Option(
+            help="new, average, or a clinic's id, where the model has clinics. By default new for "
+            "a new therapist, average for an average one, his own for a known one.",
+        ),
+    ] = None,
     at_least: Annotated[
         float | None, typer.Option(help="Also the chance of a score of at least so much.")
     ] = None,
@@ -162,6 +169,11 @@ def predict(
         "average_over": average_over,
         "extrapolate": extrapolate,
     }
+    if clinic is not None and average_over is not None:
+        raise InputError(
+            "--clinic is about single patients, and --average-over about averages.",
+            "Leave one of the two out.",
+        )
     _require_one_outcome(chosen, {"baseline": baseline, "exposure": exposure, **points})
     answers: list[Any] = []
     for name in chosen:
@@ -191,6 +203,7 @@ def predict(
                 seed=seed,
                 keep_draws=False,
                 exposure=exposure,
+                clinic=clinic,
             )
         )
     if figure is not None:
@@ -497,7 +510,8 @@ def therapists(
     from alliance.diagnostics.sheets import predictions as sheets
 
     for answer in answers:
-        screen.show(fit.study, [sheets.therapists(fit, answer)])
+        shown = [sheets.therapists(fit, answer), sheets.clinics(fit, answer)]
+        screen.show(fit.study, [sheet for sheet in shown if sheet is not None and sheet.rows])
         legend = [*sheets.therapists_legend(fit, answer), ""]
         screen.show(fit.study, [sheets.spreads(fit, answer)], legend)
 

@@ -130,22 +130,23 @@ def loo(
     ],
     outcome: OutcomeOption = None,
     by: Annotated[
-        Literal["patient", "therapist"],
+        Literal["patient", "therapist", "clinic"],
         typer.Option(
-            help="What is left out at a time: a patient, who keeps the therapist, or a therapist "
-            "with all patients."
+            help="What is left out at a time: a patient, who keeps the therapist, a therapist with "
+            "all patients, or a clinic with all of both."
         ),
     ] = "patient",
     refits: Annotated[
         Literal["needed", "all", "none"],
         typer.Option(
-            help="By therapist: fit again without those whose Pareto k is too high, all, or none."
+            help="By therapist or clinic: fit again without those whose Pareto k is too high, "
+            "all, or none."
         ),
     ] = "needed",
     pointwise: Annotated[
         bool,
         typer.Option(
-            "--pointwise", help="One row for each patient, by position, or therapist left out."
+            "--pointwise", help="One row for each patient, by position, or whoever is left out."
         ),
     ] = False,
     cores: CoresOption = None,
@@ -158,7 +159,7 @@ def loo(
     """
     from alliance.diagnostics.sheets import checks as sheets
     from alliance.inference.leaving_out.leave_one_out_comparison import compare_loo
-    from alliance.inference.leaving_out.therapists import leave_therapist_out
+    from alliance.inference.leaving_out.therapists import LEAVE_OUT
 
     if pointwise and len(runs) > 1:
         raise InputError("--pointwise shows one run.", "Name one run, or leave --pointwise out.")
@@ -184,7 +185,7 @@ def loo(
                     progress=progress,
                 )
                 if len(fits) > 1
-                else leave_therapist_out(first[name], refits=which, cores=cores, progress=progress)
+                else LEAVE_OUT[by](first[name], refits=which, cores=cores, progress=progress)
             )
     if figure is not None:
         from alliance.diagnostics.figures.loo_figures import elpd_figure, pareto_k_figure
@@ -202,7 +203,7 @@ def loo(
             screen.show(first.study, [sheet], [*sheets.loo_comparison_legend(answer), ""])
     else:
         sheet = sheets.left_out(first, answers)
-        screen.show(first.study, [sheet], sheets.left_out_legend("therapist"))
+        screen.show(first.study, [sheet], sheets.left_out_legend(by))
 
 
 def _patients(
@@ -387,18 +388,17 @@ def _influence(
     table_format: TableFormat,
 ) -> None:
     from alliance.diagnostics.figures.sensitivity_figures import influence_figure
-    from alliance.inference.leaving_out.therapists import influence
+    from alliance.inference.leaving_out.therapists import influence, units_left_out
 
     answers, refused = [], []
     for outcome in outcomes:
         with screen.refits_progress(f"{outcome}: leaving out") as told:
             own = [influence(fit[outcome], refits=True, cores=cores, progress=told)]
-            try:
-                own.append(
-                    influence(fit[outcome], "therapist", refits=True, cores=cores, progress=told)
-                )
-            except InputError as error:
-                refused.append(str(error))
+            for by in units_left_out(fit[outcome]):
+                try:
+                    own.append(influence(fit[outcome], by, refits=True, cores=cores, progress=told))
+                except InputError as error:
+                    refused.append(str(error))
         answers.append(own)
     for message in refused:
         screen.note(message)

@@ -189,7 +189,7 @@ def assurance(
     threshold: Annotated[
         float, typer.Option(help="... to be beyond this, in the unit of --interaction.")
     ] = 0.0,
-    settings: Annotated[Settings, ModelOptions(("therapist", "therapist_by_arm"))],
+    settings: Annotated[Settings, ModelOptions(("therapist", "clinic", "therapist_by_arm"))],
     nested: NestedOption = False,
     alliance_slope: Annotated[
         float, typer.Option(help="Assumed: residual SDs for one SD of the alliance, average arm.")
@@ -202,6 +202,9 @@ def assurance(
     ] = 0.23,
     therapist_slope_sd: Annotated[
         float, typer.Option(help="Assumed: SD of the alliance slope between therapists.")
+    ] = 0.1,
+    clinic_sd: Annotated[
+        float, typer.Option(help="Assumed: SD between clinics, where the study has them.")
     ] = 0.1,
     trials: Annotated[int, typer.Option(min=1, help="Simulated trials of each size.")] = 200,
     engine: Annotated[EngineName | None, typer.Option(help="instant by default.")] = None,
@@ -237,6 +240,7 @@ def assurance(
             baseline_slope=baseline_slope,
             therapist_sd=therapist_sd,
             therapist_slope_sd=therapist_slope_sd,
+            clinic_sd=clinic_sd,
         ),
         Criterion(probability=probability, threshold=threshold),
         nested=nested,

@@ -189,6 +189,14 @@ def simulate(
         list[str] | None,
         typer.Option(help="Code of an arm whose patients have no therapist; may be repeated."),
     ] = None,
+    study: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STUDY",
+            help="A study file whose design the trial has, instead of the published one's: its "
+            "arms, therapists, clinics, outcomes and their families.",
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:
     """Simulate a trial like the published one, with its study.toml and true values beside it.
@@ -197,14 +205,27 @@ def simulate(
     """
     from alliance.data_prep.simulator.simulation import simulate_trial, write_simulated
 
-    screen.say("SIMULATED DATA: a made-up trial like the published one; no patient gave them.")
-    simulated = simulate_trial(
-        seed=seed,
-        patients=patients,
-        therapists=therapists,
-        crossed=not nested,
-        without_therapist=without_therapist or (),
-    )
+    if study is None:
+        screen.say("SIMULATED DATA: a made-up trial like the published one; no patient gave them.")
+        simulated = simulate_trial(
+            seed=seed,
+            patients=patients,
+            therapists=therapists,
+            crossed=not nested,
+            without_therapist=without_therapist or (),
+        )
+    else:
+        from alliance.data_prep.simulator.from_study import simulate_study
+        from alliance.data_prep.study.description import find_study, narrowed, read_study
+
+        screen.say("SIMULATED DATA: a made-up trial of this study's design; no patient gave them.")
+        given: dict[str, Any] = {}
+        if without_therapist:
+            given["without_therapist"] = tuple(without_therapist)
+        described = narrowed(read_study(find_study(study)), **given)
+        simulated = simulate_study(
+            described, seed=seed, patients=patients, therapists=therapists, nested=nested
+        )
     for path in write_simulated(simulated, out, overwrite=overwrite):
         screen.say(f"Written: {path}")
 

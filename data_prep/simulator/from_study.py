@@ -1,0 +1,193 @@
+"""A simulated trial of the design that a study file describes, with the true values that made it.
+
+Its patients are those of `data_prep.simulator.inputs.imagined_patients`: arms with or without
+therapists, clinics, a moderator in the arms that have one, covariates. Outcomes follow the study's
+families: with z standardised values, and t and c the standard normal deviations of therapist and
+clinic,
+
+    predictor = 0.5 z(baseline) + arm + 0.25 z(moderator) + 0.1 sum z(covariates) + 0.25 t + 0.25 c,
+
+of Gaussian and other scores in a sixth of the range, with residuals of 0.8 of these; of events on
+the log odds, of counts on the log rate with an overdispersion of 0.5. Arms lie 0.3 apart, the later
+ones better.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from alliance.data_prep.errors import InputError
+from alliance.data_prep.simulator.inputs import EVENTS, SDS_IN_RANGE, imagined_patients
+from alliance.data_prep.simulator.simulation import Simulated
+from alliance.data_prep.study.description import Study
+from alliance.data_prep.study.parts import Moderator, Outcome
+from alliance.data_prep.study.rules import BINARY, COUNT
+
+type Floats = NDArray[np.float64]
+
+TRUTH = {
+    "baseline_slope": 0.5,
+    "moderator_slope": 0.25,
+    "covariate_slope": 0.1,
+    "arm_step": 0.3,
+    "therapist_sd": 0.25,
+    "clinic_sd": 0.25,
+    "residual_sd": 0.8,
+    "overdispersion": 0.5,
+}
+EVENT_SHARE = 0.4  # of patients of the first arm, before anything else
+MOST_IN_RANGE = 0.5  # of a count's range, where its mean may lie
+
+
+def simulate_study(
+    study: Study, *, seed: int, patients: int = 240, therapists: int = 12, nested: bool = False
+) -> Simulated:
+    """Simulate a trial as a study describes it.
+
+    Parameters
+    ----------
+    study : Study
+        Without outcomes over time.
+    seed : int
+        Not negative; the same seed and settings give the same trial.
+    patients, therapists : int
+        Clinics, where the study has them, are a third as many as therapists, three at least.
+    nested : bool
+        Whether each therapist treats in one arm only.
+
+    Returns
+    -------
+    Simulated
+        Its truth is on the scales that the module names.
+
+    Raises
+    ------
+    InputError
+        If the numbers do not suit the arms, or an outcome has visits.
+    """
+    if seed < 0:
+        raise InputError(f"The seed {seed} is negative.", "Give 0 or a positive whole number.")
+    if any(outcome.visit_of is not None for outcome in study.outcomes.values()):
+        raise InputError(
+            "Trials are not simulated with outcomes over time.",
+            "Describe one visit as an outcome by itself, with `followup` in the place of `visits`.",
+        )
+    streams = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(3))
+    of_patients, of_effects, of_outcomes = streams
+    made = imagined_patients(study, patients, therapists, of_patients, nested=nested)
+    arm, n = made["arm_index"].to_numpy(), made.sizes["patient"]
+    columns: dict[str, Any] = {}
+    ids = study.columns
+    if ids.patient is not None:
+        columns[ids.patient] = [f"P{k + 1:03d}" for k in range(n)]
+    for role, column in (("therapist", ids.therapist), ("clinic", ids.clinic)):
+        if column is not None and f"{role}_index" in made:
+            names = np.array([*made[role].to_numpy().tolist(), None], dtype=object)
+            columns[column] = names[made[f"{role}_index"].to_numpy()]
+    columns[ids.arm] = made["arm"].to_numpy()[arm]
+    if study.moderator is not None:
+        columns |= _moderator(study.moderator, made["moderator"].to_numpy(), of_patients)
+    for k, name in enumerate(study.covariates):
+        columns[name] = _covariate(study, name, made["covariates"].to_numpy()[:, k])
+    effects: dict[str, Any] = {}
+    for name, outcome in study.outcomes.items():
+        columns[outcome.followup], effects[name] = _outcome(
+            study, name, made, of_effects, of_outcomes
+        )
+        if outcome.baseline is not None:
+            columns[outcome.baseline] = np.round(made[f"{name}_baseline"].to_numpy())
+        if outcome.exposure is not None:
+            columns[outcome.exposure] = np.round(made[f"{name}_exposure"].to_numpy(), 2)
+    truth = {
+        "simulated": True,
+        "settings": {"seed": seed, "patients": patients, "therapists": therapists,
+                     "nested": nested},
+        "scale": "standardised: see `alliance.data_prep.simulator.from_study`",
+        "parameters": TRUTH,
+        "outcomes": effects,
+    }  # fmt: skip
+    described = study.model_copy(update={"simulated": True})
+    return Simulated(pd.DataFrame(columns), described, truth, None)
+
+
+def _moderator(
+    moderator: Moderator, values: Floats, random: np.random.Generator
+) -> dict[str, Floats]:
+    """The moderator's column, or its items: each near its share of the total."""
+    if moderator.column is not None:
+        return {moderator.column: np.round(values)}
+    assert moderator.item_range is not None  # a moderator has a column, or items with a range
+    low, high = moderator.item_range
+    share = (values - moderator.range[0]) / (moderator.range[1] - moderator.range[0])
+    found = {}
+    for item in moderator.items:
+        level = low + (high - low) * share + 0.5 * random.standard_normal(len(values))
+        answer = np.clip(np.round(level), low, high)
+        found[item] = low + high - answer if item in moderator.reverse else answer
+    return found
+
+
+def _covariate(study: Study, name: str, standard: Floats) -> Any:
+    """A number, or one of two levels of what the study declares a category."""
+    kind = study.covariate_kinds.get(name)
+    if kind != "categorical" and name not in study.reference:
+        return np.round(standard, 3)
+    first = study.reference.get(name, "A")
+    return np.where(standard > 0, "B" if first != "B" else "C", first)
+
+
+def _outcome(
+    study: Study,
+    name: str,
+    made: xr.Dataset,
+    of_effects: np.random.Generator,
+    of_outcomes: np.random.Generator,
+) -> tuple[Any, dict[str, dict[str, float]]]:
+    """Scores as the file has them, and the realised effects of therapists and clinics."""
+    outcome, n = study.outcomes[name], made.sizes["patient"]
+    gain = 1.0 if outcome.better == "higher" else -1.0
+    predictor = gain * TRUTH["arm_step"] * made["arm_index"].to_numpy()
+    if study.moderator is not None:
+        rating = made["moderator"].to_numpy()
+        z = (rating - np.mean(study.moderator.range)) * SDS_IN_RANGE / np.ptp(study.moderator.range)
+        predictor = predictor + gain * TRUTH["moderator_slope"] * np.nan_to_num(z)
+    predictor = predictor + TRUTH["covariate_slope"] * made["covariates"].to_numpy().sum(axis=1)
+    low, high = outcome.range
+    unit, centre = (high - low) / SDS_IN_RANGE, (low + high) / 2
+    if outcome.baseline is not None:
+        z = (np.round(made[f"{name}_baseline"].to_numpy()) - centre) / unit
+        predictor = predictor + TRUTH["baseline_slope"] * z
+    realised: dict[str, dict[str, float]] = {}
+    for role in ("therapist", "clinic"):
+        if f"{role}_index" not in made or not made.sizes[role]:
+            continue
+        deviation = TRUTH[f"{role}_sd"] * of_effects.standard_normal(made.sizes[role])
+        realised[role] = dict(zip(made[role].to_numpy().tolist(), deviation.tolist(), strict=True))
+        predictor = predictor + np.append(deviation, 0.0)[made[f"{role}_index"].to_numpy()]
+    if outcome.family == BINARY:
+        log_odds = np.log(EVENT_SHARE / (1 - EVENT_SHARE)) + predictor
+        happened = of_outcomes.random(n) < 1 / (1 + np.exp(-log_odds))
+        return _events(outcome, happened), realised
+    if outcome.family == COUNT:
+        exposure = np.ones(n)
+        if outcome.exposure is not None:
+            exposure = np.round(made[f"{name}_exposure"].to_numpy(), 2)
+        mean = min(EVENTS, MOST_IN_RANGE * high) * np.exp(predictor) * exposure
+        shape = TRUTH["overdispersion"] ** -2
+        rate = mean * of_outcomes.gamma(shape, 1 / shape, n)
+        return np.minimum(of_outcomes.poisson(rate), high), realised
+    scores = centre + unit * (predictor + TRUTH["residual_sd"] * of_outcomes.standard_normal(n))
+    return np.clip(np.round(scores), low, high), realised
+
+
+def _events(outcome: Outcome, happened: NDArray[np.bool_]) -> Any:
+    """What the column says where the event happened, and where it did not."""
+    if outcome.event is None:
+        return happened.astype(float)
+    other = {"1": "0", "0": "1", "yes": "no", "no": "yes"}.get(str(outcome.event), "no")
+    return np.where(happened, str(outcome.event), other)

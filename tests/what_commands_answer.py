@@ -1,0 +1,120 @@
+"""What each command answers for each design: every cell of a table, by running the command.
+
+    uv run python tests/what_commands_answer.py [SETTING...]
+
+fits a trial of each setting of `what_goes_with_what` (minutes, most of them compilation) and
+puts every command to the run. What is refused (exit code 2) is a footnote; a traceback is a fault
+of ours and ends it. The table is the last part of docs/what-goes-with-what.md; settings that are
+named are tried again, and the other rows stay.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from command_line import Answer, alliance
+from what_goes_with_what import BELOW, PAGE, PLACE, SETTINGS, changed, first_part, table
+
+from alliance.data_prep.study.toml_files import toml_text
+
+KEPT = Path(__file__).with_name("what_commands_answer.json")
+FINE = (0, 3)  # 3: it answered, and the gate or calibration has failed, as so few draws may
+
+Folder = Path
+COMMANDS: dict[str, Callable[[Folder], list[object]]] = {
+    "summary": lambda at: ["summary", at / "run"],
+    "compare": lambda at: ["compare", at / "run"],
+    "effects": lambda at: ["effects", at / "run"],
+    "predict": lambda at: ["predict", at / "run"],
+    "decide": lambda at: ["decide", at / "run"],
+    "therapists": lambda at: ["therapists", at / "run"],
+    "loo": lambda at: ["loo", at / "run"],
+    "loo by therapist": lambda at: [
+        *("loo", at / "run", "--by", "therapist"), *("--refits", "none"),
+    ],
+    "loo by clinic": lambda at: ["loo", at / "run", "--by", "clinic", "--refits", "none"],
+    "ppc": lambda at: ["ppc", at / "run"],
+    "sensitivity": lambda at: ["sensitivity", at / "run"],
+    "report": lambda at: ["report", at / "run"],
+    "calibrate": lambda at: [
+        *("calibrate", at / "study.toml", "--trials", 1), *("--patients", 60, "--therapists", 6),
+    ],
+    "assurance": lambda at: [
+        *("assurance", at / "study.toml", "--patients", 60, "--therapists", 6),
+        *("--interaction", 0.3, "--trials", 1, "--outcome", "score", "--contrast", "B-A"),
+        *("--store", at / "assurance.sqlite", "--workers", 1),
+    ],
+    "multiverse": lambda at: [
+        *("multiverse", at / "study.toml", at / "data.csv", "--vary", "covariates"),
+        *("--outcome", "score", "--store", at / "multiverse.sqlite", "--workers", 1),
+    ],
+    "reproduce": lambda at: ["reproduce", at / "run"],
+}  # fmt: skip
+
+
+def said(answer: Answer) -> str:
+    """The message of a refusal, without frames and folders; nothing where it answered."""
+    if answer.code in FINE:
+        return ""
+    assert answer.code == 2, answer.stderr
+    text = PLACE.sub("", answer.said)
+    text = re.sub(r"^.*?(?:Error:|Error)\s+", "", text, count=1)
+    return re.sub(r"/\S*/run\b", "RUN", text)
+
+
+def answered(setting: str) -> dict[str, str]:
+    """By command, nothing where it answers, or what it says."""
+    found = {}
+    with tempfile.TemporaryDirectory() as name:
+        at = Path(name)
+        (at / "study.toml").write_text(toml_text(changed((setting,))), encoding="utf-8")
+        table((setting,)).to_csv(at / "data.csv", index=False)
+        options = ("--profile", "ci", "--draws", 250, "--tune", 300)
+        fitted = alliance("fit", at / "study.toml", at / "data.csv", "--out", at / "run", *options)
+        assert fitted.code in FINE, fitted.stderr
+        for command, arguments in COMMANDS.items():
+            found[command] = said(alliance(*arguments(at)))
+            print(f"  {command}: {found[command] or 'yes'}", flush=True)
+    return found
+
+
+def section(kept: dict[str, dict[str, str]]) -> str:
+    """The table with its footnotes, lettered apart from those of the pairs."""
+    notes: dict[str, int] = {}
+    lines = [
+        BELOW,
+        "",
+        "Every cell is the command's own answer, or its refusal (exit code 2), to a run of 240 "
+        "patients (`python tests/what_commands_answer.py`).",
+        "",
+        f"| setting | {' | '.join(COMMANDS)} |",
+        f"| --- |{' --- |' * len(COMMANDS)}",
+    ]
+    for setting in SETTINGS:
+        cells = []
+        for command in COMMANDS:
+            why = kept[setting][command]
+            number = notes.setdefault(why, len(notes) + 1) if why else 0
+            cells.append(f"[c{number}](#why-a-command-refuses)" if why else "yes")
+        lines.append(f"| `{setting}` | {' | '.join(cells)} |")
+    listed = [f"- c{number}: {why}" for why, number in notes.items()]
+    return "\n".join([*lines, "", "## Why a command refuses", *listed, ""])
+
+
+def main() -> None:
+    """Try settings, and write the table anew."""
+    kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else {}
+    for setting in sys.argv[1:] or list(SETTINGS):
+        print(setting, flush=True)
+        kept[setting] = answered(setting)
+        KEPT.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    PAGE.write_text(f"{first_part()}\n{section(kept)}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
