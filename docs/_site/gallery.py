@@ -229,11 +229,13 @@ def gallery(folder: Path) -> str:
     shown = [each for chapter in CHAPTERS.values() for each in chapter]
     stamp = folder / "sources.sha256"
     digest = _sources()
-    drawn = all((folder / each.file).is_file() for each in shown)
-    if not (drawn and stamp.is_file() and stamp.read_text(encoding="utf-8") == digest):
-        folder.mkdir(parents=True, exist_ok=True)
-        _draw(shown, folder)
+    if not stamp.is_file() or stamp.read_text(encoding="utf-8") != digest:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
         stamp.write_text(digest, encoding="utf-8")
+    missing = [each for each in shown if not (folder / each.file).is_file()]
+    if missing:
+        _draw(missing, folder)
     lines = []
     for chapter, figures in CHAPTERS.items():
         lines.append(f"## {chapter}\n")
