@@ -224,7 +224,7 @@ def gallery(folder: Path) -> str:
     Parameters
     ----------
     folder : Path
-        For the pictures, beside that of the parts.
+        For the pictures, in `docs/_generated`; the page that includes this part is in `docs`.
     """
     shown = [each for chapter in CHAPTERS.values() for each in chapter]
     stamp = folder / "sources.sha256"
@@ -243,7 +243,7 @@ def gallery(folder: Path) -> str:
             alt = f"{each.title}. {each.about}"
             command = f"{each.command} --figure {each.file}" if each.command else REPORT
             lines += [f"### {each.title}\n", f"{each.about}\n", f"```sh\n{command}\n```\n"]
-            lines.append(f"![{alt}](../{folder.name}/{each.file})\n")
+            lines.append(f"![{alt}](_generated/{folder.name}/{each.file})\n")
     return "\n".join(lines)
 
 
