@@ -53,7 +53,7 @@ def calibrate(
     nested : bool
         Each imagined therapist treats in one arm only.
     engine : {"nuts", "instant"}, optional
-        instant by default for Gaussian outcomes as rated, nuts for others.
+        instant by default with the alliance as rated, else nuts.
     store : str or path-like, optional
         File that keeps every result as it comes: the same call goes on with it.
     dask : str, optional

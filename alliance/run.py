@@ -426,8 +426,8 @@ def fit(
     seed : int
         The same seed gives the same draws.
     engine : {"nuts", "instant"}
-        nuts: PyMC's model, compiled. instant: Gaussian outcomes by importance sampling, without
-        compiling; NUTS takes over where its weights are unreliable.
+        nuts: PyMC's model, compiled. instant: importance sampling, without compiling, with the
+        alliance as rated; NUTS takes over where that is unreliable.
     cores : int, optional
         Chains run at a time; never changes a draw.
     therapist_effects : {"auto", "draws", "summary"}

@@ -32,7 +32,7 @@ from alliance.diagnostics.verdicts import (
     Threshold,
     Verdict,
 )
-from alliance.inference.sampling.instant import GOOD_K
+from alliance.inference.sampling.importance import GOOD_K
 
 __all__ = [
     "THRESHOLDS",
@@ -79,6 +79,12 @@ def check_importance(
         return ()
     pareto_k = float(statistics.attrs["pareto_k"])
     effective = float(statistics.attrs["effective_draws"])
+    integral = ""
+    if "nodes" in statistics.attrs:
+        integral = (
+            f" Therapists' effects are integrated with {statistics.attrs['nodes']} nodes an axis; "
+            f"more change the log likelihood by {statistics.attrs['integration_error']:.0e}."
+        )
     verdict = max(
         threshold.verdict(effective),
         Verdict.PASS if pareto_k <= GOOD_K else Verdict.FAIL,
@@ -95,6 +101,7 @@ def check_importance(
             message=(
                 f"Pareto k of the importance weights is {pareto_k:.2f}; "
                 f"{statistics.attrs['proposals']:,} proposals are worth {effective:,.0f} draws."
+                f"{integral}"
             ),
             recommendation="" if verdict is Verdict.PASS else 'Fit again with `engine="nuts"`.',
         ),

@@ -71,6 +71,7 @@ def instant_tree(
     scalars: Mapping[str, Array],
     log_density: Array,
     groups: Mapping[str, Sequence[str]],
+    cutpoints: Array | None = None,
 ) -> xr.DataTree:
     """Draws that were not sampled by nutpie, under the same names.
 
@@ -84,6 +85,7 @@ def instant_tree(
         Of the scalars, the coefficients integrated out.
     groups : mapping of str to sequence of str
         Name and labels of the dimension of the groups, if there are any.
+    cutpoints : ndarray, shape (chain, draw, K - 1), optional
 
     Returns
     -------
@@ -97,20 +99,44 @@ def instant_tree(
         coords={**numbered, **groups, "coefficient": list(coefficients)},
     )
     draws["beta"] = ((*dims, "coefficient"), beta)
+    if cutpoints is not None:
+        draws = draws.assign_coords(threshold=np.arange(1, cutpoints.shape[-1] + 1))
+        draws["cutpoint"] = ((*dims, "threshold"), cutpoints)
     draws.attrs = {**_attributes(0.0), "inference_library": "alliance"}
     statistics = xr.Dataset({"lp": (dims, log_density)}, coords=numbered)
     return xr.DataTree.from_dict({"posterior": draws, "sample_stats": statistics})
 
 
-def mark_fallback(tree: xr.DataTree, pareto_k: float) -> None:
-    """Say in NUTS draws that the instant engine's weights had this Pareto k, and were not used."""
-    tree["sample_stats"].attrs["instant_pareto_k"] = pareto_k
+def mark_fallback(tree: xr.DataTree, **facts: float) -> None:
+    """Say in NUTS draws why those of the instant engine were not used.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+    **facts : float
+        ``pareto_k`` of its weights, or ``integration_error`` of its log likelihood.
+    """
+    for name, value in facts.items():
+        tree["sample_stats"].attrs[f"instant_{name}"] = value
+
+
+def fell_back(facts: Mapping[str, Any]) -> bool:
+    """Whether NUTS took over from the instant engine, by `engine_facts`."""
+    return any(name.startswith("instant_") for name in facts)
 
 
 def engine_facts(tree: xr.DataTree) -> dict[str, Any]:
     """How the draws were made: the engine, and what its importance weights are worth."""
     found = tree["sample_stats"].attrs
-    told = ("pareto_k", "effective_draws", "proposals", "instant_pareto_k")
+    told = (
+        "pareto_k",
+        "effective_draws",
+        "proposals",
+        "nodes",
+        "integration_error",
+        "instant_pareto_k",
+        "instant_integration_error",
+    )
     engine = "instant" if "pareto_k" in found else "nuts"
     return {"engine": engine, **{name: found[name] for name in told if name in found}}
 

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from statsmodels.stats.multitest import multipletests
 
 from alliance.data_prep.errors import InputError
-from alliance.inference.draws.datatree import divergences, draws_of, engine_facts
+from alliance.inference.draws.datatree import divergences, draws_of, engine_facts, fell_back
 from alliance.inference.estimands.estimands import estimand_draws, with_moments
 from alliance.inference.posterior import Posterior
 from alliance.inference.priors.prior_predictive import (
@@ -170,7 +170,7 @@ class Calibration:
     divergent : int
         Trials in which a chain of NUTS diverged.
     fallbacks : int
-        Trials that NUTS fitted because the instant engine's weights were unreliable.
+        Trials that NUTS fitted because the instant engine's weights or integrals were unreliable.
     """
 
     outcome: str
@@ -320,7 +320,7 @@ def ranked_trial(question: CalibrationQuestion, number: int) -> dict[str, Any]:
     truth = with_moments(estimand_draws(Posterior(trial.design, trial.draws)), logs=True)
     return rank_numbers(draws, truth, np.random.default_rng(own)) | {
         "divergent": divergences(tree) > 0,
-        "fallback": "instant_pareto_k" in engine_facts(tree),
+        "fallback": fell_back(engine_facts(tree)),
     }
 
 

@@ -9,12 +9,11 @@ import xarray as xr
 from alliance.data_prep.errors import InputError
 from alliance.inference.draws.datatree import Timings, mark_fallback
 from alliance.inference.sampling.caches import prepare_caches
-from alliance.inference.sampling.instant import (
+from alliance.inference.sampling.importance import (
+    UnreliableIntegralError,
     UnreliableWeightsError,
-    can_be_instant,
-    instant_outcome,
-    require_instant,
 )
+from alliance.inference.sampling.instant import can_be_instant, instant_outcome, require_instant
 from alliance.inference.sampling.profiles import Engine, SamplerProfile
 from alliance.models.design.design import Design
 from alliance.models.priors import Priors
@@ -40,7 +39,8 @@ def fit_outcome(
     seed : int
         The run's seed.
     engine : {"nuts", "instant"}
-        Where the weights of ``instant`` are unreliable NUTS takes over; the draws then say so.
+        Where the weights or integrals of ``instant`` are unreliable NUTS takes over; the draws
+        then say so.
     cores : int, optional
         Chains run at a time; never changes a draw.
     progress : callable, optional
@@ -59,20 +59,22 @@ def fit_outcome(
     IncompleteSamplingError
         If a chain is short, or a draw is not finite.
     """
-    pareto_k = None
+    unreliable = None
     if engine == "instant":
         try:
             return instant_outcome(design, priors, profile, seed)
         except UnreliableWeightsError as error:
-            pareto_k = error.pareto_k
+            unreliable = error
     prepare_caches()
     from alliance.inference.sampling.sampling import (
         sample_outcome,  # loads PyMC, which `instant` does without
     )
 
     tree, timings = sample_outcome(design, priors, profile, seed, cores=cores, progress=progress)
-    if pareto_k is not None:
-        mark_fallback(tree, pareto_k)
+    if isinstance(unreliable, UnreliableIntegralError):
+        mark_fallback(tree, integration_error=unreliable.error)
+    elif unreliable is not None:
+        mark_fallback(tree, pareto_k=unreliable.pareto_k)
     return tree, timings
 
 

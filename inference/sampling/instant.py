@@ -13,13 +13,11 @@ Pareto k says whether the weights can be trusted. Over `GOOD_K` they are not use
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 import xarray as xr
-from arviz_stats.base import array_stats
 from numpy.typing import NDArray
 from scipy import optimize, special
 from threadpoolctl import threadpool_limits
@@ -32,8 +30,24 @@ from alliance.inference.draws.datatree import (
     gaussian_draws,
     instant_tree,
 )
+from alliance.inference.sampling.importance import (
+    GOOD_K,
+    PER_DRAW,
+    PILOT,
+    ROUNDS,
+    SCALE,
+    WORST_CONDITION,
+    Mixture,
+    UnreliableWeightsError,
+    curvature_at,
+    factor_of,
+    negated,
+    resampled,
+    smoothed,
+)
 from alliance.inference.sampling.profiles import SamplerProfile, seed_sequence
 from alliance.models.design.design import Design
+from alliance.models.design.ratings import needs_model
 from alliance.models.gaussian.gaussian_draws import (
     Collapsed,
     GaussianDraws,
@@ -44,19 +58,6 @@ from alliance.models.gaussian.gaussian_draws import (
 from alliance.models.priors import Priors, slope_parts
 
 Array = NDArray[np.float64]
-Density = Callable[[Array], Array]
-
-GOOD_K = 0.5
-"""Pareto k up to which the weights' variance is finite, and draws are as good as their effective
-number says (Vehtari et al. 2024, section 3). Beyond it the ordinary sampler takes over."""
-
-PER_DRAW = 2  # proposals for each draw that is kept: weights seldom exceed twice their mean
-PILOT, ROUNDS = 500, 2  # proposals by which the next are fitted
-SCALE = 0.9  # of the scale matrix to the posterior's covariance
-HEAVY = 5  # degrees of freedom: heavier tails than the posterior's, and a finite fourth moment
-WIDE_SHARE, WIDE = 0.2, 2.0  # of the proposals, with SDs so many times as wide
-STEP = 1e-3  # of finite differences, on scales where the posterior's SD is near 0.1 to 1
-FLATTEST = 0.05  # least curvature: an SD that the data say nothing of varies by some units of log
 
 # Where the mode is looked for: SDs of the standardised outcome, and correlations up to .9999
 MOST_SD = 5.0
@@ -67,8 +68,6 @@ FOLDED = (
     *("therapist_sd", "therapist_slope_sd", "therapist_arm_sd"),
     *("clinic_sd", "clinic_slope_sd"),
 )
-NOWHERE = -1e10  # log density where no digit is left: the search turns back
-WORST_CONDITION = 1e12  # of a covariance that is still worth a Cholesky factor
 START = {
     "residual_sd": 0.8,
     "therapist_sd": 0.2,
@@ -79,19 +78,6 @@ START = {
     "clinic_slope_sd": 0.1,
     "clinic_correlation": 0.0,
 }
-
-
-class UnreliableWeightsError(RuntimeError):
-    """Importance weights with too heavy a tail.
-
-    Attributes
-    ----------
-    pareto_k : float
-    """
-
-    def __init__(self, pareto_k: float) -> None:
-        super().__init__(f"Pareto k is {pareto_k:.2f}, over {GOOD_K:g}")
-        self.pareto_k = pareto_k
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,49 +188,6 @@ class _Parts:
         return np.where(first[:, None], drawn[0], drawn[1])
 
 
-@dataclass(frozen=True, slots=True)
-class _Mixture:
-    """Two multivariate t distributions around one centre, one of them wide, folded at zero.
-
-    Attributes
-    ----------
-    centre : ndarray, shape (k,)
-    factor : ndarray, shape (k, k)
-        Lower Cholesky factor of the scale matrix.
-    folded : list of int
-        Coordinates of which only the size is drawn.
-    """
-
-    centre: Array
-    factor: Array
-    folded: list[int]
-
-    def draw(self, number: int, generator: np.random.Generator) -> Array:
-        """Points (number, k)."""
-        normal = generator.standard_normal((number, len(self.centre))) @ self.factor.T
-        tails = np.sqrt(HEAVY / generator.chisquare(HEAVY, number))
-        wide = np.where(generator.random(number) < WIDE_SHARE, WIDE, 1.0)
-        at = self.centre + normal * (tails * wide)[:, None]
-        at[:, self.folded] = np.abs(at[:, self.folded])
-        return np.asarray(at)
-
-    def log_density(self, at: Array) -> Array:
-        """Up to a constant, shape (d,): over all signs of the folded coordinates."""
-        k, terms = len(self.centre), []
-        for signs in product((1.0, -1.0), repeat=len(self.folded)):
-            mirrored = at.copy()
-            mirrored[:, self.folded] *= signs
-            away = np.linalg.solve(self.factor, (mirrored - self.centre).T)
-            distance = (away**2).sum(axis=0)
-            terms += [
-                np.log(share)
-                - k * np.log(width)
-                - (HEAVY + k) / 2 * np.log1p(distance / (HEAVY * width**2))
-                for share, width in ((1 - WIDE_SHARE, 1.0), (WIDE_SHARE, WIDE))
-            ]
-        return np.asarray(special.logsumexp(terms, axis=0))
-
-
 def instant_outcome(
     design: Design, priors: Priors, profile: SamplerProfile, seed: int
 ) -> tuple[xr.DataTree, Timings]:
@@ -253,7 +196,8 @@ def instant_outcome(
     Parameters
     ----------
     design : Design
-        Gaussian, the moderator observed and in one piece.
+        The moderator observed and in one piece; families other than the Gaussian:
+        `inference.sampling.instant_families`.
     priors : Priors
     profile : SamplerProfile
         Whose numbers of chains and draws are used.
@@ -278,7 +222,11 @@ def instant_outcome(
     require_instant(design)
     # One BLAS thread: sums split over threads change their bits with the machine.
     with threadpool_limits(limits=1, user_api="blas"):
-        return _drawn(design, priors, profile, seed)
+        if design.exact:
+            return _drawn(design, priors, profile, seed)
+        from alliance.inference.sampling.instant_families import instant_family
+
+        return instant_family(design, priors, profile, seed)
 
 
 def _drawn(
@@ -296,12 +244,12 @@ def _drawn(
     flat = at.reshape(-1, at.shape[-1])
     whole = target.collapsed(flat)
     density = target.density(flat, whole)
-    log_weights, pareto_k = _smoothed(density - proposal.log_density(flat))
+    log_weights, pareto_k = smoothed(density - proposal.log_density(flat))
     if not pareto_k <= GOOD_K:
         raise UnreliableWeightsError(pareto_k)
     chosen = np.stack(
         [
-            chain * number + _resampled(weights, profile.draws, stream)
+            chain * number + resampled(weights, profile.draws, stream)
             for chain, (weights, stream) in enumerate(
                 zip(np.exp(log_weights).reshape(profile.chains, number), streams, strict=True)
             )
@@ -326,12 +274,16 @@ def _drawn(
 
 
 def can_be_instant(design: Design) -> bool:
-    """Whether the design's coefficients integrate out."""
-    return design.exact and design.moderator.structure != "within_between"
+    """Whether the alliance is as rated, without a model of its own.
+
+    Clinics above therapists go with Gaussian outcomes alone: elsewhere a therapist's integral would
+    be within that of the clinic.
+    """
+    return not needs_model(design) and (design.exact or not design.clinic_effects)
 
 
 def require_instant(design: Design) -> None:
-    """Refuse designs whose coefficients do not integrate out.
+    """Refuse designs that `can_be_instant` does not take.
 
     Raises
     ------
@@ -339,14 +291,13 @@ def require_instant(design: Design) -> None:
     """
     if can_be_instant(design):
         return
-    what = (
-        f"family {design.family.name}"
-        if design.family.name != "gaussian"
-        else "alliance within and between therapists, or latent"
-    )
+    what, needs = f"family {design.family.name} with clinic effects", "a Gaussian outcome for these"
+    if needs_model(design):
+        what, needs = "latent alliance", "the alliance as rated"
+        if design.moderator.structure == "within_between":
+            what = "alliance within and between therapists"
     raise InputError(
-        f"The instant engine does not fit {design.outcome} ({what}): it needs a Gaussian outcome "
-        "with the alliance as rated.",
+        f"The instant engine does not fit {design.outcome} ({what}): it needs {needs}.",
         "Leave `engine` out; nuts fits every model.",
     )
 
@@ -372,18 +323,18 @@ def _scale_names(design: Design) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _fitted(target: _Target, generator: np.random.Generator) -> _Mixture:
+def _fitted(target: _Target, generator: np.random.Generator) -> Mixture:
     """Proposal: the mode and its curvature first, then moments under the weights of two pilots."""
     change = {"residual_sd": np.log} | dict.fromkeys(CORRELATIONS, np.arctanh)
     kinds = [_parameter(name) for name in target.names]
     start = np.array([change.get(name, np.abs)(START[name]) for name in kinds])
     bounds = [LIMITS.get(name, (-MOST_SD, MOST_SD)) for name in kinds]
-    mode = optimize.minimize(_loss(target), start, jac=True, method="L-BFGS-B", bounds=bounds).x
+    mode = optimize.minimize(negated(target), start, jac=True, method="L-BFGS-B", bounds=bounds).x
     mode[target.folded] = np.abs(mode[target.folded])
-    proposal = _Mixture(mode, _factor(_curvature(target, mode)), target.folded)
+    proposal = Mixture(mode, factor_of(curvature_at(target, mode)), target.folded)
     for _ in range(ROUNDS):
         at = proposal.draw(PILOT, generator)
-        log_weights, _ = _smoothed(target(at) - proposal.log_density(at))
+        log_weights, _ = smoothed(target(at) - proposal.log_density(at))
         weights = np.exp(log_weights)
         centre = weights @ at
         away = at - centre
@@ -391,57 +342,8 @@ def _fitted(target: _Target, generator: np.random.Generator) -> _Mixture:
         # All weight on one point, or nowhere: no proposal can be fitted to that
         if not np.linalg.cond(covariance) < WORST_CONDITION:
             raise UnreliableWeightsError(np.inf)
-        proposal = _Mixture(centre, np.linalg.cholesky(covariance), target.folded)
+        proposal = Mixture(centre, np.linalg.cholesky(covariance), target.folded)
     return proposal
-
-
-def _loss(target: Density) -> Callable[[Array], tuple[float, Array]]:
-    """Minus the log density with its gradient, by one batch of central differences."""
-
-    def loss(x: Array) -> tuple[float, Array]:
-        steps = STEP * np.eye(len(x))
-        found = np.maximum(target(np.concatenate([x[None], x + steps, x - steps])), NOWHERE)
-        forward, backward = found[1 : 1 + len(x)], found[1 + len(x) :]
-        return -found[0], -(forward - backward) / (2 * STEP)
-
-    return loss
-
-
-def _curvature(target: Density, mode: Array) -> Array:
-    """Minus the Hessian of the log density, by one batch of differences."""
-    k, step = len(mode), 10 * STEP  # second differences lose digits to rounding
-    shifts = [
-        step * (np.sign(a) * np.eye(k)[abs(a) - 1] + np.sign(b) * np.eye(k)[abs(b) - 1])
-        for i in range(1, k + 1)
-        for j in range(1, i + 1)
-        for a in (i, -i)
-        for b in (j, -j)
-    ]
-    found = target(mode + np.array(shifts)).reshape(-1, 4) @ np.array([1, -1, -1, 1])
-    curvature = np.zeros((k, k))
-    curvature[np.tril_indices(k)] = -found / (4 * step**2)
-    return curvature + np.tril(curvature, -1).T
-
-
-def _factor(curvature: Array) -> Array:
-    """Cholesky factor of the covariance that a curvature stands for, none of it too flat."""
-    values, vectors = np.linalg.eigh(np.nan_to_num(curvature))
-    values = np.maximum(values, FLATTEST)
-    return np.asarray(np.linalg.cholesky((vectors / values) @ vectors.T))
-
-
-def _smoothed(log_ratios: Array) -> tuple[Array, float]:
-    """Normalised log weights, smoothed, and Pareto k."""
-    log_weights, pareto_k = array_stats.psislw(-log_ratios)
-    return np.asarray(log_weights - special.logsumexp(log_weights)), float(pareto_k)
-
-
-def _resampled(weights: Array, number: int, generator: np.random.Generator) -> NDArray[np.int64]:
-    """Systematic resampling, in random order: a proposal is taken twice only if it must be."""
-    places = (generator.random() + np.arange(number)) / number
-    cumulative = np.cumsum(weights)
-    chosen = np.searchsorted(cumulative / cumulative[-1], places)
-    return generator.permutation(np.minimum(chosen, len(weights) - 1))
 
 
 def _effects(tree: xr.DataTree, design: Design, seed: int) -> Iterator[TherapistDraws]:

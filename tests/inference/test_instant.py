@@ -21,12 +21,8 @@ from alliance.inference.runs.fit import Fit
 from alliance.inference.runs.fitting import fit_trial
 from alliance.inference.runs.reproduction import reproduce
 from alliance.inference.sampling.engines import fit_outcome
-from alliance.inference.sampling.instant import (
-    UnreliableWeightsError,
-    _Mixture,
-    _resampled,
-    instant_outcome,
-)
+from alliance.inference.sampling.importance import Mixture, UnreliableWeightsError, resampled
+from alliance.inference.sampling.instant import instant_outcome
 from alliance.inference.sampling.profiles import SamplerProfile, find_profile
 from alliance.models.design.design import Design
 from alliance.models.priors import Priors
@@ -112,7 +108,7 @@ def test_a_proposal_is_a_density_and_draws_from_it() -> None:
     step = grid[1] - grid[0]
     totals = []
     for centre in ([0.2, -0.5], [3.0, 1.0]):
-        mixture = _Mixture(np.array(centre), np.array([[0.8, 0.0], [0.3, 0.6]]), [0])
+        mixture = Mixture(np.array(centre), np.array([[0.8, 0.0], [0.3, 0.6]]), [0])
         positive = grid[grid >= 0]
         at = np.stack(np.meshgrid(positive, grid, indexing="ij"), axis=-1).reshape(-1, 2)
         weights = np.where(at[:, 0] == 0, 0.5, 1.0)  # trapezoid at the fold
@@ -130,7 +126,7 @@ def test_a_proposal_is_a_density_and_draws_from_it() -> None:
 def test_resampling_takes_each_proposal_as_often_as_its_weight() -> None:
     random = np.random.default_rng(8)
     weights = random.random(400)
-    chosen = _resampled(weights, 200, random)
+    chosen = resampled(weights, 200, random)
     expected = 200 * weights / weights.sum()
     counts = np.bincount(chosen, minlength=400)
     assert (np.abs(counts - expected) < 1).all()  # systematic: never off by one or more
@@ -140,7 +136,7 @@ def test_resampling_takes_each_proposal_as_often_as_its_weight() -> None:
 @pytest.mark.parametrize(
     ("design", "told"),
     [
-        (family_design("student_t"), "family student_t"),
+        (family_design("student_t", "ceiling"), "latent"),
         (family_design("gaussian", "within_between"), "within and between"),
         (family_design("gaussian", "impute"), "latent"),
     ],
@@ -152,10 +148,10 @@ def test_other_models_are_refused(design: Design, told: str) -> None:
 
 def test_everything_is_refused_before_anything_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
     trial = small_trial()
-    native = trial.study.model.model_copy(update={"likelihood": "native"})
-    mixed = replace(trial, study=trial.study.model_copy(update={"model": native}))
+    apart = trial.study.model.model_copy(update={"alliance": "within_between"})
+    mixed = replace(trial, study=trial.study.model_copy(update={"model": apart}))
     monkeypatch.setattr(engines, "instant_outcome", None)
-    with pytest.raises(InputError, match=r"function \(family beta_binomial"):
+    with pytest.raises(InputError, match=r"function \(alliance within and between"):
         fit_trial(mixed, SHORT, seed=1, engine="instant")
     joint = trial.study.model.model_copy(update={"joint": True})
     together = replace(trial, study=trial.study.model_copy(update={"model": joint}))

@@ -64,7 +64,7 @@ def calibrate(
     settings: AllSettings,
     engine: Annotated[
         EngineName | None,
-        typer.Option(help="instant by default for Gaussian outcomes as rated, nuts for others."),
+        typer.Option(help="instant by default with the alliance as rated, else nuts."),
     ] = None,
     store: StoreOption = Path("calibration.sqlite"),
     dask: DaskOption = None,

@@ -276,8 +276,8 @@ def fit(
     engine: Annotated[
         EngineName,
         typer.Option(
-            help="nuts: PyMC's model, compiled. instant: Gaussian outcomes by importance sampling, "
-            "without compiling; NUTS takes over where its weights are unreliable.",
+            help="nuts: PyMC's model, compiled. instant: importance sampling, without compiling, "
+            "with the alliance as rated; NUTS takes over where that is unreliable.",
             rich_help_panel=SAMPLING,
         ),
     ] = "nuts",
@@ -345,6 +345,12 @@ def fit(
             screen.note(
                 f"{name}: sampled by NUTS, because the instant engine's weights are unreliable "
                 f"(Pareto k {facts['instant_pareto_k']:.2f})."
+            )
+        elif "instant_integration_error" in facts:
+            screen.note(
+                f"{name}: sampled by NUTS, because the instant engine's integrals over therapists' "
+                f"effects are unreliable (off by {facts['instant_integration_error']:.1g} in the "
+                "log likelihood)."
             )
     print_gate(judged.fit, judged.reports, table_format)
     if judged.fit.rowless:
