@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
-from alliance.answer import Answer, Told, entitled, one_of, telling, titled
+from alliance.answer import Answer, Told, entitled, listed, one_of, telling, titled
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.files import AnyPath, as_path
 from alliance.data_prep.trial.trial import Trial as Checked
@@ -297,6 +297,56 @@ class Run(Mapping[str, FittedOutcome]):
         folder = None if tables is None else as_path(tables)
         write_report(material, place, tables=folder, overwrite=overwrite)
         return place
+
+    def explore(
+        self,
+        path: AnyPath | None = None,
+        *,
+        outcome: Names | None = None,
+        interval: float = 0.95,
+        therapist_names: bool = False,
+        hide_single: bool = False,
+        overwrite: bool = False,
+    ) -> Path:
+        """Write the explorer: one HTML page that answers by itself, from the run's draws.
+
+        It needs no server and no network, and holds no patient's row.
+
+        Parameters
+        ----------
+        path : str or path-like, optional
+            The file; without one the page is written to a temporary file and opened in a browser.
+        outcome : str or sequence of str, optional
+            All by default.
+        interval : float
+            Probability of intervals and bands.
+        therapist_names : bool
+            Call therapists by their ids; by default they have numbers.
+        hide_single : bool
+            Leave out therapists of one patient.
+        overwrite : bool
+            Replace a file that is no explorer; an earlier explorer always is.
+
+        Returns
+        -------
+        Path
+            Of the file.
+        """
+        from alliance.diagnostics.explorer.page import write_explorer
+        from alliance.inference.runs.whole_files import EXPLORER_PAGE, require_output
+
+        place = None if path is None else as_path(path)
+        if place is not None:
+            require_output(place, EXPLORER_PAGE, overwrite=overwrite)
+        written, _ = write_explorer(
+            self.fit,
+            place,
+            outcomes=self.fit.chosen(listed(outcome)),
+            interval=interval,
+            therapist_names=therapist_names,
+            hide_single=hide_single,
+        )
+        return written
 
     def save(self, path: AnyPath, *, overwrite: bool = False) -> Run:
         """Write the run folder, which `al.load` and the command line read.

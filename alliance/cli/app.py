@@ -27,7 +27,7 @@ from alliance.cli.options import with_model_options
 # module is imported when a command of it runs or explains itself.
 GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "Start": ("start", ("demo", "init", "simulate", "check", "fit")),
-    "Look at a run": ("look", ("summary", "compare", "diagnose", "report")),
+    "Look at a run": ("look", ("summary", "compare", "diagnose", "report", "explore")),
     "Without the patients' rows": ("without_rows", ("share", "paper")),
     "Answer a question": ("answer", ("predict", "effects", "decide", "therapists", "missing")),
     "Check the model": (

@@ -624,7 +624,8 @@ def _all_columns(study: Study, name: str, rows: xr.Dataset) -> list[_Column]:
 def _collinear(study: Study, name: str, rows: xr.Dataset) -> list[_Fault]:
     """Columns that can be computed from others, so that their coefficients have no meaning."""
     columns = _all_columns(study, name, rows)
-    correlations = np.corrcoef(np.array([_unit(column.values) for column in columns]))
+    # Of a single column NumPy gives a number
+    correlations = np.atleast_2d(np.corrcoef([_unit(column.values) for column in columns]))
     named = [(column.label, column.source) for column in columns]
     return following(named, correlations, _with_moderator(study))
 

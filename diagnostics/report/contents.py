@@ -23,7 +23,12 @@ from alliance.diagnostics.report.results import (
     results,
     therapists,
 )
-from alliance.inference.runs.whole_files import write_whole
+from alliance.inference.runs.whole_files import (
+    EXPLORER,
+    EXPLORER_PAGE,
+    write_whole,
+    written_as,
+)
 
 ALONG_MODERATOR = "effects"
 # By the name that each has in the page, with the title it has where it cannot be written.
@@ -96,7 +101,8 @@ def write_report(
     if tables is not None:
         require_tables(tables, overwrite=overwrite)
     fit, sections = material.fit, write_sections(material)
-    page = report_html(fit, sections)
+    explored = written_as(path.absolute().parent / EXPLORER, EXPLORER_PAGE)
+    page = report_html(fit, sections, explorer=EXPLORER if explored else "")
     written: list[Path] = []
     if tables is not None:
         simulated = fit.study.simulated

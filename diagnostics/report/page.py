@@ -227,7 +227,7 @@ def _shown(value: Any) -> Any:
     return visible(value) if isinstance(value, str) else value
 
 
-def report_html(fit: Fit, sections: Sequence[Section]) -> str:
+def report_html(fit: Fit, sections: Sequence[Section], *, explorer: str = "") -> str:
     """A run's report as an HTML page.
 
     Parameters
@@ -235,6 +235,8 @@ def report_html(fit: Fit, sections: Sequence[Section]) -> str:
     fit : Fit
     sections : sequence of Section
         As from `diagnostics.report.contents.write_sections`.
+    explorer : str
+        Address of the run's explorer, if there is one.
 
     Returns
     -------
@@ -249,6 +251,7 @@ def report_html(fit: Fit, sections: Sequence[Section]) -> str:
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         styles=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
         sections=sections,
+        explorer=explorer,
         svg=_svg,
     )
 

@@ -44,6 +44,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "coming-from/mplus",
     ),
     "explanation": (
+        "explorer",
         "differences",
         "paper",
         "shares",

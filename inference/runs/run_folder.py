@@ -47,7 +47,7 @@ from alliance.inference.draws.datatree import (
 from alliance.inference.estimands.compared_at import compared_at
 from alliance.inference.estimands.over_time import by_outcome_and_visit
 from alliance.inference.runs.fit import Fit, installed_versions
-from alliance.inference.runs.whole_files import MANIFEST, PAGE, REPORT, written_as
+from alliance.inference.runs.whole_files import MANIFEST, PAGES, written_as
 from alliance.models.spec import JOINT, ModelSpec
 
 FORMAT = 1  # of the manifest; raised when older runs can no longer be read
@@ -139,12 +139,13 @@ def _entries(path: Path) -> list[str]:
 
 
 def _own_files(path: Path, manifest: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Digests of the files that a run wrote, by name: its own, the manifest and the report."""
+    """Digests of the files that a run wrote, by name: its own, the manifest and pages."""
     own = {name: [written] for name, written in _hashes(manifest).items()}
     whole = manifest.get(OWN_DIGEST) in (None, own_digest(manifest))
     own[MANIFEST] = [digest(path / MANIFEST)] if whole else []
-    if (path / REPORT).is_file() and written_as(path / REPORT, PAGE):
-        own[REPORT] = [digest(path / REPORT)]
+    for name, kind in PAGES.items():
+        if (path / name).is_file() and written_as(path / name, kind):
+            own[name] = [digest(path / name)]
     return own
 
 

@@ -18,7 +18,8 @@ from alliance.data_prep.partial_files import current_umask, write_partial
 from alliance.data_prep.tables.readers import READERS
 
 GENERATOR = "alliance report"  # in the page's head, and on every figure
-MANIFEST, REPORT = "manifest.json", "report.html"
+EXPLORER_GENERATOR = "alliance explore"
+MANIFEST, REPORT, EXPLORER = "manifest.json", "report.html", "explorer.html"
 _END_BYTES = 4000  # at both ends of a file, in which a mark stands
 # Endings of what commands read: a file of another's with one of them is not replaced at all.
 _READ = frozenset({*READERS, ".toml", ".json", ".sqlite", ".nc", ".py", ".ipynb", ".r"})
@@ -40,6 +41,8 @@ class Kind(NamedTuple):
 
 
 PAGE = Kind("report", f'<meta name="generator" content="{GENERATOR}')
+EXPLORER_PAGE = Kind("explorer", f'<meta name="generator" content="{EXPLORER_GENERATOR}')
+PAGES = {REPORT: PAGE, EXPLORER: EXPLORER_PAGE}  # what they are called within a run
 FIGURE = Kind("figure of alliance", "drawn by alliance: the next one of this name replaces it")
 JUNIT = Kind("JUnit file of alliance", 'name="alliance diagnose: ')
 
@@ -78,7 +81,7 @@ def require_output(
         and not path.is_symlink()
         and written_as(path, kind)
     )
-    page = kind is PAGE and path.name == REPORT and (own or not os.path.lexists(path))
+    page = PAGES.get(path.name) is kind and (own or not os.path.lexists(path))
     if not page and path.name in _run_files(path.absolute().parent):
         raise InputError(f"{str(path)!r} is part of a run, and is not replaced.", other)
     if not os.path.lexists(path):
@@ -114,7 +117,7 @@ def _run_files(folder: Path) -> frozenset[str]:
     files = manifest.get("files") if isinstance(manifest, dict) else None
     listed = files if isinstance(files, dict) else {}
     present = [entry.name for entry in folder.iterdir() if entry.suffix in (".nc", ".toml")]
-    return frozenset({MANIFEST, REPORT, "published.toml", *listed, *present})
+    return frozenset({MANIFEST, *PAGES, "published.toml", *listed, *present})
 
 
 def _is(given: Path | str, path: Path) -> bool:

@@ -155,7 +155,16 @@ NODES = 32  # of the interpolation: its error is 1e-8 of the scale where slopes 
 
 
 def expected(posterior: Posterior, eta: Array, _rows: Rows) -> dict[str, Array]:
-    """The quantity ``expected``: the expected score on the outcome's own scale."""
+    """The quantity ``expected``: the expected score on the outcome's own scale.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    eta : ndarray, shape (d, r)
+        As of `expected_scores`.
+    _rows : Rows
+        Not looked at.
+    """
     return {"expected": expected_scores(posterior, eta)}
 
 

@@ -187,6 +187,17 @@ def test_the_report_is_that_of_the_command(run: al.Run, folder: Path) -> None:
     assert any((folder / "tables").glob("*.csv"))
 
 
+def test_the_explorer_is_that_of_the_command(run: al.Run, folder: Path) -> None:
+    by_face = run.explore(folder / "face_explorer.html", interval=0.9, therapist_names=True)
+    options = ("--interval", "0.9", "--therapist-names", "--out", folder / "command_explorer.html")
+    answer = command("explore", folder / "run", *options)
+    assert answer.code == 0, answer.stderr
+    pages = [page.read_text("utf-8") for page in (by_face, folder / "command_explorer.html")]
+    clock = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC")
+    assert clock.search(pages[0])
+    assert clock.sub("", pages[0]) == clock.sub("", pages[1])
+
+
 # Answers ---------------------------------------------------------------------------------------
 
 DRAWN: dict[str, Callable[[al.FittedOutcome], al.Answer]] = {

@@ -15,7 +15,7 @@ from alliance.cli.app import app
 from alliance.data_prep.files import LIST
 from alliance.diagnostics.report.exports import BIBTEX
 from alliance.inference.runs.fit import Fit
-from alliance.inference.runs.run_folder import save_fit
+from alliance.inference.runs.run_folder import require_free, save_fit
 
 # What commands call their files.
 NAMES = (
@@ -94,6 +94,7 @@ COMMANDS: dict[str, tuple[tuple[Any, ...], dict[str, str]]] = {
     "fit": ((*INPUTS, "--engine", "instant", "--outcome", "gpe"), {"--out": "new"}),
     "diagnose": (("{run}",), {"--junit": "new.xml"}),
     "report": (("{run}",), {"--out": "new.html", "--tables": "new"}),
+    "explore": (("{run}",), {"--out": "new.html"}),
     "prior": (INPUTS, FIGURE),
     "paper": (("ferreira2013",), FIGURE),
     "missing": (("{run}", "--outcome", "gpe"), FIGURE),
@@ -180,7 +181,8 @@ def test_ones_own_file_is_not_replaced_though_it_is_named(
     command: str, option: str, trial: Path, kept_run: Path, thesis: Path
 ) -> None:
     before = contents(thesis)
-    one_file = option == "--junit" or (command, option) == ("report", "--out")
+    pages = (("report", "--out"), ("explore", "--out"))
+    one_file = option == "--junit" or (command, option) in pages
     for name in set(NAMES) - (REPLACED if one_file else set()):
         others = {each: thesis.parent / new for each, new in COMMANDS[command][1].items()}
         answer = asked(command, {**others, option: thesis / name}, trial, kept_run)
@@ -213,6 +215,17 @@ def test_a_report_in_the_run_replaces_reports_alone(run: Path) -> None:
     (run / "report.html").write_text("my own page", encoding="utf-8")
     assert alliance("report", run, "--overwrite").code == 2
     assert (run / "report.html").read_text(encoding="utf-8") == "my own page"
+
+
+def test_an_explorer_in_the_run_replaces_explorers_alone(run: Path) -> None:
+    page = run / "explorer.html"
+    explore = ("explore", run, "--outcome", "gpe", "--out", page, "--overwrite")
+    page.write_text("my own page", encoding="utf-8")
+    assert alliance(*explore).code == 2
+    assert page.read_text(encoding="utf-8") == "my own page"
+    page.unlink()
+    assert [alliance(*explore).code, alliance(*explore).code] == [0, 0]
+    require_free(run, overwrite=True)  # a run with its explorer is replaced as one without is
 
 
 def test_the_working_folder_is_never_replaced(

@@ -141,6 +141,9 @@ def calls(files: Path, out: Path, run: al.Run, convert: Convert) -> dict[str, Ca
         "Run.compare": lambda: run.compare(published).table.to_csv(),
         "Run.findings": lambda: len(run.findings(published)),
         "Run.report": lambda: written("report.html", reported),
+        "Run.explore": lambda: written(
+            "explorer.html", lambda path: run.explore(path, outcome="gpe")
+        ),
         "Run.save": lambda: written("run", run.save),
         "Run.reproduce": reproduced,
         "FittedOutcome.predict": lambda: function.predict(

@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 from command_line import alliance, csv_rows
+from explorer_queries import NODE, Query, differences, printed, run_scripts
 from visit_trials import LONG, WIDE, patients, rows_of_visits
+
+import alliance as al
+from alliance.diagnostics.explorer.contents import contents
 
 pytestmark = pytest.mark.mcmc
 
@@ -42,6 +46,15 @@ def test_answers_are_of_the_last_visit_or_the_one_that_is_named(folder: Path) ->
     refused = alliance(*asked, "--visit", "w9")
     assert refused.code == 2
     assert "No outcome has a visit 'w9'" in refused.stderr
+
+
+@pytest.mark.skipif(NODE is None, reason="node, which runs the page's scripts, is absent")
+def test_an_explorer_answers_for_every_visit(folder: Path, tmp_path: Path) -> None:
+    fit = al.load(folder / "run").fit
+    asked = [Query(f"pain_{visit}", 6.5, "new", by=2.0) for visit in ("w8", "m6", "m12")]
+    told = run_scripts(tmp_path, contents(fit), [query.state(fit) for query in asked])
+    for query, page in zip(asked, told, strict=True):
+        assert differences(page, printed(fit, query)) == []
 
 
 def test_what_if_those_who_left_had_followed_another_arm(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""A run looked at: `summary`, `compare` beside a paper or other runs, its gate, its report."""
+"""A run looked at: `summary`, `compare` beside a paper or other runs, gate, report, explorer."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from alliance.cli.options import (
     FormatOption,
     HideSingleOption,
     IntervalOption,
+    OutcomeOption,
     PublishedOption,
     RunArgument,
     TableFormat,
@@ -366,6 +367,57 @@ def write_report(judged: FitChecks, findings: Sequence[Finding], path: Path) -> 
 
     contents.write_report(Material(judged.fit, findings, judged=judged), path)
     screen.say(f"Written: {path}")
+
+
+def explore(
+    run: RunArgument,
+    outcome: OutcomeOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The HTML file, as explorer.html; without it a temporary file is opened in the "
+            "browser."
+        ),
+    ] = None,
+    interval: IntervalOption = 0.95,
+    therapist_names: Annotated[
+        bool,
+        typer.Option(
+            "--therapist-names", help="Call therapists by their ids; by default they have numbers."
+        ),
+    ] = False,
+    hide_single: HideSingleOption = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace a file that is no explorer; an earlier explorer always is.",
+        ),
+    ] = False,
+) -> None:
+    """Write the explorer: one HTML page with controls that answers by itself, from the draws.
+
+    Its numbers are those of `effects`, `decide`, `predict` and `therapists`, to the printed digit.
+    It needs no server and no network, and holds no patient's row. Where it stands beside
+    report.html as explorer.html, the two lead to one another.
+    """
+    from alliance.diagnostics.explorer.page import write_explorer
+    from alliance.inference.runs.whole_files import EXPLORER_PAGE, require_output
+
+    fitted = load_run(run)
+    if out is not None:
+        require_output(out, EXPLORER_PAGE, overwrite=overwrite)
+    written, opened = write_explorer(
+        fitted,
+        out,
+        outcomes=fitted.chosen(outcome or []),
+        interval=interval,
+        therapist_names=therapist_names,
+        hide_single=hide_single,
+    )
+    screen.say(f"Written: {written}")
+    if out is None and not opened:
+        screen.note("No browser could be opened: open the file in one.")
 
 
 def diagnose(
