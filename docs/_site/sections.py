@@ -36,6 +36,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "how-to/who-left",
         "how-to/what-it-hangs-on",
         "how-to/send-it",
+        "explorer",
     ),
     "coming-from/README": (
         "coming-from/spss-process",
