@@ -68,13 +68,32 @@ class Answer:
         """Draws over chain and draw, of xarray; None where the answer is not made of any."""
         return None if self._kept is None else self._kept()
 
-    def plot(self, path: AnyPath | None = None, **options: Any) -> Figure:
+    def plot(
+        self,
+        path: AnyPath | None = None,
+        *,
+        width: float | None = None,
+        height: float | None = None,
+        dpi: int = 150,
+        caption: bool = True,
+        font: str | None = None,
+        **options: Any,
+    ) -> Figure:
         """Draw the answer; with options such as ``plot="score"`` where it is drawn in several ways.
 
         Parameters
         ----------
         path : str or path-like, optional
-            Also write the figure there: FILE.png, .svg or .pdf.
+            Also write the figure there: FILE.png, .svg or .pdf. Text stays text in SVG and PDF.
+        width, height : float, optional
+            Millimetres: 85 are a column of most journals, 180 a page. By default what the figure
+            needs.
+        dpi : int
+            Dots to an inch, of PNG.
+        caption : bool
+            Whether title and caption stand in the figure. That data are simulated always does.
+        font : str, optional
+            An installed font.
 
         Returns
         -------
@@ -84,18 +103,21 @@ class Answer:
         Raises
         ------
         InputError
-            If nothing is drawn of this answer, or the figure cannot be written.
+            If nothing is drawn of this answer, the figure cannot be written, or a size has no room
+            for its texts.
         """
         if self._drawn is None:
             raise InputError(f"No figure is drawn of this: {self.title}.", "Look at its .table.")
+        from alliance.diagnostics.figures.drawing import Drawing, drawn_as
         from alliance.diagnostics.figures.results_figures import require_figure, save_figure
 
         place = None if path is None else as_path(path)
         if place is not None:
             require_figure(place)
-        figure = self._drawn(**options)
-        if place is not None:
-            save_figure(figure, place)
+        with drawn_as(Drawing(width, height, dpi, caption, font)):
+            figure = self._drawn(**options)
+            if place is not None:
+                save_figure(figure, place)
         # Without pyplot a notebook does not know how to show a figure: this one tells it.
         figure.__dict__["_repr_png_"] = partial(_png, figure)
         return figure
@@ -136,8 +158,8 @@ def _fitting(sheet: Sheet) -> list[str]:
     table = pd.DataFrame(cells, columns=own.columns, dtype=object)
     room, columns = shutil.get_terminal_size((WIDTH, 24)).columns, table.shape[1]
     lines = table.to_string(index=False, max_rows=ROWS).splitlines()
-    while table.shape[1] > sheet.fewest and len(lines[0]) > room:
-        table = table.iloc[:, :-1]
+    while (name := own.gives_way) is not None and len(lines[0]) > room:
+        own, table = own.without([name]), table.drop(columns=name)
         lines = table.to_string(index=False, max_rows=ROWS).splitlines()
     hidden = [f"{len(table):,} rows"] if len(table) > ROWS else []
     hidden += [f"{columns - table.shape[1]} more columns"] if table.shape[1] < columns else []

@@ -16,7 +16,7 @@ import pandas as pd
 
 from alliance.data_prep.levels import AVERAGE, WITHIN, contrast_names
 from alliance.data_prep.study.description import Outcome
-from alliance.data_prep.study.rules import BINARY, COUNT
+from alliance.data_prep.study.rules import BINARY
 from alliance.diagnostics import words
 from alliance.inference.digits import decimals, figures, number
 from alliance.inference.runs.fit import Fit
@@ -117,9 +117,7 @@ def unit_of(outcome: Outcome) -> tuple[float, str]:
     """
     if outcome.family == BINARY:
         return 100.0, "percentage points"
-    if outcome.family == COUNT:
-        return 1.0, words.points(outcome)
-    return 1.0, "points"
+    return 1.0, words.points(outcome)
 
 
 def points(value: float, digits: int, unit: str = "points") -> str:
@@ -248,7 +246,8 @@ def sentences_of(
     direction, codes = fit[outcome].direction, tuple(fit.study.arms)
     name, sd = words.of_moderator(fit.study, "{name}"), fit.design(outcome).scaling.moderator[1]
     by, unit = round_step(sd), unit_of(fit.study.outcomes[outcome])
-    step = "1 point" if by == 1 else f"{figures(by)} points"
+    rated = "points" if fit.study.moderator is None else words.points(fit.study.moderator)
+    step = "1 point" if (by, rated) == (1, "points") else f"{figures(by)} {rated}"
     for level in (AVERAGE, WITHIN):
         if (row := by_name.get(("moderator_slope", level))) is not None:
             found = found_of(row, direction, interval, by, unit)

@@ -104,6 +104,8 @@ class Sheet:
     fewest : int
         So many columns from the left are shown on however narrow a screen; the others give way
         from the right.
+    inputs : collection of str
+        Columns of what was asked, which give way before any answer does, the last first.
     breaks : collection of int
         Rows below which a line is drawn.
     once : int
@@ -134,7 +136,16 @@ class Sheet:
     stack: Collection[str] = ()
     subject: str = ""
     published: bool = False
+    inputs: Collection[str] = ()
     kind: str = field(default="table", init=False)
+
+    @property
+    def gives_way(self) -> str | None:
+        """The column that a narrow screen leaves out next; None where all must stay."""
+        asked = [name for name in self.inputs if name in self.columns]
+        if asked:
+            return asked[-1]
+        return self.columns[-1] if len(self.columns) > self.fewest else None
 
     @property
     def columns(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -40,6 +41,29 @@ class Threshold:
         return Verdict.REVIEW if sign * value <= sign * self.fail else Verdict.FAIL
 
 
+class Standing(StrEnum):
+    """What of the results stands though a check asks for a look; the worst last."""
+
+    ALL = "the results stand; look at what is named"
+    MEANS = "means and contrasts stand; predictions of single patients do not"
+    ESTIMATES = "estimates stand; their intervals do not"
+    CONTRASTS = "contrasts at the mean of the alliance stand; the common slope does not"
+    NOTHING = "do not use"
+
+
+# By check, where it asks for a look; what is not here lets all results stand. Means of bounded or
+# skewed scores are estimated well by a family of another shape, and what is wrong is said of single
+# scores (the advice of each check says so). A spread that the model has not makes intervals wrong.
+STANDING = {
+    "predictive_distribution": Standing.MEANS,
+    "predictive_range": Standing.MEANS,
+    "loo_pit": Standing.MEANS,
+    "predictive_arms": Standing.ESTIMATES,
+    "predictive_therapists": Standing.ESTIMATES,
+    "predictive_interaction": Standing.CONTRASTS,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class CheckResult:
     """What one check found.
@@ -70,6 +94,35 @@ class CheckResult:
     worst: str
     message: str
     recommendation: str
+
+    @property
+    def standing(self) -> Standing | None:
+        """What of the results stands; None where the check passed."""
+        if self.verdict is Verdict.PASS:
+            return None
+        if self.verdict is Verdict.FAIL:
+            return Standing.NOTHING
+        return STANDING.get(self.check, Standing.ALL)
+
+
+def standing_of(results: Iterable[CheckResult]) -> tuple[Standing, ...]:
+    """What of the results stands after several checks: all that limits it, the worst first.
+
+    Parameters
+    ----------
+    results : iterable of CheckResult
+
+    Returns
+    -------
+    tuple of Standing
+        Empty where all passed. Where something limits the results, not that all of them stand;
+        where nothing may be used, that alone.
+    """
+    found = {result.standing for result in results} - {None}
+    if Standing.NOTHING in found:
+        return (Standing.NOTHING,)
+    limits = [each for each in reversed(Standing) if each in found and each is not Standing.ALL]
+    return tuple(limits) or ((Standing.ALL,) if found else ())
 
 
 def judged(

@@ -23,6 +23,7 @@ from alliance.data_prep.levels import (
     slope_names,
 )
 from alliance.data_prep.study.description import Outcome, Study
+from alliance.data_prep.study.parts import Moderator
 from alliance.data_prep.study.rules import BINARY, COUNT, OWN_FAMILIES
 from alliance.diagnostics.sheet import Cell, fitting
 from alliance.inference.digits import figures, number
@@ -94,7 +95,7 @@ UNITS = {
     "clinic_share": "share of variance",
     "therapist_share": "share of variance",
     "therapist_mean_reliability": "share of variance",
-    "crossing": "points of {moderator}",
+    "crossing": "{counted} of {moderator}",
     "crossing_chance": "probability",
     "share_beyond": "share of patients",
     "baseline_slope": "points for one point of the baseline",
@@ -310,18 +311,16 @@ def quantity_and_level(study: Described, quantity: str, name: str) -> str:
     )
 
 
-def row_names(study: Study, labels: Iterable[tuple[str, str]], room: int = 44) -> list[str]:
-    """Quantities with their levels, by the codes of arms where their labels are long.
+def row_names(study: Study, labels: Iterable[tuple[str, str]]) -> list[str]:
+    """Quantities with their levels, for the rows of a figure.
 
     Parameters
     ----------
     study : Study
     labels : iterable of (str, str)
         Quantity and level.
-    room : int
-        Characters.
     """
-    return [fitting(quantity_and_level(study, *label), room) for label in labels]
+    return [str(quantity_and_level(study, *label)) for label in labels]
 
 
 def unit(study: Study, quantity: str, *, outcome: str = "", per_sd: bool = False) -> str:
@@ -340,10 +339,17 @@ def unit(study: Study, quantity: str, *, outcome: str = "", per_sd: bool = False
         return "correlation"
     told = UNITS.get(quantity, "points")
     if outcome in study.outcomes:
+        counted = study.outcomes[outcome].unit or "point"
+        told = told.replace("one point of the baseline", f"one {counted} of the baseline")
         told = told.replace("points", points(study.outcomes[outcome]))
     if "{moderator}" not in told:
         return told
-    return told.format(unit="SD" if per_sd else "point", moderator=study.measure.name)
+    own = study.measure.unit
+    return told.format(
+        unit="SD" if per_sd else own or "point",
+        counted=own or "points",
+        moderator=study.measure.name,
+    )
 
 
 def of_moderator(study: Study, told: str) -> str:
@@ -373,30 +379,55 @@ def over_arms(study: Study) -> str:
     return f"over arms with {study.measure.name} ({', '.join(study.rated_arms)})"
 
 
-def points(outcome: Outcome) -> str:
-    """What an outcome's scores are counted in: points, chances of the event, or events.
+def points(measure: Outcome | Moderator) -> str:
+    """What scores or ratings are counted in: their unit or points, chances of the event, or events.
 
     Parameters
     ----------
-    outcome : Outcome
+    measure : Outcome or Moderator
     """
-    if outcome.family == BINARY:
+    if isinstance(measure, Outcome) and measure.family == BINARY:
         return "chance of the event"
-    if outcome.family == COUNT:
-        return f"events per unit of {outcome.exposure}" if outcome.exposure else "events"
-    return "points"
+    if isinstance(measure, Outcome) and measure.family == COUNT:
+        return f"events per unit of {measure.exposure}" if measure.exposure else "events"
+    return measure.unit or "points"
 
 
-def axis(outcome: Outcome) -> str:
-    """What an axis of scores or their differences is counted in, with the range.
+def axis(measure: Outcome | Moderator) -> str:
+    """What an axis of scores, ratings or their differences is counted in, with the range.
+
+    Parameters
+    ----------
+    measure : Outcome or Moderator
+    """
+    if isinstance(measure, Outcome) and measure.family in OWN_FAMILIES:
+        return points(measure)
+    low, high = measure.range
+    # A unit has no ends of its own: those are of the scale
+    between = " of" if measure.unit is None else ", scale of"
+    return f"{points(measure)}{between} {low:g} to {high:g}"
+
+
+def past_the_scale(outcome: Outcome, family: str, expected: Iterable[float]) -> str:
+    """A warning where scores are expected that there are not; empty where there is none.
 
     Parameters
     ----------
     outcome : Outcome
+    family : str
+        That was fitted.
+    expected : iterable of float
+        Expected scores.
     """
-    if outcome.family in OWN_FAMILIES:
-        return points(outcome)
-    return f"points of {outcome.range[0]:g} to {outcome.range[1]:g}"
+    low, high = outcome.range
+    passed = [value for value in expected if value < low or value > high]
+    if outcome.family in OWN_FAMILIES or not passed:
+        return ""
+    furthest = max(passed, key=lambda value: max(low - value, value - high))
+    return (
+        f"Scores run from {low:g} to {high:g}, and one of {furthest:.3g} is expected here: the "
+        f"family fitted ({plain(family)}) knows no ends of the scale. Do not use what lies there."
+    )
 
 
 def observed_axis(outcome: Outcome) -> str:
@@ -418,7 +449,7 @@ def scale(outcome: Outcome) -> str:
         return f"chance of the event, {outcome.better} is better"
     if outcome.family == COUNT:
         return f"{points(outcome)}, {outcome.better} is better"
-    return f"{figures(low)} to {figures(high)} points, {outcome.better} is better"
+    return f"{figures(low)} to {figures(high)} {points(outcome)}, {outcome.better} is better"
 
 
 def label(study: Study, outcome: str) -> str:

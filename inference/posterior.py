@@ -91,6 +91,8 @@ class Source:
         Of the run.
     joint : bool
         Whether the outcome is one of a joint model.
+    tried : tuple of str
+        Families that runs beside it fitted to this outcome of the same data.
     """
 
     study: Study
@@ -98,6 +100,7 @@ class Source:
     patients: xr.Dataset | None
     manifest: Mapping[str, Any]
     joint: bool = False
+    tried: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

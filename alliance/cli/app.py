@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from alliance._version import __version__
+from alliance.cli.figure_options import with_figure_options
 from alliance.cli.files import (
     fault_of_machine,
     leave_quietly,
@@ -64,7 +65,7 @@ class _Commands(Mapping[str, TyperCommand]):
         function = _function(name)
         alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
         alone.command(name, cls=_Command, context_settings=HELP_OPTIONS)(
-            with_file_options(_guarded(with_model_options(function)))
+            with_file_options(_guarded(with_figure_options(with_model_options(function))))
         )
         made = typer.main.get_command(alone)
         assert isinstance(made, TyperCommand)

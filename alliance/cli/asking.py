@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import typer
 
 from alliance.cli import screen
 from alliance.data_prep.errors import nearest
-from alliance.data_prep.initial.draft import ends_of
+from alliance.data_prep.initial.draft import Question, ends_of
+from alliance.diagnostics import words
 
 if TYPE_CHECKING:
-    from alliance.data_prep.initial.draft import Question
+    from alliance.data_prep.study.parts import Outcome
+    from alliance.inference.scores.thresholds import Thresholds
 
 NONE = "-"  # typed where nothing is meant: an empty answer takes the default
 
@@ -20,6 +24,37 @@ NONE = "-"  # typed where nothing is meant: an empty answer takes the default
 def can_ask() -> bool:
     """Whether there is somebody at a terminal who can answer."""
     return sys.stdin is not None and sys.stdin.isatty()
+
+
+def settled(
+    outcomes: Mapping[str, Outcome], measured: Mapping[str, Thresholds]
+) -> dict[str, Thresholds]:
+    """Thresholds of which those below zero are asked about; without a terminal a note says of them.
+
+    Below zero a threshold is a margin by which an arm may be worse. Who writes -2 of an outcome
+    that is better when lower may mean 2 points better.
+
+    Parameters
+    ----------
+    outcomes, measured : mapping
+        By outcome.
+    """
+    found = dict(measured)
+    for name, own in measured.items():
+        by = own.better_by
+        if by is None or by >= 0:
+            continue
+        described = outcomes[name]
+        told = (
+            f"{name}: the threshold {by:g} is below zero: a margin by which an arm may be worse. "
+            f"An arm that is better by {-by:g} {words.points(described)} ({described.better}) has "
+            f"the threshold {-by:g}."
+        )
+        if not can_ask():
+            screen.note(told)
+        elif ask(Question(f"{told} Which is meant?", "margin", ("margin", "better"))) == "better":
+            found[name] = replace(own, better_by=-by)
+    return found
 
 
 def ask(question: Question) -> str:

@@ -261,9 +261,13 @@ def save(drawn: Any, path: Path) -> None:
     drawn : matplotlib.figure.Figure
     path : Path
     """
+    from alliance.diagnostics.figures import drawing
+    from alliance.diagnostics.figures.figure_page import caption_of
     from alliance.diagnostics.figures.results_figures import save_figure
 
     missing = save_figure(drawn, path, overwrite=asked("overwrite"))
+    if not drawing.asked().caption:
+        say(f"Caption: {caption_of(drawn)}")
     if missing:
         note(f"No installed font has {' '.join(missing)}: drawn as boxes. Install one that has.")
     say(f"Written: {path}")
@@ -383,15 +387,15 @@ def _forms(study: Described, sheets: Sequence[Sheet]) -> list[tuple[bool, bool, 
 def _fitted(
     sheets: Sequence[Sheet], short: bool, width: int, *, dropping: bool
 ) -> tuple[list[Sheet], list[str]]:
-    """Sheets without those of their last columns that have no room, and the names of these."""
+    """Sheets without the columns that give way where there is no room, and the names of these."""
     left_out: list[str] = []
     kept = list(sheets)
     while dropping and _needed(kept, short) > width:
-        last = kept[0].columns[-1]
-        if any(len(sheet.columns) <= sheet.fewest or sheet.columns[-1] != last for sheet in kept):
+        next_one = kept[0].gives_way
+        if next_one is None or any(sheet.gives_way != next_one for sheet in kept):
             break
-        left_out.insert(0, last)
-        kept = [sheet.without([last]) for sheet in kept]
+        left_out.insert(0, next_one)
+        kept = [sheet.without([next_one]) for sheet in kept]
     return kept, left_out
 
 

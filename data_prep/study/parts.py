@@ -119,6 +119,8 @@ class Moderator(Table):
         Lowest and highest possible value of the measure.
     reliability : float or None
         Share of the observed variance that is true variance, above 0 and up to 1.
+    unit : str or None
+        What it is counted in; points where none is named.
     """
 
     name: Text = Field(
@@ -145,6 +147,9 @@ class Moderator(Table):
     range: Range = Field(description="the lowest and highest possible value", examples=[[16, 112]])
     reliability: Number | None = Field(
         default=None, gt=0, le=1, description="the measure's reliability", examples=[0.77]
+    )
+    unit: Text | None = Field(
+        default=None, description="what the measure is counted in", examples=["mm"]
     )
 
     @model_validator(mode="after")
@@ -214,6 +219,8 @@ class Outcome(Table):
         Of an outcome over time: its name, and which visit this is; see `data_prep.study.visits`.
     visit_time : float or None
         When the visit is.
+    unit : str or None
+        What scores are counted in; points where none is named. Events and counts have none.
     """
 
     label: Text = Field(
@@ -251,6 +258,9 @@ class Outcome(Table):
     )
     visit: Text | None = Field(default=None, description="which visit this is", examples=["w8"])
     visit_time: Number | None = Field(default=None, description="when the visit is", examples=[8])
+    unit: Text | None = Field(
+        default=None, description="what scores are counted in", examples=["mm"]
+    )
 
     @model_validator(mode="before")
     @classmethod

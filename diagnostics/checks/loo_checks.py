@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from alliance.diagnostics.checks.family_advice import families_beside, try_family
 from alliance.diagnostics.verdicts import CheckResult, Verdict
 from alliance.inference.leaving_out.leave_one_out import LeaveOneOut, LooPit, leave_one_out, loo_pit
 from alliance.inference.pointwise.replicates import ExplainedVariance
@@ -110,7 +111,7 @@ def loo_check(posterior: Posterior) -> LooCheck:
     """
     left_out = leave_one_out(posterior)
     pit = loo_pit(posterior, left_out)
-    results = (_pareto_k(posterior, left_out), _calibration(pit))
+    results = (_pareto_k(posterior, left_out), _calibration(posterior, pit))
     return LooCheck(posterior.name, left_out, pit, results)
 
 
@@ -158,13 +159,15 @@ def _pareto_k(posterior: Posterior, found: LeaveOneOut) -> CheckResult:
         )
     tripped = len(high) > allowed or k[worst] > HEAVIEST
     latent = posterior.design.moderator.latent
+    family = posterior.design.family
+    known = family.discrete or "student_t" in (family.name, *families_beside(posterior))
+    lighter = "" if known else ' (family = "student_t")'
     advice = (
         "Where each patient's alliance is a parameter this is to be expected: compare such fits "
         'by therapist (`leave_out("therapist")`).'
         if latent
         else "Look at these patients' scores: they weigh heavily on the result, or the family's "
-        'tails are too light (family = "student_t"); do not rest a comparison of fits on elpd '
-        "before that."
+        f"tails are too light{lighter}; do not rest a comparison of fits on elpd before that."
     )
     return CheckResult(
         check="pareto_k",
@@ -178,7 +181,7 @@ def _pareto_k(posterior: Posterior, found: LeaveOneOut) -> CheckResult:
     )
 
 
-def _calibration(pit: LooPit) -> CheckResult:
+def _calibration(posterior: Posterior, pit: LooPit) -> CheckResult:
     low = not pit.p_value >= FALSE_ALARMS
     message = (
         f"Share of each patient's predictive distribution below the score: mean "
@@ -193,11 +196,11 @@ def _calibration(pit: LooPit) -> CheckResult:
         fail=None,
         worst=f"{pit.outcome}, {len(pit.values)} patients",
         message=message,
-        recommendation=_remedy(pit) if low else "",
+        recommendation=_remedy(posterior, pit) if low else "",
     )
 
 
-def _remedy(pit: LooPit) -> str:
+def _remedy(posterior: Posterior, pit: LooPit) -> str:
     """By the shape of the departure: shifted, too wide, too narrow, or another one."""
     told = "Look at `leave_out().plot()` and `alliance ppc RUN`: "
     uniform = 1 / np.sqrt(12)
@@ -208,12 +211,15 @@ def _remedy(pit: LooPit) -> str:
     if abs(ratio) > max(2, abs(shift)):
         wide = "wide" if ratio < 0 else "narrow"
         return (
-            told + f"predictive distributions are too {wide}; try the outcome's own family "
-            '(`likelihood="native"`), or student_t for outlying scores.'
+            f"{told}predictive distributions are too {wide}. "
+            f"{try_family(posterior, narrow=ratio > 0)}"
         )
     if abs(shift) > 2:
-        return told + "scores lie to one side of what is predicted; try the outcome's own family."
-    return told + (
-        "the scores' distribution has another shape than the family's; try the outcome's own "
-        'family (`likelihood="native"`).'
+        return (
+            f"{told}scores lie to one side of what is predicted. "
+            f"{try_family(posterior, narrow=False)}"
+        )
+    return (
+        f"{told}the scores' distribution has another shape than the family's. "
+        f"{try_family(posterior, narrow=False)}"
     )

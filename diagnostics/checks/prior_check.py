@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from alliance.data_prep.errors import InputError, nearest
 from alliance.data_prep.study.description import Study
-from alliance.data_prep.study.rules import BINARY
+from alliance.data_prep.study.rules import BINARY, COUNT
 from alliance.data_prep.trial.trial import Trial
 from alliance.diagnostics.verdicts import CheckResult, Verdict
 from alliance.inference.draws.summaries import quantiles
@@ -51,6 +51,9 @@ MOST_IMPOSSIBLE = 0.5
 MOST_SPREAD = 0.5
 # A trial in which the event happens to all or to none says nothing; few simulated ones may be such.
 MOST_ALIKE = 0.05
+# Counts have no range. A factor of ten in the rate is as far as effects are looked for,
+# between arms, or for two SDs of a variable; so far may a trial's mean count lie from the observed.
+TENFOLD = 10.0
 # The size of the trial's own SD must be possible: 1 in 20, as all lower limits here.
 LEAST_POSSIBLE = 0.05
 # An effect that is asked about (alliance, arms, interaction) has a prior SD of at most the whole
@@ -95,7 +98,8 @@ class PriorRow:
     small, share_small, least_small : float
         What must be possible, the share of draws at least as large, and the least plausible one.
     share_over_half : float
-        Share of effects that are larger than half of the scale; missing for other quantities.
+        Share of effects that are larger than half of the scale, of counts beyond a factor of ten;
+        missing for other quantities.
     """
 
     quantity: str
@@ -285,6 +289,12 @@ def _scores(row: PriorRow, design: Design) -> str:
             f"none (95% of them in {row.lower:.0%} to {row.upper:.0%} of the patients); up to "
             f"{_percent(row.most_large)} is plausible."
         )
+    if row.level == FAR:
+        return (
+            f"{_percent(row.share_large)} of simulated trials have a mean count over {TENFOLD:g} "
+            f"times that observed or under a tenth of it (95% of them from {row.lower:.3g} to "
+            f"{row.upper:.3g}); up to {_percent(row.most_large)} is plausible."
+        )
     where = (
         "at the ends of the range, {low} and {high}"
         if design.scale.top
@@ -323,6 +333,8 @@ def _effect(row: PriorRow, design: Design) -> str:
             "0.2 SDs of the outcome between arms or for two SDs of a variable."
         )
     scale = "half of the scale" if design.scale.top else "the whole scale"
+    if design.family.name == COUNT:
+        scale = f"a factor of {TENFOLD:g} in the rate"
     return f"{known}; {_draws(row.share_large)} more than {scale}."
 
 
@@ -364,6 +376,7 @@ def _advice(row: PriorRow, design: Design, priors: Priors) -> str:
 ADJUSTED = ("baseline_slope", "covariate_slope")
 SCORE, TRIAL_SD = "score", "score_sd"
 ALL_ALIKE = "all with the event, or none"
+FAR = "beyond a factor of ten"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -509,6 +522,9 @@ def _score_rows(
     half = (high - low) / 2
     if design.family.name == BINARY:
         return [_event_row(predictive.scores.mean(axis=1))]
+    if design.family.name == COUNT:
+        own = float((design.scale.offset + design.scale.unit * design.y).mean())
+        return [_count_row(predictive.scores.mean(axis=1), own)]
     if design.scale.top:  # impossible scores are impossible here: they heap at the ends
         beyond = (scores == low) | (scores == high)
         categories = design.scale.top + 1
@@ -598,10 +614,29 @@ def _event_row(shares: Array) -> PriorRow:
     )
 
 
+def _count_row(means: Array, own: float) -> PriorRow:
+    """Mean counts of simulated trials, against the observed one."""
+    far = (means > TENFOLD * own) | (means < own / TENFOLD)
+    return PriorRow(
+        SCORE,
+        FAR,
+        (),
+        np.nan,
+        np.nan,
+        *central(means),
+        share_large=float(far.mean()),
+        most_large=MOST_BEYOND,
+    )
+
+
 def _effect_row(effect: PriorEffect, design: Design, limits: tuple[float, float]) -> PriorRow:
     scale, size = limits[1] - limits[0], np.abs(effect.change)
     adjusted = effect.quantity in ADJUSTED
-    if design.scale.top:
+    beyond = None
+    if design.family.name == COUNT:
+        large, most = np.nan, MOST_BEYOND_ADJUSTED if adjusted else MOST_BEYOND
+        beyond = float((np.abs(effect.standard) > np.log(TENFOLD)).mean())
+    elif design.scale.top:
         large, most = scale / 2, MOST_OVER_HALF_ADJUSTED if adjusted else MOST_OVER_HALF
     else:
         large, most = scale, MOST_BEYOND_ADJUSTED if adjusted else MOST_BEYOND
@@ -613,12 +648,12 @@ def _effect_row(effect: PriorEffect, design: Design, limits: tuple[float, float]
         effect.end,
         *central(effect.change),
         large=large,
-        share_large=float((size > large).mean()),
+        share_large=float((size > large).mean()) if beyond is None else beyond,
         most_large=most,
         small=SMALL_EFFECT * design.outcome_unit[1],
         share_small=float((np.abs(effect.standard) >= SMALL_EFFECT).mean()),
         least_small=LEAST_POSSIBLE,
-        share_over_half=float((size > scale / 2).mean()),
+        share_over_half=float((size > scale / 2).mean()) if beyond is None else beyond,
     )
 
 

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure, SubFigure
 
 from alliance.data_prep.errors import InputError
 from alliance.diagnostics import words
+from alliance.diagnostics.figures.drawing import columns_of
 from alliance.diagnostics.figures.figure_page import (
     COLOURS,
     LINES,
@@ -20,13 +21,15 @@ from alliance.diagnostics.figures.figure_page import (
     hatch_extrapolated,
     legend_label,
 )
-from alliance.diagnostics.sheet import fitting
 from alliance.inference.answers.effects import Effects
 from alliance.inference.answers.predictions import Predictions, covariate_heads, unseen_columns
 from alliance.inference.patients.asked_patients import NO_THERAPIST
 from alliance.inference.runs.fit import Fit
 
 PANEL_INCHES, CURVE_INCHES = 3.1, 3.4  # width and height of a panel along the alliance
+LEAST_INCHES = 2.05  # width of one that has less room
+LEAST_CURVE_INCHES = 3.0  # width of one with the curves of all arms
+LINE_INCHES = 2.5  # height of each of several lines of them
 ROW_INCHES, AROUND_INCHES = 0.45, 1.0  # for each arm at one value, and for title and axis
 MOST_MARKED = 12  # so many values asked about are marked on the curve
 ALONG = ("arm", "moderator")
@@ -57,14 +60,21 @@ def prediction_figure(fit: Fit, answers: Sequence[Predictions]) -> Figure:
     arms = max(answer.table["arm"].nunique() for answer in answers)
     along = _several_values(answers[0])
     width = max(6.6, PANEL_INCHES * arms + 0.6) if along else 7.6
-    height = CURVE_INCHES if along else AROUND_INCHES + ROW_INCHES * arms
+    columns = columns_of(arms, width, LEAST_INCHES)
+    lines = -(-arms // columns)
+    height = CURVE_INCHES if lines == 1 else LINE_INCHES * lines
+    if not along:
+        height = AROUND_INCHES + ROW_INCHES * arms
     page = Page(fit, width, [height] * len(answers), _caption(fit, answers))
     with mpl.rc_context(STYLE):
         for part, answer in zip(page.strips, answers, strict=True):
             part.suptitle(_headed(fit, answer), x=0.01, ha="left", fontsize=9.5)
-            (_curves if along else _points)(part, fit, answer)
+            if along:
+                _curves(part, fit, answer, columns)
+            else:
+                _points(part, fit, answer)
         page.legend(page.strips[0].axes[0])
-    return page.figure
+    return page.finished()
 
 
 def _require_one_patient(fit: Fit, answer: Predictions) -> None:
@@ -101,9 +111,11 @@ def _several_values(answer: Predictions) -> bool:
     return "moderator" in answer.table and _differs(answer.table["moderator"])
 
 
-def _curves(part: SubFigure, fit: Fit, answer: Predictions) -> None:
+def _curves(part: SubFigure, fit: Fit, answer: Predictions, columns: int) -> None:
     arms = list(answer.table["arm"].unique())
-    panels = part.subplots(1, len(arms), squeeze=False, sharex=True, sharey=True)[0]
+    lines = -(-len(arms) // columns)
+    grid = part.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
+    panels = list(grid.ravel()[: len(arms)])
     patients = fit.patients(answer.outcome)
     own = np.asarray(patients["arm"].values)[patients["arm_index"].values]
     ratings = patients["moderator"].values
@@ -115,13 +127,22 @@ def _curves(part: SubFigure, fit: Fit, answer: Predictions) -> None:
         values = rows["moderator"]
         hatch_extrapolated(panel, values.min(), values.max(), observed)
         panel.set_title(f"{fit.study.arms[arm]} (n = {(own == arm).sum()})", fontsize=9)
-    moderator, described = fit.study.measure, fit.study.outcomes[answer.outcome]
-    part.supxlabel(
-        f"{moderator.label}, points of {moderator.range[0]:g} to {moderator.range[1]:g}",
-        fontsize=8.5,
-    )
+    described = fit.study.outcomes[answer.outcome]
+    part.supxlabel(_measured(fit), fontsize=8.5)
     _ends_of_scale(panels, described.range, upright=True)
-    panels[0].set_ylabel(_scale(fit, answer))
+    for first in grid[:, 0]:
+        first.set_ylabel(_scale(fit, answer))
+    _leave_empty(grid, len(arms))
+
+
+def _leave_empty(grid: np.ndarray, used: int) -> None:
+    """Draw nothing in the last places of a grid, and the axis in the lowest used of each column."""
+    for panel in grid.ravel()[used:]:
+        panel.set_axis_off()
+    for column in range(grid.shape[1]):
+        lowest = (used - 1 - column) // grid.shape[1]
+        if lowest >= 0:
+            grid[lowest, column].tick_params(labelbottom=True)
 
 
 def _curve(panel: Axes, rows: pd.DataFrame, interval: float) -> None:
@@ -271,7 +292,7 @@ def _fixed(fit: Fit, answer: Predictions, several: bool) -> str:
 
 CURVE, THRESHOLD, CROSSING = COLOURS[0], COLOURS[5], COLOURS[3]
 CURVE_PANEL_INCHES = 3.3
-CHARACTERS_PER_INCH = 13
+PAIR_INCHES, CHANCE_SHARE = 3.6, 2.6  # height of a curve with its chances, and of these to one
 
 
 def effect_figure(fit: Fit, answers: Sequence[Effects]) -> Figure:
@@ -289,14 +310,17 @@ def effect_figure(fit: Fit, answers: Sequence[Effects]) -> Figure:
         One row of panels for each outcome, one column for each contrast; below each curve the
         probabilities that go with it.
     """
-    columns = max(len(answer.contrasts) for answer in answers)
-    width = max(6.4, columns * CURVE_PANEL_INCHES + 0.6)
-    page = Page(fit, width, [3.6] * len(answers), _effect_caption(fit, answers[0]))
+    most = max(len(answer.contrasts) for answer in answers)
+    width = max(6.4, most * CURVE_PANEL_INCHES + 0.6)
+    columns = columns_of(most, width, LEAST_INCHES)
+    lines = -(-most // columns)
+    height = PAIR_INCHES if lines == 1 else 0.85 * PAIR_INCHES * lines
+    page = Page(fit, width, [height] * len(answers), _effect_caption(fit, answers[0]))
     with mpl.rc_context(STYLE):
         for part, answer in zip(page.strips, answers, strict=True):
-            _effect_row(part, fit, answer, columns, width / columns)
+            _effect_row(part, fit, answer, columns)
         page.legend(page.strips[0].axes[0])
-    return page.figure
+    return page.finished()
 
 
 def score_figure(fit: Fit, answers: Sequence[Effects]) -> Figure:
@@ -344,9 +368,10 @@ def _by_outcome(
     caption: str,
 ) -> Figure:
     """One panel for each outcome, with the arms' legend."""
-    columns = min(2, len(answers))
+    width = 6.4 if len(answers) == 1 else 9.2
+    columns = columns_of(min(2, len(answers)), width, LEAST_CURVE_INCHES)
     lines = -(-len(answers) // columns)
-    page = Page(fit, 6.4 if columns == 1 else 9.2, [3.3 * lines], caption)
+    page = Page(fit, width, [3.3 * lines], caption)
     with mpl.rc_context(STYLE):
         panels = page.strips[0].subplots(lines, columns, squeeze=False).ravel()
         for panel, answer in zip(panels, answers, strict=False):
@@ -356,29 +381,37 @@ def _by_outcome(
         for panel in panels[len(answers) :]:
             panel.set_axis_off()
         page.legend(panels[0])
-    return page.figure
+    return page.finished()
 
 
-def _effect_row(part: SubFigure, fit: Fit, answer: Effects, columns: int, inches: float) -> None:
-    room = int(CHARACTERS_PER_INCH * (inches - 0.4))
+def _effect_row(part: SubFigure, fit: Fit, answer: Effects, columns: int) -> None:
     part.suptitle(_curve_headed(fit, answer), x=0.01, ha="left", fontsize=9.5)
+    lines = -(-len(answer.contrasts) // columns)
     axes = part.subplots(
-        2, columns, squeeze=False, sharex=True, sharey="row", height_ratios=[2.6, 1]
+        2 * lines, columns, squeeze=False, sharex=True, height_ratios=[CHANCE_SHARE, 1] * lines
     )
     described = fit.study.outcomes[answer.outcome]
+    side = "above" if described.better == "higher" else "below"
     for k, which in enumerate(answer.contrasts):
-        curve, chance = axes[0, k], axes[1, k]
+        line, column = divmod(k, columns)
+        curve, chance = axes[2 * line, column], axes[2 * line + 1, column]
+        if k:
+            curve.sharey(axes[0, 0])
+            chance.sharey(axes[1, 0])
         _contrast(curve, answer, which.level)
-        curve.set_title(fitting(words.level(fit.study, which.level), room), fontsize=9)
+        curve.set_title(words.level(fit.study, which.level), fontsize=9)
         _curve_rug(curve, answer)
         _chances(chance, answer, which.level)
-        _along(chance, fit, answer)
-        curve.tick_params(labelbottom=False)
-    side = "above" if described.better == "higher" else "below"
-    axes[0, 0].set_ylabel(f"{words.axis(described)}\n(better {side} 0)")
-    axes[1, 0].set_ylabel("probability")
-    for panel in axes[:, len(answer.contrasts) :].ravel():
-        panel.set_axis_off()
+        _within(chance, answer)
+        curve.tick_params(labelbottom=False, labelleft=column == 0)
+        chance.tick_params(labelbottom=True, labelleft=column == 0)
+        if column == 0:
+            curve.set_ylabel(f"{words.axis(described)}\n(better {side} 0)")
+            chance.set_ylabel("probability")
+    for panel in axes.ravel():
+        if not panel.has_data():
+            panel.set_axis_off()
+    part.supxlabel(_measured(fit), fontsize=8.5)
 
 
 def _contrast(panel: Axes, answer: Effects, level: str) -> None:
@@ -501,10 +534,12 @@ def _best(panel: Axes, fit: Fit, answer: Effects) -> None:
 
 
 def _curve_rug(panel: Axes, answer: Effects) -> None:
-    """The observed ratings as ticks along the lower edge."""
+    """The observed ratings as ticks along the lower edge, as far as the curve runs."""
+    low, high = answer.curves.moderator[[0, -1]]
+    ratings = answer.ratings[(answer.ratings >= low) & (answer.ratings <= high)]
     panel.plot(
-        answer.ratings,
-        np.full(len(answer.ratings), 0.02),
+        ratings,
+        np.full(len(ratings), 0.02),
         transform=panel.get_xaxis_transform(),
         linestyle="none",
         marker="|",
@@ -529,9 +564,15 @@ def _named(panel: Axes, answer: Effects) -> None:
 
 
 def _along(panel: Axes, fit: Fit, answer: Effects) -> None:
-    moderator = fit.study.measure
-    low, high = moderator.range
-    panel.set_xlabel(f"{moderator.label}, points of {low:g} to {high:g}", fontsize=8.5)
+    panel.set_xlabel(_measured(fit), fontsize=8.5)
+    _within(panel, answer)
+
+
+def _measured(fit: Fit) -> str:
+    return f"{fit.study.measure.label}, {words.axis(fit.study.measure)}"
+
+
+def _within(panel: Axes, answer: Effects) -> None:
     points = answer.curves.moderator
     margin = 0.02 * (points[-1] - points[0])
     panel.set_xlim(points[0] - margin, points[-1] + margin)

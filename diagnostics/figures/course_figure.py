@@ -9,12 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from alliance.diagnostics import words
+from alliance.diagnostics.figures.drawing import columns_of
 from alliance.diagnostics.figures.figure_page import COLOURS, LINES, STYLE, Page, legend_label
 from alliance.inference.answers.assumed_courses import CONTRAST, MEAN, Courses
 from alliance.inference.posterior import Posterior
 from alliance.inference.runs.fit import Fit
 
 WIDTH, HEIGHT = 8.0, 3.4
+LEAST_INCHES = 2.6  # width of a panel that has less room
 APART = 0.012  # of the axis, between the arms' marks at one visit
 MARKS = ("o", "s", "^", "D", "v", "P", "X")
 
@@ -47,13 +49,14 @@ def course_figure(
     places = np.arange(len(times), dtype=float) if even else np.array(known)
     share = words.level_of(interval)
     caption = (
-        f"Left: adjusted means with {share} intervals; hollow: means of those seen, with their "
-        f"number below. Right: differences of adjusted means; "
+        f"First: adjusted means with {share} intervals; hollow: means of those seen, with their "
+        f"number below. Second: differences of adjusted means; "
         f"{described[0].better} scores are better."
     )
-    page = Page(fit, WIDTH, [HEIGHT], caption)
+    columns = columns_of(2, WIDTH, LEAST_INCHES)
+    page = Page(fit, WIDTH, [HEIGHT * (2 // columns)], caption)
     with mpl.rc_context(STYLE):
-        left, right = page.strips[0].subplots(1, 2)
+        left, right = page.strips[0].subplots(2 // columns, columns, squeeze=False).ravel()
         _means(left, fit, found, table, places)
         _contrasts(right, fit, table, places)
         for panel in (left, right):
@@ -64,8 +67,10 @@ def course_figure(
             words.headed(fit, found.outcome).partition(" (")[0], loc="left", fontsize=9.5
         )
         right.set_title("difference of the arms", loc="left", fontsize=9.5)
-        page.legend(left)
-    return page.figure
+        for panel in (left, right):
+            panel.set_ylabel(words.points(described[0]))
+        page.legend(left, right)
+    return page.finished()
 
 
 def _means(panel: Axes, fit: Fit, found: Courses, table: pd.DataFrame, places: np.ndarray) -> None:
@@ -101,7 +106,6 @@ def _means(panel: Axes, fit: Fit, found: Courses, table: pd.DataFrame, places: n
                 fontsize=7,
             )
     panel.set_ylim(low - step * (len(arms) + 0.5), high)
-    panel.set_ylabel("points")
 
 
 def _observed(posterior: Posterior, arm: int) -> tuple[float, int]:
@@ -128,8 +132,3 @@ def _contrasts(panel: Axes, fit: Fit, table: pd.DataFrame, places: np.ndarray) -
             markersize=4,
             label=legend_label(words.level(fit.study, level)),
         )
-    panel.set_ylabel("points")
-    if len(levels) > 1:
-        panel.legend(frameon=False, fontsize=7)
-    else:
-        panel.set_xlabel(words.level(fit.study, levels[0]))

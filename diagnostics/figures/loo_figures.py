@@ -11,6 +11,7 @@ from matplotlib.figure import Figure, SubFigure
 
 from alliance.diagnostics import words
 from alliance.diagnostics.checks.loo_checks import LooCheck
+from alliance.diagnostics.figures.drawing import columns_of
 from alliance.diagnostics.figures.figure_page import COLOURS, STYLE, Page
 from alliance.inference.leaving_out.leave_one_out import BAND, LeaveOneOut, LooPit
 from alliance.inference.leaving_out.leave_one_out_comparison import (
@@ -23,6 +24,7 @@ from alliance.inference.runs.fit import Fit
 
 FINE, HIGH = COLOURS[0], COLOURS[5]
 ROW_INCHES, AROUND_INCHES = 0.3, 1.1  # for each fit of a comparison, and for title and axis
+LEAST_INCHES = 2.4  # width of a panel that has less room
 MOST_NAMED = 40  # with more therapists, their names would cover one another
 
 
@@ -40,19 +42,20 @@ def loo_figure(fit: Fit, checks: Sequence[LooCheck]) -> Figure:
         One strip for each outcome, with two panels.
     """
     caption = (
-        "Left: Pareto k of leaving out each patient; over the dashed line importance sampling is "
-        "not reliable. Right: share of patients whose score lies at or below that share of its "
+        "First: Pareto k of leaving out each patient; over the dashed line importance sampling is "
+        "not reliable. Second: share of patients whose score lies at or below that share of its "
         "leave-one-out predictive distribution, minus what a calibrated fit has; calibrated fits "
         f"stay within the band everywhere with {100 * BAND:g}% probability."
     )
-    page = Page(fit, 9.2, [2.9] * len(checks), caption)
+    columns = columns_of(2, 9.2, LEAST_INCHES)
+    page = Page(fit, 9.2, [2.9 * (2 // columns)] * len(checks), caption)
     with mpl.rc_context(STYLE):
         for part, check in zip(page.strips, checks, strict=True):
-            left, right = _panels(part, fit, check.left_out, 2)
+            left, right = _panels(part, fit, check.left_out, (2 // columns, columns))
             _pareto_k(left, check.left_out)
             _calibration(right, check.pit)
         page.legend(page.strips[0].axes[0])
-    return page.figure
+    return page.finished()
 
 
 def pareto_k_figure(fit: Fit, answers: Sequence[LeaveOneOut]) -> Figure:
@@ -71,10 +74,10 @@ def pareto_k_figure(fit: Fit, answers: Sequence[LeaveOneOut]) -> Figure:
     page = Page(fit, 7.4, [2.9] * len(answers), caption)
     with mpl.rc_context(STYLE):
         for part, answer in zip(page.strips, answers, strict=True):
-            (panel,) = _panels(part, fit, answer, 1)
+            (panel,) = _panels(part, fit, answer, (1, 1))
             _pareto_k(panel, answer)
         page.legend(page.strips[0].axes[0])
-    return page.figure
+    return page.finished()
 
 
 def calibration_figure(fit: Fit, pits: Sequence[LooPit]) -> Figure:
@@ -101,7 +104,7 @@ def calibration_figure(fit: Fit, pits: Sequence[LooPit]) -> Figure:
             )
             _calibration(part.subplots(), pit)
         page.legend(page.strips[0].axes[0])
-    return page.figure
+    return page.finished()
 
 
 def elpd_figure(fit: Fit, comparisons: Sequence[LooComparison]) -> Figure:
@@ -122,18 +125,18 @@ def elpd_figure(fit: Fit, comparisons: Sequence[LooComparison]) -> Figure:
     page = Page(fit, 7.4, heights, caption)
     with mpl.rc_context(STYLE):
         for part, comparison in zip(page.strips, comparisons, strict=True):
-            (panel,) = _panels(part, fit, comparison.results[0], 1)
+            (panel,) = _panels(part, fit, comparison.results[0], (1, 1))
             _differences(panel, comparison)
         page.legend(page.strips[0].axes[0])
-    return page.figure
+    return page.finished()
 
 
-def _panels(part: SubFigure, fit: Fit, found: LeaveOneOut, columns: int) -> list[Axes]:
+def _panels(part: SubFigure, fit: Fit, found: LeaveOneOut, shape: tuple[int, int]) -> list[Axes]:
     patients = int(found.patients.sum())
     many = "" if found.by == "patient" else f"{len(found.units)} {found.by}s, "
     label = fit.study.outcomes[found.outcome].label
     part.suptitle(f"{label} ({many}n = {patients})", x=0.01, ha="left", fontsize=9.5)
-    return list(part.subplots(1, columns, squeeze=False)[0])
+    return list(part.subplots(*shape, squeeze=False).ravel())
 
 
 def _pareto_k(panel: Axes, found: LeaveOneOut) -> None:

@@ -18,19 +18,21 @@ from matplotlib.figure import Figure
 
 from alliance.data_prep.study.description import Study
 from alliance.diagnostics import words
+from alliance.diagnostics.figures.drawing import columns_of
 from alliance.diagnostics.figures.figure_page import COLOURS, LINES, STYLE, Page, legend_label
 from alliance.diagnostics.multiverse import USABLE, compared_places
 from alliance.inference.many_fits.assurance import AssuranceQuestion
 from alliance.inference.many_fits.calibration import BAND
-from alliance.inference.many_fits.multiverse import Multiverse
+from alliance.inference.many_fits.multiverse import Multiverse, own_universe
 
 if TYPE_CHECKING:
     from alliance.inference.many_fits.calibration_runs import StudyCalibration
 
 
 LABEL_INCHES, LEAST_INCHES, EACH_INCHES = 1.6, 8.0, 5.0
+LEAST_CURVE_INCHES = 3.2  # width of a curve that has less room
 CURVE_INCHES, ROW_INCHES = 1.9, 0.155
-USED, UNUSED = COLOURS[0], COLOURS[5]
+USED, UNUSED, OWN = COLOURS[0], COLOURS[5], COLOURS[6]
 
 
 def multiverse_figure(
@@ -56,29 +58,36 @@ def multiverse_figure(
     matplotlib.figure.Figure
     """
     options = _options(multiverse, curves)
-    strips: dict[tuple[str, str], list[pd.DataFrame]] = {}
+    by_quantity: dict[tuple[str, str], list[pd.DataFrame]] = {}
     for curve in curves:
-        strips.setdefault((curve["quantity"].iloc[0], curve["level"].iloc[0]), []).append(curve)
-    columns = max(map(len, strips.values()))
+        key = curve["quantity"].iloc[0], curve["level"].iloc[0]
+        by_quantity.setdefault(key, []).append(curve)
+    most = max(map(len, by_quantity.values()))
+    width = LABEL_INCHES + max(LEAST_INCHES, EACH_INCHES * most)
+    columns = columns_of(most, width, LEAST_CURVE_INCHES)
+    strips = [
+        own[first : first + columns]
+        for own in by_quantity.values()
+        for first in range(0, len(own), columns)
+    ]
     rows = sum(len(values) for values in options.values()) + len(options)
     below = ROW_INCHES * rows + 0.2
-    width = LABEL_INCHES + max(LEAST_INCHES, EACH_INCHES * columns)
     together = pd.concat([curve["at"] for curve in curves])
     places = compared_places(together, multiverse.study, at)
     caption = f"{_caption(interval)} {places}"
     page = Page(multiverse, width, [CURVE_INCHES + below] * len(strips), caption)
     with mpl.rc_context(STYLE):
-        for strip, own in zip(page.strips, strips.values(), strict=True):
+        for strip, own in zip(page.strips, strips, strict=True):
             panels = strip.subplots(
                 2, columns, sharex="col", height_ratios=[CURVE_INCHES, below], squeeze=False
             )
             for k, curve in enumerate(own):
                 _curve(panels[0, k], multiverse, curve)
-                _choices(panels[1, k], curve, options, named=k == 0)
+                _choices(panels[1, k], multiverse, curve, options, named=k == 0)
             for panel in panels[:, len(own) :].flat:
                 panel.set_visible(False)
-    page.legend(page.strips[0].axes[0])
-    return page.figure
+    page.legend(page.strips[0].axes[0], *[strip.axes[0] for strip in page.strips])
+    return page.finished()
 
 
 def _options(multiverse: Multiverse, curves: Sequence[pd.DataFrame]) -> dict[str, list[str]]:
@@ -107,14 +116,42 @@ def _curve(panel: Axes, multiverse: Multiverse, curve: pd.DataFrame) -> None:
         panel.vlines(places[kept], own["lower"], own["upper"], color=colour, alpha=0.45, lw=1.1)
         panel.plot(places[kept], own["mean"], marker, color=colour, ms=3, label=label)
     panel.axhline(0, color="0.4", linewidth=0.8, linestyle="--")
+    for place in np.flatnonzero(_own(multiverse, curve)):
+        panel.axvspan(place - 0.5, place + 0.5, color="0.88", linewidth=0, zorder=0)
+        panel.plot(
+            place,
+            curve["mean"].iloc[place],
+            "D",
+            mfc="none",
+            mec=OWN,
+            ms=7,
+            label="as the study file asks",
+        )
     panel.set_title(f"{described.label}: {name}", loc="left", fontsize=9.5)
-    panel.set_ylabel("points" if first["quantity"] == "arm_contrast" else "", fontsize=8.5)
+    unit = words.unit(multiverse.study, first["quantity"], outcome=first["outcome"])
+    panel.set_ylabel(unit, fontsize=8.5)
     panel.tick_params(labelbottom=False, bottom=False)
 
 
+def _own(multiverse: Multiverse, curve: pd.DataFrame) -> np.ndarray:
+    """Which of the analyses is the one that the study file asks for."""
+    own = own_universe(multiverse.study, str(curve["outcome"].iloc[0]))
+    same = np.ones(len(curve), dtype=bool)
+    for choice in multiverse.varied:
+        same &= (curve[choice].astype(str) == str(getattr(own, choice))).to_numpy()
+    return same
+
+
 def _choices(
-    panel: Axes, curve: pd.DataFrame, options: dict[str, list[str]], *, named: bool
+    panel: Axes,
+    multiverse: Multiverse,
+    curve: pd.DataFrame,
+    options: dict[str, list[str]],
+    *,
+    named: bool,
 ) -> None:
+    for place in np.flatnonzero(_own(multiverse, curve)):
+        panel.axvspan(place - 0.5, place + 0.5, color="0.88", linewidth=0, zorder=0)
     labels, height = [], 0.0
     for choice, values in options.items():
         labels.append((height, words.plain(choice), "bold"))
@@ -124,7 +161,7 @@ def _choices(
             panel.plot(
                 np.flatnonzero(chosen), np.full(int(chosen.sum()), height), "|", color="0.15", ms=5
             )
-            labels.append((height, value, "normal"))
+            labels.append((height, words.plain(value), "normal"))
             height += 1
     texts = [text if named else "" for _, text, _ in labels]
     panel.set_yticks([at for at, _, _ in labels], texts, fontsize=7)
@@ -146,6 +183,7 @@ def _caption(interval: float) -> str:
 
 
 WIDTH, RANK_ROW_INCHES, COLUMNS = 9.6, 2.0, 4
+LEAST_RANK_INCHES = 1.8  # width of a panel that has less room
 
 
 class _Of:
@@ -169,27 +207,28 @@ def rank_figure(study: Study, found: StudyCalibration) -> Figure:
         A panel for each quantity, a line for each outcome; the band is that of even ranks.
     """
     labels = list(dict.fromkeys(label for own in found.outcomes.values() for label in own.labels))
-    rows = -(-len(labels) // COLUMNS)
-    page = Page(_Of(study), WIDTH, [RANK_ROW_INCHES * rows], _rank_caption(found))
+    columns = columns_of(COLUMNS, WIDTH, LEAST_RANK_INCHES)
+    rows = -(-len(labels) // columns)
+    page = Page(_Of(study), WIDTH, [RANK_ROW_INCHES * rows], _rank_caption(study, found))
     with mpl.rc_context(STYLE):
-        panels = page.strips[0].subplots(rows, COLUMNS, sharex=True, sharey=True, squeeze=False)
+        panels = page.strips[0].subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
         for panel, (quantity, level) in zip(panels.flat, labels, strict=False):
-            _panel(panel, found, quantity, level)
+            _panel(panel, study, found, quantity, level)
         for panel in panels.flat[len(labels) :]:
             panel.set_visible(False)
         for panel in panels[:, 0]:
-            panel.set_ylabel("share of trials,\nless even", fontsize=8)
-        last = [panels[(len(labels) - 1 - column) // COLUMNS, column] for column in range(COLUMNS)]
+            panel.set_ylabel("share of trials, less even", fontsize=8)
+        shown = range(min(columns, len(labels)))
+        last = [panels[(len(labels) - 1 - column) // columns, column] for column in shown]
         for panel in last:
             panel.set_xlabel("share of posterior below truth", fontsize=8)
             panel.tick_params(labelbottom=True)
     page.legend(panels.flat[0])
-    return page.figure
+    return page.finished()
 
 
-def _panel(panel: Axes, found: StudyCalibration, quantity: str, level: str) -> None:
-    name = words.plain(quantity)
-    panel.set_title(f"{name}, {level}" if level else name, fontsize=8.5)
+def _panel(panel: Axes, study: Study, found: StudyCalibration, quantity: str, level: str) -> None:
+    panel.set_title(words.quantity_and_level(study, quantity, level), fontsize=8.5)
     banded = False
     for k, (outcome, own) in enumerate(found.outcomes.items()):
         if (quantity, level) not in own.labels:
@@ -213,14 +252,16 @@ def _panel(panel: Axes, found: StudyCalibration, quantity: str, level: str) -> N
             linestyle=LINES[k % len(LINES)],
             linewidth=1.3,
             drawstyle="steps-post",
-            label=legend_label(outcome),
+            label=legend_label(words.label(study, outcome)),
         )
     panel.set_xlim(0, 1)
     panel.set_xticks(np.linspace(0, 1, 3), ["0", "0.5", "1"])
 
 
-def _rank_caption(found: StudyCalibration) -> str:
-    trials = ", ".join(f"{name} {len(own.pit)}" for name, own in found.outcomes.items())
+def _rank_caption(study: Study, found: StudyCalibration) -> str:
+    trials = ", ".join(
+        f"{words.label(study, name)} {len(own.pit)}" for name, own in found.outcomes.items()
+    )
     return (
         f"Simulated trials: {trials}. True values are drawn from the priors. A line above zero "
         "says that they lie low in their posteriors too often, one below that they lie high; "
@@ -230,6 +271,7 @@ def _rank_caption(found: StudyCalibration) -> str:
 
 
 PANEL_WIDTH, LEAST_WIDTH, HEIGHT = 2.6, 7.0, 2.6
+LEAST_ASSURANCE_INCHES = 2.0  # width of a panel that has less room
 MARKERS = "osD^vP"
 
 
@@ -248,10 +290,18 @@ def assurance_figure(question: AssuranceQuestion, table: pd.DataFrame) -> Figure
     """
     sizes = sorted(table["interaction"].unique())
     width = max(LEAST_WIDTH, PANEL_WIDTH * len(sizes))
-    page = Page(question, width, [HEIGHT, HEIGHT], _assurance_caption(question, table))
+    columns = columns_of(len(sizes), width, LEAST_ASSURANCE_INCHES)
+    lines = -(-len(sizes) // columns)
+    heights = [HEIGHT * lines] * 2
+    page = Page(question, width, heights, _assurance_caption(question, table))
     with mpl.rc_context(STYLE):
-        chances = page.strips[0].subplots(1, len(sizes), sharey=True, squeeze=False)[0]
-        widths = page.strips[1].subplots(1, len(sizes), sharey=True, squeeze=False)[0]
+        grids = [
+            strip.subplots(lines, columns, sharey=True, squeeze=False) for strip in page.strips
+        ]
+        chances, widths = (grid.ravel()[: len(sizes)] for grid in grids)
+        for grid in grids:
+            for panel in grid.ravel()[len(sizes) :]:
+                panel.set_axis_off()
         for size, above, below in zip(sizes, chances, widths, strict=True):
             own = table[table["interaction"] == size]
             _assurance_panel(above, own, "convincing", 2 * own["convincing_error"])
@@ -260,10 +310,11 @@ def assurance_figure(question: AssuranceQuestion, table: pd.DataFrame) -> Figure
             above.set_ylim(-0.02, 1.02)
             below.set_ylim(bottom=0)
             below.set_xlabel("patients", fontsize=8.5)
-        chances[0].set_ylabel("share of trials that convince", fontsize=8.5)
-        widths[0].set_ylabel("mean width of 95% intervals", fontsize=8.5)
+        for above, below in zip(*(grid[:, 0] for grid in grids), strict=True):
+            above.set_ylabel("share of trials that convince", fontsize=8.5)
+            below.set_ylabel("mean width of 95% intervals", fontsize=8.5)
     page.legend(chances[0])
-    return page.figure
+    return page.finished()
 
 
 def _assurance_panel(
@@ -288,8 +339,10 @@ def _assurance_panel(
 
 def _assurance_caption(question: AssuranceQuestion, table: pd.DataFrame) -> str:
     criterion, assumed = question.criterion, question.assumptions
+    contrast = words.level(question.study, question.contrast)
+    label = words.label(question.study, question.spec.outcome)
     return (
-        f"Interaction {question.contrast} on {question.spec.outcome}, in residual SDs of the "
+        f"Interaction {contrast} on {label}, in residual SDs of the "
         f"outcome for one SD of the alliance; {table['trials'].min()} simulated trials of each "
         "size. A trial convinces if the interaction is beyond "
         f"{criterion.threshold:g} in one direction with a probability of "

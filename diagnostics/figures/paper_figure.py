@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from typing import Any
 
 import matplotlib as mpl
@@ -12,12 +11,13 @@ from matplotlib.figure import Figure
 
 from alliance.data_prep.errors import InputError
 from alliance.diagnostics import words
+from alliance.diagnostics.figures.drawing import columns_of
 from alliance.diagnostics.figures.figure_page import COLOURS, STYLE, Page
 from alliance.inference.paper.paper import Paper
 
 MARKS = ("o", "s", "^", "D", "v")
 ROW_INCHES, AROUND_INCHES, PANEL_INCHES = 0.22, 0.9, 4.6
-TITLE_CHARACTERS = 52
+LEAST_INCHES = 2.6  # width of a panel that has less room
 
 
 def paper_figure(paper: Paper) -> Figure:
@@ -43,7 +43,8 @@ def paper_figure(paper: Paper) -> Figure:
             "Add what the paper prints: an interval, se, t or p.",
         )
     groups = [own for _, own in table.groupby("finding", sort=False)]
-    columns = min(2, len(groups))
+    most = min(2, len(groups))
+    columns = columns_of(most, most * PANEL_INCHES, LEAST_INCHES)
     lines = -(-len(groups) // columns)
     tallest = max(map(len, groups))
     height = lines * (ROW_INCHES * tallest + AROUND_INCHES)
@@ -52,14 +53,14 @@ def paper_figure(paper: Paper) -> Figure:
         "Published numbers, not simulated. Posterior of each printed finding by prior, with "
         f"{share} intervals; a dashed line marks no effect, grey what a sceptic's limit spans."
     )
-    page = Page(paper, columns * PANEL_INCHES, [height], caption)
+    page = Page(paper, most * PANEL_INCHES, [height], caption)
     with mpl.rc_context(STYLE):
         panels = page.strips[0].subplots(lines, columns, squeeze=False).ravel()
         for panel, own in zip(panels, groups, strict=False):
             _draw(panel, paper, own.to_dict("records"))
         for panel in panels[len(groups) :]:
             panel.set_axis_off()
-    return page.figure
+    return page.finished()
 
 
 def _draw(panel: Axes, paper: Paper, rows: list[dict[Any, Any]]) -> None:
@@ -82,4 +83,4 @@ def _draw(panel: Axes, paper: Paper, rows: list[dict[Any, Any]]) -> None:
     level = words.level(paper.printed, first["level"])
     trial = f", {first['trial']}" if first["trial"] else ""
     named = f"{paper.printed.label(first['outcome'])}: {level or words.plain(first['quantity'])}"
-    panel.set_title(textwrap.fill(named + trial, TITLE_CHARACTERS), fontsize=9, loc="left")
+    panel.set_title(named + trial, fontsize=9, loc="left")

@@ -5,7 +5,6 @@ Figure of the priors: the scores they expect, and by how much they let each effe
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,7 +15,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from alliance.data_prep.study.rules import OWN_FAMILIES
+from alliance.data_prep.study.rules import COUNT, OWN_FAMILIES
 from alliance.diagnostics import words
 from alliance.diagnostics.checks.predictive_checks import INTERVAL, PredictiveCheck, Realised
 from alliance.diagnostics.checks.predictive_statistics import FEWEST_IN_GROUP, ROUNDING, distinct
@@ -28,13 +27,16 @@ from alliance.diagnostics.checks.prior_check import (
     PriorCheck,
     PriorRow,
 )
+from alliance.diagnostics.figures.drawing import columns_of
 from alliance.diagnostics.figures.figure_page import COLOURS, STYLE, Page
 from alliance.inference.runs.fit import Fit
 
 Array = NDArray[np.float64]
 
 OBSERVED, REPLICATED, BEYOND = COLOURS[0], COLOURS[1], COLOURS[5]
-PANEL_INCHES = 2.9
+PANEL_INCHES, PANEL_HIGH = 2.9, 2.9
+LEAST_PANEL_INCHES, LEAST_SIDE_INCHES = 2.0, 2.6  # width of panels that have less room
+LEAST_STATISTIC_INCHES = 1.5
 ROW_INCHES, AROUND_INCHES = 0.2, 1.0  # for each therapist, and for a strip's title and axis
 MOST_NAMED = 60  # with more therapists, their names would cover one another
 STATISTIC_COLUMNS = 5
@@ -54,19 +56,22 @@ def distribution_figure(fit: Fit, checks: Sequence[PredictiveCheck]) -> Figure:
     matplotlib.figure.Figure
         One strip for each outcome, one panel for all arms and for each.
     """
-    columns = max(len(check.pictures.groups) for check in checks)
+    most = max(len(check.pictures.groups) for check in checks)
     caption = (
         "Bars: patients observed. Points and lines: mean and 95% of the replicates. "
         f"{_about(checks[0])} Shaded: beyond the range, where a model without bounds replicates "
         "scores and none can be observed."
     )
-    width = max(6.6, PANEL_INCHES * columns)
-    page = Page(fit, width, [2.9] * len(checks), caption)
+    width = max(6.6, PANEL_INCHES * most)
+    columns = columns_of(most, width, LEAST_PANEL_INCHES)
+    lines = -(-most // columns)
+    height = PANEL_HIGH if lines == 1 else 0.85 * PANEL_HIGH * lines
+    page = Page(fit, width, [height] * len(checks), caption)
     with mpl.rc_context(STYLE):
         for part, check in zip(page.strips, checks, strict=True):
             _distributions(part, fit, check, columns)
         page.legend(page.strips[0].axes[0])
-    return page.figure
+    return page.finished()
 
 
 def therapist_means_figure(fit: Fit, checks: Sequence[PredictiveCheck]) -> Figure:
@@ -83,11 +88,16 @@ def therapist_means_figure(fit: Fit, checks: Sequence[PredictiveCheck]) -> Figur
         One strip for each outcome: with the trial's therapists, and with new ones where the model
         has therapist effects.
     """
-    heights = [
-        AROUND_INCHES + ROW_INCHES * min(MOST_NAMED, len(check.pictures.therapists))
-        for check in checks
-    ]
     panels = 1 if all(check.pictures.new_means is None for check in checks) else 2
+    width = 6.6 if panels == 1 else 9.2
+    columns = columns_of(panels, width, LEAST_SIDE_INCHES)
+    rows = [len(check.pictures.therapists) for check in checks]
+    # Without names two panels below one another need no more room than two side by side
+    lines = [panels // columns if count <= MOST_NAMED else 1 for count in rows]
+    heights = [
+        times * (AROUND_INCHES + ROW_INCHES * min(MOST_NAMED, count))
+        for times, count in zip(lines, rows, strict=True)
+    ]
     told = (
         " New therapists treat the same patients, with effects drawn from the fitted distribution "
         "of therapists: a dot beyond their line is a therapist unlike the others."
@@ -98,12 +108,12 @@ def therapist_means_figure(fit: Fit, checks: Sequence[PredictiveCheck]) -> Figur
     )
     if any(check.pictures.left_out for check in checks):
         caption += f" Therapists with fewer than {FEWEST_IN_GROUP} patients are left out."
-    page = Page(fit, 6.6 if panels == 1 else 9.2, heights, caption)
+    page = Page(fit, width, heights, caption)
     with mpl.rc_context(STYLE):
         for part, check in zip(page.strips, checks, strict=True):
-            _therapists(part, fit, check, panels)
+            _therapists(part, fit, check, (panels // columns, columns))
         page.legend(page.strips[0].axes[0])
-    return page.figure
+    return page.finished()
 
 
 def statistics_figure(fit: Fit, checks: Sequence[PredictiveCheck]) -> Figure:
@@ -119,24 +129,26 @@ def statistics_figure(fit: Fit, checks: Sequence[PredictiveCheck]) -> Figure:
     matplotlib.figure.Figure
         One strip of panels for each outcome.
     """
-    lines = [-(-len(check.realised) // STATISTIC_COLUMNS) for check in checks]
+    width = STATISTIC_COLUMNS * 2.1
+    columns = columns_of(STATISTIC_COLUMNS, width, LEAST_STATISTIC_INCHES)
+    lines = [-(-len(check.realised) // columns) for check in checks]
     caption = (
         f"{_about(checks[0])} Observed: mean over the posterior draws where the statistic depends "
         "on parameters, whose differences from the replicates of the same draw give the p-value. "
         f"REVIEW: p below the outcome's limit of {checks[0].limit:.4f} (.05 over the number of "
         "statistics)."
     )
-    page = Page(fit, 10.5, [0.3 + 1.75 * line for line in lines], caption)
+    page = Page(fit, width, [0.3 + 1.75 * line for line in lines], caption)
     with mpl.rc_context(STYLE):
         for part, check, line in zip(page.strips, checks, lines, strict=True):
             part.suptitle(_headed(fit, check), x=0.01, ha="left", fontsize=9.5)
-            panels = part.subplots(line, STATISTIC_COLUMNS, squeeze=False).ravel()
+            panels = part.subplots(line, columns, squeeze=False).ravel()
             for panel, item in zip(panels, check.realised, strict=False):
                 _statistic(panel, item, check.limit)
             for panel in panels[len(check.realised) :]:
                 panel.set_axis_off()
         page.legend(page.strips[0].axes[0])
-    return page.figure
+    return page.finished()
 
 
 FIGURES: dict[str, Callable[[Fit, Sequence[PredictiveCheck]], Figure]] = {
@@ -162,22 +174,25 @@ def _headed(fit: Fit, check: PredictiveCheck) -> str:
 def _distributions(part: SubFigure, fit: Fit, check: PredictiveCheck, columns: int) -> None:
     part.suptitle(_headed(fit, check), x=0.01, ha="left", fontsize=9.5)
     pictures = check.pictures
-    panels = part.subplots(1, columns, squeeze=False, sharex=True)[0]
+    lines = -(-len(pictures.groups) // columns)
+    grid = part.subplots(lines, columns, squeeze=False, sharex=True)
+    panels = grid.ravel()
     for panel, (group, members) in zip(panels, pictures.groups.items(), strict=False):
         observed, replicated = pictures.observed[group], pictures.replicated(group)
         _bars(panel, pictures.edges, observed, replicated)
         _shade_outside(panel, fit, check)
         name = fit.study.arms.get(group, group) if group else "all arms"
-        named = name if len(name) <= 11 * PANEL_INCHES - 10 else group
-        panel.set_title(f"{named} (n = {members.sum()})", fontsize=9)
+        panel.set_title(f"{name} (n = {members.sum()})", fontsize=9)
+        panel.tick_params(labelbottom=True)
         panel.set_ylim(0, None)
         panel.yaxis.set_major_locator(MaxNLocator(5, integer=True))
         panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     for panel in panels[len(pictures.groups) :]:
         panel.set_axis_off()
-    panels[0].set_ylabel("patients" if pictures.bars else "patients in each bin")
-    for panel in panels[: len(pictures.groups)]:
-        panel.set_xlabel(f"score, {words.observed_axis(fit.study.outcomes[check.outcome])}")
+    for panel in grid[:, 0]:
+        panel.set_ylabel("patients" if pictures.bars else "patients in each bin")
+    told = words.observed_axis(fit.study.outcomes[check.outcome])
+    part.supxlabel(f"score, {told}", fontsize=8.5)
 
 
 def _bars(panel: Axes, edges: Array, observed: Array, replicated: Array) -> None:
@@ -215,10 +230,10 @@ def _shade_outside(panel: Axes, fit: Fit, check: PredictiveCheck) -> None:
             label = "_nolegend_"
 
 
-def _therapists(part: SubFigure, fit: Fit, check: PredictiveCheck, columns: int) -> None:
+def _therapists(part: SubFigure, fit: Fit, check: PredictiveCheck, shape: tuple[int, int]) -> None:
     part.suptitle(_headed(fit, check), x=0.01, ha="left", fontsize=9.5)
     pictures = check.pictures
-    panels = part.subplots(1, columns, squeeze=False, sharey=True, sharex=True)[0]
+    panels = part.subplots(*shape, squeeze=False, sharey=True, sharex=True).ravel()
     order = np.argsort(-pictures.observed_means)
     sides = [("with the trial's therapists", pictures.drawn_means)]
     if pictures.new_means is not None:
@@ -226,15 +241,18 @@ def _therapists(part: SubFigure, fit: Fit, check: PredictiveCheck, columns: int)
     for panel, (name, means) in zip(panels, sides, strict=False):
         _means(panel, pictures.observed_means[order], means[:, order])
         panel.set_title(name, fontsize=9)
-        told = words.observed_axis(fit.study.outcomes[check.outcome])
-        panel.set_xlabel(f"mean score, {told}")
+        panel.tick_params(labelbottom=True)
+    told = words.observed_axis(fit.study.outcomes[check.outcome])
+    part.supxlabel(f"mean score, {told}", fontsize=8.5)
     for panel in panels[len(sides) :]:
         panel.set_axis_off()
     first = panels[0]
     first.set_ylim(len(order) - 0.4, -0.6)
     if len(order) <= MOST_NAMED:
         names = [f"{pictures.therapists[j]} (n = {pictures.patients[j]:.0f})" for j in order]
-        first.set_yticks(range(len(order)), names, fontsize=8)
+        first.set_yticks(range(len(order)), names)
+        for panel in panels:
+            panel.tick_params(axis="y", labelsize=8)
     else:
         first.set_yticks([])
         first.set_ylabel(f"{len(order)} therapists, highest mean on top")
@@ -285,16 +303,11 @@ def _statistic(panel: Axes, item: Realised, limit: float) -> None:
     tripped = item.p_value < limit
     p = "p < 0.001" if item.p_value < 0.001 else f"p = {item.p_value:.3f}"
     panel.set_title(
-        f"{_broken(item.statistic.words)}\n{p}{': REVIEW' if tripped else ''}",
+        f"{item.statistic.words}, {p}{': REVIEW' if tripped else ''}",
         fontsize=8,
         color=BEYOND if tripped else "black",
         fontweight="bold" if tripped else "normal",
     )
-
-
-def _broken(words: str) -> str:
-    """Words over two lines, where they are too long for a panel's width."""
-    return "\n".join(textwrap.wrap(words, 28))
 
 
 SIMULATED, IMPOSSIBLE = COLOURS[0], COLOURS[5]
@@ -324,8 +337,11 @@ def prior_figure(checks: Sequence[PriorCheck]) -> Figure:
         A row for each outcome: simulated scores with the outcome's range, and the effects of the
         alliance, the arms and the baseline with their 95% intervals against the whole scale.
     """
+    columns = columns_of(2, WIDTH, LEAST_SIDE_INCHES)
     heights = [
-        max(LEAST_INCHES, PRIOR_AROUND_INCHES + PRIOR_ROW_INCHES * len(_effects(c))) for c in checks
+        (2 // columns)
+        * max(LEAST_INCHES, PRIOR_AROUND_INCHES + PRIOR_ROW_INCHES * len(_effects(c)))
+        for c in checks
     ]
     page = Page(checks[0], WIDTH, heights, _caption(checks))
     with mpl.rc_context(STYLE):
@@ -337,12 +353,14 @@ def prior_figure(checks: Sequence[PriorCheck]) -> Figure:
                 ha="left",
                 fontsize=9.5,
             )
-            scores, effects = part.subplots(1, 2, width_ratios=[1, 1.25])
+            scores, effects = part.subplots(
+                2 // columns, columns, squeeze=False, width_ratios=[1, 1.25][:columns]
+            ).ravel()
             _scores(scores, check)
             _forest(effects, check)
     handles = _legend(page.strips[0].axes[1])
     page.legend(handles)
-    return page.figure
+    return page.finished()
 
 
 def _effects(check: PriorCheck) -> list[PriorRow]:
@@ -412,6 +430,9 @@ def _events(panel: Axes, check: PriorCheck) -> None:
 def _forest(panel: Axes, check: PriorCheck) -> None:
     low, high = check.study.outcomes[check.outcome].range
     span, rows = high - low, _effects(check)
+    unbounded = check.study.outcomes[check.outcome].family == COUNT
+    if unbounded:  # there is no scale that effects could be as large as
+        span = max(max(abs(row.lower), abs(row.upper)) for row in rows)
     edge = REACH * span
     for position, row in enumerate(rows):
         marker, colour = MARKS[row.verdict]
@@ -421,7 +442,7 @@ def _forest(panel: Axes, check: PriorCheck) -> None:
         for end, tip, sign in ((row.lower, left, "<"), (row.upper, right, ">")):
             if end != tip:
                 panel.plot(tip, position, sign, color=colour, markersize=6, clip_on=False)
-    for value, line in ((span, "-"), (span / 2, ":")):
+    for value, line in () if unbounded else ((span, "-"), (span / 2, ":")):
         for end in (-value, value):
             panel.axvline(end, color="0.35", linewidth=0.9, linestyle=line)
     panel.axvline(0, color="0.8", linewidth=0.9, zorder=0)
@@ -450,7 +471,7 @@ def _caption(checks: Sequence[PriorCheck]) -> str:
     return (
         f"{drawn} trials simulated from the priors for the patients at hand, before their outcomes "
         f"are looked at (but for the mean and SD that the priors are stated in). Dashed: the ends "
-        f"of the outcome's range. Right: 95% prior intervals of what {moderator}the "
+        f"of the outcome's range. Second: 95% prior intervals of what {moderator}the "
         "baseline and covariates do from their lowest to their highest observed value, and of arm "
         f"contrasts{at}. Arrows: beyond the panel."
     )

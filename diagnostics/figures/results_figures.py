@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -14,15 +13,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.transforms import ScaledTranslation
 
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.files import AnyPath, as_path
 from alliance.data_prep.levels import AVERAGE, contrast_names
-from alliance.data_prep.study.description import Study
 from alliance.data_prep.study.rules import OWN_FAMILIES
 from alliance.diagnostics import words
+from alliance.diagnostics.figures.drawing import asked
 from alliance.diagnostics.figures.figure_page import COLOURS, STYLE, Page, save
-from alliance.diagnostics.sheet import fitting
 from alliance.inference.digits import interval_decimals
 from alliance.inference.estimands.compared_at import comparison_places, places_in_words
 from alliance.inference.estimands.missing_outcomes import stated_shifts
@@ -42,10 +41,15 @@ SOURCES = {
 SHOWN = ("moderator_slope", "arm_contrast", "interaction")
 SLOPES = ("moderator_slope", "interaction")
 FORMATS = (".png", ".svg", ".pdf")
+# Journals set, search and shorten letters: none is an outline, and fonts are embedded as TrueType
+AS_TEXT: dict[Any, Any] = {"svg.fonttype": "none", "pdf.fonttype": 42}
 _MARKED = {"png": "Description", "svg": "Description", "pdf": "Subject"}  # what bears the mark
-SPREAD = 0.17  # vertical distance between the sources of one row
-ROW_INCHES, AROUND_INCHES, PANEL_INCHES = 0.42, 0.8, 4.6
-LABEL_CHARACTERS = 28  # of a line of a row's name
+SOURCE_INCHES, APART_INCHES = 0.135, 0.1  # of a row for each source, and between two rows
+PAIR_AROUND_INCHES = 0.62  # around the rows of a panel: its title, and what stands below
+NARROW_INCHES = 5.0  # below it numbers stand in one column
+LABELS_SHARE = 0.3  # of the width, at most, for names of rows that have numbers on the other side
+SMALL, HEADING = 8.0, 8.0  # points, of numbers and of what stands above them
+LINE_HEIGHT, GAP_POINTS = 1.3, 6  # of a line in letters' sizes, and below a title
 
 
 def comparison_figure(
@@ -66,30 +70,126 @@ def comparison_figure(
     Returns
     -------
     matplotlib.figure.Figure
-        One panel for each outcome. Slopes and interactions are shown for one SD of the moderator,
-        so that they share the axis of the contrasts: points of the outcome.
+        For each outcome a panel of contrasts, in points of the outcome, and one of slopes and
+        interactions, for one SD of the moderator, each on its own axis with its numbers beside.
+        Sources without a number are left out.
     """
     table = table.rename(columns={"posterior_mean": "posterior_estimate"})
     overall = (table["quantity"] != "moderator_slope") | (table["level"] == AVERAGE)
     table = table[table["quantity"].isin(SHOWN) & overall]
-    outcomes = fit.outcomes
-    columns = min(2, len(outcomes))
-    lines = -(-len(outcomes) // columns)
-    tallest = max(
-        sum(1 + _row_label(fit, row).count("\n") / 2 for row in part.to_dict("records"))
-        for _, part in table.groupby("outcome")
-    )
-    height = lines * (tallest * ROW_INCHES + AROUND_INCHES)
-    page = Page(fit, columns * PANEL_INCHES + 1.2, [height], _caption(fit, interval, at))
+    sources = _sources(fit, table)
+    row_inches = APART_INCHES + SOURCE_INCHES * len(sources)
+    groups = {outcome: _groups(table, outcome) for outcome in fit.outcomes}
+    heights = [
+        sum(PAIR_AROUND_INCHES + row_inches * len(own) for own in each.values()) + 0.2
+        for each in groups.values()
+    ]
+    page = Page(fit, WIDTH, heights, _caption(fit, interval, at), labels=LABELS_SHARE)
     with mpl.rc_context(STYLE):
-        panels = page.strips[0].subplots(lines, columns, squeeze=False).ravel()
-        for panel, outcome in zip(panels, outcomes, strict=False):
-            own = table[table["outcome"] == outcome].to_dict("records")
-            _draw(panel, fit, outcome, own, _sources(fit, table))
-        for panel in panels[len(outcomes) :]:
-            panel.set_axis_off()
-        page.legend(panels[0])
-    return page.figure
+        for part, (outcome, each) in zip(page.strips, groups.items(), strict=True):
+            told = [_Row(fit, outcome, row, sources) for own in each.values() for row in own]
+            title = words.with_patients(fit.study, outcome, words.patients(fit, outcome))
+            part.suptitle(title, x=0.01, ha="left", fontsize=9.5)
+            panels = part.subplots(
+                len(each),
+                2,
+                squeeze=False,
+                sharey="row",
+                height_ratios=[len(own) + 1 for own in each.values()],
+                width_ratios=[1, _beside(page, [row.label for row in told], _told(told))],
+            )
+            first = 0
+            for (slopes, own), (panel, numbers) in zip(each.items(), panels, strict=True):
+                rows = told[first : first + len(own)]
+                first += len(own)
+                _compared(panel, numbers, rows, sources, SOURCE_INCHES / row_inches)
+                panel.set_xlabel(_compared_axis(fit, outcome, slopes=slopes))
+        page.legend(page.strips[0].axes[0])
+    return page.finished()
+
+
+def _groups(table: pd.DataFrame, outcome: str) -> dict[bool, list[dict[Any, Any]]]:
+    """Rows of an outcome: contrasts, and apart from them slopes, where there are any."""
+    own = table[table["outcome"] == outcome]
+    slopes = own["quantity"].isin(SLOPES)
+    found = {False: own[~slopes], True: own[slopes]}
+    return {key: rows.to_dict("records") for key, rows in found.items() if len(rows)}
+
+
+class _Row:
+    """A row of the comparison: its name, and what each source says."""
+
+    def __init__(self, fit: Fit, outcome: str, row: dict[Any, Any], sources: Sequence[str]) -> None:
+        unit = fit.design(outcome).scaling.moderator[1] if row["quantity"] in SLOPES else 1.0
+        self.label = _row_label(fit, row)
+        self.found: dict[str, tuple[float, float, float]] = {}
+        for name in sources:
+            numbers = [unit * row[f"{name}_{part}"] for part in ("estimate", "lower", "upper")]
+            if not pd.isna(numbers[0]):
+                self.found[name] = (numbers[0], numbers[1], numbers[2])
+
+    def told(self, name: str) -> str:
+        """What a source says, in digits that its interval is worth."""
+        mean, lower, upper = self.found[name]
+        if pd.isna(lower):
+            return f"{mean:.3g}"
+        return words.estimate(mean, lower, upper, max(1, interval_decimals(lower, upper)))
+
+
+def _told(rows: Sequence[_Row]) -> list[str]:
+    return [row.told(name) for row in rows for name in row.found]
+
+
+def _compared(
+    panel: Axes, numbers: Axes, rows: Sequence[_Row], sources: Sequence[str], apart: float
+) -> None:
+    across = numbers.get_yaxis_transform()
+    numbers.set_axis_off()
+    for k, name in enumerate(sources):
+        label, (colour, marker) = words.SOURCES[name], SOURCES[name]
+        shift = (k - (len(sources) - 1) / 2) * apart
+        drawn = False
+        for position, row in enumerate(rows):
+            if name not in row.found:
+                continue
+            estimate, lower, upper = row.found[name]
+            limits = None if pd.isna(lower) else [[estimate - lower], [upper - estimate]]
+            panel.errorbar(
+                estimate,
+                position + shift,
+                xerr=limits,
+                color=colour,
+                marker=marker,
+                markersize=4.5,
+                linewidth=1.4,
+                label="" if drawn else label,
+            )
+            numbers.text(
+                1.0,
+                position + shift,
+                row.told(name),
+                transform=across,
+                ha="right",
+                va="center",
+                fontsize=SMALL,
+                color=colour,
+                in_layout=False,  # its room is that of `_beside`
+            )
+            drawn = True
+        if not drawn:  # a source without a number here still has its place in the legend
+            panel.errorbar([], [], color=colour, marker=marker, markersize=4.5, label=label)
+    panel.axvline(0, color="0.6", linewidth=0.8, zorder=0)
+    panel.set_yticks(range(len(rows)), [row.label for row in rows])
+    panel.set_ylim(len(rows) - 0.5, -0.5)
+    panel.grid(axis="y", color="0.93")
+    panel.set_axisbelow(True)
+
+
+def _compared_axis(fit: Fit, outcome: str, *, slopes: bool) -> str:
+    described = fit.study.outcomes[outcome]
+    better = "right" if described.better == "higher" else "left"
+    unit = f"for one SD of {fit.study.measure.name}: " if slopes else ""
+    return f"{unit}{words.axis(described)}; better to the {better}"
 
 
 def require_figure(path: Path) -> None:
@@ -131,73 +231,33 @@ def save_figure(figure: Figure, path: AnyPath, *, overwrite: bool = False) -> st
     require_output(path, FIGURE, overwrite=overwrite)
     ending, drawn = path.suffix.lower().removeprefix("."), BytesIO()
     marked = {_MARKED[ending]: FIGURE.mark}
-    missing = save(figure, drawn, dpi=150, format=ending, metadata=marked)
+    with mpl.rc_context(AS_TEXT):
+        missing = save(figure, drawn, dpi=asked().dpi, format=ending, metadata=marked)
     write_whole(path, drawn.getvalue())
     return missing
 
 
-def _draw(
-    panel: Axes, fit: Fit, outcome: str, rows: Sequence[dict[Any, Any]], sources: Sequence[str]
-) -> None:
-    moderator_sd = fit.design(outcome).scaling.moderator[1]
-    present = [name for name in SOURCES if name in sources]
-    for name in present:
-        label, (colour, marker) = words.SOURCES[name], SOURCES[name]
-        shift = (present.index(name) - (len(present) - 1) / 2) * SPREAD
-        drawn = False
-        for position, row in enumerate(rows):
-            unit = moderator_sd if row["quantity"] in SLOPES else 1.0
-            estimate, lower, upper = (
-                unit * row[f"{name}_{part}"] for part in ("estimate", "lower", "upper")
-            )
-            if pd.isna(estimate):
-                continue
-            limits = None if pd.isna(lower) else [[estimate - lower], [upper - estimate]]
-            panel.errorbar(
-                estimate,
-                position + shift,
-                xerr=limits,
-                color=colour,
-                marker=marker,
-                markersize=4.5,
-                linewidth=1.4,
-                label="" if drawn else label,
-            )
-            drawn = True
-        if not drawn:  # a source without a number here still has its place in the legend
-            panel.errorbar([], [], color=colour, marker=marker, markersize=4.5, label=label)
-    panel.axvline(0, color="0.6", linewidth=0.8, zorder=0)
-    panel.set_yticks(range(len(rows)), [_row_label(fit, row) for row in rows])
-    panel.set_ylim(len(rows) - 0.5, -0.5)
-    panel.grid(axis="y", color="0.93")
-    panel.set_axisbelow(True)
-    described = fit.study.outcomes[outcome]
-    better = "right" if described.better == "higher" else "left"
-    panel.set_xlabel(f"{words.axis(described)}; better to the {better}")
-    title = words.with_patients(fit.study, outcome, words.patients(fit, outcome))
-    panel.set_title(title, loc="left", fontsize=9.5)
-
-
 def _sources(fit: Fit, table: pd.DataFrame) -> list[str]:
-    """Where the numbers of the figure come from: no models that none of its outcomes has."""
+    """Where the numbers of the figure come from: none that has no number, or no outcome's model."""
     own = [spec.family in OWN_FAMILIES for spec in fit.specs.values()]
     return [
         name
         for name in SOURCES
         if f"{name}_estimate" in table
+        and table[f"{name}_estimate"].notna().any()
         and (name in ("published", "posterior") or (name == "ml") in own)
     ]
 
 
 def _row_label(fit: Fit, row: dict[Any, Any]) -> str:
-    """A row's name, over several lines where it is long: the panel keeps its room."""
+    """A row's name."""
     name = words.of_moderator(fit.study, "{name}")
     told: str = words.level(fit.study, row["level"])
     if row["quantity"] == "moderator_slope":
         told = f"{name} slope"
     elif row["quantity"] == "interaction":
         told = f"{name} × {told}"
-    return textwrap.fill(told, LABEL_CHARACTERS)
+    return told
 
 
 def _caption(fit: Fit, interval: float, at: float | None) -> str:
@@ -213,9 +273,9 @@ def _caption(fit: Fit, interval: float, at: float | None) -> str:
 # For each outcome, and for the title of a contrast
 CONTRAST_ROW_INCHES, CONTRAST_AROUND_INCHES = 0.34, 0.5
 AXIS_INCHES = 0.45  # for the numbers and the label below the lowest panel
-WIDTH, TITLE_CHARACTERS = 8.8, 60
+WIDTH = 8.8
+BESIDE_INCHES, BETWEEN_INCHES = 0.35, 0.14  # around columns of numbers, and between two
 LOGISTIC_SD = float(np.pi / np.sqrt(3))  # the unit of a binary outcome's predictor
-NUMBERS_WIDE = 0.5  # of the columns with numbers, where the panel with the intervals is 1
 COLUMNS = ("outcome", "level", "label", "patients", "mean", "lower", "upper", "prob_better")
 
 
@@ -298,13 +358,19 @@ def contrast_figure(
         raise InputError(
             "The table has no arm contrasts to draw.", "Give the summary of all quantities."
         )
-    page = Page(fit, WIDTH, [_height(fit, shown)], _contrast_caption(fit, interval, at))
+    page = Page(
+        fit,
+        WIDTH,
+        [_height(fit, shown)],
+        _contrast_caption(fit, interval, at),
+        labels=LABELS_SHARE,
+    )
     with mpl.rc_context(STYLE):
         first = _forests(
-            page.strips[0], fit, shown, interval, "second arm better", "first arm better"
+            page, page.strips[0], fit, shown, interval, "second arm better", "first arm better"
         )
         page.legend(first)
-    return page.figure
+    return page.finished()
 
 
 def answers_figure(
@@ -335,9 +401,11 @@ def answers_figure(
     below = f"Below: differences of slopes, for one SD of {name}."
     told = f"{_contrast_caption(fit, interval, at)} {below}"
     contrasts = standardised_contrasts(fit, table)
-    page = Page(fit, WIDTH, [_height(fit, contrasts), _height(fit, slopes)], told)
+    heights = [_height(fit, contrasts), _height(fit, slopes)]
+    page = Page(fit, WIDTH, heights, told, labels=LABELS_SHARE)
     with mpl.rc_context(STYLE):
         first = _forests(
+            page,
             page.strips[0],
             fit,
             contrasts,
@@ -346,6 +414,7 @@ def answers_figure(
             "first arm better",
         )
         _forests(
+            page,
             page.strips[1],
             fit,
             slopes,
@@ -356,7 +425,7 @@ def answers_figure(
             "P(first arm)",
         )
         page.legend(first)
-    return page.figure
+    return page.finished()
 
 
 @dataclass(frozen=True, slots=True)
@@ -412,6 +481,7 @@ def _height(fit: Fit, shown: pd.DataFrame) -> float:
 
 
 def _forests(
+    page: Page,
     strip: SubFigure,
     fit: Fit,
     shown: pd.DataFrame,
@@ -425,37 +495,43 @@ def _forests(
     codes = tuple(fit.study.arms)
     names = contrast_names(codes)
     there = set(shown["level"])  # no slopes differ but of arms that have one
-    pairs = {
-        names[k, j]: (codes[k], codes[j]) for k, j in arm_pairs(len(codes)) if names[k, j] in there
-    }
-    share = words.level_of(interval)
+    levels = [names[k, j] for k, j in arm_pairs(len(codes)) if names[k, j] in there]
+    share, narrow = words.level_of(interval), page.figure.get_figwidth() < NARROW_INCHES
     reach = 1.08 * max(0.1, np.abs(shown[["lower", "upper"]].to_numpy()).max())
+    by_level = {level: shown[shown["level"] == level].to_dict("records") for level in levels}
+    scale = standard_unit(fit)
+    head = f"{scale.short} ({share} interval)"
+    beside = [_Beside(rows, head, chance, narrow) for rows in by_level.values()]
+    labels = [_named(row) for rows in by_level.values() for row in rows]
+    told = [
+        [text for texts in column for text in texts]
+        for column in zip(*(each.widest for each in beside), strict=True)
+    ]
     panels = strip.subplots(
-        len(pairs), 2, squeeze=False, sharey="row", width_ratios=[1, NUMBERS_WIDE]
+        len(levels),
+        2,
+        squeeze=False,
+        sharey="row",
+        width_ratios=[1, _beside(page, labels, *told)],
     )
-    titles = _named(fit.study, pairs)
-    for level, title, (panel, numbers) in zip(pairs, titles, panels, strict=True):
-        rows = shown[shown["level"] == level].to_dict("records")
+    for level, own, (panel, numbers) in zip(levels, beside, panels, strict=True):
+        rows = by_level[level]
         _intervals(panel, rows, f"posterior mean and {share} interval")
         panel.set_xlim(-reach, reach)
         panel.tick_params(labelbottom=False)
-        panel.set_title(title, loc="left", fontsize=9.5)
-        _numbers(numbers, rows, share, chance, standard_unit(fit).short)
+        headed = panel is panels[0, 0]
+        # Above what stands over the numbers
+        points = own.lines * HEADING * LINE_HEIGHT + GAP_POINTS if headed else GAP_POINTS
+        page.across(panel, words.level(fit.study, level), 9.5, points)
+        own.draw(numbers, page, headed=headed)
     lowest: Axes = panels[-1, 0]
     lowest.tick_params(labelbottom=True)
-    scale = standard_unit(fit)
-    lowest.set_xlabel(
-        f"{unit}{scale.axis}\n{left}  \N{LEFTWARDS ARROW}      \N{RIGHTWARDS ARROW}  {right}"
-    )
+    ends = f"{left}  \N{LEFTWARDS ARROW}      \N{RIGHTWARDS ARROW}  {right}"
+    if narrow:  # arrows over several lines point nowhere
+        ends = f"left: {left}; right: {right}"
+    lowest.set_xlabel(f"{unit}{scale.axis}\n{ends}")
     first: Axes = panels[0, 0]
     return first
-
-
-def _named(study: Study, levels: Collection[str]) -> list[str]:
-    """Contrasts by the arms' labels if there is room for all of them, otherwise by their codes."""
-    told = [words.level(study, level) for level in levels]
-    longest = max(map(len, told))
-    return [fitting(text, TITLE_CHARACTERS - longest + len(text)) for text in told]
 
 
 def _intervals(panel: Axes, rows: list[dict[Any, Any]], label: str) -> None:
@@ -475,27 +551,86 @@ def _intervals(panel: Axes, rows: list[dict[Any, Any]], label: str) -> None:
         elinewidth=1.6,
         label=label,
     )
-    panel.set_yticks(
-        range(len(rows)), [f"{row['label']} (n = {row['patients']})" for row in rows], fontsize=8.5
-    )
+    panel.set_yticks(range(len(rows)), [_named(row) for row in rows], fontsize=8.5)
     panel.set_ylim(len(rows) - 0.5, -0.5)  # the first outcome on top
     panel.spines["left"].set_visible(False)
     panel.tick_params(axis="y", length=0)
 
 
-def _numbers(panel: Axes, rows: list[dict[Any, Any]], share: str, chance: str, unit: str) -> None:
-    """Columns of numbers beside the intervals."""
-    panel.set_axis_off()
-    columns = {0.7: f"{unit} ({share} interval)", 1.0: chance}
-    for place, head in columns.items():
-        panel.text(place, 1.0, head, transform=panel.transAxes, ha="right", va="bottom", fontsize=8)
-    across = panel.get_yaxis_transform()
-    for height, row in enumerate(rows):
-        digits = max(2, interval_decimals(row["lower"], row["upper"]))
-        estimate = words.estimate(row["mean"], row["lower"], row["upper"], digits)
-        told = estimate, words.chance(row["prob_better"])
-        for place, text in zip(columns, told, strict=True):
-            panel.text(place, height, text, transform=across, ha="right", va="center", fontsize=8.5)
+def _named(row: dict[Any, Any]) -> str:
+    return f"{row['label']} (n = {row['patients']})"
+
+
+class _Beside:
+    """Columns of numbers beside intervals: two, or in a narrow figure one of two lines a row."""
+
+    def __init__(self, rows: list[dict[Any, Any]], head: str, chance: str, narrow: bool) -> None:
+        estimates = [
+            words.estimate(
+                row["mean"],
+                row["lower"],
+                row["upper"],
+                max(2, interval_decimals(row["lower"], row["upper"])),
+            )
+            for row in rows
+        ]
+        chances = [words.chance(row["prob_better"]) for row in rows]
+        if narrow:
+            joined = [f"{one}\n{two}" for one, two in zip(estimates, chances, strict=True)]
+            self.columns = {f"{head}\n{chance}": joined}
+        else:
+            self.columns = {head: estimates, chance: chances}
+
+    @property
+    def widest(self) -> list[list[str]]:
+        """Texts of each column, among which the widest says how wide it is."""
+        return [[head, *texts] for head, texts in self.columns.items()]
+
+    @property
+    def lines(self) -> int:
+        """Lines of what stands above the columns."""
+        return max(head.count("\n") + 1 for head in self.columns)
+
+    def draw(self, panel: Axes, page: Page, *, headed: bool) -> None:
+        """Write the columns, the last one at the right edge."""
+        panel.set_axis_off()
+        across, top = panel.get_yaxis_transform(), panel.transAxes
+        inches = page.figure.dpi_scale_trans
+        from_right = 0.0
+        for head, texts in reversed(self.columns.items()):
+            moved = ScaledTranslation(-from_right, 0, inches)
+            if headed:
+                panel.text(
+                    1.0,
+                    1.0,
+                    head,
+                    transform=top + moved,
+                    ha="right",
+                    va="bottom",
+                    fontsize=HEADING,
+                    in_layout=False,  # its room is that of `_beside`, and of the title above
+                )
+            for height, text in enumerate(texts):
+                panel.text(
+                    1.0,
+                    height,
+                    text,
+                    transform=across + moved,
+                    ha="right",
+                    va="center",
+                    fontsize=SMALL,
+                    in_layout=False,
+                )
+            from_right += page.widest([head, *texts], SMALL) + BETWEEN_INCHES
+
+
+def _beside(page: Page, labels: Sequence[str], *columns: Sequence[str]) -> float:
+    """Width of the columns with numbers, where that of the panel with the intervals is 1."""
+    needed = sum(page.widest(column, SMALL) for column in columns)
+    needed += BETWEEN_INCHES * (len(columns) - 1)
+    width = page.figure.get_figwidth()
+    names = min(page.widest(labels, 9.0), LABELS_SHARE * width)
+    return needed / max(width - names - needed - BESIDE_INCHES, 0.15 * width)
 
 
 def _contrast_caption(fit: Fit, interval: float, at: float | None) -> str:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure, SubFigure
 
 from alliance.diagnostics import words
 from alliance.diagnostics.checks.sensitivity_checks import MOST_MOVED, OUT_OF_PROPORTION, most_moved
+from alliance.diagnostics.figures.drawing import columns_of
 from alliance.diagnostics.figures.figure_page import COLOURS, STYLE, Page
 from alliance.inference.answers.unseen_improvement import INTERVAL, UnseenImprovement
 from alliance.inference.estimands.compared_at import places_in_words
@@ -21,7 +22,7 @@ from alliance.inference.runs.fit import Fit
 
 PRIOR, DATA, HIGH = COLOURS[5], COLOURS[0], COLOURS[5]
 ROW_INCHES, AROUND_INCHES = 0.2, 0.9  # for each quantity, and for title and axis
-CLEAR = {"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.8}  # behind names
+LEAST_INCHES = 2.4  # width of a panel that has less room
 NAMED = 3  # units that are named in a panel of influence
 MOST_TICKS = 20  # therapists whose names have room along an axis
 
@@ -37,7 +38,7 @@ def power_scaling_figure(fit: Fit, answers: Sequence[PowerScaling]) -> Figure:
     caption = (
         "Power-scaling sensitivity (Kallioinen et al. 2024): distance that the posterior moves "
         "when prior or likelihood is weighed a little more. Left of the dashed line a quantity is "
-        "not sensitive; where a prior rules a quantity, its name stands beside it. "
+        "not sensitive; where a prior rules a quantity, its name stands in brackets. "
         f"{places_in_words(fit)}"
     )
     heights = [AROUND_INCHES + ROW_INCHES * len(each.labels) for each in answers]
@@ -61,22 +62,16 @@ def power_scaling_figure(fit: Fit, answers: Sequence[PowerScaling]) -> Figure:
                 found.by_kind.max(axis=1), rows, "|", color="black", ms=8, label="strongest prior"
             )
             right = max(found.likelihood.max(), found.prior.max(), found.by_kind.max())
+            names = words.row_names(fit.study, found.labels)
             for row, column in _strongest_ruling(found):
-                panel.annotate(
-                    words.plain(found.kinds[column]),
-                    (max(found.by_kind[row, column], found.prior[row], found.likelihood[row]), row),
-                    xytext=(7, 0),
-                    textcoords="offset points",
-                    va="center",
-                    fontsize=7.5,
-                )
-            panel.set_xlim(-0.01, right * 1.3)
-            panel.set_yticks(rows, words.row_names(fit.study, found.labels), fontsize=7.5)
+                names[row] = f"{names[row]} [{words.plain(found.kinds[column])}]"
+            panel.set_xlim(-0.01, right * 1.05)
+            panel.set_yticks(rows, names, fontsize=7.5)
             panel.set_ylim(len(rows) - 0.5, -0.5)
             panel.grid(axis="y", color="0.92", linewidth=0.6)
             panel.set_xlabel("power-scaling sensitivity")
         page.legend(page.strips[0].axes[0])
-    return page.figure
+    return page.finished()
 
 
 def _strongest_ruling(found: PowerScaling) -> list[tuple[int, int]]:
@@ -121,7 +116,7 @@ def prior_refits_figure(fit: Fit, answers: Sequence[PriorRefits]) -> Figure:
             panel.grid(axis="y", color="0.92", linewidth=0.6)
             panel.set_xlabel("change of the posterior mean (SDs)")
         page.legend(page.strips[0].axes[0])
-    return page.figure
+    return page.finished()
 
 
 def influence_figure(fit: Fit, answers: Sequence[Sequence[Influence]]) -> Figure:
@@ -135,28 +130,30 @@ def influence_figure(fit: Fit, answers: Sequence[Sequence[Influence]]) -> Figure
     """
     caption = (
         "Largest change of the posterior mean of a slope, an interaction or an arm contrast when "
-        "one patient (left, by position) or all patients of one therapist (right) are left out. "
+        "one patient (by position) or all patients of one therapist are left out. "
         f"Dashed: where the gate asks for a look, {MOST_MOVED:g} SD and "
-        f"{OUT_OF_PROPORTION:g} times what so many move by themselves. The largest names what "
-        "moves. Crosses: Pareto k too high for the change to be exact. "
+        f"{OUT_OF_PROPORTION:g} times what so many move by themselves. Ringed: the largest, "
+        "named above. Crosses: Pareto k too high for the change to be exact. "
         f"{places_in_words(fit)}"
     )
-    page = Page(fit, 9.2, [2.7] * len(answers), caption)
-    columns = max(len(each) for each in answers)
+    most = max(len(each) for each in answers)
+    columns = columns_of(most, 9.2, LEAST_INCHES)
+    lines = -(-most // columns)
+    page = Page(fit, 9.2, [2.7 * lines] * len(answers), caption)
     with mpl.rc_context(STYLE):
         for part, each in zip(page.strips, answers, strict=True):
             n = int(each[0].patients.sum())
             _head(part, fit, each[0].outcome, f"n = {n}")
-            panels = part.subplots(1, columns, squeeze=False)[0]
+            panels = part.subplots(lines, columns, squeeze=False).ravel()
             for panel, found in zip(panels, each, strict=False):
-                _influence(panel, found)
+                _influence(panel, fit, found)
             for panel in panels[len(each) :]:
                 panel.set_axis_off()
         page.legend(page.strips[0].axes[0])
-    return page.figure
+    return page.finished()
 
 
-def _influence(panel: Axes, found: Influence) -> None:
+def _influence(panel: Axes, fit: Fit, found: Influence) -> None:
     size = np.abs(found.shift_sd)
     worst, height = size.argmax(axis=1), size.max(axis=1)
     position = np.arange(1, len(found.units) + 1)
@@ -166,19 +163,12 @@ def _influence(panel: Axes, found: Influence) -> None:
     panel.vlines(position, 0, height, color="0.75", linewidth=0.8)
     panel.plot(position[~bad], height[~bad], "o", color=DATA, ms=3.5, label="left out")
     panel.plot(position[bad], height[bad], "x", color=HIGH, ms=6, label="k too high")
-    for rank, unit in enumerate(np.argsort(-height)[:NAMED]):
-        # Of the largest also what moves; more would cover one another
-        what = f": {' '.join(found.labels[worst[unit]]).strip()}" if rank == 0 else ""
-        right = position[unit] > 0.6 * len(position)
-        panel.annotate(
-            f"{found.units[unit]}{what}",
-            (position[unit], height[unit]),
-            xytext=(-5 if right else 5, 2),
-            textcoords="offset points",
-            ha="right" if right else "left",
-            fontsize=7,
-            bbox=CLEAR,
-        )
+    largest = np.argsort(-height)[:NAMED]
+    panel.plot(position[largest], height[largest], "o", mfc="none", mec="black", ms=8)
+    # Of the largest also what moves
+    what = words.quantity_and_level(fit.study, *found.labels[worst[largest[0]]])
+    first, *others = [str(found.units[unit]) for unit in largest]
+    panel.set_title("; ".join([f"{first} ({what})", *others]), fontsize=7.5, loc="left")
     panel.set_ylim(0, 1.15 * max(limit.max(), height.max()))
     panel.set_ylabel("change of the mean (SDs)")
     if found.by != "patient" and len(found.units) <= MOST_TICKS:
@@ -199,22 +189,23 @@ def unseen_improvement_figure(fit: Fit, answers: Sequence[UnseenImprovement]) ->
         posterior mean over both shares, with the benchmarks.
     """
     caption = (
-        "Left: slope if an improvement before the rating explains this share of what remains of "
+        "First: slope if an improvement before the rating explains this share of what remains of "
         "the alliance and as much of what then remains of the outcome; band: "
         f"{100 * INTERVAL:g}% interval of the posterior; triangles: where mean and interval reach "
-        "zero. Right: posterior mean of the slope over both shares (zero is the thick line); "
+        "zero. Second: posterior mean of the slope over both shares (zero is the thick line); "
         "diamonds: an improvement 1, 2 and 3 times as strong as the observed baseline "
         "score or covariate (Cinelli & Hazlett 2020)."
     )
-    page = Page(fit, 9.2, [3.0] * len(answers), caption)
+    columns = columns_of(2, 9.2, LEAST_INCHES)
+    page = Page(fit, 9.2, [3.0 * (2 // columns)] * len(answers), caption)
     with mpl.rc_context(STYLE):
         for part, found in zip(page.strips, answers, strict=True):
             _head(part, fit, found.outcome, f"n = {found.patients} with a rating")
-            left, right = part.subplots(1, 2)
+            left, right = part.subplots(2 // columns, columns, squeeze=False).ravel()
             _curve(left, found)
             _contours(right, found)
         page.legend(page.strips[0].axes[0])
-    return page.figure
+    return page.finished()
 
 
 def _curve(panel: Axes, found: UnseenImprovement) -> None:
@@ -235,7 +226,7 @@ def _curve(panel: Axes, found: UnseenImprovement) -> None:
     panel.plot(points, [0, 0], "v", color="black", ms=6, label="reaches zero")
     panel.set_xlim(0, float(curve["share"].max()))
     panel.set_xlabel("share of both remaining variances")
-    panel.set_ylabel("slope for one point\nof the alliance")
+    panel.set_ylabel("slope for one point of the alliance")
 
 
 def _contours(panel: Axes, found: UnseenImprovement) -> None:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure, SubFigure
 
 from alliance.data_prep.errors import InputError
 from alliance.diagnostics import words
+from alliance.diagnostics.figures.drawing import columns_of
 from alliance.diagnostics.figures.figure_page import COLOURS, STYLE, Page
 from alliance.inference.answers.therapists import Therapists
 from alliance.inference.runs.fit import Fit
@@ -20,6 +21,7 @@ ROW_INCHES, AROUND_INCHES = 0.22, 1.0  # for each therapist, and for an outcome'
 MOST_NAMED = 60  # with more therapists, their names would cover one another
 TALLEST_INCHES = MOST_NAMED * ROW_INCHES + AROUND_INCHES
 WIDTH = {1: 6.6, 2: 9.2}  # by the number of panels side by side
+LEAST_INCHES = 2.6  # width of a panel that has less room
 QUANTITIES = ("therapist_effect", "therapist_slope")
 
 
@@ -49,23 +51,29 @@ def therapist_figure(fit: Fit, answers: Sequence[Therapists]) -> Figure:
             'Fit with `therapist="intercept"` or intercept+slope.',
         )
     shown = [name for name in QUANTITIES if len(_rows(drawn[0], name))]
+    columns = columns_of(len(shown), WIDTH[len(shown)], LEAST_INCHES)
+    rows = [len(_rows(answer, QUANTITIES[0])) for answer in drawn]
+    # Without names two panels below one another need no more room than two side by side
+    lines = [len(shown) // columns if count <= MOST_NAMED else 1 for count in rows]
     heights = [
-        min(TALLEST_INCHES, AROUND_INCHES + ROW_INCHES * len(_rows(answer, QUANTITIES[0])))
-        for answer in drawn
+        times * min(TALLEST_INCHES, AROUND_INCHES + ROW_INCHES * count)
+        for times, count in zip(lines, rows, strict=True)
     ]
     page = Page(fit, WIDTH[len(shown)], heights, _caption(fit, drawn))
     with mpl.rc_context(STYLE):
         for part, answer in zip(page.strips, drawn, strict=True):
-            _outcome(part, fit, answer, shown)
+            _outcome(part, fit, answer, shown, columns)
         page.legend(page.strips[0].axes[-1])
-    return page.figure
+    return page.finished()
 
 
 def _rows(answer: Therapists, quantity: str) -> pd.DataFrame:
     return answer.table[answer.table["quantity"] == quantity].set_index("level")
 
 
-def _outcome(part: SubFigure, fit: Fit, answer: Therapists, shown: Sequence[str]) -> None:
+def _outcome(
+    part: SubFigure, fit: Fit, answer: Therapists, shown: Sequence[str], columns: int
+) -> None:
     described = fit.study.outcomes[answer.outcome]
     effects = _rows(answer, "therapist_effect")
     order = list(effects.index)  # best first
@@ -76,7 +84,8 @@ def _outcome(part: SubFigure, fit: Fit, answer: Therapists, shown: Sequence[str]
         ha="left",
         fontsize=9.5,
     )
-    panels = part.subplots(1, len(shown), squeeze=False, sharey=True)[0]
+    lines = len(shown) // columns
+    panels = part.subplots(lines, columns, squeeze=False, sharey=True).ravel()
     share = words.level_of(answer.interval)
     side = "above" if described.better == "higher" else "below"
     name, place = words.of_moderator(fit.study, "{name}"), ""
@@ -85,10 +94,10 @@ def _outcome(part: SubFigure, fit: Fit, answer: Therapists, shown: Sequence[str]
         ratings = fit.patients(answer.outcome)["moderator"].values
         beyond = " (extrapolated)" * (not np.nanmin(ratings) <= at <= np.nanmax(ratings))
         place = f" at {name} {at:.4g}{beyond}"
+    slope = words.unit(fit.study, "therapist_slope", outcome=answer.outcome) if name else ""
     labels = {
         "therapist_effect": f"effect{place}, {words.axis(described)}\n(better {side} 0)",
-        "therapist_slope": f"slope: {words.points(described)} for one point of {name}\n"
-        f"({described.better} scores are better)",
+        "therapist_slope": f"slope: {slope}\n({described.better} scores are better)",
     }
     for panel, quantity in zip(panels, shown, strict=True):
         _caterpillar(panel, _rows(answer, quantity).loc[order], share)
@@ -106,7 +115,9 @@ def _outcome(part: SubFigure, fit: Fit, answer: Therapists, shown: Sequence[str]
     first.set_ylim(len(order) - 0.4, -0.6)  # the best on top
     if len(order) <= MOST_NAMED:
         names = [f"{name} (n = {effects['patients'][name]:.0f})" for name in order]
-        first.set_yticks(range(len(order)), names, fontsize=8)
+        first.set_yticks(range(len(order)), names)
+        for panel in panels:
+            panel.tick_params(axis="y", labelsize=8)
     else:
         first.set_yticks([])
         first.set_ylabel(f"{len(order)} therapists, best on top (names in the table)")

@@ -31,7 +31,7 @@ from alliance.diagnostics.sheet import Sheet, joined, without_empty
 from alliance.diagnostics.sheets import checks as check_sheets
 from alliance.diagnostics.sheets import checks as sheets
 from alliance.diagnostics.sheets import sensitivity as sensitivity_sheets
-from alliance.diagnostics.verdicts import Verdict
+from alliance.diagnostics.verdicts import Verdict, standing_of
 
 TOLD = {
     Verdict.PASS: "Every check passed: the draws may be used.",
@@ -59,6 +59,8 @@ def gate(material: Material) -> Section:
         parts.append(Paragraph(TOLD[worst]))
     else:
         parts.append(Notice(TOLD[worst]))
+        parts.append(Heading("What stands"))
+        parts.append(Listing(_standing(material)))
     parts += [*_tables(material), Heading("Computation"), Facts(_computation(material))]
     if fit.differences:
         parts += [
@@ -66,6 +68,16 @@ def gate(material: Material) -> Section:
             Listing(list(fit.differences)),
         ]
     return Section("gate", "Gate and computation", parts)
+
+
+def _standing(material: Material) -> list[str]:
+    """What of each outcome's results stands after its checks."""
+    study = material.fit.study
+    return [
+        f"{words.label(study, report.outcome)}: "
+        f"{'; '.join(standing_of(report.all_results)) or 'all of it'}."
+        for report in material.gate
+    ]
 
 
 def _tables(material: Material) -> list[Sheet]:
@@ -90,13 +102,25 @@ def _tables(material: Material) -> list[Sheet]:
 def _computation(material: Material) -> list[tuple[str, str]]:
     fit = material.fit
     manifest, profile = fit.manifest, fit.profile
+    many = f"profile {profile.name}: {profile.chains} chains of {profile.draws} draws"
+    how = {
+        "nuts": f"No-U-Turn sampler (nutpie), {many} after {profile.tune} of tuning each, target "
+        f"acceptance {profile.target_accept:g}, at most {profile.max_treedepth} doublings",
+        "instant": f"Importance sampling, weighed by Pareto smoothing (the engine instant), {many}",
+    }
+    told = manifest.get("engines", {})
+    engines = {name: told.get(name, {}).get("engine", fit.engine) for name in fit.trees}
+    used = [engine for engine in how if engine in engines.values()]
     facts = [
         (
-            "Sampler",
-            f"No-U-Turn sampler (nutpie), profile {profile.name}: {profile.chains} chains of "
-            f"{profile.draws} draws after {profile.tune} of tuning each, target acceptance "
-            f"{profile.target_accept:g}, at most {profile.max_treedepth} doublings",
-        ),
+            "Sampler"
+            if len(used) == 1
+            else f"Sampler of {', '.join(name for name in engines if engines[name] == engine)}",
+            how[engine],
+        )
+        for engine in used
+    ]
+    facts += [
         ("Seed", str(manifest.get("seed", "not recorded"))),
         ("Fitted at", str(manifest.get("created", "not recorded"))),
     ]

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from alliance.data_prep.study.description import Study
+from alliance.data_prep.study.rules import COUNT
 from alliance.diagnostics import words
 from alliance.diagnostics.checks.loo_checks import LooCheck
 from alliance.diagnostics.checks.predictive_checks import (
@@ -18,6 +19,7 @@ from alliance.diagnostics.checks.predictive_checks import (
 from alliance.diagnostics.checks.prior_check import PriorCheck
 from alliance.diagnostics.gate.gate import GateReport
 from alliance.diagnostics.sheet import Row, Sheet, alarmed, without_empty
+from alliance.diagnostics.verdicts import standing_of
 from alliance.inference.digits import decimals, interval_decimals, number
 from alliance.inference.leaving_out.leave_one_out import TARGETS, LeaveOneOut
 from alliance.inference.leaving_out.leave_one_out_comparison import LooComparison
@@ -84,10 +86,15 @@ def advice(found: Iterable[Any]) -> list[str]:
     found : iterable of CheckResult
     """
     told: dict[str, list[str]] = {}
-    for result in found:
+    results = list(found)
+    for result in results:
         if result.recommendation:
             told.setdefault(result.recommendation, []).append(words.plain(result.check))
-    return [f"What to do ({', '.join(checks)}): {text}" for text, checks in told.items()]
+    stands = "; ".join(standing_of(results))
+    return [
+        *([f"What stands: {stands}."] if stands else []),
+        *(f"What to do ({', '.join(checks)}): {text}" for text, checks in told.items()),
+    ]
 
 
 def overview_table(fit: Fit, reports: Sequence[GateReport]) -> pd.DataFrame:
@@ -393,7 +400,7 @@ def prior(check: PriorCheck) -> Sheet:
     check : PriorCheck
     """
     study, described = check.study, check.study.outcomes[check.outcome]
-    rows = []
+    rows, bounded = [], described.family != COUNT
     for row in check.rows:
         digits = decimals(row.upper - row.lower, row.upper)
         rows.append(
@@ -404,8 +411,8 @@ def prior(check: PriorCheck) -> Sheet:
                 "95% of draws": words.interval(row.lower, row.upper, digits),
                 "Too large": _share(row.share_large, row.most_large, "up to"),
                 "Large enough": _share(row.share_small, row.least_small, "from"),
-                "Over half the scale": _share(row.share_over_half),
-                "Too large from": words.rough(row.large),
+                "Over half the scale": _share(row.share_over_half) if bounded else "",
+                "Too large from": words.rough(row.large) if bounded else "a factor of ten",
             }
         )
     return Sheet(

@@ -44,7 +44,7 @@ def contrasts_along(fit: Fit, answer: Effects, numbers: pd.DataFrame | None = No
             "Mean": number(row["mean"], digits),
             **{head: words.chance(row[name]) for name, head in chances.items()},
             f"{share} interval": words.interval(row["lower"], row["upper"], digits),
-            f"{share} band": words.interval(row["band_lower"], row["band_upper"], digits),
+            f"{share}{BAND}": words.interval(row["band_lower"], row["band_upper"], digits),
         }
 
     table = effects_table(answer, every=False)
@@ -70,7 +70,7 @@ def scores_along(fit: Fit, answer: Effects) -> Sheet:
             "Mean": number(row["mean"], digits),
             "P(best)": words.chance(row["prob_best"]),
             f"{share} interval": words.interval(row["lower"], row["upper"], digits),
-            f"{share} band": words.interval(row["band_lower"], row["band_upper"], digits),
+            f"{share}{BAND}": words.interval(row["band_lower"], row["band_upper"], digits),
         }
 
     table = effects_table(answer, every=False)
@@ -94,7 +94,9 @@ def slopes_compared(fit: Fit, answer: Effects) -> Sheet:
         rows.append(
             {
                 "Contrast": words.level(fit.study, row["level"]),
-                f"For one point of {fit.study.measure.name}": number(row["mean"], digits),
+                f"For one {fit.study.measure.unit or 'point'} of {fit.study.measure.name}": number(
+                    row["mean"], digits
+                ),
                 f"{share} interval": words.interval(row["lower"], row["upper"], digits),
                 "P(> 0)": words.chance(row["prob_positive"]),
             }
@@ -140,7 +142,7 @@ def crossings(fit: Fit, answer: Effects) -> Sheet:
         _short(fit, answer, f"where the better arm changes along the {name}"),
         rows,
         numbers=told,
-        fewest=4,
+        fewest=6,
         subject=answer.outcome,
     )
 
@@ -221,11 +223,14 @@ def _sectioned(
         rows,
         numbers=table,
         heads=1 if moderator is None else 2,
-        fewest=4,
+        fewest=sum(not head.endswith(BAND) for head in rows[0]),
         breaks=breaks,
         once=1,
         subject=answer.outcome,
     )
+
+
+BAND = " band"  # ends the heading of what gives way first: the interval says the same of one value
 
 
 def _value(row: Record) -> str:
@@ -299,6 +304,12 @@ def effects_about(fit: Fit, answer: Effects) -> list[str]:
     return words.among(
         [
             *_slopes_about(fit, answer),
+            _run_of_values(fit, answer),
+            words.past_the_scale(
+                fit.study.outcomes[answer.outcome],
+                fit.specs[answer.outcome].family,
+                answer.curves.expected.mean(axis=0).ravel(),
+            ),
             f"Patients along the {name} differ within one therapist{average}."
             if spec.structure == "within_between"
             else "",
@@ -306,6 +317,18 @@ def effects_about(fit: Fit, answer: Effects) -> list[str]:
             if spec.reliability is not None or spec.ceiling is not None
             else "",
         ]
+    )
+
+
+def _run_of_values(fit: Fit, answer: Effects) -> str:
+    """From where to where the curve runs, unless values were named."""
+    if answer.named:
+        return ""
+    low, high = answer.curves.moderator[[0, -1]]
+    least, most = answer.observed
+    return (
+        f"Curves run from the 5th to the 95th percentile of the observed {fit.study.measure.name} "
+        f"({low:g} to {high:g}; observed {least:g} to {most:g}); `alliance` names other values."
     )
 
 
@@ -477,7 +500,7 @@ def _lifts(fit: Fit, answer: Decisions, part: pd.DataFrame, share: str) -> Sheet
         _short(fit, answer, about),
         rows,
         numbers=part,
-        fewest=4,
+        fewest=3 + len(chances),
         breaks=breaks,
         subject=answer.outcome,
     )

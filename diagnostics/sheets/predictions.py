@@ -28,6 +28,7 @@ AVERAGED = {
     "average": "an average therapist, whose effects are zero",
 }
 Record = dict[Any, Any]
+KEYS = ("patient", "arm", "contrast", "moderator")  # columns that tell rows apart in any case
 
 
 def predictions(fit: Fit, answer: Predictions, *, of_file: bool = False) -> Sheet:
@@ -51,7 +52,7 @@ def predictions(fit: Fit, answer: Predictions, *, of_file: bool = False) -> Shee
             f"{share} of single scores": _span(row, "outcome", digits),
         }
 
-    return _asked_sheet(fit, answer, table, "arm", "predictions", cells, of_file=of_file)
+    return _asked_sheet(fit, answer, table, "arm", "predictions", cells, of_file=of_file, further=1)
 
 
 def prediction_contrasts(fit: Fit, answer: Predictions, *, of_file: bool = False) -> Sheet | None:
@@ -128,8 +129,12 @@ def _asked_sheet(
     *,
     of_file: bool = False,
     differing: bool = True,
+    further: int = 0,
 ) -> Sheet:
-    """Rows of asked patients: what tells them apart, then the answer."""
+    """Rows of asked patients: what tells them apart, then the answer.
+
+    So many of the last columns as `further` says give way on a narrow screen.
+    """
     heads = {"patient": "Patient"} if of_file else {}
     heads |= {first: first.capitalize()}
     if fit.study.moderator is not None:
@@ -147,6 +152,7 @@ def _asked_sheet(
         | cells(row, digits)
         for row in records
     ]
+    inputs = [head for column, head in heads.items() if column not in KEYS]
     # The last row of a patient: the arms then begin anew
     starts = [k for k, row in enumerate(records) if row[first] == records[0][first]]
     return Sheet(
@@ -156,7 +162,8 @@ def _asked_sheet(
         f"{words.level_of(answer.interval)} equal-tailed intervals.",
         table,
         heads=len(heads),
-        fewest=4,
+        fewest=len(rows[0]) - len(inputs) - further,
+        inputs=inputs,
         breaks=[k - 1 for k in starts[1:]],
         subject=answer.outcome,
     )
@@ -248,10 +255,15 @@ def prediction_legend(fit: Fit, answer: Predictions, *, contrasts: bool = False)
             else "",
             answer.counted.steps,
             _not_entering(fit),
-            f"The family fitted ({family}) knows no ends of the scale, and some intervals of "
-            "single scores pass them."
-            if past
-            else "",
+            words.past_the_scale(
+                described, fit.specs[answer.outcome].family, table["expected"].tolist()
+            )
+            or (
+                f"The family fitted ({family}) knows no ends of the scale, and some intervals of "
+                "single scores pass them."
+                if past
+                else ""
+            ),
             *_marked(fit, answer.outcome, table),
         ]
     )
@@ -296,6 +308,11 @@ def average_legend(fit: Fit, answer: Averages, whom: str) -> list[str]:
             _not_entering(fit),
             _counted_over(fit, answer),
             answer.counted.steps,
+            words.past_the_scale(
+                fit.study.outcomes[answer.outcome],
+                fit.specs[answer.outcome].family,
+                [] if "expected" not in answer.table else answer.table["expected"].tolist(),
+            ),
             *_marked(fit, answer.outcome, answer.table),
         ]
     )
@@ -354,6 +371,7 @@ def therapists(fit: Fit, answer: Therapists) -> Sheet:
         f"Effects in {words.points(fit.study.outcomes[answer.outcome])} against an average "
         f"therapist{words.of_moderator(fit.study, '; slopes for one point of {name}')}.",
         table[table["quantity"].isin(("therapist_effect", "therapist_slope"))],
+        fewest=5,
         subject=answer.outcome,
     )
 

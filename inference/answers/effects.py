@@ -11,7 +11,7 @@ Pointwise and simultaneous bands around a curve, from its draws, and where they 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -183,8 +183,11 @@ def _crossing(points: Array, values: Array, k: int) -> float:
 
 
 DEFAULT_GRID = 41
+BEYOND_POINTS = 6  # between each end of the curve and of the observed range
 LARGEST_GRID = 1001  # points; more would show nothing more
-SHOWN_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # quantiles of the observed alliance that are shown
+# Quantiles of the observed alliance that are shown. A curve runs between the outermost: beyond
+# them one patient in twenty says what it is, and most of its width is of these few.
+SHOWN_SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
 COLUMNS = (
     *("outcome", "quantity", "level", "moderator", "mean", "sd", "lower", "upper"),
     *("band_lower", "band_upper", "prob_positive", "prob_better", "prob_better_by"),
@@ -326,7 +329,8 @@ def effects_along(
     values : sequence of float
         The alliance at which answers are wanted.
     grid : int
-        Evenly spaced values that the curve and the simultaneous band are computed at.
+        Evenly spaced values that the curve and the simultaneous band are computed at: from the 5th
+        to the 95th percentile of the observed alliance, or as far as values are named.
     interval : float
         Probability of intervals and bands.
     thresholds : Thresholds, optional
@@ -359,16 +363,29 @@ def effects_along(
     ratings = patients.moderator[np.isfinite(patients.moderator)]
     require_askable(posterior, values, extrapolate=extrapolate)
     shown = np.unique(values) if len(values) else np.unique(np.quantile(ratings, SHOWN_SHARES))
-    points = value_grid(observed, grid, shown)
+    ends = np.quantile(ratings, [SHOWN_SHARES[0], SHOWN_SHARES[-1]])
+    points = value_grid((float(ends[0]), float(ends[1])), grid, shown)
     part = None
     if therapist != "average":
         choice = (
             NEW if therapist == "new" else TherapistChoice.known(therapist_id(design, therapist))
         )
         part = therapist_part(posterior, choice, 1, posterior.generator("predictions", seed))
-    curves = arm_curves(posterior, points, part)
+    # Where arms change places is asked of all who were observed
+    further = [
+        np.linspace(start, end, BEYOND_POINTS)
+        for start, end in ((observed[0], points[0]), (points[-1], observed[1]))
+        if start < end
+    ]
+    whole = np.unique(np.concatenate([points, *further]))
+    everywhere = arm_curves(posterior, whole, part)
+    curves = replace(
+        everywhere,
+        moderator=points,
+        expected=everywhere.expected[:, :, np.searchsorted(whole, points)],
+    )
     slopes = _slopes(posterior, chosen)
-    crossings, rule = _places_changed(posterior, curves, chosen) if slopes else ((), None)
+    crossings, rule = _places_changed(posterior, everywhere, chosen) if slopes else ((), None)
     return Effects(
         outcome=posterior.name,
         curves=curves,

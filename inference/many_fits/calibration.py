@@ -247,11 +247,21 @@ class Calibration:
         if (quantity, level) not in self.labels:
             names = ", ".join(" ".join(label).strip() for label in self.labels)
             raise InputError(f"No quantity {quantity!r} {level!r} was calibrated.", names)
-        if len(self.pit) < 2:
-            raise InputError("One trial has no curve.", "Ask for two or more.")
+        require_curve(len(self.pit))
         own = self.pit[:, self.labels.index((quantity, level))]
         points, share, lower, upper = ecdf_pit(own, BAND, SIMULATIONS)
         return pd.DataFrame({"pit": points, "share": share, "lower": lower, "upper": upper})
+
+
+def require_curve(trials: int) -> None:
+    """Refuse a curve of ranks of one trial, before it is simulated.
+
+    Raises
+    ------
+    InputError
+    """
+    if trials < 2:
+        raise InputError("One trial has no curve.", "Ask for two or more.")
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -189,6 +189,18 @@ def build_multiverse(
     return Multiverse(study, tuple(analyses), varied, left_out)
 
 
+def own_universe(study: Study, outcome: str) -> Universe:
+    """The analysis that the study file asks for, whether or not it is among those of a multiverse.
+
+    Parameters
+    ----------
+    study : Study
+    outcome : str
+    """
+    first = {name: found[0] for name, found in _options(study, outcome, ()).items()}
+    return Universe(outcome, **first)
+
+
 def _analyses(
     study: Study, table: Table, outcome: str, vary: Sequence[str], *, full: bool
 ) -> Iterator[Analysis | tuple[str, str]]:

@@ -64,16 +64,19 @@ def require_covariates(covariates: Sequence[str], given: Mapping[str, object]) -
             raise InputError(f"The run has no covariate {name!r}.", remedy)
 
 
-def covariate_values(design: Design, name: str, values: Sequence[float | str] | None) -> Array:
+def covariate_values(
+    posterior: Posterior, name: str, values: Sequence[float | str] | None
+) -> Array:
     """What a covariate's values are in the design's columns.
 
     Parameters
     ----------
-    design : Design
+    posterior : Posterior
     name : str
         As in the study file.
     values : sequence of float or str, optional
-        Numbers or levels; None stands for the analysed patients' mean, for levels their shares.
+        Numbers or levels; None stands for what is usual among the analysed patients
+        (`usual_values`).
 
     Returns
     -------
@@ -85,11 +88,37 @@ def covariate_values(design: Design, name: str, values: Sequence[float | str] | 
         If there are no values, or one is not a number, or not a level.
     """
     if values is None:
-        centres = design.scaling.covariates
-        return np.array([[centres[k][0] for k in design.encoding.own_columns(name)]])
+        return usual_values(posterior, name)
     if not len(values):
         raise empty_grid(name)
-    return design.encoding.encoded(name, values)
+    return posterior.design.encoding.encoded(name, values)
+
+
+def usual_values(posterior: Posterior, name: str) -> Array:
+    """The analysed patients' mean of a covariate; of a category its commonest level.
+
+    Numbers of two kinds, as 0 and 1, are a category in all but name: nobody is 0.1 of a smoker.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    name : str
+
+    Returns
+    -------
+    ndarray, shape (1, columns of this covariate)
+    """
+    encoding = posterior.design.encoding
+    columns = encoding.own_columns(name)
+    centres = np.array([[posterior.design.scaling.covariates[k][0] for k in columns]])
+    if encoding.covariate(name).levels is not None:
+        # A mean of an indicator is the share of its level; what is left is the reference's
+        shares = np.array([1 - centres.sum(), *centres[0]])
+        return np.eye(len(shares))[[shares.argmax()], 1:]
+    if posterior.source is not None and posterior.rowless:
+        return centres
+    found, counts = np.unique(posterior.rows.covariates[:, columns[0]], return_counts=True)
+    return found[[counts.argmax()]][None] if len(found) == 2 else centres
 
 
 LARGEST_GRID = 100_000  # patients; more is no grid to look at
@@ -154,7 +183,8 @@ def patient_grid(
         with latent ratings as the model has them.
     covariates : mapping of str to sequence, optional
         Values by name: numbers, or levels of a categorical covariate. Those left out stand at
-        the analysed patients' means, a categorical one at the shares of its levels.
+        the analysed patients' means, a categorical one, or one of two numbers, at its commonest
+        level.
     extrapolate : bool
         Allow an alliance, a baseline or a covariate outside the range observed among the analysed
         patients.
@@ -180,7 +210,7 @@ def patient_grid(
     given = {} if covariates is None else covariates
     require_covariates(posterior.study.covariates, given)
     columns = [
-        covariate_values(design, name, given.get(name)) for name in posterior.study.covariates
+        covariate_values(posterior, name, given.get(name)) for name in posterior.study.covariates
     ]
     sizes = [len(before), *map(len, columns), len(ratings)]
     if np.prod(sizes, dtype=float) > LARGEST_GRID:

@@ -90,6 +90,8 @@ class Fit:
         Those of the differences that are somebody's change of study, data or files.
     shared : xarray.DataTree or None
         Of a joint model: what its outcomes share.
+    tried : dict of str to tuple of str
+        Of a run read back, by outcome: families that runs beside it fitted to the same data.
     """
 
     study: Study
@@ -100,6 +102,7 @@ class Fit:
     differences: tuple[str, ...] = field(default=())
     changed: tuple[str, ...] = field(default=())
     shared: xr.DataTree | None = None
+    tried: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __getitem__(self, outcome: str) -> Posterior:
         """One fitted outcome.
@@ -124,6 +127,7 @@ class Fit:
                     patients,
                     self.manifest,
                     self.shared is not None or self.specs[outcome].visits is not None,
+                    tuple(self.tried.get(outcome, ())),
                 ),
             )
         return self._posteriors[outcome]

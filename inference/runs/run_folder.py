@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -449,7 +450,41 @@ def load_fit(
         differences=(*_other_versions(manifest), *told),
         changed=tuple(told),
         shared=_read_tree(path / f"{JOINT}.nc", SAMPLED) if joint else None,
+        tried=families_tried(path, manifest),
     )
+
+
+MOST_BESIDE = 200  # folders beside a run that are looked into
+
+
+def families_tried(path: Path, manifest: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Families that runs in the same folder fitted to the same data, by outcome.
+
+    Parameters
+    ----------
+    path : Path
+        A run.
+    manifest : mapping
+        Its own.
+    """
+    own, data = path.resolve(), manifest["data"].get("sha256")
+    found: dict[str, dict[str, None]] = {}
+    try:
+        beside = [each.parent for each in islice(own.parent.glob(f"*/{MANIFEST}"), MOST_BESIDE)]
+    except OSError:  # a folder that may not be listed
+        return {}
+    for each in sorted(beside):
+        if each == own or data is None:
+            continue
+        try:
+            other = read_manifest(each)
+            specs = _specifications(each, other)
+        except InputError:  # of another version, or no run at all
+            continue
+        if other["data"].get("sha256") == data:
+            for name, spec in specs.items():
+                found.setdefault(name, {})[spec.family] = None
+    return {name: tuple(families) for name, families in found.items()}
 
 
 def _hashes(manifest: Mapping[str, Any]) -> dict[str, str]:

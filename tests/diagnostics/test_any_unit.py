@@ -11,7 +11,8 @@ import xarray as xr
 from effect_fits import fit_of
 from matplotlib.axes import Axes
 
-from alliance.diagnostics.checks.predictive_checks import advice, predictive_check
+from alliance.diagnostics.checks.family_advice import advice
+from alliance.diagnostics.checks.predictive_checks import predictive_check
 from alliance.diagnostics.checks.predictive_statistics import distinct, resolution
 from alliance.diagnostics.figures.predictive_figures import distribution_figure, statistics_figure
 from alliance.inference.answers.decisions import decisions

@@ -84,21 +84,23 @@ def test_high_pareto_k_names_patients_by_position(fit: Fit, found: LooCheck) -> 
     [(1.0, 0.0, ""), (0.5, 0.0, "too wide"), (1.0, 0.15, "to one side")],
 )
 def test_calibration_says_how_it_is_off(
-    found: LooCheck, spread: float, shift: float, told: str
+    fit: Fit, found: LooCheck, spread: float, shift: float, told: str
 ) -> None:
     from arviz_stats.base import array_stats
 
     even = (np.arange(170) + 0.5) / 170
     values = np.clip(0.5 + spread * (even - 0.5) + shift, 0.001, 0.999)
     p_value, *_ = array_stats.uniformity_test(values)
-    result = _calibration(replace(found.pit, values=values, p_value=float(p_value)))
+    result = _calibration(
+        fit["function"], replace(found.pit, values=values, p_value=float(p_value))
+    )
     assert (result.verdict is Verdict.REVIEW) == bool(told)
     assert told in result.recommendation
 
 
-def test_too_narrow_predictions_put_outcomes_at_the_ends(found: LooCheck) -> None:
+def test_too_narrow_predictions_put_outcomes_at_the_ends(fit: Fit, found: LooCheck) -> None:
     ends = np.random.default_rng(1).beta(0.4, 0.4, 170)
-    result = _calibration(replace(found.pit, values=ends, p_value=1e-9))
+    result = _calibration(fit["function"], replace(found.pit, values=ends, p_value=1e-9))
     assert "too narrow" in result.recommendation
 
 

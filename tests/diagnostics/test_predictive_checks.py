@@ -15,13 +15,13 @@ from planted_misfits import OUTCOME, SCENARIOS, Scenario, described, planted_pat
 from prediction_examples import posterior_of, therapist_posterior
 from scipy import stats
 
+from alliance.diagnostics.checks.family_advice import advice
 from alliance.diagnostics.checks.predictive_checks import (
     COLUMNS,
     FALSE_ALARMS,
     MOST_OUTSIDE,
     PredictiveCheck,
     Realised,
-    advice,
     check_predictive,
     predictive_check,
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from alliance.inference.patients.asked_patients import (
     patient_grid,
     therapist_labels,
     trial_patients,
+    usual_values,
     with_alliance,
 )
 from alliance.inference.ranges import beyond, require_observed
@@ -27,11 +30,42 @@ def test_by_default_one_patient_stands_at_the_analysed_patients_means() -> None:
     assert patients.rows.moderator[0] == pytest.approx(analysed["moderator"].mean().item())
     assert patients.rows.baseline is not None
     assert patients.rows.baseline[0] == pytest.approx(analysed["baseline"].mean().item())
-    means = analysed["covariates"].mean("patient").values  # sex at the share of men
-    np.testing.assert_allclose(patients.rows.covariates[0], means, rtol=1e-12)
-    assert 0 < means[1] < 1
+    means = analysed["covariates"].mean("patient").values
+    age, sex = patients.rows.covariates[0]
+    assert age == pytest.approx(means[0], rel=1e-12)
+    assert 0 < means[1] < 1  # the share of men
+    assert sex == float(means[1] > 0.5)  # of the commoner sex, and not a share of both
     assert not patients.alliance_named
     assert patient_grid(fit["gpe"]).rows.baseline is None
+
+
+def test_numbers_of_two_kinds_are_a_category_in_all_but_name() -> None:
+    """Nobody is 0.1 of a smoker; of numbers of many kinds the mean is one like others."""
+    fit = example_fit(covariates=("age",))
+    own = fit["function"]
+    ages = own.rows.covariates[:, 0]
+    assert usual_values(own, "age")[0, 0] == pytest.approx(ages.mean())
+    smokers = (np.arange(len(ages)) % 10 == 0).astype(float)[:, None]
+    own.__dict__["rows"] = replace(own.rows, covariates=smokers)
+    assert usual_values(own, "age").tolist() == [[0.0]]
+
+
+@pytest.mark.parametrize(
+    ("shares", "commonest"),
+    [((0.2, 0.3), (0, 0)), ((0.2, 0.5), (0, 1)), ((0.6, 0.1), (1, 0))],  # the rest are reference
+)
+def test_a_category_that_is_not_named_stands_at_its_commonest_level(
+    shares: tuple[float, float], commonest: tuple[int, int]
+) -> None:
+    design = SimpleNamespace(
+        encoding=SimpleNamespace(
+            own_columns=lambda _: [0, 1],
+            covariate=lambda _: SimpleNamespace(levels=("a", "b", "c")),
+        ),
+        scaling=SimpleNamespace(covariates=[(share, 1.0) for share in shares]),
+    )
+    asked: Any = SimpleNamespace(design=design)
+    assert usual_values(asked, "which")[0].tolist() == list(commonest)
 
 
 def test_a_grid_has_every_combination_and_the_alliance_varies_fastest() -> None:

@@ -134,6 +134,20 @@ def fit_contrast_mean(found: Effects, level: str) -> float:
     return float(which.of(found.curves.expected).mean())
 
 
+def test_curves_run_between_the_outer_percentiles_unless_values_are_named() -> None:
+    found = asked()
+    low, high = np.quantile(found.ratings, [0.05, 0.95])
+    assert found.observed[0] < low < high < found.observed[1]
+    assert found.curves.moderator[[0, -1]].tolist() == [low, high]
+    assert found.shown[[0, -1]].tolist() == [low, high]
+    named = asked(values=found.observed)
+    assert named.curves.moderator[[0, -1]].tolist() == list(found.observed)
+    # Where arms change places is asked of all ratings, wherever the curve ends; the chance hardly
+    # depends on the points of a curve that is straight
+    for one, other in zip(found.crossings, named.crossings, strict=True):
+        assert one.chance == pytest.approx(other.chance, abs=1e-12)
+
+
 def test_values_beyond_the_ratings_are_refused_or_marked() -> None:
     low, high = asked().observed
     beyond = low - 5

@@ -136,9 +136,10 @@ def predict(
 ) -> None:
     """Predict outcomes of patients: expected scores, single outcomes, chances, arms compared.
 
-    Nothing is fitted again. Without options: a patient at the means, in every arm, with a new
-    therapist.
+    Nothing is fitted again. Without options: a patient at the means, of the commonest categories,
+    in every arm, with a new therapist.
     """
+    from alliance.cli.asking import settled
     from alliance.inference.answers.averages import average
     from alliance.inference.answers.predictions import predict as predicted
     from alliance.inference.patients.patient_files import patients_asked_about
@@ -175,6 +176,7 @@ def predict(
             "Leave one of the two out.",
         )
     _require_one_outcome(chosen, {"baseline": baseline, "exposure": exposure, **points})
+    wanted = settled(fitted.study.outcomes, {chosen[0]: wanted})[chosen[0]]
     answers: list[Any] = []
     for name in chosen:
         asked = patients_asked_about(fitted[name], **whom)
@@ -343,12 +345,15 @@ def effects(
 
     A threshold counts in the direction of improvement; none has a default.
     """
+    from alliance.cli.asking import settled
     from alliance.inference.answers.effects import effects_along, effects_table
     from alliance.inference.scores.thresholds import read_thresholds
 
     fit = load_run(run)
     asked = {name: fit.study.outcomes[name] for name in fit.chosen(outcome or [], visit)}
-    measured = read_thresholds(asked, threshold=threshold or [], rope=rope or [], source=source)
+    measured = settled(
+        asked, read_thresholds(asked, threshold=threshold or [], rope=rope or [], source=source)
+    )
     answers = [
         effects_along(
             fit[name],
@@ -403,13 +408,17 @@ def decide(
     With a threshold and a baseline also the share of patients who improve by so much. No threshold
     has a default.
     """
+    from alliance.cli.asking import settled
     from alliance.inference.answers.decisions import decisions
     from alliance.inference.scores.thresholds import read_thresholds
 
     fit = load_run(run)
     asked = {name: fit.study.outcomes[name] for name in fit.chosen(outcome or [], visit)}
-    measured = read_thresholds(
-        asked, threshold=threshold or [], rope=rope or [], reach=reach or [], source=source
+    measured = settled(
+        asked,
+        read_thresholds(
+            asked, threshold=threshold or [], rope=rope or [], reach=reach or [], source=source
+        ),
     )
     nothing = [name for name in asked if measured[name].empty and lift is None]
     if nothing and not outcome and len(nothing) < len(asked):

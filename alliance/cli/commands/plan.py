@@ -80,12 +80,16 @@ def calibrate(
     """
     from alliance.data_prep.trial.trial import check_estimable, load_trial
     from alliance.diagnostics.figures.results_figures import require_figure
+    from alliance.inference.many_fits.calibration import require_curve
     from alliance.inference.many_fits.calibration_runs import (
         calibrate_study,
         calibration_facts,
         calibration_questions,
     )
 
+    if figure is not None:
+        require_figure(figure)
+        require_curve(trials)
     described = asked_study(study, outcome, settings)
     trial = None
     if data is not None:
@@ -100,8 +104,6 @@ def calibrate(
         engine=engine,
         nested=nested,
     )
-    if figure is not None:
-        require_figure(figure)
     whom = f"{data.name}'s patients" if data is not None else f"{patients} imagined patients"
     screen.say(
         f"Simulating and fitting {trials} trials of {whom} for each of {len(questions)} "

@@ -443,7 +443,7 @@ def check(
     table_format: FormatOption = "table",
 ) -> None:
     """Validate a trial's data and count its patients; all problems come back in one table."""
-    from alliance.data_prep.trial.trial import check_estimable
+    from alliance.data_prep.trial.trial import Trial, check_estimable
     from alliance.models.spec import specify
 
     described = asked_study(study, [], settings)
@@ -467,6 +467,11 @@ def check(
     from alliance.diagnostics.sheets.results import flow
 
     screen.show(described, [flow(described, trial.flow)])
+    if isinstance(trial, Trial):
+        from alliance.diagnostics.checks.family_advice import proposals
+
+        for proposal in proposals(trial):
+            screen.note(proposal.told)
     if estimable:
         _print_costs(trial)
 
