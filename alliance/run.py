@@ -246,6 +246,7 @@ class Run(Mapping[str, FittedOutcome]):
         path: AnyPath | None = None,
         *,
         tables: AnyPath | None = None,
+        word: AnyPath | None = None,
         published: AnyPath | None = None,
         interval: float = 0.95,
         at: float | None = None,
@@ -261,6 +262,9 @@ class Run(Mapping[str, FittedOutcome]):
             The file; report.html in the run folder by default.
         tables : str or path-like, optional
             A folder, for each table as CSV, Markdown and LaTeX.
+        word : str or path-like, optional
+            The paper kit as a Word document: methods and results with citations, flow diagram,
+            first table, table of results, formulas, checklist and supplement. It ends in .docx.
         published, interval, at, extrapolate
             As of `compare`.
         hide_single : bool
@@ -273,7 +277,7 @@ class Run(Mapping[str, FittedOutcome]):
         Path
             Of the file.
         """
-        from alliance.diagnostics.report.contents import write_report
+        from alliance.diagnostics.report.contents import require_word_file, write_report
         from alliance.diagnostics.report.material import Material
         from alliance.inference.draws.summaries import tails
         from alliance.inference.estimands.compared_at import require_place
@@ -285,6 +289,9 @@ class Run(Mapping[str, FittedOutcome]):
         place = self._report_path() if path is None else as_path(path)
         read = [] if published is None else [as_path(published)]
         require_output(place, PAGE, overwrite=overwrite and path is not None, inputs=read)
+        document = None if word is None else as_path(word)
+        if document is not None:
+            require_word_file(document, overwrite=overwrite, inputs=read)
         material = Material(
             self.fit,
             self.findings(published),
@@ -295,7 +302,7 @@ class Run(Mapping[str, FittedOutcome]):
             hide_single=hide_single,
         )
         folder = None if tables is None else as_path(tables)
-        write_report(material, place, tables=folder, overwrite=overwrite)
+        write_report(material, place, tables=folder, word=document, overwrite=overwrite)
         return place
 
     def explore(

@@ -19,7 +19,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 WRITTEN = ("figure", "junit")  # arguments of commands that name one file each
-_NOT_READ = (*WRITTEN, "out", "tables", "store")
+_NOT_READ = (*WRITTEN, "word", "out", "tables", "store")
 _TOLD = {
     "overwrite": "Replace a file that alliance did not write; data and parts of a run never are.",
     "accept_changed": "Read a run whose files are no longer those that were written; a note says "
@@ -97,7 +97,7 @@ def tidy(given: Mapping[str, Any]) -> list[str]:
     """
     from alliance.data_prep.partial_files import remove_left_over
 
-    named = [given.get(name) for name in (*WRITTEN, "out", "tables", "store")]
+    named = [given.get(name) for name in (*WRITTEN, "word", "out", "tables", "store")]
     places = [place for place in named if isinstance(place, Path)]
     runs = [given.get("run"), given.get("out"), *(given.get("beside") or [])]
     folders = [place.absolute().parent for place in places] + places

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from alliance.data_prep.errors import InputError
 from alliance.diagnostics.report.checks import checks, gate, prior, sensitivity
 from alliance.diagnostics.report.exports import require_tables, write_tables
+from alliance.diagnostics.report.kit import KIT, for_word, kit
 from alliance.diagnostics.report.limitations import checklist, citations, limitations
 from alliance.diagnostics.report.material import Material
 from alliance.diagnostics.report.model import model
@@ -23,9 +25,12 @@ from alliance.diagnostics.report.results import (
     results,
     therapists,
 )
+from alliance.diagnostics.report.word import SUFFIX, require_word, word_document
 from alliance.inference.runs.whole_files import (
     EXPLORER,
     EXPLORER_PAGE,
+    WORD,
+    require_output,
     write_whole,
     written_as,
 )
@@ -34,14 +39,15 @@ ALONG_MODERATOR = "effects"
 # By the name that each has in the page, with the title it has where it cannot be written.
 SECTIONS: dict[str, tuple[str, Callable[[Material], Section]]] = {
     "question": ("Question and answers", question),
-    "data": ("Data and flow of patients", data),
     "results": ("Results for each outcome", results),
     "comparison": ("Comparison with published and refitted models", comparison),
-    "paper": (PRINTED, printed),
     ALONG_MODERATOR: ("Effects along the moderator", effects),
+    "limitations": ("Limitations", limitations),
+    "data": ("Data and flow of patients", data),
+    "kit": (KIT, kit),
     "therapists": ("Therapists", therapists),
     "predictions": ("Predictions by arm", predictions),
-    "limitations": ("Limitations", limitations),
+    "paper": (PRINTED, printed),
     "model": ("Model and priors", model),
     "prior": ("Prior predictive check", prior),
     "gate": ("Gate and computation", gate),
@@ -49,6 +55,8 @@ SECTIONS: dict[str, tuple[str, Callable[[Material], Section]]] = {
     "sensitivity": ("Sensitivity", sensitivity),
     "citations": ("Methods and citations", citations),
 }
+LAST_OF_MAIN = "limitations"  # the sections after it are appendices
+APPENDICES = list(SECTIONS)[list(SECTIONS).index(LAST_OF_MAIN) + 1 :]
 
 
 def write_sections(material: Material) -> list[Section]:
@@ -60,23 +68,41 @@ def write_sections(material: Material) -> list[Section]:
     ----------
     material : Material
     """
-    built = []
     plain = material.fit.study.moderator is None
-    for name, (title, write) in SECTIONS.items():
-        if plain and name == ALONG_MODERATOR:
-            continue
-        try:
-            built.append(write(material))
-        except InputError as error:
-            built.append(Section(name, title, [Notice(f"Not available: {error}")]))
+    built = [
+        replace(write_section(material, name), appendix=name in APPENDICES)
+        for name in SECTIONS
+        if not (plain and name == ALONG_MODERATOR)
+    ]
     # The checklist stands before the citations, and knows of every other section.
-    return [*built[:-1], checklist(material, built), built[-1]]
+    return [*built[:-1], replace(checklist(material, built), appendix=True), built[-1]]
+
+
+def write_section(material: Material, name: str) -> Section:
+    """One section; where the run does not allow it, it says why.
+
+    Parameters
+    ----------
+    material : Material
+    name : str
+        A key of `SECTIONS`.
+    """
+    title, write = SECTIONS[name]
+    try:
+        return write(material)
+    except InputError as error:
+        return Section(name, title, [Notice(f"Not available: {error}")])
 
 
 def write_report(
-    material: Material, path: Path, *, tables: Path | None = None, overwrite: bool = False
+    material: Material,
+    path: Path,
+    *,
+    tables: Path | None = None,
+    word: Path | None = None,
+    overwrite: bool = False,
 ) -> list[Path]:
-    """Write the page, and its tables before it: they may be refused.
+    """Write the page, and its tables and the Word document before it: they may be refused.
 
     Parameters
     ----------
@@ -85,6 +111,8 @@ def write_report(
         The page; who asks has made sure that it may be written.
     tables : Path, optional
         A folder, for each table as CSV, Markdown and LaTeX.
+    word : Path, optional
+        The paper kit as a Word document; who asks has made sure that it may be written.
     overwrite : bool
         Replace tables that were written there before.
 
@@ -101,11 +129,38 @@ def write_report(
     if tables is not None:
         require_tables(tables, overwrite=overwrite)
     fit, sections = material.fit, write_sections(material)
+    title, simulated = fit.study.title, fit.study.simulated
     explored = written_as(path.absolute().parent / EXPLORER, EXPLORER_PAGE)
     page = report_html(fit, sections, explorer=EXPLORER if explored else "")
     written: list[Path] = []
+    if word is not None:
+        document = word_document(title, for_word(material, sections), simulated=simulated)
     if tables is not None:
-        simulated = fit.study.simulated
         written = write_tables(sections, tables, simulated=simulated, overwrite=overwrite)
+    if word is not None:
+        write_whole(word, document)
     write_whole(path, page.encode())
     return written
+
+
+def require_word_file(path: Path, *, overwrite: bool = False, inputs: Iterable[Path] = ()) -> None:
+    """Refuse a place for the Word document, before the work for it.
+
+    Parameters
+    ----------
+    path : Path
+    overwrite, inputs
+        As of `inference.runs.whole_files.require_output`.
+
+    Raises
+    ------
+    InputError
+        If it does not end in .docx, may not be written, or the package for it is not installed.
+    """
+    if path.suffix.lower() != SUFFIX:
+        raise InputError(
+            f"{str(path)!r} does not end in {SUFFIX}, as Word's documents do.",
+            f"Name it {str(path.with_suffix(SUFFIX))!r}.",
+        )
+    require_word()
+    require_output(path, WORD, overwrite=overwrite, inputs=inputs)

@@ -262,22 +262,31 @@ BARG = Reference(
     "Kruschke JK. Bayesian analysis reporting guidelines. Nature Human Behaviour 2021;5:1282-1291.",
     "10.1038/s41562-021-01177-7",
 )
-ALWAYS = (
-    BARG,
-    Reference(
-        "Abril-Pla O, Andreani V, Carroll C, et al. PyMC: a modern and comprehensive probabilistic "
-        "programming framework in Python. PeerJ Computer Science 2023;9:e1516.",
-        "10.7717/peerj-cs.1516",
-    ),
-    Reference(
-        "Hoffman MD, Gelman A. The No-U-Turn sampler: adaptively setting path lengths in "
-        "Hamiltonian Monte Carlo. Journal of Machine Learning Research 2014;15:1593-1623."
-    ),
-    Reference(
-        "Hoyer S, Hamman J. xarray: N-D labeled arrays and datasets in Python. Journal of Open "
-        "Research Software 2017;5:10.",
-        "10.5334/jors.148",
-    ),
+PYMC = Reference(
+    "Abril-Pla O, Andreani V, Carroll C, et al. PyMC: a modern and comprehensive probabilistic "
+    "programming framework in Python. PeerJ Computer Science 2023;9:e1516.",
+    "10.7717/peerj-cs.1516",
+)
+NUTS = Reference(
+    "Hoffman MD, Gelman A. The No-U-Turn sampler: adaptively setting path lengths in Hamiltonian "
+    "Monte Carlo. Journal of Machine Learning Research 2014;15:1593-1623."
+)
+XARRAY = Reference(
+    "Hoyer S, Hamman J. xarray: N-D labeled arrays and datasets in Python. Journal of Open "
+    "Research Software 2017;5:10.",
+    "10.5334/jors.148",
+)
+ALWAYS = (BARG, PYMC, NUTS, XARRAY)
+STANDARDISED = Reference(
+    "Austin PC. Balance diagnostics for comparing the distribution of baseline covariates between "
+    "treatment groups in propensity-score matched samples. Statistics in Medicine "
+    "2009;28:3083-3107.",
+    "10.1002/sim.3697",
+)
+CONSORT = Reference(
+    "Schulz KF, Altman DG, Moher D. CONSORT 2010 statement: updated guidelines for reporting "
+    "parallel group randomised trials. BMJ 2010;340:c332.",
+    "10.1136/bmj.c332",
 )
 MIXED_MODELS = (
     Reference(
@@ -332,7 +341,7 @@ def citations(material: Material) -> Section:
     fit = material.fit
     found = [Reference(fit.study.citation)] if fit.study.citation else []
     of_slopes = [] if fit.study.moderator is None else [PRIOR_OF_SLOPE, UNSEEN]
-    found += [*ALWAYS, *of_slopes, EXPLAINED]
+    found += [*ALWAYS, CONSORT, STANDARDISED, *of_slopes, EXPLAINED]
     if any(spec.effects for spec in fit.specs.values()):
         found += MIXED_MODELS
     if any(len(spec.effects) > 1 for spec in fit.specs.values()) or fit.shared is not None:
@@ -416,7 +425,8 @@ def checklist(material: Material, built: Collection[Section]) -> Section:
         answer to a check.
     """
     titles = {section.name: section.title for section in built}
-    answered = {section.name for section in built if section.tables} | {"limitations", "citations"}
+    told = {"question", "limitations", "citations"} & set(titles)  # in words
+    answered = {section.name for section in built if section.tables} | told
     rows = []
     for item in _items(material):
         there = item.section in answered
@@ -424,13 +434,13 @@ def checklist(material: Material, built: Collection[Section]) -> Section:
         linked = ""
         if there:
             linked = Cell(titles[item.section], target=item.section)
-        told = item.told if there or item.state else "not computed for this report"
+        answer = item.told if there or item.state else "not computed for this report"
         rows.append(
             {
                 "Item": f"{item.step}{item.letter}",
                 "Name": item.name,
                 "State": state,
-                "What is reported": told,
+                "What is reported": answer,
                 "Where": linked,
             }
         )

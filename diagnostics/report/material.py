@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from alliance.data_prep.trial.characteristics import CHARACTERISTICS, patients_characteristics
 from alliance.diagnostics.checks.loo_checks import LooCheck
 from alliance.diagnostics.checks.predictive_checks import PredictiveCheck
 from alliance.diagnostics.checks.prior_check import PriorCheck, prior_check
@@ -79,6 +81,19 @@ class Material:
             extrapolate=self.extrapolate,
             over_visits=over_visits,
         )
+
+    @cached_property
+    def characteristics(self) -> dict[str, Any] | None:
+        """Patients by arm before treatment; see `data_prep.trial.characteristics`.
+
+        Of those analysed where the run was written before it kept them of everybody; None where
+        it has no rows either.
+        """
+        kept: dict[str, Any] | None = self.fit.manifest.get(CHARACTERISTICS)
+        if kept is not None or self.fit.rowless:
+            return kept
+        analysed = {name: self.fit.patients(name) for name in self.fit.outcomes}
+        return patients_characteristics(analysed, self.fit.study)
 
     @cached_property
     def priors(self) -> pd.DataFrame:

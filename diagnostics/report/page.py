@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from functools import cache
 from html import escape
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any
 
 import matplotlib as mpl
@@ -77,6 +78,15 @@ class Formula:
 
 
 @dataclass(frozen=True, slots=True)
+class Code:
+    """Text for a program, to be copied as it is."""
+
+    text: str
+    title: str
+    kind: str = field(default="code", init=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Reference:
     """A publication: its text, and its digital object identifier if it has one."""
 
@@ -116,7 +126,9 @@ class Picture:
     kind: str = field(default="picture", init=False)
 
 
-Part = Paragraph | Heading | Notice | Listing | Facts | Formula | References | Sheet | Picture
+Part = (
+    Paragraph | Heading | Notice | Listing | Facts | Formula | Code | References | Sheet | Picture
+)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -131,12 +143,15 @@ class Section:
     parts : sequence of Part
     published : bool
         As of `diagnostics.sheet.Sheet`.
+    appendix : bool
+        Whether it stands behind what every reader wants to know.
     """
 
     name: str
     title: str
     parts: Sequence[Part]
     published: bool = False
+    appendix: bool = False
 
     @property
     def tables(self) -> tuple[Sheet, ...]:
@@ -250,7 +265,9 @@ def report_html(fit: Fit, sections: Sequence[Section], *, explorer: str = "") ->
         version=fit.manifest.get("versions", {}).get("alliance", "version not recorded"),
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         styles=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
-        sections=sections,
+        main=[section for section in sections if not section.appendix],
+        appendices=[section for section in sections if section.appendix],
+        letters=ascii_uppercase,
         explorer=explorer,
         svg=_svg,
     )

@@ -18,6 +18,7 @@ from alliance.diagnostics.figures.answer_figures import (
     score_figure,
 )
 from alliance.diagnostics.figures.course_figure import course_figure
+from alliance.diagnostics.figures.flow_figure import flow_figure, patient_flow
 from alliance.diagnostics.figures.paper_figure import paper_figure
 from alliance.diagnostics.figures.results_figures import (
     answers_figure,
@@ -45,6 +46,7 @@ from alliance.diagnostics.sheets import predictions as prediction_sheets
 from alliance.diagnostics.sheets import predictions as therapist_sheets
 from alliance.diagnostics.sheets import results as sheets
 from alliance.diagnostics.sheets.assumed import assumed, assumed_legend
+from alliance.diagnostics.sheets.characteristics import characteristics
 from alliance.diagnostics.sheets.results import flow
 from alliance.diagnostics.verdicts import Verdict
 from alliance.inference.answers.assumed_courses import course_table, courses
@@ -297,14 +299,51 @@ def data(material: Material) -> Section:
             "Patients enter the analysis of an outcome if nothing that its model needs is missing. "
             "They are left out for the first thing that they lack, in the order of the table."
         ),
-        Facts(facts),
+        *flow_picture(material),
         flow(fit.study, fit.flow),
+        Heading("Before treatment"),
+        *first_table(material),
         Heading("Arms and therapists"),
         _described(material),
+        Heading("The file"),
+        Facts(facts),
     ]
     if notes := list(manifest.get("notes", ())):
         parts += [Heading("Notes on reading the data"), Listing(notes)]
     return Section("data", "Data and flow of patients", parts)
+
+
+UNTOLD = (
+    "The run keeps no characteristics of its patients by arm, nor rows to count them from: fit it "
+    "again."
+)
+
+
+def flow_picture(material: Material) -> Iterator[Part]:
+    """The flow of patients as the CONSORT statement draws it.
+
+    Parameters
+    ----------
+    material : Material
+    """
+    if (found := material.characteristics) is not None:
+        yield Picture(
+            "flow",
+            flow_figure(material.fit, found),
+            "Flow of patients, of what the data file tells",
+            patient_flow(material.fit, found).words,
+        )
+
+
+def first_table(material: Material) -> Iterator[Part]:
+    """Patients of each arm before treatment.
+
+    Parameters
+    ----------
+    material : Material
+    """
+    found = material.characteristics
+    yield Notice(UNTOLD) if found is None else characteristics(material.fit, found)
 
 
 def _described(material: Material) -> Sheet:
@@ -428,29 +467,12 @@ def _limits_told(material: Material) -> str:
 
 def _told_of_fit(material: Material, outcome: str) -> str:
     """The slope of the moderator in a sentence."""
-    study = material.fit.study
-    name = study.measure.name
-    row = material.row(outcome, "moderator_slope", AVERAGE)
-    where = "averaged over the arms"
-    if words.unrated_arms(study):
-        where = f"averaged {words.over_arms(study)}"
-    if row is None:
-        row, where = material.row(outcome, "moderator_slope", WITHIN), "within therapists"
-    if row is None:
-        return f"The model has no slope of the {name}."
-    digits = decimals(row["sd"], row["mean"])
-    direction = "higher" if row["mean"] > 0 else "lower"
-    told = words.points(study.outcomes[outcome])
-    told = told if told == "points" else f"({told})"
-    positive = row["prob_positive"]
-    better = positive if study.outcomes[outcome].better == "higher" else 1 - positive
-    return (
-        f"For one point more of {name} the expected score is {number(abs(row['mean']), digits)} "
-        f"{told} {direction}, {where} (slope {number(row['mean'], digits)}, "
-        f"{words.level_of(material.interval)} interval "
-        f"{words.interval(row['lower'], row['upper'], digits)}). The posterior probability that a "
-        f"higher {name} goes with a better score is {words.chance(better)}."
-    )
+    fit = material.fit
+    told = sentences_of(fit, outcome, material.summary, material.interval)
+    for quantity, _, sentence in told:
+        if quantity == "moderator_slope":
+            return sentence
+    return f"The model has no slope of the {fit.study.measure.name}."
 
 
 def comparison(material: Material) -> Section:

@@ -48,6 +48,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "explorer",
         "differences",
         "paper",
+        "paper-kit",
         "shares",
         "scale",
         "predictive-checks",

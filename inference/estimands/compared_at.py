@@ -286,12 +286,19 @@ def places_in_words(fit: Run, at: float | None = None) -> str:
     """
     groups: dict[str, list[str]] = {}
     for outcome in fit.outcomes:
-        groups.setdefault(place_in_words(fit[outcome], at), []).append(outcome)
+        groups.setdefault(place_in_words(fit[outcome], at), []).append(_label(fit, outcome))
     if len(groups) == 1:
         (words,) = groups
         return f"Arm contrasts {words}."
     told = "; ".join(f"{', '.join(names)}: {words}" for words, names in groups.items())
     return f"Arm contrasts. {told}."
+
+
+def _label(fit: Run, outcome: str) -> str:
+    """An outcome's label, or its name where another has the same label."""
+    described = fit[outcome].study.outcomes
+    own = described[outcome].label
+    return own if sum(each.label == own for each in described.values()) == 1 else outcome
 
 
 def comparison_places(fit: Run, at: float | None = None) -> list[str]:

@@ -20,6 +20,11 @@ import xarray as xr
 
 from alliance.data_prep.errors import InputError, visible
 from alliance.data_prep.levels import OVER_TIME
+from alliance.data_prep.trial.characteristics import (
+    CHARACTERISTICS,
+    moments_characteristics,
+    trial_characteristics,
+)
 from alliance.data_prep.trial.trial import Trial, check_estimable
 from alliance.inference.draws.datatree import add_moments, add_patients, engine_facts
 from alliance.inference.estimands.missing_outcomes import MISSING_OUTCOMES, missing_outcome_counts
@@ -149,6 +154,7 @@ def fit_trial(
             own.setdefault(OVER_TIME, {})[outcome] = facts
         trees = {name: trees[name] for name in specs}
     own[MISSING_OUTCOMES] = missing_outcome_counts(trial)
+    own[CHARACTERISTICS] = trial_characteristics(trial.data, trial.study)
     manifest = _manifest(trial, specs, settings, trees, timings) | own
     manifest["left_out"] = list(left_out)
     return _encoded(Fit(trial.study, specs, trees, trial.flow, manifest, shared=shared))
@@ -198,6 +204,9 @@ def fit_registry(
     manifest = _manifest(registry, specs, settings, trees, timings)
     manifest["left_out"] = list(left_out)
     manifest["data"]["parts"] = list(registry.files)
+    manifest[CHARACTERISTICS] = moments_characteristics(
+        registry.moments, registry.covariates, registry.study
+    )
     return _encoded(Fit(registry.study, specs, trees, registry.flow, manifest))
 
 

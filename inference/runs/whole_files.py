@@ -41,6 +41,7 @@ class Kind(NamedTuple):
 
 
 PAGE = Kind("report", f'<meta name="generator" content="{GENERATOR}')
+WORD = Kind("Word document of alliance", f"<cp:category>{GENERATOR}</cp:category>")
 EXPLORER_PAGE = Kind("explorer", f'<meta name="generator" content="{EXPLORER_GENERATOR}')
 PAGES = {REPORT: PAGE, EXPLORER: EXPLORER_PAGE}  # what they are called within a run
 FIGURE = Kind("figure of alliance", "drawn by alliance: the next one of this name replaces it")

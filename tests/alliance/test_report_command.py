@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import docx
 import pytest
 from command_line import alliance
 
@@ -50,9 +51,25 @@ def test_file_and_tables_go_where_they_are_wanted(run: Path, tmp_path: Path):
     assert alliance("report", run, "--out", page, "--tables", tables, "--overwrite").code == 0
 
 
+def test_the_paper_kit_is_a_word_document(run: Path, tmp_path: Path):
+    place = tmp_path / "paper.docx"
+    answer = alliance("report", run, "--word", place)
+    assert answer.code == 0, answer.stderr
+    assert f"Written: {place}" in answer.stderr.replace("\n", "")
+    document = docx.Document(str(place))
+    titles = [p.text for p in document.paragraphs if p.style.name == "Heading 1"]
+    assert titles[:4] == ["Question", "Methods", "Patients", "Results"]
+    assert len(document.tables) > 8
+    assert (run / "report.html").exists()
+    # the next one of this name replaces it, and the data's identifiers are in neither
+    assert alliance("report", run, "--word", place).code == 0
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
+        (["--word", "paper.doc"], "does not end in .docx"),
+        (["--word", "none/paper.docx"], "does not exist"),
         (["--out", "notes.txt"], "exists and is not a report"),
         (["--out", "none/report.html"], "does not exist"),
         (["--interval", "1.5"], "not between 0 and 1"),

@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import combinations
+from string import ascii_uppercase
 from typing import Any
 
 import html5lib
@@ -136,7 +137,11 @@ def test_contents_name_every_section_in_its_order(page: ElementTree.Element) -> 
     listed = [(link.get("href"), words(link)) for link in every(contents, "a")]
     titles = {s.get("id"): words(every(s, "h2")[0]) for s in every(page, "section")}
     assert [target for target, _ in listed] == [f"#{name}" for name in titles]
-    assert [f"{k}. {title}" for k, (_, title) in enumerate(listed, 1)] == list(titles.values())
+    appendices = [e for e in every(page, "section") if e.get("class") == "appendix"]
+    main = len(titles) - len(appendices)
+    marks = [*map(str, range(1, main + 1)), *ascii_uppercase[: len(appendices)]]
+    told = [f"{mark}. {title}" for mark, (_, title) in zip(marks, listed, strict=True)]
+    assert told == list(titles.values())
     assert set(titles) == {*SECTIONS, "checklist"}
     assert page.get("lang") == "en"
 

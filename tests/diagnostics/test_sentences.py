@@ -5,12 +5,17 @@ from __future__ import annotations
 import itertools
 import math
 import re
+from types import SimpleNamespace
 from typing import Any
 
+import pandas as pd
 import pytest
 from scipy import stats
 
 from alliance.data_prep.study.parts import Outcome
+from alliance.diagnostics.report.material import Material
+from alliance.diagnostics.report.paragraphs import FAILED, Cited, found
+from alliance.diagnostics.report.results import _told_of_fit
 from alliance.diagnostics.sentences import (
     CERTAIN,
     Found,
@@ -23,6 +28,8 @@ from alliance.diagnostics.sentences import (
     slope_sentence,
     unit_of,
 )
+from alliance.diagnostics.verdicts import Verdict
+from alliance.diagnostics.words import label
 from alliance.inference.runs.fit import Fit
 
 UNKNOWN = "cannot tell"
@@ -159,3 +166,71 @@ def test_chances_and_events_are_told_in_their_own_units(
     assert found.mean == pytest.approx(0.2 * unit[0])
     assert found.size.endswith(unit[1])
     assert contrast_sentence(found, "A", "B").count(unit[1]) == 2
+
+
+# Whatever the posterior of a fit is --------------------------------------------------------------
+
+CLAIM = re.compile(
+    r"had (?:better|worse) scores|are better than with|goes with the alliance: "
+    r"|did (?:better|worse) \(|worked better than|gains on"
+)
+HEDGED = re.compile(r"cannot tell|probably \(\d\d chances in 100\)")
+
+
+def posed(fit: Fit, mean: float, sd: float) -> pd.DataFrame:
+    """The fit's table with one normal posterior in the place of every slope and difference."""
+    table = fit.summary()
+    own = table["quantity"].isin(["moderator_slope", "arm_contrast", "interaction"])
+    chance = float(stats.norm.cdf(mean / sd))
+    told = [mean, sd, mean - 1.959964 * sd, mean + 1.959964 * sd, chance]
+    table.loc[own, ["mean", "sd", "lower", "upper", "prob_positive"]] = told
+    return table
+
+
+@pytest.mark.parametrize(("mean", "sd"), GRID)
+def test_no_generator_claims_what_is_not_nearly_certain(
+    made_fit: Fit, mean: float, sd: float
+) -> None:
+    """First page, section of results, paper and plain words, of the same posterior."""
+    table = posed(made_fit, mean, sd)
+    chance = stats.norm.cdf(mean / sd)
+    surely = max(chance, 1 - chance) >= CERTAIN
+    material = Material(made_fit)
+    material.__dict__["summary"] = table
+    for outcome in made_fit.outcomes:
+        own = [sentence for _, _, sentence in sentences_of(made_fit, outcome, table, 0.95)]
+        own.append(_told_of_fit(material, outcome))
+        for sentence in own:
+            assert bool(CLAIM.search(sentence)) == surely, sentence
+            assert ("cannot tell" in sentence) != surely, sentence
+        plain = plain_words(made_fit, outcome, table, 0.95)
+        for clause in plain.rstrip(".").split("; "):
+            if "nearly certain" in clause:
+                assert surely, clause
+            elif CLAIM.search(clause):
+                assert HEDGED.search(clause), clause
+            assert not re.search(r"100 chances in 100|\b0\.?0* chances", clause), clause
+
+
+def test_paragraphs_of_a_paper_take_their_findings_from_the_same_sentences(made_fit: Fit) -> None:
+    def judged(table: pd.DataFrame, verdict: Verdict) -> dict[str, list[str]]:
+        reports = tuple(
+            SimpleNamespace(outcome=name, verdict=verdict, all_results=())
+            for name in made_fit.outcomes
+        )
+        checks: Any = SimpleNamespace(reports=reports)
+        material = Material(made_fit, judged=checks)
+        material.__dict__["summary"] = table
+        return dict(found(material, Cited()))
+
+    labels = {outcome: label(made_fit.study, outcome) for outcome in made_fit.outcomes}
+    for mean, sd in ((0.2, 0.4), (-30.0, 0.4)):
+        table = posed(made_fit, mean, sd)
+        told = judged(table, Verdict.PASS)
+        for outcome, name in labels.items():
+            [paragraph] = told[name]
+            for _, _, sentence in sentences_of(made_fit, outcome, table, 0.95):
+                assert sentence.replace("(table below)", "(see the table of results)") in paragraph
+    # and nothing is told of draws that failed
+    told = judged(table, Verdict.FAIL)
+    assert [told[name] for name in labels.values()] == [[FAILED]] * len(labels)

@@ -312,6 +312,13 @@ def report(
             metavar="DIR", help="Also write each table there, as CSV, Markdown and LaTeX."
         ),
     ] = None,
+    word: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Also write the paper kit as a Word document, which ends in .docx.",
+        ),
+    ] = None,
     published: PublishedOption = None,
     interval: IntervalOption = 0.95,
     at: AtOption = None,
@@ -327,7 +334,9 @@ def report(
 ) -> None:
     """Write the report: one HTML file to read, print and send; exit code 3 if the gate failed.
 
-    It needs no network and no script, and holds no patient's row and no patient's identifier.
+    It needs no network and no script, and holds no patient's row and no patient's identifier. The
+    paper kit has methods and results with citations, flow diagram, first table, table of results,
+    formulas, checklist and supplement.
     """
     from alliance.diagnostics.report import contents
     from alliance.diagnostics.report.material import Material
@@ -337,6 +346,9 @@ def report(
 
     path = run / REPORT if out is None else out
     tails(interval)
+    if word is not None:
+        given = [run, *([] if published is None else [published])]
+        contents.require_word_file(word, overwrite=overwrite, inputs=given)
     fitted = load_run(run)
     for outcome in fitted.outcomes:
         require_place(fitted[outcome], at, extrapolate=extrapolate)
@@ -346,9 +358,11 @@ def report(
     material = Material(
         fitted, findings, interval, at=at, extrapolate=extrapolate, hide_single=hide_single
     )
-    written = contents.write_report(material, path, tables=tables, overwrite=overwrite)
+    written = contents.write_report(material, path, tables=tables, word=word, overwrite=overwrite)
     if tables is not None:
         screen.say(f"Written: {len(written)} files in {tables}")
+    if word is not None:
+        screen.say(f"Written: {word}")
     screen.say(f"Written: {path}")
     leave_by_gate(material.gate)
 
