@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from alliance.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,7 +41,7 @@ class Shown:
         The function of `diagnostics.figures` that draws it.
     title, about : str
     command : str
-        Draws it into ``FUNCTION.png``; empty for the one that a report alone has.
+        Draws it into ``FUNCTION.png``; empty for those that a report alone has.
     """
 
     function: str
@@ -55,6 +57,12 @@ class Shown:
 
 CHAPTERS: dict[str, tuple[Shown, ...]] = {
     "Results": (
+        Shown(
+            "flow_figure",
+            "The flow of patients",
+            "As the CONSORT statement draws it, of what the data file tells.",
+            "",
+        ),
         Shown(
             "answers_figure",
             "The report's first picture",
@@ -189,7 +197,7 @@ CHAPTERS: dict[str, tuple[Shown, ...]] = {
             "How large must a trial be",
             "The chance that a trial convinces, by its size.",
             "alliance assurance ferreira2013 --outcome pain --contrast MCE-GE --patients 120,240 "
-            "--therapists 6,12 --interaction 0,0.6 --trials 20 --seed 1 --store assurance.sqlite",
+            "--therapists 12 --interaction 0,0.6 --trials 10 --seed 1 --store assurance.sqlite",
         ),
         Shown(
             "rank_figure",
@@ -261,8 +269,7 @@ def _sources() -> str:
 
 
 def _draw(shown: list[Shown], folder: Path) -> None:
-    import alliance as al
-    from alliance.diagnostics.figures.results_figures import answers_figure, save_figure
+    from alliance.diagnostics.figures.results_figures import save_figure
 
     with _workplace() as place:
         for command in SETTING:
@@ -271,9 +278,23 @@ def _draw(shown: list[Shown], folder: Path) -> None:
             if each.command:
                 _run(f"{each.command} --figure {each.file}")
             else:
-                run = al.load("run")
-                save_figure(answers_figure(run.fit, run.summary().table), each.file)
+                save_figure(_of_the_report(each.function), each.file)
             shutil.copy(place / each.file, folder / each.file)
+
+
+def _of_the_report(function: str) -> Figure:
+    import alliance as al
+    from alliance.diagnostics.figures.flow_figure import flow_figure
+    from alliance.diagnostics.figures.results_figures import answers_figure
+    from alliance.diagnostics.report.material import Material
+
+    material = Material(al.load("run").fit)
+    if function == "answers_figure":
+        return answers_figure(material.fit, material.summary)
+    found = material.characteristics
+    if found is None:
+        raise RuntimeError("the run keeps no characteristics of its patients")
+    return flow_figure(material.fit, found)
 
 
 def _run(command: str) -> None:

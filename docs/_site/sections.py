@@ -45,7 +45,6 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "coming-from/mplus",
     ),
     "explanation": (
-        "explorer",
         "differences",
         "paper",
         "paper-kit",
