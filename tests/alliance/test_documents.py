@@ -164,6 +164,9 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "registry").mkdir()
     for k, rows in enumerate(np.array_split(np.arange(len(made.frame)), 3)):
         made.frame.iloc[rows].to_parquet(folder / "registry" / f"{k}.parquet", index=False)
+    (folder / "trials").mkdir()
+    for k in range(3):  # every third patient, so that all arms are in every trial
+        made.frame.iloc[k::3].to_csv(folder / "trials" / f"trial_{k + 1}.csv", index=False)
     headache_table().to_csv(folder / "headache.csv", index=False)
     run_made("fit", "headache", folder / "headache.csv", "--out", folder / "headache")
     own = (folder / "study.toml", folder / "trial.csv")

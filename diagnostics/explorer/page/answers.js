@@ -53,31 +53,42 @@ function best(arms, direction) {
   return found.map((count) => count / total);
 }
 
+/** An object with a property that is made when it is first asked for. */
+function lazily(object, name, make) {
+  return Object.defineProperty(object, name, {
+    configurable: true,
+    get() {
+      const value = make();
+      Object.defineProperty(object, name, { value });
+      return value;
+    },
+  });
+}
+
+/** A curve of draws at each value of the grid: its points, and each draw's largest deviation. */
+function curve(draws, tails) {
+  const furthest = new Float64Array(draws[0].length);
+  const points = draws.map((each) => {
+    const own = point(each, tails);
+    deviate(furthest, each, own);
+    return own;
+  });
+  return { points, furthest };
+}
+
 /** Expected scores and contrasts along the alliance, with what holds for all of its values. */
 function curves(outcome, therapist, ends) {
   const key = JSON.stringify([therapist, ends]);
   if (outcome.curves.has(key)) return outcome.curves.get(key);
-  const { study, told: { direction } } = outcome, { tails } = study.interval;
-  const observed = outcome.told.moderator.observed;
+  const { study, told: { direction, moderator: { observed } } } = outcome;
+  const { tails } = study.interval;
   const grid = [...new Set([...values(...ends), ...observed])].sort((a, b) => a - b);
-  const empty = (count) => Array.from({ length: count }, () => ({
-    points: [], furthest: new Float64Array(outcome.columns.total),
-  }));
-  const found = {
-    grid, arms: empty(outcome.arms), contrasts: empty(study.contrasts.length), best: [], draws: [],
-  };
-  for (const value of grid) {
-    const arms = outcome.averages(therapist, value), pairs = differences(arms, study);
-    for (const [kept, each] of [[found.arms, arms], [found.contrasts, pairs]]) {
-      each.forEach((draws, k) => {
-        const own = point(draws, tails);
-        kept[k].points.push(own);
-        deviate(kept[k].furthest, draws, own);
-      });
-    }
-    found.best.push(best(arms, direction));
-    found.draws.push(arms);
-  }
+  const draws = grid.map((value) => outcome.averages(therapist, value));
+  const found = { grid, draws };
+  lazily(found, "best", () => draws.map((arms) => best(arms, direction)));
+  lazily(found, "arms", () => study.arms.map((_, k) => curve(draws.map((arms) => arms[k]), tails)));
+  lazily(found, "contrasts", () => study.contrasts.map(({ first, second }) =>
+    curve(draws.map((arms) => arms[first].map((x, k) => x - arms[second][k])), tails)));
   if (outcome.curves.size > 1) outcome.curves.delete(outcome.curves.keys().next().value);
   outcome.curves.set(key, found);
   return found;
@@ -89,21 +100,21 @@ function effects(outcome, { alliance, therapist, by }) {
   const observed = outcome.told.moderator.observed;
   const ends = [Math.min(observed[0], alliance), Math.max(observed[1], alliance)];
   const along = curves(outcome, therapist, ends);
-  const arms = outcome.averages(therapist, alliance), pairs = differences(arms, study);
+  const arms = outcome.averages(therapist, alliance);
   const row = (draws, { furthest }) => {
     const own = point(draws, tails), all = new Float64Array(furthest);
     deviate(all, draws, own);
     const factor = Math.max(1, inverted(all, level));
     return { ...own, sd: spread(draws), ...band(own, factor), factor };
   };
-  const chances = best(arms, direction);
-  return {
-    along,
-    arms: arms.map((draws, k) => ({ ...row(draws, along.arms[k]), best: chances[k] })),
-    contrasts: pairs.map((draws, k) => ({
-      ...row(draws, along.contrasts[k]), ...judged(draws, direction, by),
-    })),
-  };
+  const found = { along };
+  lazily(found, "arms", () => {
+    const chances = best(arms, direction);
+    return arms.map((draws, k) => ({ ...row(draws, along.arms[k]), best: chances[k] }));
+  });
+  return lazily(found, "contrasts", () => differences(arms, study).map((draws, k) => ({
+    ...row(draws, along.contrasts[k]), ...judged(draws, direction, by),
+  })));
 }
 
 /** Along the alliance: the chances that one arm is better than another, at all and by so much. */
@@ -197,12 +208,11 @@ function effectTables(outcome, state, found) {
     "P(better)": chance(row.better),
     ...(state.by === null ? {} : { [byWords(state.by)]: chance(row.betterBy) }),
   });
-  return {
-    contrasts: found.contrasts.map((row, k) =>
-      cells(study.contrasts[k].label, "Contrast", row, chances(row))),
-    arms: found.arms.map((row, k) =>
-      cells(study.arms[k].label, "Arm", row, { "P(best)": chance(row.best) })),
-  };
+  const tables = {};
+  lazily(tables, "contrasts", () => found.contrasts.map((row, k) =>
+    cells(study.contrasts[k].label, "Contrast", row, chances(row))));
+  return lazily(tables, "arms", () => found.arms.map((row, k) =>
+    cells(study.arms[k].label, "Arm", row, { "P(best)": chance(row.best) })));
 }
 
 function decisionTable(outcome, state, found) {
@@ -304,26 +314,32 @@ function sentences(outcome, state, found, predicted) {
   const chosen = contrasts[state.contrast], row = found.contrasts[state.contrast];
   const where = ` at ${moderator.name} ${figures(state.alliance)}`;
   const labels = [chosen.first, chosen.second].map((k) => arms[k].label);
-  const effect = contrastSentence(improvement(row, outcome), ...labels, where);
-  const digits = found.arms.map((each) => sharedDecimals([each.sd]));
-  const scores = listed(found.arms.map((each, k) => `${number(each.mean, digits[k])} with `
-    + `${arms[k].label} (${span(each.lower, each.upper, digits[k])})`));
   const points = (by) => told.unit[1] !== "points" ? general(by)
     : by === 1 ? "1 point" : `${general(by)} points`;
-  const benefit = state.by === null
-    ? `The probability that ${labels[0]} is better than ${labels[1]}${where} is `
-      + `${chance(row.better)}. Name a difference that matters to see the probability of that: `
-      + "there is no default."
-    : `The probability that ${labels[0]} is better than ${labels[1]} by ${points(state.by)} or more`
-      + `${where} is ${chance(row.betterBy)}; that it is better at all, ${chance(row.better)}.`;
-  const ranks = listed(found.arms.map((each, k) => `${chance(each.best)} for ${arms[k].label}`));
-  return {
-    effect,
-    arms: `Expected scores${where}, averaged over the patients: ${scores}; `
-      + `${study.interval.words} intervals; ${told.better} is better.`,
-    benefit,
-    best: `The probability of the best expected score of all${where} is ${ranks}.`,
+  const said = {
+    effect: contrastSentence(improvement(row, outcome), ...labels, where),
+    benefit: state.by === null
+      ? `The probability that ${labels[0]} is better than ${labels[1]}${where} is `
+        + `${chance(row.better)}. Name a difference that matters to see the probability of that: `
+        + "there is no default."
+      : `The probability that ${labels[0]} is better than ${labels[1]} by ${points(state.by)} or `
+        + `more${where} is ${chance(row.betterBy)}; that it is better at all, `
+        + `${chance(row.better)}.`,
     patient: predicted && contrastSentence(
-      improvement(predicted.contrasts[state.contrast], outcome), ...labels, ` for this patient${where}`),
+      improvement(predicted.contrasts[state.contrast], outcome), ...labels,
+      ` for this patient${where}`),
   };
+  lazily(said, "arms", () => {
+    const scores = found.arms.map((each, k) => {
+      const digits = sharedDecimals([each.sd]);
+      return `${number(each.mean, digits)} with ${arms[k].label} `
+        + `(${span(each.lower, each.upper, digits)})`;
+    });
+    return `Expected scores${where}, averaged over the patients: ${listed(scores)}; `
+      + `${study.interval.words} intervals; ${told.better} is better.`;
+  });
+  return lazily(said, "best", () => {
+    const ranks = found.arms.map((each, k) => `${chance(each.best)} for ${arms[k].label}`);
+    return `The probability of the best expected score of all${where} is ${listed(ranks)}.`;
+  });
 }

@@ -70,7 +70,7 @@ function read(hash) {
   else if (told.known[known]) asked.therapist = String(known);
   else if (whose && whose !== "average") wrong.push(`therapist ${whose}`);
   const [low, high] = told.range, width = high - low;
-  if (parts.size) asked.by = take("threshold", -width, width);
+  if (hash.length > 1) asked.by = take("threshold", -width, width);
   asked.atLeast = take("at-least", low, high);
   asked.atMost = take("at-most", low, high);
   if (told.baseline) asked.patient.baseline = take("baseline", ...told.baseline.range);
@@ -375,7 +375,7 @@ function command(name, parts) {
     words.push("--therapist", state.therapist);
   }
   if (now().beyond(state.alliance) || unseenPatient()) words.push("--extrapolate");
-  return words.join(" ");
+  return words.join(" ").replace(/(--[a-z-]+) (?=-[\d.])/g, "$1="); // no option begins so
 }
 
 /** Whether the patient's baseline or a covariate was not observed. */
@@ -437,7 +437,7 @@ function answer(dragging) {
   by("asked").textContent = askedWords();
   if (dragging) {
     settling = setTimeout(() => answer(false), LATER / 2);
-    if (outcome.beyond(state.alliance)) return; // its curve is stretched: made when the hand rests
+    if (outcome.beyond(state.alliance) && by("table-effect").rowsTold) return; // its curve is stretched: made when the hand rests
   }
   const seen = Object.fromEntries(VIEWS.map((name) => [name, !dragging || inSight(name)]));
   const found = effects(outcome, state);
@@ -604,5 +604,5 @@ function saveTable(name) {
 state = read(location.hash);
 showControls();
 listen();
-answer(false);
+answer(true); // the views below the screen follow at once
 document.documentElement.dataset.ready = "yes";
