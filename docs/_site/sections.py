@@ -49,6 +49,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "paper",
         "paper-kit",
         "shares",
+        "several-trials",
         "scale",
         "predictive-checks",
         "leave-one-out",
