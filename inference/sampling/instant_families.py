@@ -55,7 +55,8 @@ from alliance.models.priors import Priors
 Array = NDArray[np.float64]
 
 CLOSE_ENOUGH = 1e-4  # error of the log likelihood that the checked draws may have
-AIMED_AT = 5e-5  # the same of the pilot's, when nodes are chosen: kept draws reach further
+AIMED_AT = 1e-4  # the same of a pilot's, when nodes are first chosen
+ROUGHLY = 0.05  # error of the proposals' weights: those that are kept are weighed again
 CHECKED = 64  # draws that the integral is checked on
 TRIED = np.array([1.0, 0.5, 0.2, 0.05, 0.0])  # of a Newton step: the best is taken
 SPARE_POINTS = 12  # modes beyond those that a surface needs
@@ -360,7 +361,7 @@ class _Target:
         self.patients = Patients(design)
         self.spreads = _Spreads(design, priors, spread_names(design))
         self.conditional = Conditional(self.patients, priors)
-        self.nodes = LADDER[0] if design.effects else 1
+        self.nodes = self.rough = LADDER[0] if design.effects else 1
         self._near: tuple[Array, list[Array]] | None = None
 
     def draws(self, points: _Points) -> FamilyDraws:
@@ -379,18 +380,19 @@ class _Target:
         best = int(found.log_density.argmax())
         if found.found[best]:
             self._near = found.at[best], [each[:, best] for each in found.effects]
+            self.patients.start = self._near[1]
         return found
 
     def laplace(self, spreads: Array) -> Array:
         """Approximate log density of spreads (d, k), up to a constant."""
         return self.modes(spreads).log_density + self.spreads.log_prior(spreads)
 
-    def __call__(self, points: _Points) -> Array:
-        """Log density up to a constant, shape (d,)."""
+    def __call__(self, points: _Points, nodes: int) -> Array:
+        """Log density up to a constant, shape (d,), by so many nodes."""
         density = self.spreads.log_prior(points.spreads)
         density = density + self.conditional.log_prior(points.others)
         there = np.flatnonzero(np.isfinite(density))
-        density[there] += log_marginal(self.patients, self.draws(points.take(there)), self.nodes)
+        density[there] += log_marginal(self.patients, self.draws(points.take(there)), nodes)
         return np.asarray(density)
 
     def error(self, points: _Points) -> float:
@@ -409,10 +411,22 @@ class _Target:
         return True
 
     def choose_nodes(self, points: _Points) -> None:
-        """Take so many nodes that more would change nothing at these points."""
-        if self.patients.effects:
-            while self.error(points) > AIMED_AT and self.add_nodes():
-                pass
+        """Take so many nodes that more would change nothing at these points.
+
+        Proposals do with fewer: an error that all of them share does not matter, and what is left
+        of it is taken out of those that are kept.
+        """
+        if not self.patients.effects:
+            return
+        while self.error(points) > AIMED_AT and self.add_nodes():
+            pass
+        fine = self(points, self.nodes)
+        enough = (
+            nodes
+            for nodes in LADDER[: LADDER.index(self.nodes) + 1]
+            if np.ptp(self(points, nodes) - fine) < ROUGHLY
+        )
+        self.rough = next(enough)
 
 
 def instant_family(
@@ -441,18 +455,7 @@ def instant_family(
     if not pareto_k <= GOOD_K:
         raise UnreliableWeightsError(pareto_k)
     chosen = _chosen(log_weights, profile, streams)
-    error = 0.0
-    if design.effects:
-        sample = np.linspace(0, chosen.size - 1, CHECKED).round().astype(int)
-        while not (error := target.error(points.take(chosen.ravel()[sample]))) <= CLOSE_ENOUGH:
-            if not target.add_nodes():
-                raise UnreliableIntegralError(error)
-            density = target(points)
-            log_weights, pareto_k = smoothed(density - points.density)
-            if not pareto_k <= GOOD_K:
-                raise UnreliableWeightsError(pareto_k)
-            chosen = _chosen(log_weights, profile, streams)
-    kept = points.take(chosen.ravel())
+    kept, lp, error = _weighed_again(target, points.take(chosen.ravel()), density[chosen], streams)
     draws = target.draws(kept)
     scalars = {
         name: values.reshape(*chosen.shape, *values.shape[1:])
@@ -465,7 +468,7 @@ def instant_family(
         beta,
         names,
         scalars,
-        density[chosen],
+        lp,
         design.nesting.coords(design.arms),
         None if cutpoints is None else cutpoints.reshape(*chosen.shape, -1),
     )
@@ -485,12 +488,55 @@ def instant_family(
     return tree, Timings(0.0, sampled - started, finished - sampled)
 
 
+def _weighed_again(
+    target: _Target, kept: _Points, density: Array, streams: list[np.random.Generator]
+) -> tuple[_Points, Array, float]:
+    """Points that were kept by rough weights, by what these were off: few change.
+
+    Parameters
+    ----------
+    target : _Target
+    kept : _Points
+        Chain after chain.
+    density : ndarray, shape (chain, draw)
+        Rough log densities.
+    streams : list of numpy.random.Generator
+
+    Returns
+    -------
+    _Points
+    ndarray, shape (chain, draw)
+        Log densities.
+    float
+        Largest error of these, among some.
+
+    Raises
+    ------
+    UnreliableIntegralError
+    """
+    if not target.patients.effects:
+        return kept, density, 0.0
+    sample = np.linspace(0, density.size - 1, CHECKED).round().astype(int)
+    while not (error := target.error(kept.take(sample))) <= CLOSE_ENOUGH:
+        if not target.add_nodes():
+            raise UnreliableIntegralError(error)
+    fine = target(kept, target.nodes).reshape(density.shape)
+    away = np.exp(fine - density - (fine - density).max())
+    places = np.stack(
+        [
+            chain * len(own) + resampled(own, len(own), stream)
+            for chain, (own, stream) in enumerate(zip(away, streams, strict=True))
+        ]
+    )
+    return kept.take(places.ravel()), fine.ravel()[places], error
+
+
 def _weighed(
     target: _Target, proposal: _Proposal, number: int, streams: list[np.random.Generator]
 ) -> tuple[_Points, Array, Array, float]:
     """So many points of each stream: their log densities, log weights, and Pareto k."""
     points = _Points.together([proposal.draw(number, stream) for stream in streams])
-    density = target(points)
+    density = target(points, target.rough)
     return points, density, *smoothed(density - points.density)
 
 
@@ -539,7 +585,7 @@ def _fitted(target: _Target, generator: np.random.Generator) -> _Proposal:
     surfaces = _surfaces(at, modes, centre, factor)
     proposal = _Proposal(mixture, surfaces, np.zeros(size), np.eye(size))
     points = proposal.draw(PILOT, generator)
-    log_weights, _ = smoothed(target(points) - points.density)
+    log_weights, _ = smoothed(target(points, target.rough) - points.density)
     chosen = resampled(np.exp(log_weights), CHECKED, generator)
     target.choose_nodes(points.take(np.unique(chosen)))
     return proposal.refitted(points, log_weights)

@@ -2,7 +2,7 @@
 
 An independence sampler (Tierney 1994, doi:10.1214/aos/1176325750) for every therapist and draw at
 once: proposals from a multivariate t around the mode, accepted by how much more likely they are
-under the effects' own distribution than under the proposal's. Nine in ten are, so that after
+under the effects' own distribution than under the proposal's. Eight in ten are, or more: after
 `STEPS` of them what the first one was no longer shows.
 """
 

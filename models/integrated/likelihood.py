@@ -38,10 +38,11 @@ Index = NDArray[np.int64]
 
 LADDER = (3, 5, 7, 9, 13, 19, 27, 41)  # nodes along an axis
 MOST_NODES = 2_500  # of a therapist: beyond, another engine is quicker
-CLOSE = 0.1  # SDs of the prior: nodes need not be nearer to the mode
+CLOSE = 0.25  # SDs of the prior: the last step that brings nodes near enough to the mode
 MOST_STEPS = 8
+MOST_FAR = 0.5  # share of draws that are far from modes, up to which others are left alone
 LONGEST_STEP = 3.0  # SDs of the prior
-BLOCK_NUMBERS = 40_000  # of therapists x nodes x draws: what the processor's caches hold
+BLOCK_NUMBERS = 60_000  # of therapists x nodes x draws: what the processor's caches hold
 MODE_NUMBERS = 60_000  # of patients x draws
 SAFE = 600.0  # sum of logarithms up to which factors are multiplied: their product is a number
 
@@ -129,6 +130,7 @@ class Patients:
 
     def __init__(self, design: Design) -> None:
         self.design = design
+        self.start: list[Array] = []  # where the modes of the effects are looked for, (J,) each
         sizes = design.patients_of_therapists * bool(design.effects)
         own = design.therapist_index < len(design.therapists)
         known = np.flatnonzero(own & bool(design.effects))
@@ -260,30 +262,52 @@ def find_centres(patients: Patients, draws: FamilyDraws, eta: Array) -> Centres:
     eta : ndarray, shape (n, d)
         Predictors without the effects.
     """
-    q, therapists = patients.effects, len(patients.seen)
-    L, kernel = draws.factor(q), patients.kernel(draws)
-    z = [np.zeros((therapists, len(draws))) for _ in range(q)]
-    span, moved = range(q), eta
-    for _ in range(MOST_STEPS):
-        found = kernel.slopes(moved, exact=False)
-        by_effect = [own @ found.score for own in patients.loaded]
-        gradient = [turned(L, by_effect, a) - z[a] for a in span]
-        R = cholesky(information(L, patients, found.weight))
-        step = solve_transposed(R, solve(R, gradient))
-        largest = 0.0
-        for a in span:
-            size = np.clip(np.nan_to_num(step[a]), -LONGEST_STEP, LONGEST_STEP)
-            z[a] = z[a] + size
-            largest = max(largest, float(np.abs(size).max()))
-        effect = [sum(L[a][b] * z[b] for b in range(a + 1)) for a in span]
-        moved = eta + sum(patients.A[:, a, None] * effect[a][patients.rank] for a in span)
-        if largest < CLOSE:
-            break  # and the curvature is that of a point as near
+    q = patients.effects
+    shape, span = (len(patients.seen), len(draws)), range(q)
+    z = [np.zeros(shape) for _ in span]
+    if patients.start:
+        z = [np.repeat(each[:, None], len(draws), axis=1) for each in patients.start]
+    z, R = _newton(patients, draws, eta, z, MOST_STEPS)
     identity = [[float(a == b) for b in span] for a in span]
     columns = [solve_transposed(R, column) for column in identity]
     spread = [[columns[b][a] for b in span] for a in span]
     volume = -np.log(np.prod([R[a][a] for a in span], axis=0))
     return Centres(z, spread, volume)
+
+
+def _newton(
+    patients: Patients, draws: FamilyDraws, eta: Array, z: list[Array], steps: int
+) -> tuple[list[Array], list[list[Array]]]:
+    """Modes from z, at most so many steps away, and the lower factor of the curvature near them."""
+    span = range(len(z))
+    L, kernel = draws.factor(len(z)), patients.kernel(draws)
+    found = kernel.slopes(_moved(patients, L, z, eta), exact=False)
+    by_effect = [own @ found.score for own in patients.loaded]
+    R = cholesky(information(L, patients, found.weight))
+    step = solve_transposed(R, solve(R, [turned(L, by_effect, a) - z[a] for a in span]))
+    sizes = [np.clip(np.nan_to_num(each), -LONGEST_STEP, LONGEST_STEP) for each in step]
+    z = [own + size for own, size in zip(z, sizes, strict=True)]
+    far = np.flatnonzero((np.abs(sizes) > CLOSE).any(axis=(0, 1)))
+    if not len(far) or steps == 1:
+        return z, R
+    if len(far) > MOST_FAR * len(draws):
+        return _newton(patients, draws, eta, z, steps - 1)
+    some = [own[:, far] for own in z]
+    others, factor = _newton(patients, draws.take(far), eta[:, far], some, steps - 1)
+    for a in span:
+        z[a][:, far] = others[a]
+        for b in range(a + 1):
+            R[a][b][:, far] = factor[a][b]
+    return z, R
+
+
+def _moved(patients: Patients, L: list[list[Any]], z: list[Array], eta: Array) -> Array:
+    """Predictors with therapists' effects, given in SDs of their prior."""
+    q = len(z)
+    effect = [sum(L[a][b] * z[b] for b in range(a + 1)) for a in range(q)]
+    return np.asarray(
+        eta + sum(patients.A[:, a, None] * effect[a][patients.rank] for a in range(q))
+    )
 
 
 def turned(L: list[list[Any]], values: list[Any], a: int) -> Any:
@@ -413,7 +437,6 @@ def expand(
     span = range(q)
     L, kernel = draws.factor(q), patients.kernel(draws)
     # An effect is L (mean + C x)
-    effect = [sum(L[a][b] * centres.mean[b] for b in range(a + 1)) for a in span]
     axes = [
         [
             sum(L[a][c] * centres.spread[c][b] for c in range(a + 1) if not is_zero(L[a][c]))
@@ -421,7 +444,7 @@ def expand(
         ]
         for a in span
     ]
-    moved = eta + sum(A[:, a, None] * effect[a][rank] for a in span)
+    moved = _moved(patients, L, centres.mean, eta)
     along = [_by_patient(A, [axes[a][b] for a in span], rank) for b in span]
     reach = furthest * np.abs(along).sum(axis=0)
     expansion = kernel.expansion(moved, reach)
