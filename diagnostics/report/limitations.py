@@ -218,6 +218,13 @@ def _about_model(material: Material) -> Iterator[str]:
             f"{'is' if therapists == 1 else 'are'} few to learn how therapists differ: the "
             "posterior of their SDs leans on its prior."
         )
+    clinics = len(design.clinics)
+    if clinics and clinics < FEW_THERAPISTS:
+        yield (
+            f"{words.counted(clinics, 'clinic')} are few to learn how clinics differ: the "
+            "posterior of their SDs leans on its prior, and so does how much of what differs "
+            "between therapists is the clinics'."
+        )
     yield from _about_nesting(fit.study)
     first = fit.specs[design.outcome]
     if costs_are_closed(first) and (slopes := slope_coverage(design, first)) is not None:
