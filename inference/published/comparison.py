@@ -96,6 +96,11 @@ def compare(
         speaks of an average therapist, and the refits are linear models of the scores, whose
         contrasts are averages over therapists as well.
     """
+    if fit.several_trials:
+        raise InputError(
+            "OLS and REML are refits of one trial, and this run is of several.",
+            "See them side by side with `alliance trials`.",
+        )
     visited = over_time(fit.specs)
     if df != "satterthwaite" and not visited:
         raise InputError(
