@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pandas as pd
@@ -140,6 +140,23 @@ class FittedOutcome:
     def draws(self) -> xr.Dataset:
         """Draws of the parameters, on the standardised scale, over chain and draw."""
         return self.posterior.draws
+
+    def in_trial(self, name: str) -> FittedOutcome:
+        """The outcome in one of several trials of one model, for every question about it.
+
+        Parameters
+        ----------
+        name : str
+            A trial's name, ``average``, or ``new``: one drawn from the distribution of the trials.
+
+        Raises
+        ------
+        InputError
+            If there is no such trial, or the run is of one.
+        """
+        from alliance.inference.trials.views import in_trial
+
+        return replace(self, posterior=in_trial(self.posterior, name))
 
     def summary(self, **options: Any) -> Answer:
         """Posterior summaries of this outcome; with the options of `Run.summary`."""

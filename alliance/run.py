@@ -134,13 +134,19 @@ class Run(Mapping[str, FittedOutcome]):
         from alliance.diagnostics.figures.results_figures import contrast_figure
         from alliance.diagnostics.sheets import results
         from alliance.inference.estimands.over_time import by_outcome_and_visit
+        from alliance.inference.trials.tables import whole_table
 
         fit = self.fit
         places: dict[str, Any] = {"at": at, "extrapolate": extrapolate}
         table = fit.summary(interval=interval, per_sd=per_sd, **places)
         return Answer(
             titled(fit.study, "Posterior summaries", interval),
-            by_outcome_and_visit(table, fit.study),
+            whole_table(
+                list(fit.posteriors()),
+                by_outcome_and_visit(table, fit.study),
+                interval=interval,
+                per_sd=per_sd,
+            ),
             _kept=lambda: xr.DataTree.from_dict(
                 {
                     name: fit.estimands(name, per_sd=per_sd, **places).to_dataset(name="value")
@@ -159,6 +165,62 @@ class Run(Mapping[str, FittedOutcome]):
                 results.summary_legend(fit, per_sd=per_sd, at=at),
             ),
             _drawn=partial(contrast_figure, fit, table, interval=interval, at=at),
+        )
+
+    def trials(
+        self,
+        outcome: Names | None = None,
+        *,
+        quantity: Names | None = None,
+        leave_one_out: bool = False,
+        per_sd: bool = False,
+        interval: float = 0.95,
+        cores: int | None = None,
+    ) -> Answer:
+        """Several trials of one model: each of them, the average, a new one, what they differ by.
+
+        Parameters
+        ----------
+        outcome : str or sequence of str, optional
+        quantity : str or sequence of str, optional
+            Of ``arm_contrast``, ``moderator_slope``, ``interaction``; all by default.
+        leave_one_out : bool
+            Also fit again without each trial in turn.
+        per_sd : bool
+        interval : float
+        cores : int, optional
+
+        Returns
+        -------
+        Answer
+            The figure is a forest plot of the first outcome.
+
+        Raises
+        ------
+        InputError
+            If the run is of one trial.
+        """
+        from alliance.diagnostics.figures.trials_figure import trials_figure
+        from alliance.diagnostics.sheets import trials as sheets
+        from alliance.inference.trials.asked import several_trials
+
+        fit = self.fit
+        found = several_trials(
+            fit,
+            listed(outcome),
+            quantities=listed(quantity),
+            interval=interval,
+            per_sd=per_sd,
+            leave_one_out=leave_one_out,
+            cores=cores,
+        )
+        return Answer(
+            titled(fit.study, "Several trials", interval),
+            found.table,
+            found=found,
+            notes=self.notes,
+            _read=lambda: (sheets.sheets(fit, found, interval=interval), sheets.legend(fit)),
+            _drawn=lambda: trials_figure(fit, next(iter(found.each.values())), interval=interval),
         )
 
     def priors(

@@ -420,7 +420,13 @@ def read_data(
         if len(paths) != 1:
             return _pooled(described, paths, sample_therapists, dask)
         data = paths[0]
-    if not isinstance(data, pd.DataFrame) and as_path(data).suffix.lower() == ".share":
+    several = described.model.several_trials != "no"
+    if several and isinstance(data, pd.DataFrame):
+        raise InputError(
+            "Several trials in one model are read from files, and a data frame is given.",
+            "Write it to a file, with a column that tells the trials: `trial` under [columns].",
+        )
+    if not isinstance(data, pd.DataFrame) and (several or as_path(data).suffix.lower() == ".share"):
         return _pooled(described, [as_path(data)], sample_therapists, dask)
     if isinstance(data, pd.DataFrame) or not _many_files(as_path(data)):
         if sample_therapists is not None or dask is not None:

@@ -46,7 +46,7 @@ from alliance.inference.many_fits.assurance import (
     planned_trial,
 )
 from alliance.inference.runs.fit import installed_versions
-from alliance.inference.sampling.instant import _fitted, _scale_names, _Target
+from alliance.inference.sampling.instant import _fitted, _OneTrial, scale_names
 from alliance.models.design.design import Design
 from alliance.models.design.encoding import sum_to_zero_basis
 from alliance.models.gaussian.gaussian_draws import GaussianDraws, collapse
@@ -223,17 +223,18 @@ def analysed(case: Case, number: int) -> dict[str, Any]:
     """
     design = planned_trial(question(case), case.patients, case.therapists, case.interaction, number)
     generator = np.random.default_rng([SEED, number])
-    names, unit = _scale_names(design), design.scaling.outcome[1]
+    names, unit = scale_names(design), design.scaling.outcome[1]
     base = Priors(therapist_sd=PROPOSAL, therapist_slope_sd=PROPOSAL)
-    proposal = _fitted(_Target(design, base, names), generator)
+    proposal = _fitted(_OneTrial(base, names, design), generator)
     at = proposal.draw(DRAWS, generator)
     proposed = proposal.log_density(at)
     asked = weights_of(design)
     mean, lower, upper, sds, effective = [], [], [], [], []
     asked_priors = candidates(case)
     for scale in dict.fromkeys(one.interaction for one in asked_priors):
-        target = _Target(design, replace(base, interaction=scale), names)
-        known = collapse(design, target.spreads(at), design.prior_sd(target.priors))
+        target = _OneTrial(replace(base, interaction=scale), names, design)
+        spreads = GaussianDraws(beta=np.empty((len(at), 0)), **target.values(at))
+        known = collapse(design, spreads, design.prior_sd(target.priors))
         # The proposal's own priors of the two SDs are taken out again
         plain = target.density(at, known) - proposed
         values = target.values(at)

@@ -89,6 +89,9 @@ UNITS = {
     "contextual_effect": SLOPE,
     "therapist_slope": SLOPE,
     "therapist_slope_sd": SLOPE,
+    "trial_slope_sd": SLOPE,
+    "trial_interaction_sd": SLOPE,
+    "interaction_across": SLOPE,
     "therapist_icc": "share of variance",
     "clinic_slope_sd": SLOPE,
     "clinic_icc": "share of variance",
@@ -146,6 +149,7 @@ FLOW = {
     "analysed": "Analysed",
     "alliance_imputed": "Of these with imputed {moderator}",
 }
+TRIALS = {"average": "average trial", "new": "a new trial"}
 CAUTION = "an interval that includes zero does not show that there is no effect"
 SIMULATED = "SIMULATED"
 EXTRAPOLATED = "*"  # beside a value outside what was observed
@@ -350,6 +354,17 @@ def unit(study: Study, quantity: str, *, outcome: str = "", per_sd: bool = False
         counted=own or "points",
         moderator=study.measure.name,
     )
+
+
+def trial(name: str) -> str:
+    """A trial of several, or what stands for one.
+
+    Examples
+    --------
+    >>> trial("Leeds"), trial("new")
+    ('Leeds', 'a new trial')
+    """
+    return TRIALS.get(name, name)
 
 
 def of_moderator(study: Study, told: str) -> str:

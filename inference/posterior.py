@@ -6,7 +6,7 @@ belong to no run (simulated trials, priors) make one of a design and draws alone
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -24,9 +24,13 @@ from alliance.inference.sampling.profiles import Engine, SamplerProfile, seed_se
 from alliance.models.design.design import Design, build_design
 from alliance.models.priors import Priors
 from alliance.models.spec import ModelSpec, ModeratorSpec, refuse_over_time
+from alliance.models.trials.design import TrialsDesign
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
+
+
+SPAN = 2.0  # SDs around the mean that stand for the observed range where no rows are kept
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -93,6 +97,8 @@ class Source:
         Whether the outcome is one of a joint model.
     tried : tuple of str
         Families that runs beside it fitted to this outcome of the same data.
+    trials : TrialsDesign or None
+        Of several trials in one model; the draws are then of an average trial.
     """
 
     study: Study
@@ -101,6 +107,7 @@ class Source:
     manifest: Mapping[str, Any]
     joint: bool = False
     tried: tuple[str, ...] = ()
+    trials: TrialsDesign | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -264,6 +271,11 @@ class Posterior:
             refuse_over_time([self.name], what)
 
     @property
+    def trials(self) -> TrialsDesign | None:
+        """Of several trials in one model, the patients trial by trial."""
+        return None if self.source is None else self.source.trials
+
+    @property
     def manifest(self) -> Mapping[str, Any]:
         """The run's: what was fitted, with what, when."""
         return self._source.manifest
@@ -327,9 +339,42 @@ class Posterior:
             covariates=np.asarray(patients["covariates"].values, dtype=float),
         )
 
+    @cached_property
+    def averaged_over(self) -> Rows:
+        """Patients whose expected scores are averaged: the analysed ones.
+
+        Of a run without rows one patient at their means, who has their average: such a run's
+        outcome is Gaussian, and its expected score a straight line of what a patient is.
+        """
+        if self.source is None or not self.rowless:
+            return self.rows
+        design = self.design
+        sums = design.moments.cross_products[:, 0].sum(axis=0)
+        means = sums / sums[0]  # standardised; zero but for one of several trials
+
+        def own(places: list[int], scales: Sequence[tuple[float, float]]) -> Array:
+            found = [centre + sd * means[k] for k, (centre, sd) in zip(places, scales, strict=True)]
+            return np.array(found, dtype=float)
+
+        places, scaling = design.encoding.places, design.scaling
+        rating = own(places("moderator")[:1], [scaling.moderator])
+        return Rows(
+            arm_index=np.zeros(1, dtype=np.int64),
+            moderator=rating if design.has_moderator else np.full(1, np.nan),
+            baseline=own(places("baseline"), [scaling.baseline]) if design.has_baseline else None,
+            covariates=own(places("covariate"), scaling.covariates).reshape(1, -1),
+        )
+
+    @property
+    def analysed(self) -> int:
+        """The number of analysed patients."""
+        return int(self.design.moments.n) if self.rowless else len(self.rows)
+
     @property
     def observed_alliance(self) -> tuple[float, float]:
         """Lowest and highest alliance that an analysed patient was rated with.
+
+        Of a run without rows, which does not know them, two SDs around the mean, within the scale.
 
         Raises
         ------
@@ -337,7 +382,10 @@ class Posterior:
             If the study has no moderator.
         """
         if self.source is not None:
-            _ = self.study.measure  # refused without one
+            low, high = self.study.measure.range  # refused without one
+            if self.rowless:
+                mean, sd = self.design.scaling.moderator
+                return max(low, mean - SPAN * sd), min(high, mean + SPAN * sd)
         ratings = self.rows.moderator
         return float(np.nanmin(ratings)), float(np.nanmax(ratings))
 

@@ -70,6 +70,12 @@ class Priors:
     overdispersion : float
         Half-normal scale of a count's overdispersion: the coefficient of variation of the
         patients' own rates. At 1 a patient with three times the mean rate is not rare.
+    trial_arm_sd : float
+        Half-normal scale of the SD of arm effects between trials, where there are several, so that
+        the SD of a contrast has half an SD between patients for its scale (docs/decisions/0050).
+    trial_slope_sd, trial_interaction_sd : float
+        The same of the alliance's slope, and of its differences between arms: two thirds of the
+        scale of the slope itself.
     """
 
     intercept: float = 1.0
@@ -88,6 +94,9 @@ class Priors:
     degrees_of_freedom: float = 0.0
     category_concentration: float = 1.0
     overdispersion: float = 1.0
+    trial_arm_sd: float = 0.35
+    trial_slope_sd: float = 0.2
+    trial_interaction_sd: float = 0.2
     clinic_sd: float = 0.3
     clinic_slope_sd: float = 0.3
     clinic_correlation: float = 2.0

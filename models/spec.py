@@ -25,6 +25,7 @@ EFFECTS: dict[str, tuple[str, ...]] = {
 }
 AllianceStructure = Literal["total", "within_between"]
 MissingAlliance = Literal["complete_case", "impute"]
+SeveralTrials = Literal["no", "varying", "fixed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,11 @@ class ModelSpec:
         Whether each arm has a residual SD of its own.
     visits : VisitSpec or None
         Of an outcome that is modelled together with itself at other visits.
+    several_trials : {"no", "varying", "fixed"}
+        Whether there are several trials, and whether arm contrasts and slopes vary between them:
+        see `models.trials`.
+    residual_by_trial : bool
+        Whether each of several trials has a residual SD of its own.
     """
 
     outcome: str
@@ -138,6 +144,8 @@ class ModelSpec:
     without_therapist: tuple[str, ...] = ()
     residual_by_arm: bool = False
     visits: VisitSpec | None = None
+    several_trials: SeveralTrials = "no"
+    residual_by_trial: bool = True
     clinic: TherapistEffects = "none"
 
     def __post_init__(self) -> None:
@@ -282,6 +290,8 @@ def specify(study: Study) -> dict[str, ModelSpec]:
             without_therapist=study.arms_without_therapist,
             residual_by_arm=model.residual_by_arm,
             visits=_at_visit(outcome, model),
+            several_trials=model.several_trials,
+            residual_by_trial=model.residual_by_trial,
             clinic=study.clinic_setting,
         )
         for name, outcome in study.outcomes.items()
@@ -452,11 +462,11 @@ def _require_normal(specs: Mapping[str, ModelSpec], *, joint: bool) -> None:
     for outcome, spec in specs.items():
         if spec.priors.slope is None:
             continue
-        apart = joint or spec.visits is not None
+        apart = joint or spec.visits is not None or spec.several_trials != "no"
         if apart or not spec.exact or spec.moderator.structure != "total":
             raise InputError(
                 f"{outcome}: a prior from the prior pack goes with a Gaussian outcome by itself, "
-                "and with the alliance as rated.",
+                "of one trial, and with the alliance as rated.",
                 f"State [priors] {SLOPE} as a number, or leave the other settings out.",
             )
 

@@ -20,6 +20,7 @@ sys.path.insert(0, str(DOCS))
 
 from _site.commands import commands  # noqa: E402
 from _site.dead_links import faults  # noqa: E402
+from _site.gallery import CHAPTERS  # noqa: E402
 from _site.links import led  # noqa: E402
 from _site.python_names import python_names  # noqa: E402
 from _site.sections import SECTIONS  # noqa: E402
@@ -63,6 +64,19 @@ def test_docstrings_of_every_public_name_are_shown() -> None:
 
     shown = re.findall(r"auto(?:class|function):: (\w+)", python_names())
     assert shown == [name for name in alliance.__all__ if not name.startswith("__")]
+
+
+def test_the_gallery_shows_every_figure() -> None:
+    drawn = {
+        name
+        for path in (ROOT / "diagnostics" / "figures").glob("*.py")
+        for name in re.findall(r"^def (\w+_figure)\(", path.read_text(encoding="utf-8"), re.M)
+    }
+    helpers = {"require_figure", "save_figure", "calibration_figure"}  # the last is part of loo's
+    shown = [each.function for chapter in CHAPTERS.values() for each in chapter]
+    assert len(shown) == len(set(shown))
+    elsewhere = {"trials_figure"}  # of several trials, where the gallery has one
+    assert set(shown) == drawn - helpers - elsewhere
 
 
 @pytest.mark.parametrize(

@@ -20,12 +20,14 @@ import pandas as pd
 
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.registry.registry import load_registry
+from alliance.data_prep.shares.pooling import load_pooled
 from alliance.data_prep.study.description import Study, read_study
 from alliance.data_prep.study.toml_files import toml_text
 from alliance.data_prep.trial.trial import check_estimable, trial_from_frame
 from alliance.inference.sampling.instant import require_instant
-from alliance.models.design.design import build_design
+from alliance.models.design.design import build_design, moments_design
 from alliance.models.spec import specify
+from alliance.models.trials.design import trials_design
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "what-goes-with-what.md"
 BELOW = "## One setting, and what each command answers"  # of `what_commands_answer`
@@ -116,6 +118,7 @@ SETTINGS: dict[str, Change] = {
     "common_patients": setting("common_patients", True),
     "[visits]": visits,
     "delta": shifted,
+    "several_trials": setting("several_trials", "varying"),
 }
 
 
@@ -173,6 +176,9 @@ def refused(attempt: Callable[[], object]) -> str:
 def modelled(combination: Combination) -> None:
     """Read, specify, and build every outcome's design."""
     described = described_study(combination)
+    if described.model.several_trials != "no":
+        from_many_files(combination)
+        return
     trial = trial_from_frame(described, table(combination))
     check_estimable(trial, described.model.therapist)
     for name, spec in specify(described).items():
@@ -181,6 +187,9 @@ def modelled(combination: Combination) -> None:
 
 def instantly(combination: Combination) -> None:
     described = described_study(combination)
+    if described.model.several_trials != "no":  # of what NUTS fits
+        from_many_files(combination)
+        return
     trial, specs = trial_from_frame(described, table(combination)), specify(described)
     if described.model.joint or any(spec.visits is not None for spec in specs.values()):
         raise InputError("The instant engine has no model of several outcomes.", "Use nuts.")
@@ -195,7 +204,15 @@ def from_many_files(combination: Combination) -> None:
         rows = table(combination)
         for k in range(2):
             rows.iloc[120 * k : 120 * (k + 1)].to_csv(Path(folder) / f"{k}.csv", index=False)
-        load_registry(described, folder)
+        if described.model.several_trials == "no":
+            load_registry(described, folder)
+            return
+        registry = load_pooled(described, [Path(folder)])
+        for name, spec in specify(described).items():
+            own = moments_design(
+                registry.moments[name], spec, list(described.arms), registry.covariates
+            )
+            trials_design(own, registry.trials, spec)
 
 
 ATTEMPTS: Mapping[str, Callable[[Combination], None]] = {

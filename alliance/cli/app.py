@@ -29,6 +29,7 @@ from alliance.cli.options import with_model_options
 GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "Start": ("start", ("demo", "init", "simulate", "check", "fit")),
     "Look at a run": ("look", ("summary", "compare", "diagnose", "report", "explore")),
+    "Several trials in one model": ("trials", ("trials",)),
     "Without the patients' rows": ("without_rows", ("share", "paper")),
     "Answer a question": ("answer", ("predict", "effects", "decide", "therapists", "missing")),
     "Check the model": (
@@ -114,7 +115,9 @@ def _guarded(function: Callable[..., None]) -> Callable[..., None]:
         from alliance.data_prep.errors import DataError, IncompleteSamplingError, InputError
 
         try:
-            if function.__name__ not in LIGHT:
+            if function.__name__ in LIGHT:
+                gc.disable()  # it ends before collecting pays
+            else:
                 _import_quickly()
             say_of_caches(screen.note)
             for sentence in tidy(given):

@@ -345,6 +345,14 @@ VisitOption = Annotated[
     str,
     typer.Option("--visit", help="Of outcomes over time: this visit, the last one, or all."),
 ]
+TrialOption = Annotated[
+    str | None,
+    typer.Option(
+        "--trial",
+        help="Of several trials in one model: one of them by its name, average, or new. The "
+        "average one by default.",
+    ),
+]
 IN_MARKDOWN: ContextVar[bool] = ContextVar("in_markdown", default=False)  # tables for people
 
 

@@ -394,9 +394,10 @@ def _fitted(
         next_one = kept[0].gives_way
         if next_one is None or any(sheet.gives_way != next_one for sheet in kept):
             break
-        left_out.insert(0, next_one)
+        left_out.append(next_one)
         kept = [sheet.without([next_one]) for sheet in kept]
-    return kept, left_out
+    order = sheets[0].columns if sheets else []
+    return kept, sorted(left_out, key=order.index)
 
 
 def _needed(sheets: Sequence[Sheet], short: bool) -> int:

@@ -192,7 +192,16 @@ class Part:
 NOTHING_SEEN = Seen({}, {}, {}, Places(0, ()), None, {}, {})
 
 
-def read_part(study: Study, path: Path, continuous: Mapping[str, bool]) -> Part:
+Choose = Callable[["Partition"], tuple["Partition", "Kept | None"]]
+"""From a file's patients to these, with other therapists perhaps: see `facts_of`."""
+
+
+def read_part(
+    study: Study,
+    path: Path,
+    continuous: Mapping[str, bool],
+    choosing: Callable[[TypedFile], Choose] | None = None,
+) -> Part:
     """What is left of one file.
 
     Parameters
@@ -201,9 +210,13 @@ def read_part(study: Study, path: Path, continuous: Mapping[str, bool]) -> Part:
     path : Path
     continuous : mapping of str to bool
         As of `data_prep.trial.validation.check_part`.
+    choosing : callable, optional
+        From a file without problems to what is chosen of its patients; a DataError that it raises
+        is one of the file.
     """
     try:
         found = read_typed(study, path, continuous)
+        choose = None if choosing is None or found.columns is None else choosing(found)
     except DataError as error:
         return _unusable(path, problems=error.problems)
     except InputError as error:
@@ -222,7 +235,7 @@ def read_part(study: Study, path: Path, continuous: Mapping[str, bool]) -> Part:
         seen=seen,
         ids=found.ids,
         notes=found.notes,
-        facts=None if found.columns is None else facts_of(study, found),
+        facts=None if found.columns is None else facts_of(study, found, choose),
     )
 
 
@@ -253,7 +266,7 @@ Kept = Mapping[str, NDArray[np.bool_]]
 def facts_of(
     study: Study,
     found: TypedFile,
-    choose: Callable[[Partition], tuple[Partition, Kept]] | None = None,
+    choose: Choose | None = None,
 ) -> Facts:
     """Moments and counts of one file's patients.
 
@@ -267,7 +280,8 @@ def facts_of(
         whose moments are taken; by default all who are analysed.
     """
     assert found.columns is not None
-    partition, kept = partition_of(study, found.columns), None
+    partition = partition_of(study, found.columns)
+    kept: Kept | None = None
     if choose is not None:
         partition, kept = choose(partition)
     data = partition.data

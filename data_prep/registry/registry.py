@@ -56,7 +56,12 @@ from alliance.data_prep.tables.cells import (
 from alliance.data_prep.tables.readers import READERS, Table, read_table, split_sheet
 from alliance.data_prep.tables.roles import covariate_column, study_columns
 from alliance.data_prep.trial.estimability import TherapistsInArms, crossing_of
-from alliance.data_prep.trial.flow import counted, empty_level_notes, moderator_notes
+from alliance.data_prep.trial.flow import (
+    counted,
+    empty_level_notes,
+    moderator_notes,
+    trials_notes,
+)
 from alliance.data_prep.trial.seen import category_notes, code_notes, scoring_notes
 from alliance.data_prep.trial.trial import (
     Trial,
@@ -99,6 +104,8 @@ class Registry:
         Hash of the files' hashes, in their order.
     labels : dict of str to dict of str to str
         By categorical covariate, the labels of its levels in Stata or SPSS files.
+    trials : dict of str to str
+        Of several trials, the trial of each therapist; empty where all data are of one.
     """
 
     study: Study
@@ -111,6 +118,7 @@ class Registry:
     files: tuple[str, ...]
     sha256: str
     labels: dict[str, dict[str, str]] = field(default_factory=dict)
+    trials: dict[str, str] = field(default_factory=dict)
 
     def therapist_patients(self, outcome: str) -> tuple[np.ndarray, np.ndarray]:
         """As `data_prep.trial.trial.Trial.therapist_patients`; all of them have a moderator."""
@@ -453,6 +461,7 @@ def _registry(
             *category_notes(study, whole.seen),
             *told,
             *moderator_notes(study),
+            *trials_notes(study),
             *scoring_notes(study, whole.seen, files=True),
             *empty,
             *notes,

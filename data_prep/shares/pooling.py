@@ -23,6 +23,16 @@ from alliance.data_prep.registry.registry import (
     require_moderator_everywhere,
     require_moments,
 )
+from alliance.data_prep.shares.several_trials import (
+    OWN,
+    Choosing,
+    only_trial,
+    require_listed,
+    several,
+    trial_of_share,
+    trials_of_files,
+    with_arms,
+)
 from alliance.data_prep.shares.share_files import (
     ENDING,
     LEFT_OUT,
@@ -32,6 +42,8 @@ from alliance.data_prep.shares.share_files import (
 )
 from alliance.data_prep.study.description import Study
 from alliance.data_prep.tables.cells import natural_key
+
+FEWEST_TRIALS = 2  # that anything can vary between
 
 
 def is_share(path: Path) -> bool:
@@ -77,7 +89,16 @@ def load_pooled(study: Study, paths: Sequence[Path]) -> Registry:
     ]
     declared = {name: kind == "continuous" for name, kind in study.covariate_kinds.items()}
     own = [(f"{share.site}.", _of_share(study, share)) for share in shares]
-    read = [(f"{file.stem}.", read_part(study, file, declared)) for file in files]
+    trials = _Trials(study, shares, files) if several(study) else None
+
+    def read_files(continuous: Mapping[str, bool]) -> list[tuple[str, Part]]:
+        choosing = {} if trials is None else trials.choosing
+        return [
+            (f"{file.stem}.", read_part(study, file, continuous, choosing.get(file)))
+            for file in files
+        ]
+
+    read = read_files(declared)
     # What a covariate is, all parts decide together; those who made shares have decided before
     found = kinds(study, _added([replace(part, facts=None) for _, part in [*own, *read]]))
     for share in shares:
@@ -87,7 +108,7 @@ def load_pooled(study: Study, paths: Sequence[Path]) -> Registry:
         for _, part in read
         for name, cells in part.covariates.items()
     ):
-        read = [(f"{file.stem}.", read_part(study, file, found)) for file in files]
+        read = read_files(found)
     everything = sorted([*own, *read], key=lambda each: each[0])
     whole = _added([_counting_left_out(part) if shares else part for _, part in everything])
 
@@ -98,8 +119,34 @@ def load_pooled(study: Study, paths: Sequence[Path]) -> Registry:
         return patients_again(rows, str(study.columns.patient))
 
     source = ", ".join(str(path) for path in paths)
-    order = _order([part for _, part in everything]) if shares else None
-    return registry_of(study, whole, source, met_twice, order)
+    order = _order([part for _, part in everything]) if shares or trials is not None else None
+    registry = registry_of(study, whole, source, met_twice, order)
+    return registry if trials is None else trials.told(registry)
+
+
+class _Trials:
+    """Which trial each part is of, and each therapist."""
+
+    def __init__(self, study: Study, shares: Sequence[Share], files: Sequence[Path]) -> None:
+        require_listed(study, [*(each.site for each in shares), *(each.stem for each in files)])
+        self.choosing = {
+            file: Choosing(study, file, trial)
+            for file, trial in trials_of_files(study, files).items()
+        }
+        self.of_shares = {
+            f"{share.site}{OWN}{name}": trial_of_share(study, share)
+            for share in shares
+            for name in share.facts.known.therapists
+        }
+
+    def told(self, registry: Registry) -> Registry:
+        """The registry that knows of its trials, if there are several."""
+        trials = dict(self.of_shares)
+        for each in self.choosing.values():
+            trials |= each.trials
+        if len(set(trials.values())) < FEWEST_TRIALS:
+            return replace(registry, notes=(*registry.notes, *only_trial(trials)))
+        return replace(registry, trials=trials)
 
 
 def _added(parts: Sequence[Part]) -> Part:
@@ -123,10 +170,12 @@ def _order(parts: Sequence[Part]) -> dict[str, tuple[int, int]]:
 
 def _of_share(study: Study, share: Share) -> Part:
     """A share as a part, with the outcomes of the study; therapists named by their site."""
-    part, facts = share.part(list(study.outcomes)), share.facts
+    part = share.part(list(study.outcomes))
+    facts = with_arms(share.facts, list(share.study.arms), list(study.arms))
 
     def named(own: CellMoments) -> CellMoments:
-        return replace(own, therapists=tuple(f"{share.site}:{name}" for name in own.therapists))
+        names = tuple(f"{share.site}{OWN}{name}" for name in own.therapists)
+        return replace(own, therapists=names)
 
     chosen = list(study.outcomes)
     lacking = dict(facts.lacking)
@@ -136,7 +185,7 @@ def _of_share(study: Study, share: Share) -> Part:
         moments={name: named(facts.moments[name]) for name in chosen},
         ends={name: facts.ends[name] for name in chosen},
         flow={name: facts.flow[name] for name in chosen},
-        gaps={name: _gaps(study, share, name) for name in chosen},
+        gaps={name: _gaps(study, share, facts, name) for name in chosen},
         given={name: facts.given[name] for name in chosen},
         lacking=lacking,
         arms=facts.arms,
@@ -145,9 +194,9 @@ def _of_share(study: Study, share: Share) -> Part:
     return replace(part, facts=narrowed)
 
 
-def _gaps(study: Study, share: Share, outcome: str) -> dict[str, NDArray[np.int64]]:
+def _gaps(study: Study, share: Share, facts: Facts, outcome: str) -> dict[str, NDArray[np.int64]]:
     """Rows that lack a column, under the names of columns that the study has for them."""
-    told = share.facts.gaps[outcome]
+    told = facts.gaps[outcome]
     columns = [_columns_of(each, outcome) for each in (share.study, study)]
     try:
         return {mine: told[theirs] for theirs, mine in zip(*columns, strict=True)}
@@ -183,16 +232,18 @@ def _require_same(study: Study, share: Share) -> None:
     InputError
     """
     theirs = share.study
-    if theirs.title != study.title:
+    if theirs.title != study.title and not several(study):
         raise InputError(
             f"{share.name} is of {theirs.title!r}, and the study of {study.title!r}: different "
-            "trials are not pooled as sites of one, and no model with effects that vary between "
-            "trials takes them here.",
-            "Fit each trial by itself; if they are sites of one trial, give their study files one "
-            "title. `alliance paper` pools the results of several trials.",
+            "trials are not pooled as sites of one.",
+            'Fit them as several trials, `several_trials="varying"`; if they are sites of one '
+            "trial, give their study files one title.",
         )
+    arms = list(theirs.arms), list(study.arms)
+    if several(study) and set(theirs.arms) <= set(study.arms):  # a trial may lack some
+        arms = arms[1], arms[1]
     told = {
-        "the arms": (list(theirs.arms), list(study.arms)),
+        "the arms": arms,
         "the range of the moderator": (theirs.measure.range, study.measure.range),
         "the covariates": (theirs.covariates, study.covariates),
         "common_patients": (theirs.model.common_patients, study.model.common_patients),

@@ -96,6 +96,8 @@ class Study(Table):
         visits of one outcome say so: see `data_prep.study.visits`.
     visits : LongTable or None
         Of a table with a row for each patient and visit.
+    trials : dict of str to tuple of str
+        Of several trials: the files (without their endings) and sites of shares of each.
     model : ModelSettings
         Therapist effects and interaction.
     priors : dict of str to float
@@ -145,6 +147,11 @@ class Study(Table):
     )
     visits: LongTable | None = Field(
         default=None, description="of a table with a row for each visit: which column says so"
+    )
+    trials: dict[str, tuple[Text, ...]] = Field(
+        default={},
+        description="of several trials, the files and sites of each",
+        examples=[["leeds", "york"]],
     )
     model: ModelSettings = Field(
         default=ModelSettings(), description="therapist effects and interaction"

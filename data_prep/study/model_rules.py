@@ -67,6 +67,7 @@ def model_faults(study: Mapping[str, Any]) -> list[Fault]:
             )
         )
     faults += _without_therapist_faults(study)
+    faults += _trials_faults(study)
     faults += _clinic_faults(study)
     if model.get("between_interaction") is True and model.get("alliance") != "within_between":
         faults.append(
@@ -110,6 +111,60 @@ def model_faults(study: Mapping[str, Any]) -> list[Fault]:
     for name in outcomes:
         faults += _delta_faults(name, subtable(outcomes, name), subtable(study, "arms"))
         faults += _yardstick_faults(name, subtable(outcomes, name))
+    return faults
+
+
+def _trials_faults(study: Mapping[str, Any]) -> list[Fault]:
+    """Faults of ``[trials]``, and settings that several trials in one model do not go with."""
+    model, told = subtable(study, "model"), subtable(study, "trials")
+    parts = [part for trial in told for part in texts(told, trial)]
+    faults = [
+        Fault("trials", f"{part!r} is listed twice.", "List each file or site once.")
+        for part in repeated(parts)
+    ]
+    faults += [
+        Fault(f"trials.{trial}", "names no file and no site.", "Name some, or leave it out.")
+        for trial in told
+        if not texts(told, trial)
+    ]
+    if model.get("several_trials") not in ("varying", "fixed"):
+        return faults
+    columns, rated = subtable(study, "columns"), rated_arms(study)
+    nobody = "columns" in study and columns.get("therapist") is None
+    some_rated = has_moderator(study) and 0 < len(rated) < len(subtable(study, "arms"))
+    asked = {
+        'alliance = "total"': model.get("alliance") == "within_between",
+        "therapist_by_arm = false": model.get("therapist_by_arm") is True,
+        "residual_by_arm = false": model.get("residual_by_arm") is True,
+        "joint = false": model.get("joint") is True,
+        'missing_alliance = "complete_case"': model.get("missing_alliance") == "impute",
+        "reliability = false": model.get("reliability") is True,
+        "ceiling = false": model.get("ceiling") is True,
+        "moderator_arms = []": some_rated,
+        "without_therapist = []": bool(texts(model, "without_therapist")),
+    }
+    faults += [
+        Fault(
+            "model.several_trials",
+            f"several trials in one model go with {setting} alone.",
+            f'Set {setting}, or several_trials = "no", under [model].',
+        )
+        for setting, wanted in asked.items()
+        if wanted
+    ]
+    lacks = {
+        "a column of therapists": (nobody, "Name the column under [columns]"),
+        "a [moderator]": (not has_moderator(study), "Describe the measure in [moderator]"),
+    }
+    faults += [
+        Fault(
+            "model.several_trials",
+            f"several trials in one model need {what}.",
+            f'{remedy}, or set several_trials = "no" under [model].',
+        )
+        for what, (wanted, remedy) in lacks.items()
+        if wanted
+    ]
     return faults
 
 

@@ -82,6 +82,8 @@ class Columns(Table):
     clinic : str or None
         Where patients were treated: a level above the therapists; None without one.
     arm : str
+    trial : str or None
+        Of tables of several trials: which of them a row is of.
     """
 
     patient: Text | None = Field(
@@ -96,6 +98,9 @@ class Columns(Table):
         default=None, description="the column that identifies clinics", examples=["clinic"]
     )
     arm: Text = Field(description="the column that holds the codes of the arms", examples=["arm"])
+    trial: Text | None = Field(
+        default=None, description="the column that tells several trials apart", examples=["trial"]
+    )
 
 
 class Moderator(Table):
@@ -340,6 +345,11 @@ class ModelSettings(Table):
         Whether these coefficients differ between visits.
     therapist_by_visit : bool
         Whether a therapist has a deviation at each visit beside the effects at all visits.
+    several_trials : {"no", "varying", "fixed"}
+        Whether the data are of several trials, and whether their arm contrasts and slopes vary
+        between them, or are the same in all.
+    residual_by_trial : bool
+        Whether each of several trials has a residual SD of its own.
     """
 
     therapist: Literal["none", "intercept", "intercept+slope"] = Field(
@@ -452,6 +462,16 @@ class ModelSettings(Table):
         default=False,
         description="whether therapists deviate at each visit by itself",
         examples=[False],
+    )
+    several_trials: Literal["no", "varying", "fixed"] = Field(
+        default="no",
+        description="whether the data are of several trials, with effects that vary or are fixed",
+        examples=["varying"],
+    )
+    residual_by_trial: Annotated[bool, Field(strict=True)] = Field(
+        default=True,
+        description="whether each of several trials has a residual SD of its own",
+        examples=[True],
     )
 
 

@@ -260,6 +260,7 @@ def missing_notes(data: xr.Dataset, study: Study) -> list[str]:
         if mask.any()
     ]
     notes += moderator_notes(study)
+    notes += trials_notes(study)
     if imputed:
         verb = "is" if imputed == 1 else "are"
         patients = counted(imputed, "patient")
@@ -288,6 +289,21 @@ def moderator_notes(study: Study) -> list[str]:
     if len(rated) == 1:
         note += " With one slope there is no difference of slopes."
     return [note]
+
+
+def trials_notes(study: Study) -> list[str]:
+    """Say so if the study tells trials apart that are taken as one.
+
+    Parameters
+    ----------
+    study : Study
+    """
+    if study.model.several_trials != "no" or not (study.trials or study.columns.trial):
+        return []
+    return [
+        "The study tells several trials apart, and they are taken as one: "
+        '`several_trials="varying"` lets effects vary between them.'
+    ]
 
 
 def ceiling_notes(data: xr.Dataset, study: Study) -> list[str]:

@@ -25,6 +25,7 @@ from alliance.inference.answers.effects import Effects
 from alliance.inference.answers.predictions import Predictions, covariate_heads, unseen_columns
 from alliance.inference.patients.asked_patients import NO_THERAPIST
 from alliance.inference.runs.fit import Fit
+from alliance.inference.trials.tables import patients_in_arms
 
 PANEL_INCHES, CURVE_INCHES = 3.1, 3.4  # width and height of a panel along the alliance
 LEAST_INCHES = 2.05  # width of one that has less room
@@ -116,17 +117,20 @@ def _curves(part: SubFigure, fit: Fit, answer: Predictions, columns: int) -> Non
     lines = -(-len(arms) // columns)
     grid = part.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
     panels = list(grid.ravel()[: len(arms)])
-    patients = fit.patients(answer.outcome)
-    own = np.asarray(patients["arm"].values)[patients["arm_index"].values]
-    ratings = patients["moderator"].values
-    observed = np.nanmin(ratings), np.nanmax(ratings)
+    counts, observed = _in_arms(fit, answer.outcome), fit[answer.outcome].observed_alliance
+    own, ratings = np.empty(0, dtype=str), np.empty(0)
+    if not fit.rowless:
+        patients = fit.patients(answer.outcome)
+        own = np.asarray(patients["arm"].values)[patients["arm_index"].values]
+        ratings = patients["moderator"].values
     for arm, panel in zip(arms, panels, strict=True):
         rows = answer.table[answer.table["arm"] == arm].sort_values("moderator")
         _curve(panel, rows, answer.interval)
-        _rug(panel, ratings[own == arm])
+        if len(ratings):
+            _rug(panel, ratings[own == arm])
         values = rows["moderator"]
         hatch_extrapolated(panel, values.min(), values.max(), observed)
-        panel.set_title(f"{fit.study.arms[arm]} (n = {(own == arm).sum()})", fontsize=9)
+        panel.set_title(f"{fit.study.arms[arm]} (n = {counts[arm]})", fontsize=9)
     described = fit.study.outcomes[answer.outcome]
     part.supxlabel(_measured(fit), fontsize=8.5)
     _ends_of_scale(panels, described.range, upright=True)
@@ -206,9 +210,7 @@ def _points(part: SubFigure, fit: Fit, answer: Predictions) -> None:
         markersize=5,
         label="expected score",
     )
-    patients = fit.patients(answer.outcome)
-    counts = np.bincount(patients["arm_index"].values, minlength=len(fit.study.arms))
-    number = dict(zip(patients["arm"].values.tolist(), counts.tolist(), strict=True))
+    number = _in_arms(fit, answer.outcome)
     names = [f"{fit.study.arms[arm]} (n = {number[arm]})" for arm in table["arm"]]
     panel.set_yticks(heights, names)
     panel.set_ylim(len(table) - 0.5, -0.5)  # the first arm on top
@@ -218,6 +220,16 @@ def _points(part: SubFigure, fit: Fit, answer: Predictions) -> None:
     panel.tick_params(axis="y", length=0)
     _ends_of_scale([panel], fit.study.outcomes[answer.outcome].range, upright=False)
     panel.set_xlabel(_scale(fit, answer).replace("\n", " "))
+
+
+def _in_arms(fit: Fit, outcome: str) -> dict[str, int]:
+    """Analysed patients of each arm, by its code."""
+    if fit.rowless:
+        design = fit.design(outcome)
+        return dict(zip(design.arms, patients_in_arms(design).tolist(), strict=True))
+    patients = fit.patients(outcome)
+    counts = np.bincount(patients["arm_index"].values, minlength=len(fit.study.arms))
+    return dict(zip(patients["arm"].values.tolist(), counts.tolist(), strict=True))
 
 
 def _ends_of_scale(panels: Sequence[Axes], ends: tuple[float, float], *, upright: bool) -> None:
@@ -534,7 +546,12 @@ def _best(panel: Axes, fit: Fit, answer: Effects) -> None:
 
 
 def _curve_rug(panel: Axes, answer: Effects) -> None:
-    """The observed ratings as ticks along the lower edge, as far as the curve runs."""
+    """The observed ratings as ticks along the lower edge, as far as the curve runs.
+
+    None of a run without rows.
+    """
+    if not len(answer.ratings):
+        return
     low, high = answer.curves.moderator[[0, -1]]
     ratings = answer.ratings[(answer.ratings >= low) & (answer.ratings <= high)]
     panel.plot(
@@ -583,9 +600,10 @@ def _curve_headed(fit: Fit, answer: Effects) -> str:
 
 
 def _over(fit: Fit, answer: Effects) -> str:
+    ticks = f" Ticks: observed {fit.study.measure.name}." if len(answer.ratings) else ""
     return (
         f"Averaged over the n analysed patients, imagined in every arm, with "
-        f"{words.therapist(answer.therapist)}. Ticks: observed {fit.study.measure.name}."
+        f"{words.therapist(answer.therapist)}.{ticks}"
     )
 
 

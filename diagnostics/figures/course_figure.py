@@ -60,7 +60,7 @@ def course_figure(
         _means(left, fit, found, table, places)
         _contrasts(right, fit, table, places)
         for panel in (left, right):
-            panel.set_xticks(places, [str(own.visit) for own in described])
+            panel.set_xticks(places, [own.visit or "follow-up" for own in described])
             span = np.ptp(places) or 1.0
             panel.set_xlim(places[0] - 0.12 * span, places[-1] + 0.12 * span)
         left.set_title(

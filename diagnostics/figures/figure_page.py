@@ -249,7 +249,7 @@ class Page:
             for panel, title in self._across.items():
                 rewrap(title, MARGIN * (self.figure.get_figwidth() - 2 * PAD_INCHES))
                 lines = title.get_text().count("\n")
-                panel.set_title(" " + "\n " * lines, loc="left")
+                _titles(panel)[1].set_text(" " + "\n " * lines)
             for strip in self.strips:
                 self._narrow(strip)
             settled = False

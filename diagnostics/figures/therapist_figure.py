@@ -91,8 +91,8 @@ def _outcome(
     name, place = words.of_moderator(fit.study, "{name}"), ""
     if name:
         at = effects["moderator"].iloc[0]
-        ratings = fit.patients(answer.outcome)["moderator"].values
-        beyond = " (extrapolated)" * (not np.nanmin(ratings) <= at <= np.nanmax(ratings))
+        low, high = fit[answer.outcome].observed_alliance
+        beyond = " (extrapolated)" * (not low <= at <= high)
         place = f" at {name} {at:.4g}{beyond}"
     slope = words.unit(fit.study, "therapist_slope", outcome=answer.outcome) if name else ""
     labels = {

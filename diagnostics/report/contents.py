@@ -25,6 +25,7 @@ from alliance.diagnostics.report.results import (
     results,
     therapists,
 )
+from alliance.diagnostics.report.trials import trials
 from alliance.diagnostics.report.word import SUFFIX, require_word, word_document
 from alliance.inference.runs.whole_files import (
     EXPLORER,
@@ -35,11 +36,12 @@ from alliance.inference.runs.whole_files import (
     written_as,
 )
 
-ALONG_MODERATOR = "effects"
+ALONG_MODERATOR, OF_TRIALS = "effects", "trials"
 # By the name that each has in the page, with the title it has where it cannot be written.
 SECTIONS: dict[str, tuple[str, Callable[[Material], Section]]] = {
     "question": ("Question and answers", question),
     "results": ("Results for each outcome", results),
+    OF_TRIALS: ("Several trials", trials),
     "comparison": ("Comparison with published and refitted models", comparison),
     ALONG_MODERATOR: ("Effects along the moderator", effects),
     "limitations": ("Limitations", limitations),
@@ -62,17 +64,18 @@ APPENDICES = list(SECTIONS)[list(SECTIONS).index(LAST_OF_MAIN) + 1 :]
 def write_sections(material: Material) -> list[Section]:
     """Every section, the checklist last; one that a run does not allow says why.
 
-    A plain trial has nothing along the moderator.
+    A plain trial has nothing along the moderator, and a single one is not of several.
 
     Parameters
     ----------
     material : Material
     """
-    plain = material.fit.study.moderator is None
+    plain, one_trial = material.fit.study.moderator is None, not material.fit.several_trials
+    left_out = {ALONG_MODERATOR: plain, OF_TRIALS: one_trial}
     built = [
         replace(write_section(material, name), appendix=name in APPENDICES)
         for name in SECTIONS
-        if not (plain and name == ALONG_MODERATOR)
+        if not left_out.get(name, False)
     ]
     # The checklist stands before the citations, and knows of every other section.
     return [*built[:-1], replace(checklist(material, built), appendix=True), built[-1]]

@@ -138,9 +138,10 @@ def _about_moderator(material: Material) -> Iterator[str]:
             "One slope stands for two questions: patients of one therapist compared with one "
             "another, and therapists compared with each other."
         )
-    ratings = np.concatenate([fit.patients(name)["moderator"].values for name in fit.outcomes[:1]])
-    ratings = ratings[np.isfinite(ratings)]
-    top = float((ratings >= moderator.range[1]).mean())
+    top = 0.0
+    if not fit.rowless:
+        ratings = fit.patients(fit.outcomes[0])["moderator"].values
+        top = float((ratings[np.isfinite(ratings)] >= moderator.range[1]).mean())
     if top >= PILED_UP and spec.moderator.ceiling is None:
         yield (
             f"{100 * top:.0f}% of the ratings stand at the upper end of the scale, beyond which "
@@ -217,13 +218,20 @@ def _about_model(material: Material) -> Iterator[str]:
             f"{'is' if therapists == 1 else 'are'} few to learn how therapists differ: the "
             "posterior of their SDs leans on its prior."
         )
+    clinics = len(design.clinics)
+    if clinics and clinics < FEW_THERAPISTS:
+        yield (
+            f"{words.counted(clinics, 'clinic')} are few to learn how clinics differ: the "
+            "posterior of their SDs leans on its prior, and so does how much of what differs "
+            "between therapists is the clinics'."
+        )
     yield from _about_nesting(fit.study)
     first = fit.specs[design.outcome]
     if costs_are_closed(first) and (slopes := slope_coverage(design, first)) is not None:
         yield slopes.words
     ends = []
     for outcome, spec in fit.specs.items():
-        if spec.family not in ("gaussian", "student_t"):
+        if fit.rowless or spec.family not in ("gaussian", "student_t"):
             continue
         low, high = fit.study.outcomes[outcome].range
         scores = fit.patients(outcome)["outcome"].values

@@ -317,7 +317,7 @@ def _kinds(material: Material) -> list[tuple[str, ModelSpec, bool]]:
     fit = material.fit
     kinds: dict[tuple[ModelSpec, bool], list[str]] = {}
     for outcome, spec in fit.specs.items():
-        key = (replace(spec, outcome="", priors=Priors()), "baseline" in fit.patients(outcome))
+        key = (replace(spec, outcome="", priors=Priors()), fit.design(outcome).has_baseline)
         kinds.setdefault(key, []).append(words.label(fit.study, outcome))
     return [(", ".join(names), spec, baseline) for (spec, baseline), names in kinds.items()]
 

@@ -303,11 +303,10 @@ def data(material: Material) -> Section:
         flow(fit.study, fit.flow),
         Heading("Before treatment"),
         *first_table(material),
-        Heading("Arms and therapists"),
-        _described(material),
-        Heading("The file"),
-        Facts(facts),
     ]
+    if not fit.rowless:
+        parts += [Heading("Arms and therapists"), _described(material)]
+    parts += [Heading("The file"), Facts(facts)]
     if notes := list(manifest.get("notes", ())):
         parts += [Heading("Notes on reading the data"), Listing(notes)]
     return Section("data", "Data and flow of patients", parts)

@@ -304,6 +304,10 @@ def effects_about(fit: Fit, answer: Effects) -> list[str]:
     return words.among(
         [
             *_slopes_about(fit, answer),
+            f"This run holds no patients' rows: the range is that of two SDs around the mean "
+            f"{name}, within the scale, and shares of patients are not told."
+            if fit.rowless
+            else "",
             _run_of_values(fit, answer),
             words.past_the_scale(
                 fit.study.outcomes[answer.outcome],
@@ -559,7 +563,12 @@ def decisions_notes(fit: Fit, answers: Iterable[Decisions]) -> Iterator[str]:
     name = words.of_moderator(fit.study, "{name}")
     lifted = False
     for answer in answers:
-        if answer.table["threshold"].notna().any() and not answer.improvement:
+        if fit.rowless:
+            yield (
+                f"{answer.outcome}: contrasts alone. Shares of patients need their rows, and this "
+                "run holds none."
+            )
+        elif answer.table["threshold"].notna().any() and not answer.improvement:
             yield (
                 f"{answer.outcome} has no baseline: the share who improve cannot be told; `reach` "
                 "gives the share who reach a score."

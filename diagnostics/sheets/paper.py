@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from alliance.diagnostics import words
 from alliance.diagnostics.sheet import Cell, Row, Sheet, alarmed, fitting
 from alliance.inference.digits import figures, interval_decimals, number
@@ -178,10 +180,14 @@ def therapists(paper: Paper) -> Sheet:
     """
     rows: list[Row] = []
     breaks = []
-    keys = ["design", "therapists"]
-    for _, own in paper.therapists.groupby("finding", sort=False):
-        for _, same in own.groupby(keys, sort=False):
-            first = same.iloc[0].to_dict()
+    keys = ("finding", "design", "therapists")
+    findings: dict[Any, dict[tuple[Any, ...], list[dict[Any, Any]]]] = {}
+    for row in paper.therapists.to_dict("records"):
+        by_design = findings.setdefault(row["finding"], {})
+        by_design.setdefault(tuple(row[key] for key in keys), []).append(row)
+    for own in findings.values():
+        for same in own.values():
+            first = same[0]
             known = "" if first["therapists_known_by"] == "printed" else "*"
             told: dict[str, str] = {
                 **_finding(paper, first),
@@ -189,7 +195,7 @@ def therapists(paper: Paper) -> Sheet:
                 "Tipping share": _tipping(first["tipping_share"]),
             }
             # The average over the prior first: the assumed shares give way on a narrow screen
-            for row in same.sort_values("share", na_position="first").to_dict("records"):
+            for row in sorted(same, key=lambda each: np.nan_to_num(each["share"], nan=-1.0)):
                 averaged = math.isnan(row["share"])
                 head = "Field's prior" if averaged else f"Share {100 * row['share']:.3g}%"
                 digits = interval_decimals(row["lower"], row["upper"])

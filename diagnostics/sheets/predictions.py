@@ -28,6 +28,7 @@ AVERAGED = {
     "average": "an average therapist, whose effects are zero",
 }
 Record = dict[Any, Any]
+SINGLE = "Single score"  # begins the headings of what is said of single patients
 KEYS = ("patient", "arm", "contrast", "moderator")  # columns that tell rows apart in any case
 
 
@@ -70,9 +71,9 @@ def prediction_contrasts(fit: Fit, answer: Predictions, *, of_file: bool = False
     chances = {"prob_better": "P(better)"}
     if "better_by" in table:
         chances["prob_better_by"] = words.by(table["better_by"].iloc[0])
-    chances["prob_outcome_better"] = "Single score: P(better)"
+    chances["prob_outcome_better"] = f"{SINGLE}: P(better)"
     if "better_by" in table:
-        chances["prob_outcome_better_by"] = f"Single score: {chances['prob_better_by']}"
+        chances["prob_outcome_better_by"] = f"{SINGLE}: {chances['prob_better_by']}"
 
     def cells(row: Record, digits: int) -> dict[str, str]:
         return {
@@ -82,7 +83,10 @@ def prediction_contrasts(fit: Fit, answer: Predictions, *, of_file: bool = False
         }
 
     about = "arms compared for the same patient"
-    return _asked_sheet(fit, answer, table, "contrast", about, cells, of_file=of_file)
+    further = sum(head.startswith(SINGLE) for head in chances.values())
+    return _asked_sheet(
+        fit, answer, table, "contrast", about, cells, of_file=of_file, further=further
+    )
 
 
 def averages(fit: Fit, answer: Averages, table: pd.DataFrame, first: str) -> Sheet:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from _site.commands import commands
+from _site.gallery import gallery
 from _site.links import copy_documents
 from _site.python_names import python_names
 from _site.study_keys import study_keys
@@ -22,8 +23,9 @@ def write_all(folder: Path) -> None:
     """Write every part into the folder, and the copies of documents from outside `docs`."""
     (folder / "parts").mkdir(parents=True, exist_ok=True)
     copy_documents()
-    for name, made in PARTS.items():
+    made = {name: part() for name, part in PARTS.items()}
+    made["gallery"] = gallery(folder / "figures")
+    for name, text in made.items():
         path = folder / "parts" / f"{name}.md"
-        text = made()
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")  # Sphinx reads again only what changed

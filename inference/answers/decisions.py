@@ -24,7 +24,7 @@ from alliance.data_prep.errors import InputError
 from alliance.data_prep.levels import code_names
 from alliance.inference.answers.effects import Contrast, find_contrasts, require_askable
 from alliance.inference.draws.summaries import described
-from alliance.inference.posterior import Posterior, Rows
+from alliance.inference.posterior import Posterior, Rows, refuse_rows
 from alliance.inference.ranges import ROUNDING, beyond
 from alliance.inference.scores.questions import Quantity, Question, expected, own_alliance
 from alliance.inference.scores.single_scores import (
@@ -165,12 +165,17 @@ def decisions(
             "Name a threshold, a region of equivalence, a score to reach or a lift.",
         )
     thresholds.require(posterior.name, posterior.outcome)
-    patients = posterior.rows
+    if posterior.rowless and (thresholds.reach is not None or raise_alliance is not None):
+        raise refuse_rows()  # whose scores are reached, and whose alliance is raised
+    patients = posterior.averaged_over
     require_askable(posterior, values, extrapolate=extrapolate)
     places = np.asarray(values, dtype=float)
     if posterior.design.has_moderator and not len(values):
         ratings = patients.moderator[np.isfinite(patients.moderator)]
         places = np.quantile(ratings, QUARTILES)
+        if posterior.rowless:
+            mean, sd = posterior.design.scaling.moderator
+            places = np.clip([mean - sd, mean, mean + sd], *posterior.observed_alliance)
     asked = _Asked(
         posterior,
         np.unique(places),
@@ -181,7 +186,8 @@ def decisions(
     new = therapist_part(posterior, NEW, len(patients), posterior.generator("predictions", seed))
     rows = asked.effects()
     by = thresholds.better_by
-    improvement = by is not None and patients.baseline is not None
+    # Of single patients, whose baselines and ratings a run without rows does not know
+    improvement = by is not None and patients.baseline is not None and not posterior.rowless
     if improvement:
         rows += asked.shares("share_improved", Thresholds(change=by), {"threshold": by}, new)
     if (score := thresholds.reach) is not None:
@@ -201,7 +207,7 @@ def decisions(
         table["extrapolated"] |= beyond(at, posterior.observed_alliance)
     shares = table["quantity"].str.startswith("share").any()
     counted = chances_in_words(posterior) if shares else NOTHING_COUNTED
-    return Decisions(posterior.name, table, len(patients), improvement, raised, counted)
+    return Decisions(posterior.name, table, posterior.analysed, improvement, raised, counted)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -275,9 +281,9 @@ class _Asked:
         posterior = self.posterior
         asked = Question(
             posterior,
-            posterior.rows,
+            posterior.averaged_over,
             tuple(range(len(posterior.design.arms))),
-            alliance=own_alliance(posterior),
+            alliance=None if posterior.rowless else own_alliance(posterior),
             therapists=(therapist,),
         )
         yield np.nan, asked.averaged(quantity)[name]

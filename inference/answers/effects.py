@@ -257,9 +257,9 @@ class Effects:
     interval : float
         Probability of intervals and bands.
     observed : tuple of float
-        Lowest and highest observed alliance.
+        Lowest and highest observed alliance: see `Posterior.observed_alliance`.
     ratings : ndarray, shape (n,)
-        The observed alliance of the analysed patients.
+        The observed alliance of the analysed patients; none of a run without rows.
     patients : int
         Analysed patients, who are averaged over.
     therapist : str
@@ -274,9 +274,10 @@ class Effects:
     slopes : dict of str to ndarray, shape (d,)
         Differences of slopes by level, for one point of the alliance; empty if the model has none.
     crossings : tuple of Crossing
-        Of every contrast, within the observed range; none if the model has no interaction.
+        Of every contrast, within the observed range; none if the model has no interaction, or the
+        run no rows.
     chosen : ChosenArms or None
-        What choosing the arm by the alliance would gain; None if the model has no interaction.
+        What choosing the arm by the alliance would gain; None likewise.
     """
 
     outcome: str
@@ -355,15 +356,18 @@ def effects_along(
         scale or lies beyond the observed range unasked, a threshold lies outside the outcome's
         scale, or the interval's probability is none.
     """
-    design, patients = posterior.design, posterior.rows
+    design, patients = posterior.design, posterior.averaged_over
     wanted = Thresholds() if thresholds is None else thresholds
     wanted.require(posterior.name, posterior.outcome)
     observed = posterior.observed_alliance
     chosen = find_contrasts(design.arms, contrasts, posterior.study.arms)
     ratings = patients.moderator[np.isfinite(patients.moderator)]
+    spread = ratings  # whose quantiles are shown
+    if posterior.rowless:  # nobody's rating is known
+        ratings, spread = np.empty(0), np.linspace(*observed, len(SHOWN_SHARES))
     require_askable(posterior, values, extrapolate=extrapolate)
-    shown = np.unique(values) if len(values) else np.unique(np.quantile(ratings, SHOWN_SHARES))
-    ends = np.quantile(ratings, [SHOWN_SHARES[0], SHOWN_SHARES[-1]])
+    shown = np.unique(values) if len(values) else np.unique(np.quantile(spread, SHOWN_SHARES))
+    ends = np.quantile(spread, [SHOWN_SHARES[0], SHOWN_SHARES[-1]])
     points = value_grid((float(ends[0]), float(ends[1])), grid, shown)
     part = None
     if therapist != "average":
@@ -385,7 +389,10 @@ def effects_along(
         expected=everywhere.expected[:, :, np.searchsorted(whole, points)],
     )
     slopes = _slopes(posterior, chosen)
-    crossings, rule = _places_changed(posterior, everywhere, chosen) if slopes else ((), None)
+    crossings: tuple[Crossing, ...] = ()
+    rule = None
+    if slopes and not posterior.rowless:  # shares of patients are told as well
+        crossings, rule = _places_changed(posterior, everywhere, chosen)
     return Effects(
         outcome=posterior.name,
         curves=curves,
@@ -394,7 +401,7 @@ def effects_along(
         interval=interval,
         observed=observed,
         ratings=ratings,
-        patients=len(patients),
+        patients=posterior.analysed,
         therapist=therapist,
         shown=shown,
         named=len(values) > 0,
@@ -441,7 +448,8 @@ def arm_curves(
     ArmCurves
     """
     arms = posterior.design.arms
-    asked = Question(posterior, posterior.rows, tuple(range(len(arms))), therapists=(therapist,))
+    patients = posterior.averaged_over
+    asked = Question(posterior, patients, tuple(range(len(arms))), therapists=(therapist,))
     found = asked.along(values, expected)["expected"]
     return ArmCurves(arms, posterior.direction, values, found)
 

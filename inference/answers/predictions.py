@@ -32,7 +32,7 @@ from alliance.inference.patients.asked_patients import (
     patient_grid,
     therapist_labels,
 )
-from alliance.inference.posterior import Posterior, Rows
+from alliance.inference.posterior import Posterior, Rows, refuse_rows
 from alliance.inference.ranges import beyond
 from alliance.inference.scores.questions import Question, expected_scores
 from alliance.inference.scores.single_scores import (
@@ -174,6 +174,8 @@ def predict(
     asked = patient_grid(posterior) if patients is None else patients
     wanted = Thresholds() if thresholds is None else thresholds
     wanted.require(posterior.name, posterior.outcome)
+    if posterior.rowless and wanted.of_scores:
+        raise refuse_rows()  # of whose scores it is told how they are recorded
     require_exposure(posterior, exposure)
     choice = in_clinic(design, choose_therapist(design, asked, therapist), clinic)
     generator = posterior.generator("predictions", seed)

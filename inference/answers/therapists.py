@@ -22,7 +22,7 @@ from alliance.data_prep.levels import AVERAGE, slope_names
 from alliance.inference.answers.averages import alliance_differences
 from alliance.inference.draws.summaries import described, normal_nodes, tails
 from alliance.inference.patients.asked_patients import AskedPatients, patient_grid
-from alliance.inference.posterior import Posterior, Rows
+from alliance.inference.posterior import Posterior, Rows, refuse_rows
 from alliance.inference.scores.questions import (
     Quantity,
     Question,
@@ -111,7 +111,8 @@ def therapists(
     Returns
     -------
     Therapists
-        In a model without therapist effects only the alliance is described.
+        In a model without therapist effects only the alliance is described; in a run without
+        patients' rows it is not.
 
     Raises
     ------
@@ -123,7 +124,6 @@ def therapists(
     design = posterior.design
     values = None if alliance is None else [alliance]
     asked = patient_grid(posterior, alliance=values, extrapolate=extrapolate)
-    ratings = posterior.rows.moderator
     require_any_therapist(posterior)
     counts = design.patients_of_therapists
     rows: list[pd.DataFrame] = []
@@ -145,8 +145,10 @@ def therapists(
     table = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=list(COLUMNS))
     table["moderator"] = asked.rows.moderator[0] if design.has_moderator else np.nan
     table["source"] = "posterior"
-    if design.has_moderator and design.therapists:
-        own = _alliance_rows(posterior, ratings, interval)
+    if posterior.rowless and not rows:
+        raise refuse_rows()  # whose alliance is all that is described
+    if design.has_moderator and design.therapists and not posterior.rowless:
+        own = _alliance_rows(posterior, posterior.rows.moderator, interval)
         table = pd.concat([table, own], ignore_index=True) if rows else own
     table["outcome"] = posterior.name
     table["one_patient"] = table["quantity"].isin(OF_EACH) & (table["patients"] == 1)

@@ -22,6 +22,8 @@ from alliance.data_prep.errors import InputError
 from alliance.models.clinics import CLINIC_TERM
 from alliance.models.design.design import Design
 from alliance.models.gaussian.gaussian_draws import GaussianDraws, TherapistDraws
+from alliance.models.trials.collapsed import TrialsDraws
+from alliance.models.trials.design import TrialsDesign
 
 Array = NDArray[np.float64]
 
@@ -105,6 +107,68 @@ def instant_tree(
     draws.attrs = {**_attributes(0.0), "inference_library": "alliance"}
     statistics = xr.Dataset({"lp": (dims, log_density)}, coords=numbered)
     return xr.DataTree.from_dict({"posterior": draws, "sample_stats": statistics})
+
+
+def trials_tree(
+    design: TrialsDesign,
+    drawn: TrialsDraws,
+    values: Mapping[str, Array],
+    statistics: xr.DataTree | xr.Dataset,
+    attributes: Mapping[str, str | float],
+) -> xr.DataTree:
+    """Draws of several trials: those of an average trial as of one trial, and each trial's own.
+
+    Parameters
+    ----------
+    design : TrialsDesign
+        T trials, p coefficients.
+    drawn : TrialsDraws
+        Dims chain and draw first.
+    values : mapping of str to ndarray, shape (chain, draw)
+        SDs; ``residual_sd`` (chain, draw, T).
+    statistics : xarray.DataTree or xarray.Dataset
+        As nutpie returns them, or those of the instant engine.
+    attributes : mapping of str to str or float
+
+    Returns
+    -------
+    xarray.DataTree
+        Groups ``posterior`` and ``sample_stats``. The average trial's ``beta`` has the means of
+        what trials share, and of the rest the trials' own, weighed by patients; its ``residual_sd``
+        is the root of the mean variance, weighed alike. ``trial_beta`` (trial, coefficient) and
+        ``trial_residual_sd`` (trial) are the trials' own, around the trial's own mean alliance;
+        ``trial_across`` (arm_basis) is the interaction across trials.
+    """
+    dims = ("chain", "draw")
+    own, means = drawn.own, drawn.means
+    weights = design.patients / design.patients.sum()
+    average = np.einsum("t,cdtp->cdp", weights, own)
+    average[..., design.shared] = means
+    variances = values["residual_sd"] ** 2
+    arms = [name for name, kind in zip(design.coefficients, design.kinds, strict=True)
+            if kind == "arm"]  # fmt: skip
+    numbered = {dim: np.arange(size) for dim, size in zip(dims, own.shape, strict=False)}
+    draws = xr.Dataset(
+        {
+            "beta": ((*dims, "coefficient"), average),
+            "trial_beta": ((*dims, "trial", "coefficient"), own),
+            "trial_residual_sd": ((*dims, "trial"), values["residual_sd"]),
+            "residual_sd": (dims, np.sqrt(variances @ weights)),
+            **{name: (dims, each) for name, each in values.items() if name != "residual_sd"},
+        },
+        coords={
+            **numbered, "coefficient": list(design.coefficients), "trial": list(design.trials),
+        },
+    )  # fmt: skip
+    if drawn.across is not None:
+        draws = draws.assign_coords(arm_basis=arms)
+        draws["trial_across"] = ((*dims, "arm_basis"), drawn.across)
+    draws.attrs = {**_attributes(0.0), **attributes}
+    if isinstance(statistics, xr.DataTree):
+        found = _statistics(statistics)
+    else:
+        found = statistics.assign_coords(numbered)
+    return xr.DataTree.from_dict({"posterior": draws, "sample_stats": found})
 
 
 def mark_fallback(tree: xr.DataTree, **facts: float) -> None:

@@ -20,6 +20,7 @@ from scipy import stats
 from alliance.data_prep.levels import AVERAGE, BETWEEN, WITHIN, contrast_names, slope_names
 from alliance.inference.draws.datatree import flat
 from alliance.inference.draws.summaries import quantiles, rank_statistics, tails
+from alliance.inference.estimands.between_trials import trial_estimands, trial_priors
 from alliance.inference.estimands.compared_at import (
     BELONG,
     average_response,
@@ -42,6 +43,7 @@ from alliance.models.design.encoding import arm_pairs, sum_to_zero_basis
 from alliance.models.joint.joint import slope_scales
 from alliance.models.priors import Priors, slope_parts
 from alliance.models.spec import JOINT
+from alliance.models.trials.design import TrialsDesign
 
 Array = NDArray[np.float64]
 
@@ -50,6 +52,9 @@ SCALE_QUANTITIES = (
     "therapist_sd",
     "therapist_slope_sd",
     "therapist_arm_sd",
+    "trial_arm_sd",
+    "trial_slope_sd",
+    "trial_interaction_sd",
     "therapist_icc",
     "clinic_sd",
     "clinic_slope_sd",
@@ -375,7 +380,12 @@ def alliance_estimands(
 
 
 def prior_table(
-    design: Design, priors: Priors, *, per_sd: bool = False, alliance: float = 0.0
+    design: Design,
+    priors: Priors,
+    *,
+    per_sd: bool = False,
+    alliance: float = 0.0,
+    trials: TrialsDesign | None = None,
 ) -> pd.DataFrame:
     """Prior of every reported quantity on the outcome's own scale.
 
@@ -387,6 +397,8 @@ def prior_table(
         Moderator slopes and interactions for one SD of the moderator instead of one point.
     alliance : float
         Standardised, at which arms are compared.
+    trials : TrialsDesign, optional
+        Of several trials in one model.
 
     Returns
     -------
@@ -443,6 +455,7 @@ def prior_table(
     if design.clinic_effects:
         rows.append(("clinic_sd", "", "half-normal", 0.0, outcome_sd * clinic_sd))
     rows += ratio_priors(design, priors, alliance)
+    rows += [] if trials is None else trial_priors(trials, priors, per_sd=per_sd)
     if design.family.name == "count":
         rows.append(("overdispersion", "", "half-normal", 0.0, priors.overdispersion))
     residual = outcome_sd * priors.residual_sd
@@ -532,6 +545,7 @@ def estimand_draws(
         variance = np.repeat(variance[:, None], len(design.arms), axis=1)
     found |= alliance_estimands(posterior, slope, moderator_unit)
     found |= spread_estimands(draws, slope, variance, moderator_unit, design, alliance)
+    found |= trial_estimands(draws, slope, moderator_unit, design)
     if design.family.name == "student_t":
         scales = posterior.parameters_in(np.arange(len(design.arms)))["residual_sd"]
         for level, arms in residual_levels(design).items():

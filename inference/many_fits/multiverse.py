@@ -252,7 +252,8 @@ def _options(study: Study, outcome: str, vary: Sequence[str]) -> dict[str, list]
     if study.moderator is None:
         therapists.pop("intercept+slope")
         exclusions.remove(EXTREME)
-    if own.without_therapist or own.residual_by_arm:  # which imputation does not go with
+    clinics = study.clinic_setting != "none"
+    if own.without_therapist or own.residual_by_arm or clinics:  # no imputation goes with them
         missing.pop("impute", None)
     options: dict[str, list] = {
         "likelihood": list(families),

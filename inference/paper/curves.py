@@ -118,6 +118,8 @@ class Normals:
         high = float(np.max(self.means + 40 * self.sds))
         for _ in range(200):
             middle = (low + high) / 2
+            if middle in (low, high):  # no number lies between them
+                break
             if 1 - self.above(middle) < probability:
                 low = middle
             else:

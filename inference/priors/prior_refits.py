@@ -205,6 +205,10 @@ def used_scales(design: Design) -> tuple[str, ...]:
         "therapist_arm_sd": any(effect.startswith("arm[") for effect in design.effects),
         "moderator_therapist_sd": needs_model(design),
         "overdispersion": design.family.name == "count",
+        # Refits are of one trial: see `models.trials`
+        "trial_arm_sd": False,
+        "trial_slope_sd": False,
+        "trial_interaction_sd": False,
         "clinic_sd": "intercept" in design.clinic_effects,
         "clinic_slope_sd": "slope" in design.clinic_effects,
     }

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from alliance.data_prep.errors import InputError
 from alliance.data_prep.study.rules import OWN_FAMILIES
 from alliance.inference.estimands.compared_at import mean_alliance
 from alliance.inference.published.findings import Finding, verdict
@@ -84,6 +85,11 @@ def compare(
         speaks of an average therapist, and the refits are linear models of the scores, whose
         contrasts are averages over therapists as well.
     """
+    if fit.several_trials:
+        raise InputError(
+            "OLS and REML are refits of one trial, and this run is of several.",
+            "See them side by side with `alliance trials`.",
+        )
     summary = fit.summary(interval=interval, at=at, extrapolate=extrapolate, over_visits=False)
     table = summary[[*KEY, *POSTERIOR, "at"]].rename(columns=POSTERIOR)
     places = {name: mean_alliance(fit[name]) if at is None else at for name in fit.outcomes}

@@ -196,7 +196,9 @@ def _counts(design: Design) -> _Estimates:
         found = NegativeBinomial(design.y, X, offset=design.offset).fit(
             start_params=start, disp=False, maxiter=500
         )
-        covariance = np.asarray(found.cov_params())
+        # Counts that scatter less than Poisson ones leave no curvature to invert
+        known = found.normalized_cov_params is not None
+        covariance = np.asarray(found.cov_params() if known else np.full((size + 1,) * 2, np.nan))
     alpha = float(found.params[-1])
     if alpha <= LEAST_OVERDISPERSION**2 or not np.isfinite(covariance).all():
         note = "ML: the overdispersion is estimated as zero; the counts are taken as Poisson"

@@ -109,6 +109,7 @@ def model_choices(fit: Fit) -> tuple[Choice, ...]:
                 and not spec.without_therapist
             ),
         ),
+        *([Choice("trials", _trials(model), False)] if fit.several_trials else []),
         *_clinics(fit),
         by_outcome(
             "arm effects",
@@ -122,7 +123,10 @@ def model_choices(fit: Fit) -> tuple[Choice, ...]:
         by_outcome(
             "residual SD",
             lambda spec: residual_words(spec, fit.study),
-            lambda spec: spec.nesting(list(fit.study.arms)).number == 1,
+            lambda spec: (
+                spec.nesting(list(fit.study.arms)).number == 1
+                and not (spec.several_trials != "no" and spec.residual_by_trial)
+            ),
         ),
         by_outcome(
             "alliance",
@@ -203,12 +207,27 @@ def residual_words(spec: ModelSpec, study: Study) -> str:
     spec : ModelSpec
     study : Study
     """
+    if spec.several_trials != "no" and spec.residual_by_trial:
+        return "one for each trial"
     nesting = spec.nesting(list(study.arms))
     if nesting.number == 1:
         return "one for all arms"
     if spec.residual_by_arm:
         return "one for each arm"
     return f"one of its own in {' and in '.join(spec.without_therapist)}"
+
+
+def _trials(model: ModelSettings) -> str:
+    """What several trials share, and what each has for itself."""
+    shared = {
+        "varying": "arm contrasts and alliance slopes vary around an average trial",
+        "fixed": "arm contrasts and alliance slopes the same in all",
+    }
+    own = ", residual SDs" * model.residual_by_trial
+    return (
+        f"several, {shared[model.several_trials]}; levels, baseline and covariate slopes{own} of "
+        "each; alliance around each trial's mean"
+    )
 
 
 def _visits(fit: Fit) -> list[Choice]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -49,6 +49,7 @@ from alliance.models.families.family import Scale
 from alliance.models.joint.joint import outcome_priors
 from alliance.models.priors import Priors
 from alliance.models.spec import JOINT, ModelSpec, over_time
+from alliance.models.trials.design import TrialsDesign, trials_design
 from alliance.models.visits.design import VisitsDesign, join_visits
 
 # Packages whose version can move a draw or a digit of a table.
@@ -128,6 +129,7 @@ class Fit:
                     self.manifest,
                     self.shared is not None or self.specs[outcome].visits is not None,
                     tuple(self.tried.get(outcome, ())),
+                    self.trials(outcome),
                 ),
             )
         return self._posteriors[outcome]
@@ -175,12 +177,20 @@ class Fit:
             )
         ]
 
+    def posteriors(self) -> Iterator[Posterior]:
+        """Every fitted outcome."""
+        return map(self.__getitem__, self.outcomes)
+
     @cached_property
     def _posteriors(self) -> dict[str, Posterior]:
         return {}
 
     @cached_property
     def _designs(self) -> dict[str, Design]:
+        return {}
+
+    @cached_property
+    def _trials(self) -> dict[str, TrialsDesign | None]:
         return {}
 
     @property
@@ -239,6 +249,22 @@ class Fit:
         joint = self.manifest.get(JOINT)
         scale = None if joint is None else tuple(joint["moderator_scale"])
         return build_design(self.patients(outcome), self.specs[outcome], limits, scale)
+
+    @property
+    def several_trials(self) -> bool:
+        """Whether the run is of several trials in one model."""
+        return any(self.trials(name) is not None for name in self.outcomes)
+
+    def trials(self, outcome: str) -> TrialsDesign | None:
+        """The outcome's patients trial by trial; None where all are of one."""
+        if outcome not in self._trials:
+            kept, own = kept_moments(self.trees[outcome]), None
+            if kept is not None and TRIAL_OF in kept:
+                therapists, trials = (map(str, kept[k].values) for k in ("therapist", TRIAL_OF))
+                by_therapist = dict(zip(therapists, trials, strict=True))
+                own = trials_design(self.design(outcome), by_therapist, self.specs[outcome])
+            self._trials[outcome] = own
+        return self._trials[outcome]
 
     def linear_design(self, outcome: str) -> Design:
         """Design of the outcome's linear models: Gaussian, of the patients who lack no rating."""
@@ -302,7 +328,8 @@ class Fit:
         self, outcome: str, priors: Priors, per_sd: bool, at: float | None
     ) -> pd.DataFrame:
         alliance = float(standard_alliance(self[outcome], at).mean())
-        return prior_table(self[outcome].design, priors, per_sd=per_sd, alliance=alliance)
+        own = self[outcome]
+        return prior_table(own.design, priors, per_sd=per_sd, alliance=alliance, trials=own.trials)
 
     def summary(
         self,
@@ -419,18 +446,21 @@ def installed_versions() -> dict[str, str]:
 
 ENCODINGS = "encodings"  # entry of a run's manifest: by outcome, `models.design.encoding.Encoding`
 ALL_VISITS, LAST_VISIT = "all", "last"  # in the place of a visit's label
+TRIAL_OF = "trial_of"  # of each therapist, where a run is of several trials
 FACTS = "design"  # attribute that holds what is no array
 ENCODING = "encoding"
 LABELS = "labels"  # entry of the manifest: of levels, as the data file has them, by covariate
 
 
-def moments_dataset(design: Design) -> xr.Dataset:
+def moments_dataset(design: Design, trials: Mapping[str, str] | None = None) -> xr.Dataset:
     """What a design without rows is made of.
 
     Parameters
     ----------
     design : Design
         As from `models.design.design.moments_design`.
+    trials : mapping of str to str, optional
+        Of several trials, the trial of each therapist: variable ``trial_of`` (therapist).
 
     Returns
     -------
@@ -447,6 +477,9 @@ def moments_dataset(design: Design) -> xr.Dataset:
     nobody = [NOBODY] if design.nesting.without else []
     columns = [*design.coefficients, "outcome"]
     facts = {ENCODING: design.encoding.to_dict()}
+    several = {}
+    if trials:
+        several[TRIAL_OF] = ("therapist", [trials[name] for name in design.therapists])
     return xr.Dataset(
         {
             "cross_products": (
@@ -454,6 +487,7 @@ def moments_dataset(design: Design) -> xr.Dataset:
                 products,
             ),
             "count": ((*groups, "therapist"), count),
+            **several,
         },
         coords={
             "therapist": [*design.therapists, *nobody],

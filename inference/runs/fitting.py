@@ -39,8 +39,10 @@ from alliance.inference.runs.fit import (
 from alliance.inference.sampling.caches import prepare_caches
 from alliance.inference.sampling.engines import fit_outcome, require_engine
 from alliance.inference.sampling.profiles import Engine, SamplerProfile
+from alliance.inference.sampling.trials import fit_trials
 from alliance.models.design.design import Design, build_design, moments_design
 from alliance.models.spec import JOINT, ModelSpec, over_time, specify
+from alliance.models.trials.design import trials_design
 from alliance.models.visits.design import build_visits
 
 if TYPE_CHECKING:
@@ -198,9 +200,13 @@ def fit_registry(
         )
         for outcome, spec in specs.items()
     }
-    trees, timings = _sampled(designs, specs, settings)
+    trees, timings = (
+        _of_trials(designs, specs, registry.trials, settings)
+        if registry.trials
+        else _sampled(designs, specs, settings)
+    )
     for outcome, design in designs.items():
-        add_moments(trees[outcome], moments_dataset(design))
+        add_moments(trees[outcome], moments_dataset(design, registry.trials))
     manifest = _manifest(registry, specs, settings, trees, timings)
     manifest["left_out"] = list(left_out)
     manifest["data"]["parts"] = list(registry.files)
@@ -290,6 +296,29 @@ def _sampled(
     for outcome, spec in specs.items():
         trees[outcome], seconds = fit_outcome(
             designs[outcome],
+            spec.priors,
+            settings.profile,
+            settings.seed,
+            engine=settings.engine,
+            cores=settings.cores,
+            progress=settings.report(outcome),
+        )
+        timings[outcome] = asdict(seconds)
+    return trees, timings
+
+
+def _of_trials(
+    designs: Mapping[str, Design],
+    specs: Mapping[str, ModelSpec],
+    trials: Mapping[str, str],
+    settings: _Settings,
+) -> tuple[dict[str, xr.DataTree], dict[str, dict[str, float]]]:
+    """Draws and seconds of every outcome of several trials."""
+    whole = {name: trials_design(designs[name], trials, spec) for name, spec in specs.items()}
+    trees, timings = {}, {}
+    for outcome, spec in specs.items():
+        trees[outcome], seconds = fit_trials(
+            whole[outcome],
             spec.priors,
             settings.profile,
             settings.seed,

@@ -15,6 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol, Self
 
 import numpy as np
 import xarray as xr
@@ -61,12 +62,14 @@ Array = NDArray[np.float64]
 
 # Where the mode is looked for: SDs of the standardised outcome, and correlations up to .9999
 MOST_SD = 5.0
+PILOT_EACH = 60  # proposals for each parameter, where there are many: a covariance has their square
 RESIDUAL = "residual_sd"  # followed by the number of its group, where there are several
 CORRELATIONS = ("therapist_correlation", "clinic_correlation")
 LIMITS = {"residual_sd": (-9.0, 2.0)} | dict.fromkeys(CORRELATIONS, (-5.0, 5.0))
 FOLDED = (
     *("therapist_sd", "therapist_slope_sd", "therapist_arm_sd"),
     *("clinic_sd", "clinic_slope_sd"),
+    *("trial_arm_sd", "trial_slope_sd", "trial_interaction_sd"),
 )
 START = {
     "residual_sd": 0.8,
@@ -77,19 +80,38 @@ START = {
     "clinic_sd": 0.2,
     "clinic_slope_sd": 0.1,
     "clinic_correlation": 0.0,
+    "trial_arm_sd": 0.1,
+    "trial_slope_sd": 0.1,
+    "trial_interaction_sd": 0.1,
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Target:
+class Integrated(Protocol):
+    """What values of the SDs leave to know of all else."""
+
+    @property
+    def log_likelihood(self) -> Array:
+        """Shape (d,), all but the SDs integrated out."""
+
+    def take(self, chosen: NDArray[np.int64]) -> Self:
+        """The same for some of the values, in any order."""
+
+
+@dataclass(frozen=True)
+class Target[Left: Integrated]:
     """Posterior density of the SDs and the correlation, at points (d, k).
 
-    The residual SD is on the log scale and the correlation on Fisher's (arc tangens hyperbolicus).
-    A therapist SD may be zero, where its density is neither zero nor flat on the log scale: it is
-    taken with a sign, of which the density knows nothing.
+    Residual SDs are on the log scale and the correlation on Fisher's (arc tangens hyperbolicus).
+    An SD of therapists or trials may be zero, where its density is neither zero nor flat on the log
+    scale: it is taken with a sign, of which the density knows nothing.
+
+    Attributes
+    ----------
+    priors : Priors
+    names : tuple of str
+        Of the k parameters, as their priors; residual SDs of several groups followed by a number.
     """
 
-    design: Design
     priors: Priors
     names: tuple[str, ...]
 
@@ -110,28 +132,15 @@ class _Target:
         groups = [found.pop(name) for name in self.names if _parameter(name) == RESIDUAL]
         return {RESIDUAL: np.stack(groups, axis=-1), **found}
 
-    def spreads(self, at: Array) -> GaussianDraws:
-        return GaussianDraws(beta=np.empty((len(at), 0)), **self.values(at))
-
     def __call__(self, at: Array) -> Array:
         """Log density up to a constant, shape (d,)."""
         return self.density(at, self.collapsed(at))
 
-    def collapsed(self, at: Array) -> Collapsed | _Parts:
+    def collapsed(self, at: Array) -> Left:
         """What the points leave to know of the coefficients."""
-        usual, spreads = self.design.prior_sd(self.priors), self.spreads(at)
-        if self.priors.slope is None:
-            return collapse(self.design, spreads, usual)
-        column = self.design.coefficients.index("moderator")
-        found = []
-        for weight, mean, sd in slope_parts(self.priors):
-            # A normal prior around a mean is one around zero of what is left after that mean
-            own = np.where(np.arange(len(usual)) == column, sd, usual)
-            part = collapse(self.design.without_slope(mean), spreads, own)
-            found.append((float(np.log(weight)), mean, part))
-        return _Parts(found, self.design.present.index(column))
+        raise NotImplementedError
 
-    def density(self, at: Array, collapsed: Collapsed | _Parts) -> Array:
+    def density(self, at: Array, collapsed: Left) -> Array:
         """Log density up to a constant, shape (d,), where the coefficients are integrated out."""
         density = collapsed.log_likelihood
         for name, column in zip(self.names, at.T, strict=True):
@@ -145,6 +154,27 @@ class _Target:
             if name not in FOLDED:
                 density = density + column  # the Jacobian
         return np.where(np.isfinite(density), density, -np.inf)
+
+
+@dataclass(frozen=True)
+class _OneTrial(Target["Collapsed | _Parts"]):
+    """The target of one trial's outcome."""
+
+    design: Design
+
+    def collapsed(self, at: Array) -> Collapsed | _Parts:
+        usual = self.design.prior_sd(self.priors)
+        spreads = GaussianDraws(beta=np.empty((len(at), 0)), **self.values(at))
+        if self.priors.slope is None:
+            return collapse(self.design, spreads, usual)
+        column = self.design.coefficients.index("moderator")
+        found = []
+        for weight, mean, sd in slope_parts(self.priors):
+            # A normal prior around a mean is one around zero of what is left after that mean
+            own = np.where(np.arange(len(usual)) == column, sd, usual)
+            part = collapse(self.design.without_slope(mean), spreads, own)
+            found.append((float(np.log(weight)), mean, part))
+        return _Parts(found, self.design.present.index(column))
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,13 +259,53 @@ def instant_outcome(
         return instant_family(design, priors, profile, seed)
 
 
-def _drawn(
-    design: Design, priors: Priors, profile: SamplerProfile, seed: int
-) -> tuple[xr.DataTree, Timings]:
-    started = time.perf_counter()
-    target = _Target(design, priors, _scale_names(design))
+@dataclass(frozen=True, eq=False, slots=True)
+class Points[Left: Integrated]:
+    """Draws of the SDs, chosen among proposals by their weights.
+
+    Attributes
+    ----------
+    at : ndarray, shape (d, k)
+        All proposals, chain after chain.
+    chosen : ndarray of int, shape (chain, draw)
+        Which of them are draws.
+    density : ndarray, shape (d,)
+    left : Integrated
+        What each proposal leaves to know.
+    streams : list of numpy.random.Generator
+        Of each chain, for what is drawn next.
+    facts : dict
+        ``pareto_k``, ``effective_draws`` (of the proposals' weights) and ``proposals``.
+    """
+
+    at: Array
+    chosen: NDArray[np.int64]
+    density: Array
+    left: Left
+    streams: list[np.random.Generator]
+    facts: dict[str, float]
+
+
+def points[Left: Integrated](
+    target: Target[Left], profile: SamplerProfile, seed: int, outcome: str
+) -> Points[Left]:
+    """Draw the SDs by importance sampling.
+
+    Parameters
+    ----------
+    target : Target
+    profile : SamplerProfile
+    seed : int
+        The run's.
+    outcome : str
+        Names the stream of random numbers.
+
+    Raises
+    ------
+    UnreliableWeightsError
+    """
     pilot, *streams = (
-        np.random.default_rng(seed_sequence(seed, "sampling", design.outcome, chain))
+        np.random.default_rng(seed_sequence(seed, "sampling", outcome, chain))
         for chain in range(profile.chains + 1)
     )
     proposal = _fitted(target, pilot)
@@ -255,16 +325,32 @@ def _drawn(
             )
         ]
     )
+    facts = {
+        "pareto_k": pareto_k,
+        "effective_draws": float(1 / (np.exp(log_weights) ** 2).sum()),
+        "proposals": int(log_weights.size),
+    }
+    return Points(flat, chosen, density, whole, streams, facts)
+
+
+def _drawn(
+    design: Design, priors: Priors, profile: SamplerProfile, seed: int
+) -> tuple[xr.DataTree, Timings]:
+    started = time.perf_counter()
+    target = _OneTrial(priors, scale_names(design), design)
+    found = points(target, profile, seed, design.outcome)
+    chosen = found.chosen
     beta = np.stack(
-        [whole.take(rows).draw(stream) for rows, stream in zip(chosen, streams, strict=True)]
+        [
+            found.left.take(rows).draw(stream)
+            for rows, stream in zip(chosen, found.streams, strict=True)
+        ]
     )
-    scalars = {name: values[chosen] for name, values in target.values(flat).items()}
+    scalars = {name: values[chosen] for name, values in target.values(found.at).items()}
     names = [design.coefficients[column] for column in design.present]
-    tree = instant_tree(beta, names, scalars, density[chosen], design.nesting.coords(design.arms))
-    statistics = tree["sample_stats"].attrs
-    statistics["pareto_k"] = pareto_k
-    statistics["effective_draws"] = float(1 / (np.exp(log_weights) ** 2).sum())
-    statistics["proposals"] = int(log_weights.size)
+    groups = design.nesting.coords(design.arms)
+    tree = instant_tree(beta, names, scalars, found.density[chosen], groups)
+    tree["sample_stats"].attrs |= found.facts
     sampled = time.perf_counter()
     if design.integrated:
         keep = profile.keeps_draws(len(design.therapists))
@@ -307,7 +393,13 @@ def _parameter(name: str) -> str:
     return name.split(" ")[0]
 
 
-def _scale_names(design: Design) -> tuple[str, ...]:
+def scale_names(design: Design) -> tuple[str, ...]:
+    """Names of a target's parameters, those of the residual SDs first.
+
+    Parameters
+    ----------
+    design : Design
+    """
     groups = design.nesting.number
     names = [RESIDUAL] if groups == 1 else [f"{RESIDUAL} {k}" for k in range(groups)]
     if "intercept" in design.effects:
@@ -323,7 +415,7 @@ def _scale_names(design: Design) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _fitted(target: _Target, generator: np.random.Generator) -> Mixture:
+def _fitted[Left: Integrated](target: Target[Left], generator: np.random.Generator) -> Mixture:
     """Proposal: the mode and its curvature first, then moments under the weights of two pilots."""
     change = {"residual_sd": np.log} | dict.fromkeys(CORRELATIONS, np.arctanh)
     kinds = [_parameter(name) for name in target.names]
@@ -333,7 +425,7 @@ def _fitted(target: _Target, generator: np.random.Generator) -> Mixture:
     mode[target.folded] = np.abs(mode[target.folded])
     proposal = Mixture(mode, factor_of(curvature_at(target, mode)), target.folded)
     for _ in range(ROUNDS):
-        at = proposal.draw(PILOT, generator)
+        at = proposal.draw(max(PILOT, PILOT_EACH * len(mode)), generator)
         log_weights, _ = smoothed(target(at) - proposal.log_density(at))
         weights = np.exp(log_weights)
         centre = weights @ at

@@ -29,7 +29,7 @@ SETTING_LIMITS: dict[str, tuple[float, float]] = {
 
 # What a random number is drawn for; the position is part of the seed, so new phases go last.
 DEFAULT_SEED = 2013  # the year of the paper; any number would do, and it stands in the manifest
-PHASES = ("sampling", "therapist_effects", "predictions", "replicates", "prior")
+PHASES = ("sampling", "therapist_effects", "predictions", "replicates", "prior", "new_trial")
 
 
 @dataclass(frozen=True, slots=True)

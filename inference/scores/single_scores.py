@@ -358,7 +358,7 @@ def score_steps(posterior: Posterior) -> ScoreSteps:
     posterior : Posterior
     """
     low, high = posterior.outcome.range
-    if posterior.design.family.discrete:
+    if posterior.design.family.discrete or posterior.rowless:  # nobody's score is known
         return ScoreSteps(low, high)
     scores = np.asarray(posterior.patients["outcome"].values, dtype=float)
     return ScoreSteps(low, high, common_step(scores, (low, high)))

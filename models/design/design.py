@@ -217,7 +217,9 @@ class Design:
 
     @property
     def patients_of_therapists(self) -> NDArray[np.int64]:
-        """Rows of each therapist, shape (J,); not of patients who have none."""
+        """Patients of each therapist, shape (J,); not of those who have none."""
+        if self.given is not None:
+            return self.moments.count[: len(self.therapists)]
         count = np.bincount(self.therapist_index, minlength=len(self.therapists))
         return count[: len(self.therapists)]
 

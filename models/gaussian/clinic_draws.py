@@ -306,24 +306,29 @@ class _Linked:
     clinics: Index
     log_determinant: Array
     explained: Array
-    _factors: tuple[Array, Array]
+    _factors: tuple[Elements, Elements]
     _sd: Array
-    _root: Array  # (d, J, q, q), lower factors of each M_j
-    _border: Array  # (d, B, B), that of S
-    _coupling: Array  # (d, J, q, B), root^-1 N_j
-    _own: Array  # (d, J, q, w), root^-1 P'Z_j'W
-    _left: Array  # (d, B, w), border^-1 times what therapists leave of C'Z_c'W
+    _ZtZ: Elements
+    _Ztr: list[Array]
+    _across: Array  # (1 or d, J, q, B), for the B = K k effects of all clinics
+    _root: Array  # (d, B, B), lower factor of S
+    _left: Array  # (d, B, w), root^-1 times what therapists leave of C'Z_c'W
 
     def draw(self, generator: np.random.Generator) -> tuple[Array, Array]:
-        L, C = self._factors
-        scale = self._sd[:, None, None]
+        L, sd = self._factors[0], self._sd[:, None]
+        C = _whole(self._factors[1], self._sd)
         noise = generator.standard_normal(self._left.shape)
-        above = np.linalg.solve(self._border.mT, self._left / scale + noise)
-        right = self._own / scale[..., None] - self._coupling @ above[:, None]
-        noise = generator.standard_normal(right.shape)
-        own = np.linalg.solve(self._root.mT, right + noise)[..., 0]
-        above = above[..., 0].reshape(len(scale), len(self.clinics), -1)
-        return scale * (own @ L.mT), scale * (above @ C.mT)
+        standard = np.linalg.solve(self._root.mT, self._left / sd[..., None] + noise)
+        above = sd[..., None] * (standard.reshape(len(sd), len(self.clinics), -1) @ C.mT)
+        if not L:
+            return np.empty((len(sd), len(self.therapists), 0)), above
+        flat = above.reshape(len(sd), -1)
+        left = [
+            Ztr - (self._across[:, :, a] @ flat[..., None])[..., 0]
+            for a, Ztr in enumerate(self._Ztr)
+        ]
+        terms = therapist_terms(self._ZtZ, left, scaled(L, sd))
+        return effects_given(terms, L, sd, generator), above
 
 
 def _linked(
@@ -334,47 +339,67 @@ def _linked(
     shares: Array,
     columns: Array | None,
 ) -> _Linked:
-    P, C = (_whole(L, residual_sd) for L in factors)
-    total, q, k = len(shares), P.shape[-1], C.shape[-1]
-    therapists, clinics = len(part.therapists), len(part.clinics)
+    q, k, clinics = len(design.effects), len(design.clinic_effects), len(part.clinics)
+    total, size, sd = len(shares), clinics * k, residual_sd[:, None]
+    P, C = scaled(factors[0], sd), _whole(factors[1], residual_sd)
     rows_t, rows_c = _weighed(shares, part.of_therapist), _weighed(shares, part.of_clinic)
-    A = P.mT[:, None] @ rows_t[..., design.effect_columns] @ P[:, None] + np.eye(q)
-    B = C.mT[:, None] @ rows_c[..., design.clinic_columns] @ C[:, None]
-    X = _weighed(shares, part.across).swapaxes(2, 3)  # (1 or d, J, K, q, k)
-    N = P.mT[:, None, None] @ X @ C[:, None, None]
-    N = N.swapaxes(2, 3).reshape(total, therapists, q, clinics * k)
-    if columns is not None:
-        rows_t, rows_c = (
-            np.einsum("djaw,dw->dja", rows, columns)[..., None] for rows in (rows_t, rows_c)
-        )
-    width = rows_t.shape[-1]
-    w_t = P.mT[:, None] @ rows_t
-    w_c = (C.mT[:, None] @ rows_c).reshape(total, clinics * k, width)
-    root = np.linalg.cholesky(A)
-    solved = np.linalg.solve(root, np.concatenate([N, w_t], axis=-1))
-    coupling, own = solved[..., : clinics * k], solved[..., clinics * k :]
-    S = np.zeros((total, clinics, k, clinics, k))
+    across = _weighed(shares, part.across)
+    across = across.reshape(*across.shape[:3], size)
+    ZtZ = [[rows_t[:, :, a, column] for column in design.effect_columns] for a in range(q)]
+    own = np.zeros((total, clinics, k, clinics, k))
     for c in range(clinics):
-        S[:, c, :, c] = B[:, c] + np.eye(k)
-    tall, right = coupling.reshape(total, -1, clinics * k), own.reshape(total, -1, width)
-    border = np.linalg.cholesky(S.reshape(total, clinics * k, clinics * k) - tall.mT @ tall)
-    left = np.linalg.solve(border, w_c - tall.mT @ right)
-    explained = right.mT @ right + left.mT @ left
-    diagonals = [np.log(np.diagonal(each, axis1=-2, axis2=-1)) for each in (root, border)]
-    log_determinant = 2 * (diagonals[0].sum(axis=(1, 2)) + diagonals[1].sum(axis=1))
+        own[:, c, :, c] = rows_c[:, c][..., design.clinic_columns]
+    border: Array = own.reshape(total, size, size)
+    left: Array = rows_c.reshape(-1, size, rows_c.shape[-1])
+    single: list[Array] = [np.zeros((1, 1))] * q
+    if columns is not None:
+        left = np.einsum("dbw,dw->db", left, columns)[..., None]
+        single = [np.einsum("djw,dw->dj", rows_t[:, :, a], columns) for a in range(q)]
+    log_determinant, explained = np.zeros(total), np.zeros((1, 1, 1))
+    if q:
+        terms = therapist_terms(ZtZ, single, P)
+        H = _inverse_elements(terms, P)
+        log_determinant = terms.log_determinant.sum(axis=1)
+        for a in range(q):
+            for e in range(q):
+                border = border - _summed(H[a][e], across[:, :, a], across[:, :, e])
+                right = rows_t[:, :, e] if columns is None else single[e][..., None]
+                left = left - _summed(H[a][e], across[:, :, a], right)
+        if columns is None:
+            explained = explained_products(terms, P, rows_t if len(rows_t) > 1 else rows_t[0])
+        else:
+            explained = terms.explained.sum(axis=1)[:, None, None]
+    width = left.shape[-1]
+    turned = (C.mT[:, None] @ border.reshape(total, clinics, k, size)).reshape(total, size, size)
+    S = (turned.reshape(total, size, clinics, k) @ C[:, None]).reshape(total, size, size)
+    root = np.linalg.cholesky(np.eye(size) + S)
+    by_clinic = np.broadcast_to(left, (total, size, width)).reshape(total, clinics, k, width)
+    solved = np.linalg.solve(root, (C.mT[:, None] @ by_clinic).reshape(total, size, width))
+    explained = explained + solved.mT @ solved
+    log_determinant = log_determinant + 2 * np.log(np.diagonal(root, axis1=-2, axis2=-1)).sum(
+        axis=1
+    )
     return _Linked(
         part.therapists,
         part.clinics,
         log_determinant,
         explained if columns is None else explained[:, 0, 0],
-        (P, C),
+        factors,
         residual_sd,
+        ZtZ,
+        single,
+        across,
         root,
-        border,
-        coupling,
-        own,
-        left,
+        solved,
     )
+
+
+def _summed(weight: Array, left: Array, right: Array) -> Array:
+    """Sums over therapists of a weight (d, J) times the products of two rows: (d, b, c)."""
+    if len(left) == 1 and len(right) == 1:
+        outer = left[0][:, :, None] * right[0][:, None, :]
+        return np.asarray((weight @ outer.reshape(len(outer), -1)).reshape(-1, *outer.shape[1:]))
+    return np.asarray((weight[..., None] * left).mT @ right)
 
 
 def _whole(L: Elements, residual_sd: Array) -> Array:

@@ -411,7 +411,32 @@ def collapse(design: Design, spreads: GaussianDraws, prior_sd: Array) -> Collaps
     )
 
 
-def _collapse(design: Design, spreads: GaussianDraws, prior_sd: Array) -> Collapsed:
+@dataclass(frozen=True, slots=True)
+class Integrated:
+    """Cross-products in the outcome's precision, the therapist effects integrated out.
+
+    Attributes
+    ----------
+    products : ndarray, shape (d, p + 1, p + 1)
+        ``[X, y]' V^-1 [X, y]`` of the p coefficients that are present.
+    log_scale : ndarray, shape (d,)
+        ``n log 2 pi + log|V|``.
+    """
+
+    products: Array
+    log_scale: Array
+
+
+def integrate(design: Design, spreads: GaussianDraws) -> Integrated:
+    """Integrate therapist effects out at each value of the SDs; coefficients stay.
+
+    Parameters
+    ----------
+    design : Design
+        Exact and with the moderator in one piece.
+    spreads : GaussianDraws
+        d values; its coefficients are not used.
+    """
     kept = [*design.present, len(design.coefficients)]  # and the outcome
     groups = [each.cross_products[:, :, kept] for each in design.group_moments]
     counts = np.array([each.n for each in design.group_moments])
@@ -438,25 +463,26 @@ def _collapse(design: Design, spreads: GaussianDraws, prior_sd: Array) -> Collap
         terms, G = _therapists(design, spreads)
         products = products - explained_products(terms, G, ZtW)
         log_determinant = log_determinant + terms.log_determinant.sum(axis=-1)
-    products = products / variance
-    p = len(kept) - 1
+    n = int(counts.sum())
+    log_scale = n * (LOG_2_PI + np.log(variance[:, 0, 0])) + log_determinant
+    return Integrated(products / variance, log_scale)
+
+
+def _collapse(design: Design, spreads: GaussianDraws, prior_sd: Array) -> Collapsed:
+    whole = integrate(design, spreads)
+    products = whole.products
+    p = products.shape[-1] - 1
     scale = prior_sd[design.present]
-    factor, lost = _cholesky(products[:, :p, :p] + np.diag(scale**-2.0))
+    factor, lost = cholesky(products[:, :p, :p] + np.diag(scale**-2.0))
     half = np.linalg.solve(factor, products[:, :p, p:])
     mean = np.linalg.solve(factor.mT, half)[..., 0]
-    n = int(counts.sum())
-    log_likelihood = -0.5 * (
-        n * (LOG_2_PI + np.log(variance[:, 0, 0]))
-        + log_determinant
-        + products[:, p, p]
-        - (half[..., 0] ** 2).sum(axis=1)
-    )
+    log_likelihood = -0.5 * (whole.log_scale + products[:, p, p] - (half[..., 0] ** 2).sum(axis=1))
     log_likelihood -= np.log(scale).sum()
     log_likelihood -= np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(axis=1)
     return Collapsed(np.where(lost, -np.inf, log_likelihood), mean, factor)
 
 
-def _cholesky(matrices: Array) -> tuple[Array, NDArray[np.bool_]]:
+def cholesky(matrices: Array) -> tuple[Array, NDArray[np.bool_]]:
     """Lower factors, and which matrices rounding has left without one.
 
     Therapist SDs of a million residual SDs explain all but the last digits of a sum of squares.

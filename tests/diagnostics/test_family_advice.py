@@ -81,9 +81,12 @@ def test_gaussian_and_student_t_are_no_circle() -> None:
 
 def test_leave_one_out_asks_for_no_family_twice() -> None:
     fit = fit_of()
-    first = try_family(fit["function"], narrow=True)
-    assert 'family = "student_t"' in first
-    again = replace(fit, tried={"function": ("gaussian", "student_t")})
+    own = fit.study.outcomes["function"].family
+    assert f"its own family, {own} and" in try_family(fit["function"], narrow=True)
+    once = replace(fit, tried={"function": ("gaussian", own)})
+    assert 'family = "student_t"' in try_family(once["function"], narrow=True)
+    assert "here the advice ends" in try_family(once["function"], narrow=False)
+    again = replace(fit, tried={"function": ("gaussian", own, "student_t")})
     assert "here the advice ends" in try_family(again["function"], narrow=True)
 
 
@@ -93,16 +96,15 @@ def test_runs_beside_a_run_of_the_same_data_are_what_was_tried(
     from alliance.inference.runs.run_folder import load_fit, save_fit
 
     def saved(name: str, family: str, data: str) -> None:
-        specs = {key: replace(spec, family=family) for key, spec in made_fit.specs.items()}
-        manifest = made_fit.manifest | {
-            "data": {"file": "trial.csv", "sha256": data},
-            "specifications": {key: spec.to_dict() for key, spec in specs.items()},
-        }
-        save_fit(replace(made_fit, specs=specs, manifest=manifest), tmp_path / name)
+        kept = made_fit.manifest | {"data": {"file": "trial.csv", "sha256": data}}
+        save_fit(replace(made_fit, manifest=kept), tmp_path / name)
+        manifest = tmp_path / name / "manifest.json"
+        written = manifest.read_text(encoding="utf-8")
+        manifest.write_text(written.replace('"gaussian"', f'"{family}"'), encoding="utf-8")
 
     saved("one", "gaussian", "a")
     saved("two", "student_t", "a")
-    saved("three", "beta_binomial", "b")  # of other data
+    saved("three", "gaussian", "b")  # of other data
     (tmp_path / "four").mkdir()
     (tmp_path / "four" / "manifest.json").write_text("{}")  # no run
     found = load_fit(tmp_path / "one").tried
@@ -148,6 +150,12 @@ def test_normal_scores_rarely_ask_for_anything() -> None:
 
 def test_a_trial_gets_a_proposal_for_the_outcome_that_asks() -> None:
     trial = small_trial()
+    described = {
+        name: each.model_copy(update={"family": "gaussian"})
+        for name, each in trial.study.outcomes.items()
+        if name == "function"
+    }
+    trial = replace(trial, study=trial.study.model_copy(update={"outcomes": described}))
     assert proposals(trial) == []
     scores = trial.data["function_followup"].copy(deep=True)
     scores[::3] = trial.study.outcomes["function"].range[0]

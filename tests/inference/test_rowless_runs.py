@@ -15,6 +15,8 @@ from alliance.data_prep.simulator.simulation import Simulated, simulate_trial
 from alliance.data_prep.study.description import narrowed
 from alliance.data_prep.trial.trial import trial_from_frame
 from alliance.diagnostics.gate.fit_gate import FitChecks, check_draws
+from alliance.inference.answers.decisions import decisions
+from alliance.inference.answers.effects import effects_along, effects_table
 from alliance.inference.answers.predictions import predict
 from alliance.inference.answers.unseen_improvement import unseen_improvement
 from alliance.inference.draws.datatree import compression, draws_of, netcdf_bytes
@@ -24,6 +26,7 @@ from alliance.inference.runs.fitting import fit_registry, fit_trial
 from alliance.inference.runs.run_folder import load_fit, save_fit
 from alliance.inference.sampling.engines import fit_outcome
 from alliance.inference.sampling.profiles import MANY_THERAPISTS, SamplerProfile, find_profile
+from alliance.inference.scores.thresholds import Thresholds
 from alliance.models.design.design import build_design, moments_design
 from alliance.models.spec import specify
 
@@ -67,6 +70,46 @@ def test_the_posterior_is_that_of_the_rows(made: Simulated, rowless: Fit) -> Non
         assert draws_of(trees[0]).equals(draws_of(trees[1]))
 
 
+def test_contrasts_along_the_alliance_need_no_rows(made: Simulated, rowless: Fit) -> None:
+    """As the fit of the rows has them, to the rounding of the moments; shares are not told."""
+    whole = fit_trial(trial_from_frame(made.study, made.frame), CI, 5, engine="instant")
+    values = [70.0, 90.0]
+    one, other = (effects_along(fit["pain"], values=values) for fit in (whole, rowless))
+    assert other.ratings.size == 0
+    assert (other.crossings, other.chosen) == ((), None)
+    assert other.patients == one.patients
+    tables = [effects_table(each, every=False) for each in (one, other)]
+    for quantity in ("arm_contrast", "expected_score", "interaction"):
+        mine, theirs = (table[table["quantity"] == quantity] for table in tables)
+        np.testing.assert_allclose(mine["mean"], theirs["mean"], rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(mine["lower"], theirs["lower"], rtol=1e-5, atol=1e-5)
+    asked = [
+        decisions(fit["pain"], Thresholds(better_by=0.5), values=values).table
+        for fit in (whole, rowless)
+    ]
+    own = asked[0][asked[0]["quantity"] == "arm_contrast"].reset_index(drop=True)
+    assert set(asked[1]["quantity"]) == {"arm_contrast"}
+    np.testing.assert_allclose(own["mean"], asked[1]["mean"], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(own["prob_better_by"], asked[1]["prob_better_by"], atol=0.002)
+    for impossible in (
+        lambda: decisions(rowless["pain"], Thresholds(reach=3.0)),
+        lambda: predict(rowless["pain"], thresholds=Thresholds(at_least=3.0)),
+    ):
+        with pytest.raises(InputError, match="holds no patients' rows"):
+            impossible()
+    scores = [predict(fit["pain"]).table["expected"] for fit in (whole, rowless)]
+    np.testing.assert_allclose(scores[0], scores[1], rtol=1e-5)
+
+
+def test_the_range_without_rows_is_two_sds_within_the_scale(rowless: Fit) -> None:
+    mean, sd = rowless.design("pain").scaling.moderator
+    low, high = rowless["pain"].observed_alliance
+    ends = rowless.study.measure.range
+    assert (low, high) == (max(ends[0], mean - 2 * sd), min(ends[1], mean + 2 * sd))
+    with pytest.raises(InputError, match="extrapolate"):
+        effects_along(rowless["pain"], values=[mean - 2.5 * sd])
+
+
 @pytest.mark.mcmc
 def test_nuts_needs_no_rows_either(made: Simulated, folder: Path) -> None:
     """Bit for bit the draws of a design with these moments and rows; slopes taken apart too."""
@@ -102,7 +145,6 @@ def test_what_needs_rows_says_so(rowless: Fit) -> None:
     for ask in (
         lambda: rowless.patients("pain"),
         lambda: FitChecks(rowless).model,
-        lambda: predict(rowless["pain"]),
         lambda: unseen_improvement(rowless["pain"]),
     ):
         with pytest.raises(InputError, match=r"no patients' rows.*sample_therapists"):

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from clinic_trials import covariance, design_with_clinics
+from clinic_trials import covariance, design_with_clinics, patients_with_clinics
 from numpy.typing import NDArray
 from scipy import stats
 
 from alliance.inference.draws.datatree import PARAMETERS
 from alliance.models.clinics import Cells
-from alliance.models.design.design import Design
+from alliance.models.design.design import Design, build_design
 from alliance.models.gaussian.exact_gaussian import exact_gaussian_model
 from alliance.models.gaussian.gaussian_draws import (
     GaussianDraws,
@@ -21,7 +21,9 @@ from alliance.models.gaussian.gaussian_draws import (
     draw_therapist_effects,
     marginal_log_likelihood,
 )
+from alliance.models.patient_level import patient_level_model
 from alliance.models.priors import Priors
+from alliance.models.spec import ModelSpec
 
 Array = NDArray[np.float64]
 
@@ -189,3 +191,37 @@ def test_clinics_without_spread_leave_the_model_with_therapists_alone() -> None:
     dense = stats.multivariate_normal.logpdf(design.y, design.X @ draw.beta[0], V)
     found = marginal_log_likelihood(design, nothing)[0]
     np.testing.assert_allclose(found, dense, rtol=1e-9)
+
+
+@pytest.mark.parametrize("family", ["student_t", "binary"])
+def test_other_families_have_the_effects_of_a_patients_clinic(family: str) -> None:
+    """The patient-level likelihood at random effects, written out patient by patient."""
+    design = design_with_clinics("crossed", clinic="intercept+slope", family="student_t")
+    if family == "binary":
+        data = patients_with_clinics("crossed")
+        events = data.assign(outcome=("patient", (data["outcome"].values > 50).astype(float)))
+        spec = ModelSpec("example", family="binary", clinic="intercept+slope")
+        design = build_design(events, spec, (0.0, 1.0))
+    model = patient_level_model(design, Priors())
+    (likelihood,) = model.replace_rvs_by_values([model["log_likelihood_sum"]])
+    random = np.random.default_rng(2)
+    point = {each.name: 0.4 * random.standard_normal(np.shape(model.initial_point()[each.name]))
+             for each in model.value_vars}  # fmt: skip
+    found = model.compile_fn(likelihood, mode="FAST_COMPILE", on_unused_input="ignore")(point)
+    effects = []
+    for level in ("therapist", "clinic"):
+        sd, slope = (np.exp(point[f"{level}_{name}_log__"]) for name in ("sd", "slope_sd"))
+        r = np.tanh(point[f"{level}_correlation_interval__"] / 2)
+        L = np.array([[sd, 0.0], [slope * r, slope * np.sqrt(1 - r**2)]])
+        effects.append(point[f"{level}_standard"] @ L.T)
+    own = effects[0][design.therapist_index] + effects[1][design.clinic_of]
+    alliance = design.X[:, design.coefficients.index("moderator")]
+    predictor = design.X[:, design.present] @ point["beta"] + own[:, 0] + own[:, 1] * alliance
+    eta = design.scale.link_location + design.scale.link_unit * predictor
+    if family == "binary":
+        wanted = -np.logaddexp(0, (1 - 2 * design.y) * eta).sum()
+    else:
+        sd = np.exp(point["residual_sd_log__"])
+        nu = np.exp(point["degrees_of_freedom_log__"])
+        wanted = stats.t.logpdf(design.y, nu, eta, sd).sum()
+    np.testing.assert_allclose(found, wanted, rtol=1e-10)

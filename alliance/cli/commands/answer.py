@@ -20,6 +20,7 @@ from alliance.cli.options import (
     OutcomeOption,
     OwnSeedOption,
     RunArgument,
+    TrialOption,
     VisitOption,
     arm_shift,
     covariates,
@@ -32,6 +33,7 @@ from alliance.data_prep.errors import InputError
 if TYPE_CHECKING:
     from alliance.inference.answers.effects import Effects
     from alliance.inference.patients.asked_patients import AskedPatients
+    from alliance.inference.posterior import Posterior
     from alliance.inference.runs.fit import Fit
 
 
@@ -43,6 +45,7 @@ def predict(
     run: RunArgument,
     outcome: OutcomeOption = None,
     visit: VisitOption = "last",
+    trial: TrialOption = None,
     arm: Annotated[
         list[str] | None,
         typer.Option(
@@ -159,8 +162,9 @@ def predict(
         "better_by": better_by,
     }
     wanted = Thresholds(**points)
-    fitted = load_run(run)
+    fitted = load_run(run, rows=average_over == "trial")
     chosen = fitted.chosen(outcome or [], visit)
+    of_trial = {name: _in_trial(fitted, name, trial) for name in chosen}
     known = {} if not covariate else _levels(fitted, chosen[0])
     whom: dict[str, Any] = {
         "alliance": None if alliance is None else list(together(alliance)),
@@ -179,11 +183,11 @@ def predict(
     wanted = settled(fitted.study.outcomes, {chosen[0]: wanted})[chosen[0]]
     answers: list[Any] = []
     for name in chosen:
-        asked = patients_asked_about(fitted[name], **whom)
+        asked = patients_asked_about(of_trial[name], **whom)
         if average_over is not None:
             answers.append(
                 average(
-                    fitted[name],
+                    of_trial[name],
                     asked,
                     therapist=therapist or _of_average(asked, average_over),
                     arms=arm or [],
@@ -195,7 +199,7 @@ def predict(
             continue
         answers.append(
             predicted(
-                fitted[name],
+                of_trial[name],
                 asked,
                 therapist=therapist,
                 arms=arm or [],
@@ -240,6 +244,21 @@ def predict(
         for sheet in filter(None, shown):
             screen.show(study, [sheet])
         screen.tell([*legend, f"Arms: {words.arms(study)}.", ""])
+
+
+def _in_trial(fit: Fit, outcome: str, trial: str | None) -> Posterior:
+    """A fitted outcome, of several trials in the one that is asked about."""
+    if trial is None:
+        return fit[outcome]
+    from alliance.inference.trials.views import NEW_TRIAL, in_trial
+
+    screen.note(f"{outcome}, trial: {trial}.")
+    if trial == NEW_TRIAL:
+        screen.note(
+            "A new trial's own level is not known: expected scores have that of an average trial, "
+            "and only differences between arms hold what trials differ by."
+        )
+    return in_trial(fit[outcome], trial)
 
 
 def _require_one_outcome(outcomes: Sequence[str], options: Mapping[str, object]) -> None:
@@ -313,6 +332,7 @@ def effects(
     run: RunArgument,
     outcome: OutcomeOption = None,
     visit: VisitOption = "last",
+    trial: TrialOption = None,
     contrast: ContrastsOption = None,
     alliance: AllianceOption = None,
     threshold: ThresholdOption = None,
@@ -349,14 +369,14 @@ def effects(
     from alliance.inference.answers.effects import effects_along, effects_table
     from alliance.inference.scores.thresholds import read_thresholds
 
-    fit = load_run(run)
+    fit = load_run(run, rows=False)
     asked = {name: fit.study.outcomes[name] for name in fit.chosen(outcome or [], visit)}
     measured = settled(
         asked, read_thresholds(asked, threshold=threshold or [], rope=rope or [], source=source)
     )
     answers = [
         effects_along(
-            fit[name],
+            _in_trial(fit, name, trial),
             contrasts=contrast or [],
             values=together(alliance),
             grid=grid,
@@ -383,6 +403,7 @@ def decide(
     run: RunArgument,
     outcome: OutcomeOption = None,
     visit: VisitOption = "last",
+    trial: TrialOption = None,
     contrast: ContrastsOption = None,
     alliance: AllianceOption = None,
     threshold: ThresholdOption = None,
@@ -412,7 +433,7 @@ def decide(
     from alliance.inference.answers.decisions import decisions
     from alliance.inference.scores.thresholds import read_thresholds
 
-    fit = load_run(run)
+    fit = load_run(run, rows=False)
     asked = {name: fit.study.outcomes[name] for name in fit.chosen(outcome or [], visit)}
     measured = settled(
         asked,
@@ -426,7 +447,7 @@ def decide(
         asked = {name: asked[name] for name in asked if name not in nothing}
     answers = [
         decisions(
-            fit[name],
+            _in_trial(fit, name, trial),
             measured[name],
             contrasts=contrast or [],
             values=together(alliance),
@@ -492,7 +513,7 @@ def therapists(
     """Compare the therapists: effects, ranks, share of variance, differences in the alliance."""
     from alliance.inference.answers.therapists import therapists as described
 
-    fit = load_run(run)
+    fit = load_run(run, rows=False)
     answers = [
         described(
             fit[name],

@@ -152,8 +152,10 @@ def print_summary(
     """
     if table_format != "table":
         from alliance.inference.estimands.over_time import by_outcome_and_visit
+        from alliance.inference.trials.tables import whole_table
 
         told = by_outcome_and_visit(table, fit.study)
+        told = whole_table(list(fit.posteriors()), told, interval=interval, per_sd=per_sd)
         screen.frame(told, table_format, study=fit.study)
         return
     from alliance.diagnostics.sheets import results
@@ -162,6 +164,11 @@ def print_summary(
     sheets = results.summary(fit, table, priors, interval=interval, per_sd=per_sd)
     sheets += (needed := results.numbers_needed(fit, table, interval=interval))
     legend = [*results.summary_legend(fit, per_sd=per_sd, at=at), *({each.note for each in needed})]
+    if fit.several_trials:
+        legend.append(
+            "Of an average trial: levels are means over the trials' patients. "
+            "`alliance trials RUN` has each trial, and a new one."
+        )
     screen.show(fit.study, sheets, legend)
     _print_patients(fit)
     _print_choices(fit)

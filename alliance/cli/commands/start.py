@@ -361,7 +361,8 @@ def fit(
     elif not judged.of_model:
         screen.say(f"The model is not judged yet: `alliance diagnose {typed(out)}` does.")
     run = typed(out)
-    screen.say(f"Written: {out}. Next: `alliance summary {run}`, `alliance compare {run}`.")
+    beside = "trials" if judged.fit.several_trials else "compare"
+    screen.say(f"Written: {out}. Next: `alliance summary {run}`, `alliance {beside} {run}`.")
     leave_by_gate(judged.reports)
 
 
