@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import xarray as xr
 
@@ -247,6 +247,8 @@ class Run(Mapping[str, FittedOutcome]):
         robust: bool = False,
         at: float | None = None,
         extrapolate: bool = False,
+        df: Literal["satterthwaite", "kenward-roger"] = "satterthwaite",
+        visit: str = "all",
     ) -> Answer:
         """Set published findings, OLS, REML and the posterior side by side.
 
@@ -259,6 +261,11 @@ class Run(Mapping[str, FittedOutcome]):
             Also OLS with standard errors that are robust to clusters by therapist (CR2).
         at, extrapolate
             As of `summary`.
+        df : {"satterthwaite", "kenward-roger"}
+            REML of outcomes over time: standard errors of generalised least squares, or those of
+            Kenward and Roger.
+        visit : str
+            Of outcomes over time: this visit, the ``last`` one, or ``all``.
 
         Returns
         -------
@@ -276,6 +283,8 @@ class Run(Mapping[str, FittedOutcome]):
             robust=robust,
             at=at,
             extrapolate=extrapolate,
+            df=df,
+            outcomes=None if visit == "all" else self.fit.chosen([], visit),
         )
         return Answer(
             titled(self.fit.study, "Published, refitted and posterior", interval),
@@ -286,6 +295,78 @@ class Run(Mapping[str, FittedOutcome]):
                 results.comparison_legend(self.fit, table, at=at),
             ),
             _drawn=partial(comparison_figure, self.fit, table, interval=interval, at=at),
+        )
+
+    def missing(
+        self,
+        outcome: str | None = None,
+        *,
+        assume: Literal["mar", "j2r", "cir", "cr"] = "mar",
+        reference: str | None = None,
+        delta: Mapping[str, float] | None = None,
+        tip: bool = False,
+        probability: float = 0.975,
+        interval: float = 0.95,
+    ) -> Answer:
+        """Means and contrasts under an assumption about scores that were not seen.
+
+        Parameters
+        ----------
+        outcome : str, optional
+            With one follow-up, or over time; needed where there are several.
+        assume : {"mar", "j2r", "cir", "cr"}
+            Missing at random; or those who left jump to the reference arm's course, copy its
+            increments, or copy all of it.
+        reference : str, optional
+            Code or label of the arm that they follow; the first by default.
+        delta : mapping of str to float, optional
+            By arm, added to every score that was not seen.
+        tip : bool
+            Chances of a benefit over shifts of both arms' unseen scores, and the shift at which
+            `probability` is lost.
+        probability : float
+        interval : float
+
+        Returns
+        -------
+        Answer
+            The figure shows the course of each arm's mean, unless `tip` is asked.
+        """
+        from alliance.diagnostics.figures.course_figure import course_figure
+        from alliance.diagnostics.sheets import assumed as sheets
+        from alliance.inference.answers.assumed_courses import course_table, courses, tipping_table
+
+        fit = self.fit
+        names = list(dict.fromkeys(own.visit_of or n for n, own in fit.study.outcomes.items()))
+        chosen = [] if outcome is None else [outcome]
+        if not chosen and len(names) > 1:
+            raise InputError(
+                "The run has several outcomes.", f"Name one of {', '.join(names)} as `outcome`."
+            )
+        found = courses(
+            [fit[at] for at in fit.chosen(chosen)], assume, reference=reference, delta=delta
+        )
+        if tip:
+            table = tipping_table(found, probability=probability)
+            return Answer(
+                titled(fit.study, "Shifts of unseen scores", interval),
+                table,
+                notes=self.notes,
+                _read=lambda: (
+                    [sheets.tipping(fit, found, table)],
+                    sheets.tipping_legend(table, probability),
+                ),
+            )
+        table = course_table(found, interval=interval)
+        return Answer(
+            titled(fit.study, "Unseen scores under an assumption", interval),
+            table,
+            notes=self.notes,
+            _read=lambda: (
+                [sheets.assumed(fit, found, table, interval=interval)],
+                sheets.assumed_legend(found),
+            ),
+            _drawn=partial(course_figure, fit, found, table, interval=interval),
         )
 
     def findings(self, published: AnyPath | None = None) -> Sequence[Finding]:

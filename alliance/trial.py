@@ -289,7 +289,7 @@ def studies() -> tuple[str, ...]:
     --------
     >>> import alliance as al
     >>> al.studies()
-    ('ferreira2013', 'headache')
+    ('ferreira2013', 'headache', 'headache_over_time')
     """
     return tuple(description.bundled_studies())
 

@@ -32,7 +32,7 @@ from alliance.inference.many_fits.task_runner import TaskStore, Workers, run_tas
 from alliance.inference.posterior import Posterior
 from alliance.inference.ranges import require_observed, require_on_scale
 from alliance.inference.runs.fit import installed_versions
-from alliance.inference.sampling.engines import default_engine, fit_outcome
+from alliance.inference.sampling.engines import default_engine, fit_outcome, fit_over_time
 from alliance.inference.sampling.profiles import Engine, SamplerProfile
 
 USABLE = ("PASS", "REVIEW")
@@ -215,24 +215,45 @@ def judged_analysis(
     """
     analyses, profile, seed, engine, interval, at = shared
     analysis = analyses[name]
-    design, outcome = analysis.design, analysis.universe.outcome
-    chosen = engine if engine == "nuts" else default_engine(design)
-    tree, _ = fit_outcome(design, analysis.priors, profile, seed, engine=chosen, cores=1)
-    draws = estimand_draws(Posterior(design, draws_of(tree)), at=at)
-    report = check_convergence(
-        tree,
-        outcome=outcome,
-        profile=profile.name,
-        chains=profile.chains,
-        draws=profile.draws,
-        quantities=by_name(with_moments(draws)),
-    )
-    table = summarise(outcome, draws, interval=interval)[list(KEPT)]
-    rows = table.astype(object).where(table.notna(), None).to_dict("records")
+    chosen: Engine
+    if analysis.whole is None:
+        chosen = engine if engine == "nuts" else default_engine(analysis.design)
+        tree, _ = fit_outcome(
+            analysis.design, analysis.priors, profile, seed, engine=chosen, cores=1
+        )
+        trees = {analysis.universe.outcome: tree}
+    else:
+        chosen = engine or "instant"
+        trees, _ = fit_over_time(
+            analysis.whole, analysis.priors, profile, seed, engine=chosen, cores=1
+        )
+    reports, rows, place = [], [], at
+    if analysis.whole is not None and at is None and analysis.design.has_moderator:
+        place = analysis.design.scaling.moderator[0]  # the mean of patients with any visit
+    for outcome, design in analysis.designs.items():
+        draws = estimand_draws(Posterior(design, draws_of(trees[outcome])), at=place)
+        reports.append(
+            check_convergence(
+                trees[outcome],
+                outcome=outcome,
+                profile=profile.name,
+                chains=profile.chains,
+                draws=profile.draws,
+                quantities=by_name(with_moments(draws)),
+            )
+        )
+        table = summarise(outcome, draws, interval=interval)[["outcome", *KEPT]]
+        rows += table.astype(object).where(table.notna(), None).to_dict("records")
+    failed = {
+        one.check: None
+        for report in reports
+        for one in report.results
+        if one.verdict is Verdict.FAIL
+    }
     return {
-        "verdict": str(report.draws_verdict),
-        "failed": [one.check for one in report.results if one.verdict is Verdict.FAIL],
-        "analysed": len(design.y),
+        "verdict": str(max((report.draws_verdict for report in reports), key=list(Verdict).index)),
+        "failed": list(failed),
+        "analysed": analysis.analysed,
         "engine": chosen,
         "rows": rows,
     }
@@ -329,6 +350,11 @@ def multiverse_facts(
         digest.update(f"{each.universe} {each.priors} {design_hash(each.design)}".encode())
         digest.update(np.ascontiguousarray(each.design.y).tobytes())
         digest.update(repr(each.design.scaling).encode())
+        if each.whole is not None:
+            shape = each.whole.shape
+            digest.update(f"{shape.structure} {shape.sd_by_visit} {shape.gaps}".encode())
+            for own in each.whole.designs.values():
+                digest.update(design_hash(own).encode() + np.ascontiguousarray(own.y).tobytes())
     return {
         "what": "multiverse",
         "versions": installed_versions(),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from alliance.data_prep.levels import (
@@ -289,6 +290,16 @@ def _levels(study: Described) -> dict[str, tuple[str, str]]:
     told |= {name: (words[named[pair]], shorts[name]) for pair, name in contrasts.items()}
     # An arm whose code is one of these stands in quotes where slopes are named
     told |= {name: (LEVELS[name], name) for name in RESERVED}
+    if isinstance(study, Study):  # residual correlations of visits, by arm
+        visits = dict.fromkeys(own.visit for own in study.outcomes.values() if own.visit)
+        told |= {
+            f"{earlier},{later},{code}": (
+                f"{earlier},{later}, {label}",
+                f"{earlier},{later},{code}",
+            )
+            for earlier, later in combinations(visits, 2)
+            for code, label in study.arms.items()
+        }
     if isinstance(study, Study) and unrated_arms(study):
         (*others, last) = study.rated_arms
         if not others:

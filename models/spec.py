@@ -300,35 +300,23 @@ def specify(study: Study) -> dict[str, ModelSpec]:
         _require_joinable(specs)
     _require_variance(specs)
     _require_residuals(specs)
-    _require_plain_visits(study, specs)
+    _require_visits_without_clinics(study, specs)
     _require_normal(specs, joint=model.joint)
     return specs
 
 
-def _require_plain_visits(study: Study, specs: Mapping[str, ModelSpec]) -> None:
-    """Refuse, for outcomes over time, arms that have what others have not.
+def _require_visits_without_clinics(study: Study, specs: Mapping[str, ModelSpec]) -> None:
+    """Refuse clinics above therapists for outcomes over time.
 
     Raises
     ------
     InputError
     """
-    if not any(spec.visits is not None for spec in specs.values()):
-        return
-    model = study.model
-    apart = {
-        "without_therapist": bool(model.without_therapist),
-        "moderator_arms": bool(model.moderator_arms),
-        "residual_by_arm": model.residual_by_arm,
-        "clinic effects": study.clinic_setting != "none",
-    }
-    if named := [key for key, asked in apart.items() if asked]:
+    over_visits = any(spec.visits is not None for spec in specs.values())
+    if over_visits and study.clinic_setting != "none":
         raise InputError(
-            f"Outcomes over time do not go with {named[0]}: their visits have one model in all "
-            "arms.",
-            'Set clinic = "none" under [model], or describe one visit as an outcome by itself.'
-            if named[0] == "clinic effects"
-            else f"Leave {named[0]} out under [model], or describe one visit as an outcome by "
-            "itself.",
+            "Outcomes over time do not go with clinic effects: therapists are their highest level.",
+            'Set clinic = "none" under [model], or describe one visit as an outcome by itself.',
         )
 
 

@@ -38,7 +38,6 @@ NOT_WITH_VISITS = {
     "reliability": (False, "reliability = false"),
     "ceiling": (False, "ceiling = false"),
     "therapist_by_arm": (False, "therapist_by_arm = false"),
-    "moderator_arms": ((), "no moderator_arms"),
 }
 
 

@@ -135,9 +135,9 @@ def courses(
     def in_arm(rows: Array, k: int) -> Array:
         moved = rows.copy()
         moved[:, encoding.places("arm")] = basis[k]
-        if interactions := encoding.places("interaction"):
-            (moderator,) = encoding.places("moderator")
-            moved[:, interactions] = rows[:, [moderator]] * basis[k]
+        (moderator,), own = encoding.places("moderator"), encoding.slope_weights[k]
+        # Of an arm without ratings, and in one of its patients' place, the mean: zero
+        moved[:, [moderator, *encoding.places("interaction")]] = rows[:, [moderator]] * own
         return moved
 
     centre = X.mean(axis=0, keepdims=True)
@@ -160,7 +160,8 @@ def courses(
     centres = np.array([own.design.scaling.outcome[0] for own in posteriors])
     means = centres + unit * np.einsum("kp,dvp->dkv", places, beta)
     residual = residual_covariances([own.draws for own in posteriors])
-    found = assumed_means(means, groups, unit**2 * residual, assumption, shifts)
+    of_arms = residual[:, first.design.nesting.group_of(np.arange(len(arms)))]
+    found = assumed_means(means, groups, unit**2 * of_arms, assumption, shifts, position)
     return Courses(tuple(posteriors), found, assumption, chosen)
 
 

@@ -8,7 +8,7 @@ seen, and o all visits seen, their mean moves by
 
     jump to reference             -D_t
     copy increments in reference  -D_t + D_l                     (D_l = 0 if no visit was seen)
-    copy reference                -D_t + Sigma_to Sigma_oo^-1 D_o
+    copy reference                -D_t + Sigma_to Sigma_oo^-1 D_o     (Sigma of the reference)
     delta                         a stated shift, beside any of these
 
 and the mean of an arm by the average of that over its patients, whatever their scores at the visits
@@ -81,7 +81,7 @@ def moved_means(group: LeftGroup, residual: Array, assumption: str, delta: float
     ----------
     group : LeftGroup
     residual : ndarray, shape (d, V, V)
-        Draws of the residual covariance.
+        Draws of the residual covariance of the reference arm.
     assumption : {"mar", "j2r", "cir", "cr"}
     delta : float
         Added to every score that was not seen.
@@ -160,6 +160,7 @@ def assumed_means(
     residual: Array,
     assumption: str,
     delta: Mapping[int, float] | None = None,
+    reference: int = 0,
 ) -> AssumedMeans:
     """Means of the arms when those who left are taken to follow another course.
 
@@ -169,11 +170,13 @@ def assumed_means(
         Of the arms if missing at random, on the outcome's own scale.
     groups : sequence of LeftGroup
         All patients, by arm and pattern of visits; of the reference arm the difference is zero.
-    residual : ndarray, shape (d, V, V)
-        Residual covariance on the same scale.
+    residual : ndarray, shape (d, K, V, V)
+        Residual covariance of each arm on the same scale.
     assumption : {"mar", "j2r", "cir", "cr"}
     delta : mapping of int to float, optional
         By arm, added to every score that was not seen.
+    reference : int
+        Position of the arm that those who left are assumed to follow.
 
     Returns
     -------
@@ -183,20 +186,21 @@ def assumed_means(
     moved, squares, shifts = np.zeros((d, K, V)), np.zeros((K, V)), np.zeros((K, V))
     patients, per_point = np.zeros(K), np.zeros((K, K, V))
     for group in groups:
-        shift = moved_means(group, residual, assumption, (delta or {}).get(group.arm, 0.0))
+        own = (delta or {}).get(group.arm, 0.0)
+        shift = moved_means(group, residual[:, reference], assumption, own)
         moved += group.weight[:, None] * shift[:, None]
         squares[group.arm] += group.patients * shift.mean(axis=0) ** 2
         patients[group.arm] += group.patients
         shifts[group.arm] += group.patients * shift.mean(axis=0)
         per_point[:, group.arm] += group.weight[:, None] * ~group.seen
     between = squares / patients[:, None] - (shifts / patients[:, None]) ** 2
-    plain = np.diagonal(residual, axis1=1, axis2=2).mean(axis=0)
+    plain = np.diagonal(residual, axis1=-2, axis2=-1).mean(axis=0)  # (K, V)
     anchored = np.zeros((K, K, V))
     for first in range(K):
         for second in range(K):
             some = [first, second]
-            before = sum(plain / patients[k] for k in some)
-            after = sum((plain + between[k]) / patients[k] for k in some)
+            before = sum(plain[k] / patients[k] for k in some)
+            after = sum((plain[k] + between[k]) / patients[k] for k in some)
             sd = (means[:, first] - means[:, second]).std(axis=0, ddof=1)
             anchored[first, second] = sd * np.sqrt(after / before)
     return AssumedMeans(means + moved, anchored, per_point)

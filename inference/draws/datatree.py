@@ -22,6 +22,7 @@ from alliance.data_prep.errors import InputError
 from alliance.models.clinics import CLINIC_TERM
 from alliance.models.design.design import Design
 from alliance.models.gaussian.gaussian_draws import GaussianDraws, TherapistDraws
+from alliance.models.nesting import RESIDUAL_GROUP
 from alliance.models.trials.collapsed import TrialsDraws
 from alliance.models.trials.design import TrialsDesign
 
@@ -253,7 +254,8 @@ def joint_trees(
         By outcome, K of them.
     beta : ndarray, shape (chain, draw, K, p)
     scalars : mapping of str to ndarray, shape (chain, draw, K)
-        What each outcome has one number of: SDs, and the correlation of therapists' effects.
+        What each outcome has one number of: SDs, and the correlation of therapists' effects;
+        residual SDs of several groups as (chain, draw, K, group).
     effects : ndarray, shape (chain, draw, J, K, q)
     shared : xarray.Dataset
     sampling_time : float
@@ -273,8 +275,11 @@ def joint_trees(
     for k, (name, design) in enumerate(designs.items()):
         own = draws[["cutpoint"]] if k == ordinal else draws[[]]
         for scalar, values in scalars.items():
-            if scalar != "residual_sd" or k != ordinal:  # the latent residual's SD is 1
-                own[scalar] = (("chain", "draw"), values[:, :, k])
+            if scalar == "residual_sd" and k == ordinal:  # the latent residual's SD is 1
+                continue
+            by_group = (RESIDUAL_GROUP,) if values.ndim > 3 else ()
+            own[scalar] = (("chain", "draw", *by_group), values[:, :, k])
+        own = own.assign_coords(design.nesting.coords(design.arms))
         own = own.assign_coords(
             coefficient=[design.coefficients[column] for column in design.present]
         )

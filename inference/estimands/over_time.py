@@ -85,14 +85,18 @@ def over_visits(estimands: Sequence[xr.DataArray], times: Sequence[float | None]
     )
 
 
-def correlation_estimands(draws: Sequence[xr.Dataset], visits: Sequence[str]) -> xr.DataArray:
-    """Draws of the residuals' correlations between visits, level ``EARLIER,LATER``.
+def correlation_estimands(
+    draws: Sequence[xr.Dataset], visits: Sequence[str], groups: Mapping[str, int] | None = None
+) -> xr.DataArray:
+    """Draws of the residuals' correlations between visits, level ``EARLIER,LATER[,ARM]``.
 
     Parameters
     ----------
     draws : sequence of xarray.Dataset
         Of each visit in the order of time.
     visits : sequence of str
+    groups : mapping of str to int, optional
+        Residual group by arm, where there are several.
     """
     found: list[np.ndarray] = []
     levels = []
@@ -100,8 +104,13 @@ def correlation_estimands(draws: Sequence[xr.Dataset], visits: Sequence[str]) ->
         if CORRELATION not in own:
             continue
         for later in own["later_visit"].values:
-            found.append(own[CORRELATION].sel(later_visit=later).transpose("chain", "draw").values)
-            levels.append(f"{visit},{later}")
+            values = own[CORRELATION].sel(later_visit=later).transpose("chain", "draw", ...).values
+            if not groups:
+                found.append(values)
+                levels.append(f"{visit},{later}")
+            for arm, group in (groups or {}).items():
+                found.append(values[..., group])
+                levels.append(f"{visit},{later},{arm}")
     first = draws[0]
     return xr.DataArray(
         np.stack(found, axis=-1),
@@ -126,17 +135,19 @@ def residual_covariances(draws: Sequence[xr.Dataset]) -> np.ndarray:
 
     Returns
     -------
-    ndarray, shape (d, V, V)
-        Chain after chain.
+    ndarray, shape (d, A, V, V)
+        Chain after chain; A residual groups.
     """
-    sds = np.stack([flat(own, "residual_sd") for own in draws], axis=1)
+    sds = np.stack([flat(own, "residual_sd") for own in draws], axis=-1)  # (d, [A,] V)
+    sds = sds.reshape(len(sds), -1, len(draws))
     found = np.zeros((*sds.shape, len(draws)))
     for visit, own in enumerate(draws):
-        found[:, visit, visit] = 1.0
+        found[..., visit, visit] = 1.0
         if CORRELATION in own:
-            found[:, visit, visit + 1 :] = flat(own, CORRELATION)
-            found[:, visit + 1 :, visit] = found[:, visit, visit + 1 :]
-    return np.asarray(sds[:, :, None] * found * sds[:, None, :])
+            values = flat(own, CORRELATION)
+            found[..., visit, visit + 1 :] = values.reshape(*sds.shape[:2], -1)
+            found[..., visit + 1 :, visit] = found[..., visit, visit + 1 :]
+    return np.asarray(sds[..., :, None] * found * sds[..., None, :])
 
 
 def visit_positions(manifest: Mapping[str, Any], outcome: str) -> dict[str, np.ndarray]:

@@ -23,7 +23,7 @@ leaves the rating out as well.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -44,6 +44,7 @@ from alliance.inference.leaving_out.leave_one_out import (
     require_single,
     smoothed,
 )
+from alliance.inference.leaving_out.visits import leave_visits_out, leave_visits_therapist_out
 from alliance.inference.pointwise.log_likelihood import (
     clinic_log_likelihood,
     require_integrable,
@@ -397,9 +398,41 @@ def influence(
         left_out = (
             leave_one_out(posterior) if by == "patient" else LEAVE_OUT[by](posterior, refits="none")
         )
+    found = _weighed(posterior, by, left_out)
+    if not refits or not posterior.design.exact or not found.unreliable.any():
+        return found
+    return _refitted(posterior, found, cores, progress)
+
+
+def influence_over_time(posteriors: Sequence[Posterior], by: By = "patient") -> list[Influence]:
+    """Leave out one patient, or one therapist, with all visits at a time, without refits.
+
+    Parameters
+    ----------
+    posteriors : sequence of Posterior
+        Of an outcome at all its visits, in the order of time.
+    by : {"patient", "therapist"}
+
+    Returns
+    -------
+    list of Influence
+        One for each visit.
+
+    Raises
+    ------
+    InputError
+        As of `inference.leaving_out.visits`.
+    """
+    leave_out = leave_visits_out if by == "patient" else leave_visits_therapist_out
+    left_out = leave_out(posteriors)
+    return [_weighed(posterior, by, left_out) for posterior in posteriors]
+
+
+def _weighed(posterior: Posterior, by: By, left_out: LeaveOneOut) -> Influence:
+    """What the weights of those left out do to the quantities."""
     chosen, labels = _of_interest(estimand_draws(posterior))
     weights = np.exp(left_out.log_weights)  # (d, n)
-    found = Influence(
+    return Influence(
         outcome=posterior.name,
         by=by,
         units=left_out.units,
@@ -412,9 +445,6 @@ def influence(
         good_k=left_out.good_k,
         refitted=np.zeros(len(left_out.units), dtype=bool),
     )
-    if not refits or not posterior.design.exact or not found.unreliable.any():
-        return found
-    return _refitted(posterior, found, cores, progress)
 
 
 def _refitted(

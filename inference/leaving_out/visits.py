@@ -1,4 +1,4 @@
-"""Leave-one-out for outcomes over time: a patient with all visits at once.
+"""Leave-one-out for outcomes over time: a patient, or a therapist, with all visits at once.
 
 The scores of one patient at several visits speak of one another, so that leaving one of them out
 asks how well a patient is known, and not how well new ones are predicted. What is left out is the
@@ -11,72 +11,51 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import xarray as xr
-from numpy.typing import NDArray
 
 from alliance.data_prep.errors import InputError
-from alliance.inference.estimands.over_time import residual_covariances, visit_positions
 from alliance.inference.leaving_out.leave_one_out import LeaveOneOut, smoothed
-from alliance.inference.pointwise.log_likelihood import own_predictor
+from alliance.inference.pointwise.visits import (
+    positions_of,
+    therapists_log_likelihood,
+    visits_log_likelihood,
+)
 from alliance.inference.posterior import Posterior
 
-Array = NDArray[np.float64]
 
-
-def visits_log_likelihood(posteriors: Sequence[Posterior]) -> xr.DataArray:
-    """Log density of all visits of each patient at every draw.
+def leave_visits_therapist_out(posteriors: Sequence[Posterior]) -> LeaveOneOut:
+    """Leave out one therapist at a time with all visits of all patients, by PSIS.
 
     Parameters
     ----------
     posteriors : sequence of Posterior
-        Of an outcome at all its visits, in the order of time.
+        As of `visits_log_likelihood`.
 
     Returns
     -------
-    xarray.DataArray
-        Dims chain, draw, patient (by position from 0, those with any visit), on the outcome's own
-        scale, given the parameters and that draw's effects of the patient's therapist.
+    LeaveOneOut
+        Of the outcome over time, and the therapists who have patients.
 
     Raises
     ------
     InputError
-        If these are not all visits of one outcome.
+        As of `therapists_log_likelihood`, or with fewer than two therapists.
     """
     first = posteriors[0]
-    outcome = first.outcome.visit_of
-    positions = {} if outcome is None else visit_positions(first.manifest, outcome)
-    if list(positions) != [own.name for own in posteriors]:
+    positions, owner = positions_of(posteriors), dict[int, int]()
+    for own in posteriors:
+        owner |= dict(zip(positions[own.name], own.design.therapist_index, strict=True))
+    count = np.bincount(list(owner.values()), minlength=len(first.design.therapists) + 1)
+    present = np.flatnonzero(count[: len(first.design.therapists)])
+    if len(present) < 2:
         raise InputError(
-            f"{first.name}: a patient is left out with all visits of an outcome over time.",
-            "Name the outcome and not one of its visits.",
+            f"{first.outcome.visit_of}: the analysed patients have fewer than two therapists, and "
+            "none can be left out.",
+            'Leave out patients instead (`by="patient"`).',
         )
-    total = 1 + max(int(own.max()) for own in positions.values())
-    residuals = np.full((first.total, total, len(posteriors)), np.nan)
-    for visit, own in enumerate(posteriors):
-        residuals[:, positions[own.name], visit] = own.design.y - own_predictor(own)
-    covariance = residual_covariances([own.draws for own in posteriors])
-    unit = np.log(first.design.scaling.outcome[1])
-    found = np.empty((first.total, total))
-    seen = ~np.isnan(residuals[0])
-    kinds, which = np.unique(seen, axis=0, return_inverse=True)
-    for number, kind in enumerate(kinds):
-        places = np.flatnonzero(kind)
-        rows = np.flatnonzero(which.ravel() == number)
-        factor = np.linalg.cholesky(covariance[:, places[:, None], places])
-        apart = residuals[:, rows[:, None], places]
-        white = np.linalg.solve(factor, np.swapaxes(apart, -1, -2))
-        log_sds = np.log(np.diagonal(factor, axis1=-2, axis2=-1)).sum(axis=-1)
-        constant = len(places) * (np.log(2 * np.pi) / 2 + unit)
-        found[:, rows] = -0.5 * (white**2).sum(axis=1) - log_sds[:, None] - constant
-    return xr.DataArray(
-        found.reshape(*first.shape, total),
-        dims=("chain", "draw", "patient"),
-        coords={
-            "chain": first.draws["chain"],
-            "draw": first.draws["draw"],
-            "patient": np.arange(total),
-        },
-    )
+    pointwise = therapists_log_likelihood(posteriors).isel(therapist=present)
+    units = tuple(first.design.therapists[j] for j in present)
+    found = smoothed(first, "therapist", pointwise, units, count[present])
+    return replace(found, outcome=str(first.outcome.visit_of))
 
 
 def leave_visits_out(posteriors: Sequence[Posterior]) -> LeaveOneOut:

@@ -32,6 +32,7 @@ from alliance.inference.many_fits.calibration import (
     ranked_trial,
 )
 from alliance.inference.many_fits.task_runner import TaskStore, Workers, run_tasks
+from alliance.inference.many_fits.visits_calibration import VisitsQuestion, ranked_visits_trial
 from alliance.inference.posterior import Posterior
 from alliance.inference.priors.prior_predictive import family_draws
 from alliance.inference.runs.fit import installed_versions
@@ -48,7 +49,8 @@ from alliance.models.joint.joint import (
     slope_scales,
 )
 from alliance.models.priors import Priors
-from alliance.models.spec import JOINT, refuse_over_time, specify, visits_in
+from alliance.models.spec import JOINT, over_time, specify
+from alliance.models.visits.design import build_visits
 
 Array = NDArray[np.float64]
 
@@ -234,7 +236,9 @@ def _truth(
     return xr.Dataset(own, {"chain": [0], "draw": [0], "coefficient": coefficients})
 
 
-Question = CalibrationQuestion | JointQuestion
+Question = CalibrationQuestion | JointQuestion | VisitsQuestion
+
+IMAGINED_TO_LEAVE = 0.25  # share of imagined patients who leave before an outcome's last visit
 
 # Enough for ranks among 199 draws that are thinned to be nearly independent.
 PROFILE = SamplerProfile("ci", chains=2, draws=500, tune=500)
@@ -298,14 +302,15 @@ def calibration_questions(
     Returns
     -------
     dict of str to CalibrationQuestion
-        Of a joint model one, ``joint``, which is a `JointQuestion`.
+        Of a joint model one, ``joint``, which is a `JointQuestion`; of an outcome over time a
+        `VisitsQuestion`, in which a quarter of imagined patients leave.
 
     Raises
     ------
     InputError
         If the engine does not fit an outcome.
     """
-    refuse_over_time(visits_in(study), "Calibration")
+    leaving = IMAGINED_TO_LEAVE if data is None else 0.0
     if data is None:
         generator = np.random.default_rng(seed_sequence(seed, "prior", "imagined patients"))
         data = imagined_patients(study, patients, therapists, generator, nested=nested)
@@ -317,7 +322,15 @@ def calibration_questions(
         joined = join_data(study, data, specs)
         return {JOINT: JointQuestion(joined, next(iter(specs.values())).priors, PROFILE, seed)}
     questions: dict[str, Question] = {}
+    for outcome, visits in over_time(specs).items():
+        own = {name: specs[name] for name in visits}
+        whole, priors = build_visits(data, own), specs[visits[0]].priors
+        questions[outcome] = VisitsQuestion(
+            whole, own, priors, PROFILE, seed, leaving, engine or "instant"
+        )
     for name, spec in specs.items():
+        if spec.visits is not None:
+            continue
         design = build_design(analysed_patients(data, name), spec, study.outcomes[name].range)
         chosen = default_engine(design) if engine is None else engine
         require_engine([design], chosen, joint=False)
@@ -380,11 +393,13 @@ def ranked(questions: Mapping[str, Question], name: str, number: int) -> dict[st
     question = questions[name]
     if isinstance(question, JointQuestion):
         return ranked_joint_trial(question, number)
+    if isinstance(question, VisitsQuestion):
+        return ranked_visits_trial(question, number)
     return {name: ranked_trial(question, number)}
 
 
 def _engine(question: Question | None) -> Engine:
-    return question.engine if isinstance(question, CalibrationQuestion) else "nuts"
+    return "nuts" if question is None or isinstance(question, JointQuestion) else question.engine
 
 
 def calibration_facts(questions: Mapping[str, Question]) -> dict[str, Any]:
@@ -393,6 +408,10 @@ def calibration_facts(questions: Mapping[str, Question]) -> dict[str, Any]:
     for name, question in questions.items():
         if isinstance(question, JointQuestion):
             hashes = [design_hash(design) for design in question.joint.designs.values()]
+        elif isinstance(question, VisitsQuestion):
+            hashes = [design_hash(design) for design in question.design.designs.values()]
+            settings = [repr(spec.visits) for spec in question.specs.values()]
+            facts[f"{name}: visits"] = f"{settings}, {question.leaving:g} leave"
         else:
             hashes = [design_hash(question.design)]
         facts[f"{name}: patients"] = "-".join(hashes)

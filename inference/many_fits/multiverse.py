@@ -27,7 +27,8 @@ from alliance.data_prep.trial.trial import Trial, check_estimable, trial_from_fr
 from alliance.inference.priors.prior_refits import ALL, scaled
 from alliance.models.design.design import Design, build_design
 from alliance.models.priors import Priors
-from alliance.models.spec import refuse_over_time, specify, visits_in
+from alliance.models.spec import over_time, specify
+from alliance.models.visits.design import VisitsDesign, build_visits
 
 FEWEST_PATIENTS = 5  # of a therapist; fewer say little of a mean, and nothing of a slope
 MOST_SDS = 2.5  # of the alliance from its mean; 1 in 80 of a normal distribution is beyond
@@ -43,6 +44,7 @@ class Universe:
     Attributes
     ----------
     outcome : str
+        An outcome over time stands for its visits.
     likelihood : str
         An outcome family.
     therapist : str
@@ -101,12 +103,28 @@ class Analysis:
     ----------
     universe : Universe
     design : Design
+        Of an outcome over time, that of its first visit.
     priors : Priors
+    whole : VisitsDesign or None
+        Of an outcome over time.
     """
 
     universe: Universe
     design: Design
     priors: Priors
+    whole: VisitsDesign | None = None
+
+    @property
+    def designs(self) -> dict[str, Design]:
+        """By outcome, those of all visits of an outcome over time."""
+        if self.whole is not None:
+            return self.whole.designs
+        return {self.universe.outcome: self.design}
+
+    @property
+    def analysed(self) -> int:
+        """Patients, with any visit."""
+        return len(self.design.y) if self.whole is None else self.whole.patients
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -159,7 +177,6 @@ def build_multiverse(
     for choice in vary:
         if choice not in CHOICES:
             raise InputError(f"There is no choice {choice!r}.", nearest(choice, CHOICES))
-    refuse_over_time(visits_in(study), "A multiverse")
     if study.model.joint:
         raise InputError("A joint model has no multiverse.", "Leave `joint` out.")
     if isinstance(data, pd.DataFrame):
@@ -169,8 +186,11 @@ def build_multiverse(
         table.require(study_columns(study))
     analyses: list[Analysis] = []
     left_out: dict[str, str] = {}
-    for outcome in study.outcomes:
-        own = narrowed(study, outcomes=[outcome])
+    visits = over_time(specify(study))
+    at_visits = {name for names in visits.values() for name in names}
+    apart = {name: [name] for name in study.outcomes if name not in at_visits}
+    for outcome, names in (apart | visits).items():
+        own = narrowed(study, outcomes=names)
         for found in _analyses(own, table, outcome, vary, full=full):
             if isinstance(found, Analysis):
                 analyses.append(found)
@@ -204,7 +224,8 @@ def own_universe(study: Study, outcome: str) -> Universe:
 def _analyses(
     study: Study, table: Table, outcome: str, vary: Sequence[str], *, full: bool
 ) -> Iterator[Analysis | tuple[str, str]]:
-    options = _options(study, outcome, vary)
+    names = list(study.outcomes)
+    options = _options(study, names[0], vary)
     scales = options.pop("prior_scale")
     first = {name: found[0] for name, found in options.items()}
     for likelihood, therapist, covariates, missing, patients in product(*options.values()):
@@ -217,9 +238,14 @@ def _analyses(
             trial = _trial(study, table, universe)
             if trial is None:
                 continue
-            spec = replace(specify(trial.study)[outcome], family=likelihood)
-            limits = study.outcomes[outcome].range
-            design = build_design(trial.analysed(outcome), spec, limits)
+            specs = specify(trial.study)
+            spec, visits = replace(specs[names[0]], family=likelihood), None
+            if spec.visits is not None:
+                visits = build_visits(trial.data, specs)
+                design = visits.first
+            else:
+                limits = study.outcomes[outcome].range
+                design = build_design(trial.analysed(outcome), spec, limits)
         except InputError as error:
             told = error.problems[0] if isinstance(error, DataError) else error
             yield universe.name, str(told)
@@ -229,6 +255,7 @@ def _analyses(
                 replace(universe, prior_scale=scale),
                 design,
                 scaled(spec.priors, ALL, scale),
+                visits,
             )
 
 
@@ -240,8 +267,10 @@ def _options(study: Study, outcome: str, vary: Sequence[str]) -> dict[str, list]
     if own.family in OWN_FAMILIES:  # no other stands for events or counts
         families = {own.family: None}
     therapists = dict.fromkeys([own.therapist, "none", "intercept", "intercept+slope"])
-    if own.therapist_by_arm:
+    if own.therapist_by_arm or (own.visits is not None and own.visits.therapist_by_visit):
         therapists.pop("none")
+    if own.visits is not None:  # a model of visits is Gaussian
+        families = {own.family: None}
     if study.columns.therapist is None:
         therapists = {"none": None}
     covariates = ["adjusted", "unadjusted"] if study.covariates else ["adjusted"]
@@ -255,6 +284,10 @@ def _options(study: Study, outcome: str, vary: Sequence[str]) -> dict[str, list]
     clinics = study.clinic_setting != "none"
     if own.without_therapist or own.residual_by_arm or clinics:  # no imputation goes with them
         missing.pop("impute", None)
+    if own.visits is not None:
+        missing.pop("impute", None)
+        if study.visits is not None:  # rows of the table are no patients
+            exclusions = [ALL_PATIENTS]
     options: dict[str, list] = {
         "likelihood": list(families),
         "therapist": list(therapists),
@@ -277,7 +310,8 @@ def _trial(study: Study, table: Table, universe: Universe) -> Trial | None:
     if universe.covariates == "unadjusted":
         chosen = chosen.model_copy(update={"covariates": ()})
     trial = trial_from_frame(chosen, table.frame, table.path.name)
-    rows = trial.analysed(universe.outcome)
+    places = np.unique(np.concatenate([trial.positions(name) for name in study.outcomes]))
+    rows = trial.data.isel(patient=places)
     imputed = universe.missing_alliance == "impute" != study.model.missing_alliance
     if imputed and not np.isnan(rows["moderator"].values).any():
         return None
@@ -285,7 +319,6 @@ def _trial(study: Study, table: Table, universe: Universe) -> Trial | None:
     if universe.patients != ALL_PATIENTS:
         if kept.all():
             return None
-        places = trial.positions(universe.outcome)[kept]
-        trial = trial_from_frame(chosen, table.frame.iloc[places], table.path.name)
+        trial = trial_from_frame(chosen, table.frame.iloc[places[kept]], table.path.name)
     check_estimable(trial, universe.therapist)
     return trial

@@ -21,7 +21,7 @@ model, and only what governs it has a prior.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,17 +34,21 @@ from scipy import special, stats
 from alliance.data_prep.errors import InputError
 from alliance.inference.draws.datatree import flat, power_scaling_tree
 from alliance.inference.estimands.estimands import SCALE_QUANTITIES, reported_draws, with_moments
+from alliance.inference.estimands.over_time import residual_covariances
 from alliance.inference.pointwise.log_likelihood import (
     everybodys_log_likelihood,
     marginal_log_likelihood,
     patient_log_likelihood,
 )
+from alliance.inference.pointwise.visits import therapists_log_likelihood
 from alliance.inference.posterior import Posterior
 from alliance.models.design.design import Design
 from alliance.models.design.ratings import PREDICTOR_SCALE, ROUNDING, needs_model, predictor_columns
 from alliance.models.families.family import EDGE, GAMMA
 from alliance.models.gaussian.marginal import alliance_terms
 from alliance.models.priors import Priors, slope_log_density
+from alliance.models.visits.covariance import CovarianceShape
+from alliance.models.visits.design import VisitsDesign
 
 Array = NDArray[np.float64]
 
@@ -325,7 +329,104 @@ def power_scaling(posterior: Posterior) -> PowerScaling:
     InputError
         If the run has no such outcome, or it is one of a joint model.
     """
-    tree, labels = scaling_tree(posterior)
+    return _scaled(posterior, *scaling_tree(posterior))
+
+
+def power_scaling_over_time(
+    posteriors: Sequence[Posterior], design: VisitsDesign
+) -> list[PowerScaling]:
+    """Power-scale the priors and the likelihood of an outcome over time.
+
+    Parameters
+    ----------
+    posteriors : sequence of Posterior
+        Of the outcome at all its visits, in the order of time.
+    design : VisitsDesign
+        Of the same fit.
+
+    Returns
+    -------
+    list of PowerScaling
+        One for each visit.
+
+    Raises
+    ------
+    InputError
+        If therapists deviate at visits.
+    """
+    priors = log_priors_over_time(posteriors, design)
+    likelihood = therapists_log_likelihood(posteriors).sum("therapist")
+    found = []
+    for posterior in posteriors:
+        quantities, labels = _quantities(posterior)
+        terms = xr.Dataset({"outcome": likelihood})
+        found.append(_scaled(posterior, power_scaling_tree(quantities, priors, terms), labels))
+    return found
+
+
+def log_priors_over_time(posteriors: Sequence[Posterior], design: VisitsDesign) -> xr.Dataset:
+    """Log density of each kind of prior of an outcome over time at every draw.
+
+    Parameters
+    ----------
+    posteriors, design
+        As of `power_scaling_over_time`.
+
+    Returns
+    -------
+    xarray.Dataset
+        As of `log_priors`, with ``residual_correlation``. Coefficients that are the same at all
+        visits count once.
+    """
+    first, shape = posteriors[0], design.shape
+    priors, V = first.priors, design.shape.visits
+    one = log_priors(first)
+    names = ("therapist_sd", "therapist_slope_sd", "therapist_correlation")
+    found = {name: flat(one, name) for name in names if name in one}
+
+    def add(name: str, density: Array) -> None:
+        found[name] = found.get(name, 0.0) + density.reshape(len(density), -1).sum(axis=1)
+
+    scales = first.design.prior_sd(priors)
+    for visit, column in zip(design.terms.visit, design.terms.column, strict=True):
+        beta = posteriors[0 if visit == V else visit].beta[:, column]
+        kind = first.design.encoding.terms[column].kind
+        add(COEFFICIENTS[kind], stats.norm.logpdf(beta, 0, scales[column]))
+    for own in posteriors[: shape.sds]:
+        sds = own.family_parameters["residual_sd"]
+        add("residual_sd", stats.halfnorm.logpdf(sds, 0, priors.residual_sd))
+    power = priors.residual_correlation - 1
+    if shape.correlations and power:
+        covariance = residual_covariances([own.draws for own in posteriors])
+        sds = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
+        R = covariance / (sds[..., :, None] * sds[..., None, :])
+        if shape.structure == "unstructured":  # LKJ
+            density = power * np.linalg.slogdet(R)[1]
+        else:
+            low, high = shape.limits
+            r = _structure_parameters(R, shape)
+            density = power * (np.log(r - low) + np.log(high - r)).sum(axis=-1)
+        add("residual_correlation", density)
+    return _by_draw(found, first.draws)
+
+
+def _structure_parameters(R: Array, shape: CovarianceShape) -> Array:
+    """Parameters (..., m) of correlation matrices (..., V, V) of a structure with one or by lag."""
+    if shape.structure == "toeplitz":
+        columns = [
+            # The partial correlation of the ends of so many visits, given those between
+            -inverse[..., 0, -1] / np.sqrt(inverse[..., 0, 0] * inverse[..., -1, -1])
+            for size in range(2, shape.visits + 1)
+            for inverse in (np.linalg.inv(R[..., :size, :size]),)
+        ]
+        return np.stack(columns, axis=-1)
+    gap = 1.0 if shape.gaps is None else shape.gaps[0, 1]
+    return np.asarray(R[..., 0, [1]] ** (1 / gap) if gap != 1 else R[..., 0, [1]])
+
+
+def _scaled(
+    posterior: Posterior, tree: xr.DataTree, labels: tuple[tuple[str, str], ...]
+) -> PowerScaling:
     prior, likelihood = (
         {str(name): _sampled(term) for name, term in tree[group].data_vars.items()}
         for group in ("log_prior", "log_likelihood")
@@ -377,7 +478,7 @@ def scaling_tree(posterior: Posterior) -> tuple[xr.DataTree, tuple[tuple[str, st
     InputError
         As of `power_scaling`.
     """
-    posterior.refuse_over_time("Power-scaling")
+    posterior.refuse_over_time("Power-scaling of one visit")
     if posterior.joint:
         raise InputError(
             "Power-scaling is not available for a joint model: its outcomes share priors and "
@@ -385,11 +486,7 @@ def scaling_tree(posterior: Posterior) -> tuple[xr.DataTree, tuple[tuple[str, st
             'Fit the outcomes without `joint`; `sensitivity("unseen")` is available.',
         )
     design = posterior.design
-    estimands = with_moments(reported_draws(posterior))
-    pairs = zip(estimands["quantity"].values, estimands["level"].values, strict=True)
-    labels = tuple((str(quantity), str(level)) for quantity, level in pairs)
-    bare = estimands.drop_vars(["quantity", "level", "at"], errors="ignore")
-    quantities = xr.Dataset({f"quantity_{k}": bare.isel(estimand=k) for k in range(len(labels))})
+    quantities, labels = _quantities(posterior)
     if design.family.name != "gaussian":
         likelihood, unit = patient_log_likelihood(posterior), "patient"
     elif design.clinic_effects:
@@ -401,3 +498,13 @@ def scaling_tree(posterior: Posterior) -> tuple[xr.DataTree, tuple[tuple[str, st
         terms["ratings"] = ratings_log_density(posterior).sum("therapist")
     tree = power_scaling_tree(quantities, log_priors(posterior), xr.Dataset(terms))
     return tree, labels
+
+
+def _quantities(posterior: Posterior) -> tuple[xr.Dataset, tuple[tuple[str, str], ...]]:
+    """Reported quantities by number, and their names."""
+    estimands = with_moments(reported_draws(posterior))
+    pairs = zip(estimands["quantity"].values, estimands["level"].values, strict=True)
+    labels = tuple((str(quantity), str(level)) for quantity, level in pairs)
+    bare = estimands.drop_vars(["quantity", "level", "at"], errors="ignore")
+    named = {f"quantity_{k}": bare.isel(estimand=k) for k in range(len(labels))}
+    return xr.Dataset(named), labels

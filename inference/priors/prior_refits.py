@@ -7,7 +7,7 @@ ordinal outcome's categories), as do degrees of freedom that the study fixes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -20,10 +20,11 @@ from alliance.data_prep.errors import InputError
 from alliance.inference.draws.datatree import draws_of
 from alliance.inference.estimands.estimands import reported_draws, with_moments
 from alliance.inference.posterior import Posterior
-from alliance.inference.sampling.engines import fit_outcome
+from alliance.inference.sampling.engines import fit_outcome, fit_over_time
 from alliance.models.design.design import Design
 from alliance.models.design.ratings import needs_model
 from alliance.models.priors import Priors
+from alliance.models.visits.design import VisitsDesign
 
 Array = NDArray[np.float64]
 Told = Callable[[int, int], None]
@@ -132,42 +133,95 @@ def prior_refits(
     IncompleteSamplingError
         If a chain is short, or a draw is not finite.
     """
-    posterior.refuse_over_time("A refit with other priors")
+    posterior.refuse_over_time("A refit of one visit with other priors")
     if posterior.joint:
         raise InputError(
             "Refits with other priors are not available for a joint model.",
             "Fit the outcomes without `joint`, or fit again with other [priors].",
         )
-    wanted = tuple(factors)
+    design = posterior.design
+
+    def refit(priors: Priors) -> list[xr.Dataset]:
+        profile, seed = posterior.profile, posterior.seed
+        tree, _ = fit_outcome(design, priors, profile, seed, engine=posterior.engine, cores=cores)
+        return [draws_of(tree)]
+
+    (found,) = _refits([posterior], design, refit, alone, tuple(factors), progress)
+    return found
+
+
+def prior_refits_over_time(
+    posteriors: Sequence[Posterior],
+    design: VisitsDesign,
+    *,
+    alone: bool = False,
+    factors: Iterable[float] = FACTORS,
+    cores: int | None = None,
+    progress: Told | None = None,
+) -> list[PriorRefits]:
+    """Fit an outcome over time again with all prior scales multiplied, or each alone too.
+
+    Parameters
+    ----------
+    posteriors : sequence of Posterior
+        Of the outcome at all its visits, in the order of time.
+    design : VisitsDesign
+        Of the same fit.
+    alone, factors, cores, progress
+        As of `prior_refits`.
+
+    Returns
+    -------
+    list of PriorRefits
+        One for each visit.
+
+    Raises
+    ------
+    InputError
+        If a factor is not above zero.
+    IncompleteSamplingError
+        If a chain is short, or a draw is not finite.
+    """
+    first = posteriors[0]
+
+    def refit(priors: Priors) -> list[xr.Dataset]:
+        profile, seed = first.profile, first.seed
+        trees, _ = fit_over_time(design, priors, profile, seed, engine=first.engine, cores=cores)
+        return [draws_of(trees[own.name]) for own in posteriors]
+
+    return _refits(posteriors, first.design, refit, alone, tuple(factors), progress)
+
+
+def _refits(
+    posteriors: Sequence[Posterior],
+    design: Design,
+    refit: Callable[[Priors], list[xr.Dataset]],
+    alone: bool,
+    wanted: tuple[float, ...],
+    progress: Told | None,
+) -> list[PriorRefits]:
+    """Quantities of outcomes that are fitted together, under each of the priors."""
     if not wanted or not all(np.isfinite(factor) and factor > 0 for factor in wanted):
         raise InputError("A factor of prior scales is not above zero.", "Give 0.5 or 2, say.")
-    design, priors = posterior.design, posterior.priors
     kinds = [ALL, *(used_scales(design) if alone else ())]
     grid = tuple((kind, factor) for kind in kinds for factor in wanted)
-    moments, estimands = [], with_moments(reported_draws(posterior))
+    moments: list[list[Array]] = [[] for _ in posteriors]
     for done, (kind, factor) in enumerate(grid):
         if progress is not None:
             progress(done, len(grid))
-        tree, _ = fit_outcome(
-            design,
-            scaled(priors, kind, factor),
-            posterior.profile,
-            posterior.seed,
-            engine=posterior.engine,
-            cores=cores,
-        )
-        found = reported_draws(posterior.part(draws_of(tree)))
-        moments.append(_moments(with_moments(found)))
+        again = refit(scaled(posteriors[0].priors, kind, factor))
+        for own, posterior, draws in zip(moments, posteriors, again, strict=True):
+            own.append(_moments(with_moments(reported_draws(posterior.part(draws)))))
     if progress is not None:
         progress(len(grid), len(grid))
-    pairs = zip(estimands["quantity"].values, estimands["level"].values, strict=True)
-    return PriorRefits(
-        outcome=posterior.name,
-        labels=tuple((str(quantity), str(level)) for quantity, level in pairs),
-        priors=grid,
-        baseline=_moments(estimands),
-        refitted=np.stack(moments),
-    )
+    found = []
+    for own, posterior in zip(moments, posteriors, strict=True):
+        estimands = with_moments(reported_draws(posterior))
+        pairs = zip(estimands["quantity"].values, estimands["level"].values, strict=True)
+        labels = tuple((str(quantity), str(level)) for quantity, level in pairs)
+        baseline = _moments(estimands)
+        found.append(PriorRefits(posterior.name, labels, grid, baseline, np.stack(own)))
+    return found
 
 
 def scaled(priors: Priors, kind: str, factor: float) -> Priors:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import pandas as pd
 
@@ -15,6 +16,9 @@ from alliance.inference.published.refits import refit
 from alliance.inference.published.visit_refits import refit_visits
 from alliance.inference.runs.fit import Fit, visits_of
 from alliance.models.spec import over_time
+
+DegreesOfFreedom = Literal["satterthwaite", "kenward-roger"]
+REML_DF = "reml_df_method"  # attribute of the table
 
 KEY = ["outcome", "quantity", "level"]
 MODELS = ("ols_main", "ols", "ols_robust", "reml")
@@ -51,6 +55,8 @@ def compare(
     robust: bool = False,
     at: float | None = None,
     extrapolate: bool = False,
+    df: DegreesOfFreedom = "satterthwaite",
+    outcomes: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Every reported quantity from each source, with a verdict on what was published.
 
@@ -67,6 +73,11 @@ def compare(
         Where arms are compared, as of `inference.runs.fit.Fit.summary`. Refits, which have the
         patients with a rating alone, compare them at the same value: by default the mean over
         all whom the posterior analyses. Published numbers stand as printed.
+    df : {"satterthwaite", "kenward-roger"}
+        Standard errors of REML of outcomes over time: those of generalised least squares, or those
+        that allow for the estimation of the covariances; degrees of freedom are Satterthwaite's.
+    outcomes : sequence of str, optional
+        Some of the fit's, and of visits; all by default.
 
     Returns
     -------
@@ -90,7 +101,16 @@ def compare(
             "OLS and REML are refits of one trial, and this run is of several.",
             "See them side by side with `alliance trials`.",
         )
+    visited = over_time(fit.specs)
+    if df != "satterthwaite" and not visited:
+        raise InputError(
+            "Kenward and Roger's standard errors are those of outcomes over time, and there is "
+            "none.",
+            "Leave `df` out.",
+        )
     summary = fit.summary(interval=interval, at=at, extrapolate=extrapolate, over_visits=False)
+    if outcomes is not None:
+        summary = summary[summary["outcome"].isin(outcomes)].reset_index(drop=True)
     table = summary[[*KEY, *POSTERIOR, "at"]].rename(columns=POSTERIOR)
     places = {name: mean_alliance(fit[name]) if at is None else at for name in fit.outcomes}
     refits = pd.concat(
@@ -100,11 +120,15 @@ def compare(
         ],
         ignore_index=True,
     )
-    if visited := over_time(fit.specs):
+    if visited:
         # The REML of one visit by itself gives way to that of all, which the posterior has
         at_visits = [name for names in visited.values() for name in names]
         alone = refits["outcome"].isin(at_visits) & (refits["model"] == "reml")
-        whole = [refit_visits(visits_of(fit, name), interval=interval, at=at) for name in visited]
+        adjusted = df == "kenward-roger"
+        whole = [
+            refit_visits(visits_of(fit, name), interval=interval, at=at, kenward_roger=adjusted)
+            for name in visited
+        ]
         refits = pd.concat([refits[~alone], *whole], ignore_index=True)
     models = list(MODELS if robust else [name for name in MODELS if name != "ols_robust"])
     models += OF_EVENTS if refits["model"].isin(OF_EVENTS).any() else ()
@@ -118,7 +142,10 @@ def compare(
     front = list(VERDICT_COLUMNS[:5])
     refitted = [name for name in table.columns if name.startswith((*MODELS, "ml_"))]
     back = list(VERDICT_COLUMNS[5:])
-    return table[[*KEY, *front, *refitted, *POSTERIOR.values(), *back, "refit_note", "at"]]
+    columns = [*KEY, *front, *refitted, *POSTERIOR.values(), *back, "refit_note", "at"]
+    found = table[columns]
+    found.attrs[REML_DF] = df
+    return found
 
 
 def _refit(fit: Fit, outcome: str, place: float, *, interval: float, robust: bool) -> pd.DataFrame:
@@ -138,9 +165,11 @@ def refit_words(table: pd.DataFrame) -> list[str]:
     """
     lines = []
     if table["reml_estimate"].notna().any():
+        errors = " and Kenward and Roger's standard errors, of outcomes over time;"
         lines.append(
-            "REML: intervals from Student's t with Satterthwaite's degrees of freedom; in a "
-            "singular fit what is estimated as zero counts as known."
+            "REML: intervals from Student's t with Satterthwaite's degrees of freedom"
+            + (errors if table.attrs.get(REML_DF) == "kenward-roger" else ";")
+            + " in a singular fit what is estimated as zero counts as known."
         )
     if "ml_estimate" in table:
         lines.append(

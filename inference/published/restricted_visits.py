@@ -45,6 +45,7 @@ DIFFERENCE = 1e-4  # of the search's parameters: logarithms, and the like
 SECOND = 2e-3  # of covariances, in units of their SDs, where differences are taken twice
 STEPS = 30  # of Newton's method
 ENOUGH = 1e-10  # of the criterion
+BOUNDARY = 1e-4  # SD of a therapist's effect over a residual SD below which it counts as zero
 FLAT = 1e-8  # eigenvalue of the information over the largest: what the data do not speak of
 
 
@@ -318,10 +319,18 @@ def _elements(fit: VisitsFit) -> list[tuple[int, int, int, float]]:
     found = []
     for group, matrix in [*enumerate(fit.residual), (-1, fit.effect_covariance)]:
         sd = np.sqrt(np.diag(matrix))
+        if group < 0:
+            sd = np.where(_varying(fit.residual, matrix), sd, 0.0)
         for row, column in zip(*np.tril_indices(len(matrix)), strict=True):
             if sd[row] * sd[column] > 0:
                 found.append((group, int(row), int(column), float(sd[row] * sd[column])))
     return found
+
+
+def _varying(residual: Array, spread: Array) -> NDArray[np.bool_]:
+    """Which of a therapist's effects vary: an SD that is estimated as zero counts as known."""
+    unit = np.sqrt(np.diagonal(residual, axis1=-2, axis2=-1)).max()
+    return np.asarray(np.sqrt(np.diag(spread)) > BOUNDARY * unit)
 
 
 def _classical(shape: CovarianceShape, theta: Any) -> Any:
@@ -348,9 +357,10 @@ def _classical(shape: CovarianceShape, theta: Any) -> Any:
             low, high = shape.limits
             share = (1 + np.tanh(theta[start : start + shape.correlations])) / 2
             parts += [np.diag(matrix)[: shape.sds], low + (high - low) * share]
-    q = shape.correlated
-    parts.append(spread[:q, :q][np.tril_indices(q)])
-    if shape.independent:
+    varying = _varying(residual.real, spread.real)
+    some = np.flatnonzero(varying[: shape.correlated])
+    parts.append(spread[np.ix_(some, some)][np.tril_indices(len(some))])
+    if shape.independent and varying[-1]:
         parts.append(spread[-1:, -1])
     return np.concatenate(parts)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from alliance.inference.estimands.estimands import linear_estimands
+from alliance.inference.estimands.estimands import linear_estimands, residual_levels
 from alliance.inference.published.refits import COLUMNS
 from alliance.inference.published.restricted_visits import VisitsFit, fit_visits
 from alliance.models.priors import Priors
@@ -91,23 +91,28 @@ def _visit(
             "p_value": p_value,
         }
     )
-    spreads = pd.DataFrame(_spreads(design, fit, visit), columns=["quantity", "estimate"])
-    table = pd.concat([table, spreads.assign(level="")], ignore_index=True)
+    columns = ["quantity", "level", "estimate"]
+    spreads = pd.DataFrame(_spreads(design, fit, visit), columns=columns)
+    table = pd.concat([table, spreads], ignore_index=True)
     return table.assign(outcome=name, model="reml", note=_note(fit))[list(COLUMNS)]
 
 
-def _spreads(design: VisitsDesign, fit: VisitsFit, visit: int) -> list[tuple[str, float]]:
+def _spreads(design: VisitsDesign, fit: VisitsFit, visit: int) -> list[tuple[str, str, float]]:
     """SDs on the outcome's own scale."""
     own = list(design.designs.values())[visit]
     unit = own.scaling.outcome[1]
-    found = [("residual_sd", unit * float(np.sqrt(fit.residual[0, visit, visit])))]
+    groups = own.nesting.group_of(np.arange(len(own.arms)))
+    found = [
+        ("residual_sd", level, unit * float(np.sqrt(fit.residual[groups[arms[0]], visit, visit])))
+        for level, arms in residual_levels(own).items()
+    ]
     between = np.diag(fit.effect_covariance)
     if design.shape.correlated:
         deviation = between[-1] if design.shape.independent else 0.0
-        found.append(("therapist_sd", unit * float(np.sqrt(between[0] + deviation))))
+        found.append(("therapist_sd", "", unit * float(np.sqrt(between[0] + deviation))))
     if design.shape.correlated > 1:
         points = own.scaling.moderator[1]
-        found.append(("therapist_slope_sd", unit / points * float(np.sqrt(between[1]))))
+        found.append(("therapist_slope_sd", "", unit / points * float(np.sqrt(between[1]))))
     return found
 
 

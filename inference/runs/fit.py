@@ -393,7 +393,13 @@ class Fit:
         ]
         if any(CORRELATION in draws_of(self.trees[name]) for name in visits):
             labels = [str(self.study.outcomes[name].visit) for name in visits]
-            own = correlation_estimands([draws_of(self.trees[name]) for name in visits], labels)
+            arms = list(self.study.arms)
+            nesting = self.specs[visits[0]].nesting(arms)
+            own = correlation_estimands(
+                [draws_of(self.trees[name]) for name in visits],
+                labels,
+                dict(zip(arms, nesting.groups, strict=True)) if nesting.number > 1 else None,
+            )
             found.append(with_visit(summarise(outcome, own, interval=interval), ""))
         return found
 

@@ -37,7 +37,7 @@ from alliance.inference.runs.fit import (
     visits_facts,
 )
 from alliance.inference.sampling.caches import prepare_caches
-from alliance.inference.sampling.engines import fit_outcome, require_engine
+from alliance.inference.sampling.engines import fit_outcome, fit_over_time, require_engine
 from alliance.inference.sampling.profiles import Engine, SamplerProfile
 from alliance.inference.sampling.trials import fit_trials
 from alliance.models.design.design import Design, build_design, moments_design
@@ -334,19 +334,13 @@ def _over_time(
     trial: Trial, specs: Mapping[str, ModelSpec], settings: _Settings
 ) -> tuple[dict[str, xr.DataTree], dict[str, dict[str, float]], dict[str, Any]]:
     """Draws of an outcome at all its visits, the seconds, and facts for the manifest."""
-    prepare_caches()
-    from alliance.inference.sampling.visits import sample_over_time  # loads PyMC
-
-    if settings.engine == "instant":
-        raise InputError(
-            "The instant engine does not carry outcomes over time.", "Fit them with NUTS."
-        )
     design = build_visits(trial.data, specs)
-    trees, seconds = sample_over_time(
+    trees, seconds = fit_over_time(
         design,
         next(iter(specs.values())).priors,
         settings.profile,
         settings.seed,
+        engine=settings.engine,
         cores=settings.cores,
         progress=settings.report(design.outcome),
     )

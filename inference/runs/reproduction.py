@@ -25,10 +25,9 @@ from alliance.inference.estimands.estimands import shared_estimands, with_moment
 from alliance.inference.estimands.missing_outcomes import MISSING_OUTCOMES, missing_outcome_counts
 from alliance.inference.runs.fit import ENCODINGS, Fit, visits_facts, visits_of
 from alliance.inference.runs.fitting import LARGEST_SEED, this_environment, this_machine
-from alliance.inference.sampling.engines import fit_outcome
+from alliance.inference.sampling.engines import fit_outcome, fit_over_time
 from alliance.inference.sampling.joint import joint_positions, sample_joint
 from alliance.inference.sampling.profiles import SamplerProfile
-from alliance.inference.sampling.visits import sample_over_time
 from alliance.models.design.design import Design, build_design, centre_and_sd
 from alliance.models.joint.joint import join_designs
 from alliance.models.spec import JOINT, over_time, specify
@@ -218,11 +217,12 @@ def _refit(
         for outcome, names in visited.items():
             own = {name: fit.specs[name] for name in names}
             whole = visits_of(fit, outcome) if trial is None else build_visits(trial.data, own)
-            found, _ = sample_over_time(
+            found, _ = fit_over_time(
                 whole,
                 fit.specs[names[0]].priors,
                 profile,
                 seed,
+                engine=fit.engine,
                 cores=cores,
                 progress=report(outcome),
             )

@@ -14,9 +14,11 @@ from alliance.inference.sampling.importance import (
     UnreliableWeightsError,
 )
 from alliance.inference.sampling.instant import can_be_instant, instant_outcome, require_instant
+from alliance.inference.sampling.instant_visits import instant_over_time
 from alliance.inference.sampling.profiles import Engine, SamplerProfile
 from alliance.models.design.design import Design
 from alliance.models.priors import Priors
+from alliance.models.visits.design import VisitsDesign
 
 
 def fit_outcome(
@@ -76,6 +78,51 @@ def fit_outcome(
     elif unreliable is not None:
         mark_fallback(tree, pareto_k=unreliable.pareto_k)
     return tree, timings
+
+
+def fit_over_time(
+    design: VisitsDesign,
+    priors: Priors,
+    profile: SamplerProfile,
+    seed: int,
+    *,
+    engine: Engine = "nuts",
+    cores: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[dict[str, xr.DataTree], Timings]:
+    """Draw from the posterior of an outcome over time.
+
+    Parameters
+    ----------
+    design : VisitsDesign
+    priors, profile, seed, engine, cores, progress
+        As of `fit_outcome`.
+
+    Returns
+    -------
+    dict of str to xarray.DataTree
+        As of `inference.sampling.visits.sample_over_time`.
+    Timings
+
+    Raises
+    ------
+    IncompleteSamplingError
+        If a chain is short, or a draw is not finite.
+    """
+    pareto_k = None
+    if engine == "instant":
+        try:
+            return instant_over_time(design, priors, profile, seed)
+        except UnreliableWeightsError as error:
+            pareto_k = error.pareto_k
+    prepare_caches()
+    from alliance.inference.sampling.visits import sample_over_time  # loads PyMC
+
+    trees, timings = sample_over_time(design, priors, profile, seed, cores=cores, progress=progress)
+    if pareto_k is not None:
+        for tree in trees.values():
+            mark_fallback(tree, pareto_k=pareto_k)
+    return trees, timings
 
 
 def default_engine(design: Design) -> Engine:

@@ -13,7 +13,7 @@ Pareto k says whether the weights can be trusted. Over `GOOD_K` they are not use
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -416,11 +416,49 @@ def scale_names(design: Design) -> tuple[str, ...]:
 
 
 def _fitted[Left: Integrated](target: Target[Left], generator: np.random.Generator) -> Mixture:
-    """Proposal: the mode and its curvature first, then moments under the weights of two pilots."""
+    """Proposal for SDs and correlations by name."""
     change = {"residual_sd": np.log} | dict.fromkeys(CORRELATIONS, np.arctanh)
     kinds = [_parameter(name) for name in target.names]
     start = np.array([change.get(name, np.abs)(START[name]) for name in kinds])
     bounds = [LIMITS.get(name, (-MOST_SD, MOST_SD)) for name in kinds]
+    return fitted_proposal(target, start, bounds, generator)
+
+
+class Folded(Protocol):
+    """A log density up to a constant at points (d, k); of some coordinates only the size counts."""
+
+    @property
+    def folded(self) -> list[int]:
+        """These coordinates."""
+        ...
+
+    def __call__(self, at: Array) -> Array:
+        """Log density, shape (d,)."""
+        ...
+
+
+def fitted_proposal(
+    target: Folded,
+    start: Array,
+    bounds: Sequence[tuple[float, float]],
+    generator: np.random.Generator,
+) -> Mixture:
+    """Proposal: the mode and its curvature first, then moments under the weights of two pilots.
+
+    Parameters
+    ----------
+    target : Folded
+    start : ndarray, shape (k,)
+        Where the search for the mode starts.
+    bounds : sequence of (float, float)
+        Of the search.
+    generator : numpy.random.Generator
+
+    Raises
+    ------
+    UnreliableWeightsError
+        If all weight is on one point.
+    """
     mode = optimize.minimize(negated(target), start, jac=True, method="L-BFGS-B", bounds=bounds).x
     mode[target.folded] = np.abs(mode[target.folded])
     proposal = Mixture(mode, factor_of(curvature_at(target, mode)), target.folded)

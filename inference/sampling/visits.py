@@ -3,53 +3,26 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from alliance.inference.draws.datatree import Timings, joint_trees
+from alliance.inference.draws.datatree import Timings
 from alliance.inference.sampling.compilation import compile_model
-from alliance.inference.sampling.profiles import SamplerProfile, seed_sequence
+from alliance.inference.sampling.profiles import SamplerProfile
 from alliance.inference.sampling.sampling import Progress, nuts_seed, require_complete, run_chains
+from alliance.inference.sampling.visit_draws import VisitDraws, drawn_given, visit_trees
 from alliance.models.priors import Priors
 from alliance.models.visits.covariance import CovarianceShape
 from alliance.models.visits.design import VisitsDesign
-from alliance.models.visits.likelihood import VisitModel, draw_effects
+from alliance.models.visits.likelihood import VisitModel
 from alliance.models.visits.model import CORRELATION, VISIT_SD, visits_data, visits_model
 
 Array = NDArray[np.float64]
 
-RESIDUAL_CORRELATION = "residual_correlation"
-
 _compiled: dict[tuple[Any, ...], Any] = {}
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class VisitDraws:
-    """Draws of a model of visits, on the scale of its data.
-
-    Attributes
-    ----------
-    beta : ndarray, shape (chain, draw, P)
-    residual : ndarray, shape (chain, draw, A, V, V)
-        Covariances of the residuals.
-    loading : ndarray, shape (chain, draw, Q, Q)
-        Lower factor of the covariance of a therapist's effects.
-    effects : ndarray, shape (chain, draw, J, Q)
-    raw : xarray.DataTree
-        The sampler's own draws and statistics.
-    timings : Timings
-    """
-
-    beta: Array
-    residual: Array
-    loading: Array
-    effects: Array
-    raw: xr.DataTree
-    timings: Timings
 
 
 def sample_visits(
@@ -100,17 +73,10 @@ def sample_visits(
     draws = raw["posterior"].to_dataset()
     require_complete(draws, outcome, profile)
     residual, loading = drawn_covariances(draws, shape)
-    beta, effects = [], []
-    for chain in range(len(residual)):
-        sequence = seed_sequence(seed, "therapist_effects", outcome, chain)
-        found = draw_effects(
-            model, residual[chain], loading[chain], np.random.default_rng(sequence)
-        )
-        beta.append(found[0])
-        effects.append(found[1])
+    beta, effects = drawn_given(outcome, model, residual, loading, seed)
     finished = time.perf_counter()
     timings = Timings(compiled - started, sampled - compiled, finished - sampled)
-    return VisitDraws(np.stack(beta), residual, loading, np.stack(effects), raw, timings)
+    return VisitDraws(beta, residual, loading, effects, raw, timings)
 
 
 def sample_over_time(
@@ -135,7 +101,8 @@ def sample_over_time(
     -------
     dict of str to xarray.DataTree
         By the name of the outcome at a visit; draws as of an outcome by itself, all visits of one
-        draw together, and ``residual_correlation`` with later visits (``later_visit``).
+        draw together, and ``residual_correlation`` with later visits (``later_visit``), by
+        ``residual_group`` where there are several.
     Timings
     """
     found = sample_visits(
@@ -148,51 +115,7 @@ def sample_over_time(
         cores=cores,
         progress=progress,
     )
-    residual = found.residual[:, :, 0]
-    sds = np.sqrt(np.diagonal(residual, axis1=-2, axis2=-1))
-    trees, _ = joint_trees(
-        found.raw,
-        design.designs,
-        design.coefficients(found.beta),
-        {"residual_sd": sds, **_therapist_scalars(found.loading, design.shape)},
-        _at_visits(found.effects, design.shape),
-        xr.Dataset(),
-        found.timings.sampling,
-    )
-    correlation = residual / (sds[..., :, None] * sds[..., None, :])
-    labels = [own.removeprefix(f"{design.outcome}_") for own in design.designs]
-    for t, tree in enumerate(trees.values()):
-        if t + 1 < len(labels) and design.shape.correlations:
-            own = tree["posterior"].to_dataset().assign_coords(later_visit=labels[t + 1 :])
-            values = correlation[..., t, t + 1 :]
-            own[RESIDUAL_CORRELATION] = (("chain", "draw", "later_visit"), values)
-            tree["posterior"] = xr.DataTree(own)
-    return trees, found.timings
-
-
-def _therapist_scalars(loading: Array, shape: CovarianceShape) -> dict[str, Array]:
-    """SDs and correlation (chain, draw, V) of a therapist's effects at each visit."""
-    if not shape.correlated:
-        return {}
-    covariance = loading @ np.swapaxes(loading, -1, -2)
-    variance = covariance[..., 0, 0] + (covariance[..., -1, -1] if shape.independent else 0.0)
-    sd = np.sqrt(variance)
-    found = {"therapist_sd": sd}
-    if shape.correlated > 1:
-        slope = np.sqrt(covariance[..., 1, 1])
-        found |= {
-            "therapist_slope_sd": slope,
-            "therapist_correlation": covariance[..., 0, 1] / (sd * slope),
-        }
-    return {name: np.repeat(own[..., None], shape.visits, axis=-1) for name, own in found.items()}
-
-
-def _at_visits(effects: Array, shape: CovarianceShape) -> Array:
-    """Effects (chain, draw, J, V, q) at each visit, from those at all and the deviations."""
-    common = np.repeat(effects[..., None, : shape.correlated], shape.visits, axis=-2)
-    if shape.independent:
-        common[..., 0] += effects[..., shape.correlated :]
-    return common
+    return visit_trees(design, found), found.timings
 
 
 def _compiled_visits(model: VisitModel, shape: CovarianceShape, priors: Priors) -> Any:
@@ -204,7 +127,7 @@ def _compiled_visits(model: VisitModel, shape: CovarianceShape, priors: Priors) 
         shape.groups,
         shape.correlated,
         shape.independent,
-        shape.gaps is None,
+        shape.limits,
     )
     if kind not in _compiled:
         _compiled[kind] = compile_model(visits_model(model, shape, priors))

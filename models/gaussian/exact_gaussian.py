@@ -129,6 +129,31 @@ def rating_data(design: Design) -> dict[str, Array]:
     return {"rating_products": rating_products(design), "caseload": caseload(design)}
 
 
+def therapist_scalars(
+    effects: tuple[str, ...], prior_scale: pt.TensorLike, level: str = "therapist"
+) -> tuple[Any, Any, Any]:
+    """Priors of SD and slope SD of therapists, or of clinics, and their correlation, in a model.
+
+    Parameters
+    ----------
+    effects : tuple of str
+        ``intercept``, and ``slope`` or not; without it the last two are the number 0.
+    prior_scale : tensor, shape (3,) or longer
+        As of `therapist_factor`.
+    level : {"therapist", "clinic"}
+        Whose effects they are; names begin with it.
+    """
+    sd = pm.HalfNormal(f"{level}_sd", prior_scale[0])
+    if "slope" not in effects:
+        return sd, 0.0, 0.0
+    slope_sd = pm.HalfNormal(f"{level}_slope_sd", prior_scale[1])
+    # A 2 x 2 LKJ(shape) correlation r has density proportional to (1 - r^2)^(shape - 1).
+    correlation = pm.Uniform(f"{level}_correlation", -1, 1)
+    density = (prior_scale[2] - 1) * pt.log1p(-(correlation**2))
+    pm.Potential(f"{level}_correlation_lkj", density)
+    return sd, slope_sd, correlation
+
+
 def therapist_factor(
     effects: tuple[str, ...], prior_scale: pt.TensorLike, level: str = "therapist"
 ) -> list[list[Any]]:
@@ -150,14 +175,10 @@ def therapist_factor(
     """
     if not effects:
         return []
-    factor: list[list[Any]] = [[pm.HalfNormal(f"{level}_sd", prior_scale[0])]]
+    sd, slope_sd, correlation = therapist_scalars(effects, prior_scale, level)
+    factor: list[list[Any]] = [[sd]]
     if "slope" in effects:
-        slope_sd = pm.HalfNormal(f"{level}_slope_sd", prior_scale[1])
-        # A 2 x 2 LKJ(shape) correlation r has density proportional to (1 - r^2)^(shape - 1).
-        correlation = pm.Uniform(f"{level}_correlation", -1, 1)
-        density = (prior_scale[2] - 1) * pt.log1p(-(correlation**2))
-        pm.Potential(f"{level}_correlation_lkj", density)
-        factor = covariance_factor(factor[0][0], slope_sd, correlation, pt.sqrt)
+        factor = covariance_factor(sd, slope_sd, correlation, pt.sqrt)
     arms = len(effects) - len(factor)
     if arms:
         factor = with_independent(factor, pm.HalfNormal("therapist_arm_sd", prior_scale[3]), arms)

@@ -11,10 +11,7 @@ those of rectangles under a bivariate normal, which have no such form.
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -22,11 +19,8 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 from numpy.typing import NDArray
-from pytensor.gradient import DisconnectedType, grad_not_implemented
-from pytensor.graph.basic import Apply, Variable
-from pytensor.graph.op import Op
-from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_default_op_cache_key
 
+from alliance.models.exact_operation import ExactLikelihood, compiled_by_numba
 from alliance.models.joint.joint import JointDesign
 from alliance.models.patient_level import SYMBOLS, family_parameters
 from alliance.models.priors import Priors
@@ -176,7 +170,7 @@ def _likelihood(
     cross_products: Array,
     squares: Array,
     products: Array,
-) -> tuple[float, Array, Array, Array]:
+) -> tuple[Array, Array, Array, Array]:
     """Log likelihood and gradients; numba compiles it, and Python understands it."""
     outcomes, size = beta.shape
     patterns, therapists, effects = products.shape[:3]
@@ -293,10 +287,11 @@ def _likelihood(
     for k in range(every):
         for m in range(k + 1, every):
             L_gradient[k, m] = 0.0
-    return log_density, beta_gradient, residual_gradient, L_gradient
+    return np.asarray(log_density), beta_gradient, residual_gradient, L_gradient
 
 
-class JointLikelihood(Op):
+@compiled_by_numba()
+class JointLikelihood(ExactLikelihood):
     """Log likelihood of all outcomes, the therapists' effects integrated out.
 
     Notes
@@ -304,51 +299,11 @@ class JointLikelihood(Op):
     With K outcomes, p coefficients, q therapist effects, J therapists and G patterns of outcomes,
     the inputs are ``beta`` (K, p); ``residual`` (K, K), lower factor of the residual covariance;
     ``loading`` (q K, q K), lower factor of the covariance of a therapist's effects, effect by
-    effect and outcome by outcome; and the arrays of `models.joint.joint.JointDesign.arrays`. The
-    first output is the log likelihood, the only one that can be differentiated; the others are its
-    gradients.
+    effect and outcome by outcome; and the arrays of `models.joint.joint.JointDesign.arrays`.
     """
 
-    __props__ = ()
+    parameters = 3
 
-    def make_node(self, *inputs: Any) -> Apply[Any, Any]:
-        """Apply the operation to its eight inputs."""
-        variables = [pt.as_tensor_variable(each) for each in inputs]
-        outputs = [pt.dscalar(), *(variable.type() for variable in variables[:3])]
-        return Apply(self, variables, outputs)
-
-    def perform(self, node: Any, inputs: Sequence[Any], output_storage: Any) -> None:
-        """Compute the outputs where nothing is compiled."""
-        beta, residual, loading, *data = inputs
-        found = _likelihood(beta, residual, loading, *data)
-        for storage, value in zip(output_storage, found, strict=True):
-            storage[0] = np.asarray(value)
-
-    def pullback(
-        self, inputs: Sequence[Variable], outputs: Sequence[Variable], cotangents: Sequence[Any]
-    ) -> list[Variable]:
-        """Gradients of the log likelihood, from the other outputs."""
-        if not all(isinstance(each.type, DisconnectedType) for each in cotangents[1:]):
-            raise NotImplementedError("The gradients of JointLikelihood have none themselves.")
-        gradients = [cotangents[0] * output for output in outputs[1:]]
-        data = range(len(gradients), len(inputs))
-        return [*gradients, *(grad_not_implemented(self, k, inputs[k]) for k in data)]
-
-
-@register_funcify_default_op_cache_key(JointLikelihood)
-def _compiled_likelihood(op: JointLikelihood, **_: Any) -> tuple[Any, int]:
-    """Numba's version, and a number that changes with its text, so that no old one is used."""
-    likelihood = numba_njit(_likelihood)
-
-    # Without annotations: numba takes the types of what it is given.
-    @numba_njit
-    def joint_likelihood(  # type: ignore[no-untyped-def]
-        beta, residual, loading, seen, patients, cross_products, squares, products
-    ):
-        value, by_beta, by_residual, by_loading = likelihood(
-            beta, residual, loading, seen, patients, cross_products, squares, products
-        )
-        return np.asarray(value), by_beta, by_residual, by_loading
-
-    text = inspect.getsource(sys.modules[__name__])  # with the functions it calls
-    return joint_likelihood, int(hashlib.sha256(text.encode()).hexdigest()[:15], 16)
+    def loops(self) -> Callable[..., tuple[Any, ...]]:
+        """Value and gradients, in a function that numba compiles."""
+        return _likelihood

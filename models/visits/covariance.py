@@ -61,6 +61,16 @@ def prior_powers(structure: str, visits: int, shape: float) -> Array:
 
     Unstructured correlations are LKJ(shape); any other parameter has the density that LKJ(shape)
     gives the correlation of two visits, stretched to its limits.
+
+    Parameters
+    ----------
+    structure : str
+    visits : int
+    shape : float
+
+    Returns
+    -------
+    ndarray, shape (m,)
     """
     if structure == "unstructured":
         return lkj_powers(visits, shape)

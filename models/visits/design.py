@@ -144,11 +144,13 @@ def join_visits(
     V, patients = len(names), np.unique(np.concatenate([positions[name] for name in names]))
     X = np.zeros((len(patients), len(first.coefficients)))
     Y = np.full((len(patients), V), np.nan)
-    therapist = np.zeros(len(patients), dtype=np.int64)
+    therapist, residual_group = np.zeros((2, len(patients)), dtype=np.int64)
     for t, name in enumerate(names):
-        rows = np.searchsorted(patients, positions[name])
-        X[rows], Y[rows, t] = designs[name].X, designs[name].y
-        therapist[rows] = designs[name].therapist_index
+        own, rows = designs[name], np.searchsorted(patients, positions[name])
+        X[rows], Y[rows, t] = own.X, own.y
+        has = own.nesting.has_therapist(own.arm_index)
+        therapist[rows] = np.where(has, own.therapist_index, -1)
+        residual_group[rows] = own.residual_group
     terms = [
         (visit, column)
         for column in first.present
@@ -157,8 +159,8 @@ def join_visits(
     effects = [(V, column) for column in first.effect_columns]
     deviations = [(visit, 0) for visit in range(V)] if spec.therapist_by_visit else []
     varying = sorted({column for _, column in effects + deviations})
-    own = [visit.time for name in names if (visit := specs[name].visits) is not None]
-    times = [time for time in own if time is not None]
+    said = [visit.time for name in names if (visit := specs[name].visits) is not None]
+    times = [time for time in said if time is not None]
     uneven = spec.correlation == "ar1" and len(times) == V
     return VisitsDesign(
         outcome=spec.outcome,
@@ -168,12 +170,13 @@ def join_visits(
             structure=spec.correlation,
             visits=V,
             sd_by_visit=spec.sd_by_visit,
+            groups=first.nesting.number,
             correlated=len(effects),
             independent=len(deviations),
             gaps=relative_gaps(times) if uneven else None,
         ),
         effects=terms_at(effects + deviations),
-        moments=visit_moments(X, Y, None, therapist, first.units, varying),
+        moments=visit_moments(X, Y, residual_group, therapist, len(first.therapists), varying),
         positions={
             name: np.searchsorted(patients, positions[name]).astype(np.int64) for name in names
         },

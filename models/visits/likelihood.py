@@ -107,11 +107,10 @@ def integrate(model: VisitModel, residual: Array, loading: Array) -> Integrated:
     d, p, V = len(residual), moments.columns, moments.visits
     precision = np.zeros((d, len(terms), len(terms))) + np.diag(model.precision)
     sums, squares = np.zeros((d, len(terms))), np.zeros(d)
-    for g, S in enumerate(moments.cross_products):
-        own = omega[:, g, terms.visit]
-        precision += own[:, :, terms.visit] * S[np.ix_(terms.column, terms.column)]
-        sums += (own[:, :, :V] * S[terms.column, p:]).sum(axis=-1)
-        squares += (omega[:, g, :V, :V] * S[p:, p:]).sum(axis=(-1, -2))
+    products, with_scores = _over_groups(moments, omega)
+    precision += _at(products, terms)
+    sums += with_scores[:, terms.visit, terms.column]
+    squares += omega[:, :, :V, :V].reshape(d, -1) @ moments.cross_products[:, p:, p:].reshape(-1)
     A, C, t = _of_therapists(model, omega)
     L = loading[:, None]
     M = np.eye(A.shape[-1]) + np.swapaxes(L, -1, -2) @ A @ L
@@ -154,6 +153,33 @@ def _precisions(moments: VisitMoments, residual: Array) -> tuple[Array, Array]:
     return omega, determinants
 
 
+def _over_groups(moments: VisitMoments, omega: Array) -> tuple[Array, Array]:
+    """Weighed products of columns, and of columns with scores, summed over groups.
+
+    Returns
+    -------
+    ndarray, shape (d, (V + 1) (V + 2) / 2, p (p + 1) / 2)
+        Of columns at pairs of visits, V for all of them; lower triangles, row by row.
+    ndarray, shape (d, V + 1, p)
+    """
+    d, p, V = len(omega), moments.columns, moments.visits
+    S = moments.cross_products
+    visits, columns = np.tril_indices(V + 1), np.tril_indices(p)
+    weights = np.swapaxes(omega[:, :, *visits], -1, -2)
+    rows = np.moveaxis(omega[..., :V], 1, 2).reshape(d, V + 1, -1)
+    return weights @ S[:, *columns], rows @ S[:, p:, :p].reshape(-1, p)
+
+
+def _at(products: Array, terms: Terms) -> Array:
+    """Products (d, P, P) of the terms, from those of columns at pairs of visits."""
+
+    def packed(places: NDArray[np.int64]) -> NDArray[np.int64]:
+        high, low = np.maximum(places[:, None], places), np.minimum(places[:, None], places)
+        return np.asarray(high * (high + 1) // 2 + low)
+
+    return np.asarray(products[:, packed(terms.visit), packed(terms.column)])
+
+
 def coefficient_information(model: VisitModel, residual: Array, spread: Array) -> Array:
     """What the scores tell of the coefficients: X'V^-1 X, V being the covariance of all scores.
 
@@ -170,10 +196,7 @@ def coefficient_information(model: VisitModel, residual: Array, spread: Array) -
     """
     moments, terms = model.moments, model.terms
     omega, _ = _precisions(moments, residual)
-    information = np.zeros((len(residual), len(terms), len(terms)))
-    for g, S in enumerate(moments.cross_products):
-        own = omega[:, g, terms.visit][:, :, terms.visit]
-        information += own * S[np.ix_(terms.column, terms.column)]
+    information = _at(_over_groups(moments, omega)[0], terms)
     if len(model.effects):
         A, C, _ = _of_therapists(model, omega)
         D = spread[:, None] @ np.linalg.inv(np.eye(A.shape[-1]) + A @ spread[:, None])
@@ -296,7 +319,7 @@ def draw_effects(
     moments, P, Q = model.moments, len(model.terms), len(model.effects)
     J = moments.therapists if Q else 0
     beta, drawn = np.empty((len(residual), P)), np.empty((len(residual), J, Q))
-    for some in _blocks(model, len(residual)):
+    for some in blocks(model, len(residual)):
         found = integrate(model, residual[some], loading[some])
         factor = np.linalg.cholesky(found.posterior_precision)
         standard = generator.standard_normal((len(factor), P, 1))
@@ -312,8 +335,14 @@ def draw_effects(
     return beta, drawn
 
 
-def _blocks(model: VisitModel, draws: int) -> Iterator[slice]:
-    """Parts of the draws whose arrays are not too large."""
+def blocks(model: VisitModel, draws: int) -> Iterator[slice]:
+    """Parts of so many draws whose arrays are not too large.
+
+    Parameters
+    ----------
+    model : VisitModel
+    draws : int
+    """
     moments, P, Q = model.moments, len(model.terms), len(model.effects)
     numbers = (
         P**2 + len(moments.seen) * (moments.visits + 1) ** 2 + moments.therapists * Q * (P + Q)

@@ -14,11 +14,11 @@ import pymc as pm
 import pytensor.tensor as pt
 from numpy.typing import NDArray
 
-from alliance.models.gaussian.exact_gaussian import therapist_factor
+from alliance.models.gaussian.exact_gaussian import therapist_scalars
 from alliance.models.priors import Priors
 from alliance.models.visits.covariance import CovarianceShape, prior_powers
 from alliance.models.visits.likelihood import VisitModel
-from alliance.models.visits.operation import VisitsLikelihood, likelihood_data
+from alliance.models.visits.operation import VisitsLikelihood, distances, likelihood_data
 
 CORRELATION = "residual_correlation_parameter"
 VISIT_SD = "therapist_visit_sd"
@@ -38,8 +38,7 @@ def visits_data(model: VisitModel, shape: CovarianceShape, priors: Priors) -> di
     dict of str to ndarray
         Those of `models.visits.operation.likelihood_data`; ``prior_scale`` (5,), of residual SDs,
         therapist SD and therapist slope SD, the shape of their correlation, and the scale of the
-        therapists' deviations at visits; ``correlation_power`` (m,); and ``gaps`` (V, V) where the
-        structure needs them.
+        therapists' deviations at visits; ``correlation_power`` (m,); and ``gaps`` (V, V).
     """
     scales = [
         priors.residual_sd,
@@ -49,13 +48,12 @@ def visits_data(model: VisitModel, shape: CovarianceShape, priors: Priors) -> di
         priors.therapist_sd,
     ]
     found: dict[str, NDArray[Any]] = likelihood_data(model) | {
+        "gaps": distances(shape),
         "prior_scale": np.array(scales),
         "correlation_power": prior_powers(
             shape.structure, shape.visits, priors.residual_correlation
         ),
     }
-    if shape.gaps is not None:
-        found["gaps"] = shape.gaps
     return {name: np.ascontiguousarray(values) for name, values in found.items()}
 
 
@@ -92,10 +90,11 @@ def visits_model(model: VisitModel, shape: CovarianceShape, priors: Priors) -> p
         parameters = pt.zeros((shape.groups, 0))
         if shape.correlations:
             parameters = _correlations(shape, data["correlation_power"])
-        residual = shape.residual(sd, parameters, pt, data.get("gaps"))
-        loading = _loading(shape, scale)
-        value, *_ = VisitsLikelihood()(
-            residual, loading, *(data[name] for name in likelihood_data(model))
+        value, *_ = VisitsLikelihood(shape.structure)(
+            sd,
+            parameters,
+            *_therapist_scalars(shape, scale),
+            *(data[name] for name in ("gaps", *likelihood_data(model))),
         )
         pm.Potential("log_likelihood_sum", value)
     return built
@@ -109,15 +108,12 @@ def _correlations(shape: CovarianceShape, power: pt.TensorVariable) -> pt.Tensor
     return parameters
 
 
-def _loading(shape: CovarianceShape, scale: pt.TensorVariable) -> pt.TensorVariable:
-    """Lower factor (Q, Q) of the covariance of a therapist's effects."""
-    size = shape.correlated + shape.independent
-    if not size:
-        return pt.zeros((0, 0))
-    elements = therapist_factor(("intercept", "slope")[: shape.correlated], scale[1:5])
-    rows = [[*row, *[0.0] * (size - len(row))] for row in elements]
+def _therapist_scalars(shape: CovarianceShape, scale: pt.TensorVariable) -> list[Any]:
+    """SDs of a therapist's intercept and slope, their correlation, and the SD at visits."""
+    found: list[Any] = [pt.constant(0.0)] * 4
+    effects = ("intercept", "slope")[: shape.correlated]
+    if effects:
+        found[:3] = therapist_scalars(effects, scale[1:4])
     if shape.independent:
-        own = pm.HalfNormal(VISIT_SD, scale[4])
-        for place in range(shape.correlated, size):
-            rows.append([own if column == place else 0.0 for column in range(size)])
-    return pt.stack([pt.stack([pt.as_tensor_variable(each) for each in row]) for row in rows])
+        found[3] = pm.HalfNormal(VISIT_SD, scale[4])
+    return found

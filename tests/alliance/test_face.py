@@ -98,6 +98,11 @@ SAME: dict[str, tuple[tuple[str, ...], Callable[[al.Run], Any]]] = {
         lambda run: run["pain"].decide(better_by=1, reach=3, raise_alliance=5, source="said"),
     ),
     "therapists": (("therapists", "--alliance", "90"), lambda run: run["pain"].therapists(at=90)),
+    "missing": (
+        ("missing", "--assume", "j2r", "--reference", "MCE", "--delta", "SMT=-1"),
+        lambda run: run.missing(assume="j2r", reference="MCE", delta={"SMT": -1.0}),
+    ),
+    "missing, tipping": (("missing", "--tip"), lambda run: run.missing(tip=True)),
     "ppc": (("ppc",), lambda run: run["pain"].ppc()),
     "loo": (("loo",), lambda run: run["pain"].leave_out()),
     "loo by therapist": (

@@ -12,7 +12,7 @@ from visit_trials import LONG, WIDE, patients, rows_of_visits
 import alliance as al
 from alliance.diagnostics.explorer.contents import contents
 
-pytestmark = pytest.mark.mcmc
+PLANNED = ("--patients", "80", "--therapists", "8", "--interaction", "0.2")
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     patients(80).to_csv(folder / "wide.csv", index=False)
     rows_of_visits(patients(80)).to_csv(folder / "long.csv", index=False)
     answer = alliance(
-        "fit", folder / "long.toml", folder / "long.csv", "--out", folder / "run", "--profile", "ci"
+        "fit",
+        folder / "long.toml",
+        folder / "long.csv",
+        "--out",
+        folder / "run",
+        "--profile",
+        "ci",
+        "--engine",
+        "instant",
     )
     assert answer.code == 0, answer.stderr
     return folder
@@ -76,20 +84,64 @@ def test_patients_are_left_out_with_all_visits(folder: Path) -> None:
     assert (row["outcome"], row["units"]) == ("pain", "80")
 
 
-@pytest.mark.parametrize(
-    "asked",
-    [
-        ("sensitivity", "run"),
-        ("loo", "run", "--by", "therapist"),
-        ("multiverse", "wide.toml", "wide.csv"),
-        ("calibrate", "wide.toml"),
-        ("fit", "wide.toml", "wide.csv", "--out", "other", "--engine", "instant"),
-    ],
-)
-def test_what_is_not_there_is_refused_in_words(folder: Path, asked: tuple[str, ...]) -> None:
-    here = {"run", "wide.toml", "wide.csv"}
-    placed = [folder / word if word in here else word for word in asked]
-    answer = alliance(*placed)
+def test_therapists_are_left_out_with_all_patients_and_visits(folder: Path) -> None:
+    (row,) = csv_rows(
+        alliance("loo", folder / "run", "--by", "therapist", "--format", "csv").stdout
+    )
+    assert (row["outcome"], row["by"], row["units"]) == ("pain", "therapist", "4")
+
+
+def test_what_the_results_hang_on(folder: Path) -> None:
+    """Single persons, who shift each visit, and other priors: a table for each visit."""
+    asked = ("sensitivity", folder / "run", "--kind")
+    shown = alliance(*asked, "influence", width=100)
+    assert shown.code == 0, shown.stderr
+    rows = csv_rows(alliance(*asked, "influence", "--format", "csv").stdout)
+    assert {(row["outcome"], row["by"]) for row in rows} == {
+        (f"pain_{visit}", by) for visit in ("w8", "m6", "m12") for by in ("patient", "therapist")
+    }
+    refits = csv_rows(alliance(*asked, "refits", "--outcome", "pain_m12", "--format", "csv").stdout)
+    assert {(row["outcome"], row["prior"], row["factor"]) for row in refits} == {
+        ("pain_m12", "all", "0.5"),
+        ("pain_m12", "all", "2.0"),
+    }
+    scaled = csv_rows(alliance("sensitivity", folder / "run", "--format", "csv").stdout)
+    assert {row["outcome"] for row in scaled} == {f"pain_{visit}" for visit in ("w8", "m6", "m12")}
+    by_prior = {row["quantity"]: row["strongest_prior"] for row in scaled}
+    assert by_prior["therapist_slope_sd"] == "therapist_slope_sd"
+    spreads = [float(row["sd_ratio"]) for row in refits if row["quantity"] == "therapist_slope_sd"]
+    assert spreads[0] < spreads[1]  # its prior rules it with four therapists
+
+
+@pytest.mark.mcmc  # nine fits, in worker processes
+def test_a_multiverse_has_every_visit(folder: Path) -> None:
+    asked = ("multiverse", folder / "wide.toml", folder / "wide.csv", "--vary", "therapist")
+    kept = ("--store", folder / "store.sqlite", "--format", "csv")
+    answer = alliance(*asked, *kept, "--profile", "ci")
+    assert answer.code == 0, answer.stderr
+    rows = csv_rows(answer.stdout)
+    assert {row["outcome"] for row in rows} == {f"pain_{visit}" for visit in ("w8", "m6", "m12")}
+    assert {row["therapist"] for row in rows} == {"none", "intercept", "intercept+slope"}
+    assert {row["analysed"] for row in rows} == {"80"}
+    assert len({row["at"] for row in rows if row["quantity"] == "arm_contrast"}) == 1
+
+
+def test_reml_is_compared_at_a_visit_by_either_standard_error(folder: Path) -> None:
+    asked = ("compare", folder / "run", "--visit", "m12", "--format", "csv")
+    plain, adjusted = (
+        csv_rows(alliance(*asked, *more).stdout) for more in ((), ("--df", "kenward-roger"))
+    )
+    for one, other in zip(plain, adjusted, strict=True):
+        assert one["outcome"] == other["outcome"] == "pain_m12"
+        assert one["reml_estimate"] == other["reml_estimate"]
+        if one["quantity"] == "arm_contrast":
+            assert float(one["reml_se"]) < float(other["reml_se"])
+    told = alliance(*asked[:-2], "--df", "kenward-roger", width=100).stdout
+    assert "Kenward and Roger's standard errors" in " ".join(told.split())
+
+
+def test_what_is_not_there_is_refused_in_words(folder: Path) -> None:
+    answer = alliance("assurance", folder / "wide.toml", *PLANNED)
     assert answer.code == 2
     assert "outcomes over time" in " ".join(answer.stderr.split())
 

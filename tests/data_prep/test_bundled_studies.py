@@ -11,11 +11,11 @@ import statsmodels.formula.api as smf
 from alliance.data_prep.study.description import bundled_studies, read_study
 
 
-def test_both_studies_are_there() -> None:
-    assert set(bundled_studies()) == {"ferreira2013", "headache"}
+def test_the_studies_are_there() -> None:
+    assert set(bundled_studies()) == {"ferreira2013", "headache", "headache_over_time"}
 
 
-@pytest.mark.parametrize("name", ["ferreira2013", "headache"])
+@pytest.mark.parametrize("name", ["ferreira2013", "headache", "headache_over_time"])
 def test_study_is_readable_and_has_published_findings_beside_it(name: str) -> None:
     path = bundled_studies()[name]
     assert read_study(path).citation
@@ -54,6 +54,26 @@ def test_headache_has_the_published_covariates_and_its_baseline_as_moderator() -
     }
     assert all(outcome.baseline is None for outcome in study.outcomes.values())
     assert {outcome.better for outcome in study.outcomes.values()} == {"lower"}
+
+
+def test_headache_over_time_has_the_outcomes_of_headache_as_visits() -> None:
+    over_time, apart = (
+        read_study(bundled_studies()[name]) for name in ("headache_over_time", "headache")
+    )
+    assert {name: own.visit_time for name, own in over_time.outcomes.items()} == {
+        "headache_3m": 3,
+        "headache_12m": 12,
+    }
+    for name, own in over_time.outcomes.items():
+        assert own.visit_of == "headache"
+        for fact in ("followup", "range", "better", "family", "baseline"):
+            assert getattr(own, fact) == getattr(apart.outcomes[name], fact)
+    assert (over_time.arms, over_time.moderator, over_time.columns, over_time.priors) == (
+        apart.arms,
+        apart.moderator,
+        apart.columns,
+        apart.priors,
+    )
 
 
 def test_headache_describes_the_real_file(shared_data: Path) -> None:

@@ -98,6 +98,24 @@ def test_antidepressant_trial_is_what_sas_prints(shared_data):
     assert fit.criterion == pytest.approx(3492.9, abs=0.05)
 
 
+def test_kenward_roger_takes_effects_at_zero_for_known():
+    """Standard errors of the fit without effects, to .1%, where no therapist differs."""
+    X, Y, therapist = clustered()
+    for j in np.unique(therapist):  # what therapists explain of intercepts and slopes, taken out
+        for t in range(Y.shape[1]):
+            own = (therapist == j) & ~np.isnan(Y[:, t])
+            Z = X[own][:, :2]
+            Y[own, t] -= Z @ np.linalg.lstsq(Z, Y[own, t])[0]
+    shape = CovarianceShape("unstructured", Y.shape[1], correlated=2)
+    terms = visit_terms((True, False, True), Y.shape[1])
+    effects = terms_at([(Y.shape[1], 0), (Y.shape[1], 1)])
+    moments = visit_moments(X, Y, None, therapist, therapist.max() + 1, (0, 1))
+    fit = fit_visits(VisitModel(moments, terms, effects, np.zeros(len(terms))), shape)
+    plain = fitted(X, Y, (True, False, True), CovarianceShape("unstructured", Y.shape[1]))
+    contrasts = np.eye(len(terms))
+    assert np.allclose(fit.kenward_roger(contrasts), plain.kenward_roger(contrasts), rtol=1e-3)
+
+
 def clustered(seed=1, n=160, therapists=12, visits=3):
     rng = np.random.default_rng(seed)
     X = np.column_stack([np.ones(n), rng.standard_normal(n), rng.integers(2, size=n)])

@@ -71,7 +71,7 @@ def test_a_mean_moves_by_the_share_that_left() -> None:
         LeftGroup(0, np.array([True, True, True]), 4, np.array([1.0, 0.0]), none),
     ]
     two = [replace(each, difference=np.repeat(each.difference, 2, axis=0)) for each in groups]
-    found = assumed_means(np.zeros((2, 2, 3)), two, np.repeat(SIGMA, 2, axis=0), "j2r")
+    found = assumed_means(np.zeros((2, 2, 3)), two, np.broadcast_to(SIGMA, (2, 2, 3, 3)), "j2r")
     assert np.allclose(found.means[0], [[0, 0, 0], [0, -0.5, -1]])
     assert np.allclose(found.per_point[1], [[0, 0, 0], [0, 0.25, 0.25]])
     assert not found.per_point[0].any()
@@ -130,7 +130,8 @@ def test_antidepressant_trial_is_what_others_print(shared_data: Path) -> None:
             LeftGroup(int(kind[0]), kind[1:], int(count), weight, beta[:, 4:8] * kind[0])
             for kind, count, weight in zip(kinds, counts, weights, strict=True)
         ]
-        return means, groups, found.residual.reshape(-1, 4, 4) * sd**2
+        residual = found.residual.reshape(-1, 1, 4, 4) * sd**2
+        return means, groups, np.repeat(residual, 2, axis=1)
 
     means, groups, residual = drawn(baseline, gender)
     for assumption, value in {"mar": -2.83, "cr": -2.40, "j2r": -2.15, "cir": -2.48}.items():

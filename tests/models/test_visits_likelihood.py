@@ -10,6 +10,7 @@ from scipy import stats
 
 from alliance.models.visits.covariance import (
     STRUCTURES,
+    CovarianceShape,
     correlation_limits,
     correlation_matrix,
     correlation_parameters,
@@ -17,7 +18,7 @@ from alliance.models.visits.covariance import (
 )
 from alliance.models.visits.likelihood import VisitModel, draw_effects, gradients, integrate
 from alliance.models.visits.moments import terms_at, visit_moments, visit_terms
-from alliance.models.visits.operation import _visits, likelihood_data
+from alliance.models.visits.operation import VisitsLikelihood, distances, likelihood_data
 
 V, P_COLUMNS = 4, 4  # visits; columns: intercept, moderator, arm, covariate
 BY_VISIT = (True, True, True, False)
@@ -44,17 +45,40 @@ def example(seed=1, n=37, therapists=6, arms=1, by_visit_effects=False, effects=
     return model, X, Y, group, therapist
 
 
-@pytest.mark.parametrize(("arms", "by_visit", "effects"), [(1, False, 2), (2, True, 1), (2, 0, 0)])
-def test_operation_agrees_with_numpy(arms, by_visit, effects):
-    """Value and gradients, by the same loops uncompiled; to 1e-9."""
-    model, *_ = example(7, 37, 6, arms, by_visit, effects)
-    residual, loading = random_covariances(model, "unstructured", 3, arms)
-    found = integrate(model, residual[None], loading[None])
-    expected = gradients(model, residual[None], loading[None], found)
-    value, *slopes = _visits(residual, loading, *likelihood_data(model).values())
+@pytest.mark.mcmc  # numba compiles the loops, which takes longer than all other tests here
+@pytest.mark.parametrize(("one_sd", "effects", "deviations"), [(False, 2, True), (True, 1, False)])
+@pytest.mark.parametrize(
+    ("structure", "times"), [*((own, None) for own in STRUCTURES), ("ar1", (1.0, 2.0, 4.0, 9.0))]
+)
+def test_operation_goes_from_parameters_to_slopes(structure, times, one_sd, effects, deviations):
+    """Value as of the covariances, slopes as of central differences of 1e-6, to 1e-6."""
+    model, *_ = example(7, 37, 6, 2, deviations, effects)
+    gaps = relative_gaps(times)
+    extra = V if deviations else 0
+    shape = CovarianceShape(structure, V, not one_sd, 2, effects, extra, gaps)
+    rng = np.random.default_rng(8)
+    low, high = shape.limits
+    at = [
+        rng.uniform(0.5, 1.5, (2, shape.sds)),
+        low + (high - low) * rng.uniform(0.1, 0.9, (2, shape.correlations)),
+        *(np.asarray(value) for value in (0.4, 0.3, -0.5, 0.2)),
+    ]
+    data = distances(shape), *likelihood_data(model).values()
+    value, *slopes = VisitsLikelihood(structure).loops()(*at, *data)
+    loading = np.diag([0.4, 0.3 * np.sqrt(0.75)][:effects] + [0.2] * extra)
+    if effects > 1:
+        loading[1, 0] = 0.3 * -0.5
+    found = integrate(model, shape.residual(at[0], at[1])[None], loading[None])
     assert abs(value - found.log_likelihood[0]) < 1e-9
-    for own, other in zip(slopes, expected, strict=True):
-        assert np.allclose(own, other[0], atol=1e-9)
+    step = 1e-6
+    for number, slope in enumerate(slopes):
+        for place in np.ndindex(at[number].shape):
+            ends = []
+            for sign in (1, -1):
+                moved = [each.copy() for each in at]
+                moved[number][place] += sign * step
+                ends.append(VisitsLikelihood(structure).loops()(*moved, *data)[0])
+            assert abs((ends[0] - ends[1]) / (2 * step) - slope[place]) < 1e-6
 
 
 def random_covariances(model, structure, seed, groups=1, gaps=None):

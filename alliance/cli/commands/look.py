@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -21,6 +21,7 @@ from alliance.cli.options import (
     PublishedOption,
     RunArgument,
     TableFormat,
+    VisitOption,
 )
 from alliance.cli.runs import findings_of, leave_by_gate, load_run, several_runs
 
@@ -102,6 +103,14 @@ def compare(
             help="OLS with cluster-robust standard errors by therapist (CR2), too.",
         ),
     ] = False,
+    df: Annotated[
+        Literal["satterthwaite", "kenward-roger"],
+        typer.Option(
+            help="REML of outcomes over time: standard errors of generalised least squares, or "
+            "those of Kenward and Roger."
+        ),
+    ] = "satterthwaite",
+    visit: VisitOption = "all",
     at: AtOption = None,
     extrapolate: ExtrapolateAtOption = False,
     figure: Annotated[
@@ -115,7 +124,14 @@ def compare(
     fitted = load_run(run, rows=False)
     findings = findings_of(fitted, run, published)
     table = compared(
-        fitted, findings, interval=interval, robust=robust, at=at, extrapolate=extrapolate
+        fitted,
+        findings,
+        interval=interval,
+        robust=robust,
+        at=at,
+        extrapolate=extrapolate,
+        df=df,
+        outcomes=None if visit == "all" else fitted.chosen([], visit),
     )
     print_comparison(fitted, table, table_format, interval=interval, at=at)
     if table_format == "table":

@@ -28,8 +28,10 @@ from alliance.cli.runs import FAILED, asked_study, load_run, several_runs
 from alliance.data_prep.errors import InputError
 
 if TYPE_CHECKING:
-    from alliance.inference.leaving_out.leave_one_out import LeaveOneOut
-    from alliance.inference.leaving_out.therapists import Refits
+    from alliance.inference.leaving_out.leave_one_out import By, LeaveOneOut
+    from alliance.inference.leaving_out.therapists import Influence, Refits
+    from alliance.inference.posterior import Posterior
+    from alliance.inference.priors.prior_refits import PriorRefits
     from alliance.inference.runs.fit import Fit
     from alliance.inference.runs.reproduction import Reproduction
 
@@ -160,6 +162,7 @@ def loo(
     from alliance.diagnostics.sheets import checks as sheets
     from alliance.inference.leaving_out.leave_one_out_comparison import compare_loo
     from alliance.inference.leaving_out.therapists import LEAVE_OUT
+    from alliance.inference.leaving_out.visits import leave_visits_therapist_out
 
     if pointwise and len(runs) > 1:
         raise InputError("--pointwise shows one run.", "Name one run, or leave --pointwise out.")
@@ -174,7 +177,12 @@ def loo(
         _patients(first, chosen, pointwise, figure, table_format)
         return
     answers: list[Any] = []
+    alone = len(fits) == 1 and by == "therapist"
+    whole = _over_time(first, chosen) if alone else []
+    answers += [leave_visits_therapist_out([first[at] for at in first.chosen([n])]) for n in whole]
     for name in chosen:
+        if first.study.outcomes[name].visit_of in whole:
+            continue
         with screen.refits_progress(f"{name}: leaving out") as progress:
             answers.append(
                 compare_loo(
@@ -333,13 +341,30 @@ def sensitivity(
         _unseen(fit, chosen, figure, table_format)
 
 
+def _whole(fit: Fit, outcomes: Sequence[str]) -> dict[str, list[str]]:
+    """Outcomes, and of those over time the visits that are asked about."""
+    found: dict[str, list[str]] = {}
+    for name in outcomes:
+        whole = fit.study.outcomes[name].visit_of
+        found.setdefault(whole or name, []).extend([name] if whole else [])
+    return found
+
+
 def _priors(
     fit: Fit, outcomes: Sequence[str], each: bool, figure: Path | None, table_format: TableFormat
 ) -> None:
     from alliance.diagnostics.figures.sensitivity_figures import power_scaling_figure
-    from alliance.inference.priors.power_scaling import power_scaling
+    from alliance.inference.priors.power_scaling import power_scaling, power_scaling_over_time
+    from alliance.inference.runs.fit import visits_of
 
-    answers = [power_scaling(fit[outcome]) for outcome in outcomes]
+    answers = []
+    for outcome, visits in _whole(fit, outcomes).items():
+        if not visits:
+            answers.append(power_scaling(fit[outcome]))
+            continue
+        every = [fit[at] for at in fit.chosen([outcome])]
+        found = power_scaling_over_time(every, visits_of(fit, outcome))
+        answers += [own for own in found if own.outcome in visits]
     if figure is not None:
         screen.save(power_scaling_figure(fit, answers), figure)
     if table_format != "table":
@@ -362,12 +387,19 @@ def _refits(
     table_format: TableFormat,
 ) -> None:
     from alliance.diagnostics.figures.sensitivity_figures import prior_refits_figure
-    from alliance.inference.priors.prior_refits import prior_refits
+    from alliance.inference.priors.prior_refits import prior_refits, prior_refits_over_time
+    from alliance.inference.runs.fit import visits_of
 
-    answers = []
-    for outcome in outcomes:
+    answers: list[PriorRefits] = []
+    for outcome, visits in _whole(fit, outcomes).items():
         with screen.refits_progress(f"{outcome}: other priors") as told:
-            answers.append(prior_refits(fit[outcome], alone=alone, cores=cores, progress=told))
+            asked: dict[str, Any] = {"alone": alone, "cores": cores, "progress": told}
+            if visits:
+                every = [fit[at] for at in fit.chosen([outcome])]
+                found = prior_refits_over_time(every, visits_of(fit, outcome), **asked)
+                answers += [own for own in found if own.outcome in visits]
+            else:
+                answers.append(prior_refits(fit[outcome], **asked))
     if figure is not None:
         screen.save(prior_refits_figure(fit, answers), figure)
     if table_format != "table":
@@ -388,18 +420,35 @@ def _influence(
     table_format: TableFormat,
 ) -> None:
     from alliance.diagnostics.figures.sensitivity_figures import influence_figure
-    from alliance.inference.leaving_out.therapists import influence, units_left_out
+    from alliance.inference.leaving_out.therapists import (
+        influence,
+        influence_over_time,
+        units_left_out,
+    )
 
     answers, refused = [], []
-    for outcome in outcomes:
+    for outcome, visits in _whole(fit, outcomes).items():
         with screen.refits_progress(f"{outcome}: leaving out") as told:
-            own = [influence(fit[outcome], refits=True, cores=cores, progress=told)]
-            for by in units_left_out(fit[outcome]):
+            asked: dict[str, Any] = {"refits": True, "cores": cores, "progress": told}
+            every = [fit[at] for at in fit.chosen([outcome])]
+
+            def left(
+                by: By,
+                every: Sequence[Posterior] = every,
+                visits: Sequence[str] = visits,
+                asked: dict[str, Any] = asked,
+            ) -> list[Influence]:
+                if not visits:
+                    return [influence(every[0], by, **asked)]
+                return [own for own in influence_over_time(every, by) if own.outcome in visits]
+
+            own = [[each] for each in left("patient")]
+            for by in units_left_out(every[0]):
                 try:
-                    own.append(influence(fit[outcome], by, refits=True, cores=cores, progress=told))
+                    own = [[*each, of] for each, of in zip(own, left(by), strict=True)]
                 except InputError as error:
                     refused.append(str(error))
-        answers.append(own)
+        answers += own
     for message in refused:
         screen.note(message)
     if figure is not None:
