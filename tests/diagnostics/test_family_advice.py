@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,11 +32,16 @@ OF_SCORES = ("tails", "skewness", "sd", "minimum", "maximum", "floor", "ceiling"
 ADVISED = re.compile(r'(?:family = "(\w+)" in the study file|its own family, (\w+) and)')
 
 
+@cache
+def made(outcome: str, family: str) -> Fit:
+    return fit_of(outcome, family=family)
+
+
 def followed(outcome: str, statistic: str, *, above: bool, start: str) -> tuple[list[str], str]:
     """The families that a reader comes through who follows the advice, and the last advice."""
     tried = [start]
     while True:
-        fit = replace(fit_of(outcome, family=tried[-1]), tried={outcome: tuple(tried)})
+        fit = replace(made(outcome, tried[-1]), tried={outcome: tuple(tried)})
         told = advice(fit[outcome], statistic, above=above)
         found = ADVISED.search(told)
         if found is None:
