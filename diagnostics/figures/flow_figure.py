@@ -15,7 +15,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from alliance.data_prep.study.description import Study
 from alliance.diagnostics import words
-from alliance.diagnostics.figures.figure_page import AS_TYPED, figure_title
+from alliance.diagnostics.figures.figure_page import STYLE, figure_title
 from alliance.inference.runs.fit import Fit
 
 POINTS, LINE = 8.0, 11.0  # of letters, and from a line to the next
@@ -138,7 +138,7 @@ def flow_figure(fit: Fit, found: Mapping[str, Any], *, width: float = 7.0) -> Fi
     gaps = [ARROW, *([ARROW] if len(rows) > 1 else []), *[STACK] * (len(rows) - 2)]
     whole = 14.0 * len(title) + len(top) * LINE + 2 * PAD + sum(heights) + sum(gaps) + 4
     figure = Figure(figsize=(width, whole / INCH))
-    with mpl.rc_context(AS_TYPED):
+    with mpl.rc_context(STYLE):
         panel = figure.add_axes((0, 0, 1, 1))
         panel.set_xlim(0, across)
         panel.set_ylim(whole, 0)
