@@ -141,6 +141,8 @@ def slopes_at(target: Density, at: Array) -> tuple[Array, Array]:
             other = 0.0 if i == j else step * np.eye(k)[j]
             shifts += [own + other, -own - other]
     found = target(at + np.array(shifts))
+    if not np.isfinite(found).all():  # nowhere: there is no slope
+        return np.full(k, np.nan), np.full((k, k), np.nan)
     middle, pairs = found[0], found[1:].reshape(-1, 2)
     single = [i * (i + 1) // 2 + i for i in range(k)]
     gradient = (pairs[single, 0] - pairs[single, 1]) / (2 * step)
