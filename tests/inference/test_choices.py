@@ -89,10 +89,12 @@ OVER_TIME: dict[str, Any] = {
     "covariates_by_visit": True,
     "therapist_by_visit": True,
 }
+# Of studies with clinics, and of several trials in one model, alone
+ELSEWHERE = ("clinic", "several_trials", "residual_by_trial")
 
 
 @pytest.mark.parametrize(
-    "setting", [key for key in ModelSettings.model_fields if key not in OVER_TIME]
+    "setting", [key for key in ModelSettings.model_fields if key not in (*OVER_TIME, *ELSEWHERE)]
 )
 def test_every_setting_is_seen_where_it_departs(setting: str, made_fit: Fit) -> None:
     """Each in one place alone; a setting that is added without words here fails."""
@@ -184,3 +186,14 @@ def test_every_setting_of_visits_is_seen_where_it_departs(setting: str, made_fit
     [usual] = [each.words for each in model_choices(plain) if each.aspect == "visits"]
     told = departures(fitted(over_time, **{setting: OVER_TIME[setting]}))["visits"]
     assert told != usual or setting == "covariates_by_visit"  # the study has no covariates
+
+
+def test_what_several_trials_share_is_told(made_fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Fit, "several_trials", property(lambda self: True))
+    told = departures(fitted(made_fit, several_trials="varying"))
+    assert "vary around an average trial" in told["trials"]
+    assert "residual SDs" in told["trials"]
+    assert told["residual SD"] == "one for each trial"
+    shared = departures(fitted(made_fit, several_trials="fixed", residual_by_trial=False))
+    assert "the same in all" in shared["trials"]
+    assert "residual SD" not in {*shared, *shared["trials"].split(", ")}
