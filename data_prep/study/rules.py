@@ -26,14 +26,15 @@ OUTCOME_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 # What an outcome cannot be called, in capitals or not: a run, its draws and its tables have files,
 # groups and quantities of these names, and Windows devices.
 _RESERVED = """
-joint manifest study published flow summary gate report run
+joint manifest study published flow summary gate report explorer run
 posterior sample_stats prior observed_data constant_data predictions predictions_constant_data
 log_likelihood log_prior moments therapist_summary
 intercept baseline_slope moderator_slope moderator_slope_spread pooled_moderator_slope
 arm_contrast interaction interaction_between covariate_slope contextual_effect
 therapist_sd therapist_slope_sd therapist_arm_sd therapist_icc therapist_mean_reliability
 therapist_correlation outcome_correlation residual_correlation residual_sd residual_scale
-degrees_of_freedom overdispersion
+degrees_of_freedom overdispersion clinic_sd clinic_slope_sd clinic_icc
+trial_arm_sd trial_slope_sd trial_interaction_sd
 risk_difference risk_ratio odds_ratio rate_difference rate_ratio
 odds_ratio_conditional rate_ratio_conditional moderator_odds_ratio moderator_rate_ratio
 con prn aux nul com1 com2 com3 com4 com5 com6 com7 com8 com9

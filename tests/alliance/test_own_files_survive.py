@@ -98,6 +98,7 @@ COMMANDS: dict[str, tuple[tuple[Any, ...], dict[str, str]]] = {
     "prior": (INPUTS, FIGURE),
     "paper": (("ferreira2013",), FIGURE),
     "missing": (("{run}", "--outcome", "gpe"), FIGURE),
+    "trials": (("{run}",), FIGURE),
     "init": (("{trial}/trial.csv", "--yes"), {"--out": "new.toml"}),
     "share": ((*INPUTS, "--allow-small-cells"), {"--out": "new.share"}),
     "calibrate": (PLAN, {"--store": "new.sqlite", **FIGURE}),
@@ -167,8 +168,9 @@ def test_a_new_file_beside_ones_own_changes_none_of_them(
     answer = asked(command, places, trial, kept_run)
     after = contents(thesis)
     assert {name: after.get(name) for name in before} == before
-    # A simulated trial has companions, for which there is no room here
-    assert answer.code == 2 if command == "simulate" else answer.code in (0, 3), answer.said
+    # A simulated trial has companions, for which there is no room here; the run is of one trial
+    refused = command in ("simulate", "trials")
+    assert answer.code == 2 if refused else answer.code in (0, 3), answer.said
     assert (set(after) == set(before)) == (answer.code == 2)
 
 

@@ -13,6 +13,7 @@ from alliance.inference.estimands.estimands import SCALE_QUANTITIES
 from alliance.inference.published.findings import QUANTITIES
 from alliance.inference.runs import run_folder
 from alliance.inference.runs.fit import Fit
+from alliance.inference.runs.whole_files import PAGES
 from alliance.models.spec import JOINT
 
 
@@ -20,7 +21,7 @@ def test_every_name_of_a_run_is_reserved(made_fit: Fit, tmp_path: Path) -> None:
     """Those that come later, too: they are taken from where they are used."""
     run_folder.save_fit(made_fit, tmp_path / "run")
     own = {path.stem for path in (tmp_path / "run").iterdir()} - set(made_fit.outcomes)
-    files = (run_folder.MANIFEST, run_folder.STUDY, run_folder.PUBLISHED, run_folder.REPORT)
+    files = (run_folder.MANIFEST, run_folder.STUDY, run_folder.PUBLISHED, *PAGES)
     own |= {Path(name).stem for name in (*files, run_folder.FLOW, run_folder.SUMMARY)}
     groups = {name for tree in made_fit.trees.values() for name in tree.children}
     quantities = {*QUANTITIES, *SCALE_QUANTITIES, *made_fit.summary()["quantity"]}
