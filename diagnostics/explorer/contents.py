@@ -20,7 +20,7 @@ from alliance.diagnostics.sentences import round_step, sentences_of, unit_of
 from alliance.diagnostics.sheet import EMPTY, Sheet
 from alliance.diagnostics.sheets import effects as effect_sheets
 from alliance.diagnostics.sheets import predictions as prediction_sheets
-from alliance.inference.answers.effects import effects_along, effects_table
+from alliance.inference.answers.effects import effects_along, effects_table, shown_values
 from alliance.inference.answers.therapists import OF_EACH, therapists
 from alliance.inference.draws.datatree import require_effect_draws
 from alliance.inference.draws.summaries import tails
@@ -182,6 +182,7 @@ def _outcome(
             "mean": mean,
             "sd": sd,
             "observed": observed,
+            "drawn": [float(value) for value in shown_values(posterior)[[0, -1]]],
             "step": step,
             "start": float(np.clip(round(mean / step) * step, *observed)),
         },

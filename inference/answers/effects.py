@@ -362,13 +362,12 @@ def effects_along(
     observed = posterior.observed_alliance
     chosen = find_contrasts(design.arms, contrasts, posterior.study.arms)
     ratings = patients.moderator[np.isfinite(patients.moderator)]
-    spread = ratings  # whose quantiles are shown
     if posterior.rowless:  # nobody's rating is known
-        ratings, spread = np.empty(0), np.linspace(*observed, len(SHOWN_SHARES))
+        ratings = np.empty(0)
     require_askable(posterior, values, extrapolate=extrapolate)
-    shown = np.unique(values) if len(values) else np.unique(np.quantile(spread, SHOWN_SHARES))
-    ends = np.quantile(spread, [SHOWN_SHARES[0], SHOWN_SHARES[-1]])
-    points = value_grid((float(ends[0]), float(ends[1])), grid, shown)
+    usual = shown_values(posterior)
+    shown = np.unique(values) if len(values) else np.unique(usual)
+    points = value_grid((float(usual[0]), float(usual[-1])), grid, shown)
     part = None
     if therapist != "average":
         choice = (
@@ -452,6 +451,26 @@ def arm_curves(
     asked = Question(posterior, patients, tuple(range(len(arms))), therapists=(therapist,))
     found = asked.along(values, expected)["expected"]
     return ArmCurves(arms, posterior.direction, values, found)
+
+
+def shown_values(posterior: Posterior) -> Array:
+    """Values of the alliance that are shown unasked; a curve is drawn from the first to the last.
+
+    Parameters
+    ----------
+    posterior : Posterior
+
+    Returns
+    -------
+    ndarray, shape (5,), ascending
+        `SHOWN_SHARES` of the analysed patients' ratings lie below them; evenly over the observed
+        range where nobody's rating is known.
+    """
+    ratings = posterior.averaged_over.moderator
+    spread = ratings[np.isfinite(ratings)]
+    if posterior.rowless:
+        spread = np.linspace(*posterior.observed_alliance, len(SHOWN_SHARES))
+    return np.quantile(spread, SHOWN_SHARES)
 
 
 def value_grid(

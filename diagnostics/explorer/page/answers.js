@@ -80,9 +80,9 @@ function curve(draws, tails) {
 function curves(outcome, therapist, ends) {
   const key = JSON.stringify([therapist, ends]);
   if (outcome.curves.has(key)) return outcome.curves.get(key);
-  const { study, told: { direction, moderator: { observed } } } = outcome;
+  const { study, told: { direction, moderator: { drawn } } } = outcome;
   const { tails } = study.interval;
-  const grid = [...new Set([...values(...ends), ...observed])].sort((a, b) => a - b);
+  const grid = [...new Set([...values(...ends), ...drawn])].sort((a, b) => a - b);
   const draws = grid.map((value) => outcome.averages(therapist, value));
   const found = { grid, draws };
   lazily(found, "best", () => draws.map((arms) => best(arms, direction)));
@@ -97,8 +97,8 @@ function curves(outcome, therapist, ends) {
 /** Everything that is said at one alliance: rows of arms and contrasts, with bands. */
 function effects(outcome, { alliance, therapist, by }) {
   const { study, told: { direction } } = outcome, { tails, share: level } = study.interval;
-  const observed = outcome.told.moderator.observed;
-  const ends = [Math.min(observed[0], alliance), Math.max(observed[1], alliance)];
+  const [low, high] = outcome.told.moderator.drawn;
+  const ends = [Math.min(low, alliance), Math.max(high, alliance)];
   const along = curves(outcome, therapist, ends);
   const arms = outcome.averages(therapist, alliance);
   const row = (draws, { furthest }) => {
