@@ -25,6 +25,7 @@ from scipy.fft import dct
 from alliance.data_prep.errors import InputError
 from alliance.diagnostics.explorer.columns import Columns
 from alliance.inference.draws.summaries import column_blocks
+from alliance.inference.patients.asked_patients import usual_values
 from alliance.inference.posterior import Posterior, Rows
 from alliance.inference.scores.questions import (
     Question,
@@ -231,6 +232,7 @@ def _covariates(posterior: Posterior, columns: Columns, unit: float) -> list[dic
                 "observed": None
                 if levels is not None or encoding.observed is None
                 else encoding.observed.covariates[own[0]],
+                "usual": usual_values(posterior, covariate.name)[0].tolist(),
                 "columns": [
                     {
                         "mean": design.scaling.covariates[k][0],

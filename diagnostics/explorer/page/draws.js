@@ -130,8 +130,7 @@ class Outcome {
         further.push([columns.at(slope), (patient.baseline - middle) / sd]);
       }
       told.covariates.forEach((covariate) => {
-        const values = patient.covariates[covariate.name];
-        if (values === undefined || values === null) return;
+        const values = patient.covariates[covariate.name] ?? covariate.usual;
         covariate.columns.forEach(({ mean: middle, sd, slope }, k) => {
           if (slope !== null) further.push([columns.at(slope), (values[k] - middle) / sd]);
         });

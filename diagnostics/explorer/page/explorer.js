@@ -207,7 +207,7 @@ function showPatient() {
     let control;
     if (covariate.levels) {
       control = made("select", { id });
-      options(control, [["", "as in the trial"], ...covariate.levels], chosen);
+      options(control, [["", "the commonest"], ...covariate.levels], chosen);
       control.addEventListener("change", () => set(control.value));
     } else control = numberOf(id, covariate.observed, chosen, set);
     found.push(field(id, `${covariate.name}${between(covariate.observed)}`, control));
