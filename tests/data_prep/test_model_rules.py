@@ -10,6 +10,7 @@ from small_trial import a_frame, a_study
 
 from alliance.data_prep.errors import DataError, InputError
 from alliance.data_prep.study.description import Study, narrowed, read_study, study_text
+from alliance.data_prep.study.parts import ModelSettings
 from alliance.data_prep.study.rules import BINARY, MOST_CATEGORIES, WHOLE_SCORES
 from alliance.data_prep.study.visits import VISIT_SETTINGS
 from alliance.data_prep.trial.trial import trial_from_frame
@@ -157,10 +158,13 @@ def test_options_replace_the_settings_of_the_file_and_survive_writing(tmp_path: 
     }
     moderator = {"label": "Alliance", "column": "wai", "range": [16, 112], "reliability": 0.77}
     study = a_study(moderator=moderator)
-    # Those of visits, which this study does not have: `test_visit_tables`
-    assert options.keys() == study.model.model_dump().keys() - VISIT_SETTINGS.keys()
+    # Those of visits, clinics and trials, which this study does not have: `test_visit_tables`,
+    # `test_clinics_in_data`, `test_several_trials`
+    elsewhere = ("clinic", "several_trials", "residual_by_trial")
+    kept = VISIT_SETTINGS | {name: getattr(ModelSettings(), name) for name in elsewhere}
+    assert options.keys() == study.model.model_dump().keys() - kept.keys()
     changed = narrowed(study, **options)
-    assert changed.model.model_dump() == options | VISIT_SETTINGS
+    assert changed.model.model_dump() == options | kept
     assert changed.outcomes == study.outcomes
     assert narrowed(changed) == changed  # no option keeps what there is
     assert narrowed(changed, **study.model.model_dump()) == study
