@@ -82,7 +82,6 @@ def test_all_published_findings_are_judged(compared: pd.DataFrame) -> None:
     assert compared["verdict"].notna().sum() == 3
 
 
-@pytest.mark.validation
 def test_both_visits_in_one_model_stand_where_the_published_analyses_stand(
     shared_data: Path,
 ) -> None:
