@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 from unicodedata import bidirectional
 
@@ -119,6 +120,24 @@ def save(figure: Figure, target: Any, **options: Any) -> str:
     str
         Characters that no installed font has; they are drawn as boxes.
     """
+    with lettered(figure) as missing:
+        figure.savefig(target, **options)
+    return missing
+
+
+@contextmanager
+def lettered(figure: Figure) -> Generator[str]:
+    """While a figure is drawn: every letter in a font that has it, and labels as they were typed.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+
+    Yields
+    ------
+    str
+        Characters that no installed font has; they are drawn as boxes.
+    """
     with mpl.rc_context(AS_TYPED), warnings.catch_warnings():  # ticks are first made here
         texts = [text for text in figure.findobj(Text) if not text.get_text().isascii()]
         characters = {
@@ -126,12 +145,11 @@ def save(figure: Figure, target: Any, **options: Any) -> str:
         }
         for text in texts:
             text.set_fontfamily(families_of(text.get_text()))
-        # Said by the return value, once, and not a letter at a time.
+        # Said by what is yielded, once, and not a letter at a time.
         warnings.filterwarnings("ignore", r"Glyph \d+", UserWarning)
         warnings.filterwarnings("ignore", "Matplotlib currently does not support", UserWarning)
-        figure.savefig(target, **options)
-    _, missing = fonts_of(frozenset(characters), asked().font)
-    return "".join(map(chr, sorted(missing)))
+        _, missing = fonts_of(frozenset(characters), asked().font)
+        yield "".join(map(chr, sorted(missing)))
 
 
 _CAPTION = "_caption"  # of a figure, where it does not stand in it
@@ -269,6 +287,7 @@ class Page:
             height = asked().height
             if height is not None:
                 self._in_height(height / MM_PER_INCH, above, below)
+        self.figure.set_layout_engine("none")  # saving it would lay it out once more
         self.figure.__dict__[_CAPTION] = self.caption
         return self.figure
 

@@ -126,7 +126,7 @@ def wrapped(text: str, inches: float, size: float, weight: str = "normal") -> st
     Examples
     --------
     >>> wrapped("the slope of the alliance", 0.9, 9).splitlines()
-    ['the', "alliance's", 'slope']
+    ['the slope of', 'the alliance']
     """
     lines: list[str] = []
     for paragraph in text.split("\n"):

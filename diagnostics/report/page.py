@@ -19,10 +19,11 @@ from typing import Any
 import matplotlib as mpl
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from alliance.data_prep.errors import visible
-from alliance.diagnostics.figures.figure_page import save
+from alliance.diagnostics.figures.figure_page import lettered
 from alliance.diagnostics.sheet import Cell, Sheet, typeset
 from alliance.inference.runs.fit import Fit
 from alliance.inference.runs.whole_files import GENERATOR
@@ -187,8 +188,9 @@ def inline_svg(figure: Figure, name: str, title: str, description: str) -> str:
         what figures share: joins of lines, and widths from ``--width`` (inches).
     """
     buffer = io.StringIO()
-    with mpl.rc_context(STYLE | {"svg.hashsalt": name}):
-        save(figure, buffer, format="svg", metadata=_NO_METADATA)
+    with mpl.rc_context(STYLE | {"svg.hashsalt": name}), lettered(figure):
+        # By itself: `savefig` draws a figure once more before, to lay it out
+        FigureCanvasSVG(figure).print_svg(buffer, metadata=_NO_METADATA)
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     body = text[text.index(">") + 1 : text.rindex("</svg>")]

@@ -184,8 +184,12 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def place_of(block: Block, workshop: Path, folder: Path) -> Path:
-    """The workshop, or a copy of it without what the block makes anew."""
+    """The workshop, or a copy of it without what the block makes anew.
+
+    A multiverse keeps its analyses in a store, which belongs to one question.
+    """
     made = [Path(name) for name in re.findall(r"--out (\S+)", block.text)]
+    made += [Path("multiverse.sqlite")] if "alliance multiverse" in block.text else []
     there = [name for name in made if (workshop / name).exists()]
     if not there:
         return workshop
