@@ -15,9 +15,11 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from alliance.data_prep.study.description import Study
 from alliance.diagnostics import words
+from alliance.diagnostics.figures.drawing import asked
 from alliance.diagnostics.figures.figure_page import STYLE, figure_title
 from alliance.inference.runs.fit import Fit
 
+WIDTH = 7.0  # inches
 POINTS, LINE = 8.0, 11.0  # of letters, and from a line to the next
 INCH = 72.0
 PAD, GAP, ARROW, STACK = 5.0, 8.0, 18.0, 5.0  # in boxes, between arms, boxes, outcomes
@@ -111,7 +113,7 @@ def _left_out(study: Study, counts: Mapping[Any, Any]) -> str:
     )
 
 
-def flow_figure(fit: Fit, found: Mapping[str, Any], *, width: float = 7.0) -> Figure:
+def flow_figure(fit: Fit, found: Mapping[str, Any]) -> Figure:
     """Draw the flow of patients: the file, the arms, and each outcome's analysed patients.
 
     Parameters
@@ -119,14 +121,12 @@ def flow_figure(fit: Fit, found: Mapping[str, Any], *, width: float = 7.0) -> Fi
     fit : Fit
     found : mapping
         As from `data_prep.trial.characteristics`.
-    width : float
-        Inches.
 
     Returns
     -------
     matplotlib.figure.Figure
     """
-    flow = patient_flow(fit, found)
+    flow, width = patient_flow(fit, found), asked().inches(WIDTH)
     across = width * INCH
     column = (across - GAP * (len(flow.arms) - 1)) / len(flow.arms)
     title = _wrapped([figure_title(fit)], across, 10.0)
@@ -137,7 +137,7 @@ def flow_figure(fit: Fit, found: Mapping[str, Any], *, width: float = 7.0) -> Fi
     heights = [max(map(len, row)) * LINE + 2 * PAD for row in rows]
     gaps = [ARROW, *([ARROW] if len(rows) > 1 else []), *[STACK] * (len(rows) - 2)]
     whole = 14.0 * len(title) + len(top) * LINE + 2 * PAD + sum(heights) + sum(gaps) + 4
-    figure = Figure(figsize=(width, whole / INCH))
+    figure = Figure(figsize=(width, whole / INCH), dpi=asked().dpi)
     with mpl.rc_context(STYLE):
         panel = figure.add_axes((0, 0, 1, 1))
         panel.set_xlim(0, across)

@@ -293,7 +293,7 @@ def data(material: Material) -> Section:
         ("Therapists and arms", str(manifest.get("therapists_in_arms", "not recorded"))),
     ]
     if fit.study.covariates:
-        facts.append(("Covariates", ", ".join(fit.study.covariates)))
+        facts.append(("Covariates", _with_columns(fit.study)))
     parts: list[Part] = [
         Paragraph(
             "Patients enter the analysis of an outcome if nothing that its model needs is missing. "
@@ -332,6 +332,14 @@ def flow_picture(material: Material) -> Iterator[Part]:
             "Flow of patients, of what the data file tells",
             patient_flow(material.fit, found).words,
         )
+
+
+def _with_columns(study: Study) -> str:
+    """The covariates by their labels, each with its column where that is another name."""
+    named = {name: words.covariate(study, name) for name in study.covariates}
+    return ", ".join(
+        label if label == name else f"{label} ({name})" for name, label in named.items()
+    )
 
 
 def first_table(material: Material) -> Iterator[Part]:
