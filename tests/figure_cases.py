@@ -341,6 +341,7 @@ def _trials(fit: Fit) -> Figure:
     trials = [AVERAGE_TRIAL, NEW_TRIAL, *(f"trial {k}" for k in range(1, 6)), fit.study.title[:60]]
     random = np.random.default_rng(4)
     shown = fit.summary()
+    shown = shown[shown["outcome"] == _first(fit)]  # the command draws one outcome
     shown = shown[shown["quantity"].isin(["arm_contrast", "interaction", "moderator_slope"])]
     tables = []
     for trial in trials:
