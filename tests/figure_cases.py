@@ -238,7 +238,7 @@ def _flow(fit: Fit) -> Figure:
 def _multiverse(fit: Fit) -> Figure:
     """Of every choice; the means are made up."""
     from alliance.diagnostics.figures.many_fits_figures import multiverse_figure
-    from alliance.diagnostics.multiverse import SHOWN, curves_of
+    from alliance.diagnostics.multiverse import curves_of
     from alliance.inference.many_fits.multiverse import CHOICES, Multiverse, own_universe
 
     options = {
@@ -271,7 +271,9 @@ def _multiverse(fit: Fit) -> Figure:
                 )
             )
     multiverse = Multiverse(fit.study, (), tuple(options), {})
-    return multiverse_figure(multiverse, curves_of(pd.concat(tables), SHOWN), 0.95)
+    # One panel of each kind: there are more of them, and no others
+    shown = [("moderator_slope", "average"), ("arm_contrast", "MCE-GE"), ("interaction", "MCE-GE")]
+    return multiverse_figure(multiverse, curves_of(pd.concat(tables), shown), 0.95)
 
 
 def _ranks(fit: Fit) -> Figure:
@@ -281,6 +283,7 @@ def _ranks(fit: Fit) -> Figure:
 
     random, found = np.random.default_rng(4), {}
     for name, own in fit.summary().groupby("outcome", sort=False):
+        own = own.drop_duplicates("quantity", keep="last")  # one panel of each kind
         labels = tuple(zip(own["quantity"], own["level"], strict=True))
         shares = random.uniform(size=(40, len(labels)))
         found[str(name)] = Calibration(str(name), labels, shares, shares, shares)
