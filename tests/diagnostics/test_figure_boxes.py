@@ -17,7 +17,7 @@ from matplotlib.text import Text
 from alliance.data_prep.errors import InputError
 from alliance.diagnostics.figures.drawing import MM_PER_INCH, Drawing, drawn_as
 from alliance.diagnostics.figures.figure_page import FROM_LEFT, caption_of
-from alliance.diagnostics.figures.measured import crowded, width_of, wrapped
+from alliance.diagnostics.figures.measured import crowded, rewrap, width_of, wrapped
 from alliance.diagnostics.figures.results_figures import save_figure
 
 # Each figure in the case that is hardest for it, in one column; of the others what differs
@@ -182,3 +182,18 @@ def test_crowded_labels_ask_for_as_much_more_room_as_they_need() -> None:
     assert crowded([(0, 3), (2, 3), (4, 3)]) == pytest.approx(1.5)
     assert crowded([(0, 1), (2, 3)]) == pytest.approx(1.0)
     assert crowded([(0, 1)]) == 0
+
+
+def test_a_text_that_is_wrapped_twice_keeps_the_lines_it_was_given() -> None:
+    second = "second arm better, first arm better"
+    text = Figure().text(
+        0, 0, f"for one SD more of the alliance, in SDs of it\n{second}", fontsize=9
+    )
+    for inches in (1.02 * width_of(second, 9), 0.7 * width_of(second, 9)):
+        assert rewrap(text, inches)
+        lines = text.get_text().split("\n")
+        begins = next(k for k, line in enumerate(lines) if line.startswith("second"))
+        assert " ".join(lines[begins:]) == second
+    text.set_text("another text that is long enough to be wrapped")
+    assert rewrap(text, 1.0)
+    assert " ".join(text.get_text().split()) == "another text that is long enough to be wrapped"
