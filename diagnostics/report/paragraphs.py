@@ -244,7 +244,7 @@ def _predictors(fit: Fit, spec: ModelSpec) -> list[str]:
         told.append(f"the {study.moderator.name}")
         if spec.interaction:
             told.append(f"the interaction of arm and {study.moderator.name}")
-    return [*told, *study.covariates]
+    return [*told, *(words.covariate(study, name) for name in study.covariates)]
 
 
 def _trial_words(spec: ModelSpec, name: str, cite: Cited) -> Iterator[str]:
