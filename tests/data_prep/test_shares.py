@@ -330,6 +330,27 @@ def test_draws_of_shares_are_those_of_the_files_bit_for_bit(sites: Path) -> None
         assert own.equals(others.assign_coords(own.coords))  # therapists have other names
 
 
+@pytest.mark.validation
+@pytest.mark.parametrize("chosen", ["one site", "seven sites", "mixed with files"])
+@pytest.mark.parametrize(
+    ("engine", "alliance"),
+    [("instant", "total"), ("nuts", "total"), ("nuts", "within_between")],
+)
+def test_sharing_then_fitting_gives_the_draws_of_the_files(
+    chosen: str, engine: str, alliance: str, sites: Path
+) -> None:
+    """Bit for bit, whatever was fitted; joint models and visits are refused: see the commands."""
+    study = al.study(sites / "study.toml").choose("pain", model={"alliance": alliance})
+    number = 1 if chosen == "one site" else 7
+    files = [sites / f"s{k}.csv" for k in range(number)]
+    shares = [path.with_suffix(".share") for path in files]
+    if chosen == "mixed with files":
+        shares[1], shares[4] = files[1], files[4]
+    asked: dict[str, Any] = {"engine": engine, "profile": "ci", "seed": 3, "progress": False}
+    one, other = (al.fit(study.read(each), **asked)["pain"].draws for each in (files, shares))
+    assert one.equals(other.assign_coords(one.coords))  # therapists have other names
+
+
 # What is refused ---------------------------------------------------------------------------------
 
 
