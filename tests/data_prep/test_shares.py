@@ -436,6 +436,14 @@ def test_a_share_is_taken_once_and_only_for_its_study(sites: Path, tmp_path: Pat
     write_share(make_share(study, sites / "s1.csv", site="s0"), named)
     with pytest.raises(InputError, match="both of the site 's0'"):
         load_pooled(study, [first, named])
+    rows = (sites / "s0.csv").read_text().splitlines()
+    some = tmp_path / "some.csv"  # a therapist's patients, under another name of file and site
+    some.write_text("\n".join([rows[0], *(row for row in rows if ",T00," in row)]))
+    write_share(make_share(study, some, allow_small_cells=True), tmp_path / "some.share")
+    for overlapping in ("some.share", "some.csv"):
+        with pytest.raises(InputError, match="hold the same patients") as refused:
+            load_pooled(study, [first, tmp_path / overlapping])
+        assert f"s0.share and {overlapping}" in str(refused.value)
     other = STUDY.replace("range = [0, 100]", "range = [0, 10]")
     (tmp_path / "study.toml").write_text(other, encoding="utf-8")
     with pytest.raises(InputError, match="the range of pain is 0 to 100 in the share and 0 to 10"):
