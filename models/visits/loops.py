@@ -133,7 +133,6 @@ def omegas(
     return total, omega
 
 
-# A function is optimised again with each that calls it: this large one is none of its own
 @numba.njit
 def density_in_covariances(
     residual: Array,
