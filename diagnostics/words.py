@@ -273,8 +273,24 @@ def level(study: Described, name: str) -> str:
     """
     if not name:
         return ""
-    text, short = _levels(study).get(name, (name, name))
+    text, short = _levels(study).get(name) or (covariate(study, name), name)
     return Cell(text, short=short, code=name)
+
+
+def covariate(study: Described, name: str) -> str:
+    """A covariate as people read it, with the level of a category: by the study's label.
+
+    Parameters
+    ----------
+    study : Study
+    name : str
+        As in the tables: ``age``, or ``sex[M]``.
+    """
+    labels = study.labels if isinstance(study, Study) else {}
+    column, bracket, value = name.partition("[")
+    if name in labels or not (bracket and column in labels):
+        return labels.get(name, name)
+    return f"{labels[column]}: {value.removesuffix(']')}"
 
 
 def _levels(study: Described) -> dict[str, tuple[str, str]]:

@@ -424,8 +424,13 @@ class _Drafting:
         if name not in self.made.covariates and name in self.left:
             two = len(self.columns[name].levels) == 2
             (self.made.categorical if two else self.made.continuous).append(name)
-            self.made.covariates[name] = why
-            self._take("covariate", name)
+            self._adjust_for(name, why)
+
+    def _adjust_for(self, name: str, why: str) -> None:
+        self.made.covariates[name] = why
+        if self.columns[name].title:
+            self.made.covariate_labels[name] = self.columns[name].title
+        self._take("covariate", name)
 
     def _better(self, stem: str, column: Column, baseline: Column | None) -> Guess[str]:
         told = f"{stem} {column.title}"
@@ -484,8 +489,7 @@ class _Drafting:
                 self.made.categorical.append(name)
             else:
                 self.made.continuous.append(name)
-            self.made.covariates[name] = why
-            self._take("covariate", name)
+            self._adjust_for(name, why)
 
     def _designs(self) -> None:
         """Arms whose patients have no therapist, or no alliance."""

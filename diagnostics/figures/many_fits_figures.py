@@ -333,8 +333,8 @@ def _assurance_panel(
             linewidth=1.2,
             label=f"{therapists} therapists",
         )
-    panel.set_xticks(sorted(table["patients"].unique()))
-    panel.tick_params(axis="x", labelrotation=45, labelsize=8)
+    sizes = sorted(table["patients"].unique())
+    panel.set_xticks(sizes, [f"{size:g}" for size in sizes], fontsize=8)
 
 
 def _assurance_caption(question: AssuranceQuestion, table: pd.DataFrame) -> str:

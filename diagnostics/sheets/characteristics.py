@@ -100,7 +100,7 @@ def _label(study: Study, kind: str, name: str) -> str:
         described = study.outcomes[name]
         return f"{words.label(study, described.visit_of or name)} before treatment"
     assert kind == COVARIATE
-    return name
+    return words.covariate(study, name)
 
 
 def _cell(rows: pd.DataFrame) -> str:

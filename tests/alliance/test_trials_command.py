@@ -62,6 +62,23 @@ def test_the_summary_says_of_which_trial_it_is(folder: Path) -> None:
     assert pd.read_csv(io.StringIO(told))["trial"].nunique() == 6
 
 
+def test_the_report_tells_of_the_trials_and_of_what_it_lacks(folder: Path) -> None:
+    answer = alliance("report", folder / "run")
+    assert answer.code == 0, answer.stderr
+    page = (folder / "run" / "report.html").read_text(encoding="utf-8")
+    told = " ".join(page.split())
+    for words in (
+        "every trial, the average and a new one",
+        "We analysed 4 trials together",
+        "All trials were analysed in one model",
+        "the interaction across trials",
+        "two thirds of the slope",
+        "Along the alliance the predictor is a straight line.",  # of the limitations
+        "Not available: OLS and REML are refits of one trial",
+    ):
+        assert words in told
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -133,8 +133,13 @@ def test_codes_of_missing_values_are_declared(tmp_path: Path) -> None:
 def test_categories_are_told_from_numbers(tmp_path: Path) -> None:
     for name in ("coded", "spss"):
         (tmp_path / name).mkdir()
-    assert begun(tmp_path / "coded", "coded")["categorical"] == ["sex", "marital"]
-    assert begun(tmp_path / "spss", "spss")["categorical"] == ["sex", "edu"]
+    coded = begun(tmp_path / "coded", "coded")
+    assert coded["categorical"] == ["sex", "marital"]
+    spss = begun(tmp_path / "spss", "spss")
+    assert spss["categorical"] == ["sex", "edu"]
+    # Only such files have words for their columns
+    assert spss["labels"] == {"age": "Age in years", "sex": "Sex", "edu": "Education"}
+    assert "labels" not in coded
 
 
 def test_items_are_scored_and_the_turned_ones_found(tmp_path: Path) -> None:
