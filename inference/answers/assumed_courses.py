@@ -60,12 +60,15 @@ class Courses:
         Of the outcome at each visit.
     found : AssumedMeans
     assumption, reference : str
+    shifts : mapping of str to float
+        What is added to unseen scores, by code of the arm.
     """
 
     posteriors: tuple[Posterior, ...]
     found: AssumedMeans
     assumption: str
     reference: str
+    shifts: Mapping[str, float]
 
     @property
     def outcome(self) -> str:
@@ -162,7 +165,8 @@ def courses(
     residual = residual_covariances([own.draws for own in posteriors])
     of_arms = residual[:, first.design.nesting.group_of(np.arange(len(arms)))]
     found = assumed_means(means, groups, unit**2 * of_arms, assumption, shifts, position)
-    return Courses(tuple(posteriors), found, assumption, chosen)
+    given = {arms[k]: own for k, own in shifts.items()}
+    return Courses(tuple(posteriors), found, assumption, chosen, given)
 
 
 def course_table(found: Courses, *, interval: float = 0.95) -> pd.DataFrame:
