@@ -71,8 +71,11 @@ def assumed_legend(found: Courses) -> list[str]:
         "Unseen scores are as the model expects of such patients."
         if found.assumption == "mar"
         else f"From the first visit that they missed for good, patients of the other arms follow "
-        f"{found.reference}; gaps between visits seen stay missing at random."
+        f"{words.level(found.study, found.reference)}; gaps between visits seen stay missing at "
+        "random."
     )
+    for arm, points in found.shifts.items():
+        follow += f" {points:+g} is added to unseen scores of {words.level(found.study, arm)}."
     return [
         follow + " No data can show whether that holds. Adjusted means, at the means of the "
         "columns of the model; computed from the draws, without a refit.",
