@@ -190,7 +190,7 @@ def test_a_run_of_several_trials_is_read_back(run: al.Run, tmp_path: Path) -> No
     assert one.equals(other)
 
 
-@pytest.mark.mcmc
+@pytest.mark.validation
 def test_both_engines_have_one_posterior() -> None:
     """Means within 4.5 Monte Carlo errors, of some dozens of numbers."""
     design = made_trials(4, 6, therapists=4, patients=15).design()
