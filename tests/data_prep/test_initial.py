@@ -45,6 +45,9 @@ def drafted(frame: pd.DataFrame, **given: str) -> Draft:
     ("name", "stem", "time", "first"),
     [
         ("psfs_0", "psfs", 0, True), ("psfs_8w", "psfs", 8, False),
+        ("BDI_avant", "bdi", 0, True), ("BDI_après", "bdi", 1000, False),
+        ("dolor antes", "dolor", 0, True), ("dolor_después", "dolor", 1000, False),
+        ("instantes", "instantes", -1, False),
         ("bdi_pre", "bdi", 0, True), ("BDIpost", "bdi", 1000, False),
         ("pre_bdi", "bdi", 0, True), ("phq9_t1", "phq9", 1, True),
         ("HAMDTL17_v4", "hamdtl17", 4, False), ("pain.6m", "pain", 26, False),
