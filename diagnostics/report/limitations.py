@@ -261,6 +261,8 @@ def _about_model(material: Material) -> Iterator[str]:
     )
     if worst_verdict(material.gate) is not Verdict.PASS:
         yield "The convergence gate did not pass without remark: see its section."
+    if fit.several_trials:  # refits are of one
+        return
     notes = [note for note in dict.fromkeys(material.comparison["refit_note"]) if note]
     if notes:
         yield f"Of the refitted linear models: {' '.join(f'{n.rstrip(".")}.' for n in notes)}"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import docx
 import pandas as pd
 import pytest
 from command_line import alliance
 from trials_together import made_trials, written
 
 import alliance as al
+from alliance.diagnostics.report import word
 
 
 @pytest.fixture(scope="module")
@@ -110,3 +112,27 @@ def test_a_run_of_one_trial_has_no_trials(folder: Path, tmp_path: Path) -> None:
     refused = alliance("trials", tmp_path / "one")
     assert refused.code == 2
     assert "was fitted as one trial" in refused.said
+
+
+def test_the_report_and_the_paper_kit_have_every_trial(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What needs patients' rows says so; limitations and trials are there."""
+    for name in ("DPI", "SUPPLEMENT_DPI"):
+        monkeypatch.setattr(word, name, 30)  # drawn coarsely, which takes less time
+    page, paper = tmp_path / "report.html", tmp_path / "paper.docx"
+    answer = alliance("report", folder / "run", "--out", page, "--word", paper)
+    assert answer.code == 0, answer.stderr
+    document = docx.Document(str(paper))
+    heads = [p.text for p in document.paragraphs if p.style.name.startswith("Heading")]
+    assert heads[:5] == ["Question", "Methods", "Patients", "Results", "Limitations"]
+    assert "Several trials" in heads
+    cells = {cell.text for table in document.tables for cell in table.columns[2].cells}
+    assert {"trial1", "trial4", "average trial", "a new trial"} <= cells
+    texts = [p.text for p in document.paragraphs]
+    limits = texts[texts.index("Limitations") : texts.index("References")]
+    assert not any("Not available" in text for text in limits)
+    assert sum("it holds no patients' rows" in text for text in texts) > 2
+    told = page.read_text(encoding="utf-8")
+    assert "There is no therapist" not in told
+    assert "a new trial" in told
