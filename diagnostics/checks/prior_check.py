@@ -460,16 +460,16 @@ def prior_check(
     Raises
     ------
     InputError
-        If there is no such outcome, a prior that the study names does not exist, or the fit holds
-        no patients' rows.
+        If there is no such outcome, a prior that the study names does not exist, or a fit holds no
+        patients' rows.
     """
     known = source.study.outcomes if isinstance(source, Trial) else source.specs
     if outcome not in known:
         raise InputError(f"There is no outcome {outcome!r}.", nearest(outcome, known))
     if draws < 1:
         raise InputError(f"{draws} draws are none.", "Give a number above zero.")
-    if not isinstance(source, Trial) and source.rowless:
-        raise refuse_rows()
+    if isinstance(source, Fit) and source.rowless:
+        raise refuse_rows()  # of whose patients trials are simulated
     design, priors, joint = _specified(source, outcome)
     if seed is None:
         seed = DEFAULT_SEED if isinstance(source, Trial) else source[outcome].seed

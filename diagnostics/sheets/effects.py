@@ -329,6 +329,10 @@ def _run_of_values(fit: Fit, answer: Effects) -> str:
     if answer.named:
         return ""
     low, high = answer.curves.moderator[[0, -1]]
+    if fit.rowless:
+        return (
+            f"Curves run over its middle 90% ({low:g} to {high:g}); `alliance` names other values."
+        )
     least, most = answer.observed
     return (
         f"Curves run from the 5th to the 95th percentile of the observed {fit.study.measure.name} "

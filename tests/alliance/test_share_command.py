@@ -40,15 +40,25 @@ def test_a_share_is_its_owners_alone_and_readable(folder: Path) -> None:
 
 
 def test_fit_takes_a_share_and_counts_whom_it_lacks(folder: Path, tmp_path: Path) -> None:
-    answer = alliance(
-        "fit", folder / "study.toml", folder / "t.share", "--out", tmp_path / "run", *FIT
-    )
+    run = tmp_path / "run"
+    answer = alliance("fit", folder / "study.toml", folder / "t.share", "--out", run, *FIT)
     assert answer.code == 0, answer.stderr
     assert "left out of pain" in answer.said
     assert "left out of gpe" not in answer.said  # it is not fitted
-    shown = alliance("summary", tmp_path / "run")
+    shown = alliance("summary", run)
     assert shown.code == 0
     assert "without enough in cell" in shown.stdout
+    effects = alliance("effects", run)
+    assert effects.code == 0
+    assert "percentile" not in effects.stdout  # of ratings that nobody has
+    assert "where the better arm changes" not in effects.stdout
+    assert alliance("report", run, "--word", tmp_path / "kit.docx").code == 0
+    page = (run / "report.html").read_text(encoding="utf-8")
+    # Prior predictive check, checks of the model, sensitivity
+    refused = "Not available: This run was fitted from cross-products"
+    assert page.count(refused) == page.count("Not available: ") > 3
+    assert "without enough others in their c" in page
+    assert "(n = 0)" not in page
 
 
 @pytest.mark.parametrize(
@@ -64,6 +74,11 @@ def test_fit_takes_a_share_and_counts_whom_it_lacks(folder: Path, tmp_path: Path
         (("fit", "study.toml", "t.share", "t.share", "--out", "r"), "same share twice"),
         (("fit", "study.toml", "t.share", "trial.csv", "--out", "r"), "same file twice"),
         (("fit", "study.toml", "t.share", "--joint", "--out", "r"), "needs the rows"),
+        (
+            ("fit", "study.toml", "t.share", "--missing-alliance", "impute", "--out", "r"),
+            "many files, and shares, are read as cross-products",
+        ),
+        (("share", "headache_over_time", "trial.csv", "--out", "n.share"), "visits needs the rows"),
         (("fit", "study.toml", "t.share", "--sample-therapists", "3", "--out", "r"), "several or"),
     ],
 )

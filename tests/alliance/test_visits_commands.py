@@ -105,6 +105,8 @@ def test_what_if_those_who_left_had_followed_another_arm(folder: Path) -> None:
     assert len(rows) == 9  # two arms and a contrast at three visits
     tipped = alliance("missing", folder / "run", "--tip", "--delta", "B=-40", width=100)
     assert "leaves a chance of 0.975" in " ".join(tipped.stdout.split())
+    shifted = " ".join(alliance("missing", folder / "run", "--delta", "B=-4").stdout.split())
+    assert "-4 is added to unseen scores of Exercise." in shifted
     refused = alliance("missing", folder / "run", "--delta", "B=much")
     assert refused.code == 2
 
