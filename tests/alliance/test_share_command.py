@@ -74,6 +74,11 @@ def test_fit_takes_a_share_and_counts_whom_it_lacks(folder: Path, tmp_path: Path
         (("fit", "study.toml", "t.share", "t.share", "--out", "r"), "same share twice"),
         (("fit", "study.toml", "t.share", "trial.csv", "--out", "r"), "same file twice"),
         (("fit", "study.toml", "t.share", "--joint", "--out", "r"), "needs the rows"),
+        (
+            ("fit", "study.toml", "t.share", "--missing-alliance", "impute", "--out", "r"),
+            "many files, and shares, are read as cross-products",
+        ),
+        (("share", "headache_over_time", "trial.csv", "--out", "n.share"), "visits needs the rows"),
         (("fit", "study.toml", "t.share", "--sample-therapists", "3", "--out", "r"), "several or"),
     ],
 )
