@@ -14,7 +14,19 @@ BY_LAST_SCORE = 0.8  # log odds of leaving for one SD of the last score seen
 def autoregressive(
     random: np.random.Generator, patients: int, visits: int, correlation: float
 ) -> NDArray[np.float64]:
-    """Standard normal residuals, shape (patients, visits), alike from one visit to the next."""
+    """Standard normal residuals that are alike from one visit to the next.
+
+    Parameters
+    ----------
+    random : numpy.random.Generator
+    patients, visits : int
+    correlation : float
+        Of neighbouring visits; its square over two steps, and so on.
+
+    Returns
+    -------
+    ndarray, shape (patients, visits)
+    """
     found = random.standard_normal((patients, visits))
     for visit in range(1, visits):
         own = np.sqrt(1 - correlation**2) * found[:, visit]
