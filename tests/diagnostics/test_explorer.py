@@ -93,6 +93,9 @@ def test_a_page_tells_what_commands_print(name: str, tmp_path: Path) -> None:
     commands = [printed(fit, query) for query in asked]
     for query, page, command in zip(asked, told, commands, strict=True):
         assert differences(page, command) == []
+        if query.by is None:  # nothing is asked that `decide` could answer
+            average = printed(fit, replace(query, therapist="average"))["contrasts"]
+            assert differences({"": page["decisions"]}, {"": average}) == []
         assert cells(command) >= 36  # three contrasts and three arms, six cells or more of each
         family = fit.specs[query.outcome].family
         without = lacking(page, command)

@@ -185,7 +185,7 @@ const VIEWS = {
       }])],
     });
     const asked = [...option("alliance", state.alliance), ...option("threshold", state.by)];
-    return [said.benefit, state.by === null ? effectsCommand() : command("decide", asked)];
+    return [said.benefit, command(state.by === null ? "effects" : "decide", asked)];
   },
   best({ found, tables, said }) {
     showTable("best", tables.arms.map((row) => ({
