@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.simulator.inputs import EVENTS, SDS_IN_RANGE, imagined_patients
-from alliance.data_prep.simulator.leaving import who_left
+from alliance.data_prep.simulator.leaving import autoregressive, who_left
 from alliance.data_prep.simulator.simulation import Simulated
 from alliance.data_prep.study.description import Study
 from alliance.data_prep.study.parts import Moderator, Outcome
@@ -224,10 +224,7 @@ def _at_visits(
     outcome: Outcome, predictor: Floats, visits: int, random: np.random.Generator
 ) -> Floats:
     """Scores (patients, visits); a residual is like the one before, as far as they correlate."""
-    r = TRUTH["visit_correlation"]
-    residual = random.standard_normal((len(predictor), visits))
-    for visit in range(1, visits):
-        residual[:, visit] = r * residual[:, visit - 1] + np.sqrt(1 - r**2) * residual[:, visit]
+    residual = autoregressive(random, len(predictor), visits, TRUTH["visit_correlation"])
     return _scores(outcome, predictor[:, None], residual)
 
 
