@@ -632,6 +632,18 @@ def assumed_clinics(study: Study, sd: float) -> str:
     return "" if study.clinic_setting == "none" else f"clinic SD {sd:g}, "
 
 
+def assumed_visits(study: Study, correlation: float, leaving: Sequence[float]) -> str:
+    """What is assumed of visits in planned trials; nothing where no outcome has several."""
+    if all(own.visit_of is None for own in study.outcomes.values()):
+        return ""
+    shares = ", ".join(percent(share) for share in leaving)
+    by = "each visit after the first" if len(leaving) > 1 else "the last visit"
+    return (
+        f"the same at all visits, residuals of neighbouring visits correlated {correlation:g}, "
+        f"{shares} of the patients gone by {by}, the likelier the worse their last score, "
+    )
+
+
 def differing(study: Study) -> str:
     """What heads a table of how much therapists, and clinics, differ."""
     clinics = " and clinics" if study.clinic_setting != "none" else ""

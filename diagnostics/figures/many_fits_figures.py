@@ -349,6 +349,7 @@ def _assurance_caption(question: AssuranceQuestion, table: pd.DataFrame) -> str:
         f"{criterion.probability:g} or more; bars are two standard errors. Assumed: alliance slope "
         f"{assumed.alliance_slope:g}, baseline slope {assumed.baseline_slope:g}, therapist SD "
         f"{assumed.therapist_sd:g}, SD of slopes {assumed.therapist_slope_sd:g}, "
-        f"{words.assumed_clinics(question.study, assumed.clinic_sd)}arms of equal "
-        f"size, {words.treating(question.study, nested=question.nested)}."
+        f"{words.assumed_clinics(question.study, assumed.clinic_sd)}"
+        f"{words.assumed_visits(question.study, assumed.visit_correlation, assumed.leaving)}"
+        f"arms of equal size, {words.treating(question.study, nested=question.nested)}."
     )

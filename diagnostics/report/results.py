@@ -621,8 +621,9 @@ def effects(material: Material) -> Section:
             effect_sheets.contrasts_along(fit, answer, numbers=effects_table(answer)),
         ]
         if answer.slopes:
+            parts.append(effect_sheets.slopes_compared(fit, answer))
+        if answer.crossings:
             parts += [
-                effect_sheets.slopes_compared(fit, answer),
                 effect_sheets.crossings(fit, answer),
                 Paragraph(words.sentences(effect_sheets.crossing_lines(fit, answer))),
             ]
