@@ -275,7 +275,8 @@ def _two_levels(
     unit = residual_sds[0] if several else residual_sds
     shares = (unit / residual_sds) ** 2 if several else pt.ones(1)
     (own, places), (of_clinic, clinic_places) = packed(L), packed(C)
-    found = TwoLevels(design.effect_columns, design.clinic_columns, places, clinic_places)(
+    sizes = (len(design.coefficients), design.nesting.number)
+    found = TwoLevels(design.effect_columns, design.clinic_columns, places, clinic_places, *sizes)(
         beta,
         pt.stack(own) / unit if own else pt.zeros(0),
         pt.stack(of_clinic) / unit,
