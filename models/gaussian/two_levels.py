@@ -181,19 +181,25 @@ def _of_unit(
 
 @register_jitable(forceinline=True)
 def _by_elements(places: Any, sums: Any, G: Any, elements: Any, weight: float) -> Any:
-    """Gradient by a factor's elements: a weight times the sums @ G, where elements stand."""
+    """Gradient by a factor's elements: a weight times the sums @ G, where elements stand.
+
+    Of the sums, which are symmetric, the lower triangle is given.
+    """
     found = np.zeros_like(elements)
     for i in range(places.shape[0]):
         a, b, number = places[i, 0], places[i, 1], places[i, 2]
         own = 0.0
         for c in range(G.shape[0]):
-            own += sums[a, c] * G[c, b]
+            own += sums[max(a, c), min(a, c)] * G[c, b]
         found[number] += weight * own
     return found
 
 
-def levels_of(p: int, groups: int, q: int, k: int) -> Callable[..., Any]:
-    """The loops of `TwoLevels` for so many coefficients, groups, and effects at either level."""
+def levels_of(p: int, groups: int, own_groups: int, q: int, k: int) -> Callable[..., Any]:
+    """The loops of `TwoLevels` for so many coefficients, groups, and effects at either level.
+
+    Therapists have patients in the first groups alone, where there are no clinics.
+    """
 
     def levels(
         beta: Any,
@@ -212,7 +218,7 @@ def levels_of(p: int, groups: int, q: int, k: int) -> Callable[..., Any]:
         clinic_places: Any,
     ) -> Any:
         J, K, linked = therapist.shape[2], clinic.shape[2], pair.shape[1]
-        own_sizes, clinic_sizes = (p, groups, q), (p, groups, k)
+        own_sizes, clinic_sizes = (p, own_groups, q), (p, groups, k)
         P, C = _factor(places, of_therapist, q), _factor(clinic_places, of_clinic, k)
         squares = 0.0
         by_beta = np.zeros(p)
@@ -280,20 +286,23 @@ def levels_of(p: int, groups: int, q: int, k: int) -> Callable[..., Any]:
         of_clinics, explained = _covariances(C, B, k, clinic_ends, True, w, D, vc)
         squares -= explained
 
-        of_P, of_C = np.zeros((q, q)), np.zeros((k, k))  # sums of Z'V^-1 Z
-        on_P, on_C = np.zeros((q, q)), np.zeros((k, k))  # of Z'V^-1 r r'V^-1 Z
+        # Lower triangles of sums of Z'V^-1 Z, and of Z'V^-1 r r'V^-1 Z
+        of_P, of_C = np.zeros((q, q)), np.zeros((k, k))
+        on_P, on_C = np.zeros((q, q)), np.zeros((k, k))
         AH, left_P, RD, left_C = np.empty((q, q)), np.empty(q), np.empty((q, k)), np.empty(k)
         DB = np.empty((widest, widest))
         last = 0
         for m in range(ends.shape[0] - 1):
             j0, j1, k0, k1 = ends[m, 0], ends[m + 1, 0], ends[m, 1], ends[m + 1, 1]
             top, size = k0 * k, (k1 - k0) * k
-            for a in range(size):
-                for b in range(size):
-                    own = 0.0
-                    for c in range(size):
-                        own += D[top + a, c] * B[top + c, b]
-                    DB[a, b] = own
+            for b in range(size):
+                for a in range(size):
+                    DB[a, b] = 0.0
+                for c in range(size):
+                    element = B[top + c, b]
+                    if element != 0.0:  # most clinics share no therapist
+                        for a in range(size):
+                            DB[a, b] += D[top + a, c] * element
             for c in range(k1 - k0):
                 for a in range(k):
                     left = w[top + c * k + a]
@@ -301,7 +310,7 @@ def levels_of(p: int, groups: int, q: int, k: int) -> Callable[..., Any]:
                         left -= B[top + c * k + a, b] * vc[top + b]
                     left_C[a] = left  # Z'V^-1 r
                 for a in range(k):
-                    for b in range(k):
+                    for b in range(a + 1):
                         on_C[a, b] += left_C[a] * left_C[b]
                         own = B[top + c * k + a, c * k + b]
                         for e in range(size):
@@ -337,7 +346,7 @@ def levels_of(p: int, groups: int, q: int, k: int) -> Callable[..., Any]:
                         AH[a, b] = own
                     left_P[a] = left
                 for a in range(q):
-                    for b in range(q):
+                    for b in range(a + 1):
                         on_P[a, b] += left_P[a] * left_P[b]
                         own = A[j * q + a, b]
                         for c in range(q):
@@ -368,7 +377,7 @@ def levels_of(p: int, groups: int, q: int, k: int) -> Callable[..., Any]:
                                         for e in range(k):
                                             weight = D[top + at_i + c, to + e]
                                             own += HX[one, a, c] * weight * HX[other, b, e]
-                            for g in range(groups):
+                            for g in range(own_groups):
                                 shares_determinant[g] += own * therapist[g, a, j, columns[b]]
                 for one in range(start, last):  # X becomes R
                     for b in range(k):
@@ -388,7 +397,7 @@ def levels_of(p: int, groups: int, q: int, k: int) -> Callable[..., Any]:
                                     own += X[one, a, c] * D[top + at_i + c, to + e]
                                 RD[a, e] = own
                         for a in range(q):
-                            for b in range(q):
+                            for b in range(a + 1):
                                 own = 0.0
                                 for e in range(k):
                                     own += RD[a, e] * X[other, b, e]
@@ -423,8 +432,8 @@ class TwoLevels(Op):
         Columns of X whose coefficients vary between therapists, q, and between clinics, k.
     places, clinic_places : sequence of (int, int, int)
         Where the elements of the two factors stand: `models.gaussian.generalised_squares.packed`.
-    coefficients, groups : int
-        p, and residual groups G.
+    coefficients, groups, own_groups : int
+        p, residual groups G, and those of them that the therapists' cross-products have.
 
     Notes
     -----
@@ -435,7 +444,15 @@ class TwoLevels(Op):
     can be differentiated; the others are their gradients by the first four inputs.
     """
 
-    __props__ = ("columns", "clinic_columns", "places", "clinic_places", "coefficients", "groups")
+    __props__ = (
+        "columns",
+        "clinic_columns",
+        "places",
+        "clinic_places",
+        "coefficients",
+        "groups",
+        "own_groups",
+    )
 
     def __init__(
         self,
@@ -445,8 +462,9 @@ class TwoLevels(Op):
         clinic_places: Places,
         coefficients: int,
         groups: int,
+        own_groups: int,
     ) -> None:
-        self.coefficients, self.groups = coefficients, groups
+        self.coefficients, self.groups, self.own_groups = coefficients, groups, own_groups
         self.columns = tuple(int(column) for column in columns)
         self.clinic_columns = tuple(int(column) for column in clinic_columns)
         self.places = tuple(tuple(int(number) for number in place) for place in places)
@@ -487,8 +505,8 @@ class TwoLevels(Op):
         return [*gradients, *held]
 
     def _loops(self) -> Callable[..., Any]:
-        sizes = (len(self.columns), len(self.clinic_columns))
-        return levels_of(self.coefficients, self.groups, *sizes)
+        sizes = (self.coefficients, self.groups, self.own_groups)
+        return levels_of(*sizes, len(self.columns), len(self.clinic_columns))
 
     def _fixed(self) -> tuple[Index, Index, Index, Index]:
         return (
