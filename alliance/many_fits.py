@@ -116,6 +116,9 @@ def assurance(
     therapist_sd: float = 0.23,
     therapist_slope_sd: float = 0.1,
     clinic_sd: float = 0.1,
+    visit: str = "last",
+    visit_correlation: float = 0.6,
+    leaving: float | Sequence[float] = 0.25,
     trials: int = 200,
     engine: Engine | None = None,
     store: AnyPath | None = None,
@@ -148,6 +151,12 @@ def assurance(
         Each therapist treats in one arm only.
     alliance_slope, baseline_slope, therapist_sd, therapist_slope_sd, clinic_sd : float
         What is true in every trial, in residual SDs.
+    visit : str
+        Of an outcome over time: at which visit the interaction is to convince.
+    visit_correlation : float
+        Of residuals at neighbouring visits.
+    leaving : float or sequence of float
+        Share of patients who have left by the last visit, or shares by each after the first.
     trials : int
         Simulated trials of each size.
     engine, store, dask, workers, seed, progress
@@ -166,12 +175,19 @@ def assurance(
         chosen.description,
         contrast,
         planned.Assumptions(
-            alliance_slope, baseline_slope, therapist_sd, therapist_slope_sd, clinic_sd
+            alliance_slope,
+            baseline_slope,
+            therapist_sd,
+            therapist_slope_sd,
+            clinic_sd,
+            visit_correlation,
+            tuple(listed(leaving)),
         ),
         planned.Criterion(probability, threshold),
         nested=nested,
         seed=seed,
         engine=engine,
+        visit=visit,
     )
     asked = (patients, therapists, interaction)
     grid: list[Any] = list(product(*(sorted(set(listed(given))) for given in asked)))

@@ -289,7 +289,7 @@ def studies() -> tuple[str, ...]:
     --------
     >>> import alliance as al
     >>> al.studies()
-    ('ferreira2013', 'headache', 'headache_over_time')
+    ('ferreira2013', 'ferreira2013_over_time', 'headache', 'headache_over_time')
     """
     return tuple(description.bundled_studies())
 

@@ -273,8 +273,24 @@ def level(study: Described, name: str) -> str:
     """
     if not name:
         return ""
-    text, short = _levels(study).get(name, (name, name))
+    text, short = _levels(study).get(name) or (covariate(study, name), name)
     return Cell(text, short=short, code=name)
+
+
+def covariate(study: Described, name: str) -> str:
+    """A covariate as people read it, with the level of a category: by the study's label.
+
+    Parameters
+    ----------
+    study : Study
+    name : str
+        As in the tables: ``age``, or ``sex[M]``.
+    """
+    labels = study.labels if isinstance(study, Study) else {}
+    column, bracket, value = name.partition("[")
+    if name in labels or not (bracket and column in labels):
+        return labels.get(name, name)
+    return f"{labels[column]}: {value.removesuffix(']')}"
 
 
 def _levels(study: Described) -> dict[str, tuple[str, str]]:
@@ -614,6 +630,18 @@ def therapist(name: str) -> str:
 def assumed_clinics(study: Study, sd: float) -> str:
     """What is assumed of clinics in planned trials; nothing where the study has none."""
     return "" if study.clinic_setting == "none" else f"clinic SD {sd:g}, "
+
+
+def assumed_visits(study: Study, correlation: float, leaving: Sequence[float]) -> str:
+    """What is assumed of visits in planned trials; nothing where no outcome has several."""
+    if all(own.visit_of is None for own in study.outcomes.values()):
+        return ""
+    shares = ", ".join(percent(share) for share in leaving)
+    by = "each visit after the first" if len(leaving) > 1 else "the last visit"
+    return (
+        f"the same at all visits, residuals of neighbouring visits correlated {correlation:g}, "
+        f"{shares} of the patients gone by {by}, the likelier the worse their last score, "
+    )
 
 
 def differing(study: Study) -> str:

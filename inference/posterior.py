@@ -457,7 +457,7 @@ def rows_of_design(design: Design) -> Rows:
 def refuse_rows() -> InputError:
     """What to say where patients' rows are needed."""
     return InputError(
-        "This run was fitted from cross-products of many files: it holds no patients' rows, which "
-        "this needs.",
-        "Fit a random sample of therapists, with their rows: `sample_therapists=200`.",
+        "This run was fitted from cross-products: it holds no patients' rows, which this needs.",
+        "Of files fit one, or the rows of some therapists, `sample_therapists=200`; of shares ask "
+        "whoever sent them, who has the rows.",
     )

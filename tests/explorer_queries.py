@@ -129,7 +129,7 @@ const answers = JSON.parse(read(states)).map((state) => {
   const decisions = api.decisionTable(asked, state, api.decisions(asked, state));
   return {
     contrasts, arms, decisions, patient: patient.arms, patient_contrasts: patient.contrasts,
-    sentences: api.sentences(asked, state, found, predicted),
+    sentences: api.sentences(asked, state, found, () => predicted),
   };
 });
 process.stdout.write(JSON.stringify(answers));
@@ -142,7 +142,7 @@ def run_scripts(place: Path, held: Mapping[str, Any], given: Any, code: str = AN
     (place / "held.json").write_text(json.dumps(held), encoding="utf-8")
     (place / "given.json").write_text(json.dumps(given), encoding="utf-8")
     (place / "run.js").write_text(RUNNER + code, encoding="utf-8")
-    sources = ":".join(map(str, SCRIPTS[:-2]))
+    sources = ":".join(map(str, SCRIPTS[:3]))
     files = [str(place / name) for name in ("run.js", "held.json", "given.json")]
     command = [NODE, files[0], sources, *files[1:]]
     told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)

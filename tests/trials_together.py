@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 
 from alliance.data_prep.cell_moments import cell_moments
+from alliance.data_prep.moments import Moments
+from alliance.inference.draws.datatree import divergences, engine_facts, fell_back
+from alliance.inference.many_fits.calibration import rank_numbers
+from alliance.inference.sampling.profiles import SamplerProfile
+from alliance.inference.sampling.trials import fit_trials
 from alliance.models.design.design import moments_design
+from alliance.models.priors import Priors
 from alliance.models.spec import ModelSpec
-from alliance.models.trials.design import TrialsDesign, trials_design
+from alliance.models.trials.design import SPREADS, TrialsDesign, trials_design
 
 Array = NDArray[np.float64]
 
@@ -122,6 +130,125 @@ def made_trials(
         np.array(own_mean),
         lacking,
     )
+
+
+def drawn_from_priors(
+    rows: Rows, priors: Priors, rng: np.random.Generator
+) -> tuple[TrialsDesign, xr.Dataset]:
+    """The same patients with outcomes from the priors, and what these were made of.
+
+    On the standardised scale, which is that of the rows and stays so: see docs/calibration.md.
+
+    Returns
+    -------
+    TrialsDesign
+    xarray.Dataset
+        The true parameters, as `fit_trials` names them, without chains and draws.
+    """
+    given = rows.design()
+    pooled, t, j = given.pooled, rows.trial, rows.therapist
+    X = pooled.encoding.matrix(rows.arm, rows.moderator, rows.baseline, np.empty((len(t), 0)))
+    slopes = pooled.encoding.places("moderator", "interaction")
+    centred = X.copy()
+    centred[:, slopes] -= (
+        given.centres[t][:, None] * pooled.encoding.slope_weights[rows.arm][:, : len(slopes)]
+    )
+    number, p, _ = given.maps.shape
+    sds = {
+        name: abs(rng.normal(0, getattr(priors, name)))
+        for name in (*SPREADS.values(), "therapist_sd", "therapist_slope_sd")
+    }
+    correlation = 2 * rng.beta(*[priors.therapist_correlation] * 2) - 1  # LKJ of two
+    means = given.means_prior(priors) * rng.standard_normal(given.maps.shape[2])
+    between = given.own_prior(priors)
+    between[given.shared] = [sds[SPREADS[given.kinds[k]]] for k in given.shared]
+    own = given.maps @ means + between * rng.standard_normal((number, p))
+    residual = abs(rng.normal(0, priors.residual_sd, number))
+    first, second = rng.standard_normal((2, len(pooled.therapists)))
+    intercept = sds["therapist_sd"] * first
+    slope = correlation * first + np.sqrt(1 - correlation**2) * second
+    y = (centred[:, pooled.present] * own[t]).sum(axis=1) + intercept[j]
+    y += sds["therapist_slope_sd"] * slope[j] * centred[:, slopes[0]]
+    y += residual[t] * rng.standard_normal(len(t))
+    W = np.column_stack([X, y])
+    each = [W[j == k] for k in range(len(pooled.therapists))]
+    moments = Moments(np.array([w.T @ w for w in each]), np.array([len(w) for w in each]))
+    design = replace(given, pooled=replace(pooled, given=(moments,)))
+    m, arms = len(given.shared), [name for name in given.coefficients if name.startswith("arm[")]
+    told = xr.Dataset(
+        {
+            "beta": ("shared", means[:m]),
+            "trial_across": ("arm_basis", means[m:]),
+            "trial_beta": (("trial", "coefficient"), own),
+            "trial_residual_sd": ("trial", residual),
+            "therapist_correlation": correlation,
+            **sds,
+        },
+        {
+            "shared": [given.coefficients[k] for k in given.shared],
+            "arm_basis": arms,
+            "trial": list(given.trials),
+            "coefficient": list(given.coefficients),
+        },
+    )
+    return design, told
+
+
+def ranked_set(
+    seed: int,
+    number: int,
+    priors: Priors,
+    profile: SamplerProfile,
+    *,
+    fitted: Priors | None = None,
+) -> dict[str, Any]:
+    """Ranks of a set's true parameters: 3 to 10 trials with outcomes from the priors.
+
+    Every other set has a third arm, which its last trial lacks. As of
+    `inference.many_fits.calibration.ranked_trial`, of what all sets have: what trials share, the
+    first trial's own parameters, and the first contrast in a new trial.
+    """
+    rng = np.random.default_rng([seed, number])
+    trials, three = int(rng.integers(3, 11)), number % 2 == 1
+    truth = Truth(arm=(0.0,) * 3, interaction=(0.0,) * 3) if three else None
+    rows = made_trials(
+        trials, int(rng.integers(2**32)), truth=truth, therapists=int(rng.integers(4, 9)),
+        patients=int(rng.integers(15, 31)), lacking={trials - 1: [2]} if three else None,
+    )  # fmt: skip
+    design, told = drawn_from_priors(rows, priors, rng)
+    tree, _ = fit_trials(design, fitted or priors, profile, number, engine="instant")
+    posterior = tree["posterior"].dataset
+    first, new = design.trials[0], rng.standard_normal()
+    true: dict[str, float] = {}
+    drawn: dict[str, Array] = {}
+    for name in (*SPREADS.values(), "therapist_sd", "therapist_slope_sd", "therapist_correlation"):
+        true[name], drawn[name] = float(told[name]), posterior[name].values
+    for name in ("arm[1]", "moderator", "interaction[1]"):
+        true[name] = float(told["beta"].sel(shared=name))
+        drawn[name] = posterior["beta"].sel(coefficient=name).values
+    true["across"] = float(told["trial_across"][0])
+    drawn["across"] = posterior["trial_across"].sel(arm_basis="arm[1]").values
+    true["first residual_sd"] = float(told["trial_residual_sd"][0])
+    drawn["first residual_sd"] = posterior["trial_residual_sd"].sel(trial=first).values
+    for name in ("intercept", "baseline", "arm[1]", "moderator", "interaction[1]"):
+        own = {"trial": first, "coefficient": name}
+        true[f"first {name}"] = float(told["trial_beta"].sel(own))
+        drawn[f"first {name}"] = posterior["trial_beta"].sel(own).values
+    true["new arm[1]"] = true["arm[1]"] + true["trial_arm_sd"] * new
+    noise = rng.standard_normal(drawn["arm[1]"].shape)
+    drawn["new arm[1]"] = drawn["arm[1]"] + drawn["trial_arm_sd"] * noise
+    return rank_numbers(_estimands(drawn), _estimands(true), rng) | {
+        "divergent": divergences(tree) > 0,
+        "fallback": fell_back(engine_facts(tree)),
+    }
+
+
+def _estimands(values: Mapping[str, Any]) -> xr.DataArray:
+    """Numbers by name as `inference.estimands.estimands.estimand_draws` has them."""
+    stacked = np.stack([np.atleast_2d(each) for each in values.values()], axis=-1)
+    names = list(values)
+    coords = {"quantity": ("estimand", names), "level": ("estimand", [""] * len(names))}
+    return xr.DataArray(stacked, dims=("chain", "draw", "estimand"), coords=coords)
 
 
 STUDY = """

@@ -323,8 +323,8 @@ StudyArgument = Annotated[
     str,
     typer.Argument(
         metavar="STUDY",
-        help="A study.toml, or the name of a study that comes along: ferreira2013, headache, "
-        "headache_over_time.",
+        help="A study.toml, or the name of a study that comes along: ferreira2013, "
+        "ferreira2013_over_time, headache, headache_over_time.",
     ),
 ]
 DataArgument = Annotated[

@@ -89,6 +89,7 @@ class Draft:
     moderator_range: Guess[tuple[float, float]] = field(default_factory=lambda: Guess((0, 1), ""))
     moderator_is_baseline: bool = False
     covariates: dict[str, str] = field(default_factory=dict)
+    covariate_labels: dict[str, str] = field(default_factory=dict)
     categorical: list[str] = field(default_factory=list)
     continuous: list[str] = field(default_factory=list)
     outcomes: list[OutcomeGuess] = field(default_factory=list)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from unicodedata import combining, normalize
 
 import numpy as np
 
@@ -408,7 +409,7 @@ class _Drafting:
             ends = self._asked_range(name, ends)
         self.made.outcomes.append(
             OutcomeGuess(
-                name=_outcome_name(stem or "score", mark, [o.name for o in self.made.outcomes]),
+                name=outcome_name(stem or "score", mark, [o.name for o in self.made.outcomes]),
                 label=column.title or (f"{_measured(name, stem)} ({mark})" if mark else name),
                 followup=Guess(name, "by its name" if mark else "the name of a score"),
                 baseline=baseline,
@@ -424,8 +425,13 @@ class _Drafting:
         if name not in self.made.covariates and name in self.left:
             two = len(self.columns[name].levels) == 2
             (self.made.categorical if two else self.made.continuous).append(name)
-            self.made.covariates[name] = why
-            self._take("covariate", name)
+            self._adjust_for(name, why)
+
+    def _adjust_for(self, name: str, why: str) -> None:
+        self.made.covariates[name] = why
+        if self.columns[name].title:
+            self.made.covariate_labels[name] = self.columns[name].title
+        self._take("covariate", name)
 
     def _better(self, stem: str, column: Column, baseline: Column | None) -> Guess[str]:
         told = f"{stem} {column.title}"
@@ -484,8 +490,7 @@ class _Drafting:
                 self.made.categorical.append(name)
             else:
                 self.made.continuous.append(name)
-            self.made.covariates[name] = why
-            self._take("covariate", name)
+            self._adjust_for(name, why)
 
     def _designs(self) -> None:
         """Arms whose patients have no therapist, or no alliance."""
@@ -593,9 +598,19 @@ def _measured(name: str, stem: str) -> str:
     return name[start : start + len(stem)] if start >= 0 else "Score"
 
 
-def _outcome_name(stem: str, mark: str, taken: Sequence[str]) -> str:
-    """A name for tables and files: letters, digits and underscores."""
-    plain = re.sub(r"[^A-Za-z0-9]+", "_", f"{stem}_{mark}".lower()).strip("_") or "outcome"
+def outcome_name(stem: str, mark: str, taken: Sequence[str]) -> str:
+    """A name for tables and files: letters, digits and underscores.
+
+    Parameters
+    ----------
+    stem, mark : str
+        What is measured, and when.
+    taken : sequence of str
+        Names of other outcomes.
+    """
+    apart = normalize("NFKD", f"{stem}_{mark}".lower())  # è is e and its accent
+    letters = "".join(letter for letter in apart if not combining(letter))
+    plain = re.sub(r"[^a-z0-9]+", "_", letters).strip("_") or "outcome"
     if not OUTCOME_NAME.fullmatch(plain):
         plain = f"score_{plain}"
     if plain.lower() in RESERVED_NAMES:

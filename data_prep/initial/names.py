@@ -42,7 +42,7 @@ CLUSTER = _vocabulary(
 ARM = _vocabulary(
     "arm armcd trt01p treatment_arm treatment treat trt trtp tx randomised randomized rand "
     "randomisation allocation alloc condition cond intervention group grp therapy therapie "
-    "gruppe behandlung bras traitement brazo grupo"
+    "gruppe behandlung bras groupe traitement brazo grupo tratamiento gruppo trattamento groep"
 )
 VISIT = _vocabulary(
     "avisit visit visitnum timepoint time wave session occasion week month zeitpunkt visite"
@@ -111,8 +111,10 @@ BEFORE, AFTER, LATER, UNMARKED = 0.0, 1000.0, 2000.0, -1.0
 _WEEKS = {"w": 1.0, "m": 52 / 12, "d": 1 / 7, "y": 52.0}
 _UNIT = r"(?P<unit>w(?:k|eeks?)?|m(?:o|on|onths?)?|d(?:ays?)?|y(?:rs?|ears?)?)"
 _MARK = (
-    rf"(?:(?P<before>pre|prä|prae|baseline|basal|base|bl|bas|intake|vorher|screening)"
-    rf"|(?P<after>post|nach|nachher|eot|end|ende|final|discharge|posttreatment)"
+    rf"(?:(?P<before>pre|prä|prae|baseline|basal|base|bl|bas|intake|vorher|screening"
+    rf"|(?<![^\W\d_])(?:before|avant|antes|prima|voor))"
+    rf"|(?P<after>post|nach|nachher|eot|end|ende|final|discharge|posttreatment"
+    rf"|(?<![^\W\d_])(?:after|apr[eè]s|despu[eé]s|depois|dopo))"
     rf"|(?P<later>f(?:ollow)?[ _.-]?up?|kat(?:amnese)?)(?P<later_number>\d*)"
     rf"|(?<![^\W\d_])(?P<visit>t|v|vis|visit|time|wave|session)[ _.-]?(?P<visit_number>\d+)"
     rf"|(?<![^\W\d_]){_UNIT}[ _.-]?(?P<unit_number>\d+)"

@@ -86,6 +86,9 @@ def _covariate_lines(draft: Draft) -> Iterator[str]:
     for kind, names in (("categorical", draft.categorical), ("continuous", draft.continuous)):
         if names:
             yield f"{kind} = [{', '.join(map(quoted, names))}]"
+    if draft.covariate_labels:
+        told = ", ".join(f"{_key(n)} = {quoted(own)}" for n, own in draft.covariate_labels.items())
+        yield f"labels = {{ {told} }}  # as the file calls them; what readers call them"
 
 
 def _moderator_lines(draft: Draft) -> Iterator[str]:

@@ -370,15 +370,16 @@ def require_moments(study: Study) -> None:
     }
     if study.clinic_setting != "none":
         raise InputError(
-            "Effects of clinics need the rows of all patients, and a table in many files is read "
-            "as cross-products of therapists.",
+            "Effects of clinics need the rows of all patients: many files, and shares, are read as "
+            "cross-products of therapists.",
             'Set clinic = "none" under [model], or fit one file with all rows.',
         )
     if asked := [name for name, wanted in needs.items() if wanted]:
         raise InputError(
-            f"{asked[0]} needs the rows of all patients, and a table in many files is read as "
+            f"{asked[0]} needs the rows of all patients: many files, and shares, are read as "
             "cross-products.",
-            "Leave it out, or fit a random sample of therapists: `sample_therapists=200`.",
+            "Leave it out, or fit one file with all rows; of many files also a random sample of "
+            "therapists, `sample_therapists=200`.",
         )
 
 

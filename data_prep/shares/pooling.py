@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,6 +44,8 @@ from alliance.data_prep.study.description import Study
 from alliance.data_prep.tables.cells import natural_key
 
 FEWEST_TRIALS = 2  # that anything can vary between
+LIKE_NO_OTHER = 5  # patients of a cell whose moments no other patients have, even of whole scores
+DIGITS = 9  # of these moments
 
 
 def is_share(path: Path) -> bool:
@@ -121,6 +123,10 @@ def load_pooled(study: Study, paths: Sequence[Path]) -> Registry:
     source = ", ".join(str(path) for path in paths)
     order = _order([part for _, part in everything]) if shares or trials is not None else None
     registry = registry_of(study, whole, source, met_twice, order)
+    if shares:
+        names = [*(share.name for share in shares), *(file.name for file in files)]
+        parts = [part for _, part in (*own, *read)]
+        _require_no_cell_twice(study, dict(zip(names, parts, strict=True)))
     return registry if trials is None else trials.told(registry)
 
 
@@ -316,6 +322,53 @@ def _require_apart(shares: Sequence[Share]) -> None:
                     else "."
                 ),
             )
+
+
+def _require_no_cell_twice(study: Study, parts: Mapping[str, Part]) -> None:
+    """Refuse parts in which the same patients are: no ids tell, but means and products do.
+
+    Raises
+    ------
+    InputError
+    """
+    first: dict[tuple[object, ...], str] = {}
+    again: dict[tuple[str, str], int] = {}
+    for name, part in parts.items():
+        if part.facts is None:
+            continue
+        for outcome in study.outcomes:
+            for cell in _fingerprints(study, part.facts.moments[outcome], outcome):
+                earlier = first.setdefault(cell, name)
+                if earlier != name:
+                    again[earlier, name] = again.get((earlier, name), 0) + 1
+    for (one, other), cells in again.items():
+        raise InputError(
+            f"{one} and {other} hold the same patients, who would count twice: {cells} of their "
+            "cells of a therapist and arm have the same means and cross-products.",
+            "Leave one of them out, or have one made anew without these patients.",
+        )
+
+
+def _fingerprints(study: Study, own: CellMoments, outcome: str) -> Iterator[tuple[object, ...]]:
+    """What tells the patients of a cell from all others: means and products of their scores.
+
+    In shares of the scales' ranges, to the digits that sums in another order keep.
+    """
+    low, high = study.outcomes[outcome].range
+    widths = {"outcome": high - low, "baseline": high - low}
+    if study.moderator is not None:
+        widths["moderator"] = study.moderator.range[1] - study.moderator.range[0]
+    kept = [k for k, column in enumerate(own.columns) if column in widths]
+    unit = np.array([widths[str(own.columns[k])] for k in kept])
+    sums, count = own.sums[:, kept], own.count[:, None]
+    means = (own.centre[kept] + sums / count) / unit
+    within = own.products[:, kept][:, :, kept] - sums[:, :, None] * (sums / count)[:, None, :]
+    within = (
+        within[:, *np.tril_indices(len(kept))] / (unit[:, None] * unit)[np.tril_indices(len(kept))]
+    )
+    numbers = np.round(np.hstack([means, within]), DIGITS) + 0.0  # and no negative zero
+    for c in np.flatnonzero(own.count >= LIKE_NO_OTHER):
+        yield (outcome, int(own.arm_index[c]), int(own.count[c]), *numbers[c].tolist())
 
 
 def _require_kinds(share: Share, found: Mapping[str, bool]) -> None:

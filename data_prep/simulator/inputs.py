@@ -478,6 +478,7 @@ def imagined_patients(
         "moderator": (("patient",), moderator),
         "covariates": (("patient", "covariate"), covariates),
     }
+    befores: dict[str, str] = {}
     for name, outcome in study.outcomes.items():
         if outcome.family == COUNT:
             scores = generator.poisson(min(EVENTS, outcome.range[1] / 2), patients)
@@ -491,6 +492,9 @@ def imagined_patients(
         if outcome.baseline is not None:
             baseline = _scores(outcome.range, patients, generator)
             variables[f"{name}_baseline"] = (("patient",), baseline)
+            if outcome.visit_of is not None:  # one baseline for all visits
+                first = befores.setdefault(outcome.visit_of, name)
+                variables[f"{name}_baseline"] = variables[f"{first}_baseline"]
     coords = {
         "arm": np.array(list(study.arms), dtype=str),
         "therapist": np.array([f"T{j + 1}" for j in range(therapists)], dtype=str),

@@ -88,6 +88,8 @@ class Study(Table):
     reference : dict of str to str
         By covariate, the level that its others are compared with: a code, or the label that the
         file gives it. The first in natural order where nothing is said.
+    labels : dict of str to str
+        By covariate: the words for tables and figures; the column's name where nothing is said.
     missing_values : dict of str to tuple of str
         By column: what stands there for a missing value besides the empty cell and NA; under
         ``*``, in every column but that of the patients.
@@ -136,6 +138,11 @@ class Study(Table):
         default={},
         description="the level of a category that the others are compared with",
         examples=["F"],
+    )
+    labels: dict[str, Text] = Field(
+        default={},
+        description="what covariates are called in tables and figures",
+        examples=["Age (years)"],
     )
     missing_values: dict[str, tuple[MissingCode, ...]] = Field(
         default={},
@@ -379,7 +386,7 @@ def _hoist_covariates(content: dict[str, Any]) -> list[Fault]:
     follows it does too. It reads as a top-level key, but TOML gives every key to the table above.
     """
     moderator, faults = content.get("moderator"), []
-    for key in ("covariates", *SHORT_KEYS, "reference"):
+    for key in ("covariates", *SHORT_KEYS, "reference", "labels"):
         if not isinstance(moderator, dict) or key not in moderator:
             continue
         value = moderator.pop(key)

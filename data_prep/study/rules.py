@@ -371,11 +371,12 @@ def _role_faults(study: Mapping[str, Any]) -> list[Fault]:
     covariates = texts(study, "covariates")
     faults += [
         Fault(
-            dotted(["covariate_kinds", name]),
+            dotted([key, name]),
             "is not among the covariates.",
             nearest(name, covariates) if covariates else "The study names no covariates.",
         )
-        for name in subtable(study, "covariate_kinds")
+        for key in ("covariate_kinds", "labels")
+        for name in subtable(study, key)
         if name not in covariates
     ]
     first_place: dict[str, str] = {}

@@ -25,7 +25,7 @@ from alliance.data_prep.study.rules import BINARY, COUNT
 from alliance.data_prep.trial.trial import Trial
 from alliance.diagnostics.verdicts import CheckResult, Verdict
 from alliance.inference.draws.summaries import quantiles
-from alliance.inference.posterior import Posterior
+from alliance.inference.posterior import Posterior, refuse_rows
 from alliance.inference.priors.prior_predictive import (
     DRAWS,
     PriorEffect,
@@ -460,13 +460,16 @@ def prior_check(
     Raises
     ------
     InputError
-        If there is no such outcome, or a prior that the study names does not exist.
+        If there is no such outcome, a prior that the study names does not exist, or a fit holds no
+        patients' rows.
     """
     known = source.study.outcomes if isinstance(source, Trial) else source.specs
     if outcome not in known:
         raise InputError(f"There is no outcome {outcome!r}.", nearest(outcome, known))
     if draws < 1:
         raise InputError(f"{draws} draws are none.", "Give a number above zero.")
+    if isinstance(source, Fit) and source.rowless:
+        raise refuse_rows()  # of whose patients trials are simulated
     design, priors, joint = _specified(source, outcome)
     if seed is None:
         seed = DEFAULT_SEED if isinstance(source, Trial) else source[outcome].seed

@@ -30,7 +30,7 @@ from alliance.inference.runs.whole_files import (
 PARTS = Path(__file__).parent / "page"
 # One after the other they are the page's script; the first three know no browser.
 SCRIPTS = tuple(
-    PARTS / f"{name}.js" for name in ("numbers", "draws", "answers", "charts", "explorer")
+    PARTS / f"{name}.js" for name in ("numbers", "draws", "answers", "charts", "views", "explorer")
 )
 
 

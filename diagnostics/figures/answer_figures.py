@@ -294,7 +294,8 @@ def _fixed(fit: Fit, answer: Predictions, several: bool) -> str:
     names = [name for name in names if name in answer.table]
     row, unseen = answer.table.iloc[0], unseen_columns(design, answer.table)
     told = ", ".join(
-        f"{name} {row[name]:.4g}{' (extrapolated)' * (name in unseen)}" for name in names
+        f"{words.covariate(fit.study, name)} {row[name]:.4g}{' (extrapolated)' * (name in unseen)}"
+        for name in names
     )
     if not told:
         return ""

@@ -15,10 +15,13 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from alliance.data_prep.study.description import Study
 from alliance.diagnostics import words
+from alliance.diagnostics.figures.drawing import asked
 from alliance.diagnostics.figures.figure_page import STYLE, figure_title
 from alliance.inference.runs.fit import Fit
 
+WIDTH = 7.0  # inches
 POINTS, LINE = 8.0, 11.0  # of letters, and from a line to the next
+TITLE, TITLE_LINE = 10.0, 14.0  # the same of the title
 INCH = 72.0
 PAD, GAP, ARROW, STACK = 5.0, 8.0, 18.0, 5.0  # in boxes, between arms, boxes, outcomes
 BORDER, FILL = "#4d5761", "#f3f5f7"
@@ -111,7 +114,7 @@ def _left_out(study: Study, counts: Mapping[Any, Any]) -> str:
     )
 
 
-def flow_figure(fit: Fit, found: Mapping[str, Any], *, width: float = 7.0) -> Figure:
+def flow_figure(fit: Fit, found: Mapping[str, Any]) -> Figure:
     """Draw the flow of patients: the file, the arms, and each outcome's analysed patients.
 
     Parameters
@@ -119,35 +122,37 @@ def flow_figure(fit: Fit, found: Mapping[str, Any], *, width: float = 7.0) -> Fi
     fit : Fit
     found : mapping
         As from `data_prep.trial.characteristics`.
-    width : float
-        Inches.
 
     Returns
     -------
     matplotlib.figure.Figure
     """
-    flow = patient_flow(fit, found)
-    across = width * INCH
+    flow, width = patient_flow(fit, found), asked().inches(WIDTH)
+    across, size = width * INCH, asked().scale
+    line = LINE * size
     column = (across - GAP * (len(flow.arms) - 1)) / len(flow.arms)
-    title = _wrapped([figure_title(fit)], across, 10.0)
-    top = _wrapped(flow.top, across - 2 * PAD)
-    rows = [[_wrapped(lines, column - 2 * PAD) for lines in flow.arms.values()]]
-    for by_arm in flow.outcomes.values():
-        rows.append([_wrapped(by_arm.get(arm, ()), column - 2 * PAD) for arm in flow.arms])
-    heights = [max(map(len, row)) * LINE + 2 * PAD for row in rows]
+    title = _wrapped([figure_title(fit)], across, TITLE * size)
+    top = _wrapped(flow.top, across - 2 * PAD, POINTS * size)
+    boxes = [flow.arms, *flow.outcomes.values()]
+    rows = [
+        [_wrapped(own.get(arm, ()), column - 2 * PAD, POINTS * size) for arm in flow.arms]
+        for own in boxes
+    ]
+    heights = [max(map(len, row)) * line + 2 * PAD for row in rows]
     gaps = [ARROW, *([ARROW] if len(rows) > 1 else []), *[STACK] * (len(rows) - 2)]
-    whole = 14.0 * len(title) + len(top) * LINE + 2 * PAD + sum(heights) + sum(gaps) + 4
-    figure = Figure(figsize=(width, whole / INCH))
+    high = len(title) * TITLE_LINE * size
+    whole = high + len(top) * line + 2 * PAD + sum(heights) + sum(gaps) + 4
+    figure = Figure(figsize=(width, whole / INCH), dpi=asked().dpi)
     with mpl.rc_context(STYLE):
         panel = figure.add_axes((0, 0, 1, 1))
         panel.set_xlim(0, across)
         panel.set_ylim(whole, 0)
         panel.set_axis_off()
         y = 2.0
-        for line in title:
-            panel.text(1, y, line, va="top", fontsize=10, fontweight="bold")
-            y += 14.0
-        y = _box(panel, 0, y, across, len(top) * LINE + 2 * PAD, top)
+        for text in title:
+            panel.text(1, y, text, va="top", fontsize=TITLE * size, fontweight="bold")
+            y += TITLE_LINE * size
+        y = _box(panel, 0, y, across, len(top) * line + 2 * PAD, top)
         for k, (row, height, gap) in enumerate(zip(rows, heights, gaps, strict=True)):
             for j, lines in enumerate(row):
                 left = j * (column + GAP)
@@ -178,13 +183,15 @@ def _box(
             edgecolor=BORDER, linewidth=0.9,
         )
     )  # fmt: skip
-    for k, line in enumerate(lines):
+    size = asked().scale
+    for k, text in enumerate(lines):
         weight = "bold" if bold and k == 0 else "normal"
-        panel.text(x + PAD, y + PAD + k * LINE, line, va="top", fontsize=POINTS, fontweight=weight)
+        top = y + PAD + k * LINE * size
+        panel.text(x + PAD, top, text, va="top", fontsize=POINTS * size, fontweight=weight)
     return y + height
 
 
-def _wrapped(lines: Sequence[str], room: float, points: float = POINTS) -> list[str]:
+def _wrapped(lines: Sequence[str], room: float, points: float) -> list[str]:
     """Lines that fit into so many points, as letters are measured; later ones are set in."""
     renderer = FigureCanvasAgg(Figure(dpi=INCH)).get_renderer()
     font = FontProperties(size=points, weight="bold")  # no weight is wider

@@ -333,8 +333,8 @@ def _assurance_panel(
             linewidth=1.2,
             label=f"{therapists} therapists",
         )
-    panel.set_xticks(sorted(table["patients"].unique()))
-    panel.tick_params(axis="x", labelrotation=45, labelsize=8)
+    sizes = sorted(table["patients"].unique())
+    panel.set_xticks(sizes, [f"{size:g}" for size in sizes], fontsize=8)
 
 
 def _assurance_caption(question: AssuranceQuestion, table: pd.DataFrame) -> str:
@@ -349,6 +349,7 @@ def _assurance_caption(question: AssuranceQuestion, table: pd.DataFrame) -> str:
         f"{criterion.probability:g} or more; bars are two standard errors. Assumed: alliance slope "
         f"{assumed.alliance_slope:g}, baseline slope {assumed.baseline_slope:g}, therapist SD "
         f"{assumed.therapist_sd:g}, SD of slopes {assumed.therapist_slope_sd:g}, "
-        f"{words.assumed_clinics(question.study, assumed.clinic_sd)}arms of equal "
-        f"size, {words.treating(question.study, nested=question.nested)}."
+        f"{words.assumed_clinics(question.study, assumed.clinic_sd)}"
+        f"{words.assumed_visits(question.study, assumed.visit_correlation, assumed.leaving)}"
+        f"arms of equal size, {words.treating(question.study, nested=question.nested)}."
     )

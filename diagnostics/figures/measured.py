@@ -15,6 +15,7 @@ from matplotlib.text import Text
 
 from alliance.diagnostics.figures.drawing import asked
 
+_GIVEN = "_given"  # of a text that was wrapped: as it was before
 # What may end a line within a word that is too long for one
 BREAKS = "-/_.,;:"
 WORDS = re.compile(r"\S*n = \d\S*|\S+")  # a number of patients is one word
@@ -179,8 +180,12 @@ def rewrap(text: Text, inches: float) -> bool:
     told, size, weight = text.get_text(), float(text.get_fontsize()), str(text.get_fontweight())
     if not told or width_of(told, size, weight) <= inches + 0.01:
         return False
-    # Its own lines are joined: ends of lines that were made for more room are none of a narrower
-    text.set_text(wrapped(" ".join(told.split()), inches, size, weight))
+    # Ends of lines that were made for more room are none of a narrower, those that were given are
+    given = text.__dict__.get(_GIVEN, told)
+    if "".join(given.split()) != "".join(told.split()):
+        given = told  # another text since
+    text.__dict__[_GIVEN] = given
+    text.set_text(wrapped(given, inches, size, weight))
     return text.get_text() != told
 
 

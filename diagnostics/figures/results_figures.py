@@ -317,7 +317,7 @@ def standardised_contrasts(
                 "outcome": outcome,
                 "level": row["level"],
                 "label": described.label,
-                "patients": len(design.y),
+                "patients": fit[outcome].analysed,
                 "mean": unit * row["mean"],
                 "lower": lower,
                 "upper": upper,

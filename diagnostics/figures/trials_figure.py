@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import textwrap
-
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from alliance.diagnostics import words
+from alliance.diagnostics.figures.drawing import columns_of
 from alliance.diagnostics.figures.figure_page import COLOURS, STYLE, Page
 from alliance.inference.runs.fit import Fit
 from alliance.inference.trials.views import AVERAGE_TRIAL, NEW_TRIAL
 
 ROW_INCHES, AROUND_INCHES, PANEL_INCHES = 0.22, 1.4, 4.4
-MOST_COLUMNS, TITLE_CHARACTERS = 2, 48
+MOST_COLUMNS = 2
+LEAST_INCHES = 3.0  # width of a panel that has less room
 LARGEST_MARK, SMALLEST_MARK = 9.0, 3.0
 
 
@@ -35,7 +35,8 @@ def trials_figure(fit: Fit, table: pd.DataFrame, *, interval: float) -> Figure:
     matplotlib.figure.Figure
     """
     groups = [own for _, own in table.groupby(["outcome", "quantity", "level"], sort=False)]
-    columns = min(MOST_COLUMNS, len(groups))
+    most = min(MOST_COLUMNS, len(groups))
+    columns = columns_of(most, most * PANEL_INCHES, LEAST_INCHES)
     lines = -(-len(groups) // columns)
     height = lines * (ROW_INCHES * max(map(len, groups)) + AROUND_INCHES)
     caption = (
@@ -44,14 +45,14 @@ def trials_figure(fit: Fit, table: pd.DataFrame, *, interval: float) -> Figure:
         "line the average trial (diamond) and what a new trial may be like (thin). A dashed line "
         "marks zero."
     )
-    page = Page(fit, columns * PANEL_INCHES, [height], caption)
+    page = Page(fit, most * PANEL_INCHES, [height], caption)
     with mpl.rc_context(STYLE):
         panels = page.strips[0].subplots(lines, columns, squeeze=False).ravel()
         for panel, own in zip(panels, groups, strict=False):
             _draw(panel, fit, own)
         for panel in panels[len(groups) :]:
             panel.set_axis_off()
-    return page.figure
+    return page.finished()
 
 
 def _draw(panel: Axes, fit: Fit, own: pd.DataFrame) -> None:
@@ -74,5 +75,5 @@ def _draw(panel: Axes, fit: Fit, own: pd.DataFrame) -> None:
     first = rows[0]
     named = words.quantity_and_level(fit.study, first["quantity"], first["level"])
     title = f"{fit.study.outcomes[first['outcome']].label}: {named}"
-    panel.set_title(textwrap.fill(title, TITLE_CHARACTERS), fontsize=9, loc="left")
+    panel.set_title(title, fontsize=9, loc="left")
     panel.set_xlabel(words.unit(fit.study, first["quantity"], outcome=first["outcome"]))

@@ -90,6 +90,8 @@ def _tables(material: Material) -> list[Sheet]:
     found = []
     for about, (name, note) in notes.items():
         numbers = all_checks[all_checks["about"] == about].reset_index(drop=True)
+        if numbers.empty:  # without patients' rows the model is not checked
+            continue
         labels = [words.label(study, outcome) for outcome in numbers["outcome"]]
         shown = zip(labels, sheets.results(numbers), strict=True)
         rows = [{"Outcome": label, **row} for label, row in shown]

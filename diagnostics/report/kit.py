@@ -29,7 +29,8 @@ from alliance.inference.digits import decimals, number
 from alliance.inference.estimands.compared_at import places_in_words
 
 KIT = "For a paper: methods and results"
-SUPPLEMENT = ("model", "prior", "gate", "checks", "sensitivity", "comparison")  # of the report
+# Of the report
+SUPPLEMENT = ("trials", "model", "prior", "gate", "checks", "sensitivity", "comparison")
 # Quantities of the table, and those of them that are differences with a better side
 LEFT_OUT = frozenset(["intercept", "baseline_slope", "covariate_slope"])
 WITH_SIDES = frozenset(["moderator_slope", "arm_contrast", "interaction", "interaction_between"])
@@ -70,7 +71,7 @@ def for_word(material: Material, built: Sequence[Section]) -> list[Section]:
     ----------
     material : Material
     built : sequence of Section
-        Of the report, from which question, limitations and the supplement are taken.
+        Of the report, from which question, figures, limitations and the supplement are taken.
     """
     cite, by_name = Cited(), {section.name: section for section in built}
     asked = [
@@ -80,12 +81,17 @@ def for_word(material: Material, built: Sequence[Section]) -> list[Section]:
     ]
     until = next(k for k, part in enumerate(asked) if isinstance(part, Heading))
     facts = [part for part in asked if isinstance(part, Facts)]
-    forest = [part for part in by_name["question"].parts if isinstance(part, Picture)]
+    figures = [  # the forest of all outcomes, and courses over time
+        part
+        for name in ("question", "results")
+        for part in by_name[name].parts
+        if isinstance(part, Picture)
+    ]
     main = [
         Section("question", "Question", [*asked[:until], *facts]),
         Section("methods", "Methods", [Paragraph(text) for text in methods(material, cite)]),
         Section("data", "Patients", [*flow_picture(material), *first_table(material)]),
-        Section("results", "Results", [*result_parts(material, cite), *forest]),
+        Section("results", "Results", [*result_parts(material, cite), *figures]),
         by_name["limitations"],
         Section("citations", "References", [References(cite.references)]),
     ]

@@ -261,6 +261,8 @@ def _about_model(material: Material) -> Iterator[str]:
     )
     if worst_verdict(material.gate) is not Verdict.PASS:
         yield "The convergence gate did not pass without remark: see its section."
+    if material.fit.several_trials:  # of which there are no refits
+        return
     notes = [note for note in dict.fromkeys(material.comparison["refit_note"]) if note]
     if notes:
         yield f"Of the refitted linear models: {' '.join(f'{n.rstrip(".")}.' for n in notes)}"
@@ -269,6 +271,12 @@ def _about_model(material: Material) -> Iterator[str]:
 BARG = Reference(
     "Kruschke JK. Bayesian analysis reporting guidelines. Nature Human Behaviour 2021;5:1282-1291.",
     "10.1038/s41562-021-01177-7",
+)
+SEVERAL_TRIALS = Reference(
+    "Riley RD, Debray TPA, Fisher D, et al. Individual participant data meta-analysis to examine "
+    "interactions between treatment effect and participant-level covariates: statistical "
+    "recommendations for conduct and planning. Statistics in Medicine 2020;39(15):2115-2137.",
+    "10.1002/sim.8516",
 )
 PYMC = Reference(
     "Abril-Pla O, Andreani V, Carroll C, et al. PyMC: a modern and comprehensive probabilistic "

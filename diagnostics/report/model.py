@@ -235,6 +235,9 @@ REASONS = {
     "clinic_sd": "as that of therapists",
     "clinic_slope_sd": "as that of therapists",
     "clinic_correlation": "LKJ shape: as that of therapists",
+    "trial_arm_sd": "half an SD between patients for a contrast",
+    "trial_slope_sd": "two thirds of the slope's own scale",
+    "trial_interaction_sd": "two thirds of the slope's own scale",
     "residual_sd": "at most 1 when the model explains anything",
     "therapist_arm_sd": "half of the scale of arm effects",
     "moderator_therapist_sd": "in SDs of the alliance",
@@ -253,6 +256,27 @@ def _over_time(fit: Fit) -> str:
         "the choices below say. Scores have the SD within visits as their unit, and therapist "
         "effects are the same at all visits unless the choices say otherwise. A patient with some "
         "visits counts with these: missing at random given the model."
+    )
+
+
+def _several(fit: Fit) -> str:
+    """What is said of several trials in one model; nothing where there is one."""
+    if not fit.several_trials:
+        return ""
+    settings, name = fit.study.model, fit.study.measure.name
+    own = ", and the residual SD σ" * settings.residual_by_trial
+    shared = "The arms' effects τ and the slopes λ are the same in all trials."
+    if settings.several_trials == "varying":
+        shared = (
+            "The arms' effects τ and the slopes λ vary around those of an average trial, "
+            "normal and independent, with an SD for τ, one for λ and one for λ of an arm."
+        )
+    return (
+        "Each outcome is modelled by itself, in all trials at once. Formulas are those of one "
+        f"trial. It has for itself the intercept α, the slopes of baseline and covariates{own}. "
+        f"{shared} The {name} is that around each trial's own mean, so that slopes are of patients "
+        f"within trials; how τ goes with the trials' mean {name} is told by coefficients of their "
+        "own, the interaction across trials."
     )
 
 
@@ -280,7 +304,7 @@ def model(material: Material) -> Section:
                 "All outcomes are modelled together: residuals and therapist effects correlate "
                 "between outcomes, and slopes are partly pooled."
                 if fit.shared is not None
-                else _over_time(fit) or "Each outcome is modelled by itself."
+                else _over_time(fit) or _several(fit) or "Each outcome is modelled by itself."
             )
         )
     ]
@@ -343,6 +367,8 @@ def _scale_table(material: Material) -> Sheet:
             continue
         above = any(each.clinic_effects for each in fit.specs.values())
         if name.startswith("clinic_") and not above:
+            continue
+        if name.startswith("trial_") and not fit.several_trials:
             continue
         values = {scales[name] for scales in used.values()}
         told = ", ".join(figures(value) for value in sorted(values))

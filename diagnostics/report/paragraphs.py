@@ -22,6 +22,7 @@ from alliance.diagnostics.report.limitations import (
     NUTS,
     PRIOR_OF_SLOPE,
     PYMC,
+    SEVERAL_TRIALS,
     STANDARDISED,
     named_by_arviz,
 )
@@ -32,6 +33,7 @@ from alliance.diagnostics.verdicts import Verdict
 from alliance.inference.digits import number
 from alliance.inference.estimands.compared_at import places_in_words
 from alliance.inference.runs.fit import Fit
+from alliance.inference.trials.views import trials_of
 from alliance.models.families.families import ORDINAL, ORDINAL_PROBIT
 from alliance.models.priors import Priors
 from alliance.models.spec import JOINT, ModelSpec
@@ -148,8 +150,12 @@ def _data(material: Material, cite: Cited) -> Iterator[str]:
     if study.simulated:
         yield "The data are simulated; no patient gave them."
     title = study.title.rstrip(".")
+    what = "the trial"
+    if fit.several_trials:
+        names = dict.fromkeys(t for each in fit.outcomes for t in trials_of(fit[each]).trials)
+        what = f"{words.counted(len(names), 'trial')} together,"
     yield (
-        f"We analysed the trial \N{LEFT DOUBLE QUOTATION MARK}{title}"
+        f"We analysed {what} \N{LEFT DOUBLE QUOTATION MARK}{title}"
         f"\N{RIGHT DOUBLE QUOTATION MARK}{source}, with "
         f"{words.counted(len(study.arms), 'arm')}: {_listed(list(study.arms.values()))}."
     )
@@ -177,10 +183,11 @@ def _data(material: Material, cite: Cited) -> Iterator[str]:
         + "; the flow of patients is shown as far as the data file tells it"
         + f"{cite(CONSORT)}."
     )
-    yield (
-        "Patients before treatment are described by arm with standardised differences"
-        f"{cite(STANDARDISED)}, and without tests."
-    )
+    if material.characteristics is not None:
+        yield (
+            "Patients before treatment are described by arm with standardised differences"
+            f"{cite(STANDARDISED)}, and without tests."
+        )
 
 
 def _model(material: Material, cite: Cited) -> Iterator[str]:
@@ -209,6 +216,8 @@ def _model(material: Material, cite: Cited) -> Iterator[str]:
         )
     spec = next(iter(specs.values()))
     yield f"Predictors were {_listed(_predictors(fit, spec))}."
+    if fit.several_trials:
+        yield from _trial_words(spec, study.measure.name, cite)
     yield from _therapist_words(study, spec, cite)
     yield from _alliance_words(study, spec)
     nesting = spec.nesting(list(study.arms))
@@ -235,7 +244,25 @@ def _predictors(fit: Fit, spec: ModelSpec) -> list[str]:
         told.append(f"the {study.moderator.name}")
         if spec.interaction:
             told.append(f"the interaction of arm and {study.moderator.name}")
-    return [*told, *study.covariates]
+    return [*told, *(words.covariate(study, name) for name in study.covariates)]
+
+
+def _trial_words(spec: ModelSpec, name: str, cite: Cited) -> Iterator[str]:
+    """How several trials stand in one model."""
+    own = " and a residual SD" * spec.residual_by_trial
+    yield (
+        f"All trials were analysed in one model{cite(SEVERAL_TRIALS)}, in which each had an "
+        f"intercept, slopes of what was measured before treatment{own} of its own."
+    )
+    shared = "were the same in all trials"
+    if spec.several_trials == "varying":
+        shared = "varied around those of an average trial, normally, with SDs that were estimated"
+    yield f"Arm effects, slopes of the {name} and their differences between arms {shared}."
+    yield (
+        f"The {name} was taken from each trial's own mean, so that slopes and interactions are of "
+        f"patients within trials; how arm effects go with the trials' mean {name} was estimated "
+        "apart."
+    )
 
 
 def _therapist_words(study: Study, spec: ModelSpec, cite: Cited) -> Iterator[str]:

@@ -99,8 +99,6 @@ def question(material: Material) -> Section:
             "probabilities, given the data and the priors that are stated below."
         ),
         *_answers(material),
-        _glance(material),
-        *_slopes_differ(material),
         *_in_plain_words(material),
         Heading("The trial"),
         Facts(facts),
@@ -109,7 +107,7 @@ def question(material: Material) -> Section:
 
 
 def _answers(material: Material) -> Iterator[Part]:
-    """A sentence for each slope, contrast and interaction, and all of them in one figure."""
+    """A sentence for each slope, contrast and interaction; all of them in a table and a figure."""
     fit = material.fit
     total, unknown = Counter[str](), Counter[str]()
     verdicts = {report.outcome: report.verdict for report in material.gate}
@@ -125,6 +123,9 @@ def _answers(material: Material) -> Iterator[Part]:
         for quantity, found, _ in told:
             total[quantity] += len(found)
             unknown[quantity] += sum(not each.certain for each in found)
+    yield _glance(material)
+    if _contrasts_by_slope(material) > 1:
+        yield _slopes_differ(material)
     if total:
         yield _forest(material)
     told_apart = [
@@ -203,8 +204,14 @@ def _forest(material: Material) -> Picture:
     )
 
 
-def _slopes_differ(material: Material) -> Iterator[Part]:
-    """The interactions of all outcomes in one table."""
+def _contrasts_by_slope(material: Material) -> int:
+    """How many differences of slopes an outcome has at most."""
+    rows = material.summary[material.summary["quantity"] == "interaction"]
+    return int(rows.groupby("outcome").size().max()) if len(rows) else 0
+
+
+def _slopes_differ(material: Material) -> Sheet:
+    """The interactions of all outcomes in one table, where there are several of an outcome."""
     fit = material.fit
     rows = []
     for outcome in fit.outcomes:
@@ -214,21 +221,20 @@ def _slopes_differ(material: Material) -> Iterator[Part]:
                 shown[words.level(fit.study, row["level"])] = _told(row)
         if len(shown) > 1:
             rows.append(shown)
-    if rows:
-        yield Sheet(
-            "glance_interactions",
-            f"Differences of slopes for one point of {fit.study.measure.name}, with "
-            f"{words.level_of(material.interval)} equal-tailed intervals",
-            rows,
-            numbers=material.summary[material.summary["quantity"] == "interaction"],
-        )
+    return Sheet(
+        "glance_interactions",
+        f"Differences of slopes for one point of {fit.study.measure.name}, with "
+        f"{words.level_of(material.interval)} equal-tailed intervals",
+        rows,
+        numbers=material.summary[material.summary["quantity"] == "interaction"],
+    )
 
 
 def _glance(material: Material) -> Sheet:
     fit = material.fit
     verdicts = {report.outcome: report.verdict for report in material.gate}
     joint = verdicts.get(JOINT, Verdict.PASS)
-    order = list(Verdict)
+    order, single = list(Verdict), _contrasts_by_slope(material) == 1
     rows = []
     for outcome in fit.outcomes:
         gate = max(verdicts[outcome], joint, key=order.index)
@@ -245,13 +251,16 @@ def _glance(material: Material) -> Sheet:
         for row in material.rows(outcome).to_dict("records"):
             if row["quantity"] == "arm_contrast":
                 shown[words.level(fit.study, row["level"])] = _told(row)
+            if row["quantity"] == "interaction" and single:
+                shown["Difference of slopes"] = _told(row)
         rows.append(shown | {"Gate": str(gate)})
+    slopes = "Slope and difference of slopes, of the same arms" if single else "Slope"
     return Sheet(
         "glance",
         f"Posterior means with {words.level_of(material.interval)} equal-tailed intervals, in "
         "points of each outcome",
         rows,
-        f"{words.of_moderator(fit.study, 'Slope: for one point of {name}. ')}"
+        f"{words.of_moderator(fit.study, f'{slopes}: for one point of {{name}}. ')}"
         f"{places_in_words(fit, material.at)} "
         "Gate: FAIL where draws may not be used, REVIEW where a check of draws or model asks for a "
         "look (section Gate and computation).",
@@ -293,7 +302,7 @@ def data(material: Material) -> Section:
         ("Therapists and arms", str(manifest.get("therapists_in_arms", "not recorded"))),
     ]
     if fit.study.covariates:
-        facts.append(("Covariates", ", ".join(fit.study.covariates)))
+        facts.append(("Covariates", _with_columns(fit.study)))
     parts: list[Part] = [
         Paragraph(
             "Patients enter the analysis of an outcome if nothing that its model needs is missing. "
@@ -332,6 +341,14 @@ def flow_picture(material: Material) -> Iterator[Part]:
             "Flow of patients, of what the data file tells",
             patient_flow(material.fit, found).words,
         )
+
+
+def _with_columns(study: Study) -> str:
+    """The covariates by their labels, each with its column where that is another name."""
+    named = {name: words.covariate(study, name) for name in study.covariates}
+    return ", ".join(
+        label if label == name else f"{label} ({name})" for name, label in named.items()
+    )
 
 
 def first_table(material: Material) -> Iterator[Part]:
@@ -604,8 +621,9 @@ def effects(material: Material) -> Section:
             effect_sheets.contrasts_along(fit, answer, numbers=effects_table(answer)),
         ]
         if answer.slopes:
+            parts.append(effect_sheets.slopes_compared(fit, answer))
+        if answer.crossings:
             parts += [
-                effect_sheets.slopes_compared(fit, answer),
                 effect_sheets.crossings(fit, answer),
                 Paragraph(words.sentences(effect_sheets.crossing_lines(fit, answer))),
             ]

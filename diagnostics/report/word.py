@@ -45,7 +45,9 @@ BODY, TABLE, NOTE = 10.0, 8.0, 8.0  # points
 PAGE_CM, MARGIN_CM = (21.0, 29.7), 2.0  # A4
 TALLEST_CM = 21.0  # of a figure, with room for its caption
 LETTER = 0.53  # width of an average letter of the font, in its height
+BOLD = 1.15  # how much wider bold letters are
 PADDING = 3.0  # letters around the text of a cell
+COMFORT = 23.0  # letters of a line of a cell, from which on it may have another
 NO_NOTE = "A dash stands where there is nothing to tell."
 SUFFIX = ".docx"
 OWN_DATE = (1980, 1, 1, 0, 0, 0)  # of files within the archive, the earliest it knows
@@ -105,6 +107,7 @@ class _Writer:
         self.document: Document = docx.Document()
         self.simulated = simulated
         self.landscape = False
+        self.between = False  # tables that both need turned pages
         self.before = ""  # what stands before the numbers of captions
         self.numbers: dict[str, int] = {}  # of the last caption, by sequence
         self._styles()
@@ -190,8 +193,19 @@ class _Writer:
         """
         self._turn(landscape=False)
         self.paragraph(section.title, "Heading 1")
-        for part in section.parts:
+        for k, part in enumerate(section.parts):
+            self.between = self.landscape and self._wide_is_next(section.parts[k:])
             self.part(part)
+        self.between = False
+
+    def _wide_is_next(self, parts: Sequence[Part]) -> bool:
+        """Whether nothing but text stands before a table that needs a turned page."""
+        for part in parts:
+            if isinstance(part, Sheet):
+                return self._shaped(part)[0]
+            if not isinstance(part, Paragraph | Heading | Notice | Listing):
+                return False
+        return False
 
     def part(self, part: Part) -> None:
         """One part, as its kind is written.
@@ -324,20 +338,29 @@ class _Writer:
 
         texts = [sheet.columns, *sheet.filled]
         columns = [[_shown(row[k]) for row in texts] for k in range(len(sheet.columns))]
-        least = [max(_longest_word(text) for text in own) + PADDING for own in columns]
+        least = [_least(own) + PADDING for own in columns]
         most = [max(map(len, own)) + PADDING for own in columns]
-        size = TABLE
-        for landscape, size in ((False, TABLE), (True, TABLE), (True, TABLE - 1)):
-            letters = self._text_points(landscape=landscape) / (LETTER * size)
-            comfortable = sum(
-                max(low, min(high, 26.0)) for low, high in zip(least, most, strict=True)
-            )
-            if comfortable <= letters:
-                break
+        landscape, size = self._shaped(sheet)
         self._turn(landscape=landscape)
         letters = self._text_points(landscape=landscape) / (LETTER * size)
         shares = _shares(least, most, letters)
         return [int(Pt(LETTER * size * share)) for share in shares], size
+
+    def _shaped(self, sheet: Sheet) -> tuple[bool, float]:
+        """Whether a table needs a turned page, and the size of its letters.
+
+        Headings may stand on two lines.
+        """
+        columns = [[_shown(row[k]) for row in sheet.filled] for k in range(len(sheet.columns))]
+        wanted = 0.0
+        for head, own in zip(map(_shown, sheet.columns), columns, strict=True):
+            longest = max(len(head) / 2, *map(len, own), 0)
+            wanted += PADDING + max(_least([head, *own]), min(COMFORT, longest))
+        size = TABLE
+        for landscape, size in ((False, TABLE), (True, TABLE), (True, TABLE - 1)):
+            if wanted <= self._text_points(landscape=landscape) / (LETTER * size):
+                break
+        return landscape, size
 
     def _text_points(self, *, landscape: bool) -> float:
         width = PAGE_CM[landscape] - 2 * MARGIN_CM
@@ -348,7 +371,7 @@ class _Writer:
         from docx.enum.section import WD_ORIENT
         from docx.shared import Cm
 
-        if landscape == self.landscape:
+        if landscape == self.landscape or (self.between and not landscape):
             return
         self.landscape = landscape
         body = self.document.element.body
@@ -418,6 +441,12 @@ def _title_and_note(sheet: Sheet) -> tuple[str, str]:
         first, _, note = re.sub(r"(?<=[.:]) (?=[A-Z(])", "\n", note, count=1).partition("\n")
         title = first
     return (title if title.endswith((".", ":")) else f"{title}."), note.strip()
+
+
+def _least(texts: Sequence[str]) -> float:
+    """Letters of a column's longest word; those of its heading, the first, are bold."""
+    head, *others = texts
+    return max(BOLD * _longest_word(head), *map(_longest_word, others), 0.0)
 
 
 def _longest_word(text: str) -> int:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from alliance.diagnostics import words
 from alliance.diagnostics.sheet import Sheet
-from alliance.inference.answers.assumed_courses import TIPPING, Courses
+from alliance.inference.answers.assumed_courses import TIPPING, TIPPING_ANCHORED, Courses
 from alliance.inference.digits import decimals, figures, number
 from alliance.inference.runs.fit import Fit
 
@@ -71,8 +71,11 @@ def assumed_legend(found: Courses) -> list[str]:
         "Unseen scores are as the model expects of such patients."
         if found.assumption == "mar"
         else f"From the first visit that they missed for good, patients of the other arms follow "
-        f"{found.reference}; gaps between visits seen stay missing at random."
+        f"{words.level(found.study, found.reference)}; gaps between visits seen stay missing at "
+        "random."
     )
+    for arm, points in found.shifts.items():
+        follow += f" {points:+g} is added to unseen scores of {words.level(found.study, arm)}."
     return [
         follow + " No data can show whether that holds. Adjusted means, at the means of the "
         "columns of the model; computed from the draws, without a refit.",
@@ -121,11 +124,16 @@ def tipping_legend(table: pd.DataFrame, probability: float) -> list[str]:
     """
     told = []
     for level, part in table.groupby("level", sort=False):
-        tips = part[TIPPING].iloc[0]
+        tips, anchored = part[[TIPPING, TIPPING_ANCHORED]].iloc[0]
         told.append(
             f"{level}: the chance of a benefit is below {figures(probability)} without any shift."
             if pd.isna(tips)
             else f"{level}: a shift of {tips:+.2f} in the later arm alone leaves a chance of "
             f"{figures(probability)}."
         )
+        if not pd.isna(anchored):
+            told.append(
+                f"With the information-anchored SD, as of multiple imputation with Rubin's rules: "
+                f"{anchored:+.2f}."
+            )
     return told

@@ -23,6 +23,7 @@ from alliance.diagnostics.sheet import Sheet
 from alliance.inference.digits import decimals, number
 from alliance.inference.runs.fit import LABELS, Fit
 
+YES_NO = ["0", "1"]  # levels of what patients have or not, where nobody labels them
 MANY = 1e4  # from here on a mean has digits enough before the point
 TITLE = "Patients before treatment, by arm"
 DIFFERENCE = "Standardised difference"
@@ -85,7 +86,8 @@ def _rows(
         named = f"{label}, mean (SD)"
         if level:
             labels = fit.manifest.get(LABELS, {}).get(name, {})
-            named = f"{label}: {labels.get(level, level)}, n (%)"
+            plain = name in study.labels and levels == YES_NO and level not in labels
+            named = f"{label}, n (%)" if plain else f"{label}: {labels.get(level, level)}, n (%)"
         yield {"Characteristic": named} | cells | {several: apart if k == 0 else ""}
     missing = {code: int((rows["patients"] - rows["known"]).iloc[0]) for code, rows in arms.items()}
     if any(missing.values()):
@@ -100,7 +102,7 @@ def _label(study: Study, kind: str, name: str) -> str:
         described = study.outcomes[name]
         return f"{words.label(study, described.visit_of or name)} before treatment"
     assert kind == COVARIATE
-    return name
+    return words.covariate(study, name)
 
 
 def _cell(rows: pd.DataFrame) -> str:

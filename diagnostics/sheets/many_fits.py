@@ -68,7 +68,9 @@ def assurance_legend(question: AssuranceQuestion) -> list[str]:
         "In residual SDs of the outcome for one SD of the alliance. Assumed in every trial: "
         f"alliance slope {assumed.alliance_slope:g}, baseline slope {assumed.baseline_slope:g}, "
         f"therapist SD {assumed.therapist_sd:g}, SD of slopes {assumed.therapist_slope_sd:g}, "
-        f"{words.assumed_clinics(question.study, assumed.clinic_sd)}arms of equal size, "
+        f"{words.assumed_clinics(question.study, assumed.clinic_sd)}"
+        f"{words.assumed_visits(question.study, assumed.visit_correlation, assumed.leaving)}"
+        "arms of equal size, "
         f"{words.treating(question.study, nested=question.nested)}.",
     ]
 

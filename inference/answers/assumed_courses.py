@@ -13,6 +13,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 
 from alliance.data_prep.errors import InputError, nearest
 from alliance.data_prep.levels import contrast_names, find_arm
@@ -22,6 +23,7 @@ from alliance.inference.answers.unseen_visits import (
     LeftGroup,
     adjusted_weights,
     assumed_means,
+    expected_above,
     tipping_shift,
 )
 from alliance.inference.draws.summaries import quantiles, tails
@@ -33,6 +35,7 @@ from alliance.models.design.encoding import sum_to_zero_basis
 Array = NDArray[np.float64]
 
 MEAN, CONTRAST, TIPPING = "arm_mean", "arm_contrast", "tipping_shift"
+TIPPING_ANCHORED = "tipping_shift_information_anchored"
 COLUMNS = (
     "outcome",
     "quantity",
@@ -60,12 +63,20 @@ class Courses:
         Of the outcome at each visit.
     found : AssumedMeans
     assumption, reference : str
+    shifts : dict of str to float
+        Of unseen scores, by arm.
     """
 
     posteriors: tuple[Posterior, ...]
     found: AssumedMeans
     assumption: str
     reference: str
+    shifts: dict[str, float]
+
+    def shifted(self, arm: str, points: float) -> Courses:
+        """The same with unseen scores of an arm shifted by so many points more."""
+        delta = self.shifts | {arm: self.shifts.get(arm, 0.0) + points}
+        return courses(self.posteriors, self.assumption, reference=self.reference, delta=delta)
 
     @property
     def outcome(self) -> str:
@@ -124,7 +135,8 @@ def courses(
         )
     chosen = arms[0] if reference is None else _arm(study, reference)
     shifts = {arms.index(_arm(study, arm)): float(own) for arm, own in (delta or {}).items()}
-    X, arm, seen = _patients(posteriors)
+    X, Y, arm = _patients(posteriors)
+    seen = ~np.isnan(Y)
     basis, encoding = sum_to_zero_basis(len(arms)), first.design.encoding
     beta = np.stack([own.beta for own in posteriors], axis=1)  # (d, V, p)
     unit = encoding.scaling.outcome[1]
@@ -144,25 +156,28 @@ def courses(
     places = np.concatenate([in_arm(centre, k) for k in range(len(arms))])
     weights = adjusted_weights(X, places, which)
     position = arms.index(chosen)
+    residual = residual_covariances([own.draws for own in posteriors])
+    of_arms = unit**2 * residual[:, first.design.nesting.group_of(np.arange(len(arms)))]
     groups = []
     for number, kind in enumerate(kinds):
-        rows = X[which == number]
+        rows, own = X[which == number], kind[1:].astype(bool)
         apart = (rows - in_arm(rows, position)).mean(axis=0)
+        left = unit * (Y[which == number].mean(axis=0) - beta @ rows.mean(axis=0))
         groups.append(
             LeftGroup(
                 int(kind[0]),
-                kind[1:].astype(bool),
+                own,
                 int(counts[number]),
                 weights[number],
                 unit * (beta @ apart),
+                expected_above(own, left, of_arms[:, kind[0]]),
             )
         )
     centres = np.array([own.design.scaling.outcome[0] for own in posteriors])
     means = centres + unit * np.einsum("kp,dvp->dkv", places, beta)
-    residual = residual_covariances([own.draws for own in posteriors])
-    of_arms = residual[:, first.design.nesting.group_of(np.arange(len(arms)))]
-    found = assumed_means(means, groups, unit**2 * of_arms, assumption, shifts, position)
-    return Courses(tuple(posteriors), found, assumption, chosen)
+    found = assumed_means(means, groups, of_arms, assumption, shifts, position)
+    named = {arms[k]: own for k, own in shifts.items()}
+    return Courses(tuple(posteriors), found, assumption, chosen, named)
 
 
 def course_table(found: Courses, *, interval: float = 0.95) -> pd.DataFrame:
@@ -238,9 +253,11 @@ def tipping_table(found: Courses, *, probability: float = 0.975, points: int = 9
     -------
     pandas.DataFrame
         One row for each contrast at the last visit, and shifts of its later and earlier arm:
-        ``outcome, level, visit, shift_later, shift_earlier, prob_better, tipping_shift``. The last
-        is the shift of the later arm alone that leaves just ``probability``; missing where the
-        chance is not so high without any.
+        ``outcome, level, visit, shift_later, shift_earlier, prob_better, tipping_shift,
+        tipping_shift_information_anchored``. The last two are the shifts of the later arm alone
+        that leave just ``probability``, of the posterior, and with the draws spread about their
+        mean as the information-anchored SD has it at that shift: where multiple imputation with
+        Rubin's rules loses significance. Missing where the chance is not so high without any.
     """
     if not 0.5 < probability < 1:
         raise InputError(
@@ -256,6 +273,7 @@ def tipping_table(found: Courses, *, probability: float = 0.975, points: int = 9
         share = float(moved[later, later] - moved[earlier, later])
         other = float(moved[later, earlier] - moved[earlier, earlier])
         tips = tipping_shift(drawn, share, probability, direction)
+        anchored = _anchored_tip(found, drawn, (later, earlier), share, probability)
         widest = 2 * tips if tips is not None else -direction * (high - low) / 5
         for own in np.linspace(0, widest, points):
             for beside in np.linspace(0, widest, points):
@@ -269,9 +287,33 @@ def tipping_table(found: Courses, *, probability: float = 0.975, points: int = 9
                         "shift_earlier": beside,
                         "prob_better": float(chance),
                         TIPPING: np.nan if tips is None else tips,
+                        TIPPING_ANCHORED: np.nan if anchored is None else anchored,
                     }
                 )
     return pd.DataFrame(rows)
+
+
+def _anchored_tip(
+    found: Courses, drawn: Array, pair: tuple[int, int], share: float, probability: float
+) -> float | None:
+    """The shift that leaves a chance, where the draws spread as the information-anchored SD."""
+    later, direction = list(found.study.arms)[pair[0]], found.posteriors[-1].direction
+    mean, sd = drawn.mean(), drawn.std(ddof=1)
+    away = (mean - np.quantile(drawn, 1 - probability if direction > 0 else probability)) / sd
+
+    # A variance of shifted scores is a parabola in the shift: three points tell it
+    some = np.array([0.0, 1.0, 2.0])
+    spreads = [found.shifted(later, shift).found.anchored[(*pair, -1)] for shift in some]
+    parabola = np.polyfit(some, np.square(spreads), 2)
+
+    def kept(shift: float) -> float:
+        spread = np.sqrt(np.polyval(parabola, shift))
+        return float(direction * (mean + share * shift - away * spread))
+
+    if share <= 0 or kept(0.0) <= 0:
+        return None
+    end = -direction * abs(mean) / share  # where nothing of the benefit is left
+    return float(brentq(kept, 0.0, end))
 
 
 def _arm(study: Study, named: str) -> str:
@@ -283,18 +325,18 @@ def _arm(study: Study, named: str) -> str:
 
 def _patients(
     posteriors: Sequence[Posterior],
-) -> tuple[Array, NDArray[np.int64], NDArray[np.bool_]]:
-    """Rows of X, arms and visits seen, of all who could have been analysed at some visit."""
+) -> tuple[Array, Array, NDArray[np.int64]]:
+    """Rows of X, scores or NaN, and arms, of all who could have been analysed at some visit."""
     first, names = posteriors[0], [own.name for own in posteriors]
     positions = {first.name: np.arange(len(first.design.y))}
     if first.outcome.visit_of is not None:
         positions = visit_positions(first.manifest, first.outcome.visit_of)
     total = 1 + max(int(own.max()) for own in positions.values())
     X = np.zeros((total, len(first.design.coefficients)))
-    arm, seen = np.zeros(total, dtype=np.int64), np.zeros((total, len(names)), dtype=bool)
+    arm, Y = np.zeros(total, dtype=np.int64), np.full((total, len(names)), np.nan)
     for v, own in enumerate(posteriors):
         rows = positions[own.name]
-        X[rows], arm[rows], seen[rows, v] = own.design.X, own.rows.arm_index, True
+        X[rows], arm[rows], Y[rows, v] = own.design.X, own.rows.arm_index, own.design.y
     # Those without any visit: in the manifest as counts, here with their arm's mean columns
     eligible = [
         max(unseen_patients(first.study, first.manifest, name)[code][1] for name in names)
@@ -302,9 +344,9 @@ def _patients(
     ]
     never = [max(0, count - int((arm == k).sum())) for k, count in enumerate(eligible)]
     extra = [np.tile(X[arm == k].mean(axis=0), (count, 1)) for k, count in enumerate(never)]
-    absent = np.zeros((sum(never), len(names)), dtype=bool)
+    absent = np.full((sum(never), len(names)), np.nan)
     return (
         np.concatenate([X, *extra]),
+        np.concatenate([Y, absent]),
         np.concatenate([arm, np.repeat(np.arange(len(never)), never)]),
-        np.concatenate([seen, absent]),
     )

@@ -274,7 +274,7 @@ def _share_rows(
         values = np.column_stack([parts.share, values])
     patients = int(design.patients_of_therapists.sum())
     if level == "clinic":
-        patients = len(design.y)
+        patients = posterior.analysed
     return _summary(f"{level}_share", levels, values, interval, [patients] * len(levels))
 
 

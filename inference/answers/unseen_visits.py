@@ -24,7 +24,9 @@ information that missing data cost under missing at random,
     SD under missing at random * sqrt(full-data variance here / full-data variance there),
 
 which multiple imputation with Rubin's rules is about (Cro, Carpenter & Kenward 2019,
-doi:10.1111/rssa.12423); it has no Bayesian reading that is known.
+doi:10.1111/rssa.12423); it has no Bayesian reading that is known. The full-data variance is that of
+completed scores within an arm: patients who left are shifted, and those who left were expected to
+do worse or better than others before that, given the visits that they were seen at.
 """
 
 from __future__ import annotations
@@ -58,6 +60,9 @@ class LeftGroup:
     difference : ndarray, shape (d, V)
         What is expected of them in their own arm less that in the reference arm, on the outcome's
         own scale, in every draw.
+    above : ndarray, shape (V,)
+        How far above their columns' mean their scores are expected to be, given those that were
+        seen (`expected_above`), on the same scale.
     """
 
     arm: int
@@ -65,6 +70,7 @@ class LeftGroup:
     patients: int
     weight: Array
     difference: Array
+    above: Array
 
     @property
     def left(self) -> NDArray[np.bool_]:
@@ -111,6 +117,31 @@ def moved_means(group: LeftGroup, residual: Array, assumption: str, delta: float
         weights = np.linalg.solve(known, residual[:, seen])
         found += np.einsum("dov,do->dv", weights, D[:, seen])
     return np.where(group.left, found, 0.0) + np.where(group.seen, 0.0, delta)
+
+
+def expected_above(seen: NDArray[np.bool_], residual: Array, covariance: Array) -> Array:
+    """What is expected of the residuals of patients with the same visits, given those seen.
+
+    Parameters
+    ----------
+    seen : ndarray of bool, shape (V,)
+    residual : ndarray, shape (d, V)
+        Draws of their mean residuals, of use at the visits seen.
+    covariance : ndarray, shape (d, V, V)
+        Draws of the residual covariance of their arm.
+
+    Returns
+    -------
+    ndarray, shape (V,)
+        Mean over draws; zero where no visit was seen.
+    """
+    places = np.flatnonzero(seen)
+    if not len(places):
+        return np.zeros(len(seen))
+    known = covariance[:, places[:, None], places]
+    weights = np.linalg.solve(known, covariance[:, places])
+    found: Array = np.einsum("dov,do->dv", weights, residual[:, places]).mean(axis=0)
+    return found
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -185,6 +216,7 @@ def assumed_means(
     d, K, V = means.shape
     moved, squares, shifts = np.zeros((d, K, V)), np.zeros((K, V)), np.zeros((K, V))
     patients, per_point = np.zeros(K), np.zeros((K, K, V))
+    above, together = np.zeros((K, V)), np.zeros((K, V))
     for group in groups:
         own = (delta or {}).get(group.arm, 0.0)
         shift = moved_means(group, residual[:, reference], assumption, own)
@@ -192,8 +224,12 @@ def assumed_means(
         squares[group.arm] += group.patients * shift.mean(axis=0) ** 2
         patients[group.arm] += group.patients
         shifts[group.arm] += group.patients * shift.mean(axis=0)
+        above[group.arm] += group.patients * group.above
+        together[group.arm] += group.patients * shift.mean(axis=0) * group.above
         per_point[:, group.arm] += group.weight[:, None] * ~group.seen
-    between = squares / patients[:, None] - (shifts / patients[:, None]) ** 2
+    of_arm = patients[:, None]
+    between = squares / of_arm - (shifts / of_arm) ** 2
+    between += 2 * (together / of_arm - shifts / of_arm * above / of_arm)
     plain = np.diagonal(residual, axis1=-2, axis2=-1).mean(axis=0)  # (K, V)
     anchored = np.zeros((K, K, V))
     for first in range(K):

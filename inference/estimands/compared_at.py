@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from alliance.data_prep.levels import AVERAGE, contrast_names, slope_names
 from alliance.data_prep.study.rules import OWN_FAMILIES
+from alliance.inference.draws.summaries import by_columns
 from alliance.inference.posterior import Posterior, Rows
 from alliance.inference.ranges import beyond, require_observed, require_on_scale
-from alliance.inference.scores.questions import Question, arm_slopes, expected_scores, own_alliance
+from alliance.inference.scores.questions import Question, arm_slopes, own_alliance
 from alliance.models.design.design import Design
 from alliance.models.design.encoding import arm_pairs
 
@@ -62,11 +63,21 @@ def average_response(posterior: Posterior, at: float | None = None) -> dict[str,
 
 def _response(posterior: Posterior, eta: Array, rows: Rows) -> dict[str, Array]:
     family, scale = posterior.design.family, posterior.design.scale
-    parameters = posterior.parameters_in(rows.arm_index)
+    parameters, shape = posterior.parameters_in(rows.arm_index), eta.shape
+
+    def stacked(some: slice) -> Array:
+        own = {
+            name: values[:, some] if name == "residual_sd" and values.shape == shape else values
+            for name, values in parameters.items()
+        }
+        return np.concatenate(family.response(eta[:, some], own, scale))
+
+    found = by_columns(shape, stacked, numbers_each=3, rows=3 * shape[0])
+    expected, slope, variance = np.split(found, 3)
     return {
-        "expected": expected_scores(posterior, eta),
-        "slope": scale.unit * scale.link_unit * family.slope(eta, parameters, scale),
-        "variance": scale.unit**2 * family.variance(eta, parameters, scale),
+        "expected": scale.offset + scale.unit * expected,
+        "slope": scale.unit * scale.link_unit * slope,
+        "variance": scale.unit**2 * variance,
     }
 
 

@@ -12,15 +12,19 @@ Trials of a planned size: what is assumed of them, and one simulated under the a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
 
-from alliance.data_prep.errors import InputError
+from alliance.data_prep.errors import InputError, nearest
 from alliance.data_prep.levels import contrast_names, find_contrast
 from alliance.data_prep.simulator.inputs import imagined_patients
+from alliance.data_prep.simulator.leaving import autoregressive
 from alliance.data_prep.study.description import Study
 from alliance.data_prep.study.rules import OWN_FAMILIES
 from alliance.data_prep.trial.flow import analysed_patients
@@ -28,14 +32,16 @@ from alliance.inference.draws.datatree import draws_of
 from alliance.inference.draws.summaries import tails
 from alliance.inference.estimands.estimands import estimand_draws
 from alliance.inference.many_fits.calibration_runs import PROFILE
+from alliance.inference.many_fits.planned_visits import planned_visits
 from alliance.inference.many_fits.task_runner import TaskStore, Workers, run_tasks
 from alliance.inference.posterior import Posterior
-from alliance.inference.runs.fit import installed_versions
-from alliance.inference.sampling.engines import default_engine, fit_outcome
+from alliance.inference.runs.fit import LAST_VISIT, installed_versions
+from alliance.inference.sampling.engines import default_engine, fit_outcome, fit_over_time
 from alliance.inference.sampling.profiles import DEFAULT_SEED, Engine, seed_sequence
 from alliance.models.design.design import Design, build_design
 from alliance.models.design.encoding import arm_pairs
-from alliance.models.spec import ModelSpec, refuse_over_time, specify, visits_in
+from alliance.models.spec import ModelSpec, specify
+from alliance.models.visits.design import VisitsDesign
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,12 @@ class Assumptions:
         SDs between therapists of the mean outcome and of the alliance slope, uncorrelated.
     clinic_sd : float
         SD between clinics of the mean outcome, where the study has clinics.
+    visit_correlation : float
+        Of outcomes over time: of residuals at neighbouring visits, its square over two steps and
+        so on.
+    leaving : tuple of float
+        Of outcomes over time: the share of patients who have left by the last visit; or the shares
+        who have left by each visit after the first.
     """
 
     alliance_slope: float
@@ -59,8 +71,23 @@ class Assumptions:
     therapist_sd: float
     therapist_slope_sd: float
     clinic_sd: float = 0.0
+    visit_correlation: float = 0.6
+    leaving: tuple[float, ...] = (0.25,)
 
     def __post_init__(self) -> None:
+        if not -1 < self.visit_correlation < 1:
+            raise InputError(
+                f"The correlation {self.visit_correlation:g} of visits is none.",
+                "Give a number between -1 and 1 as `visit_correlation`.",
+            )
+        shares = (0.0, *self.leaving)
+        if not all(0 <= one <= two < 1 for one, two in pairwise(shares)):
+            raise InputError(
+                f"The shares {', '.join(f'{own:g}' for own in self.leaving)} who have left are "
+                "none that rise from 0 to below 1.",
+                "Give the share who have left by the last visit as `leaving`, or one for each "
+                "visit after the first.",
+            )
         for name in ("therapist_sd", "therapist_slope_sd", "clinic_sd"):
             if not getattr(self, name) >= 0:
                 raise InputError(
@@ -104,6 +131,7 @@ class AssuranceQuestion:
     study : Study
         Narrowed to one outcome.
     spec : ModelSpec
+        Of the outcome; of an outcome over time at the visit that is asked about.
     pair : tuple of int
         Positions of the two arms whose slopes differ, later minus earlier.
     assumptions : Assumptions
@@ -112,6 +140,8 @@ class AssuranceQuestion:
         Whether each therapist treats in one arm only.
     seed : int
     engine : {"nuts", "instant"}, optional
+    visits : mapping of str to ModelSpec
+        Of an outcome over time: all its visits.
     """
 
     study: Study
@@ -122,6 +152,7 @@ class AssuranceQuestion:
     nested: bool = False
     seed: int = DEFAULT_SEED
     engine: Engine | None = None
+    visits: Mapping[str, ModelSpec] = field(default_factory=dict)
 
     @property
     def contrast(self) -> str:
@@ -138,6 +169,7 @@ def assurance_question(
     nested: bool = False,
     seed: int = DEFAULT_SEED,
     engine: Engine | None = None,
+    visit: str = LAST_VISIT,
 ) -> AssuranceQuestion:
     """What is asked of a study with one outcome.
 
@@ -151,6 +183,8 @@ def assurance_question(
     nested : bool
     seed : int
     engine : {"nuts", "instant"}, optional
+    visit : str
+        Of an outcome over time: at which visit the interaction is to convince.
 
     Returns
     -------
@@ -159,18 +193,24 @@ def assurance_question(
     Raises
     ------
     InputError
-        If there are several outcomes, no interaction, another family than the Gaussian, an
-        alliance with a model of its own, or no such contrast.
+        If there are several outcomes, no such visit, no interaction, another family than the
+        Gaussian, an alliance with a model of its own, or no such contrast.
     """
     _ = study.measure  # refused without one
-    refuse_over_time(visits_in(study), "Assurance")
     specs = specify(study)
-    if len(specs) != 1:
+    whole = dict.fromkeys(own.visit_of or name for name, own in study.outcomes.items())
+    if len(whole) != 1:
         raise InputError(
-            f"The study has {len(specs)} outcomes: {', '.join(specs)}.",
+            f"The study has {len(whole)} outcomes: {', '.join(whole)}.",
             "Choose one with `outcome`.",
         )
-    (spec,) = specs.values()
+    visits = {name: spec for name, spec in specs.items() if spec.visits is not None}
+    spec = specs[_visit(study, visit)]
+    if visits and len(assumptions.leaving) not in (1, len(visits) - 1):
+        raise InputError(
+            f"{len(assumptions.leaving)} shares who have left do not suit {len(visits)} visits.",
+            f"Give {len(visits) - 1} as `leaving`, or the one by the last visit.",
+        )
     rated = study.rated_arms
     if len(rated) == 1:
         raise InputError(
@@ -203,7 +243,22 @@ def assurance_question(
             "Choose one with `contrast`.",
         )
     pair = pairs[0] if contrast is None else find_contrast(codes, contrast, pairs, study.arms)
-    return AssuranceQuestion(study, spec, pair, assumptions, criterion, nested, seed, engine)
+    return AssuranceQuestion(
+        study, spec, pair, assumptions, criterion, nested, seed, engine, visits
+    )
+
+
+def _visit(study: Study, visit: str) -> str:
+    """Name of the outcome, at the visit if it has several."""
+    if visit == LAST_VISIT:
+        return list(study.outcomes)[-1]
+    known = {str(own.visit): name for name, own in study.outcomes.items() if own.visit is not None}
+    if visit not in known:
+        raise InputError(
+            f"No outcome has a visit {visit!r}.",
+            nearest(visit, known) if known else "The study has no outcomes over time.",
+        )
+    return known[visit]
 
 
 def planned_trial(
@@ -226,6 +281,37 @@ def planned_trial(
     Design
         Whose outcome is in residual SDs.
     """
+    _, design, y, generator = _expected(question, patients, therapists, interaction, number)
+    y = y + generator.standard_normal(patients)
+    centre, sd = float(y.mean()), float(y.std(ddof=1))
+    scaling = replace(design.scaling, outcome=(centre, sd))
+    encoding = replace(design.encoding, scaling=scaling)
+    return replace(design, y=(y - centre) / sd, encoding=encoding)
+
+
+def planned_trial_over_time(
+    question: AssuranceQuestion, patients: int, therapists: int, interaction: float, number: int
+) -> VisitsDesign:
+    """Simulate one trial of an outcome over time under the assumptions, as `planned_trial` does.
+
+    Returns
+    -------
+    VisitsDesign
+        Whose outcome is in residual SDs.
+    """
+    data, _, y, generator = _expected(question, patients, therapists, interaction, number)
+    assumed, outcome = question.assumptions, question.study.outcomes[question.spec.outcome]
+    r, visits = assumed.visit_correlation, len(question.visits)
+    residual = autoregressive(generator, patients, visits, r)
+    leaving = assumed.leaving if len(assumed.leaving) > 1 else assumed.leaving[0]
+    worse = 1 if outcome.better == "lower" else -1
+    return planned_visits(data, question.visits, y, residual, leaving, worse, generator)
+
+
+def _expected(
+    question: AssuranceQuestion, patients: int, therapists: int, interaction: float, number: int
+) -> tuple[xr.Dataset, Design, NDArray[np.float64], np.random.Generator]:
+    """Imagined patients, their design, and what is expected of them and their therapists."""
     label = f"{patients} patients, {therapists} therapists"
     generator = np.random.default_rng(seed_sequence(question.seed, "prior", label, number))
     data = imagined_patients(
@@ -250,11 +336,7 @@ def planned_trial(
     if design.clinic_effects:
         of_clinics = generator.standard_normal(len(design.clinics))
         y = y + assumed.clinic_sd * of_clinics[design.clinic_of]
-    y = y + generator.standard_normal(patients)
-    centre, sd = float(y.mean()), float(y.std(ddof=1))
-    scaling = replace(design.scaling, outcome=(centre, sd))
-    encoding = replace(design.encoding, scaling=scaling)
-    return replace(design, y=(y - centre) / sd, encoding=encoding)
+    return data, design, y, generator
 
 
 def require_grid(question: AssuranceQuestion, grid: Sequence[tuple[int, int, float]]) -> None:
@@ -274,6 +356,7 @@ def require_grid(question: AssuranceQuestion, grid: Sequence[tuple[int, int, flo
         imagined_patients(question.study, patients, therapists, unused, nested=question.nested)
 
 
+OF_VISITS = "visit_correlation", "leaving"  # assumptions that outcomes over time have
 INTERVAL = 0.95  # whose expected width is told
 COLUMNS = (
     "patients",
@@ -300,18 +383,18 @@ def judged_trial(
         Of the interaction, in residual SDs for one SD of the alliance: ``mean``, ``sd``,
         ``lower``, ``upper``, and the chances ``above`` and ``below`` of being beyond the threshold.
     """
-    design = planned_trial(question, patients, therapists, interaction, number)
+    size = question, patients, therapists, interaction, number
     label = f"{patients} patients, {therapists} therapists, {interaction!r}"
     stream = seed_sequence(question.seed, "sampling", label, number)
-    engine = question.engine or default_engine(design)
-    tree, _ = fit_outcome(
-        design,
-        question.spec.priors,
-        PROFILE,
-        int(stream.generate_state(1)[0]),
-        engine=engine,
-        cores=1,
-    )
+    own, priors = int(stream.generate_state(1)[0]), question.spec.priors
+    if question.visits:
+        whole, engine = planned_trial_over_time(*size), question.engine or "instant"
+        trees, _ = fit_over_time(whole, priors, PROFILE, own, engine=engine, cores=1)
+        design, tree = whole.designs[question.spec.outcome], trees[question.spec.outcome]
+    else:
+        design = planned_trial(*size)
+        engine = question.engine or default_engine(design)
+        tree, _ = fit_outcome(design, priors, PROFILE, own, engine=engine, cores=1)
     draws = estimand_draws(Posterior(design, draws_of(tree)), per_sd=True)
     wanted = (draws["quantity"] == "interaction") & (draws["level"] == question.contrast)
     values = draws.isel(estimand=int(np.flatnonzero(wanted)[0])).values.ravel()
@@ -401,6 +484,10 @@ def _row(
 
 def assurance_facts(question: AssuranceQuestion) -> dict[str, Any]:
     """All that decides the results but sizes and numbers of trials, for the store."""
+    assumed = asdict(question.assumptions)
+    over_time = {name: spec.to_dict() for name, spec in question.visits.items()}
+    if not over_time:
+        assumed = {k: own for k, own in assumed.items() if k not in OF_VISITS}
     return {
         "what": "assurance",
         "versions": installed_versions(),
@@ -409,10 +496,11 @@ def assurance_facts(question: AssuranceQuestion) -> dict[str, Any]:
         "has baseline": question.study.outcomes[question.spec.outcome].baseline is not None,
         "contrast": question.contrast,
         "model": question.spec.to_dict(),
-        "assumptions": asdict(question.assumptions),
+        "assumptions": assumed,
         "threshold": question.criterion.threshold,
         "nested": question.nested,
         "seed": question.seed,
         "engine": question.engine,
         "profile": PROFILE.to_dict(),
+        **({"visits": over_time} if over_time else {}),
     }

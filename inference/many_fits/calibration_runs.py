@@ -242,6 +242,9 @@ IMAGINED_TO_LEAVE = 0.25  # share of imagined patients who leave before an outco
 
 # Enough for ranks among 199 draws that are thinned to be nearly independent.
 PROFILE = SamplerProfile("ci", chains=2, draws=500, tune=500)
+# Draws of the instant engine are independent as they stand; where therapists' effects are
+# integrated numerically, each of them costs an integral and averages over all patients.
+INTEGRATED = replace(PROFILE, draws=200)
 
 
 @dataclass(frozen=True, eq=False)
@@ -334,7 +337,9 @@ def calibration_questions(
         design = build_design(analysed_patients(data, name), spec, study.outcomes[name].range)
         chosen = default_engine(design) if engine is None else engine
         require_engine([design], chosen, joint=False)
-        questions[name] = CalibrationQuestion(design, spec.priors, PROFILE, seed, chosen)
+        costly = chosen == "instant" and design.family.name != "gaussian"
+        profile = INTEGRATED if costly else PROFILE
+        questions[name] = CalibrationQuestion(design, spec.priors, profile, seed, chosen)
     return questions
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy import special
 
+from alliance.data_prep.simulator.leaving import who_left
 from alliance.inference.draws.datatree import divergences, draws_of, engine_facts
 from alliance.inference.estimands.estimands import estimand_draws
 from alliance.inference.estimands.over_time import CORRELATION, correlation_estimands
@@ -30,8 +30,6 @@ from alliance.models.visits.covariance import prior_powers
 from alliance.models.visits.design import VisitsDesign, join_visits
 
 Array = NDArray[np.float64]
-
-BY_LAST_SCORE = 0.8  # log odds of leaving for one SD of the last score seen
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -157,7 +155,7 @@ def simulated_visits_trial(
         index = np.where(has, own.therapist_index, J)
         scores[rows, t] = own.X @ coefficients[t] + (root * errors[rows]).sum(axis=1)
         scores[rows, t] += (own.X[:, own.effect_columns] * at_visit[index, t]).sum(axis=1)
-    scores[_left(scores, question.leaving, generator)] = np.nan
+    scores[who_left(scores, question.leaving, generator)] = np.nan
     designs, positions = {}, {}
     for t, (name, own) in enumerate(design.designs.items()):
         kept = np.flatnonzero(~np.isnan(scores[design.positions[name], t]))
@@ -179,24 +177,6 @@ def simulated_visits_trial(
             truth[CORRELATION] = ((*dims, "later_visit"), values)
             truth.coords["later_visit"] = labels[t + 1 :]
     return trial, truths
-
-
-def _left(scores: Array, leaving: float, generator: np.random.Generator) -> NDArray[np.bool_]:
-    """Scores (n, V) that are not seen any more, of so many patients in all."""
-    n, V = scores.shape
-    gone = np.zeros((n, V), dtype=bool)
-    if not leaving:
-        return gone
-    hazard = 1 - (1 - leaving) ** (1 / (V - 1))
-    last = np.full(n, np.nan)
-    for t in range(V):
-        if t:
-            apart = np.nan_to_num((last - np.nanmean(last)) / np.nanstd(last))
-            chance = special.expit(special.logit(hazard) + BY_LAST_SCORE * apart)
-            gone[:, t] = gone[:, t - 1] | (generator.random(n) < chance)
-        seen = ~np.isnan(scores[:, t]) & ~gone[:, t]
-        last = np.where(seen, scores[:, t], last)
-    return gone
 
 
 def _of_rows(design: Design, kept: NDArray[np.int64], y: Array) -> Design:

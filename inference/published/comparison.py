@@ -99,7 +99,8 @@ def compare(
     if fit.several_trials:
         raise InputError(
             "OLS and REML are refits of one trial, and this run is of several.",
-            "See them side by side with `alliance trials`.",
+            "`alliance trials` shows them side by side; to hold one of them against OLS, REML or a "
+            "paper, fit its own file or share by itself, and compare that run.",
         )
     visited = over_time(fit.specs)
     if df != "satterthwaite" and not visited:

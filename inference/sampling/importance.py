@@ -103,6 +103,30 @@ class Mixture:
         return np.asarray(special.logsumexp(terms, axis=0))
 
 
+def fitted_to(at: Array, log_weights: Array, folded: list[int]) -> Mixture:
+    """A proposal with the moments of weighed points.
+
+    Parameters
+    ----------
+    at : ndarray, shape (d, k)
+    log_weights : ndarray, shape (d,)
+        Normalised.
+    folded : list of int
+
+    Raises
+    ------
+    UnreliableWeightsError
+        If all weight is on one point, or nowhere: no proposal can be fitted to that.
+    """
+    weights = np.exp(log_weights)
+    centre = weights @ at
+    away = at - centre
+    covariance = SCALE * (weights[:, None] * away).T @ away
+    if not np.linalg.cond(covariance) < WORST_CONDITION:
+        raise UnreliableWeightsError(np.inf)
+    return Mixture(centre, np.linalg.cholesky(covariance), folded)
+
+
 def negated(target: Density) -> Callable[[Array], tuple[float, Array]]:
     """Minus the log density with its gradient, by one batch of central differences."""
 

@@ -3,7 +3,8 @@
 Coefficients and therapist effects are integrated out in closed form
 (`models.gaussian.gaussian_draws`). What is left, three to five SDs and a correlation, is drawn
 from a mixture of multivariate t distributions that is fitted to the posterior in two rounds, and
-weighed by Pareto-smoothed importance sampling (Vehtari et al. 2024, arXiv:1507.02646). Each chain
+weighed by Pareto-smoothed importance sampling (Vehtari et al. 2024, arXiv:1507.02646); where the
+weights are unreliable, it is fitted once more, to all that was drawn from it. Each chain
 resamples its own proposals, so that what chains differ by is what they should; coefficients and
 therapist effects are then drawn given the SDs, each draw anew.
 
@@ -36,12 +37,11 @@ from alliance.inference.sampling.importance import (
     PER_DRAW,
     PILOT,
     ROUNDS,
-    SCALE,
-    WORST_CONDITION,
     Mixture,
     UnreliableWeightsError,
     curvature_at,
     factor_of,
+    fitted_to,
     negated,
     resampled,
     smoothed,
@@ -310,13 +310,17 @@ def points[Left: Integrated](
     )
     proposal = _fitted(target, pilot)
     number = PER_DRAW * profile.draws
-    at = np.stack([proposal.draw(number, stream) for stream in streams])
-    flat = at.reshape(-1, at.shape[-1])
-    whole = target.collapsed(flat)
-    density = target.density(flat, whole)
-    log_weights, pareto_k = smoothed(density - proposal.log_density(flat))
-    if not pareto_k <= GOOD_K:
-        raise UnreliableWeightsError(pareto_k)
+    for last in (False, True):
+        flat = np.concatenate([proposal.draw(number, stream) for stream in streams])
+        whole = target.collapsed(flat)
+        density = target.density(flat, whole)
+        log_weights, pareto_k = smoothed(density - proposal.log_density(flat))
+        if pareto_k <= GOOD_K:
+            break
+        if last:
+            raise UnreliableWeightsError(pareto_k)
+        # So many proposals tell the posterior's moments better than the pilots did
+        proposal = fitted_to(flat, log_weights, target.folded)
     chosen = np.stack(
         [
             chain * number + resampled(weights, profile.draws, stream)
@@ -465,14 +469,7 @@ def fitted_proposal(
     for _ in range(ROUNDS):
         at = proposal.draw(max(PILOT, PILOT_EACH * len(mode)), generator)
         log_weights, _ = smoothed(target(at) - proposal.log_density(at))
-        weights = np.exp(log_weights)
-        centre = weights @ at
-        away = at - centre
-        covariance = SCALE * (weights[:, None] * away).T @ away
-        # All weight on one point, or nowhere: no proposal can be fitted to that
-        if not np.linalg.cond(covariance) < WORST_CONDITION:
-            raise UnreliableWeightsError(np.inf)
-        proposal = Mixture(centre, np.linalg.cholesky(covariance), target.folded)
+        proposal = fitted_to(at, log_weights, target.folded)
     return proposal
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import xarray as xr
@@ -398,9 +399,14 @@ class _Target:
     def error(self, points: _Points) -> float:
         """Largest change of the log likelihood with the next number of nodes."""
         draws = self.draws(points)
-        more = LADDER[LADDER.index(self.nodes) + 1]
-        own, other = (log_marginal(self.patients, draws, m) for m in (self.nodes, more))
+        each = (self.nodes, self.more_nodes)
+        own, other = (log_marginal(self.patients, draws, nodes) for nodes in each)
         return float(np.max(np.abs(own - other)))
+
+    @property
+    def more_nodes(self) -> int:
+        """The next number of nodes."""
+        return LADDER[LADDER.index(self.nodes) + 1]
 
     def add_nodes(self) -> bool:
         """Take the next number of nodes, and whether it and the one beyond are not too many."""
@@ -418,13 +424,14 @@ class _Target:
         """
         if not self.patients.effects:
             return
-        while self.error(points) > AIMED_AT and self.add_nodes():
+        draws = self.draws(points)
+        by = cache(lambda nodes: log_marginal(self.patients, draws, nodes))
+        while np.max(np.abs(by(self.nodes) - by(self.more_nodes))) > AIMED_AT and self.add_nodes():
             pass
-        fine = self(points, self.nodes)
         enough = (
             nodes
             for nodes in LADDER[: LADDER.index(self.nodes) + 1]
-            if np.ptp(self(points, nodes) - fine) < ROUGHLY
+            if np.ptp(by(nodes) - by(self.nodes)) < ROUGHLY
         )
         self.rough = next(enough)
 

@@ -48,6 +48,7 @@ def _ordinal_family(
     noise: Callable[[np.random.Generator, tuple[int, ...]], Array],
 ) -> Family:
     """An ordinal family from its latent variable's distribution around ``eta``."""
+    logistic = link == "cumulative logit"
 
     def scale(_scores: Array, limits: tuple[float, float]) -> Scale:
         return Scale(limits[0], 1.0, round(limits[1] - limits[0]), 0.0, latent_sd)
@@ -61,6 +62,16 @@ def _ordinal_family(
     def beyond(eta: Array, auxiliary: Auxiliary) -> Array:
         """How far eta lies above each cutpoint, shape (d, n, K - 1)."""
         return np.asarray(eta[..., None] - auxiliary["cutpoint"][:, None, :])
+
+    def together(eta: Array, auxiliary: Auxiliary, _scale: Scale) -> tuple[Array, Array, Array]:
+        above, steep, square = (np.zeros_like(eta) for _ in range(3))
+        for k, cutpoint in enumerate(auxiliary["cutpoint"].T):
+            away = eta - cutpoint[:, None]
+            share = distribution(away)
+            above += share
+            square += (2 * k + 1) * share
+            steep += share * (1 - share) if logistic else density(away)
+        return above, steep, square - above**2
 
     def expected(eta: Array, auxiliary: Auxiliary, _scale: Scale) -> Array:
         return np.asarray(distribution(beyond(eta, auxiliary)).sum(axis=-1))
@@ -92,7 +103,8 @@ def _ordinal_family(
         slope=slope,
         variance=variance,
         random=random,
-        ratio="odds" if link == "cumulative logit" else "",
+        ratio="odds" if logistic else "",
+        together=together,
     )
 
 

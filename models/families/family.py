@@ -131,6 +131,8 @@ class Family:
         ``(generator, eta, auxiliary, scale)``: draws of the family's own variable.
     ratio : {"", "odds", "rate"}
         Of what the exponential of a difference of two predictors is a ratio, if of anything.
+    together : callable, optional
+        `expected`, `slope` and `variance` at once, of a family in which they share work.
 
     Notes
     -----
@@ -150,3 +152,14 @@ class Family:
     variance: Callable[[Array, Auxiliary, Scale], Array]
     random: Callable[[np.random.Generator, Array, Auxiliary, Scale], Array]
     ratio: Literal["", "odds", "rate"] = ""
+    together: Callable[[Array, Auxiliary, Scale], tuple[Array, Array, Array]] | None = None
+
+    def response(
+        self, eta: Array, auxiliary: Auxiliary, scale: Scale
+    ) -> tuple[Array, Array, Array]:
+        """Expected scores, their slopes and variances, each (d, n), at predictors (d, n)."""
+        if self.together is not None:
+            return self.together(eta, auxiliary, scale)
+        each = (self.expected, self.slope, self.variance)
+        expected, slope, variance = (formula(eta, auxiliary, scale) for formula in each)
+        return expected, slope, variance

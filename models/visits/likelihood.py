@@ -212,15 +212,18 @@ def _of_therapists(model: VisitModel, omega: Array) -> tuple[Array, Array, Array
     A, C, t = np.zeros((d, J, Q, Q)), np.zeros((d, J, Q, len(terms))), np.zeros((d, J, Q))
     if not Q:
         return A, C, t
+    # One matrix product over groups for each pair of an effect and a term
     row = np.searchsorted(moments.varying, effects.column)
-    for g in np.unique(moments.pair_group):
-        pairs = np.flatnonzero(moments.pair_group == g)
-        j = moments.pair_therapist[pairs]  # each therapist once
-        products = moments.pair_products[pairs][:, row]
-        own = omega[:, g, effects.visit][:, None]
-        A[:, j] += own[..., effects.visit] * products[:, :, effects.column]
-        C[:, j] += own[..., terms.visit] * products[:, :, terms.column]
-        t[:, j] += (own[..., :V] * products[:, :, p:]).sum(axis=-1)
+    products = np.zeros((len(moments.seen), J, Q, p + V))
+    products[moments.pair_group, moments.pair_therapist] = moments.pair_products[:, row]
+    scores = np.swapaxes(products[..., p:], 1, -1)  # (G, V, Q, J)
+    for e, visit in enumerate(effects.visit):
+        own = omega[:, :, visit]
+        for f in range(Q):
+            A[:, :, e, f] = own[:, :, effects.visit[f]] @ products[:, :, e, effects.column[f]]
+        for k in range(len(terms)):
+            C[:, :, e, k] = own[:, :, terms.visit[k]] @ products[:, :, e, terms.column[k]]
+        t[:, :, e] = own[..., :V].reshape(d, -1) @ scores[:, :, e].reshape(-1, J)
     return A, C, t
 
 

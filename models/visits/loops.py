@@ -19,10 +19,12 @@ Places = NDArray[np.int64]
 
 
 @numba.njit
-def root_and_inverse(M: Array) -> tuple[float, Array, Array]:
-    """Log determinant, inverse of the lower factor and inverse of a positive definite matrix."""
+def root_and_inverse(M: Array, C: Array, D: Array, inverse: Array) -> float:
+    """Log determinant of M = C C', positive definite; C is lower triangular, D = C^-1.
+
+    The three are written to, and those above the diagonal of C and D are not looked at.
+    """
     size = M.shape[0]
-    C, D = np.zeros((size, size)), np.zeros((size, size))  # M = C C', D = C^-1
     log_determinant = 0.0
     for a in range(size):
         for b in range(a + 1):
@@ -32,6 +34,8 @@ def root_and_inverse(M: Array) -> tuple[float, Array, Array]:
             C[a, b] = np.sqrt(element) if a == b else element / C[b, b]
         log_determinant += 2 * np.log(C[a, a])
     for a in range(size):  # rows of D, each a sum of earlier ones: along the rows, not across
+        for b in range(size):
+            D[a, b] = inverse[a, b] = 0.0
         for c in range(a):
             weight = C[a, c]
             for b in range(c + 1):
@@ -39,7 +43,6 @@ def root_and_inverse(M: Array) -> tuple[float, Array, Array]:
         D[a, a] = 1.0
         for b in range(a + 1):
             D[a, b] /= C[a, a]
-    inverse = np.zeros((size, size))
     for c in range(size):
         for a in range(c + 1):
             weight = D[c, a]
@@ -48,7 +51,7 @@ def root_and_inverse(M: Array) -> tuple[float, Array, Array]:
     for a in range(size):
         for b in range(a):
             inverse[b, a] = inverse[a, b]
-    return log_determinant, D, inverse
+    return log_determinant
 
 
 @numba.njit
@@ -69,6 +72,15 @@ def add_product_of_turned(out: Array, A: Array, B: Array) -> None:
             weight = A[b, a]
             for c in range(B.shape[1]):
                 out[a, c] += weight * B[b, c]
+
+
+@numba.njit
+def add_product_with_turned(out: Array, A: Array, B: Array) -> None:
+    """Add AB' to what is in ``out``."""
+    for a in range(A.shape[0]):
+        for b in range(B.shape[0]):
+            for c in range(A.shape[1]):
+                out[a, b] += A[a, c] * B[b, c]
 
 
 @numba.njit
@@ -97,14 +109,18 @@ def omegas(
     groups, V = seen.shape
     omega = np.zeros((groups, V + 1, V + 1))
     total = 0.0
+    places = np.zeros(V, dtype=np.int64)
     for g in range(groups):
-        places = np.flatnonzero(seen[g])
-        size = len(places)
-        part = np.empty((size, size))
+        size = 0
+        for t in range(V):
+            if seen[g, t]:
+                places[size] = t
+                size += 1
+        part, inverse = np.empty((size, size)), np.empty((size, size))
         for a in range(size):
             for b in range(size):
                 part[a, b] = residual[residual_group[g], places[a], places[b]]
-        log_determinant, _, inverse = root_and_inverse(part)
+        log_determinant = root_and_inverse(part, np.empty_like(part), np.empty_like(part), inverse)
         total += patients[g] * log_determinant
         own = omega[g]
         for a in range(size):
@@ -117,8 +133,7 @@ def omegas(
     return total, omega
 
 
-# A function is optimised again with each that calls it: this large one is none of its own
-@numba.njit(inline="always")
+@numba.njit
 def density_in_covariances(
     residual: Array,
     loading: Array,
@@ -192,6 +207,7 @@ def density_in_covariances(
     inverses, roots = np.zeros((therapists, Q, Q)), np.zeros((therapists, Q, Q))
     root_C, root_t = np.zeros((therapists, Q, P)), np.zeros((therapists, Q))
     LC, AL, inner = np.zeros((Q, P)), np.zeros((Q, Q)), np.zeros((Q, Q))
+    factor = np.zeros((Q, Q))
     for j in range(therapists):
         for i in range(pair_start[j], pair_start[j + 1]):
             g = pair_group[i]
@@ -203,15 +219,16 @@ def density_in_covariances(
                     C[j, e, k] += at_effect[g, e, k] * pair_terms[i, e, k]
                 for t in range(V):
                     t_[j, e] += row[t] * pair_scores[i, e, t]
-        LC[:], AL[:], inner[:] = 0.0, 0.0, 0.0
+        LC.fill(0.0)
+        AL.fill(0.0)
+        inner.fill(0.0)
         add_product_of_turned(LC, loading, C[j])
         add_product(AL, A[j], loading)
         add_product_of_turned(inner, loading, AL)
         for e in range(Q):
             inner[e, e] += 1.0
-        log_determinant, D, inverse = root_and_inverse(inner)
-        total += log_determinant
-        inverses[j], roots[j] = inverse, D
+        D = roots[j]
+        total += root_and_inverse(inner, factor, D, inverses[j])
         add_product(root_C[j], D, LC)
         for e in range(Q):
             for c in range(Q):
@@ -223,12 +240,13 @@ def density_in_covariances(
                 sums[k] -= weight * root_t[j, e]
                 for m in range(k + 1):
                     information[k, m] -= weight * root_C[j, e, m]
-    log_determinant, _, covariance = root_and_inverse(information)
-    beta = np.zeros(P)
+    beta, covariance = np.zeros(P), np.zeros((P, P))
+    total += root_and_inverse(
+        information, np.zeros_like(information), np.zeros_like(information), covariance
+    )
     for k in range(P):
         beta[k] = dot(covariance[k], sums)
         total -= beta[k] * sums[k]
-    total += log_determinant
 
     # Expected products of coefficients at visits s and t, and of coefficients
     B, b = np.zeros((columns.shape[1], pairs)), np.zeros((p, V))
@@ -244,7 +262,8 @@ def density_in_covariances(
                     B[packed, at] += covariance[k, m] + beta[k] * beta[m]
     by_scores, by_w = np.zeros((V, V)), np.zeros((1, pairs))
     for g in range(groups):
-        by_w[:], by_scores[:] = 0.0, 0.0
+        by_w.fill(0.0)
+        by_scores.fill(0.0)
         add_product(by_w, columns[g : g + 1], B)
         add_product(by_scores, both[g], b)
         place, change = 0, by_omega[g]
@@ -263,11 +282,12 @@ def density_in_covariances(
     at_change, K, wB, LwB = np.zeros_like(at_effect), LC, np.zeros((Q, P)), np.zeros((Q, P))
     white, wr, ww, Lww = np.zeros(Q), np.zeros(Q), np.zeros((Q, Q)), np.zeros((Q, Q))
     uu, u = np.zeros((Q, Q)), np.zeros(Q)
-    turned = np.ascontiguousarray(loading.T)
     for j in range(therapists):
         D = roots[j]
-        K[:], AL[:], inner[:], wB[:] = 0.0, 0.0, 0.0, 0.0
-        LwB[:], Lww[:], uu[:], u[:] = 0.0, 0.0, 0.0, 0.0
+        for own in (K, AL, wB, LwB, Lww):
+            own.fill(0.0)
+        uu.fill(0.0)
+        u.fill(0.0)
         add_product(K, root_C[j], covariance)
         add_product(AL, A[j], loading)
         for e in range(Q):
@@ -299,7 +319,7 @@ def density_in_covariances(
                     over_terms[e, f, k] += C[j, e, k] * wB[f, k]
         add_product(LwB, loading, wB)
         add_product(Lww, loading, ww)
-        add_product(uu, Lww, turned)
+        add_product_with_turned(uu, Lww, loading)
         for e in range(Q):
             for c in range(e + 1):
                 u[e] += loading[e, c] * wr[c]
@@ -322,16 +342,17 @@ def density_in_covariances(
                 by_omega[g, effect_visit[e], term_visit[k]] -= at_change[g, e, k]
 
     by_residual = np.zeros_like(residual)
-    whole, half = np.zeros((V, V)), np.zeros((V, V))
+    whole, half, own = np.zeros((V, V)), np.zeros((V, V)), np.zeros((V, V))
     for g in range(groups):
-        change, own = by_omega[g], np.ascontiguousarray(omega[g, :V, :V])
+        change = by_omega[g]
         for s in range(V):
             for t in range(V):
+                own[s, t] = omega[g, s, t]
                 whole[s, t] = 0.5 * (change[s, t] + change[t, s] + change[s, V] + change[V, s])
                 whole[s, t] += 0.5 * (change[V, t] + change[t, V]) + change[V, V]
-        half[:] = 0.0
+        half.fill(0.0)
         add_product(half, own, whole)
-        whole[:] = 0.0
+        whole.fill(0.0)
         add_product(whole, half, own)
         found = by_residual[residual_group[g]]
         for s in range(V):

@@ -84,7 +84,11 @@ def visits_model(model: VisitModel, shape: CovarianceShape, priors: Priors) -> p
     }
     with pm.Model(coords=coords) as built:
         arrays = visits_data(model, shape, priors)
-        data = {name: pm.Data(name, values) for name, values in arrays.items()}
+        # Of a known length where PyTensor would compile a check of it
+        known = {"correlation_power": (shape.correlations,)}
+        data = {
+            name: pm.Data(name, values, shape=known.get(name)) for name, values in arrays.items()
+        }
         scale = data["prior_scale"]
         sd = pm.HalfNormal("residual_sd", scale[0], dims=("covariance", "residual_visit"))
         parameters = pt.zeros((shape.groups, 0))

@@ -11,7 +11,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from alliance.models.visits.loops import add_product
+from alliance.models.visits.loops import add_product, add_product_with_turned
 
 Array = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -83,7 +83,7 @@ def by_therapist_scalars(
 def _unstructured(parameters: Array, gaps: Array) -> Array:
     F = _factor(parameters, len(gaps))
     R = np.zeros_like(gaps)
-    add_product(R, F, np.ascontiguousarray(F.T))
+    add_product_with_turned(R, F, F)
     return R
 
 

@@ -6,21 +6,27 @@ import csv
 import io
 import json
 import re
+import zipfile
 from pathlib import Path
+from xml.etree import ElementTree
 
+import docx
 import html5lib
 import pandas as pd
 import pytest
 from command_line import STUDY, Answer, alliance, small_trial, trial_text
+from docx.oxml.ns import qn
 
 from alliance.data_prep.errors import UNSEEN, InputError, visible
 from alliance.data_prep.files import csv_text
+from alliance.diagnostics.report import word
 from alliance.diagnostics.report.exports import table_files
 from alliance.diagnostics.sheet import Sheet
 
 ESCAPE, TURNED, C1 = "\x1b[2J\x1b]0;owned\x07", "\u202eneddih\u202c", "\x9b31m"
 HOSTILE = f"a{ESCAPE}b{TURNED}c{C1}"
 SHOWN = r"a\x1b[2J\x1b]0;owned\x07b\u202eneddih\u202cc\x9b31m"
+HEBREW = "\u05e9\u05dc\u05d5\u05dd"
 FORMULAS = ("=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1")
 NUMBERS = ("-2.5", "+3", "-1e-5", "-.5", "1")
 
@@ -72,15 +78,51 @@ def test_tables_notes_and_errors(place: Path) -> None:
     assert r"\x1b[2J" in quiet(told)
 
 
-def test_the_report_and_its_tables(place: Path) -> None:
+def test_the_report_its_tables_and_the_word_document(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Markup is text, controls are shown, and no word, however long, widens a table."""
+    for name in ("DPI", "SUPPLEMENT_DPI"):
+        monkeypatch.setattr(word, name, 30)  # drawn coarsely, which takes less time
+    long = "Donau" * 24  # wider than a cell, and than a column of figures
+    markup = '<w:p>&amp;</w:tbl><script>alert("x")</script>'
+    text = (place / "study.toml").read_text(encoding="utf-8")
+    for given, label in (
+        ('MCE = "Motor control exercise"', f"MCE = {json.dumps(f'{markup} {HEBREW}')}"),
+        ('SMT = "Manipulation"', f'SMT = "{long}"'),
+        ('covariates = ["site"]', f'covariates = ["site"]\nlabels = {{ site = "{long}" }}'),
+    ):
+        assert given in text
+        text = text.replace(given, label)
+    (place / "study.toml").write_text(text, encoding="utf-8")
     inputs, run = (place / "study.toml", place / "trial.csv"), place / "run"
-    alliance("fit", *inputs, "--engine", "instant", "--profile", "ci", "--out", run)
+    fitted = alliance("fit", *inputs, "--engine", "instant", "--profile", "ci", "--out", run)
+    assert fitted.code in (0, 3), fitted.stderr
     tables = place / "tables"
-    answer = alliance("report", run, "--tables", tables)
+    answer = alliance("report", run, "--tables", tables, "--word", place / "paper.docx")
     assert answer.code in (0, 3), answer.stderr
     for path in (run / "report.html", *tables.iterdir()):
         assert UNSEEN.findall(path.read_text(encoding="utf-8")) == [], path.name
     html5lib.HTMLParser(strict=True).parse((run / "report.html").read_text(encoding="utf-8"))
+    document = docx.Document(str(place / "paper.docx"))
+    texts = [p.text for p in document.paragraphs]
+    texts += [cell.text for table in document.tables for row in table.rows for cell in row.cells]
+    described = [node.get("descr") for node in document.element.body.iter(qn("wp:docPr"))]
+    assert len(described) > 4
+    told = "\n".join([*texts, *described, document.core_properties.title])
+    assert UNSEEN.findall(told.replace("\n", "").replace("\t", "")) == []
+    for shown in (SHOWN, markup, long, HEBREW):
+        assert shown in told
+    room = min(p.page_width - p.left_margin - p.right_margin for p in document.sections)
+    turned = max(p.page_width - p.left_margin - p.right_margin for p in document.sections)
+    for table in document.tables:
+        width = sum(column.width for column in table.columns)
+        assert width <= turned * 1.001
+    assert room < turned
+    with zipfile.ZipFile(place / "paper.docx") as archive:
+        for name in archive.namelist():
+            if name.endswith((".xml", ".rels")):
+                ElementTree.fromstring(archive.read(name))
 
 
 def test_what_is_said_of_input_is_shown_in_python_too() -> None:

@@ -77,6 +77,8 @@ def test_settings_that_can_move_a_draw_are_recorded_and_told(
 ) -> None:
     save_fit(made_fit, tmp_path / "run")
     edited(tmp_path / "run", lambda manifest: manifest.update(environment={}))
+    for name in list(this_environment()):  # of the machine that runs the tests
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PYTENSOR_FLAGS", "optimizer=None, base_compiledir=/tmp/x,floatX=float32")
     monkeypatch.setenv("NUMBA_ENABLE_AVX", "0")
     monkeypatch.setenv("NUMBA_CACHE_DIR", "/tmp/y")

@@ -40,15 +40,25 @@ def test_a_share_is_its_owners_alone_and_readable(folder: Path) -> None:
 
 
 def test_fit_takes_a_share_and_counts_whom_it_lacks(folder: Path, tmp_path: Path) -> None:
-    answer = alliance(
-        "fit", folder / "study.toml", folder / "t.share", "--out", tmp_path / "run", *FIT
-    )
+    run = tmp_path / "run"
+    answer = alliance("fit", folder / "study.toml", folder / "t.share", "--out", run, *FIT)
     assert answer.code == 0, answer.stderr
     assert "left out of pain" in answer.said
     assert "left out of gpe" not in answer.said  # it is not fitted
-    shown = alliance("summary", tmp_path / "run")
+    shown = alliance("summary", run)
     assert shown.code == 0
     assert "without enough in cell" in shown.stdout
+    effects = alliance("effects", run)
+    assert effects.code == 0
+    assert "percentile" not in effects.stdout  # of ratings that nobody has
+    assert "where the better arm changes" not in effects.stdout
+    assert alliance("report", run, "--word", tmp_path / "kit.docx").code == 0
+    page = (run / "report.html").read_text(encoding="utf-8")
+    # Prior predictive check, checks of the model, sensitivity
+    refused = "Not available: This run was fitted from cross-products"
+    assert page.count(refused) == page.count("Not available: ") > 3
+    assert "without enough others in their c" in page
+    assert "(n = 0)" not in page
 
 
 @pytest.mark.parametrize(
@@ -64,6 +74,11 @@ def test_fit_takes_a_share_and_counts_whom_it_lacks(folder: Path, tmp_path: Path
         (("fit", "study.toml", "t.share", "t.share", "--out", "r"), "same share twice"),
         (("fit", "study.toml", "t.share", "trial.csv", "--out", "r"), "same file twice"),
         (("fit", "study.toml", "t.share", "--joint", "--out", "r"), "needs the rows"),
+        (
+            ("fit", "study.toml", "t.share", "--missing-alliance", "impute", "--out", "r"),
+            "many files, and shares, are read as cross-products",
+        ),
+        (("share", "headache_over_time", "trial.csv", "--out", "n.share"), "visits needs the rows"),
         (("fit", "study.toml", "t.share", "--sample-therapists", "3", "--out", "r"), "several or"),
     ],
 )
@@ -76,6 +91,62 @@ def test_what_is_wrong_is_said_and_nothing_is_written(
     assert answer.code == 2
     assert said in " ".join((answer.said + answer.stderr).split())
     assert sorted(path.name for path in folder.iterdir()) == before
+
+
+@pytest.fixture(scope="module")
+def faulty(folder: Path) -> Path:
+    """Studies and shares that do not go with `folder`'s, and one that would run a program."""
+    place = folder / "faulty"
+    place.mkdir()
+    text = (folder / "study.toml").read_text(encoding="utf-8")
+    share = (folder / "t.share").read_text(encoding="utf-8")
+    rows = (folder / "trial.csv").read_text(encoding="utf-8").splitlines()
+    column = rows[0].split(",").index("therapist")
+    own = [row for row in rows[1:] if row.split(",")[column] == rows[1].split(",")[column]]
+    (place / "scale.toml").write_text(text.replace("range = [0, 10]", "range = [0, 100]"))
+    (place / "outcome.toml").write_text(text.replace("[outcomes.pain]", "[outcomes.ache]"))
+    (place / "version.share").write_text(share.replace('"version": 1', '"version": 2', 1))
+    (place / "cut.share").write_text(share[: len(share) // 2])
+    (place / "some.csv").write_text("\n".join([rows[0], *own]) + "\n")
+    al.share(folder, place / "some.csv", place / "some.share")
+    al.share(folder, place / "some.csv", place / "site.share", site="trial")
+    command = f"touch {place / 'executed'}"
+    hostile = b"cos\nsystem\n(V" + command.encode() + b"\ntR."  # what `pickle.loads` would run
+    (place / "pickle.share").write_bytes(hostile)
+    return place
+
+
+@pytest.mark.parametrize(
+    ("study", "shares", "said"),
+    [
+        ("faulty/scale.toml", ["t.share"], "t.share: the range of pain is 0 to 10 in the share"),
+        ("faulty/outcome.toml", ["t.share"], "t.share has no outcome 'ache'"),
+        ("study.toml", ["faulty/version.share"], "version.share is a share of version 2"),
+        ("study.toml", ["t.share", "faulty/site.share"], "are both of the site 'trial'"),
+        ("study.toml", ["t.share", "faulty/some.share"], "hold the same patients"),
+        ("study.toml", ["t.share", "faulty/some.csv"], "hold the same patients"),
+        ("study.toml", ["faulty/cut.share"], "cut.share is no share"),
+        ("study.toml", ["faulty/pickle.share"], "pickle.share is no share"),
+    ],
+)
+def test_a_share_that_does_not_go_with_the_rest_is_refused(
+    study: str,
+    shares: list[str],
+    said: str,
+    folder: Path,
+    faulty: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(folder)
+    before = sorted(map(str, folder.rglob("*")))
+    answer = alliance("fit", study, *shares, "--out", "r", "--engine", "instant")
+    assert answer.code == 2
+    assert said in answer.said
+    assert "Traceback" not in answer.stderr
+    remedies = ("Ask for", "Ask its owner", "Leave one of them out")
+    assert any(remedy in answer.said for remedy in remedies)
+    assert sorted(map(str, folder.rglob("*"))) == before  # nor was anything executed
+    assert not (faulty / "executed").exists()
 
 
 @pytest.mark.mcmc

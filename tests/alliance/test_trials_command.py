@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import docx
 import pandas as pd
 import pytest
 from command_line import alliance
 from trials_together import made_trials, written
 
 import alliance as al
+from alliance.diagnostics.report import word
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +62,34 @@ def test_the_summary_says_of_which_trial_it_is(folder: Path) -> None:
     assert "residual SD: one for each trial" in " ".join(shown.stdout.split())
     told = alliance("summary", folder / "run", "--format", "csv").stdout
     assert pd.read_csv(io.StringIO(told))["trial"].nunique() == 6
+
+
+def test_the_report_tells_of_the_trials_and_of_what_it_lacks(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And its paper kit, which has the trials in its supplement."""
+    for name in ("DPI", "SUPPLEMENT_DPI"):
+        monkeypatch.setattr(word, name, 30)  # drawn coarsely, which takes less time
+    answer = alliance("report", folder / "run", "--word", tmp_path / "paper.docx")
+    assert answer.code == 0, answer.stderr
+    document = docx.Document(str(tmp_path / "paper.docx"))
+    heads = [p.text for p in document.paragraphs if p.style.name.startswith("Heading")]
+    assert heads[:5] == ["Question", "Methods", "Patients", "Results", "Limitations"]
+    assert "Several trials" in heads
+    cells = {cell.text for table in document.tables for cell in table.columns[2].cells}
+    assert {"trial1", "trial4", "average trial", "a new trial"} <= cells
+    page = (folder / "run" / "report.html").read_text(encoding="utf-8")
+    told = " ".join(page.split())
+    for words in (
+        "every trial, the average and a new one",
+        "We analysed 4 trials together",
+        "All trials were analysed in one model",
+        "the interaction across trials",
+        "two thirds of the slope",
+        "Along the alliance the predictor is a straight line.",  # of the limitations
+        "Not available: OLS and REML are refits of one trial",
+    ):
+        assert words in told
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
+import docx
 import pytest
 from command_line import alliance, csv_rows
+from docx.oxml.ns import qn
 from explorer_queries import NODE, Query, differences, printed, run_scripts
 from visit_trials import LONG, WIDE, patients, rows_of_visits
 
 import alliance as al
 from alliance.diagnostics.explorer.contents import contents
+from alliance.diagnostics.report import word
+from alliance.diagnostics.report.contents import write_section
+from alliance.diagnostics.report.kit import for_word
+from alliance.diagnostics.report.material import Material
 
 PLANNED = ("--patients", "80", "--therapists", "8", "--interaction", "0.2")
 
@@ -65,6 +72,29 @@ def test_an_explorer_answers_for_every_visit(folder: Path, tmp_path: Path) -> No
         assert differences(page, printed(fit, query)) == []
 
 
+def test_the_paper_kit_has_the_course_and_every_visit(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `report --word` writes it, without a supplement, which takes longest."""
+    monkeypatch.setattr(word, "DPI", 30)  # drawn coarsely, which takes less time
+    material = Material(al.load(folder / "run").fit)
+    built = [write_section(material, name) for name in ("question", "results", "limitations")]
+    content = word.word_document("Pain over time", for_word(material, built), simulated=False)
+    document = docx.Document(io.BytesIO(content))
+    results = next(t for t in document.tables if t.rows[0].cells[0].text == "Outcome")
+    outcomes = {row.cells[0].text for row in results.rows[1:]} - {""}
+    assert {"Pain, w8", "Pain, m6", "Pain, m12", "Pain, average", "Pain, last-first"} <= outcomes
+    first = next(t for t in document.tables if t.rows[0].cells[0].text == "Characteristic")
+    told = [row.cells[0].text for row in first.rows]
+    assert told.count("Pain before treatment, mean (SD)") == 1  # one baseline of three visits
+    captions = [p.text for p in document.paragraphs if p.style.name == "Caption"]
+    assert any("Course over time" in text for text in captions)
+    described = [node.get("descr") for node in document.element.body.iter(qn("wp:docPr"))]
+    assert any("B minus A at w8" in text or "at w8:" in text for text in described)
+    methods = "\n".join(p.text for p in document.paragraphs)
+    assert "Not available" not in methods.partition("Supplement")[0]
+
+
 def test_what_if_those_who_left_had_followed_another_arm(folder: Path) -> None:
     asked = ("missing", folder / "run", "--assume", "j2r", "--reference", "Usual care")
     answer = alliance(*asked, width=100)
@@ -75,6 +105,8 @@ def test_what_if_those_who_left_had_followed_another_arm(folder: Path) -> None:
     assert len(rows) == 9  # two arms and a contrast at three visits
     tipped = alliance("missing", folder / "run", "--tip", "--delta", "B=-40", width=100)
     assert "leaves a chance of 0.975" in " ".join(tipped.stdout.split())
+    shifted = " ".join(alliance("missing", folder / "run", "--delta", "B=-4").stdout.split())
+    assert "-4 is added to unseen scores of Exercise." in shifted
     refused = alliance("missing", folder / "run", "--delta", "B=much")
     assert refused.code == 2
 

@@ -10,12 +10,14 @@ import statsmodels.formula.api as smf
 
 from alliance.data_prep.study.description import bundled_studies, read_study
 
+STUDIES = ("ferreira2013", "ferreira2013_over_time", "headache", "headache_over_time")
+
 
 def test_the_studies_are_there() -> None:
-    assert set(bundled_studies()) == {"ferreira2013", "headache", "headache_over_time"}
+    assert set(bundled_studies()) == set(STUDIES)
 
 
-@pytest.mark.parametrize("name", ["ferreira2013", "headache", "headache_over_time"])
+@pytest.mark.parametrize("name", STUDIES)
 def test_study_is_readable_and_has_published_findings_beside_it(name: str) -> None:
     path = bundled_studies()[name]
     assert read_study(path).citation
@@ -40,6 +42,25 @@ def test_ferreira2013_is_the_published_trial() -> None:
     assert study.moderator.range == (16, 112)
     assert study.moderator.reliability == pytest.approx(0.77)
     assert study.covariates == ()
+
+
+def test_ferreira2013_over_time_has_the_outcomes_of_ferreira2013_at_three_visits() -> None:
+    """Of the parent trial: 8 weeks, 6 and 12 months; the first has the columns of the paper's."""
+    over_time, apart = (
+        read_study(bundled_studies()[name]) for name in ("ferreira2013_over_time", "ferreira2013")
+    )
+    assert over_time.simulated
+    assert (over_time.arms, over_time.moderator, over_time.columns) == (
+        apart.arms,
+        apart.moderator,
+        apart.columns,
+    )
+    for name, own in apart.outcomes.items():
+        visits = [over_time.outcomes[f"{name}_{visit}"] for visit in ("8w", "6m", "12m")]
+        assert [visit.visit_time for visit in visits] == [8, 26, 52]
+        assert visits[0].followup == own.followup
+        for fact in ("range", "better", "baseline"):
+            assert {getattr(visit, fact) for visit in visits} == {getattr(own, fact)}
 
 
 def test_headache_has_the_published_covariates_and_its_baseline_as_moderator() -> None:

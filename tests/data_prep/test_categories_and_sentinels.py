@@ -41,13 +41,15 @@ def names(trial: Trial) -> list[str]:
 def test_short_keys_say_what_the_tables_say(tmp_path: Path) -> None:
     lines = (
         'covariates = ["age", "site", "sex"]\ncontinuous = ["age"]\ncategorical = ["site"]\n'
-        'reference = { sex = "M", site = 2 }\nmissing = [-99, 999]'
+        'reference = { sex = "M", site = 2 }\nmissing = [-99, 999]\n'
+        'labels = { age = "Age (years)" }'
     )
     study = read_study(written(tmp_path / "study.toml", lines))
     kinds = {"age": "continuous", "site": "categorical", "sex": "categorical"}
     assert study.covariate_kinds == kinds
     assert study.reference == {"sex": "M", "site": "2"}
     assert study.missing_values == {"*": ("-99", "999")}
+    assert study.labels == {"age": "Age (years)"}
     again = tmp_path / "again.toml"
     again.write_text(study_text(study), encoding="utf-8")
     assert read_study(again) == study
@@ -76,6 +78,8 @@ def test_short_keys_below_the_moderator_are_understood(tmp_path: Path) -> None:
             'covariates = ["a"]\ncontinuous = ["a"]\nreference = { a = 1 }',
             "reference.a: a continuous covariate has no levels",
         ),
+        ('covariates = ["age"]\nlabels = { agee = "Age" }', "labels.agee: is not among"),
+        ('covariates = ["age"]\nlabels = { age = " " }', "labels.age"),
         ("missing = -99", "missing: is -99, not a list"),
         ("missing = [true]", "missing, entry 1: is neither a number nor text"),
         ("missin = [9]", "Did you mean 'missing'"),

@@ -15,7 +15,7 @@ from alliance.data_prep.errors import InputError
 from alliance.data_prep.initial.beginning import begin
 from alliance.data_prep.initial.columns import columns_of
 from alliance.data_prep.initial.draft import Draft, Question
-from alliance.data_prep.initial.guesses import draft_study
+from alliance.data_prep.initial.guesses import draft_study, outcome_name
 from alliance.data_prep.initial.keeping_out import keep_out
 from alliance.data_prep.initial.names import timed
 from alliance.data_prep.initial.scales import rounded_up
@@ -45,6 +45,9 @@ def drafted(frame: pd.DataFrame, **given: str) -> Draft:
     ("name", "stem", "time", "first"),
     [
         ("psfs_0", "psfs", 0, True), ("psfs_8w", "psfs", 8, False),
+        ("BDI_avant", "bdi", 0, True), ("BDI_après", "bdi", 1000, False),
+        ("dolor antes", "dolor", 0, True), ("dolor_después", "dolor", 1000, False),
+        ("instantes", "instantes", -1, False),
         ("bdi_pre", "bdi", 0, True), ("BDIpost", "bdi", 1000, False),
         ("pre_bdi", "bdi", 0, True), ("phq9_t1", "phq9", 1, True),
         ("HAMDTL17_v4", "hamdtl17", 4, False), ("pain.6m", "pain", 26, False),
@@ -59,6 +62,19 @@ def test_names_say_what_is_measured_and_when(
 ) -> None:
     found = timed(name)
     assert (found.stem, found.time, found.first) == (stem, time, first)
+
+
+@pytest.mark.parametrize(
+    ("stem", "mark", "name"),
+    [
+        ("bdi", "après", "bdi_apres"), ("größe", "", "gro_e"), ("a–b", "8w", "a_b_8w"),
+        ("боль", "post", "post"),
+    ],
+)  # fmt: skip
+def test_outcomes_are_named_in_letters_that_every_system_has(
+    stem: str, mark: str, name: str
+) -> None:
+    assert outcome_name(stem, mark, ()) == name
 
 
 def test_ranges_are_rounded_outwards() -> None:
@@ -133,8 +149,13 @@ def test_codes_of_missing_values_are_declared(tmp_path: Path) -> None:
 def test_categories_are_told_from_numbers(tmp_path: Path) -> None:
     for name in ("coded", "spss"):
         (tmp_path / name).mkdir()
-    assert begun(tmp_path / "coded", "coded")["categorical"] == ["sex", "marital"]
-    assert begun(tmp_path / "spss", "spss")["categorical"] == ["sex", "edu"]
+    coded = begun(tmp_path / "coded", "coded")
+    assert coded["categorical"] == ["sex", "marital"]
+    spss = begun(tmp_path / "spss", "spss")
+    assert spss["categorical"] == ["sex", "edu"]
+    # Only such files have words for their columns
+    assert spss["labels"] == {"age": "Age in years", "sex": "Sex", "edu": "Education"}
+    assert "labels" not in coded
 
 
 def test_items_are_scored_and_the_turned_ones_found(tmp_path: Path) -> None:

@@ -330,6 +330,44 @@ def test_draws_of_shares_are_those_of_the_files_bit_for_bit(sites: Path) -> None
         assert own.equals(others.assign_coords(own.coords))  # therapists have other names
 
 
+@pytest.mark.validation
+@pytest.mark.parametrize("chosen", ["one site", "seven sites", "mixed with files"])
+@pytest.mark.parametrize(
+    ("engine", "alliance"),
+    [("instant", "total"), ("nuts", "total"), ("nuts", "within_between")],
+)
+def test_sharing_then_fitting_gives_the_draws_of_the_files(
+    chosen: str, engine: str, alliance: str, sites: Path
+) -> None:
+    """Bit for bit, whatever was fitted; joint models and visits are refused: see the commands.
+
+    One file is read as cross-products, as several are, where a pattern names it.
+    """
+    study = al.study(sites / "study.toml").choose("pain", model={"alliance": alliance})
+    number = 1 if chosen == "one site" else 7
+    files: list[Any] = [sites / f"s{k}.csv" for k in range(number)]
+    shares = [path.with_suffix(".share") for path in files]
+    if chosen == "mixed with files":
+        shares[1], shares[4] = files[1], files[4]
+    if chosen == "one site":
+        files = [str(sites / "s0*.csv")]
+    asked: dict[str, Any] = {"engine": engine, "profile": "ci", "seed": 3, "progress": False}
+    one, other = (al.fit(study.read(each), **asked)["pain"].draws for each in (files, shares))
+    assert one.equals(other.assign_coords(one.coords))  # therapists have other names
+
+
+def test_draws_of_the_share_of_one_file_are_those_of_its_rows_to_rounding(sites: Path) -> None:
+    """Sums of the same numbers in another order: as many digits as sums of 84 products keep."""
+    study = al.study(sites / "study.toml")
+    asked: dict[str, Any] = {"engine": "instant", "profile": "ci", "seed": 3, "progress": False}
+    rows, shared = (
+        al.fit(study.read(sites / name), outcome="pain", **asked)["pain"].draws
+        for name in ("s0.csv", "s0.share")
+    )
+    for name in ("beta", "residual_sd", "therapist_sd", "therapist_effect"):
+        assert shared[name].values == pytest.approx(rows[name].values, rel=1e-6, abs=1e-8)
+
+
 # What is refused ---------------------------------------------------------------------------------
 
 
@@ -415,6 +453,14 @@ def test_a_share_is_taken_once_and_only_for_its_study(sites: Path, tmp_path: Pat
     write_share(make_share(study, sites / "s1.csv", site="s0"), named)
     with pytest.raises(InputError, match="both of the site 's0'"):
         load_pooled(study, [first, named])
+    rows = (sites / "s0.csv").read_text().splitlines()
+    some = tmp_path / "some.csv"  # a therapist's patients, under another name of file and site
+    some.write_text("\n".join([rows[0], *(row for row in rows if ",T00," in row)]))
+    write_share(make_share(study, some, allow_small_cells=True), tmp_path / "some.share")
+    for overlapping in ("some.share", "some.csv"):
+        with pytest.raises(InputError, match="hold the same patients") as refused:
+            load_pooled(study, [first, tmp_path / overlapping])
+        assert f"s0.share and {overlapping}" in str(refused.value)
     other = STUDY.replace("range = [0, 100]", "range = [0, 10]")
     (tmp_path / "study.toml").write_text(other, encoding="utf-8")
     with pytest.raises(InputError, match="the range of pain is 0 to 100 in the share and 0 to 10"):

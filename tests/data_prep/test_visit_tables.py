@@ -11,6 +11,7 @@ import pytest
 from visit_trials import LONG, VISITS, WIDE, patients, rows_of_visits
 
 from alliance.data_prep.errors import DataError, InputError
+from alliance.data_prep.simulator.from_study import simulate_study
 from alliance.data_prep.study.description import Study, narrowed, read_study, study_text
 from alliance.data_prep.study.visits import VISIT_SETTINGS
 from alliance.data_prep.trial.trial import Trial, load_trial, trial_from_frame
@@ -206,3 +207,43 @@ def test_a_prior_of_the_pack_does_not_go_with_visits(tmp_path: Path) -> None:
     taken = study(tmp_path, f'{WIDE}[priors]\nmoderator_slope = {{ from = "fluckiger2018" }}\n')
     with pytest.raises(InputError, match="goes with a Gaussian outcome by itself"):
         specify(taken)
+
+
+@pytest.mark.parametrize("text", [WIDE, LONG])
+def test_a_simulated_trial_has_its_visits(tmp_path: Path, text: str) -> None:
+    """Of 2,000 patients a quarter leave for good, with worse last scores than those who stay.
+
+    Three standard errors of a share of .25 are .03. Neighbouring residuals correlate .6 and scores
+    more, by what they share of baseline, alliance and therapist.
+    """
+    made = simulate_study(study(tmp_path, text), seed=5, patients=2000, therapists=20)
+    assert made.truth["settings"]["leaving"] == 0.25
+    made.frame.to_csv(tmp_path / "made.csv", index=False)
+    trial = load_trial(made.study, tmp_path / "made.csv")
+    scores = np.column_stack([trial.data[f"pain_{v}_followup"] for v in ("w8", "m6", "m12")])
+    seen = ~np.isnan(scores)
+    assert seen[:, 0].all()
+    assert not (seen[:, 2] & ~seen[:, 1]).any()
+    assert 1 - seen[:, 2].mean() == pytest.approx(0.25, abs=0.03)
+    assert scores[~seen[:, 1], 0].mean() > scores[seen[:, 1], 0].mean() + 5  # lower is better
+    both = seen[:, 1]
+    assert 0.6 < np.corrcoef(scores[both, 0], scores[both, 1])[0, 1] < 0.85
+    if text == LONG:
+        assert len(made.frame) == seen.sum()
+        assert list(made.frame["visit"][:2]) == ["w8", "m6"]
+    else:
+        again = simulate_study(made.study, seed=5, patients=2000, therapists=20, leaving=0)
+        assert not again.frame[list(VISITS)].isna().any(axis=None)
+        kept = made.frame[list(VISITS)].notna()
+        assert made.frame[list(VISITS)].equals(again.frame[list(VISITS)].where(kept))
+
+
+def test_nobody_leaves_where_there_are_no_visits(tmp_path: Path) -> None:
+    single = WIDE.replace(
+        'visits = { w8 = "pain8", m6 = "pain26", m12 = "pain52" }\ntimes = [8, 26, 52]',
+        'followup = "pain8"',
+    )
+    with pytest.raises(InputError, match="visits that patients could leave before"):
+        simulate_study(study(tmp_path, single), seed=1, leaving=0.2)
+    with pytest.raises(InputError, match="share of 1 cannot leave"):
+        simulate_study(study(tmp_path, WIDE), seed=1, leaving=1.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from matplotlib.text import Text
 from alliance.data_prep.errors import InputError
 from alliance.diagnostics.figures.drawing import MM_PER_INCH, Drawing, drawn_as
 from alliance.diagnostics.figures.figure_page import FROM_LEFT, caption_of
-from alliance.diagnostics.figures.measured import crowded, width_of, wrapped
+from alliance.diagnostics.figures.measured import crowded, rewrap, width_of, wrapped
 from alliance.diagnostics.figures.results_figures import save_figure
 
 # Each figure in the case that is hardest for it, in one column; of the others what differs
@@ -35,9 +36,15 @@ def drawn(name: str, which: str, width: float | None = None, **asked: Any) -> Fi
         return FIGURES[name](case(which))
 
 
+@cache
+def seen(name: str, which: str, width: float) -> Figure:
+    """The same, for tests that look at a figure and leave it as it is."""
+    return drawn(name, which, width)
+
+
 @pytest.mark.parametrize(("name", "which", "width"), HARD)
 def test_texts_are_on_the_page_and_apart(name: str, which: str, width: int) -> None:
-    figure = drawn(name, which, width)
+    figure = seen(name, which, width)
     assert figure.get_figwidth() * MM_PER_INCH == pytest.approx(width)
     assert troubles(figure) == []
 
@@ -67,9 +74,9 @@ def test_boxes_see_what_is_cut_and_what_is_covered() -> None:
 
 def test_letters_shrink_in_a_column_and_are_never_too_small() -> None:
     """Journals ask for 5 points at least, and 7 at most within figures."""
-    sizes = [text.get_fontsize() for text in drawn("effect", "one outcome", 85).findobj(Text)]
+    sizes = [text.get_fontsize() for text in seen("score", "letters", 85).findobj(Text)]
     assert min(sizes) >= 5
-    whole = [text.get_fontsize() for text in drawn("effect", "one outcome", 180).findobj(Text)]
+    whole = [text.get_fontsize() for text in seen("score", "letters", 180).findobj(Text)]
     assert max(sizes) < max(whole)
 
 
@@ -141,7 +148,7 @@ def test_text_stays_text_and_dots_are_as_many_as_asked(tmp_path: Path) -> None:
 
 def test_contrasts_that_begin_with_a_script_to_the_left_are_read_from_the_left() -> None:
     """Else "A minus B" stands as "minus B A"."""
-    told = [text for text, _ in boxes(drawn("contrasts", "letters", 180))]
+    told = [text for text, _ in boxes(seen("contrasts", "letters", 180))]
     (title,) = (
         text
         for text in told
@@ -152,7 +159,7 @@ def test_contrasts_that_begin_with_a_script_to_the_left_are_read_from_the_left()
 
 def test_arms_have_their_labels_in_every_figure() -> None:
     for name in ("compare", "contrasts", "effect", "score", "predictions", "ppc distribution"):
-        told = " ".join(text for text, _ in boxes(drawn(name, "long labels", 85)))
+        told = " ".join(text for text, _ in boxes(seen(name, "long labels", 85)))
         words = " ".join(told.split())
         assert all(label.split(",")[0] in words for label in LONG.values()), name
 
@@ -175,3 +182,18 @@ def test_crowded_labels_ask_for_as_much_more_room_as_they_need() -> None:
     assert crowded([(0, 3), (2, 3), (4, 3)]) == pytest.approx(1.5)
     assert crowded([(0, 1), (2, 3)]) == pytest.approx(1.0)
     assert crowded([(0, 1)]) == 0
+
+
+def test_a_text_that_is_wrapped_twice_keeps_the_lines_it_was_given() -> None:
+    second = "second arm better, first arm better"
+    text = Figure().text(
+        0, 0, f"for one SD more of the alliance, in SDs of it\n{second}", fontsize=9
+    )
+    for inches in (1.02 * width_of(second, 9), 0.7 * width_of(second, 9)):
+        assert rewrap(text, inches)
+        lines = text.get_text().split("\n")
+        begins = next(k for k, line in enumerate(lines) if line.startswith("second"))
+        assert " ".join(lines[begins:]) == second
+    text.set_text("another text that is long enough to be wrapped")
+    assert rewrap(text, 1.0)
+    assert " ".join(text.get_text().split()) == "another text that is long enough to be wrapped"

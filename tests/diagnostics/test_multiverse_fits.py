@@ -14,6 +14,7 @@ from distributed import Client, LocalCluster
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.simulator.simulation import simulate_trial, write_simulated
 from alliance.data_prep.study.description import narrowed, read_study
+from alliance.data_prep.trial.trial import trial_from_frame
 from alliance.diagnostics.figures.many_fits_figures import multiverse_figure
 from alliance.diagnostics.multiverse import (
     FAILED_FIT,
@@ -28,6 +29,7 @@ from alliance.diagnostics.multiverse import (
 )
 from alliance.inference.many_fits.multiverse import CHOICES, Multiverse, build_multiverse
 from alliance.inference.many_fits.task_runner import TaskOutcome, open_store
+from alliance.inference.runs.fitting import fit_trial
 from alliance.inference.sampling.profiles import find_profile
 
 PROFILE = find_profile("ci")
@@ -143,6 +145,32 @@ def test_curves_are_sorted_and_drawn(
     words = [tick.get_text() for tick in panels[2].get_yticklabels()]
     therapists, scales = ["intercept", "intercept+slope", "none"], ["0.5", "1.0", "2.0"]
     assert words == ["therapist", *therapists, "prior scale", *scales]
+
+
+def test_the_analysis_that_the_study_file_asks_for_is_marked(
+    built: Multiverse, fitted: tuple[pd.DataFrame, pd.DataFrame]
+) -> None:
+    """Where its column stands among the others, and with the mean of a fit of the study itself."""
+    whole, _ = fitted
+    curves = curves_of(whole, wanted_quantities(built, ["interaction:MCE-GE"]))
+    figure = multiverse_figure(built, curves, 0.95)
+    made = simulate_trial(seed=4, patients=90, therapists=8)
+    study = narrowed(made.study, outcomes=["pain", "gpe"])
+    own = fit_trial(trial_from_frame(study, made.frame), PROFILE, 2, engine="instant").summary()
+    assert study.model.therapist == "intercept+slope"
+    (strip,) = [part for part in figure.subfigs if part.axes]
+    for panel, curve in zip(strip.axes[:2], curves, strict=True):
+        (mark,) = [each for each in panel.lines if each.get_label() == "as the study file asks"]
+        row = curve.iloc[int(mark.get_xdata()[0])]
+        assert (row["therapist"], float(row["prior_scale"])) == ("intercept+slope", 1.0)
+        assert mark.get_ydata()[0] == row["mean"]
+        same = own[
+            (own["outcome"] == row["outcome"])
+            & (own["quantity"] == "interaction")
+            & (own["level"] == "MCE-GE")
+        ].iloc[0]
+        error = same["sd"] * np.sqrt(2 / same["ess_bulk"])  # of a difference of two such means
+        assert abs(row["mean"] - same["mean"]) < 4 * error
 
 
 def test_quantities_that_are_not_there_are_refused(built: Multiverse) -> None:

@@ -23,14 +23,22 @@ from visit_trials import WIDE
 from alliance.data_prep.registry.registry import load_registry
 from alliance.data_prep.simulator.simulation import simulate_trial
 from alliance.data_prep.study.description import narrowed, read_study
+from alliance.data_prep.trial.characteristics import trial_characteristics
 from alliance.data_prep.trial.trial import trial_from_frame
+from alliance.diagnostics import words
 from alliance.diagnostics.figures.figure_page import save
 from alliance.diagnostics.figures.flow_figure import flow_figure, patient_flow
 from alliance.diagnostics.report.contents import write_sections
 from alliance.diagnostics.report.kit import for_word, kit, results_table
 from alliance.diagnostics.report.material import Material
 from alliance.diagnostics.report.page import Code, Paragraph, References, Section
-from alliance.diagnostics.report.paragraphs import Cited, _therapist_words, found, methods
+from alliance.diagnostics.report.paragraphs import (
+    Cited,
+    _predictors,
+    _therapist_words,
+    found,
+    methods,
+)
 from alliance.diagnostics.report.r_formulas import r_formulas, r_name
 from alliance.diagnostics.report.word import word_document
 from alliance.diagnostics.sheets.characteristics import characteristics
@@ -177,6 +185,28 @@ def test_the_first_table_has_arms_by_label_and_counts_who_lacks_what(made_fit: F
     missing = [row for row in sheet.rows if row["Characteristic"].endswith("missing, n")]
     lacking = sum(int(missing[0][name]) for name in sheet.columns[1:4])
     assert lacking == made_fit.flow["without_alliance"][0]
+
+
+def test_covariates_have_their_labels_in_the_first_table_and_in_paragraphs() -> None:
+    made = simulate_trial(seed=4, patients=90, therapists=5)
+    random = np.random.default_rng(4)
+    frame = made.frame.assign(
+        age=random.normal(40, 9, 90).round(), sex=random.choice(["F", "M"], 90)
+    )
+    study = narrowed(made.study, outcomes=["pain"]).model_copy(
+        update={"covariates": ("age", "sex"), "labels": {"age": "Age (years)", "sex": "Sex"}}
+    )
+    trial = trial_from_frame(study, frame)
+    told = trial_characteristics(trial.data, study)
+    fit: Any = SimpleNamespace(study=study, manifest={}, outcomes=["pain"])
+    first = [row["Characteristic"] for row in characteristics(fit, told).rows]
+    assert "Age (years), mean (SD)" in first
+    assert "Sex: M, n (%)" in first
+    assert words.level(study, "sex[M]") == "Sex: M"
+    assert words.level(study, "age") == "Age (years)"
+    assert words.covariate(study, "weight[kg]") == "weight[kg]"  # without a label
+    spec = specify(study)["pain"]
+    assert _predictors(fit, spec)[-2:] == ["Age (years)", "Sex"]
 
 
 def test_a_run_of_before_tells_of_those_analysed(made_fit: Fit) -> None:
@@ -353,10 +383,10 @@ def test_every_family_has_methods_and_a_formula(outcome: str, family: str) -> No
     fit = fit_of(outcome, lambda design: therapist_posterior(design, draws=30), family=family)
     section = kit(Material(replace(fit, manifest=fit.manifest | {"seed": 1})))
     told = text_of(section)
-    words = {
+    residuals = {
         "gaussian": "normal residuals",
         "student_t": "Student-t residuals",
         "beta_binomial": "beta-binomial",
         "ordinal": "cumulative logit",
     }
-    assert words[family] in told
+    assert residuals[family] in told

@@ -178,14 +178,26 @@ def test_a_wide_table_turns_its_page_and_the_next_text_turns_it_back() -> None:
     assert all(width <= space * 1.001 for width, space in zip(widths, room, strict=True))
 
 
-def test_headings_between_wide_tables_part_no_pages() -> None:
-    """A page that has turned back for a heading turns again for the table below it."""
+def test_text_between_wide_tables_parts_no_pages() -> None:
+    """It stands on their turned page: upright, it would have a page to itself."""
     wide = Sheet("wide", "Wide", [WIDE] * 2, "A note.")
-    document = document_of([wide, Heading("One"), wide, Heading("Two"), wide])
-    for paragraph in document.paragraphs:
-        assert len(paragraph._p.findall(f"{qn('w:pPr')}/{qn('w:sectPr')}")) <= 1
-    turned = [page.page_width > page.page_height for page in document.sections]
-    assert turned == [False, True, True, True]
+    narrow = Sheet("narrow", "Narrow", [{"A": "1", "B": "2"}], "A note.")
+    for between, turned in (
+        ([Heading("One"), Paragraph("Text.")], [False, True]),
+        ([Heading("One"), narrow, Heading("Two")], [False, True, False, True]),
+    ):
+        document = document_of([wide, *between, wide])
+        for paragraph in document.paragraphs:
+            assert len(paragraph._p.findall(f"{qn('w:pPr')}/{qn('w:sectPr')}")) <= 1
+        assert [page.page_width > page.page_height for page in document.sections] == turned
+
+
+def test_headings_of_columns_on_two_lines_turn_no_page() -> None:
+    """As a first table of four arms has them."""
+    heads = [f"Usual care of arm {k} (n = 421)" for k in range(4)]
+    row = {"Characteristic": "Age (years), mean (SD)"} | dict.fromkeys(heads, "45.3 (11.5)")
+    document = document_of([Sheet("first", "First", [row], "A note.")])
+    assert [page.page_width > page.page_height for page in document.sections] == [False]
 
 
 def test_repeated_heads_and_links_are_plain_and_numbers_stand_to_the_right() -> None:

@@ -90,6 +90,13 @@ def test_the_tipping_shift_leaves_the_probability(fit: Fit) -> None:
     again = course_table(courses(visits(fit), delta={"B": -30 + shift}))
     last = again[again["quantity"] == "arm_contrast"].iloc[-1]
     assert last["prob_better"] == pytest.approx(0.9, abs=2e-3)
+    # Where the draws, spread about their mean as the other SD has it, have the same chance
+    shift = table["tipping_shift_information_anchored"].iloc[0]
+    moved = found.shifted("B", shift)
+    drawn = moved.found.means[:, 1, -1] - moved.found.means[:, 0, -1]
+    wider = moved.found.anchored[1, 0, -1] / drawn.std(ddof=1)
+    chance = ((drawn.mean() + wider * (drawn - drawn.mean())) < 0).mean()
+    assert chance == pytest.approx(0.9, abs=2e-3)
 
 
 def test_one_follow_up_counts_those_who_lack_it(single: Fit) -> None:

@@ -22,6 +22,7 @@ from alliance.inference.many_fits.assurance import (
     assurance_question,
     judged_trial,
     planned_trial,
+    planned_trial_over_time,
     require_grid,
 )
 from alliance.inference.many_fits.task_runner import open_store
@@ -158,3 +159,63 @@ def test_what_cannot_be_planned_is_refused() -> None:
             Criterion(*wrong)
     with pytest.raises(InputError, match="therapist_sd"):
         Assumptions(0, 0, -1, 0)
+
+
+def over_time(assumptions: Assumptions, **options: object) -> AssuranceQuestion:
+    whole = read_study(find_study("ferreira2013_over_time"))
+    study = narrowed(whole, outcomes=["function"])
+    return assurance_question(study, "MCE-GE", assumptions, USUAL, seed=2, **options)
+
+
+def test_visits_of_a_planned_trial_are_as_assumed() -> None:
+    """9,000 patients: shares, correlations and slopes within 4 of their standard errors."""
+    question = over_time(Assumptions(0.3, 0.5, 0.0, 0.0, leaving=(0.1, 0.3)))
+    trial = planned_trial_over_time(question, 9_000, 12, 0.6, 0)
+    first = trial.first
+    seen = [len(own.y) for own in trial.designs.values()]
+    assert seen[0] == 9_000
+    assert np.allclose(1 - np.array(seen[1:]) / 9_000, [0.1, 0.3], atol=4 * np.sqrt(0.21 / 9_000))
+    names = list(first.coefficients)
+    at = [names.index("baseline"), names.index("moderator")]
+    scores = np.full((9_000, 3), np.nan)
+    for t, (name, own) in enumerate(trial.designs.items()):
+        centre, sd = own.scaling.outcome
+        scores[trial.positions[name], t] = centre + sd * own.y
+    # The first visit has everybody; there residuals are what is left of the regression
+    found = np.linalg.lstsq(first.X, scores[:, 0], rcond=None)[0]
+    assert found[at] == pytest.approx([0.5, 0.3], abs=4 / np.sqrt(9_000))
+    own = [k for k, name in enumerate(names) if name.startswith("interaction")]
+    slopes = sum_to_zero_basis(3) @ found[own]
+    assert slopes[1] - slopes[0] == pytest.approx(0.6, abs=4 * np.sqrt(2 / 3_000))
+    residual = scores - (first.X @ found)[:, None]
+    both = ~np.isnan(residual[:, 1])
+    # Who left had worse scores: of those who stay, a regression on the visit before is unbiased
+    slope = np.polyfit(residual[both, 0], residual[both, 1], 1)[0]
+    assert slope == pytest.approx(0.6, abs=4 * 0.8 / np.sqrt(8_000))
+    assert residual[~both, 0].mean() < residual[both, 0].mean()  # higher is better
+
+
+def test_a_planned_trial_is_judged_at_a_visit() -> None:
+    """The last one by default, where fewer are seen: wider than at the first, same patients."""
+    assumed = Assumptions(0.3, 0.5, 0.2, 0.1, leaving=(0.5,))
+    last, first = over_time(assumed), over_time(assumed, visit="8w")
+    assert (last.spec.outcome, first.spec.outcome) == ("function_12m", "function_8w")
+    widths = []
+    for question in (last, first):
+        judged = [judged_trial(question, 120, 6, 0.4, number) for number in range(3)]
+        widths.append(np.mean([own["upper"] - own["lower"] for own in judged]))
+    assert widths[0] > 1.1 * widths[1]  # half are gone; correlated .36 with the first
+    assert "visits" in assurance_facts(last)
+    assert "leaving" not in assurance_facts(asked(study_of()))["assumptions"]
+
+
+def test_what_cannot_be_assumed_of_visits_is_refused() -> None:
+    with pytest.raises(InputError, match="has a visit '9m'"):
+        over_time(NOTHING, visit="9m")
+    with pytest.raises(InputError, match="no outcomes over time"):
+        asked(study_of(), visit="8w")
+    with pytest.raises(InputError, match="3 shares who have left do not suit 3 visits"):
+        over_time(Assumptions(0.3, 0.5, 0.0, 0.0, leaving=(0.1, 0.2, 0.3)))
+    for wrong in ({"leaving": (0.3, 0.2)}, {"leaving": (1.0,)}, {"visit_correlation": 1.0}):
+        with pytest.raises(InputError):
+            Assumptions(0.3, 0.5, 0.0, 0.0, **wrong)

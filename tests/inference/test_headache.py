@@ -11,10 +11,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from alliance.data_prep.initial.beginning import begin
 from alliance.data_prep.study.description import bundled_studies, read_study
 from alliance.data_prep.trial.trial import load_trial
 from alliance.diagnostics.gate.fit_gate import check_draws, worst_verdict
 from alliance.diagnostics.verdicts import Verdict
+from alliance.inference.paper.paper import Paper
+from alliance.inference.paper.printed import read_printed
 from alliance.inference.published.comparison import compare
 from alliance.inference.published.published import read_published
 from alliance.inference.runs.fit import Fit
@@ -69,6 +72,20 @@ def test_compare_shows_ols_without_interaction(compared: pd.DataFrame) -> None:
     assert [round(value, 2) for value in contrast[names]] == [-4.64, -7.08, -2.20]
 
 
+def test_printed_numbers_alone_give_the_interval_of_the_rows(compared: pd.DataFrame) -> None:
+    """Within .2 points: 4.6 (2.2, 7.0) is rounded to .05, and half its width to .04 more.
+
+    Of the rows are an interval without priors, that of least squares, and the model's own, whose
+    priors and therapists move it by less than a tenth of the standard error of 1.2.
+    """
+    table = Paper(read_printed("headache")).posteriors
+    own = table[(table["outcome"] == "headache_12m") & (table["prior"] == "reference")].iloc[0]
+    contrast = compared.loc["headache_12m", "arm_contrast", "1-0"]
+    for source in ("ols_main", "posterior"):
+        for end in ("lower", "upper"):
+            assert abs(own[end] - contrast[f"{source}_{end}"]) < 0.2
+
+
 def test_compare_shows_the_interaction_with_the_baseline(compared: pd.DataFrame) -> None:
     interaction = compared.loc["headache_12m", "interaction", "1-0"]
     assert round(interaction["ols_estimate"], 4) == -0.2406
@@ -100,3 +117,23 @@ def test_both_visits_in_one_model_stand_where_the_published_analyses_stand(
         assert abs(row["reml_estimate"] + printed) < 0.6
         assert abs(row["posterior_mean"] - row["reml_estimate"]) < 0.25 * row["reml_se"]
         assert row["verdict"] == "agrees"
+
+
+def test_the_study_that_init_makes_has_the_fits_of_the_bundled_one(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    """To the last bit: where outcomes bear the same names, draws have the same seeds."""
+    data = shared_data / "acupuncture_vickers2004.csv"
+    begin(data, tmp_path / "study.toml", {})
+    text = (tmp_path / "study.toml").read_text(encoding="utf-8")
+    for made, name in (("pk_2", "headache_3m"), ("pk_5", "headache_12m")):
+        text = text.replace(f"[outcomes.{made}]", f"[outcomes.{name}]")
+    (tmp_path / "study.toml").write_text(text, encoding="utf-8")
+    tables = [
+        fit_trial(
+            load_trial(read_study(path), data), find_profile("ci"), seed=1, engine="instant"
+        ).summary()
+        for path in (tmp_path / "study.toml", bundled_studies()["headache"])
+    ]
+    own, bundled = (table.drop(columns="level") for table in tables)  # sex, or sex[1]
+    pd.testing.assert_frame_equal(own, bundled, check_exact=True)

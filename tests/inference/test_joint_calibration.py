@@ -118,7 +118,7 @@ def test_a_joint_question_is_one_and_answers_for_every_outcome() -> None:
 
 
 @pytest.mark.mcmc
-@pytest.mark.parametrize("outcome", ["function", "gpe"])
+@pytest.mark.parametrize("outcome", ["function", pytest.param("gpe", marks=pytest.mark.validation)])
 def test_every_reported_quantity_is_ranked(outcome: str) -> None:
     study, joint = joined(60, 6, ("pain", outcome))
     question = JointQuestion(joint, Priors(), SamplerProfile("ci", 2, 100, 100), seed=1)

@@ -181,7 +181,7 @@ def spread_at(design: Design, draws: xr.Dataset, alliance: float) -> np.ndarray:
     return design.scaling.outcome[1] * np.linalg.norm(np.array([1.0, alliance]) @ factor, axis=-1)
 
 
-@pytest.mark.mcmc
+@pytest.mark.validation
 def test_a_therapists_intercept_and_slope_correlate_as_planted() -> None:
     """SDs .73 and .17 at -1 and 1: independent effects have .53 at both."""
     joint = planted_trial()

@@ -174,7 +174,7 @@ def test_patients_left_out_by_weights_are_those_of_refits(pain: Fit) -> None:
     assert_agree(scores)
 
 
-@pytest.mark.mcmc
+@pytest.mark.validation
 def test_exact_within_between_gives_the_density_given_the_ratings() -> None:
     """By importance weights and by refit: the ratings stay in, only outcomes are left out."""
     fit = fitted("pain", alliance="within_between")

@@ -25,6 +25,11 @@ NUMBERS = {
 NUMBERS |= {  # the same trial, with its visits in one model
     ("headache_over_time", *key[1:]): own for key, own in NUMBERS.items() if key[0] == "headache"
 }
+NUMBERS |= {
+    ("ferreira2013_over_time", f"{key[1]}_8w", *key[2:]): own
+    for key, own in NUMBERS.items()
+    if key[0] == "ferreira2013"
+}
 OUTCOMES = ("function", "gpe", "pain", "disability")
 
 

@@ -57,7 +57,7 @@ def test_estimates_and_degrees_of_freedom_are_those_of_the_dense_likelihood(name
     freedom, of second differences, to 1%.
     """
     case, own = CASES[name]
-    design = nested_design(*case, number=120, therapists=9, **own)
+    design = nested_design(*case, number=54, therapists=9, **own)
     table = refit(design).set_index(["model", "quantity", "level"]).loc["reml"]
     groups, size = design.nesting.number, len(design.effects)
     start = np.append(np.full(groups, -0.5), np.eye(size)[np.tril_indices(size)] * 0.5)

@@ -14,6 +14,7 @@ from alliance.inference.answers.unseen_visits import (
     LeftGroup,
     adjusted_weights,
     assumed_means,
+    expected_above,
     moved_means,
     tipping_shift,
 )
@@ -30,7 +31,8 @@ SIGMA = np.array([[[4.0, 2.0, 1.0], [2.0, 5.0, 3.0], [1.0, 3.0, 6.0]]])
 
 def group(*seen: bool, patients: int = 3) -> LeftGroup:
     """Of the second of two arms, which has four patients."""
-    return LeftGroup(1, np.array(seen), patients, np.array([0, patients / 4]), D)
+    weight = np.array([0, patients / 4])
+    return LeftGroup(1, np.array(seen), patients, weight, D, np.zeros(3))
 
 
 def test_each_assumption_is_its_definition() -> None:
@@ -68,13 +70,45 @@ def test_a_mean_moves_by_the_share_that_left() -> None:
     groups = [
         group(True, True, True, patients=3),
         group(True, False, False, patients=1),
-        LeftGroup(0, np.array([True, True, True]), 4, np.array([1.0, 0.0]), none),
+        LeftGroup(0, np.array([True, True, True]), 4, np.array([1.0, 0.0]), none, np.zeros(3)),
     ]
     two = [replace(each, difference=np.repeat(each.difference, 2, axis=0)) for each in groups]
     found = assumed_means(np.zeros((2, 2, 3)), two, np.broadcast_to(SIGMA, (2, 2, 3, 3)), "j2r")
     assert np.allclose(found.means[0], [[0, 0, 0], [0, -0.5, -1]])
     assert np.allclose(found.per_point[1], [[0, 0, 0], [0, 0.25, 0.25]])
     assert not found.per_point[0].any()
+
+
+def test_what_is_expected_of_the_unseen_is_their_regression_on_the_seen() -> None:
+    """Seen at the first visit, 2 above: 2, 2 * 2 / 4 and 2 * 1 / 4; never seen: nothing."""
+    residual = np.array([[2.0, np.nan, np.nan]])
+    assert np.allclose(expected_above(np.array([True, False, False]), residual, SIGMA), [2, 1, 0.5])
+    assert not expected_above(np.zeros(3, dtype=bool), residual, SIGMA).any()
+
+
+def test_anchored_spread_is_that_of_completed_scores() -> None:
+    """One of four leaves, 2 above at the last visit; shifted by 3, the variance is over patients.
+
+    Of scores with variance 6 around 0, 0, 0 and 2 it is, beyond that of the means: (0, 0, 0, 5)
+    has variance 4.6875 where (0, 0, 0, 2) has 0.75, so that 6 grows by 3.9375.
+    """
+    stay = replace(group(True, True, True, patients=3), difference=np.repeat(D, 2, axis=0))
+    leave = replace(
+        group(True, False, False, patients=1),
+        difference=np.repeat(D, 2, axis=0),
+        above=np.array([4.0, 3.0, 2.0]),
+    )
+    other = LeftGroup(
+        0, np.array([True] * 3), 4, np.array([1.0, 0.0]), np.zeros((2, 3)), np.zeros(3)
+    )
+    means = np.stack([np.zeros((2, 3)), np.array([[0.0] * 3, [1.0] * 3])], axis=1)
+    covariance = np.broadcast_to(SIGMA, (2, 2, 3, 3))
+    plain, moved = (
+        assumed_means(means, [stay, leave, other], covariance, "mar", {1: delta})
+        for delta in (0.0, 3.0)
+    )
+    ratio = moved.anchored[1, 0, 2] / plain.anchored[1, 0, 2]
+    assert ratio == pytest.approx(np.sqrt((6 + 3.9375 + 6) / (6 + 6)))
 
 
 def test_weights_are_those_of_an_analysis_of_covariance() -> None:
@@ -126,11 +160,21 @@ def test_antidepressant_trial_is_what_others_print(shared_data: Path) -> None:
         places = np.tile(X.mean(axis=0), (2, 1))
         places[:, 1] = 0, 1
         weights = adjusted_weights(X, places, which.ravel())
-        groups = [
-            LeftGroup(int(kind[0]), kind[1:], int(count), weight, beta[:, 4:8] * kind[0])
-            for kind, count, weight in zip(kinds, counts, weights, strict=True)
-        ]
         residual = found.residual.reshape(-1, 1, 4, 4) * sd**2
+        by_visit = np.concatenate(
+            [
+                beta[:, :12].reshape(-1, 3, 4),
+                *(beta[:, [k] * 4][:, None] for k in range(12, len(terms))),
+            ],
+            axis=1,
+        )
+        groups = []
+        for number, (kind, count, weight) in enumerate(zip(kinds, counts, weights, strict=True)):
+            own = which.ravel() == number
+            left = (Y - np.nanmean(Y, axis=0))[own].mean(axis=0) - X[own].mean(axis=0) @ by_visit
+            above = expected_above(kind[1:], left, residual[:, 0])
+            apart = beta[:, 4:8] * kind[0]
+            groups.append(LeftGroup(int(kind[0]), kind[1:], int(count), weight, apart, above))
         return means, groups, np.repeat(residual, 2, axis=1)
 
     means, groups, residual = drawn(baseline, gender)

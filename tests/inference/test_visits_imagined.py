@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from visit_trials import WIDE
 
-from alliance.data_prep.study.description import narrowed, read_study
+from alliance.data_prep.simulator.inputs import imagined_patients
+from alliance.data_prep.study.description import find_study, narrowed, read_study
 from alliance.inference.many_fits.calibration_runs import calibration_questions
 from alliance.inference.many_fits.visits_calibration import (
     VisitsQuestion,
@@ -73,3 +74,13 @@ def test_a_trial_is_ranked_at_every_visit(tmp_path: Path) -> None:
         assert ((np.array(ranks["pit"]) >= 0) & (np.array(ranks["pit"]) <= 1)).all()
         off = (np.array(ranks["mean"]) - ranks["truth"]) / ranks["sd"]
         assert np.abs(off).max() < 6
+
+
+def test_imagined_patients_have_one_baseline_for_all_visits() -> None:
+    study = read_study(find_study("ferreira2013_over_time"))
+    made = imagined_patients(study, 60, 6, np.random.default_rng(1))
+    for outcome in ("function", "pain", "disability"):
+        first = made[f"{outcome}_8w_baseline"]
+        for visit in ("6m", "12m"):
+            assert made[f"{outcome}_{visit}_baseline"].equals(first)
+    assert not made["function_8w_baseline"].equals(made["pain_8w_baseline"])

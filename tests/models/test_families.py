@@ -242,6 +242,16 @@ def test_slope_is_the_derivative_of_the_expected_score(name: str) -> None:
     )
 
 
+@pytest.mark.parametrize("name", TESTED)
+def test_a_response_is_its_parts(name: str) -> None:
+    """Where a family has the three at once, they are the three formulas, to rounding."""
+    family, scale, auxiliary = TESTED[name], scale_of(name), AUXILIARY[name]
+    eta = np.stack([ETA, ETA[::-1] / 2])
+    each = (family.expected, family.slope, family.variance)
+    for found, formula in zip(family.response(eta, auxiliary, scale), each, strict=True):
+        np.testing.assert_allclose(found, formula(eta, auxiliary, scale), rtol=1e-13, atol=1e-13)
+
+
 @pytest.mark.parametrize("eta", [-2.0, 0.1, 1.5])
 @pytest.mark.parametrize("name", TESTED)
 def test_random_scores_have_the_stated_mean_and_variance(name: str, eta: float) -> None:

@@ -109,7 +109,11 @@ def test_ratings_at_the_ceiling_are_held() -> None:
 
 @pytest.mark.mcmc
 @pytest.mark.parametrize(
-    ("option", "family"), [("impute", "gaussian"), ("complete_case", "ordinal")]
+    ("option", "family"),
+    [
+        ("impute", "gaussian"),
+        pytest.param("complete_case", "ordinal", marks=pytest.mark.validation),
+    ],
 )
 def test_draws_do_not_depend_on_the_trial_compiled_for(
     option: str, family: str, monkeypatch: pytest.MonkeyPatch

@@ -173,20 +173,24 @@ def test_the_command_below_a_table_prints_it(name: str, folder: Path, browser: A
 def test_every_control_is_reached_by_the_keyboard(folder: Path, browser: Any) -> None:
     watched = Watched(browser, folder / "gaussian.html", viewport={"width": 1280, "height": 900})
     page = watched.page
-    page.evaluate("document.getElementById('control-patient').open = true")
-    wanted = set(
-        page.evaluate(
-            """[...document.querySelectorAll('#controls select, #controls input, #controls button')]
-              .filter((each) => each.offsetParent !== null).map((each) => each.id)"""
-        )
+    count = page.evaluate(
+        """() => {
+          document.getElementById("control-patient").open = true;
+          const all = [...document.querySelectorAll(
+            "a[href], select, input, button, summary, [tabindex='0']")];
+          const shown = all.filter((each) => each.checkVisibility());
+          shown.forEach((each, k) => { each.dataset.stop = k; });
+          return shown.length;
+        }"""
     )
-    reached = set()
-    for _ in range(80):
+    reached = []
+    for _ in range(count + 5):
         page.keyboard.press("Tab")
-        reached.add(page.evaluate("document.activeElement.id"))
-    assert wanted
-    assert wanted <= reached
-    assert "skip" in reached
+        reached.append(page.evaluate("document.activeElement.dataset.stop"))
+    assert count > 30  # 12 controls; of seven views the buttons, tables and explanations
+    assert set(map(str, range(count))) <= set(reached)
+    assert reached[0] == "0"  # to the answers, past the controls
+    assert page.get_attribute("[data-stop='0']", "id") == "skip"
     before = page.input_value("#alliance")
     page.focus("#alliance-slider")
     page.keyboard.press("ArrowRight")
@@ -210,6 +214,29 @@ def test_the_address_restores_a_view(folder: Path, browser: Any) -> None:
     other.ask("#outcome=nothing&alliance=9999&therapist=known+99")
     problem = other.page.inner_text("#problem")
     assert all(word in problem for word in ("nothing", "9999", "known 99"))
+
+
+def test_a_drag_is_answered_before_the_band_is_known(folder: Path, browser: Any) -> None:
+    """Beyond the curve, whose band holds for all that is drawn, the band follows the hand."""
+    fit = al.load(folder / "gaussian").fit
+    watched = Watched(browser, folder / "gaussian.html", viewport={"width": 1280, "height": 900})
+    query = Query("pain", fit["pain"].observed_alliance[0], by=0.5)  # the lowest that was seen
+    watched.page.fill("#by", "0.5")
+    moving = watched.page.evaluate(
+        f"""(value) => {{
+          const slider = document.getElementById("alliance-slider");
+          slider.value = value;
+          slider.dispatchEvent(new Event("input"));
+          return ({READ})("effect");
+        }}""",
+        query.alliance,
+    )
+    wanted = printed(fit, query)["contrasts"]
+    assert [row.pop("95% band") for row in moving] == ["\u2026"] * len(wanted)
+    assert moving == [{k: v for k, v in row.items() if k != "95% band"} for row in wanted]
+    watched.until("!document.getElementById('table-effect').textContent.includes('\u2026')")
+    assert watched.table("contrasts") == wanted
+    watched.until("document.getElementById('table-patient').rows.length > 0")  # the last view
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -489,6 +489,7 @@ def print_effects(fit: Fit, answers: Sequence[Effects]) -> None:
         screen.show(fit.study, [sheets.scores_along(fit, answer)])
         if answer.slopes:
             screen.show(fit.study, [sheets.slopes_compared(fit, answer)])
+        if answer.crossings:
             screen.show(fit.study, [sheets.crossings(fit, answer)])
             screen.tell(sheets.crossing_lines(fit, answer))
         screen.tell([*sheets.region_lines(fit, answer), *sheets.effects_about(fit, answer), ""])

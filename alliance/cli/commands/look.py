@@ -372,7 +372,7 @@ def report(
     if word is not None:
         given = [run, *([] if published is None else [published])]
         contents.require_word_file(word, overwrite=overwrite, inputs=given)
-    fitted = load_run(run)
+    fitted = load_run(run, rows=False)
     for outcome in fitted.outcomes:
         require_place(fitted[outcome], at, extrapolate=extrapolate)
     read = [] if published is None else [published]

@@ -30,6 +30,7 @@ from alliance.cli.options import (
     Settings,
     StoreOption,
     StudyArgument,
+    VisitOption,
     WorkersOption,
     counts,
     numbers,
@@ -208,6 +209,22 @@ def assurance(
     clinic_sd: Annotated[
         float, typer.Option(help="Assumed: SD between clinics, where the study has them.")
     ] = 0.1,
+    visit: VisitOption = "last",
+    visit_correlation: Annotated[
+        float,
+        typer.Option(
+            help="Assumed of outcomes over time: correlation of residuals at neighbouring visits."
+        ),
+    ] = 0.6,
+    leaving: Annotated[
+        Numbers,
+        typer.Option(
+            parser=numbers,
+            metavar="LIST",
+            help="Assumed of outcomes over time: the share of patients who have left by the last "
+            "visit, or those who have left by each visit after the first: 0.1,0.25.",
+        ),
+    ] = "0.25",  # type: ignore[assignment]  # read by the parser
     trials: Annotated[int, typer.Option(min=1, help="Simulated trials of each size.")] = 200,
     engine: Annotated[EngineName | None, typer.Option(help="instant by default.")] = None,
     store: StoreOption = Path("assurance.sqlite"),
@@ -243,11 +260,14 @@ def assurance(
             therapist_sd=therapist_sd,
             therapist_slope_sd=therapist_slope_sd,
             clinic_sd=clinic_sd,
+            visit_correlation=visit_correlation,
+            leaving=tuple(leaving),
         ),
         Criterion(probability=probability, threshold=threshold),
         nested=nested,
         seed=seed,
         engine=engine,
+        visit=visit,
     )
     require_grid(question, grid)
     if figure is not None:

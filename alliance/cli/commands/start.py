@@ -194,7 +194,14 @@ def simulate(
         typer.Option(
             metavar="STUDY",
             help="A study file whose design the trial has, instead of the published one's: its "
-            "arms, therapists, clinics, outcomes and their families.",
+            "arms, therapists, clinics, outcomes and their families, and visits.",
+        ),
+    ] = None,
+    leaving: Annotated[
+        float | None,
+        typer.Option(
+            help="With a study of outcomes over time: the share of patients who leave before the "
+            "last visit. A quarter."
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
@@ -206,6 +213,11 @@ def simulate(
     from alliance.data_prep.simulator.simulation import simulate_trial, write_simulated
 
     if study is None:
+        if leaving is not None:
+            raise InputError(
+                "The published trial is simulated at 8 weeks alone, which nobody leaves before.",
+                "Name a study of outcomes over time as `study`, such as ferreira2013_over_time.",
+            )
         screen.say("SIMULATED DATA: a made-up trial like the published one; no patient gave them.")
         simulated = simulate_trial(
             seed=seed,
@@ -224,7 +236,12 @@ def simulate(
             given["without_therapist"] = tuple(without_therapist)
         described = narrowed(read_study(find_study(study)), **given)
         simulated = simulate_study(
-            described, seed=seed, patients=patients, therapists=therapists, nested=nested
+            described,
+            seed=seed,
+            patients=patients,
+            therapists=therapists,
+            nested=nested,
+            leaving=leaving,
         )
     for path in write_simulated(simulated, out, overwrite=overwrite):
         screen.say(f"Written: {path}")

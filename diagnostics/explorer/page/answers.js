@@ -2,6 +2,7 @@
 // and words. A state says what is asked: outcome, alliance, therapist, thresholds, one patient.
 
 const GRID = 41; // values that curve and band are computed at, as `alliance effects` has them
+const LATER_TOLD = "\u2026"; // a band that is told when the hand rests
 const MARK = "*"; // beside a value outside what was observed
 const CERTAIN = 0.975; // the probability of a direction that a sentence may claim
 
@@ -37,7 +38,7 @@ const band = ({ lower, median, upper }, factor) => ({
 
 /** The differences of all pairs of arms. */
 function differences(arms, study) {
-  return study.contrasts.map(({ first, second }) => arms[first].map((x, k) => x - arms[second][k]));
+  return study.contrasts.map(({ first, second }) => difference(arms[first], arms[second]));
 }
 
 /** The chance that each arm has the best score of all. */
@@ -65,11 +66,11 @@ function lazily(object, name, make) {
   });
 }
 
-/** A curve of draws at each value of the grid: its points, and each draw's largest deviation. */
-function curve(draws, tails) {
-  const furthest = new Float64Array(draws[0].length);
-  const points = draws.map((each) => {
-    const own = point(each, tails);
+/** A curve: its points, and each draw's largest deviation. Its draws at one value are `drawsOf`. */
+function curve(draws, drawsOf, tails) {
+  const furthest = new Float64Array(draws[0][0].length);
+  const points = draws.map((arms) => {
+    const each = drawsOf(arms), own = point(each, tails);
     deviate(furthest, each, own);
     return own;
   });
@@ -86,28 +87,35 @@ function curves(outcome, therapist, ends) {
   const draws = grid.map((value) => outcome.averages(therapist, value));
   const found = { grid, draws };
   lazily(found, "best", () => draws.map((arms) => best(arms, direction)));
-  lazily(found, "arms", () => study.arms.map((_, k) => curve(draws.map((arms) => arms[k]), tails)));
+  const place = new Float64Array(outcome.told.draws);
+  lazily(found, "arms", () => study.arms.map((_, k) => curve(draws, (arms) => arms[k], tails)));
   lazily(found, "contrasts", () => study.contrasts.map(({ first, second }) =>
-    curve(draws.map((arms) => arms[first].map((x, k) => x - arms[second][k])), tails)));
+    curve(draws, (arms) => difference(arms[first], arms[second], place), tails)));
   if (outcome.curves.size > 1) outcome.curves.delete(outcome.curves.keys().next().value);
   outcome.curves.set(key, found);
   return found;
 }
 
-/** Everything that is said at one alliance: rows of arms and contrasts, with bands. */
-function effects(outcome, { alliance, therapist, by }) {
+/**
+ * Everything that is said at one alliance: rows of arms and contrasts, with bands.
+ *
+ * A curve reaches to the alliance that is asked about, or without `stretched` no further than it is
+ * usually drawn: there is no band yet at an alliance beyond it, and the answer is not `whole`.
+ */
+function effects(outcome, { alliance, therapist, by }, stretched = true) {
   const { study, told: { direction } } = outcome, { tails, share: level } = study.interval;
   const [low, high] = outcome.told.moderator.drawn;
-  const ends = [Math.min(low, alliance), Math.max(high, alliance)];
+  const whole = stretched || (alliance >= low && alliance <= high);
+  const ends = whole ? [Math.min(low, alliance), Math.max(high, alliance)] : [low, high];
   const along = curves(outcome, therapist, ends);
   const arms = outcome.averages(therapist, alliance);
   const row = (draws, { furthest }) => {
     const own = point(draws, tails), all = new Float64Array(furthest);
-    deviate(all, draws, own);
+    if (whole) deviate(all, draws, own);
     const factor = Math.max(1, inverted(all, level));
-    return { ...own, sd: spread(draws), ...band(own, factor), factor };
+    return { ...own, sd: spread(draws), ...(whole ? band(own, factor) : {}), factor };
   };
-  const found = { along };
+  const found = { along, whole };
   lazily(found, "arms", () => {
     const chances = best(arms, direction);
     return arms.map((draws, k) => ({ ...row(draws, along.arms[k]), best: chances[k] }));
@@ -122,8 +130,9 @@ function chancesAlong(outcome, along, contrast, by) {
   const key = `${contrast} ${by}`;
   if (along.chances?.key !== key) {
     const { first, second } = outcome.study.contrasts[contrast], { direction } = outcome.told;
+    const place = new Float64Array(outcome.told.draws);
     const found = along.draws.map((arms) =>
-      judged(arms[first].map((x, k) => x - arms[second][k]), direction, by));
+      judged(difference(arms[first], arms[second], place), direction, by));
     along.chances = { key, found };
   }
   return along.chances.found;
@@ -175,9 +184,9 @@ function predictions(outcome, { alliance, therapist, by, patient, atLeast, atMos
     const { first, second } = study.contrasts[k];
     const found = { ...described(draws, tails), ...judged(draws, direction, by) };
     if (recorded) {
-      const between = recorded[first].map((x, n) => direction * (x - recorded[second][n]));
-      found.single = share(between, (x) => x > slack);
-      found.singleBy = by === null ? NaN : share(between, (x) => x >= by - slack);
+      const between = difference(recorded[first], recorded[second]);
+      found.single = share(between, (x) => direction * x > slack);
+      found.singleBy = by === null ? NaN : share(between, (x) => direction * x >= by - slack);
     }
     return found;
   });
@@ -201,7 +210,7 @@ function effectTables(outcome, state, found) {
       Mean: number(row.mean, digits),
       ...further,
       [`${level} interval`]: span(row.lower, row.upper, digits),
-      [`${level} band`]: span(row.bandLower, row.bandUpper, digits),
+      [`${level} band`]: found.whole ? span(row.bandLower, row.bandUpper, digits) : LATER_TOLD,
     };
   };
   const chances = (row) => ({
@@ -309,7 +318,7 @@ function contrastSentence(found, first, second, where) {
 const listed = (parts) =>
   parts.length < 2 ? parts.join("") : `${parts.slice(0, -1).join(", ")} and ${parts.at(-1)}`;
 
-function sentences(outcome, state, found, predicted) {
+function sentences(outcome, state, found, predictedOf) {
   const { study, told } = outcome, { moderator, contrasts, arms } = study;
   const chosen = contrasts[state.contrast], row = found.contrasts[state.contrast];
   const where = ` at ${moderator.name} ${figures(state.alliance)}`;
@@ -325,10 +334,10 @@ function sentences(outcome, state, found, predicted) {
       : `The probability that ${labels[0]} is better than ${labels[1]} by ${points(state.by)} or `
         + `more${where} is ${chance(row.betterBy)}; that it is better at all, `
         + `${chance(row.better)}.`,
-    patient: predicted && contrastSentence(
-      improvement(predicted.contrasts[state.contrast], outcome), ...labels,
-      ` for this patient${where}`),
   };
+  lazily(said, "patient", () => contrastSentence(
+    improvement(predictedOf().contrasts[state.contrast], outcome), ...labels,
+    ` for this patient${where}`));
   lazily(said, "arms", () => {
     const scores = found.arms.map((each, k) => {
       const digits = sharedDecimals([each.sd]);

@@ -74,10 +74,11 @@ function lineChart(svg, told) {
   let low = Math.min(...numbers, line ?? Infinity), high = Math.max(...numbers, line ?? -Infinity);
   if (!limits) [low, high] = [low - 0.04 * (high - low), high + 0.04 * (high - low)];
   const frame = { left: 58, right: width - 14, top: 18 * lines + 16, bottom: height - 46 };
-  const x = scaled([grid[0], grid.at(-1)], [frame.left, frame.right]);
+  const ends = [Math.min(grid[0], at), Math.max(grid.at(-1), at)];
+  const x = scaled(ends, [frame.left, frame.right]);
   const y = scaled([low, high], [frame.bottom, frame.top]);
   const xs = grid.map(x);
-  for (const [from, to] of [[grid[0], observed[0]], [observed[1], grid.at(-1)]]) {
+  for (const [from, to] of [[ends[0], observed[0]], [observed[1], ends[1]]]) {
     if (to - from <= 0) continue;
     svg.append(drawn("rect", {
       x: dot(x(from)), y: frame.top, width: dot(x(to) - x(from)),
@@ -100,7 +101,7 @@ function lineChart(svg, told) {
         minus(general(value))),
     );
   }
-  for (const value of ticks(grid[0], grid.at(-1), Math.min(8, width / 80))) {
+  for (const value of ticks(...ends, Math.min(8, width / 80))) {
     svg.append(
       drawn("line", {
         x1: dot(x(value)), x2: dot(x(value)), y1: frame.bottom, y2: frame.bottom + 5,

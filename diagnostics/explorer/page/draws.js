@@ -34,6 +34,13 @@ class Columns {
   }
 }
 
+/** A column and another so many times, draw by draw. */
+function plus(one, other, times = 1) {
+  const found = new Float64Array(one.length);
+  for (let k = 0; k < found.length; k++) found[k] = one[k] + other[k] * times;
+  return found;
+}
+
 // Inverse links and distribution functions ------------------------------------------------------
 
 const expit = (x) => (x >= 0 ? 1 / (1 + Math.exp(-x)) : Math.exp(x) / (1 + Math.exp(x)));
@@ -96,6 +103,18 @@ class Outcome {
     return (this.kept ??= new Columns(this.told));
   }
 
+  /** The terms of each draw's series one after the other. */
+  get series() {
+    const { terms } = this.told.average;
+    const found = new Float64Array(terms.length * this.columns.total);
+    terms.forEach((place, j) => {
+      const own = this.columns.at(place);
+      for (let k = 0; k < own.length; k++) found[k * terms.length + j] = own[k];
+    });
+    Object.defineProperty(this, "series", { value: found });
+    return found;
+  }
+
   standard(alliance) {
     const { mean: middle, sd } = this.told.moderator;
     return (alliance - middle) / sd;
@@ -111,8 +130,7 @@ class Outcome {
       const parts = ["level", "slope"].map((part) => {
         const own = columns.at(told.arms[part][arm]);
         if (!more || more[part][arm] === null) return own;
-        const added = columns.at(more[part][arm]);
-        return own.map((value, k) => value + added[k]);
+        return plus(own, columns.at(more[part][arm]));
       });
       return { level: parts[0], slope: parts[1] };
     });
@@ -123,7 +141,7 @@ class Outcome {
   /** Predictors of one patient in every arm. */
   predictors(therapist, alliance, patient = null) {
     const z = this.standard(alliance), { columns, told } = this;
-    const further = [];
+    const further = []; // columns, and how many times each is added
     if (patient) {
       if (told.baseline && patient.baseline !== null) {
         const { mean: middle, sd, slope } = told.baseline;
@@ -136,14 +154,8 @@ class Outcome {
         });
       });
     }
-    return this.armLines(therapist).map(({ level, slope }) => {
-      const found = new Float64Array(columns.total);
-      for (let k = 0; k < found.length; k++) found[k] = level[k] + slope[k] * z;
-      for (const [column, times] of further) {
-        for (let k = 0; k < found.length; k++) found[k] += column[k] * times;
-      }
-      return found;
-    });
+    return this.armLines(therapist).map(({ level, slope }) =>
+      further.reduce((found, [column, times]) => plus(found, column, times), plus(level, slope, z)));
   }
 
   /** Expected scores of one patient in every arm, from predictors. */
@@ -172,18 +184,21 @@ class Outcome {
     const predictors = this.predictors(therapist, alliance);
     if (told.link === "identity") {
       if (average.shift === null) return predictors;
-      const shift = columns.at(average.shift);
-      return predictors.map((each) => each.map((value, k) => value + shift[k]));
+      return predictors.map((each) => plus(each, columns.at(average.shift)));
     }
     const low = columns.at(average.low), width = columns.at(average.width);
-    const terms = average.terms.map((place) => columns.at(place)), last = terms.length - 1;
+    const { series } = this, count = average.terms.length;
     return predictors.map((eta) => {
       const found = new Float64Array(eta.length);
       for (let k = 0; k < found.length; k++) { // Clenshaw's sum
-        const x = width[k] > 0 ? (2 * (eta[k] - low[k])) / width[k] - 1 : 0;
+        const x = width[k] > 0 ? (2 * (eta[k] - low[k])) / width[k] - 1 : 0, first = k * count;
         let one = 0, two = 0;
-        for (let j = last; j > 0; j--) [one, two] = [2 * x * one - two + terms[j][k], one];
-        found[k] = x * one - two + terms[0][k];
+        for (let j = first + count - 1; j > first; j--) {
+          const next = 2 * x * one - two + series[j];
+          two = one;
+          one = next;
+        }
+        found[k] = x * one - two + series[first];
       }
       return found;
     });

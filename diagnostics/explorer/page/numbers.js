@@ -102,6 +102,21 @@ function share(values, test) {
   return found / values.length;
 }
 
+/** One column less another, draw by draw; in a place for it, or a new one. */
+function difference(one, other, found = new Float64Array(one.length)) {
+  for (let k = 0; k < found.length; k++) found[k] = one[k] - other[k];
+  return found;
+}
+
+let room = new Float64Array(0); // where draws are put into order
+
+/** A copy of draws that may be put into another order, until the next is asked for. */
+function copied(draws) {
+  if (room.length !== draws.length) room = new Float64Array(draws.length);
+  room.set(draws);
+  return room;
+}
+
 /** Have the k-th smallest at place k, smaller ones before and larger ones behind it (Hoare). */
 function select(values, k, left, right) {
   while (left < right) {
@@ -125,7 +140,7 @@ function select(values, k, left, right) {
 
 /** Quantiles at ascending shares, between neighbours by linear interpolation. */
 function quantiles(draws, shares) {
-  const values = new Float64Array(draws), last = values.length - 1;
+  const values = copied(draws), last = values.length - 1;
   let from = 0;
   return shares.map((wanted) => {
     const place = last * wanted, below = Math.floor(place), part = place - below;
@@ -141,7 +156,7 @@ function quantiles(draws, shares) {
 
 /** The smallest draw that this share of the draws does not exceed. */
 function inverted(draws, wanted) {
-  const values = new Float64Array(draws);
+  const values = copied(draws);
   const place = Math.max(0, Math.ceil(values.length * wanted - 1));
   select(values, place, 0, values.length - 1);
   return values[place];
