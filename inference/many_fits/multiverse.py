@@ -167,8 +167,8 @@ def build_multiverse(
     full : bool
         Cross every likelihood with all other choices. By default those that are compiled, all but
         the Gaussian, are crossed with what makes a model (therapists, missing ratings) and keep
-        the first of covariates, patients, clinics and prior scales; events and counts, which have no
-        Gaussian analysis, only where `vary` names no choices.
+        the first of covariates, patients, clinics and prior scales; events and counts, which have
+        no Gaussian analysis, only where `vary` names no choices.
 
     Returns
     -------

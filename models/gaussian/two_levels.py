@@ -101,7 +101,7 @@ def _covariances(
     logarithm, product, explained = 0.0, 1.0, 0.0
     if width == 0:
         return logarithm, explained
-    L, W = np.empty((A.shape[1], A.shape[1])), np.empty((A.shape[1], A.shape[1]))
+    work = np.empty((2, A.shape[1], A.shape[1]))  # L, and what becomes G L'^-1
     for m in range(ends.shape[0] - 1 if linked else A.shape[0] // width):
         at, size = m * width, width
         if linked:
@@ -111,34 +111,34 @@ def _covariances(
                 own = 0.0
                 for c in range(b % width, width):
                     own += A[at + a, b - b % width + c] * G[c, b % width]
-                W[a, b] = own
+                work[1, a, b] = own
         for a in range(size):
             for b in range(a + 1):
                 own = 1.0 if a == b else 0.0
                 for c in range(a % width, width):
-                    own += G[c, a % width] * W[a - a % width + c, b]
+                    own += G[c, a % width] * work[1, a - a % width + c, b]
                 for c in range(b):
-                    own -= L[a, c] * L[b, c]
+                    own -= work[0, a, c] * work[0, b, c]
                 if a == b:
                     product *= own
-                    L[a, a] = 1 / np.sqrt(own)
+                    work[0, a, a] = 1 / np.sqrt(own)
                 else:
-                    L[a, b] = own * L[b, b]
+                    work[0, a, b] = own * work[0, b, b]
             if product > LARGE:
                 logarithm += np.log(product)
                 product = 1.0
-        for a in range(size):  # W becomes G L'^-1
+        for a in range(size):  # the second becomes G L'^-1
             first = a - a % width
             for b in range(first, size):
                 own = G[a % width, b - first] if b < first + width else 0.0
                 for c in range(first, b):
-                    own -= L[b, c] * W[a, c]
-                W[a, b] = own * L[b, b]
+                    own -= work[0, b, c] * work[1, a, c]
+                work[1, a, b] = own * work[0, b, b]
         for a in range(size):
             for b in range(a + 1):
                 own = 0.0
                 for c in range(a - a % width, size):
-                    own += W[a, c] * W[b, c]
+                    own += work[1, a, c] * work[1, b, c]
                 H[at + a, b] = own
                 H[at + b, a] = own
         for a in range(size):
@@ -180,7 +180,7 @@ def _of_unit(
 
 
 @register_jitable(forceinline=True)
-def _by_elements(places: Any, sums: Any, G: Any, elements: Any, weight: float) -> Any:
+def _by_elements(places: Any, sums: Any, which: int, G: Any, elements: Any, weight: float) -> Any:
     """Gradient by a factor's elements: a weight times the sums @ G, where elements stand.
 
     Of the sums, which are symmetric, the lower triangle is given.
@@ -190,7 +190,7 @@ def _by_elements(places: Any, sums: Any, G: Any, elements: Any, weight: float) -
         a, b, number = places[i, 0], places[i, 1], places[i, 2]
         own = 0.0
         for c in range(G.shape[0]):
-            own += sums[max(a, c), min(a, c)] * G[c, b]
+            own += sums[which, max(a, c), min(a, c)] * G[c, b]
         found[number] += weight * own
     return found
 
@@ -237,7 +237,7 @@ def levels_of(p: int, groups: int, own_groups: int, q: int, k: int) -> Callable[
             shares_squares[g] += own
             squares += shares[g] * own
 
-        clinic_ends, widest = np.ascontiguousarray(ends[:, 1]), 0
+        clinic_ends, widest = ends[:, 1], 0
         for m in range(ends.shape[0] - 1):
             widest = max(widest, (clinic_ends[m + 1] - clinic_ends[m]) * k)
         A, H = np.empty((J * q, q)), np.empty((J * q, q))  # Z'Z, and P M^-1 P'
@@ -286,10 +286,9 @@ def levels_of(p: int, groups: int, own_groups: int, q: int, k: int) -> Callable[
         of_clinics, explained = _covariances(C, B, k, clinic_ends, True, w, D, vc)
         squares -= explained
 
-        # Lower triangles of sums of Z'V^-1 Z, and of Z'V^-1 r r'V^-1 Z
-        of_P, of_C = np.zeros((q, q)), np.zeros((k, k))
-        on_P, on_C = np.zeros((q, q)), np.zeros((k, k))
-        AH, left_P, RD, left_C = np.empty((q, q)), np.empty(q), np.empty((q, k)), np.empty(k)
+        # Lower triangles of sums of Z'V^-1 Z, and of Z'V^-1 r r'V^-1 Z: therapists', then clinics'
+        n = max(q, k)
+        sums, room = np.zeros((4, n, n)), np.empty((3, n, n))
         DB = np.empty((widest, widest))
         last = 0
         for m in range(ends.shape[0] - 1):
@@ -308,14 +307,14 @@ def levels_of(p: int, groups: int, own_groups: int, q: int, k: int) -> Callable[
                     left = w[top + c * k + a]
                     for b in range(size):
                         left -= B[top + c * k + a, b] * vc[top + b]
-                    left_C[a] = left  # Z'V^-1 r
+                    room[2, 0, a] = left  # Z'V^-1 r
                 for a in range(k):
                     for b in range(a + 1):
-                        on_C[a, b] += left_C[a] * left_C[b]
+                        sums[3, a, b] += room[2, 0, a] * room[2, 0, b]
                         own = B[top + c * k + a, c * k + b]
                         for e in range(size):
                             own -= B[top + c * k + a, e] * DB[e, c * k + b]
-                        of_C[a, b] += own
+                        sums[2, a, b] += own
                 if groups > 1:
                     for g in range(groups):
                         for a in range(k):
@@ -343,15 +342,15 @@ def levels_of(p: int, groups: int, own_groups: int, q: int, k: int) -> Callable[
                         own = 0.0
                         for c in range(q):
                             own += A[j * q + a, c] * H[j * q + c, b]
-                        AH[a, b] = own
-                    left_P[a] = left
+                        room[0, a, b] = own
+                    room[2, 0, a] = left
                 for a in range(q):
                     for b in range(a + 1):
-                        on_P[a, b] += left_P[a] * left_P[b]
+                        sums[1, a, b] += room[2, 0, a] * room[2, 0, b]
                         own = A[j * q + a, b]
                         for c in range(q):
-                            own -= AH[a, c] * A[j * q + c, b]
-                        of_P[a, b] += own
+                            own -= room[0, a, c] * A[j * q + c, b]
+                        sums[0, a, b] += own
                 if groups > 1:
                     for one in range(start, last):
                         at_i, c0 = (pairs[one, 1] - k0) * k, pairs[one, 1] * k
@@ -395,13 +394,13 @@ def levels_of(p: int, groups: int, own_groups: int, q: int, k: int) -> Callable[
                                 own = 0.0
                                 for c in range(k):
                                     own += X[one, a, c] * D[top + at_i + c, to + e]
-                                RD[a, e] = own
+                                room[1, a, e] = own
                         for a in range(q):
                             for b in range(a + 1):
                                 own = 0.0
                                 for e in range(k):
-                                    own += RD[a, e] * X[other, b, e]
-                                of_P[a, b] -= own
+                                    own += room[1, a, e] * X[other, b, e]
+                                sums[0, a, b] -= own
 
         _of_unit(own_sizes, shares, therapist, beta, columns, v, by_beta, shares_squares)
         _of_unit(clinic_sizes, shares, clinic, beta, clinic_columns, vc, by_beta, shares_squares)
@@ -409,10 +408,10 @@ def levels_of(p: int, groups: int, own_groups: int, q: int, k: int) -> Callable[
             squares,
             log_determinant + of_clinics,
             by_beta,
-            _by_elements(places, on_P, P, of_therapist, -2.0),
-            _by_elements(places, of_P, P, of_therapist, 2.0),
-            _by_elements(clinic_places, on_C, C, of_clinic, -2.0),
-            _by_elements(clinic_places, of_C, C, of_clinic, 2.0),
+            _by_elements(places, sums, 1, P, of_therapist, -2.0),
+            _by_elements(places, sums, 0, P, of_therapist, 2.0),
+            _by_elements(clinic_places, sums, 3, C, of_clinic, -2.0),
+            _by_elements(clinic_places, sums, 2, C, of_clinic, 2.0),
             shares_squares,
             shares_determinant,
         )
