@@ -93,6 +93,62 @@ def test_what_is_wrong_is_said_and_nothing_is_written(
     assert sorted(path.name for path in folder.iterdir()) == before
 
 
+@pytest.fixture(scope="module")
+def faulty(folder: Path) -> Path:
+    """Studies and shares that do not go with `folder`'s, and one that would run a program."""
+    place = folder / "faulty"
+    place.mkdir()
+    text = (folder / "study.toml").read_text(encoding="utf-8")
+    share = (folder / "t.share").read_text(encoding="utf-8")
+    rows = (folder / "trial.csv").read_text(encoding="utf-8").splitlines()
+    column = rows[0].split(",").index("therapist")
+    own = [row for row in rows[1:] if row.split(",")[column] == rows[1].split(",")[column]]
+    (place / "scale.toml").write_text(text.replace("range = [0, 10]", "range = [0, 100]"))
+    (place / "outcome.toml").write_text(text.replace("[outcomes.pain]", "[outcomes.ache]"))
+    (place / "version.share").write_text(share.replace('"version": 1', '"version": 2', 1))
+    (place / "cut.share").write_text(share[: len(share) // 2])
+    (place / "some.csv").write_text("\n".join([rows[0], *own]) + "\n")
+    al.share(folder, place / "some.csv", place / "some.share")
+    al.share(folder, place / "some.csv", place / "site.share", site="trial")
+    command = f"touch {place / 'executed'}"
+    hostile = b"cos\nsystem\n(V" + command.encode() + b"\ntR."  # what `pickle.loads` would run
+    (place / "pickle.share").write_bytes(hostile)
+    return place
+
+
+@pytest.mark.parametrize(
+    ("study", "shares", "said"),
+    [
+        ("faulty/scale.toml", ["t.share"], "t.share: the range of pain is 0 to 10 in the share"),
+        ("faulty/outcome.toml", ["t.share"], "t.share has no outcome 'ache'"),
+        ("study.toml", ["faulty/version.share"], "version.share is a share of version 2"),
+        ("study.toml", ["t.share", "faulty/site.share"], "are both of the site 'trial'"),
+        ("study.toml", ["t.share", "faulty/some.share"], "hold the same patients"),
+        ("study.toml", ["t.share", "faulty/some.csv"], "hold the same patients"),
+        ("study.toml", ["faulty/cut.share"], "cut.share is no share"),
+        ("study.toml", ["faulty/pickle.share"], "pickle.share is no share"),
+    ],
+)
+def test_a_share_that_does_not_go_with_the_rest_is_refused(
+    study: str,
+    shares: list[str],
+    said: str,
+    folder: Path,
+    faulty: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(folder)
+    before = sorted(map(str, folder.rglob("*")))
+    answer = alliance("fit", study, *shares, "--out", "r", "--engine", "instant")
+    assert answer.code == 2
+    assert said in answer.said
+    assert "Traceback" not in answer.stderr
+    remedies = ("Ask for", "Ask its owner", "Leave one of them out")
+    assert any(remedy in answer.said for remedy in remedies)
+    assert sorted(map(str, folder.rglob("*"))) == before  # nor was anything executed
+    assert not (faulty / "executed").exists()
+
+
 @pytest.mark.mcmc
 def test_nuts_gives_the_draws_of_the_files_bit_for_bit(folder: Path, tmp_path: Path) -> None:
     text = (folder / "trial.csv").read_text(encoding="utf-8").splitlines()

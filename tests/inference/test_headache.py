@@ -16,6 +16,8 @@ from alliance.data_prep.study.description import bundled_studies, read_study
 from alliance.data_prep.trial.trial import load_trial
 from alliance.diagnostics.gate.fit_gate import check_draws, worst_verdict
 from alliance.diagnostics.verdicts import Verdict
+from alliance.inference.paper.paper import Paper
+from alliance.inference.paper.printed import read_printed
 from alliance.inference.published.comparison import compare
 from alliance.inference.published.published import read_published
 from alliance.inference.runs.fit import Fit
@@ -68,6 +70,20 @@ def test_compare_shows_ols_without_interaction(compared: pd.DataFrame) -> None:
     contrast = compared.loc["headache_12m", "arm_contrast", "1-0"]
     names = ["ols_main_estimate", "ols_main_lower", "ols_main_upper"]
     assert [round(value, 2) for value in contrast[names]] == [-4.64, -7.08, -2.20]
+
+
+def test_printed_numbers_alone_give_the_interval_of_the_rows(compared: pd.DataFrame) -> None:
+    """Within .2 points: 4.6 (2.2, 7.0) is rounded to .05, and half its width to .04 more.
+
+    Of the rows are an interval without priors, that of least squares, and the model's own, whose
+    priors and therapists move it by less than a tenth of the standard error of 1.2.
+    """
+    table = Paper(read_printed("headache")).posteriors
+    own = table[(table["outcome"] == "headache_12m") & (table["prior"] == "reference")].iloc[0]
+    contrast = compared.loc["headache_12m", "arm_contrast", "1-0"]
+    for source in ("ols_main", "posterior"):
+        for end in ("lower", "upper"):
+            assert abs(own[end] - contrast[f"{source}_{end}"]) < 0.2
 
 
 def test_compare_shows_the_interaction_with_the_baseline(compared: pd.DataFrame) -> None:
