@@ -152,10 +152,11 @@ function lineChart(svg, told) {
 
 /** What the lines are, above them. */
 function legend(svg, series, frame, wanted) {
-  const columns = series.length > 1 ? wanted : 1, room = (frame.right - frame.left) / columns;
+  const columns = series.length > 1 ? wanted : 1, start = columns > 1 ? frame.left : 8;
+  const room = (frame.right - start) / columns;
   series.forEach(({ label, colour }, k) => {
-    const left = frame.left + (k % columns) * room, down = 14 + 18 * Math.floor(k / columns);
-    const letters = Math.floor((room - 40) / 6.2);
+    const left = start + (k % columns) * room, down = 14 + 18 * Math.floor(k / columns);
+    const letters = Math.floor((room - 34) / 6.2);
     svg.append(
       drawn("line", {
         x1: left, x2: left + 28, y1: down - 4, y2: down - 4, stroke: colourOf(colour),
@@ -167,12 +168,12 @@ function legend(svg, series, frame, wanted) {
   });
 }
 
-/** Intervals one below the other: rows of [label, mean, lower, upper]. */
+/** Intervals one below the other: rows of [label, mean, lower, upper]; long labels above them. */
 function barChart(svg, rows, { name, label }) {
-  const height = 26 * rows.length + 58, width = begun(svg, height, label);
-  const longest = Math.max(...rows.map(([text]) => text.length));
-  const left = Math.min(width * 0.42, 6.6 * longest + 16);
-  const letters = Math.floor((left - 14) / 6.3), frame = { right: width - 16, bottom: height - 44 };
+  const longest = 6.6 * Math.max(...rows.map(([text]) => text.length)) + 16;
+  const above = longest > 0.45 * (svg.parentElement.clientWidth || 720), each = above ? 42 : 26;
+  const height = each * rows.length + 58, width = begun(svg, height, label);
+  const left = above ? 16 : longest, frame = { right: width - 16, bottom: height - 44 };
   const numbers = [0, ...rows.flatMap(([, ...own]) => own)];
   const low = Math.min(...numbers), high = Math.max(...numbers), slack = 0.04 * (high - low) || 1;
   const x = scaled([low - slack, high + slack], [left, frame.right]);
@@ -187,10 +188,10 @@ function barChart(svg, rows, { name, label }) {
     );
   }
   rows.forEach(([text, middle, lower, upper], k) => {
-    const down = 26 * k + 18;
-    const told = text.length > letters ? `${text.slice(0, letters - 1)}\u2026` : text;
+    const down = each * (k + 1) - 8;
     svg.append(
-      drawn("text", { x: left - 10, y: down + 4, "text-anchor": "end" }, told),
+      drawn("text", above ? { x: left, y: down - 14 }
+        : { x: left - 10, y: down + 4, "text-anchor": "end" }, text),
       drawn("line", {
         x1: dot(x(lower)), x2: dot(x(upper)), y1: down, y2: down, stroke: colourOf(0),
         "stroke-width": 2.2,
