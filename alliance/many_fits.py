@@ -234,7 +234,7 @@ def multiverse(
     outcome : str or sequence of str, optional
     vary : str or sequence of str, optional
         Only these choices: likelihood, therapist, covariates, missing_alliance, prior_scale,
-        patients. All by default.
+        patients, clinic. All by default.
     full : bool
         Cross every likelihood with all other choices.
     quantity : str or sequence of str, optional

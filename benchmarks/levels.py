@@ -1,7 +1,7 @@
-"""Levels and arms without therapists: seconds of a fit over those of the usual model's.
+"""Levels, arms without therapists, residual SDs by arm: seconds of a fit over the usual model's.
 
-Three levels are held against the same fit without clinics; therapists in some arms only against
-the same patients with therapists in all arms.
+Three levels are held against the same fit without clinics; therapists in some arms only, and
+residual SDs of arms, against the same patients with therapists in all arms and one residual SD.
 
     python benchmarks/levels.py [--repeats 7] [--patients 182]
 
@@ -82,6 +82,12 @@ def main() -> None:
             ),
         }
         found[f"therapists, {therapist}"] = compared(designs, asked.repeats)
+        data = patients(arms, (), **own)
+        designs = {
+            "one residual SD": build_design(data, spec),
+            "by arm": build_design(data, replace(spec, residual_by_arm=True)),
+        }
+        found[f"residual SDs, {therapist}"] = compared(designs, asked.repeats)
         print(json.dumps(found, indent=1), flush=True)
 
 

@@ -308,7 +308,7 @@ def test_the_workflow_and_the_hooks_do_what_ci_does() -> None:
     [repository] = yaml.safe_load(text_of(".pre-commit-config.yaml"))["repos"]
     assert repository["repo"] == "local"  # no repository of hooks has to be fetched
     assert "uv run pytest -n 0 -m validation tests/test_wheel.py" in steps
-    made = ("pip install --quiet uv", "uv run pytest")
+    made = ("pip install --quiet uv", "uv run pytest", "bash .ci/site")
     checks = [step for step in steps if not step.startswith(made)]
     entries = [hook["entry"] for hook in repository["hooks"]]
     for check in checks:  # the hooks format, continuous integration checks the format

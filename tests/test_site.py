@@ -106,9 +106,10 @@ def test_links_lead_to_where_a_document_stands_in_the_site() -> None:
     )
 
 
-def test_the_site_is_built_by_a_workflow() -> None:
+def test_the_site_is_built_for_every_change() -> None:
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "site.yml").read_text())
     steps = [step.get("run") for step in workflow["jobs"]["build"]["steps"]]
     assert "bash .ci/site" in steps
     script = (ROOT / ".ci" / "site").read_text(encoding="utf-8")
     assert "--fail-on-warning" in script
+    assert "step bash .ci/site" in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()

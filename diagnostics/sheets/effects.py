@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from alliance.diagnostics import words
+from alliance.diagnostics.sentences import CERTAIN
 from alliance.diagnostics.sheet import Cell, Sheet, fitting
 from alliance.inference.answers.decisions import Decisions
 from alliance.inference.answers.effects import Effects, Region, effects_table
@@ -174,17 +175,31 @@ def crossing_lines(fit: Fit, answer: Effects) -> list[str]:
     )
     single = arms[rule.single]
     if not others:
-        return [told, f"At every patient's {name} the best expected score is that of {single}."]
+        return [
+            told,
+            f"At every patient's {name} the posterior mean is best with {single}; P(better) tells "
+            "how sure that is.",
+        ]
     row = described(rule.gain, answer.interval)
-    digits = decimals(row["sd"], row["mean"])
+    digits, chance = decimals(row["sd"], row["mean"]), float((rule.gain > 0).mean())
+    interval = words.interval(row["lower"], row["upper"], digits)
+    if max(chance, 1 - chance) >= CERTAIN:
+        verb, size = ("gain", row["mean"]) if chance > 0.5 else ("lose", -row["mean"])
+        gained = (
+            f"it would {verb} {number(size, digits)} points over {single} for all (gain: {share} "
+            f"interval {interval}; probability of this direction "
+            f"{words.chance(max(chance, 1 - chance))})"
+        )
+    else:
+        gained = (
+            f"whether it would gain over {single} for all these data cannot tell: by {interval} "
+            f"points ({share} interval); the probability of a gain is {words.chance(chance)}"
+        )
     return [
         told,
-        f"Choosing for each patient the arm with the best expected score at the {name} of that "
-        f"patient would mean {others} and {single} for the others, and gain "
-        f"{number(row['mean'], digits)} points over {single} for all ({share} interval "
-        f"{words.interval(row['lower'], row['upper'], digits)}; P(better) "
-        f"{words.chance(float((rule.gain > 0).mean()))}). The {name} is known only once treatment "
-        "has begun, and the trial did not allot it.",
+        f"Choosing for each patient the arm with the best posterior mean at the {name} of that "
+        f"patient would mean {others} and {single} for the others; {gained}. The {name} is known "
+        "only once treatment has begun, and the trial did not allot it.",
     ]
 
 

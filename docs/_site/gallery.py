@@ -204,7 +204,7 @@ CHAPTERS: dict[str, tuple[Shown, ...]] = {
             "Simulation-based calibration",
             "Shares of posteriors below the truth, less those of even ones, with a band that even "
             "ones leave nowhere in 95 of 100 cases.",
-            "alliance calibrate ferreira2013 --outcome pain --trials 60 --store calibration.sqlite",
+            "alliance calibrate ferreira2013 --outcome pain --trials 30 --store calibration.sqlite",
         ),
         Shown(
             "multiverse_figure",

@@ -70,8 +70,17 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 }
 
 
+# As the bar at the top calls pages whose own headings are too long for it.
+SHORT = {
+    "start": "Start",
+    "how-to/README": "How to",
+    "coming-from/README": "Coming from",
+}
+
+
 def contents(page: str) -> str:
     """A hidden table of contents of the pages below this one, for Sphinx."""
     below = SECTIONS.get(page, ())
-    lines = [":::{toctree}", ":hidden:", "", *(f"/{name}" for name in below), ":::", ""]
+    entries = [f"{SHORT[name]} </{name}>" if name in SHORT else f"/{name}" for name in below]
+    lines = [":::{toctree}", ":hidden:", "", *entries, ":::", ""]
     return "\n".join(lines) if below else ""

@@ -1,8 +1,9 @@
 """All defensible analyses of one trial: which choices there are, and the data that each leaves.
 
 A multiverse (Steegen et al. 2016, doi:10.1177/1745691616658637) varies what an analyst could as
-well have chosen: the outcome's distribution, what differs between therapists, the covariates, what
-becomes of missing ratings, how wide the priors are, and who is left out.
+well have chosen: the outcome's distribution, what differs between therapists, and between clinics
+where they are recorded, the covariates, what becomes of missing ratings, how wide the priors are,
+and who is left out.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ class Universe:
         Factor of every prior scale.
     patients : str
         ``all``, or who is left out.
+    clinic : str
+        As `models.spec.ModelSpec.clinic`; ``none`` where the study names no clinics.
     """
 
     outcome: str
@@ -64,11 +67,13 @@ class Universe:
     missing_alliance: str
     prior_scale: float
     patients: str
+    clinic: str = "none"
 
     @property
     def name(self) -> str:
-        """All choices in a row."""
-        return "/".join(f"{getattr(self, field.name)}" for field in fields(self))
+        """All choices in a row; without effects of clinics nothing is said of them."""
+        told = [f"{getattr(self, field.name)}" for field in fields(self) if field.name != "clinic"]
+        return "/".join(told if self.clinic == "none" else [*told, f"clinic {self.clinic}"])
 
 
 CHOICES = tuple(field.name for field in fields(Universe) if field.name != "outcome")
@@ -162,8 +167,8 @@ def build_multiverse(
     full : bool
         Cross every likelihood with all other choices. By default those that are compiled, all but
         the Gaussian, are crossed with what makes a model (therapists, missing ratings) and keep
-        the first of covariates, patients and prior scales; events and counts, which have no
-        Gaussian analysis, only where `vary` names no choices.
+        the first of covariates, patients, clinics and prior scales; events and counts, which have
+        no Gaussian analysis, only where `vary` names no choices.
 
     Returns
     -------
@@ -228,12 +233,15 @@ def _analyses(
     options = _options(study, names[0], vary)
     scales = options.pop("prior_scale")
     first = {name: found[0] for name, found in options.items()}
-    for likelihood, therapist, covariates, missing, patients in product(*options.values()):
+    for likelihood, therapist, covariates, missing, patients, clinic in product(*options.values()):
         named = bool(vary) and likelihood in OWN_FAMILIES  # these have no Gaussian beside them
         whole = full or likelihood == "gaussian" or named
-        if not whole and (covariates, patients) != (first["covariates"], first["patients"]):
+        usual = (first["covariates"], first["patients"], first["clinic"])
+        if not whole and (covariates, patients, clinic) != usual:
             continue
-        universe = Universe(outcome, likelihood, therapist, covariates, missing, 1.0, patients)
+        universe = Universe(
+            outcome, likelihood, therapist, covariates, missing, 1.0, patients, clinic
+        )
         try:
             trial = _trial(study, table, universe)
             if trial is None:
@@ -281,8 +289,12 @@ def _options(study: Study, outcome: str, vary: Sequence[str]) -> dict[str, list]
     if study.moderator is None:
         therapists.pop("intercept+slope")
         exclusions.remove(EXTREME)
-    clinics = study.clinic_setting != "none"
-    if own.without_therapist or own.residual_by_arm or clinics:  # no imputation goes with them
+    clinics = ["none"]
+    if study.columns.clinic is not None:
+        clinics = list(dict.fromkeys([own.clinic, "none", "intercept"]))
+    if (
+        own.without_therapist or own.residual_by_arm or len(clinics) > 1
+    ):  # no imputation goes with them
         missing.pop("impute", None)
     if own.visits is not None:
         missing.pop("impute", None)
@@ -295,6 +307,7 @@ def _options(study: Study, outcome: str, vary: Sequence[str]) -> dict[str, list]
         "missing_alliance": list(missing),
         "prior_scale": [1.0, *(scale for scale in PRIOR_SCALES if scale != 1)],
         "patients": exclusions,
+        "clinic": clinics,
     }
     return {name: found if name in wanted else found[:1] for name, found in options.items()}
 
@@ -305,6 +318,7 @@ def _trial(study: Study, table: Table, universe: Universe) -> Trial | None:
         study,
         therapist=universe.therapist,
         missing_alliance=universe.missing_alliance,
+        clinic=None if study.columns.clinic is None else universe.clinic,
         likelihood="published",
     )
     if universe.covariates == "unadjusted":

@@ -240,22 +240,20 @@ def exact_gaussian_model(design: Design, priors: Priors) -> pm.Model:
         log_density = -patients * (0.5 * np.log(2 * np.pi) + pt.log(residual_sds))
         if several:
             log_density = log_density.sum()
-            shares = (residual_sd / residual_sds) ** 2
-            cross_products = (shares[:, None, None] * cross_products).sum(axis=0)
-            if within is not None and not design.clinic_effects:
-                own = shares[: design.nesting.with_therapists, None, None, None]
-                within = (own * within).sum(axis=0)
-        if design.clinic_effects:
+        if design.clinic_effects or (several and design.effects):
             C = therapist_factor(design.clinic_effects, scale[size + 8 :], "clinic")
             squares, log_determinant = _two_levels(design, data, beta, residual_sds, L, C)
             log_density = log_density - 0.5 * log_determinant
         elif design.effects:
             elements, places = packed(L)
             squares, log_determinant, *_ = GeneralisedSquares(
-                design.effect_columns, places, latent=apart or several
+                design.effect_columns, places, latent=apart
             )(beta, matrix_of(elements) / residual_sd, cross_products, within)
             log_density = log_density - 0.5 * log_determinant
         else:
+            if several:
+                shares = (residual_sd / residual_sds) ** 2
+                cross_products = (shares[:, None, None] * cross_products).sum(axis=0)
             b = pt.concatenate([-beta, [1.0]])
             squares = b @ cross_products @ b
         pm.Potential("log_likelihood_sum", log_density - 0.5 * squares / residual_sd**2)
@@ -270,22 +268,27 @@ def _two_levels(
     L: list[list[Any]],
     C: list[list[Any]],
 ) -> tuple[pt.TensorVariable, pt.TensorVariable]:
-    """Sum of squares and log determinant where effects vary between clinics too."""
+    """Sum of squares and log determinant with clinics, or with several residual SDs."""
     several = design.nesting.number > 1
     unit = residual_sds[0] if several else residual_sds
     shares = (unit / residual_sds) ** 2 if several else pt.ones(1)
     (own, places), (of_clinic, clinic_places) = packed(L), packed(C)
-    found = TwoLevels(design.effect_columns, design.clinic_columns, places, clinic_places)(
+    clinics, nesting = bool(design.clinic_effects), design.nesting
+    sizes = (len(design.coefficients), nesting.number)
+    sizes += (nesting.number if clinics else nesting.with_therapists,)
+    within = data["therapist_cross_products"]
+    none = np.zeros((nesting.number, 0, 0, sizes[0] + 1))
+    found = TwoLevels(design.effect_columns, design.clinic_columns, places, clinic_places, *sizes)(
         beta,
         pt.stack(own) / unit if own else pt.zeros(0),
-        pt.stack(of_clinic) / unit,
+        pt.stack(of_clinic) / unit if clinics else pt.zeros(0),
         shares,
         data["cross_products"],
-        data["therapist_cross_products"],
-        data["clinic_cross_products"],
-        data["pair_cross_products"],
-        data["pairs"],
-        data["ends"],
+        within,
+        data["clinic_cross_products"] if clinics else pt.as_tensor(none),
+        data["pair_cross_products"] if clinics else pt.as_tensor(none[:, :, :, :0]),
+        data["pairs"] if clinics else pt.as_tensor(np.zeros((0, 2), dtype=np.int64)),
+        data["ends"] if clinics else pt.stack([[0, 0], [within.shape[2], 0]]),
     )
     return found[0], found[1]
 

@@ -18,6 +18,11 @@ R = (I - A H) X, what the gradients by the two factors need is
 
 summed over therapists, and over clinics.
 
+The numbers of coefficients, effects and residual groups are constants of the compiled loops: with
+them loops of one or two rounds are written out, which halves the time of an evaluation. So does
+calling a function once for all units: numba counts the references of arrays at each call. Without
+clinics the operation serves one level with several residual SDs.
+
 `models.gaussian.clinic_draws` computes the same for draws, with NumPy; the tests hold the two
 together, and both to the dense normal distribution.
 """
@@ -26,7 +31,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,8 +48,10 @@ from alliance.models.gaussian.generalised_squares import Places
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
+LARGE = 1e100  # a product of pivots beyond it goes into the log determinant, before it overflows
 
-@register_jitable
+
+@register_jitable(forceinline=True)
 def _factor(places: Any, elements: Any, size: int) -> Any:
     G = np.zeros((size, size))
     for i in range(places.shape[0]):
@@ -52,347 +59,367 @@ def _factor(places: Any, elements: Any, size: int) -> Any:
     return G
 
 
-@register_jitable
-def _inverse(matrix: Any, L: Any, half: Any, inverse: Any) -> float:
-    """Inverse of a positive definite matrix by its Cholesky factor; the log determinant."""
-    size = matrix.shape[0]
-    if size == 1:
-        inverse[0, 0] = 1 / matrix[0, 0]
-        return float(np.log(matrix[0, 0]))
-    log_determinant = 0.0
-    for a in range(size):
-        for b in range(a + 1):
-            element = matrix[a, b]
-            for c in range(b):
-                element -= L[a, c] * L[b, c]
-            if a == b:
-                log_determinant += np.log(element)
-                L[a, a] = np.sqrt(element)
-            else:
-                L[a, b] = element / L[b, b]
-    for a in range(size):
-        half[a, a] = 1 / L[a, a]
-        for b in range(a):
-            total = 0.0
-            for c in range(b, a):
-                total -= L[a, c] * half[c, b]
-            half[a, b] = total / L[a, a]
-    for a in range(size):
-        for b in range(a + 1):
-            total = 0.0
-            for c in range(a, size):
-                total += half[c, a] * half[c, b]
-            inverse[a, b] = total
-            inverse[b, a] = total
-    return float(log_determinant)
+@register_jitable(forceinline=True)
+def _units(
+    sizes: Any, shares: Any, rows: Any, beta: Any, columns: Any, ends: Any, linked: bool, w: Any,
+    A: Any,
+) -> None:  # fmt: skip
+    """Z'r and Z'Z of all units, in units of the first group's residual SD, into w and A.
 
-
-@register_jitable
-def _weighed(shares: Any, rows: Any, beta: Any, columns: Any, squares: Any, residuals: Any) -> None:
-    """Z'Z and Z'r of each unit, in units of the first group's residual SD."""
-    p = beta.shape[0]
-    for g in range(rows.shape[0]):
-        for a in range(rows.shape[1]):
-            for j in range(rows.shape[2]):
-                left = rows[g, a, j, p]
+    Linked units stand in A beside the others of their component, whose ends are given.
+    """
+    p, groups, width = sizes
+    m, before = 0, 0
+    for unit in range(rows.shape[2]):
+        if linked:
+            while unit >= ends[m + 1]:
+                m += 1
+            before = (unit - ends[m]) * width
+        for a in range(width):
+            own = 0.0
+            for g in range(groups):
+                left = rows[g, a, unit, p]
                 for b in range(p):
-                    left -= rows[g, a, j, b] * beta[b]
-                residuals[j, a] += shares[g] * left
-                for b in range(rows.shape[1]):
-                    squares[j, a, b] += shares[g] * rows[g, a, j, columns[b]]
+                    left -= rows[g, a, unit, b] * beta[b]
+                own += shares[g] * left
+            w[unit * width + a] = own
+            for b in range(width):
+                own = 0.0
+                for g in range(groups):
+                    own += shares[g] * rows[g, a, unit, columns[b]]
+                A[unit * width + a, before + b] = own
 
 
-@register_jitable
-def _of_unit(
-    shares: Any, rows: Any, beta: Any, columns: Any, v: Any, by_beta: Any, by_shares: Any
-) -> None:
-    """Add what the units' own sums bring to the gradients by coefficients and shares."""
-    p = beta.shape[0]
-    for g in range(rows.shape[0]):
-        for a in range(rows.shape[1]):
-            for j in range(rows.shape[2]):
-                twice = 2 * shares[g] * v[j, a]
-                for b in range(p):
-                    by_beta[b] += twice * rows[g, a, j, b]
-                if rows.shape[0] > 1:
-                    squared = -2 * rows[g, a, j, p]
-                    for b in range(p):
-                        squared += 2 * rows[g, a, j, b] * beta[b]
-                    for b in range(rows.shape[1]):
-                        squared += rows[g, a, j, columns[b]] * v[j, b]
-                    by_shares[g] += v[j, a] * squared
+@register_jitable(forceinline=True)
+def _covariances(
+    G: Any, A: Any, width: int, ends: Any, linked: bool, w: Any, H: Any, v: Any
+) -> tuple[float, float]:
+    """H becomes G (I + G'AG)^-1 G' of all units, v = Hw; sums of log determinants and of w'v.
 
-
-@register_jitable
-def _by_elements(places: Any, sums: Any, G: Any, elements: Any, weight: float) -> Any:
-    """Gradient by a factor's elements: a weight times the sums @ G, where elements stand."""
-    found = np.zeros_like(elements)
-    for i in range(places.shape[0]):
-        a, b, number = places[i, 0], places[i, 1], places[i, 2]
-        total = 0.0
-        for c in range(G.shape[0]):
-            total += sums[a, c] * G[c, b]
-        found[number] += weight * total
-    return found
-
-
-def _levels(
-    beta: Any,
-    of_therapist: Any,
-    of_clinic: Any,
-    shares: Any,
-    total: Any,
-    therapist: Any,
-    clinic: Any,
-    pair: Any,
-    pairs: Any,
-    ends: Any,
-    columns: Any,
-    clinic_columns: Any,
-    places: Any,
-    clinic_places: Any,
-) -> Any:
-    """Sums and gradients: see `TwoLevels`. Written out in loops, for numba."""
-    p, groups = beta.shape[0], shares.shape[0]
-    q, J = therapist.shape[1], therapist.shape[2]
-    k, K, linked = clinic.shape[1], clinic.shape[2], pair.shape[1]
-    P = _factor(places, of_therapist, q)
-    C = _factor(clinic_places, of_clinic, k)
-    squares, log_determinant = 0.0, 0.0
-    by_beta = np.zeros(p)
-    shares_squares, shares_determinant = np.zeros(groups), np.zeros(groups)
-    for g in range(groups):
-        own = 0.0
-        for a in range(p + 1):
-            left = total[g, a, p]
-            for b in range(p):
-                left -= total[g, a, b] * beta[b]
-            if a < p:
-                by_beta[a] -= 2 * shares[g] * left
-                own -= beta[a] * left
-            else:
-                own += left
-        shares_squares[g] += own
-        squares += shares[g] * own
-
-    A, s = np.zeros((J, q, q)), np.zeros((J, q))
-    B, t = np.zeros((K, k, k)), np.zeros((K, k))
-    X = np.zeros((linked, q, k))
-    _weighed(shares, therapist, beta, columns, A, s)
-    _weighed(shares, clinic, beta, clinic_columns, B, t)
-    for g in range(groups):
-        for i in range(linked):
-            for a in range(q):
-                for b in range(k):
-                    X[i, a, b] += shares[g] * pair[g, i, a, b]
-
-    H, kept = np.zeros((J, q, q)), np.zeros((linked, q, k))  # P M^-1 P', and H X
-    v, vc = np.zeros((J, q)), np.zeros((K, k))
-    of_P, of_C = np.zeros((q, q)), np.zeros((k, k))  # sums of Z'V^-1 Z
-    on_P, on_C = np.zeros((q, q)), np.zeros((k, k))  # of Z'V^-1 r r'V^-1 Z
-    M, L, half = np.zeros((q, q)), np.zeros((q, q)), np.zeros((q, q))
-    inverse, AP = np.zeros((q, q)), np.zeros((q, q))
-    widest = 0
-    for m in range(ends.shape[0] - 1):
-        widest = max(widest, (ends[m + 1, 1] - ends[m, 1]) * k)
-    room = np.zeros((6, widest, widest))
-    w = np.zeros(widest)
-    R = np.zeros((max(linked, 1), q, k))
-
-    first = 0
-    for m in range(ends.shape[0] - 1):
-        j0, j1, k0, k1 = ends[m, 0], ends[m + 1, 0], ends[m, 1], ends[m + 1, 1]
-        size = (k1 - k0) * k
-        border = room[0, :size, :size]  # clinics' Z'Z less what therapists explain
+    Linked units of one component have one matrix, and G a block for each of them.
+    """
+    logarithm, product, explained = 0.0, 1.0, 0.0
+    if width == 0:
+        return logarithm, explained
+    work = np.empty((2, A.shape[1], A.shape[1]))  # L, and what becomes G L'^-1
+    for m in range(ends.shape[0] - 1 if linked else A.shape[0] // width):
+        at, size = m * width, width
+        if linked:
+            at, size = ends[m] * width, (ends[m + 1] - ends[m]) * width
         for a in range(size):
-            w[a] = t[k0 + a // k, a % k]
-            for b in range(size):
-                same = a // k == b // k
-                border[a, b] = B[k0 + a // k, a % k, b % k] if same else 0.0
-        i = first
-        for j in range(j0, j1):
-            for a in range(q):
-                for b in range(q):
-                    AP[a, b] = 0.0
-                    for c in range(b, q):
-                        AP[a, b] += A[j, a, c] * P[c, b]
-            for a in range(q):
-                for b in range(q):
-                    M[a, b] = 1.0 if a == b else 0.0
-                    for c in range(a, q):
-                        M[a, b] += P[c, a] * AP[c, b]
-            log_determinant += _inverse(M, L, half, inverse)
-            for a in range(q):
-                for b in range(q):
-                    AP[a, b] = 0.0
-                    for c in range(a + 1):
-                        AP[a, b] += P[a, c] * inverse[c, b]
-            for a in range(q):
-                for b in range(q):
-                    for c in range(b + 1):
-                        H[j, a, b] += AP[a, c] * P[b, c]
-            for a in range(q):
-                for b in range(q):
-                    v[j, a] += H[j, a, b] * s[j, b]
-            for a in range(q):
-                squares -= s[j, a] * v[j, a]
-            start = i
-            while i < linked and pairs[i, 0] == j:
-                at = (pairs[i, 1] - k0) * k
-                for b in range(k):
-                    for a in range(q):
-                        for c in range(q):
-                            kept[i, a, b] += H[j, a, c] * X[i, c, b]
-                    for a in range(q):
-                        w[at + b] -= X[i, a, b] * v[j, a]
-                i += 1
-            for one in range(start, i):
-                at = (pairs[one, 1] - k0) * k
-                for other in range(start, i):
-                    to = (pairs[other, 1] - k0) * k
-                    for a in range(k):
-                        for b in range(k):
-                            for c in range(q):
-                                border[at + a, to + b] -= X[one, c, a] * kept[other, c, b]
-        last = i
-        # Of the clinics what H is of a therapist: C (I + C' border C)^-1 C'
-        covariance, inside, work = room[1, :size, :size], room[2, :size, :size], room[3]
+            for b in range(a // width * width + width):
+                own = 0.0
+                for c in range(b % width, width):
+                    own += A[at + a, b - b % width + c] * G[c, b % width]
+                work[1, a, b] = own
         for a in range(size):
-            for b in range(size):
-                work[a, b] = 0.0
-                for c in range(b % k, k):
-                    work[a, b] += border[a, (b // k) * k + c] * C[c, b % k]
+            for b in range(a + 1):
+                own = 1.0 if a == b else 0.0
+                for c in range(a % width, width):
+                    own += G[c, a % width] * work[1, a - a % width + c, b]
+                for c in range(b):
+                    own -= work[0, a, c] * work[0, b, c]
+                if a == b:
+                    product *= own
+                    work[0, a, a] = 1 / np.sqrt(own)
+                else:
+                    work[0, a, b] = own * work[0, b, b]
+            if product > LARGE:
+                logarithm += np.log(product)
+                product = 1.0
+        for a in range(size):  # the second becomes G L'^-1
+            first = a - a % width
+            for b in range(first, size):
+                own = G[a % width, b - first] if b < first + width else 0.0
+                for c in range(first, b):
+                    own -= work[0, b, c] * work[1, a, c]
+                work[1, a, b] = own * work[0, b, b]
         for a in range(size):
-            for b in range(size):
-                inside[a, b] = 1.0 if a == b else 0.0
-                for c in range(a % k, k):
-                    inside[a, b] += C[c, a % k] * work[(a // k) * k + c, b]
-        solved = room[4, :size, :size]
-        if size:
-            log_determinant += _inverse(
-                inside, room[3, :size, :size], room[5, :size, :size], solved
-            )
-        for a in range(size):
-            for b in range(size):
-                inside[a, b] = 0.0
-                for c in range(a % k + 1):
-                    inside[a, b] += C[a % k, c] * solved[(a // k) * k + c, b]
-        for a in range(size):
-            for b in range(size):
-                covariance[a, b] = 0.0
-                for c in range(b % k + 1):
-                    covariance[a, b] += inside[a, (b // k) * k + c] * C[b % k, c]
+            for b in range(a + 1):
+                own = 0.0
+                for c in range(a - a % width, size):
+                    own += work[1, a, c] * work[1, b, c]
+                H[at + a, b] = own
+                H[at + b, a] = own
         for a in range(size):
             own = 0.0
             for b in range(size):
-                own += covariance[a, b] * w[b]
-            vc[k0 + a // k, a % k] = own
-            squares -= w[a] * own
-        for a in range(size):
-            left = w[a]
-            for b in range(size):
-                left -= border[a, b] * vc[k0 + b // k, b % k]
-                inside[a, b] = 0.0
-                for c in range(size):
-                    inside[a, b] += border[a, c] * covariance[c, b]
-            t[k0 + a // k, a % k] = left  # Z'V^-1 r
-        for c in range(k1 - k0):
-            for a in range(k):
-                for b in range(k):
-                    on_C[a, b] += t[k0 + c, a] * t[k0 + c, b]
-                    of_C[a, b] += border[c * k + a, c * k + b]
-                    for e in range(size):
-                        of_C[a, b] -= inside[c * k + a, e] * border[e, c * k + b]
-            if groups > 1:
-                for g in range(groups):
-                    for a in range(k):
-                        for b in range(k):
-                            shares_determinant[g] += (
-                                covariance[c * k + a, c * k + b]
-                                * clinic[g, a, k0 + c, clinic_columns[b]]
-                            )
-        i = first
-        for j in range(j0, j1):
-            start = i
-            while i < last and pairs[i, 0] == j:
-                c0 = pairs[i, 1]
+                own += H[at + a, b] * w[at + b]
+            v[at + a] = own
+            explained += w[at + a] * own
+    return logarithm + np.log(product), explained
+
+
+@register_jitable(forceinline=True)
+def _of_unit(
+    sizes: Any,
+    shares: Any,
+    rows: Any,
+    beta: Any,
+    columns: Any,
+    v: Any,
+    by_beta: Any,
+    by_shares: Any,
+) -> None:
+    """Add what the units' own sums bring to the gradients by coefficients and shares."""
+    p, groups, width = sizes
+    for g in range(groups):
+        for a in range(width):
+            for j in range(rows.shape[2]):
+                own = v[j * width + a]
+                twice = 2 * shares[g] * own
+                for b in range(p):
+                    by_beta[b] += twice * rows[g, a, j, b]
+                if groups > 1:
+                    squared = -2 * rows[g, a, j, p]
+                    for b in range(p):
+                        squared += 2 * rows[g, a, j, b] * beta[b]
+                    for b in range(width):
+                        squared += rows[g, a, j, columns[b]] * v[j * width + b]
+                    by_shares[g] += own * squared
+
+
+@register_jitable(forceinline=True)
+def _by_elements(places: Any, sums: Any, which: int, G: Any, elements: Any, weight: float) -> Any:
+    """Gradient by a factor's elements: a weight times the sums @ G, where elements stand.
+
+    Of the sums, which are symmetric, the lower triangle is given.
+    """
+    found = np.zeros_like(elements)
+    for i in range(places.shape[0]):
+        a, b, number = places[i, 0], places[i, 1], places[i, 2]
+        own = 0.0
+        for c in range(G.shape[0]):
+            own += sums[which, max(a, c), min(a, c)] * G[c, b]
+        found[number] += weight * own
+    return found
+
+
+def levels_of(p: int, groups: int, own_groups: int, q: int, k: int) -> Callable[..., Any]:
+    """The loops of `TwoLevels` for so many coefficients, groups, and effects at either level.
+
+    Therapists have patients in the first groups alone, where there are no clinics.
+    """
+
+    def levels(
+        beta: Any,
+        of_therapist: Any,
+        of_clinic: Any,
+        shares: Any,
+        total: Any,
+        therapist: Any,
+        clinic: Any,
+        pair: Any,
+        pairs: Any,
+        ends: Any,
+        columns: Any,
+        clinic_columns: Any,
+        places: Any,
+        clinic_places: Any,
+    ) -> Any:
+        J, K, linked = therapist.shape[2], clinic.shape[2], pair.shape[1]
+        own_sizes, clinic_sizes = (p, own_groups, q), (p, groups, k)
+        P, C = _factor(places, of_therapist, q), _factor(clinic_places, of_clinic, k)
+        squares = 0.0
+        by_beta = np.zeros(p)
+        shares_squares, shares_determinant = np.zeros(groups), np.zeros(groups)
+        for g in range(groups):
+            own = 0.0
+            for a in range(p + 1):
+                left = total[g, a, p]
+                for b in range(p):
+                    left -= total[g, a, b] * beta[b]
+                if a < p:
+                    by_beta[a] -= 2 * shares[g] * left
+                    own -= beta[a] * left
+                else:
+                    own += left
+            shares_squares[g] += own
+            squares += shares[g] * own
+
+        clinic_ends, widest = ends[:, 1], 0
+        for m in range(ends.shape[0] - 1):
+            widest = max(widest, (clinic_ends[m + 1] - clinic_ends[m]) * k)
+        A, H = np.empty((J * q, q)), np.empty((J * q, q))  # Z'Z, and P M^-1 P'
+        s, v = np.empty(J * q), np.empty(J * q)
+        _units(own_sizes, shares, therapist, beta, columns, clinic_ends, False, s, A)
+        log_determinant, explained = _covariances(P, A, q, clinic_ends, False, s, H, v)
+        squares -= explained
+
+        # Clinics' Z'Z and Z'r less what therapists explain, and of it what H is of a therapist
+        B, D = np.zeros((K * k, widest)), np.empty((K * k, widest))
+        w, vc = np.empty(K * k), np.empty(K * k)
+        X, HX = np.empty((linked, q, k)), np.empty((linked, q, k))
+        _units(clinic_sizes, shares, clinic, beta, clinic_columns, clinic_ends, True, w, B)
+        m, start = 0, 0
+        for i in range(linked):
+            j, c0 = pairs[i, 0], pairs[i, 1] * k
+            while j >= ends[m + 1, 0]:
+                m += 1
+            k0 = clinic_ends[m] * k
+            if j != pairs[start, 0]:
+                start = i
+            for b in range(k):
+                lost = 0.0
                 for a in range(q):
-                    for b in range(k):
-                        v[j, a] -= kept[i, a, b] * vc[c0, b]
-                        s[j, a] -= X[i, a, b] * vc[c0, b]
-                        R[i, a, b] = X[i, a, b]
-                        for c in range(q):
-                            R[i, a, b] -= A[j, a, c] * kept[i, c, b]
-                i += 1
-            for a in range(q):
-                for c in range(q):
-                    AP[a, c] = 0.0
-                    for b in range(q):
-                        AP[a, c] += A[j, a, b] * H[j, b, c]
-                for b in range(q):
-                    s[j, a] -= A[j, a, b] * v[j, b]
-            for a in range(q):
-                for b in range(q):
-                    on_P[a, b] += s[j, a] * s[j, b]
-                    of_P[a, b] += A[j, a, b]
+                    own = 0.0
+                    for g in range(groups):
+                        own += shares[g] * pair[g, i, a, b]
+                    X[i, a, b] = own
+                    lost += own * v[j * q + a]
+                w[c0 + b] -= lost
+                for a in range(q):
+                    own = 0.0
                     for c in range(q):
-                        of_P[a, b] -= AP[a, c] * A[j, c, b]
-            for one in range(start, i):
-                at = (pairs[one, 1] - k0) * k
-                for other in range(start, i):
-                    to = (pairs[other, 1] - k0) * k
-                    for c in range(k):
-                        for e in range(k):
-                            weight = covariance[at + c, to + e]
-                            for a in range(q):
-                                for b in range(q):
-                                    of_P[a, b] -= R[one, a, c] * weight * R[other, b, e]
-            if groups > 1:
-                for one in range(start, i):
-                    at = (pairs[one, 1] - k0) * k
-                    c0 = pairs[one, 1]
+                        own += H[j * q + a, c] * X[i, c, b]
+                    HX[i, a, b] = own
+            for other in range(start, i + 1):
+                to = pairs[other, 1] * k
+                for a in range(k):
+                    for b in range(k):
+                        own = 0.0
+                        for c in range(q):
+                            own += X[i, c, a] * HX[other, c, b]
+                        B[c0 + a, to - k0 + b] -= own
+                        if other < i:
+                            B[to + b, c0 - k0 + a] -= own
+        of_clinics, explained = _covariances(C, B, k, clinic_ends, True, w, D, vc)
+        squares -= explained
+
+        # Lower triangles of sums of Z'V^-1 Z, and of Z'V^-1 r r'V^-1 Z: therapists', then clinics'
+        n = max(q, k)
+        sums, room = np.zeros((4, n, n)), np.empty((3, n, n))
+        DB = np.empty((widest, widest))
+        last = 0
+        for m in range(ends.shape[0] - 1):
+            j0, j1, k0, k1 = ends[m, 0], ends[m + 1, 0], ends[m, 1], ends[m + 1, 1]
+            top, size = k0 * k, (k1 - k0) * k
+            for b in range(size):
+                for a in range(size):
+                    DB[a, b] = 0.0
+                for c in range(size):
+                    element = B[top + c, b]
+                    if element != 0.0:  # most clinics share no therapist
+                        for a in range(size):
+                            DB[a, b] += D[top + a, c] * element
+            for c in range(k1 - k0):
+                for a in range(k):
+                    left = w[top + c * k + a]
+                    for b in range(size):
+                        left -= B[top + c * k + a, b] * vc[top + b]
+                    room[2, 0, a] = left  # Z'V^-1 r
+                for a in range(k):
+                    for b in range(a + 1):
+                        sums[3, a, b] += room[2, 0, a] * room[2, 0, b]
+                        own = B[top + c * k + a, c * k + b]
+                        for e in range(size):
+                            own -= B[top + c * k + a, e] * DB[e, c * k + b]
+                        sums[2, a, b] += own
+                if groups > 1:
+                    for g in range(groups):
+                        for a in range(k):
+                            for b in range(k):
+                                shares_determinant[g] += (
+                                    D[top + c * k + a, c * k + b]
+                                    * clinic[g, a, k0 + c, clinic_columns[b]]
+                                )
+            for j in range(j0, j1):
+                start = last
+                while last < linked and pairs[last, 0] == j:
+                    c0 = pairs[last, 1] * k
                     for a in range(q):
+                        own, lost = 0.0, 0.0
                         for b in range(k):
-                            across = 0.0  # of the covariance, of therapist and clinic
-                            for other in range(start, i):
-                                to = (pairs[other, 1] - k0) * k
-                                for e in range(k):
-                                    across -= kept[other, a, e] * covariance[to + e, at + b]
-                            for g in range(groups):
-                                element = 2 * pair[g, one, a, b]
-                                shares_determinant[g] += across * element
-                                shares_squares[g] += v[j, a] * vc[c0, b] * element
+                            own += HX[last, a, b] * vc[c0 + b]
+                            lost += X[last, a, b] * vc[c0 + b]
+                        v[j * q + a] -= own
+                        s[j * q + a] -= lost
+                    last += 1
                 for a in range(q):
+                    left = s[j * q + a]
                     for b in range(q):
-                        own = H[j, a, b]
-                        for one in range(start, i):
-                            at = (pairs[one, 1] - k0) * k
-                            for other in range(start, i):
-                                to = (pairs[other, 1] - k0) * k
-                                for c in range(k):
+                        left -= A[j * q + a, b] * v[j * q + b]
+                        own = 0.0
+                        for c in range(q):
+                            own += A[j * q + a, c] * H[j * q + c, b]
+                        room[0, a, b] = own
+                    room[2, 0, a] = left
+                for a in range(q):
+                    for b in range(a + 1):
+                        sums[1, a, b] += room[2, 0, a] * room[2, 0, b]
+                        own = A[j * q + a, b]
+                        for c in range(q):
+                            own -= room[0, a, c] * A[j * q + c, b]
+                        sums[0, a, b] += own
+                if groups > 1:
+                    for one in range(start, last):
+                        at_i, c0 = (pairs[one, 1] - k0) * k, pairs[one, 1] * k
+                        for a in range(q):
+                            for b in range(k):
+                                across = 0.0  # of the covariance, of therapist and clinic
+                                for other in range(start, last):
+                                    to = (pairs[other, 1] - k0) * k
                                     for e in range(k):
-                                        weight = covariance[at + c, to + e]
-                                        own += kept[one, a, c] * weight * kept[other, b, e]
-                        for g in range(groups):
-                            shares_determinant[g] += own * therapist[g, a, j, columns[b]]
-        first = last
+                                        across -= HX[other, a, e] * D[top + to + e, at_i + b]
+                                for g in range(groups):
+                                    element = 2 * pair[g, one, a, b]
+                                    shares_determinant[g] += across * element
+                                    shares_squares[g] += v[j * q + a] * vc[c0 + b] * element
+                    for a in range(q):
+                        for b in range(q):
+                            own = H[j * q + a, b]
+                            for one in range(start, last):
+                                at_i = (pairs[one, 1] - k0) * k
+                                for other in range(start, last):
+                                    to = (pairs[other, 1] - k0) * k
+                                    for c in range(k):
+                                        for e in range(k):
+                                            weight = D[top + at_i + c, to + e]
+                                            own += HX[one, a, c] * weight * HX[other, b, e]
+                            for g in range(own_groups):
+                                shares_determinant[g] += own * therapist[g, a, j, columns[b]]
+                for one in range(start, last):  # X becomes R
+                    for b in range(k):
+                        for a in range(q):
+                            own = 0.0
+                            for c in range(q):
+                                own += A[j * q + a, c] * HX[one, c, b]
+                            X[one, a, b] -= own
+                for one in range(start, last):
+                    at_i = (pairs[one, 1] - k0) * k
+                    for other in range(start, last):
+                        to = (pairs[other, 1] - k0) * k
+                        for a in range(q):
+                            for e in range(k):
+                                own = 0.0
+                                for c in range(k):
+                                    own += X[one, a, c] * D[top + at_i + c, to + e]
+                                room[1, a, e] = own
+                        for a in range(q):
+                            for b in range(a + 1):
+                                own = 0.0
+                                for e in range(k):
+                                    own += room[1, a, e] * X[other, b, e]
+                                sums[0, a, b] -= own
 
-    _of_unit(shares, therapist, beta, columns, v, by_beta, shares_squares)
-    _of_unit(shares, clinic, beta, clinic_columns, vc, by_beta, shares_squares)
-    return (
-        squares,
-        log_determinant,
-        by_beta,
-        _by_elements(places, on_P, P, of_therapist, -2.0),
-        _by_elements(places, of_P, P, of_therapist, 2.0),
-        _by_elements(clinic_places, on_C, C, of_clinic, -2.0),
-        _by_elements(clinic_places, of_C, C, of_clinic, 2.0),
-        shares_squares,
-        shares_determinant,
-    )
+        _of_unit(own_sizes, shares, therapist, beta, columns, v, by_beta, shares_squares)
+        _of_unit(clinic_sizes, shares, clinic, beta, clinic_columns, vc, by_beta, shares_squares)
+        return (
+            squares,
+            log_determinant + of_clinics,
+            by_beta,
+            _by_elements(places, sums, 1, P, of_therapist, -2.0),
+            _by_elements(places, sums, 0, P, of_therapist, 2.0),
+            _by_elements(clinic_places, sums, 3, C, of_clinic, -2.0),
+            _by_elements(clinic_places, sums, 2, C, of_clinic, 2.0),
+            shares_squares,
+            shares_determinant,
+        )
+
+    return levels
 
 
-HELPERS = (_levels, _factor, _inverse, _weighed, _of_unit, _by_elements)
+HELPERS = (levels_of, _factor, _units, _covariances, _of_unit, _by_elements)
 
 
 class TwoLevels(Op):
@@ -404,6 +431,8 @@ class TwoLevels(Op):
         Columns of X whose coefficients vary between therapists, q, and between clinics, k.
     places, clinic_places : sequence of (int, int, int)
         Where the elements of the two factors stand: `models.gaussian.generalised_squares.packed`.
+    coefficients, groups, own_groups : int
+        p, residual groups G, and those of them that the therapists' cross-products have.
 
     Notes
     -----
@@ -414,7 +443,15 @@ class TwoLevels(Op):
     can be differentiated; the others are their gradients by the first four inputs.
     """
 
-    __props__ = ("columns", "clinic_columns", "places", "clinic_places")
+    __props__ = (
+        "columns",
+        "clinic_columns",
+        "places",
+        "clinic_places",
+        "coefficients",
+        "groups",
+        "own_groups",
+    )
 
     def __init__(
         self,
@@ -422,7 +459,11 @@ class TwoLevels(Op):
         clinic_columns: Sequence[int],
         places: Places,
         clinic_places: Places,
+        coefficients: int,
+        groups: int,
+        own_groups: int,
     ) -> None:
+        self.coefficients, self.groups, self.own_groups = coefficients, groups, own_groups
         self.columns = tuple(int(column) for column in columns)
         self.clinic_columns = tuple(int(column) for column in clinic_columns)
         self.places = tuple(tuple(int(number) for number in place) for place in places)
@@ -442,7 +483,7 @@ class TwoLevels(Op):
     def perform(self, node: Any, inputs: Sequence[Any], output_storage: Any) -> None:
         """Compute the outputs where nothing is compiled."""
         given: list[Any] = [*inputs, *self._fixed()]
-        found = _levels(*given)
+        found = self._loops()(*given)
         for storage, value in zip(output_storage, found, strict=True):
             storage[0] = np.asarray(value)
 
@@ -462,6 +503,10 @@ class TwoLevels(Op):
         held = [grad_not_implemented(self, k, inputs[k]) for k in range(4, len(inputs))]
         return [*gradients, *held]
 
+    def _loops(self) -> Callable[..., Any]:
+        sizes = (self.coefficients, self.groups, self.own_groups)
+        return levels_of(*sizes, len(self.columns), len(self.clinic_columns))
+
     def _fixed(self) -> tuple[Index, Index, Index, Index]:
         return (
             np.array(self.columns, dtype=np.int64),
@@ -474,7 +519,7 @@ class TwoLevels(Op):
 @register_funcify_default_op_cache_key(TwoLevels)
 def _compiled_levels(op: TwoLevels, **_: Any) -> tuple[Any, int]:
     """Numba's version, and a number that changes with its text, so that no old one is used."""
-    levels = numba_njit(_levels)
+    levels = numba_njit(op._loops())
     columns, clinic_columns, places, clinic_places = op._fixed()
 
     # Without annotations: numba takes the types of what it is given.

@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 import math
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
@@ -28,8 +30,11 @@ from alliance.diagnostics.sentences import (
     slope_sentence,
     unit_of,
 )
+from alliance.diagnostics.sheets.effects import crossing_lines
 from alliance.diagnostics.verdicts import Verdict
 from alliance.diagnostics.words import label
+from alliance.inference.answers.crossing import ChosenArms
+from alliance.inference.answers.effects import effects_along
 from alliance.inference.runs.fit import Fit
 
 UNKNOWN = "cannot tell"
@@ -234,3 +239,26 @@ def test_paragraphs_of_a_paper_take_their_findings_from_the_same_sentences(made_
     # and nothing is told of draws that failed
     told = judged(table, Verdict.FAIL)
     assert [told[name] for name in labels.values()] == [[FAILED]] * len(labels)
+
+
+@pytest.mark.parametrize(("mean", "sd"), GRID)
+def test_what_choosing_by_the_alliance_gains_is_claimed_only_where_it_is_nearly_certain(
+    made_fit: Fit, mean: float, sd: float
+) -> None:
+    """Of gains that are normal, counted among 2,000 draws."""
+    gain = mean + sd * stats.norm.ppf((np.arange(2000) + 0.5) / 2000)
+    answer = effects_along(made_fit["function"], grid=5)
+    rule = ChosenArms(single=0, shares=np.array([0.6, 0.4, 0.0]), gain=gain)
+    [_, told] = crossing_lines(made_fit, replace(answer, chosen=rule))
+    chance = float((gain > 0).mean())
+    if max(chance, 1 - chance) >= CERTAIN:
+        assert ("it would gain" in told) == (chance > 0.5)
+        assert ("it would lose" in told) == (chance < 0.5)
+        assert UNKNOWN not in told
+    else:
+        assert f"{UNKNOWN}: by" in told
+        assert "it would gain over" in told.partition("whether ")[2]
+        assert "lose" not in told
+    assert not re.search(r"(?:direction|is) [01]\.000\b|lose -|gain -", told), told
+    single = crossing_lines(made_fit, replace(answer, chosen=replace(rule, shares=np.eye(3)[0])))
+    assert "how sure that is" in single[1]

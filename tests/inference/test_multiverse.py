@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from alliance.data_prep.errors import InputError
@@ -41,7 +42,8 @@ def test_every_choice_is_crossed_but_compiled_likelihoods(files: tuple[Study, Pa
     assert {(one.covariates, one.prior_scale, one.patients) for one in student} == {
         ("adjusted", 1.0, "all")
     }
-    assert set(built.varied) == set(CHOICES) - (set() if len(patients) > 1 else {"patients"})
+    fixed = {"clinic"} | (set() if len(patients) > 1 else {"patients"})  # no clinics are recorded
+    assert set(built.varied) == set(CHOICES) - fixed
     whole = build_multiverse(narrowed(study, outcomes=["pain"]), table, full=True)
     assert len(whole.analyses) == 2 * len(gaussian)
 
@@ -89,6 +91,27 @@ def test_choices_change_the_data_they_name(files: tuple[Study, Path]) -> None:
         if universe.patients != "all" and universe.missing_alliance == "complete_case":
             assert len(design.y) < len(plain.y)
             assert design.scaling.outcome != plain.scaling.outcome
+
+
+def test_clinics_are_varied_where_they_are_recorded(files: tuple[Study, Path]) -> None:
+    study, table = files
+    rows = pd.read_csv(table, dtype=str, keep_default_na=False)
+    who = study.columns.therapist
+    assert who is not None
+    numbers = {name: place for place, name in enumerate(sorted(set(rows[who])))}
+    rows["centre"] = [f"C{numbers[name] // 2}" for name in rows[who]]  # two therapists in each
+    columns = study.columns.model_copy(update={"clinic": "centre"})
+    own = narrowed(study.model_copy(update={"columns": columns}), outcomes=["pain"])
+    built = build_multiverse(own, rows, ["clinic"])
+    effects = {each.universe.clinic: each.design.clinic_effects for each in built.analyses}
+    assert effects == {"intercept": ("intercept",), "none": ()}
+    assert built.varied == ("clinic",)
+    names = [each.universe.name for each in built.analyses]
+    assert names[0] == f"{names[1]}/clinic intercept"
+    slopes = build_multiverse(narrowed(own, clinic="intercept+slope"), rows, ["clinic"])
+    assert [each.universe.clinic for each in slopes.analyses] == [
+        "intercept+slope", "none", "intercept",
+    ]  # fmt: skip
 
 
 def test_exclusions_leave_out_whom_they_name(files: tuple[Study, Path]) -> None:

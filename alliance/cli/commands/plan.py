@@ -301,7 +301,7 @@ def multiverse(
         list[str] | None,
         typer.Option(
             help="Only this choice: likelihood, therapist, covariates, missing_alliance, "
-            "prior_scale or patients; may be repeated. All by default."
+            "prior_scale, patients or clinic; may be repeated. All by default."
         ),
     ] = None,
     full: Annotated[

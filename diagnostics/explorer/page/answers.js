@@ -224,13 +224,16 @@ function effectTables(outcome, state, found) {
     cells(study.arms[k].label, "Arm", row, { "P(best)": chance(row.best) })));
 }
 
+/** As `decide` has it, or where no difference is named, which it asks for, as `effects` has it. */
 function decisionTable(outcome, state, found) {
   const { study } = outcome, level = study.interval.words, head = capital(study.moderator.name);
-  return found.flatMap((rows, k) => {
+  const value = place(outcome, state.alliance, general(state.alliance, 5));
+  return found.flatMap(([own, there], k) => {
+    const rows = state.by === null ? [there] : [own, there];
     const digits = sharedDecimals(rows.map((row) => row.sd));
-    return rows.map((row, at) => ({
+    return rows.map((row) => ({
       Contrast: study.contrasts[k].label,
-      [head]: at ? place(outcome, state.alliance, general(state.alliance, 5)) : "own",
+      [head]: row === own ? "own" : value,
       Mean: number(row.mean, digits),
       [`${level} interval`]: span(row.lower, row.upper, digits),
       "P(better)": chance(row.better),

@@ -41,9 +41,12 @@ function area(xs, lower, upper) {
   return `${path(xs, upper)}${path([...xs].reverse(), [...lower].reverse()).replace("M", "L")}Z`;
 }
 
+/** How wide a picture is drawn: as it stands on the screen, on paper so that its letters are read. */
+const widthOf = (svg) => (printing ? 590 : Math.max(300, svg.parentElement.clientWidth || 720));
+
 /** Clear a picture and give it its size, its name and its colours. */
 function begun(svg, height, label) {
-  const width = Math.max(300, svg.parentElement.clientWidth || 720);
+  const width = widthOf(svg);
   svg.replaceChildren();
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
   svg.setAttribute("role", "img");
@@ -66,8 +69,8 @@ const minus = (text) => text.replace(/^-/, "\u2212");
  */
 function lineChart(svg, told) {
   const { grid, series, at, observed, names, line, limits, label } = told;
-  const columns = (svg.parentElement.clientWidth || 720) < 560 ? 1 : 2;
-  const lines = Math.ceil(series.length / columns), height = 300 + 18 * lines;
+  const columns = widthOf(svg) < 560 ? 1 : 2, lines = Math.ceil(series.length / columns);
+  const height = (printing ? 225 : 300) + 18 * lines;
   const width = begun(svg, height, label);
   const numbers = limits ?? series.flatMap(({ mean, inner, outer }) =>
     [mean, ...(inner ?? []), ...(outer ?? [])].flat());
@@ -152,10 +155,11 @@ function lineChart(svg, told) {
 
 /** What the lines are, above them. */
 function legend(svg, series, frame, wanted) {
-  const columns = series.length > 1 ? wanted : 1, room = (frame.right - frame.left) / columns;
+  const columns = series.length > 1 ? wanted : 1, start = columns > 1 ? frame.left : 8;
+  const room = (frame.right - start) / columns;
   series.forEach(({ label, colour }, k) => {
-    const left = frame.left + (k % columns) * room, down = 14 + 18 * Math.floor(k / columns);
-    const letters = Math.floor((room - 40) / 6.2);
+    const left = start + (k % columns) * room, down = 14 + 18 * Math.floor(k / columns);
+    const letters = Math.floor((room - 34) / 6.2);
     svg.append(
       drawn("line", {
         x1: left, x2: left + 28, y1: down - 4, y2: down - 4, stroke: colourOf(colour),
@@ -167,12 +171,12 @@ function legend(svg, series, frame, wanted) {
   });
 }
 
-/** Intervals one below the other: rows of [label, mean, lower, upper]. */
+/** Intervals one below the other: rows of [label, mean, lower, upper]; long labels above them. */
 function barChart(svg, rows, { name, label }) {
-  const height = 26 * rows.length + 58, width = begun(svg, height, label);
-  const longest = Math.max(...rows.map(([text]) => text.length));
-  const left = Math.min(width * 0.42, 6.6 * longest + 16);
-  const letters = Math.floor((left - 14) / 6.3), frame = { right: width - 16, bottom: height - 44 };
+  const longest = 6.6 * Math.max(...rows.map(([text]) => text.length)) + 16;
+  const above = longest > 0.45 * widthOf(svg), each = above ? 42 : 26;
+  const height = each * rows.length + 58, width = begun(svg, height, label);
+  const left = above ? 16 : longest, frame = { right: width - 16, bottom: height - 44 };
   const numbers = [0, ...rows.flatMap(([, ...own]) => own)];
   const low = Math.min(...numbers), high = Math.max(...numbers), slack = 0.04 * (high - low) || 1;
   const x = scaled([low - slack, high + slack], [left, frame.right]);
@@ -187,10 +191,10 @@ function barChart(svg, rows, { name, label }) {
     );
   }
   rows.forEach(([text, middle, lower, upper], k) => {
-    const down = 26 * k + 18;
-    const told = text.length > letters ? `${text.slice(0, letters - 1)}\u2026` : text;
+    const down = each * (k + 1) - 8;
     svg.append(
-      drawn("text", { x: left - 10, y: down + 4, "text-anchor": "end" }, told),
+      drawn("text", above ? { x: left, y: down - 14 }
+        : { x: left - 10, y: down + 4, "text-anchor": "end" }, text),
       drawn("line", {
         x1: dot(x(lower)), x2: dot(x(upper)), y1: down, y2: down, stroke: colourOf(0),
         "stroke-width": 2.2,

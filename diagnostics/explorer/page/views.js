@@ -18,6 +18,9 @@ function made(name, properties = {}, ...within) {
 
 // Tables ------------------------------------------------------------------------------------------
 
+/** A text with minus signs in front of its negative numbers. */
+const typeset = (text) => text.replace(/(^|[\s(])-(?=\d)/g, "$1\u2212");
+
 const NUMBER = /^([<>\u2265\u2264]\s?)?[+-]?\d|^infinite$/;
 
 /** A table of rows by heading; the first `heads` columns say what a row is. */
@@ -31,7 +34,7 @@ function showTable(name, rows, { heads = 1, caption = "", chosen = -1 } = {}) {
   const columns = [...new Set(rows.flatMap((row) => Object.keys(row)))];
   const right = columns.map((head) =>
     rows.every((row) => !row[head] || NUMBER.test(row[head])) && rows.some((row) => row[head]));
-  const told = (text) => (text ? text.replace(/(^|[\s(])-(?=\d)/g, "$1\u2212") : study.empty);
+  const told = (text) => (text ? typeset(text) : study.empty);
   const head = made("tr", {}, ...columns.map((text, k) =>
     made("th", { scope: "col", className: right[k] ? "number" : "" }, text)));
   const body = rows.map((row, number) => made("tr",
@@ -132,7 +135,7 @@ function showLines(name, { along }, label, further) {
 /** Bars that no control changes but the outcome. */
 function showBars(name, title, label) {
   const svg = by(`picture-${name}`), rows = now().told.intervals[name];
-  const of = [state.outcome, svg.parentElement.clientWidth, colourOf(0)].join();
+  const of = [state.outcome, widthOf(svg), colourOf(0)].join();
   svg.closest("figure").hidden = !rows.length;
   if (svg.of === of || !rows.length) return;
   svg.of = of;
@@ -182,7 +185,7 @@ const VIEWS = {
       }])],
     });
     const asked = [...option("alliance", state.alliance), ...option("threshold", state.by)];
-    return [said.benefit, state.by === null ? effectsCommand() : command("decide", asked)];
+    return [said.benefit, command(state.by === null ? "effects" : "decide", asked)];
   },
   best({ found, tables, said }) {
     showTable("best", tables.arms.map((row) => ({
@@ -232,7 +235,7 @@ function answered(moving) {
 
 function show(name, answer) {
   const [sentence, line] = VIEWS[name](answer);
-  by(`sentence-${name}`).textContent = sentence;
+  by(`sentence-${name}`).textContent = typeset(sentence);
   by(`command-${name}`).replaceChildren(
     ...(line ? ["On the command line: ", made("code", {}, line)] : []));
 }
@@ -247,7 +250,7 @@ function inSight(name) {
 function answer(moving) {
   const given = answered(moving), later = [];
   clearTimeout(settling);
-  by("asked").textContent = askedWords();
+  by("asked").textContent = typeset(askedWords());
   for (const name of Object.keys(VIEWS)) {
     const seen = !moving || inSight(name); // asked one by one: what is shown moves what follows
     if (seen) show(name, given);
