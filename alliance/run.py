@@ -395,6 +395,7 @@ class Run(Mapping[str, FittedOutcome]):
         at: float | None = None,
         extrapolate: bool = False,
         hide_single: bool = False,
+        visit: str = "all",
         overwrite: bool = False,
     ) -> Path:
         """Write the report: one HTML file to read, print and send.
@@ -412,6 +413,9 @@ class Run(Mapping[str, FittedOutcome]):
             As of `compare`.
         hide_single : bool
             Leave out therapists of one patient: what a table says of them it says of a person.
+        visit : str
+            Of outcomes over time: answers, curves, predictions and checks of this visit, of the
+            ``last`` one, or of ``all``.
         overwrite : bool
             Replace tables, or a file that is no report; an earlier report always is.
 
@@ -443,6 +447,7 @@ class Run(Mapping[str, FittedOutcome]):
             at=at,
             extrapolate=extrapolate,
             hide_single=hide_single,
+            visit=visit,
         )
         folder = None if tables is None else as_path(tables)
         write_report(material, place, tables=folder, word=document, overwrite=overwrite)

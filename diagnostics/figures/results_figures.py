@@ -79,7 +79,8 @@ def comparison_figure(
     table = table[table["quantity"].isin(SHOWN) & overall]
     sources = _sources(fit, table)
     row_inches = APART_INCHES + SOURCE_INCHES * len(sources)
-    groups = {outcome: _groups(table, outcome) for outcome in fit.outcomes}
+    known = set(table["outcome"])
+    groups = {name: _groups(table, name) for name in fit.outcomes if name in known}
     heights = [
         sum(PAIR_AROUND_INCHES + row_inches * len(own) for own in each.values()) + 0.2
         for each in groups.values()
@@ -476,7 +477,7 @@ def standard_unit(fit: Fit) -> StandardUnit:
 
 def _height(fit: Fit, shown: pd.DataFrame) -> float:
     pairs = shown["level"].nunique()
-    each = CONTRAST_AROUND_INCHES + CONTRAST_ROW_INCHES * len(fit.outcomes)
+    each = CONTRAST_AROUND_INCHES + CONTRAST_ROW_INCHES * shown["label"].nunique()
     return each * pairs + AXIS_INCHES
 
 

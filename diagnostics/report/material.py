@@ -14,7 +14,7 @@ from alliance.data_prep.trial.characteristics import CHARACTERISTICS, patients_c
 from alliance.diagnostics.checks.loo_checks import LooCheck
 from alliance.diagnostics.checks.predictive_checks import PredictiveCheck
 from alliance.diagnostics.checks.prior_check import PriorCheck, prior_check
-from alliance.diagnostics.gate.fit_gate import FitChecks
+from alliance.diagnostics.gate.fit_gate import FitChecks, ModelChecks
 from alliance.diagnostics.gate.gate import GateReport
 from alliance.inference.answers.effects import Effects, effects_along
 from alliance.inference.answers.predictions import Predictions, predict
@@ -32,7 +32,7 @@ from alliance.inference.pointwise.replicates import ExplainedVariance, explained
 from alliance.inference.priors.power_scaling import PowerScaling
 from alliance.inference.published.comparison import compare
 from alliance.inference.published.findings import Finding
-from alliance.inference.runs.fit import Fit
+from alliance.inference.runs.fit import ALL_VISITS, Fit
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +54,9 @@ class Material:
         Whether this may lie outside the observed range.
     hide_single : bool
         Whether therapists with one patient are left out of tables and figures.
+    visit : str
+        Of outcomes over time, which visit answers, curves, predictions and checks are of: its
+        label, ``last`` or ``all``. Gate, tables of results and courses are of all.
     """
 
     fit: Fit
@@ -63,11 +66,24 @@ class Material:
     at: float | None = None
     extrapolate: bool = False
     hide_single: bool = False
+    visit: str = ALL_VISITS
+
+    @cached_property
+    def shown(self) -> tuple[str, ...]:
+        """Outcomes, and of those over time at the visits that are asked about."""
+        if self.visit == ALL_VISITS:
+            return self.fit.outcomes
+        return tuple(self.fit.chosen([], self.visit))
 
     @cached_property
     def summary(self) -> pd.DataFrame:
         """The tidy table of all outcomes."""
         return self._summary(over_visits=False)
+
+    @property
+    def shown_summary(self) -> pd.DataFrame:
+        """The tidy table of the outcomes that are shown."""
+        return self.summary[self.summary["outcome"].isin(self.shown)]
 
     @cached_property
     def whole_summary(self) -> pd.DataFrame:
@@ -119,6 +135,7 @@ class Material:
             interval=self.interval,
             at=self.at,
             extrapolate=self.extrapolate,
+            outcomes=self.shown,
         )
 
     @cached_property
@@ -135,10 +152,7 @@ class Material:
         The ratings are in the order of their size, so that their ticks in a figure tell nothing
         about who gave them.
         """
-        found = {
-            name: effects_along(self.fit[name], interval=self.interval)
-            for name in self.fit.outcomes
-        }
+        found = {name: effects_along(self.fit[name], interval=self.interval) for name in self.shown}
         return {name: replace(each, ratings=np.sort(each.ratings)) for name, each in found.items()}
 
     @cached_property
@@ -146,7 +160,7 @@ class Material:
         """Therapists by outcome."""
         return {
             name: therapists(self.fit[name], interval=self.interval, hide_single=self.hide_single)
-            for name in self.fit.outcomes
+            for name in self.shown
         }
 
     @cached_property
@@ -154,54 +168,57 @@ class Material:
         """Predictions by outcome for one patient at the means, with a new therapist."""
         return {
             name: predict(self.fit[name], therapist="new", interval=self.interval, keep_draws=False)
-            for name in self.fit.outcomes
+            for name in self.shown
         }
 
     @cached_property
     def prior_checks(self) -> dict[str, PriorCheck]:
         """What the priors expect, by outcome."""
-        return {name: prior_check(self.fit, name) for name in self.fit.outcomes}
+        return {name: prior_check(self.fit, name) for name in self.shown}
+
+    @property
+    def _model(self) -> dict[str, ModelChecks]:
+        return {name: self.checks.model[name] for name in self.shown}
 
     @property
     def predictive(self) -> dict[str, PredictiveCheck]:
         """Posterior predictive checks by outcome."""
-        return {name: own.predictive for name, own in self.checks.model.items()}
+        return {name: own.predictive for name, own in self._model.items()}
 
     @property
     def loo(self) -> dict[str, LooCheck]:
         """Leave-one-out checks by outcome; an InputError for a joint model."""
-        return {name: own.loo for name, own in self.checks.model.items()}
+        return {name: own.loo for name, own in self._model.items()}
 
     @property
     def therapists_out(self) -> dict[str, LeaveOneOut]:
         """Leaving out therapists, of the outcomes where that needs no refit."""
-        found = {name: own.therapists_out for name, own in self.checks.model.items()}
+        found = {name: own.therapists_out for name, own in self._model.items()}
         return {name: each for name, each in found.items() if each is not None}
 
     @cached_property
     def explained(self) -> dict[str, ExplainedVariance]:
         """Bayesian R2 by outcome."""
         return {
-            name: explained_variance(self.fit[name], interval=self.interval)
-            for name in self.fit.outcomes
+            name: explained_variance(self.fit[name], interval=self.interval) for name in self.shown
         }
 
     @property
     def power_scaling(self) -> dict[str, PowerScaling]:
         """Sensitivity to priors and likelihood by outcome; an InputError for a joint model."""
-        return {name: own.power_scaling for name, own in self.checks.model.items()}
+        return {name: own.power_scaling for name, own in self._model.items()}
 
     @property
     def influence(self) -> dict[str, tuple[Influence, ...]]:
         """Patients, and therapists that could be left out, that move a result, by outcome."""
-        return {name: own.influence for name, own in self.checks.model.items()}
+        return {name: own.influence for name, own in self._model.items()}
 
     @cached_property
     def unseen(self) -> dict[str, UnseenImprovement]:
         """How strong an unseen improvement would have to be, by outcome."""
         return {
             name: unseen_improvement(self.fit[name])
-            for name in self.fit.outcomes
+            for name in self.shown
             if can_be_asked(self.fit[name])
         }
 

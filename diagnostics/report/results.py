@@ -54,6 +54,7 @@ from alliance.inference.answers.effects import effects_table
 from alliance.inference.digits import decimals, figures, interval_decimals, number
 from alliance.inference.estimands.compared_at import places_in_words
 from alliance.inference.estimands.estimands import limit_error
+from alliance.inference.runs.fit import ALL_VISITS
 from alliance.models.spec import JOINT
 
 
@@ -98,6 +99,7 @@ def question(material: Material) -> Section:
             + " Hierarchical Bayesian models answer with "
             "probabilities, given the data and the priors that are stated below."
         ),
+        *_of_visits(material),
         *_answers(material),
         *_in_plain_words(material),
         Heading("The trial"),
@@ -106,12 +108,26 @@ def question(material: Material) -> Section:
     return Section("question", "Question and answers", parts)
 
 
+def _of_visits(material: Material) -> Iterator[Part]:
+    """Which visit is spoken of, where it is not all of them."""
+    if material.visit == ALL_VISITS:
+        return
+    study = material.fit.study
+    at = dict.fromkeys(
+        str(visit) for name in material.shown if (visit := study.outcomes[name].visit) is not None
+    )
+    yield Paragraph(
+        f"Answers, curves, predictions and checks are of the visit {', '.join(at)}; the gate, "
+        "tables of results and courses over time are of all visits."
+    )
+
+
 def _answers(material: Material) -> Iterator[Part]:
     """A sentence for each slope, contrast and interaction; all of them in a table and a figure."""
     fit = material.fit
     total, unknown = Counter[str](), Counter[str]()
     verdicts = {report.outcome: report.verdict for report in material.gate}
-    for outcome in fit.outcomes:
+    for outcome in material.shown:
         better = fit.study.outcomes[outcome].better
         count = words.counted(words.patients(fit, outcome), "patient")
         yield Heading(f"{words.label(fit.study, outcome)} ({better} is better, {count})")
@@ -152,7 +168,7 @@ def _in_plain_words(material: Material) -> Iterator[Part]:
     told = [
         f"{words.label(fit.study, outcome)}: "
         f"{plain_words(fit, outcome, material.summary, material.interval)}"
-        for outcome in fit.outcomes
+        for outcome in material.shown
         if Verdict.FAIL not in (verdicts[outcome], verdicts.get(JOINT))
     ]
     if told:
@@ -190,14 +206,14 @@ def _forest(material: Material) -> Picture:
     fit, told = material.fit, []
     slopes = words.of_moderator(fit.study, ", and differences of their slopes")
     for quantity in ("arm_contrast", "interaction"):
-        for row in standardised_contrasts(fit, material.summary, quantity).to_dict("records"):
+        for row in standardised_contrasts(fit, material.shown_summary, quantity).to_dict("records"):
             digits = max(2, interval_decimals(row["lower"], row["upper"]))
             estimate = words.estimate(row["mean"], row["lower"], row["upper"], digits)
             named = words.quantity_and_level(fit.study, quantity, row["level"])
             told.append(f"{row['label']}, {named}: {estimate}")
     return Picture(
         "answers",
-        answers_figure(fit, material.summary, interval=material.interval, at=material.at),
+        answers_figure(fit, material.shown_summary, interval=material.interval, at=material.at),
         f"Contrasts of the arms{slopes}, {_in_units(material)}",
         f"Forest plot. Posterior mean and {words.level_of(material.interval)} interval, positive "
         f"where the first arm is better. {'; '.join(told)}.",
@@ -206,7 +222,7 @@ def _forest(material: Material) -> Picture:
 
 def _contrasts_by_slope(material: Material) -> int:
     """How many differences of slopes an outcome has at most."""
-    rows = material.summary[material.summary["quantity"] == "interaction"]
+    rows = material.shown_summary[material.shown_summary["quantity"] == "interaction"]
     return int(rows.groupby("outcome").size().max()) if len(rows) else 0
 
 
@@ -214,7 +230,7 @@ def _slopes_differ(material: Material) -> Sheet:
     """The interactions of all outcomes in one table, where there are several of an outcome."""
     fit = material.fit
     rows = []
-    for outcome in fit.outcomes:
+    for outcome in material.shown:
         shown = {"Outcome": words.label(fit.study, outcome)}
         for row in material.rows(outcome).to_dict("records"):
             if row["quantity"] == "interaction":
@@ -226,7 +242,7 @@ def _slopes_differ(material: Material) -> Sheet:
         f"Differences of slopes for one point of {fit.study.measure.name}, with "
         f"{words.level_of(material.interval)} equal-tailed intervals",
         rows,
-        numbers=material.summary[material.summary["quantity"] == "interaction"],
+        numbers=material.shown_summary[material.shown_summary["quantity"] == "interaction"],
     )
 
 
@@ -236,7 +252,7 @@ def _glance(material: Material) -> Sheet:
     joint = verdicts.get(JOINT, Verdict.PASS)
     order, single = list(Verdict), _contrasts_by_slope(material) == 1
     rows = []
-    for outcome in fit.outcomes:
+    for outcome in material.shown:
         gate = max(verdicts[outcome], joint, key=order.index)
         shown = {
             "Outcome": words.label(fit.study, outcome),
@@ -264,7 +280,7 @@ def _glance(material: Material) -> Sheet:
         f"{places_in_words(fit, material.at)} "
         "Gate: FAIL where draws may not be used, REVIEW where a check of draws or model asks for a "
         "look (section Gate and computation).",
-        material.summary,
+        material.shown_summary,
     )
 
 

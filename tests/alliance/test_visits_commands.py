@@ -63,6 +63,32 @@ def test_answers_are_of_the_last_visit_or_the_one_that_is_named(folder: Path) ->
     assert "No outcome has a visit 'w9'" in refused.stderr
 
 
+def test_a_report_speaks_of_the_visit_that_is_asked_about(folder: Path) -> None:
+    """Answers, comparison and predictions; results and courses have all visits."""
+    material = Material(al.load(folder / "run").fit, visit="last")
+    assert material.shown == ("pain_m12",)
+    assert set(material.comparison["outcome"]) == {"pain_m12"}
+    assert list(material.predictions) == ["pain_m12"]
+    asked, whole, beside = (
+        str(write_section(material, name)) for name in ("question", "results", "comparison")
+    )
+    assert "are of the visit m12" in asked
+    assert "Pain, w8" not in asked.partition("The trial")[0]
+    assert "Pain, w8" in whole
+    assert "Course over time" in whole
+    assert "Pain, w8" not in beside
+    refused = alliance("report", folder / "run", "--visit", "w9")
+    assert refused.code == 2
+    assert "No outcome has a visit 'w9'" in refused.stderr
+
+
+def test_a_comparison_of_one_visit_is_drawn(folder: Path, tmp_path: Path) -> None:
+    drawn = tmp_path / "one.png"
+    answer = alliance("compare", folder / "run", "--visit", "w8", "--figure", drawn)
+    assert answer.code == 0, answer.stderr
+    assert drawn.stat().st_size > 10_000
+
+
 @pytest.mark.skipif(NODE is None, reason="node, which runs the page's scripts, is absent")
 def test_an_explorer_answers_for_every_visit(folder: Path, tmp_path: Path) -> None:
     fit = al.load(folder / "run").fit
@@ -172,10 +198,16 @@ def test_reml_is_compared_at_a_visit_by_either_standard_error(folder: Path) -> N
     assert "Kenward and Roger's standard errors" in " ".join(told.split())
 
 
-def test_what_is_not_there_is_refused_in_words(folder: Path) -> None:
-    answer = alliance("assurance", folder / "wide.toml", *PLANNED)
-    assert answer.code == 2
-    assert "outcomes over time" in " ".join(answer.stderr.split())
+def test_a_trial_of_visits_is_planned(folder: Path) -> None:
+    asked = ("assurance", folder / "wide.toml", *PLANNED, "--store", folder / "planned.sqlite")
+    answer = alliance(*asked, "--trials", "2", "--leaving", "0.1,0.25", "--visit", "m6", width=200)
+    assert answer.code == 0, answer.stderr
+    told = " ".join(answer.stdout.split())
+    assert "on pain_m6" in told
+    assert "10%, 25% of the patients gone by each visit after the first" in told
+    refused = alliance(*asked, "--leaving", "0.1,0.2,0.3")
+    assert refused.code == 2
+    assert "Give 2 as --leaving" in " ".join(refused.stderr.split())
 
 
 def test_long_data_without_visits_name_the_column_and_the_line(folder: Path) -> None:

@@ -347,6 +347,7 @@ def report(
     at: AtOption = None,
     extrapolate: ExtrapolateAtOption = False,
     hide_single: HideSingleOption = False,
+    visit: VisitOption = "all",
     overwrite: Annotated[
         bool,
         typer.Option(
@@ -373,13 +374,21 @@ def report(
         given = [run, *([] if published is None else [published])]
         contents.require_word_file(word, overwrite=overwrite, inputs=given)
     fitted = load_run(run, rows=False)
+    if visit != "all":
+        fitted.chosen([], visit)  # refused here if there is none
     for outcome in fitted.outcomes:
         require_place(fitted[outcome], at, extrapolate=extrapolate)
     read = [] if published is None else [published]
     require_output(path, PAGE, overwrite=overwrite and out is not None, inputs=read)
     findings = findings_of(fitted, run, published)
     material = Material(
-        fitted, findings, interval, at=at, extrapolate=extrapolate, hide_single=hide_single
+        fitted,
+        findings,
+        interval,
+        at=at,
+        extrapolate=extrapolate,
+        hide_single=hide_single,
+        visit=visit,
     )
     written = contents.write_report(material, path, tables=tables, word=word, overwrite=overwrite)
     if tables is not None:
