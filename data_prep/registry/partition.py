@@ -20,7 +20,7 @@ from alliance.data_prep.covariates import CovariateColumn, column_names
 from alliance.data_prep.errors import DataError, Problem, extra_package
 from alliance.data_prep.files import file_sha256
 from alliance.data_prep.study.description import Study
-from alliance.data_prep.tables.binary_files import check_cells
+from alliance.data_prep.tables.binary_files import check_cells, check_long_texts
 from alliance.data_prep.tables.cells import (
     LABELLED,
     LARGEST_NUMBER,
@@ -369,7 +369,7 @@ def arrow_table(path: Path, columns: Sequence[str], repeated: Sequence[str]) -> 
     Raises
     ------
     InputError
-        If pyarrow is not installed, or there are more cells than are read.
+        If pyarrow is not installed, or there are more cells or long texts than are read.
     """
     pa = extra_package("pyarrow", "parquet", f"{path.name}: reading it")
     parquet = extra_package("pyarrow.parquet", "parquet", f"{path.name}: reading it")
@@ -387,6 +387,7 @@ def arrow_table(path: Path, columns: Sequence[str], repeated: Sequence[str]) -> 
                 return None
             check_cells(path.name, file.metadata.num_rows, len(columns), MOST_QUICK_CELLS)
             table = file.read(columns=list(columns), use_threads=False)
+            check_long_texts(path.name, table)
             table.validate(full=True)
     except (pa.ArrowException, OSError, KeyError, ValueError):
         return None  # the careful way says what is wrong

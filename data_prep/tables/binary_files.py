@@ -35,6 +35,8 @@ LARGEST_EXACT_INTEGER = 2**53
 MOST_CELLS = 30_000_000
 # And so much text in them: a file may store a long text once, and name it in every row.
 MOST_CHARACTERS = 1_000_000_000
+# Less in texts that are long for a cell: each row that names one has a copy, here and further on.
+LONG_TEXT, MOST_LONG = 1_000, 100_000_000
 
 # What the library raises on damaged files, found by damaging files at random.
 STATA_DAMAGE = (
@@ -180,6 +182,7 @@ def _read_arrow(parquet: Any, content: bytes, name: str) -> Any:
     table = parquet.ParquetFile(io.BytesIO(content), read_dictionary=once).read()
     table.validate(full=True)
     characters = 0
+    check_long_texts(name, table)
     for place, field in enumerate(table.schema):
         if pa.types.is_dictionary(field.type) and _is_text(field.type.value_type):
             for piece in table.column(place).chunks:
@@ -189,6 +192,30 @@ def _read_arrow(parquet: Any, content: bytes, name: str) -> Any:
             plain = table.column(place).cast(field.type.value_type)
             table = table.set_column(place, field.name, plain)
     return table
+
+
+def check_long_texts(name: str, table: Any) -> None:
+    """Refuse an Arrow table of more characters in long texts than are read, before it is copied.
+
+    Raises
+    ------
+    InputError
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    characters = 0
+    for column in table.columns:
+        once = pa.types.is_dictionary(column.type) and _is_text(column.type.value_type)
+        if not (once or _is_text(column.type)):
+            continue
+        for piece in column.chunks:
+            lengths = pc.binary_length(piece.dictionary if once else piece).cast(pa.int64())
+            if (pc.max(lengths).as_py() or 0) <= LONG_TEXT:
+                continue
+            lengths = lengths.take(piece.indices) if once else lengths
+            characters += pc.sum(lengths.filter(pc.greater(lengths, LONG_TEXT))).as_py() or 0
+    check_text(name, characters, MOST_LONG)
 
 
 def _with_text(table: Any, name: str) -> Any:

@@ -19,6 +19,7 @@ import pyreadstat
 import pytest
 
 from alliance.data_prep.errors import InputError
+from alliance.data_prep.registry.partition import arrow_table
 from alliance.data_prep.tables import binary_files, excel_files
 from alliance.data_prep.tables.readers import read_table
 
@@ -251,6 +252,16 @@ def long_in_parquet(path: Path, **settings: Any) -> None:
             writer.write_table(pa.table({"id": [LONG] * 100}, schema=schema))
 
 
+def long_ids_in_parquet(path: Path) -> None:
+    """Fewer characters than are read, in texts of which each row would have its copies."""
+    pq.write_table(pa.table({"id": [LONG] * 101, "score": range(101)}), path, compression="zstd")
+
+
+def long_ids_in_plain_parquet(path: Path) -> None:
+    table = pa.table({"id": [LONG] * 101, "score": range(101)})
+    pq.write_table(table, path, compression="zstd", use_dictionary=False)
+
+
 def long_in_chained_parquet(path: Path) -> None:
     encoding = {"id": "DELTA_BYTE_ARRAY"}  # each as what differs from the one before
     long_in_parquet(path, use_dictionary=False, column_encoding=encoding)
@@ -279,6 +290,8 @@ def long_in_excel(path: Path) -> None:
         (long_in_parquet, "parquet"),
         (long_in_chained_parquet, "parquet"),
         (long_in_packed_parquet, "parquet"),
+        (long_ids_in_parquet, "parquet"),
+        (long_ids_in_plain_parquet, "parquet"),
         (long_in_stata, "dta"),
         (long_in_excel, "xlsx"),
     ],
@@ -339,3 +352,16 @@ def test_a_workbook_of_charts_alone_is_refused(tmp_path: Path) -> None:
     book.save(tmp_path / "chart.xlsx")
     with pytest.raises(InputError, match=r"chart\.xlsx"):
         read_table(tmp_path / "chart.xlsx")
+
+
+def test_long_texts_of_a_registry_s_part_are_counted_before_they_are_copied(
+    tmp_path: Path,
+) -> None:
+    """Of the quick way too, whose table has a text once and whose ids are copied."""
+    path = tmp_path / "part.parquet"
+    long_ids_in_parquet(path)
+    for repeated in ([], ["id"]):
+        with pytest.raises(InputError, match="101,000,000 characters of text or more"):
+            arrow_table(path, ["id", "score"], repeated)
+    pq.write_table(pa.table({"id": ["x" * 1000] * 101, "score": range(101)}), path)
+    assert arrow_table(path, ["id", "score"], []).num_rows == 101
