@@ -44,7 +44,7 @@ from alliance.data_prep.study.description import Study
 from alliance.data_prep.tables.cells import natural_key
 
 FEWEST_TRIALS = 2  # that anything can vary between
-LIKE_NO_OTHER = 5  # patients of a cell whose moments no other patients have, even of whole scores
+LIKE_NO_OTHER = 10  # patients of a cell whose moments others seldom have, even of whole scores
 DIGITS = 9  # of these moments
 
 
@@ -327,26 +327,35 @@ def _require_apart(shares: Sequence[Share]) -> None:
 def _require_no_cell_twice(study: Study, parts: Mapping[str, Part]) -> None:
     """Refuse parts in which the same patients are: no ids tell, but means and products do.
 
+    Cells of ratings with few values may be alike by chance; half of those of a part are not.
+
     Raises
     ------
     InputError
     """
+    cells = {
+        name: {
+            cell
+            for outcome in study.outcomes
+            for cell in _fingerprints(study, part.facts.moments[outcome], outcome)
+        }
+        for name, part in parts.items()
+        if part.facts is not None
+    }
     first: dict[tuple[object, ...], str] = {}
     again: dict[tuple[str, str], int] = {}
-    for name, part in parts.items():
-        if part.facts is None:
-            continue
-        for outcome in study.outcomes:
-            for cell in _fingerprints(study, part.facts.moments[outcome], outcome):
-                earlier = first.setdefault(cell, name)
-                if earlier != name:
-                    again[earlier, name] = again.get((earlier, name), 0) + 1
-    for (one, other), cells in again.items():
-        raise InputError(
-            f"{one} and {other} hold the same patients, who would count twice: {cells} of their "
-            "cells of a therapist and arm have the same means and cross-products.",
-            "Leave one of them out, or have one made anew without these patients.",
-        )
+    for name, own in cells.items():
+        for cell in own:
+            earlier = first.setdefault(cell, name)
+            if earlier != name:
+                again[earlier, name] = again.get((earlier, name), 0) + 1
+    for (one, other), shared in again.items():
+        if 2 * shared >= min(len(cells[one]), len(cells[other])):
+            raise InputError(
+                f"{one} and {other} hold the same patients, who would count twice: {shared} of "
+                "their cells of a therapist and arm have the same means and cross-products.",
+                "Leave one of them out, or have one made anew without these patients.",
+            )
 
 
 def _fingerprints(study: Study, own: CellMoments, outcome: str) -> Iterator[tuple[object, ...]]:

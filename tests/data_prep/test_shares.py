@@ -16,7 +16,7 @@ import alliance as al
 from alliance.data_prep.cell_moments import CellMoments, cell_moments
 from alliance.data_prep.errors import InputError
 from alliance.data_prep.shares.disclosure import attack, exposed, kept_of_cell
-from alliance.data_prep.shares.pooling import load_pooled
+from alliance.data_prep.shares.pooling import _fingerprints, load_pooled
 from alliance.data_prep.shares.share_files import make_share, read_share, write_share
 from alliance.data_prep.study.description import Study, read_study
 
@@ -473,6 +473,24 @@ def test_a_share_is_taken_once_and_only_for_its_study(sites: Path, tmp_path: Pat
     (tmp_path / "study.toml").write_text(renamed, encoding="utf-8")
     with pytest.raises(InputError, match="has no outcome 'effect'"):
         load_pooled(read_study(tmp_path / "study.toml"), [first])
+
+
+def test_cells_that_are_alike_by_chance_are_no_patients_twice(tmp_path: Path) -> None:
+    """Of ratings and scores of two values many cells have the same means and products."""
+    shares = []
+    for k in range(2):
+        rows = rows_of_trial(20 + k, sizes=(24,) * 30)
+        for row in rows:
+            row["wai"] = 40 if row["wai"] < 60 else 60
+            row["gpe"] = 0 if row["gpe"] == "" or row["gpe"] < 0 else 10
+        study, data = written(tmp_path, rows, f"s{k}.csv")
+        shares.append(tmp_path / f"s{k}.share")
+        write_share(make_share(study, data, allow_small_cells=True), shares[-1])
+    one = study.model_copy(update={"outcomes": {"gpe": study.outcomes["gpe"]}})
+    cells = [set(_fingerprints(one, read_share(path).facts.moments["gpe"], "gpe"))
+             for path in shares]  # fmt: skip
+    assert cells[0] & cells[1]
+    assert load_pooled(one, shares).moments["gpe"].n > 1_000
 
 
 def test_what_was_left_out_is_counted_in_the_flow(tmp_path: Path) -> None:

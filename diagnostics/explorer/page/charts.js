@@ -41,9 +41,12 @@ function area(xs, lower, upper) {
   return `${path(xs, upper)}${path([...xs].reverse(), [...lower].reverse()).replace("M", "L")}Z`;
 }
 
+/** How wide a picture is drawn: as it stands on the screen, on paper so that its letters are read. */
+const widthOf = (svg) => (printing ? 590 : Math.max(300, svg.parentElement.clientWidth || 720));
+
 /** Clear a picture and give it its size, its name and its colours. */
 function begun(svg, height, label) {
-  const width = Math.max(300, svg.parentElement.clientWidth || 720);
+  const width = widthOf(svg);
   svg.replaceChildren();
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
   svg.setAttribute("role", "img");
@@ -66,8 +69,8 @@ const minus = (text) => text.replace(/^-/, "\u2212");
  */
 function lineChart(svg, told) {
   const { grid, series, at, observed, names, line, limits, label } = told;
-  const columns = (svg.parentElement.clientWidth || 720) < 560 ? 1 : 2;
-  const lines = Math.ceil(series.length / columns), height = 300 + 18 * lines;
+  const columns = widthOf(svg) < 560 ? 1 : 2, lines = Math.ceil(series.length / columns);
+  const height = (printing ? 225 : 300) + 18 * lines;
   const width = begun(svg, height, label);
   const numbers = limits ?? series.flatMap(({ mean, inner, outer }) =>
     [mean, ...(inner ?? []), ...(outer ?? [])].flat());
@@ -171,7 +174,7 @@ function legend(svg, series, frame, wanted) {
 /** Intervals one below the other: rows of [label, mean, lower, upper]; long labels above them. */
 function barChart(svg, rows, { name, label }) {
   const longest = 6.6 * Math.max(...rows.map(([text]) => text.length)) + 16;
-  const above = longest > 0.45 * (svg.parentElement.clientWidth || 720), each = above ? 42 : 26;
+  const above = longest > 0.45 * widthOf(svg), each = above ? 42 : 26;
   const height = each * rows.length + 58, width = begun(svg, height, label);
   const left = above ? 16 : longest, frame = { right: width - 16, bottom: height - 44 };
   const numbers = [0, ...rows.flatMap(([, ...own]) => own)];

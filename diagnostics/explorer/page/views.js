@@ -135,7 +135,7 @@ function showLines(name, { along }, label, further) {
 /** Bars that no control changes but the outcome. */
 function showBars(name, title, label) {
   const svg = by(`picture-${name}`), rows = now().told.intervals[name];
-  const of = [state.outcome, svg.parentElement.clientWidth, colourOf(0)].join();
+  const of = [state.outcome, widthOf(svg), colourOf(0)].join();
   svg.closest("figure").hidden = !rows.length;
   if (svg.of === of || !rows.length) return;
   svg.of = of;
