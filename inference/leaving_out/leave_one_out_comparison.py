@@ -11,9 +11,10 @@ point below to half a point above.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -35,6 +36,7 @@ from alliance.inference.leaving_out.therapists import (
     leave_clinic_out,
     leave_therapist_out,
 )
+from alliance.inference.leaving_out.visits import leave_visits_out, leave_visits_therapist_out
 from alliance.inference.pointwise.log_likelihood import own_predictor
 from alliance.inference.posterior import Posterior
 from alliance.inference.scores.questions import own_link
@@ -175,6 +177,42 @@ def compare_loo(
     return LooComparison(
         outcome, by, tuple(order), tuple(found[name] for name in order), whole_scores=mixed
     )
+
+
+def compare_visits(
+    fits: Mapping[str, Sequence[Posterior]], *, by: Literal["patient", "therapist"] = "patient"
+) -> LooComparison:
+    """Compare fits of one outcome over time by leave-one-out prediction, all visits at once.
+
+    Parameters
+    ----------
+    fits : mapping of str to sequence of Posterior
+        At least two, by name: the outcome at all its visits in the order of time.
+    by : {"patient", "therapist"}
+
+    Returns
+    -------
+    LooComparison
+
+    Raises
+    ------
+    InputError
+        If the fits are not of the same visits of the same patients.
+    """
+    for (first, one), (second, other) in combinations(fits.items(), 2):
+        if [own.name for own in one] != [own.name for own in other]:
+            raise InputError(
+                f"{first} and {second} have other visits of {one[0].outcome.visit_of}.",
+                "Compare fits of one and the same outcome.",
+            )
+        for own, beside in zip(one, other, strict=True):
+            require_same_patients(own, beside, f"{first} and {second}")
+    leave = leave_visits_out if by == "patient" else leave_visits_therapist_out
+    found = {name: leave(posteriors) for name, posteriors in fits.items()}
+    order = sorted(found, key=lambda name: -found[name].elpd)
+    outcome = found[order[0]].outcome
+    results = tuple(found[name] for name in order)
+    return LooComparison(outcome, by, tuple(order), results, whole_scores=False)
 
 
 def require_same_patients(one: Posterior, other: Posterior, which: str) -> None:

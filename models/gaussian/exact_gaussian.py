@@ -273,15 +273,15 @@ def _two_levels(
     unit = residual_sds[0] if several else residual_sds
     shares = (unit / residual_sds) ** 2 if several else pt.ones(1)
     (own, places), (of_clinic, clinic_places) = packed(L), packed(C)
+    clinic_places = tuple((a, b, len(own) + number) for a, b, number in clinic_places)
     clinics, nesting = bool(design.clinic_effects), design.nesting
-    sizes = (len(design.coefficients), nesting.number)
-    sizes += (nesting.number if clinics else nesting.with_therapists,)
+    groups = nesting.number
+    sizes = (len(design.coefficients), groups, groups if clinics else nesting.with_therapists)
     within = data["therapist_cross_products"]
-    none = np.zeros((nesting.number, 0, 0, sizes[0] + 1))
+    none = np.zeros((groups, 0, 0, sizes[0] + 1))
     found = TwoLevels(design.effect_columns, design.clinic_columns, places, clinic_places, *sizes)(
         beta,
-        pt.stack(own) / unit if own else pt.zeros(0),
-        pt.stack(of_clinic) / unit if clinics else pt.zeros(0),
+        pt.stack([*own, *of_clinic]) / unit,
         shares,
         data["cross_products"],
         within,

@@ -180,19 +180,21 @@ def _of_unit(
 
 
 @register_jitable(forceinline=True)
-def _by_elements(places: Any, sums: Any, which: int, G: Any, elements: Any, weight: float) -> Any:
-    """Gradient by a factor's elements: a weight times the sums @ G, where elements stand.
+def _by_elements(
+    places: Any, sums: Any, which: int, G: Any, determinant: Any, squares: Any
+) -> None:
+    """Gradients by a factor's elements: the sums @ G, where elements stand.
 
-    Of the sums, which are symmetric, the lower triangle is given.
+    The sums are those of `which` and the next; both are symmetric, their lower triangles given.
     """
-    found = np.zeros_like(elements)
     for i in range(places.shape[0]):
         a, b, number = places[i, 0], places[i, 1], places[i, 2]
-        own = 0.0
+        of, on = 0.0, 0.0
         for c in range(G.shape[0]):
-            own += sums[which, max(a, c), min(a, c)] * G[c, b]
-        found[number] += weight * own
-    return found
+            of += sums[which, max(a, c), min(a, c)] * G[c, b]
+            on += sums[which + 1, max(a, c), min(a, c)] * G[c, b]
+        determinant[number] += 2 * of
+        squares[number] -= 2 * on
 
 
 def levels_of(p: int, groups: int, own_groups: int, q: int, k: int) -> Callable[..., Any]:
@@ -203,8 +205,7 @@ def levels_of(p: int, groups: int, own_groups: int, q: int, k: int) -> Callable[
 
     def levels(
         beta: Any,
-        of_therapist: Any,
-        of_clinic: Any,
+        elements: Any,
         shares: Any,
         total: Any,
         therapist: Any,
@@ -219,7 +220,7 @@ def levels_of(p: int, groups: int, own_groups: int, q: int, k: int) -> Callable[
     ) -> Any:
         J, K, linked = therapist.shape[2], clinic.shape[2], pair.shape[1]
         own_sizes, clinic_sizes = (p, own_groups, q), (p, groups, k)
-        P, C = _factor(places, of_therapist, q), _factor(clinic_places, of_clinic, k)
+        P, C = _factor(places, elements, q), _factor(clinic_places, elements, k)
         squares = 0.0
         by_beta = np.zeros(p)
         shares_squares, shares_determinant = np.zeros(groups), np.zeros(groups)
@@ -404,14 +405,15 @@ def levels_of(p: int, groups: int, own_groups: int, q: int, k: int) -> Callable[
 
         _of_unit(own_sizes, shares, therapist, beta, columns, v, by_beta, shares_squares)
         _of_unit(clinic_sizes, shares, clinic, beta, clinic_columns, vc, by_beta, shares_squares)
+        by_elements, determinant = np.zeros_like(elements), np.zeros_like(elements)
+        _by_elements(places, sums, 0, P, determinant, by_elements)
+        _by_elements(clinic_places, sums, 2, C, determinant, by_elements)
         return (
             squares,
             log_determinant + of_clinics,
             by_beta,
-            _by_elements(places, sums, 1, P, of_therapist, -2.0),
-            _by_elements(places, sums, 0, P, of_therapist, 2.0),
-            _by_elements(clinic_places, sums, 3, C, of_clinic, -2.0),
-            _by_elements(clinic_places, sums, 2, C, of_clinic, 2.0),
+            by_elements,
+            determinant,
             shares_squares,
             shares_determinant,
         )
@@ -430,17 +432,18 @@ class TwoLevels(Op):
     columns, clinic_columns : sequence of int
         Columns of X whose coefficients vary between therapists, q, and between clinics, k.
     places, clinic_places : sequence of (int, int, int)
-        Where the elements of the two factors stand: `models.gaussian.generalised_squares.packed`.
+        Where the elements of the two factors stand: `models.gaussian.generalised_squares.packed`;
+        those of the clinics' come after the therapists'.
     coefficients, groups, own_groups : int
         p, residual groups G, and those of them that the therapists' cross-products have.
 
     Notes
     -----
-    Inputs are ``beta`` (p,), the elements of the therapists' factor and of the clinics' over the
-    residual SD of the first residual group, ``shares`` (G,), that SD's variance over each group's,
-    the four arrays of `models.clinics.LevelProducts`, and ``pairs`` and ``ends`` of
+    Inputs are ``beta`` (p,), the elements of the therapists' factor and then of the clinics' over
+    the residual SD of the first residual group, ``shares`` (G,), that SD's variance over each
+    group's, the four arrays of `models.clinics.LevelProducts`, and ``pairs`` and ``ends`` of
     `models.clinics.Cells`. The first two outputs are ``r'r - w'M^-1 w`` and ``log|M|``, which alone
-    can be differentiated; the others are their gradients by the first four inputs.
+    can be differentiated; the others are their gradients by the first three inputs.
     """
 
     __props__ = (
@@ -472,11 +475,11 @@ class TwoLevels(Op):
         )
 
     def make_node(self, *inputs: Any) -> Apply[Any, Any]:
-        """Apply the operation to its ten inputs."""
+        """Apply the operation to its nine inputs."""
         given = [pt.as_tensor_variable(each) for each in inputs]
-        beta, of_therapist, of_clinic, shares = given[:4]
+        beta, elements, shares = given[:3]
         outputs = [pt.dscalar(), pt.dscalar(), beta.type()]
-        for each in (of_therapist, of_clinic, shares):
+        for each in (elements, shares):
             outputs += [each.type(), each.type()]
         return Apply(self, given, outputs)
 
@@ -498,9 +501,9 @@ class TwoLevels(Op):
             for each in cotangents[:2]
         )
         gradients = [squares * outputs[2]]
-        for k in (3, 5, 7):
+        for k in (3, 5):
             gradients.append(squares * outputs[k] + determinant * outputs[k + 1])
-        held = [grad_not_implemented(self, k, inputs[k]) for k in range(4, len(inputs))]
+        held = [grad_not_implemented(self, k, inputs[k]) for k in range(3, len(inputs))]
         return [*gradients, *held]
 
     def _loops(self) -> Callable[..., Any]:
@@ -524,13 +527,13 @@ def _compiled_levels(op: TwoLevels, **_: Any) -> tuple[Any, int]:
 
     # Without annotations: numba takes the types of what it is given.
     @numba_njit
-    def two_levels(beta, t, c, shares, total, therapist, clinic, pair, pairs, ends):  # type: ignore[no-untyped-def]
+    def two_levels(beta, elements, shares, total, therapist, clinic, pair, pairs, ends):  # type: ignore[no-untyped-def]
         found = levels(
-            beta, t, c, shares, total, therapist, clinic, pair, pairs, ends,
+            beta, elements, shares, total, therapist, clinic, pair, pairs, ends,
             columns, clinic_columns, places, clinic_places,
         )  # fmt: skip
-        squares, determinant, b, t0, t1, c0, c1, s0, s1 = found
-        return np.asarray(squares), np.asarray(determinant), b, t0, t1, c0, c1, s0, s1
+        squares, determinant, b, e0, e1, s0, s1 = found
+        return np.asarray(squares), np.asarray(determinant), b, e0, e1, s0, s1
 
     text = "".join(inspect.getsource(own) for own in HELPERS)
     return two_levels, int(hashlib.sha256(text.encode()).hexdigest()[:15], 16)

@@ -198,6 +198,31 @@ def test_reml_is_compared_at_a_visit_by_either_standard_error(folder: Path) -> N
     assert "Kenward and Roger's standard errors" in " ".join(told.split())
 
 
+def test_runs_are_compared_by_patients_with_all_visits(folder: Path) -> None:
+    """The difference of two runs is that of what each says alone, patient by patient."""
+    other = folder / "without"
+    fitted = alliance(
+        *("fit", folder / "wide.toml", folder / "wide.csv", "--out", other),
+        *("--engine", "instant", "--profile", "ci", "--therapist", "none"),
+    )
+    assert fitted.code in (0, 3), fitted.stderr
+    asked = ("loo", folder / "run", other, "--format", "csv")
+    alone = [
+        sum(float(r["elpd"]) for r in csv_rows(alliance(*one, "--pointwise", *asked[3:]).stdout))
+        for one in (("loo", folder / "run"), ("loo", other))
+    ]
+    rows = {row["fit"]: row for row in csv_rows(alliance(*asked).stdout)}
+    assert {row["outcome"] for row in rows.values()} == {"pain"}
+    for name, elpd in zip((str(folder / "run"), str(other)), alone, strict=True):
+        (own,) = [row for fit, row in rows.items() if name.endswith(fit)]
+        assert float(own["elpd"]) == pytest.approx(elpd, abs=1e-6)
+    by = csv_rows(alliance(*asked, "--by", "therapist").stdout)
+    assert {row["by"] for row in by} == {"therapist"}
+    refused = alliance(*asked[:3], "--figure", folder / "loo.png")
+    assert refused.code == 2
+    assert "no figure of outcomes over time" in refused.stderr
+
+
 def test_a_trial_of_visits_is_planned(folder: Path) -> None:
     asked = ("assurance", folder / "wide.toml", *PLANNED, "--store", folder / "planned.sqlite")
     answer = alliance(*asked, "--trials", "2", "--leaving", "0.1,0.25", "--visit", "m6", width=200)

@@ -160,7 +160,10 @@ def loo(
     Runs that are compared must be of the same patients, with other terms or another family.
     """
     from alliance.diagnostics.sheets import checks as sheets
-    from alliance.inference.leaving_out.leave_one_out_comparison import compare_loo
+    from alliance.inference.leaving_out.leave_one_out_comparison import (
+        compare_loo,
+        compare_visits,
+    )
     from alliance.inference.leaving_out.therapists import LEAVE_OUT
     from alliance.inference.leaving_out.visits import leave_visits_therapist_out
 
@@ -177,9 +180,18 @@ def loo(
         _patients(first, chosen, pointwise, figure, table_format)
         return
     answers: list[Any] = []
-    alone = len(fits) == 1 and by == "therapist"
-    whole = _over_time(first, chosen) if alone else []
-    answers += [leave_visits_therapist_out([first[at] for at in first.chosen([n])]) for n in whole]
+    whole = _over_time(first, chosen) if by != "clinic" else []
+    if whole and figure is not None:
+        raise InputError(
+            "There is no figure of outcomes over time left out.", "Leave `figure` out."
+        )
+    for over_time in whole:
+        own = {run: [fit[at] for at in fit.chosen([over_time])] for run, fit in fits.items()}
+        answers.append(
+            compare_visits(own, by="patient" if by == "patient" else "therapist")
+            if len(fits) > 1
+            else leave_visits_therapist_out(next(iter(own.values())))
+        )
     for name in chosen:
         if first.study.outcomes[name].visit_of in whole:
             continue
