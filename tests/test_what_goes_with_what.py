@@ -19,8 +19,7 @@ def test_the_page_is_that_of_the_code() -> None:
 
 def test_every_setting_of_the_table_has_been_put_to_every_command() -> None:
     kept = json.loads(KEPT.read_text(encoding="utf-8"))
-    assert kept
-    assert set(kept) <= set(SETTINGS)
+    assert set(kept) == set(SETTINGS)
     assert all(set(answers) == set(EVERY) for answers in kept.values())
     assert PAGE.read_text(encoding="utf-8").endswith(section(kept))
 

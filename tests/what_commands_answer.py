@@ -74,8 +74,7 @@ def calibrated(at: Folder) -> None:
 
 def universes(at: Folder) -> None:
     """What `alliance multiverse` asks before its workers fit anything."""
-    study = narrowed(read_study(at / "study.toml"), outcomes=["score"])
-    build_multiverse(study, at / "data.csv", [], full=False)
+    build_multiverse(read_study(at / "study.toml"), at / "data.csv", [], full=False)
 
 
 # Their fits are those of `fit`, in processes that take longer to start than to answer.
@@ -126,8 +125,7 @@ def section(kept: dict[str, dict[str, str]]) -> str:
         BELOW,
         "",
         "Every cell is the command's own answer, or its refusal (exit code 2), to a run of 240 "
-        "patients (`python tests/what_commands_answer.py`); settings without a row have not been "
-        "put to all of them.",
+        "patients (`python tests/what_commands_answer.py`).",
         "",
         f"| setting | {' | '.join(EVERY)} |",
         f"| --- |{' --- |' * len(EVERY)}",

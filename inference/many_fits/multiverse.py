@@ -177,13 +177,20 @@ def build_multiverse(
     Raises
     ------
     InputError
-        If there is no such choice, the model is a joint one, or the data cannot carry any analysis.
+        If there is no such choice, the model is a joint one, outcomes share their patients, or the
+        data cannot carry any analysis.
     """
     for choice in vary:
         if choice not in CHOICES:
             raise InputError(f"There is no choice {choice!r}.", nearest(choice, CHOICES))
     if study.model.joint:
         raise InputError("A joint model has no multiverse.", "Leave `joint` out.")
+    if study.model.common_patients:
+        raise InputError(
+            "A multiverse analyses each outcome by itself, and common_patients = true makes its "
+            "patients hang on the other outcomes.",
+            "Set common_patients = false under [model].",
+        )
     if isinstance(data, pd.DataFrame):
         table = Table(Path("data frame"), data, (), "")
     else:

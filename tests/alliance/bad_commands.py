@@ -12,7 +12,11 @@ USAGE = [
     Case(
         "study's name misspelt",
         nothing,
-        ("no study file 'ferreira2012'", "Did you mean 'ferreira2013'?", "'headache'"),
+        (
+            "no study file 'ferreira2012'",
+            "Did you mean 'ferreira2013' or 'ferreira2013_over_time'?",
+            "'headache'",
+        ),
         (
             ("check", "ferreira2012", "trial.csv"),
             ("fit", "ferreira2012", "trial.csv", "--out", "r"),

@@ -148,3 +148,5 @@ def test_what_cannot_be_asked_is_refused(files: tuple[Study, Path]) -> None:
         build_multiverse(study, table, ["priors"])
     with pytest.raises(InputError, match="joint"):
         build_multiverse(narrowed(study, joint=True), table)
+    with pytest.raises(InputError, match="hang on the other outcomes"):
+        build_multiverse(narrowed(study, common_patients=True), table)
