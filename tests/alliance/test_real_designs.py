@@ -270,5 +270,5 @@ def test_classes_in_schools_have_the_components_that_statsmodels_finds(
     }
     for quantity, value in sds.items():
         row = found[quantity]
-        assert float(row["reml"]) == pytest.approx(value, abs=0.01 * residual)
+        assert float(row["reml_estimate"]) == pytest.approx(value, abs=0.01 * residual)
         assert float(row["posterior_lower"]) < value < float(row["posterior_upper"])
