@@ -163,7 +163,9 @@ def _pareto_k(panel: Axes, found: LeaveOneOut) -> None:
         )
     panel.set_ylabel("Pareto k")
     known = found.pareto_k[np.isfinite(found.pareto_k)]
-    panel.set_ylim(known.min(initial=0.0) - 0.1, max(1.0, known.max(initial=0.0) + 0.1))
+    least, most = float(known.min(initial=0.0)), float(known.max(initial=1.0))
+    room = 0.07 * (most - least)  # for half a mark beyond the first and the last
+    panel.set_ylim(least - room, most + room)
     if found.by == "patient" or len(found.units) > MOST_NAMED:
         panel.set_xlabel(f"{found.by}, by position (1 to {len(found.units)})")
         return

@@ -8,6 +8,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from numpy.typing import NDArray
 
 from alliance.diagnostics import words
 from alliance.diagnostics.checks.sensitivity_checks import MOST_MOVED, OUT_OF_PROPORTION, most_moved
@@ -19,6 +20,8 @@ from alliance.inference.leaving_out.therapists import Influence
 from alliance.inference.priors.power_scaling import SENSITIVE, PowerScaling
 from alliance.inference.priors.prior_refits import ALL, PriorRefits
 from alliance.inference.runs.fit import Fit
+
+Array = NDArray[np.float64]
 
 PRIOR, DATA, HIGH = COLOURS[5], COLOURS[0], COLOURS[5]
 ROW_INCHES, AROUND_INCHES = 0.2, 0.9  # for each quantity, and for title and axis
@@ -241,7 +244,11 @@ def _contours(panel: Axes, found: UnseenImprovement) -> None:
     size = np.sqrt(y * x / (1 - x))
     mean = found.slope.mean() - found.direction * found.unit.mean() * size
     lines = panel.contour(x, y, mean, levels=8, colors="0.6", linewidths=0.8)
-    panel.clabel(lines, [level for level in lines.levels if level], fontsize=7, fmt="%.2g")
+    shown = [level for level in lines.levels if level]
+    sizes = found.direction * (found.slope.mean() - np.array(shown)) / found.unit.mean()
+    marks = np.array([(x / limit_x, y / limit_y) for _, x, y in places]).reshape(-1, 2)
+    where = _beside(np.array([limit_x, limit_y]), sizes, marks)
+    panel.clabel(lines, shown, fontsize=7, fmt="%.2g", manual=where)
     panel.contour(x, y, mean, levels=[0.0], colors="black", linewidths=1.8)
     named: set[str] = set()
     for each, across, up in places:
@@ -269,6 +276,40 @@ def _contours(panel: Axes, found: UnseenImprovement) -> None:
         )
     panel.set_xlabel("share of what remains of the alliance")
     panel.set_ylabel("share of what remains\nof the outcome")
+
+
+RAYS = np.array([(1, 1), (1, 0.5), (0.5, 1), (1, 0.2), (0.2, 1)])  # in shares of the panel's sides
+NAME = 0.4  # share of the panel's width that a benchmark's name may take
+
+
+def _beside(limits: Array, sizes: Array, marks: Array) -> list[tuple[float, float]]:
+    """Where contours of sqrt(y x / (1 - x)) are labelled: each as far from the marks as may be.
+
+    Parameters
+    ----------
+    limits : ndarray, shape (2,)
+        Of both axes, which begin at zero.
+    sizes : ndarray
+        Of the contours; those that no ray crosses are left out.
+    marks : ndarray, shape (m, 2)
+        Where benchmarks stand, in shares of the panel's sides; their names go on to the right.
+    """
+    names = marks[:, None] + np.linspace(0, NAME, 9)[:, None] * np.array([1.0, 0.0])
+    points = np.linspace(0, 1, 400)[:, None, None] * RAYS  # (400, rays, 2)
+    x, y = np.moveaxis(points * limits, -1, 0)
+    own = np.sqrt(y * x / (1 - x))
+    found = []
+    for size in sizes[sizes > 0]:
+        crossed = [
+            points[np.searchsorted(own[:, ray], size), ray]
+            for ray in range(len(RAYS))
+            if size < own[-1, ray]
+        ]
+        away = [float(np.linalg.norm(each - names, axis=-1).min(initial=2.0)) for each in crossed]
+        if crossed:
+            across, up = crossed[int(np.argmax(away))] * limits
+            found.append((float(across), float(up)))
+    return found
 
 
 def _panel(part: SubFigure, fit: Fit, outcome: str) -> Axes:
