@@ -219,6 +219,18 @@ def _counted_over(fit: Fit, answer: Predictions | Averages) -> str:
     return f"Events in {amount:g} {column}{further}."
 
 
+def _with_clinic(therapist: str, in_clinics: bool) -> str:
+    """Whose patients they are, with the clinic that nobody has named: the therapist's kind of one.
+
+    Examples
+    --------
+    >>> _with_clinic("new", True), _with_clinic("T07", True), _with_clinic("new", False)
+    ('new, clinic new', 'T07', 'new')
+    """
+    implied = in_clinics and therapist in ("new", "average")
+    return f"{therapist}, clinic {therapist}" if implied else therapist
+
+
 def prediction_legend(fit: Fit, answer: Predictions, *, contrasts: bool = False) -> list[str]:
     """Whose scores are told, what they share, and how far the model may be trusted.
 
@@ -231,8 +243,9 @@ def prediction_legend(fit: Fit, answer: Predictions, *, contrasts: bool = False)
     """
     table, described = answer.table, fit.study.outcomes[answer.outcome]
     whose = [name for name in table["therapist"].unique() if name != NO_THERAPIST]
+    in_clinics = bool(fit[answer.outcome].design.clinics)
     therapist = (
-        words.therapist(whose[0])
+        words.therapist(_with_clinic(whose[0], in_clinics))
         if len(whose) == 1
         else "the therapists named; patients of one new therapist share that one's draw"
     )

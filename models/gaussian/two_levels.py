@@ -290,31 +290,29 @@ def levels_of(p: int, groups: int, own_groups: int, q: int, k: int) -> Callable[
         # Lower triangles of sums of Z'V^-1 Z, and of Z'V^-1 r r'V^-1 Z: therapists', then clinics'
         n = max(q, k)
         sums, room = np.zeros((4, n, n)), np.empty((3, n, n))
-        DB = np.empty((widest, widest))
+        BD = np.empty((k, widest))
         last = 0
         for m in range(ends.shape[0] - 1):
             j0, j1, k0, k1 = ends[m, 0], ends[m + 1, 0], ends[m, 1], ends[m + 1, 1]
             top, size = k0 * k, (k1 - k0) * k
-            for b in range(size):
-                for a in range(size):
-                    DB[a, b] = 0.0
-                for c in range(size):
-                    element = B[top + c, b]
-                    if element != 0.0:  # most clinics share no therapist
-                        for a in range(size):
-                            DB[a, b] += D[top + a, c] * element
             for c in range(k1 - k0):
                 for a in range(k):
                     left = w[top + c * k + a]
                     for b in range(size):
-                        left -= B[top + c * k + a, b] * vc[top + b]
+                        BD[a, b] = 0.0
+                    for e in range(size):
+                        element = B[top + c * k + a, e]
+                        if element != 0.0:  # most clinics share no therapist
+                            left -= element * vc[top + e]
+                            for b in range(size):
+                                BD[a, b] += element * D[top + e, b]
                     room[2, 0, a] = left  # Z'V^-1 r
                 for a in range(k):
                     for b in range(a + 1):
                         sums[3, a, b] += room[2, 0, a] * room[2, 0, b]
                         own = B[top + c * k + a, c * k + b]
                         for e in range(size):
-                            own -= B[top + c * k + a, e] * DB[e, c * k + b]
+                            own -= BD[a, e] * B[top + c * k + b, e]
                         sums[2, a, b] += own
                 if groups > 1:
                     for g in range(groups):

@@ -8,10 +8,14 @@ from typing import Any
 import pytest
 
 from alliance.data_prep.errors import InputError
-from alliance.data_prep.study.description import narrowed
+from alliance.data_prep.simulator.from_study import simulate_study
+from alliance.data_prep.study.description import Study, narrowed
 from alliance.data_prep.study.parts import ModelSettings
+from alliance.data_prep.trial.trial import trial_from_frame
 from alliance.inference.runs.choices import Choice, model_choices
 from alliance.inference.runs.fit import Fit
+from alliance.inference.runs.fitting import fit_trial
+from alliance.inference.sampling.profiles import find_profile
 from alliance.models.families.families import FAMILIES
 from alliance.models.priors import Priors
 from alliance.models.spec import specify
@@ -89,7 +93,7 @@ OVER_TIME: dict[str, Any] = {
     "covariates_by_visit": True,
     "therapist_by_visit": True,
 }
-# Of studies with clinics, and of several trials in one model, alone
+# Of studies with clinics (tested by the last test), and of several trials in one model, alone
 ELSEWHERE = ("clinic", "several_trials", "residual_by_trial")
 
 
@@ -197,3 +201,41 @@ def test_what_several_trials_share_is_told(made_fit: Fit, monkeypatch: pytest.Mo
     shared = departures(fitted(made_fit, several_trials="fixed", residual_by_trial=False))
     assert "the same in all" in shared["trials"]
     assert "residual SD" not in {*shared, *shared["trials"].split(", ")}
+
+
+@pytest.fixture(scope="module")
+def fit_in_clinics() -> Fit:
+    """A simulated trial whose 12 therapists work in four clinics, by the instant engine."""
+    study = Study.model_validate(
+        {
+            "title": "Clinics",
+            "columns": {"patient": "id", "therapist": "who", "clinic": "centre", "arm": "arm"},
+            "arms": {"A": "Therapy A", "B": "Therapy B"},
+            "moderator": {"label": "Alliance", "column": "wai", "range": [12, 84]},
+            "outcomes": {
+                name: {"label": name, "followup": name, "range": [0, 100], "better": "lower"}
+                for name in ("pain", "fear")
+            },
+        }
+    )
+    made = simulate_study(study, seed=2, patients=80, therapists=12)
+    trial = trial_from_frame(made.study, made.frame, "simulated.csv")
+    return fit_trial(trial, find_profile("ci"), seed=1, engine="instant")
+
+
+def test_what_varies_between_clinics_is_told(fit_in_clinics: Fit) -> None:
+    """Right behind the therapists; an intercept is what a study with clinics gets unasked."""
+    choices = model_choices(fit_in_clinics)
+    told = {choice.aspect: choice.words for choice in choices}
+    usual = list(DEFAULTS)
+    behind = usual.index("therapist effects") + 1
+    assert list(told) == [*usual[:behind], "clinic effects", *usual[behind:]]
+    assert told["clinic effects"] == "intercept"
+    assert departures(fit_in_clinics) == {}
+    for setting, words in (("none", "none"), ("intercept+slope", "intercept and slope")):
+        assert departures(fitted(fit_in_clinics, clinic=setting)) == {"clinic effects": words}
+    specs = fit_in_clinics.specs
+    apart = specs | {"fear": replace(specs["fear"], clinic="none")}
+    assert departures(replace(fit_in_clinics, specs=apart)) == {
+        "clinic effects": "intercept (pain), none (fear)"
+    }
