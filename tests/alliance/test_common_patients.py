@@ -57,10 +57,14 @@ def test_one_outcome_has_no_patients_in_common(here: Path) -> None:
     text = TEXT + "\n[model]\ncommon_patients = true\n"
     (here / "common.toml").write_text(text, encoding="utf-8")
     fit = ("fit", "common.toml", "trial.csv", "--outcome", "gpe", "--out", "run")
-    for command in (fit, ("multiverse", "common.toml", "trial.csv", "--vary", "therapist")):
+    multiverse = ("multiverse", "common.toml", "trial.csv", "--vary", "therapist")
+    for command, said in (
+        (fit, "model.common_patients: patients are common to two outcomes or more"),
+        (multiverse, "A multiverse analyses each outcome by itself"),
+    ):
         answer = alliance(*command)
         assert answer.code == 2
-        assert "model.common_patients: patients are common to two outcomes or more" in answer.said
+        assert said in answer.said
     assert not (here / "run").exists()
 
 
