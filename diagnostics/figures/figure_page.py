@@ -287,7 +287,6 @@ class Page:
             height = asked().height
             if height is not None:
                 self._in_height(height / MM_PER_INCH, above, below)
-        self.figure.set_layout_engine("none")  # saving it would lay it out once more
         self.figure.__dict__[_CAPTION] = self.caption
         return self.figure
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from boxes import boxes, troubles
 from figure_cases import CASES, FIGURES, LETTERS, LONG, SIXTY, WIDTHS, case
+from matplotlib import image
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -146,6 +147,13 @@ def test_text_stays_text_and_dots_are_as_many_as_asked(tmp_path: Path) -> None:
         save_figure(FIGURES["score"](case("letters")), tmp_path / "score.png")
     header = (tmp_path / "score.png").read_bytes()[16:20]
     assert int.from_bytes(header) == pytest.approx(85 / MM_PER_INCH * 300, abs=1)
+
+
+def test_a_figure_that_is_saved_with_other_dots_is_not_cut(tmp_path: Path) -> None:
+    """Letters are fitted to dots: names that are wider there get their room when it is saved."""
+    save_figure(drawn("prediction", "letters", 180, dpi=80), tmp_path / "prediction.png")
+    edge = image.imread(tmp_path / "prediction.png")[:, :2, :3]
+    assert edge.min() > 0.8  # white, where cut letters are dark
 
 
 def test_contrasts_that_begin_with_a_script_to_the_left_are_read_from_the_left() -> None:
