@@ -15,6 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from alliance.data_prep.simulator.leaving import who_left
+from alliance.inference.many_fits.visits_calibration import of_rows
 from alliance.models.design.design import Design
 from alliance.models.spec import ModelSpec
 from alliance.models.visits.design import VisitsDesign, build_visits, join_visits
@@ -71,12 +72,5 @@ def _seen(
     design: Design, rows: NDArray[np.int64], y: Array, outcome: tuple[float, float]
 ) -> Design:
     scaling = replace(design.scaling, outcome=outcome)
-    return replace(
-        design,
-        X=design.X[rows],
-        y=y,
-        therapist_index=design.therapist_index[rows],
-        moderator_missing=design.moderator_missing[rows],
-        count=design.count[rows],
-        encoding=replace(design.encoding, scaling=scaling),
-    )
+    own = of_rows(design, rows, y)
+    return replace(own, encoding=replace(own.encoding, scaling=scaling))

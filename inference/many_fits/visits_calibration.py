@@ -160,7 +160,7 @@ def simulated_visits_trial(
     for t, (name, own) in enumerate(design.designs.items()):
         kept = np.flatnonzero(~np.isnan(scores[design.positions[name], t]))
         positions[name] = design.positions[name][kept]
-        designs[name] = _of_rows(own, kept, scores[positions[name], t])
+        designs[name] = of_rows(own, kept, scores[positions[name], t])
     trial = join_visits(designs, positions, question.specs)
     spread = np.hypot(intercept, deviation) if shape.independent else intercept
     truths = {
@@ -179,7 +179,17 @@ def simulated_visits_trial(
     return trial, truths
 
 
-def _of_rows(design: Design, kept: NDArray[np.int64], y: Array) -> Design:
+def of_rows(design: Design, kept: NDArray[np.int64], y: Array) -> Design:
+    """The design of some of its patients, with scores of their own.
+
+    Parameters
+    ----------
+    design : Design
+    kept : ndarray of int, shape (r,)
+        Positions of the patients.
+    y : ndarray, shape (r,)
+        Standardised scores.
+    """
     return replace(
         design,
         X=design.X[kept],
